@@ -1,0 +1,52 @@
+# Every target sets itself up: all it needs is Python 3.11 or newer (with venv) and make.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready-$(shell cat requirements-dev.lock | cksum | cut -d' ' -f1)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo run test lint format docs lock clean
+
+help: ## Show what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+$(READY): requirements-dev.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Recourse needs Python 3.11 or newer; set PYTHON=..."; exit 1; }
+	@rm -rf $(VENV)
+	@echo "Setting up $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+demo: $(READY) ## Play every story of the article on a real server (EXIT=1 leaves at once)
+	@$(BIN)/python -m starter demo $(if $(EXIT),--exit)
+
+run: $(READY) ## Run a worker with an embedded Temporal server and its Web UI; data under var/
+	@$(BIN)/python worker.py --dev
+
+test: $(READY) ## Run all tests
+	@$(BIN)/pytest
+
+lint: $(READY) ## Check style, format and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(READY) ## Format the code
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+docs: $(READY) ## Generate what in docs/ comes from the code
+	@$(BIN)/python -m docs.generate
+
+lock: $(READY) ## Pin the newest versions that pyproject.toml admits
+	@$(BIN)/pip install --quiet uv
+	@for extra in "" "--extra dev"; do \
+		$(BIN)/uv pip compile -q pyproject.toml --universal --python-version 3.11 $$extra --upgrade \
+			--generate-hashes --no-emit-index-url --no-annotate --no-header \
+			-o requirements$${extra:+-dev}.lock; done
+
+clean: ## Remove the environment and what the demo left
+	rm -rf $(VENV) var .mypy_cache .ruff_cache .pytest_cache
