@@ -1,0 +1,299 @@
+"""What each activity is asked and what it answers: all that workflows import of `activities`.
+
+No database, provider or mail library is imported here. Amounts are integer minor units of one
+ISO 4217 currency; times are UTC instants. Every request that moves money carries the idempotency
+key of its step, `<workflow id>/<step>`: the same request may arrive any number of times and takes
+effect once.
+"""
+
+import unicodedata
+from dataclasses import dataclass
+from datetime import UTC, date
+from typing import Annotated, Generic, Literal, TypeVar
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+
+from activities.amounts import MAX_AMOUNT, decimals, format_amount
+
+Amount = Annotated[int, Field(strict=True, ge=0, le=MAX_AMOUNT)]
+"""Minor units. Strict: 10.0, "1050" and true are not amounts."""
+
+UtcDatetime = Annotated[AwareDatetime, AfterValidator(lambda value: value.astimezone(UTC))]
+"""An instant; whatever offset it was written with, it is kept in UTC."""
+
+
+def _identifier(value: str) -> str:
+    value = unicodedata.normalize("NFC", value)
+    if any(unicodedata.category(char)[0] in "ZC" for char in value):
+        raise ValueError("an id has no white space and no invisible or control characters")
+    return value
+
+
+def _currency(value: str) -> str:
+    decimals(value)
+    return value
+
+
+def _line(value: str) -> str:
+    if not value.strip() or any(unicodedata.category(char) in {"Cc", "Zl", "Zp"} for char in value):
+        raise ValueError("must be one line of text")
+    return value
+
+
+def _address(value: str) -> str:
+    local, at, host = _identifier(value).rpartition("@")
+    if not (local and at and host) or set(value) & set('<>,;:\\"()[]'):
+        raise ValueError("is not a mail address")
+    return value
+
+
+Identifier = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_identifier)]
+"""Compared exactly, after Unicode normalisation (NFC)."""
+
+Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$"), AfterValidator(_currency)]
+
+Line = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_line)]
+
+
+class Model(BaseModel):
+    """Immutable, and strict about names: a field nobody knows is an error, never ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Money(Model):
+    """An amount above zero in one currency."""
+
+    amount: Annotated[int, Field(strict=True, gt=0, le=MAX_AMOUNT)]
+    currency: Currency
+
+    def __str__(self) -> str:
+        return format_amount(self.amount, self.currency)
+
+
+class Party(Model):
+    """A person who buys or sells, and how to reach and address them."""
+
+    id: Identifier
+    name: Line
+    email: Annotated[str, Field(max_length=254), AfterValidator(_address)]
+    timezone: str = "UTC"
+    locale: str = "en_US"
+
+
+# --- Money -----------------------------------------------------------------------------------
+
+
+class PaymentRequest(Model):
+    """Charge the client and hold the money in escrow, or (call-off) make sure nobody pays.
+
+    `at` is the purchase's own time of asking; the sandbox provider has no other clock.
+    """
+
+    key: str
+    purchase_id: str
+    price: Money
+    payment_method: str
+    at: UtcDatetime
+    calendar: str
+    timezone: str
+    """What later deadlines will need: refused before money moves if nobody knows them."""
+
+
+class PaymentAnswer(Model):
+    """`held`: charged and posted to escrow. `declined`: the provider said no, nothing moved.
+    `called_off`: the provider has no such charge and will never make it."""
+
+    status: Literal["held", "declined", "called_off"]
+    reference: str = ""
+    text: str = ""
+
+
+class DecisionPosting(Model):
+    """Post a decision: `refund` leaves escrow for refunds in transit, `release` leaves it for the
+    freelancer's balance; both in one operation, together all that is held."""
+
+    key: str
+    purchase_id: str
+    refund: Amount
+    release: Amount
+    currency: str
+    at: UtcDatetime
+
+
+class SettlementPosting(Model):
+    """Post that refunded money has arrived: refunds in transit → provider clearing."""
+
+    key: str
+    purchase_id: str
+    amount: Amount
+    currency: str
+    reference: str
+    at: UtcDatetime
+
+
+class Posted(Model):
+    """The ledger holds the operation. `fresh` is false when it held it before this call."""
+
+    key: str
+    fresh: bool
+
+
+class RefundRequest(Model):
+    """Ask the provider to send money back, or (check) how that refund stands.
+
+    `refund_id` is our reference at the provider and its idempotency key: a second attempt has a
+    new one, a retry of the same attempt never.
+    """
+
+    refund_id: str
+    purchase_id: str
+    charge_key: str
+    charge_reference: str
+    amount: Money
+    payment_method: str
+    at: UtcDatetime
+
+
+class RefundAnswer(Model):
+    """How the provider sees the refund."""
+
+    status: Literal["pending", "settled", "failed"]
+    reference: str = ""
+    text: str = ""
+
+
+# --- Calendar --------------------------------------------------------------------------------
+
+
+class BusinessDeadlineRequest(Model):
+    """The end of the n-th business day after the day in which `start` falls in `timezone`."""
+
+    start: UtcDatetime
+    days: Annotated[int, Field(ge=1, le=366)]
+    country: str
+    timezone: str
+
+
+class BusinessDeadline(Model):
+    """The deadline and why it is that one: recorded in history, never computed again."""
+
+    at: UtcDatetime
+    timezone: str
+    country: str
+    skipped: tuple[tuple[date, str], ...] = ()
+    """Days passed over, each with its reason (`Saturday`, `Thanksgiving Day`, …)."""
+    table: str
+    """Name and version of the holiday table."""
+
+
+# --- Notices ---------------------------------------------------------------------------------
+
+
+class Movement(Model):
+    """Money on its way: `source` and `target` in words (`escrow`, `your payment method`, …)."""
+
+    amount: Money
+    source: str
+    target: str
+
+
+class NoticeDeadline(Model):
+    """The next deadline and what happens if nobody acts until then."""
+
+    name: str
+    at: UtcDatetime
+    then: str
+
+
+class Recipient(Model):
+    """One reader: `role` is `client`, `freelancer` or `operator` (who has no party)."""
+
+    role: Literal["client", "freelancer", "operator"]
+    party: Party | None = None
+    can: tuple[str, ...] = ()
+    """Messages this reader may send now, by name."""
+
+
+class NoticeRequest(Model):
+    """Tell `recipients` about one transition, once per recipient and channel."""
+
+    purchase_id: str
+    title: str
+    price: Money
+    client: Party
+    freelancer: Party
+    transition_id: str
+    """Unique within the purchase: with the recipient and channel it makes the Message-ID."""
+    transition: str
+    at: UtcDatetime
+    actor: str
+    what: str
+    """One sentence: what happened and who acted."""
+    rule: str
+    """Which rule applies, in plain words."""
+    words: str | None = None
+    """What the acting person wrote, if anything. Never trusted as markup."""
+    movements: tuple[Movement, ...] = ()
+    deadline: NoticeDeadline | None = None
+    refund_by: UtcDatetime | None = None
+    """The latest date on which a refund that is on its way should arrive."""
+    recipients: tuple[Recipient, ...]
+
+
+class Undelivered(Model):
+    """A notice that did not reach its reader, and why."""
+
+    transition: str
+    role: str
+    channel: str
+    at: UtcDatetime
+    why: str
+
+
+class NoticeAnswer(Model):
+    """What was delivered for good, and what can never be (a bad address, a final refusal)."""
+
+    delivered: int = 0
+    undelivered: tuple[Undelivered, ...] = ()
+
+
+# --- Names -----------------------------------------------------------------------------------
+
+Request = TypeVar("Request", bound=Model)
+Answer = TypeVar("Answer", bound=Model)
+
+
+@dataclass(frozen=True)
+class ActivityType(Generic[Request, Answer]):
+    """An activity as its caller knows it: its name, what it takes and what it answers."""
+
+    name: str
+    request: type[Request]
+    answer: type[Answer]
+
+
+TAKE_PAYMENT = ActivityType("take_payment", PaymentRequest, PaymentAnswer)
+CALL_OFF_PAYMENT = ActivityType("call_off_payment", PaymentRequest, PaymentAnswer)
+POST_DECISION = ActivityType("post_decision", DecisionPosting, Posted)
+SEND_REFUND = ActivityType("send_refund", RefundRequest, RefundAnswer)
+CHECK_REFUND = ActivityType("check_refund", RefundRequest, RefundAnswer)
+POST_SETTLEMENT = ActivityType("post_settlement", SettlementPosting, Posted)
+BUSINESS_DEADLINE = ActivityType("business_deadline", BusinessDeadlineRequest, BusinessDeadline)
+SEND_NOTICES = ActivityType("send_notices", NoticeRequest, NoticeAnswer)
+
+
+class ErrorType:
+    """Types of the ApplicationErrors that activities raise, with a sentence a person can act on.
+
+    The first two pass by themselves and are retried; the others need a person and are not.
+    """
+
+    PROVIDER_UNREACHABLE = "PROVIDER_UNREACHABLE"
+    LEDGER_UNREACHABLE = "LEDGER_UNREACHABLE"
+    PROVIDER_REFUSED = "PROVIDER_REFUSED"
+    LEDGER_REFUSED = "LEDGER_REFUSED"
+    INVALID_INPUT = "INVALID_INPUT"
+    UNKNOWN_CALENDAR = "UNKNOWN_CALENDAR"
+    NOTICE_DELAYED = "NOTICE_DELAYED"
+    """Some readers could not be reached now; retried. Its detail is the NoticeAnswer so far."""

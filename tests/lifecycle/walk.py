@@ -1,0 +1,224 @@
+"""A breadth-first walk over every state that the rules can reach, with every message from every
+role, every deadline and every answer from outside.
+
+Times are abstracted away: any running clock may run out next, which covers every order in which
+deadlines and messages can meet. What has been asked for and not answered yet is part of a state.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from tests.lifecycle.given import ESCROW, NOON, said, terms
+from workflows.lifecycle import begin, decide, wanted
+from workflows.lifecycle.rules import RULES
+from workflows.lifecycle.state import (
+    Accepted,
+    CallOffPayment,
+    CheckRefund,
+    Clock,
+    DeadlineKnown,
+    DeadlineReached,
+    DecisionPosted,
+    Effect,
+    Event,
+    FindDeadline,
+    Notify,
+    Payment,
+    PaymentCalledOff,
+    PaymentDeclined,
+    PaymentHeld,
+    PlatformCancelled,
+    PostDecision,
+    PostSettlement,
+    RefundAnswered,
+    Refusal,
+    SendRefund,
+    SettlementPosted,
+    State,
+    StepBlocked,
+    TakePayment,
+)
+from workflows.messages import MESSAGES, Message, Role
+
+CLAIM, SPLIT = 10_000, 15_000
+ATTEMPTS = 3
+"""The walk stops asking for more refund attempts here; each further one is like the last."""
+
+Key = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Node:
+    """A state, and the effects it still waits for."""
+
+    state: State
+    pending: frozenset[Effect]
+
+    @cached_property
+    def key(self) -> Key:
+        """What makes two nodes the same: everything but times and reasons, and of the past only
+        what a rule may still ask about."""
+        return (*position(self.state), frozenset(map(_effect_key, self.pending)))
+
+
+def position(s: State) -> Key:
+    """What of a node's key is the purchase's own."""
+    undecided = (
+        s.requirements_received,
+        s.delivered,
+        s.cancel_window_closed_at is not None,
+        s.left,
+        s.remainder is not None,
+        s.requested_by_system,
+        s.claim,
+        s.offer and (s.offer.by, s.offer.refund),
+    )
+    return (
+        s.stage,
+        s.payment,
+        frozenset(s.clocks),
+        (s.decision.refund, s.decision.release) if s.decision else undecided,
+        s.posted,
+        s.refund and (s.refund.attempt, s.refund.status),
+        frozenset((item.kind, item.step) for item in s.attention),
+        s.outcome,
+    )
+
+
+def _effect_key(effect: Effect) -> Key:
+    return (type(effect).__name__, getattr(effect, "clock", None), getattr(effect, "attempt", None))
+
+
+@dataclass(frozen=True)
+class Edge:
+    """One event and where it led."""
+
+    event: Event
+    answer: Accepted | Refusal
+    target: Key
+
+
+@dataclass
+class Walk:
+    """Everything that was found."""
+
+    nodes: dict[Key, Node] = field(default_factory=dict)
+    edges: dict[Key, list[Edge]] = field(default_factory=dict)
+
+    @property
+    def transitions(self) -> int:
+        """How many times `decide` was asked."""
+        return sum(map(len, self.edges.values()))
+
+
+def every_message() -> tuple[Message, ...]:
+    """Every message from every role that may send it, with each choice and amount that makes a
+    difference. (A wrong role is refused whatever the state; that has a test of its own.)"""
+    fields: dict[str, tuple[dict[str, Any], ...]] = {
+        "submit_requirements": ({"requirements": "a logo"},),
+        "open_dispute": ({"reason": "not what I asked for"},),
+        "send_message": ({"text": "hello"},),
+        "decide_refund": (
+            {"decision": "approve"},
+            {"decision": "decline"},
+            {"decision": "decline", "claim": CLAIM},
+            {"decision": "decline", "claim": 0},
+        ),
+        "propose_split": ({"refund": SPLIT}, {"refund": ESCROW + 1}),
+        "accept_split": ({"refund": SPLIT}, {"refund": SPLIT + 1}),
+        "resolve_dispute": ({"refund": SPLIT}, {"refund": 0}, {"refund": ESCROW}),
+        "settlement_update": tuple(
+            {"refund_id": name, "status": status}
+            for name in ("purchase-p-1/refund", "purchase-p-1/refund-2", "of-another")
+            for status in ("settled", "failed")
+        ),
+        "resolve_attention": (
+            {"action": "retry"},
+            {"action": "mark_settled", "reference": "statement 7"},
+            {"action": "mark_settled"},
+        ),
+    }
+    return tuple(
+        said(name, role, **given)
+        for name in MESSAGES
+        for role in Role
+        if any(rule.message == name and role in rule.by for rule in RULES)
+        for given in fields.get(name, ({},))
+    )
+
+
+def answers(node: Node) -> Iterator[tuple[Event, Effect | None]]:
+    """What the world may say to what is pending; an effect that is blocked stays pending."""
+    for effect in node.pending:
+        step = getattr(effect, "kind", "")
+        match effect:
+            case TakePayment():
+                yield PaymentHeld(), effect
+                yield PaymentDeclined(), effect
+            case CallOffPayment():
+                yield PaymentHeld(), effect
+                yield PaymentCalledOff(), effect
+            case FindDeadline(clock):
+                yield DeadlineKnown(clock, NOON), effect
+            case PostDecision():
+                yield DecisionPosted(), effect
+            case SendRefund(attempt) | CheckRefund(attempt):
+                yield RefundAnswered(attempt, "pending", "re_1"), effect
+                yield RefundAnswered(attempt, "settled", "re_1"), effect
+                yield RefundAnswered(attempt, "failed", "re_1"), effect
+            case PostSettlement():
+                yield SettlementPosted(), effect
+        if not isinstance(effect, TakePayment | FindDeadline):
+            yield StepBlocked(step, "it does not answer"), None
+
+
+def silence(node: Node) -> Iterator[tuple[Event, Effect | None]]:
+    """Deadlines, and the answers of a world in which nobody acts."""
+    for clock in Clock:
+        if clock in node.state.clocks:
+            yield DeadlineReached(clock), None
+    yield from answers(node)
+
+
+def walk(**given: Any) -> Walk:
+    """Walk from the first moment of a purchase under the given policy."""
+    first = begin(terms(**given), NOON)
+    start = Node(first.state, frozenset(first.effects))
+    found = Walk(nodes={start.key: start})
+    queue = deque([start])
+    messages = every_message()
+    while queue:
+        node = queue.popleft()
+        edges = found.edges[node.key] = []
+        events: list[tuple[Event, Effect | None]] = [(message, None) for message in messages]
+        events += [(PlatformCancelled(), None), *silence(node)]
+        for event, answered in events:
+            answer = decide(node.state, event, NOON)
+            target = _next(node, answer, answered)
+            if target.state.refund and target.state.refund.attempt > ATTEMPTS:
+                continue
+            edges.append(Edge(event, answer, target.key))
+            if target.key not in found.nodes:
+                found.nodes[target.key] = target
+                queue.append(target)
+    return found
+
+
+def _next(node: Node, answer: Accepted | Refusal, answered: Effect | None) -> Node:
+    if isinstance(answer, Refusal):
+        return node
+    pending = node.pending - {answered} if answered else node.pending
+    asked = {effect for effect in answer.effects if not isinstance(effect, Notify)}
+    return Node(
+        answer.state,
+        frozenset(effect for effect in pending | asked if _awaited(answer.state, effect)),
+    )
+
+
+def _awaited(state: State, effect: Effect) -> bool:
+    """A payment may still answer while it is being called off."""
+    taking = isinstance(effect, TakePayment) and state.payment is Payment.CALLING_OFF
+    return taking or wanted(state, effect)

@@ -1,0 +1,227 @@
+"""What silence does: the window table of `RULES.md`. Who may do what is in `rules`."""
+
+from dataclasses import dataclass
+
+from workflows.lifecycle import act
+from workflows.lifecycle.act import Action, Guard
+from workflows.lifecycle.rules import (
+    BEFORE_REQUEST,
+    BOTH,
+    CONTESTED,
+    DELIVERED,
+    DISPUTED,
+    OPEN,
+    REQUESTED,
+    SETTLING,
+    WITH_ESCROW,
+    WORK,
+)
+from workflows.lifecycle.state import Clock, Reader, Stage
+from workflows.lifecycle.turn import Turn
+
+
+@dataclass(frozen=True)
+class DeadlineRule:
+    """One row: when `clock` (policy field `window`, from `starts`) runs out in one of `stages`
+    and the policy's `silence` says so, `then` happens. `warns` says so beforehand."""
+
+    clock: Clock
+    starts: str
+    stages: tuple[Stage, ...]
+    then: Action
+    transition: str
+    says: str
+    rule: str
+    warns: str
+    mark: str
+    becomes: tuple[Stage, ...] = ()
+    silence: tuple[str, str] | None = None
+    readers: tuple[Reader, ...] = BOTH
+    when: Guard | None = None
+
+
+DEADLINES: tuple[DeadlineRule, ...] = (
+    DeadlineRule(
+        Clock.PAYMENT,
+        "purchase",
+        OPEN,
+        act.call_off_payment,
+        "payment_window_lapsed",
+        "The payment could not be made in time; it is being called off.",
+        "A payment that cannot be made within its window is called off, so that nobody pays for "
+        "nothing.",
+        "the payment is called off",
+        "O",
+        readers=(),
+    ),
+    DeadlineRule(
+        Clock.REQUIREMENTS,
+        "purchase",
+        WITH_ESCROW,
+        act.refund_all("requirements_timeout"),
+        "requirements_timeout",
+        "No requirements arrived in time; the project is cancelled and {escrow} goes back to "
+        "{client}.",
+        "If the requirements are not submitted within the window after the purchase, the project "
+        "is cancelled and refunded in full.",
+        "the project is cancelled and the client gets a full refund",
+        "A",
+        becomes=(SETTLING,),
+    ),
+    DeadlineRule(
+        Clock.FREELANCER_CANCEL,
+        "requirements received",
+        WITH_ESCROW,
+        act.commit_freelancer,
+        "freelancer_committed",
+        "{freelancer}'s window to cancel is over; {freelancer} is committed to the project.",
+        "A freelancer can cancel only within 24 hours of receiving the requirements.",
+        "the freelancer is committed to the project",
+        "A",
+        becomes=(WORK,),
+    ),
+    DeadlineRule(
+        Clock.REFUND_DECISION,
+        "client cancelled",
+        (REQUESTED,),
+        act.refund_all("freelancer_silent"),
+        "freelancer_silent",
+        "{freelancer} did not answer in time; {escrow} goes back to {client}.",
+        "A refund request that is not answered in its window is granted.",
+        "the client gets a full refund",
+        "U",
+        becomes=(SETTLING,),
+        silence=("refund_decision_silence", "refund"),
+    ),
+    DeadlineRule(
+        Clock.REFUND_DECISION,
+        "client cancelled",
+        (REQUESTED,),
+        act.go_back,
+        "request_resumed",
+        "{freelancer} did not answer in time; the project goes on where it was.",
+        "Under this purchase's terms an unanswered request lapses.",
+        "the request lapses and the project goes on",
+        "U",
+        becomes=BEFORE_REQUEST,
+        silence=("refund_decision_silence", "resume"),
+        when=act.REQUESTED_BY_A_PERSON,
+    ),
+    DeadlineRule(
+        Clock.REFUND_DECISION,
+        "client cancelled",
+        (REQUESTED,),
+        act.alert_decision_overdue,
+        "decision_overdue",
+        "{freelancer} did not answer in time; our staff looks into it.",
+        "Under this purchase's terms a person decides when the request is not answered.",
+        "our staff looks into it",
+        "U",
+        readers=("client", "freelancer", "operator"),
+    ),
+    DeadlineRule(
+        Clock.CLAIM,
+        "decline",
+        (CONTESTED,),
+        act.pay_claim("claim_lapsed"),
+        "claim_lapsed",
+        "{client} did not answer the claim in time: {release} to {freelancer}, {refund} back to "
+        "{client}.",
+        "A claim that is not answered in its window is paid and the rest is refunded.",
+        "the claim is paid and the rest is refunded",
+        "U",
+        becomes=(SETTLING,),
+        silence=("claim_silence", "pay_claim"),
+    ),
+    DeadlineRule(
+        Clock.CLAIM,
+        "decline",
+        (CONTESTED,),
+        act.go_back,
+        "claim_resumed",
+        "{client} did not answer the claim in time; the project goes on where it was.",
+        "Under this purchase's terms an unanswered claim ends the cancellation.",
+        "the cancellation ends and the project goes on",
+        "U",
+        becomes=BEFORE_REQUEST,
+        silence=("claim_silence", "resume"),
+    ),
+    DeadlineRule(
+        Clock.REVIEW,
+        "each delivery",
+        (DELIVERED,),
+        act.release_all("review_lapsed"),
+        "review_lapsed",
+        "{client} did not answer the delivery in time; {escrow} goes to {freelancer}.",
+        "A delivery that is not answered in its window counts as accepted.",
+        "the escrow is released to the freelancer",
+        "U",
+        becomes=(SETTLING,),
+    ),
+    DeadlineRule(
+        Clock.DORMANCY,
+        "last act of either party while in progress",
+        (WORK,),
+        act.request_refund_for_client,
+        "client_dormant",
+        "Nothing happened for a long time; the system asks {freelancer} in {client}'s name to "
+        "refund {escrow}.",
+        "A project in which nobody acts is cancelled by the system as if the client had done it.",
+        "the system asks for a refund in the client's name",
+        "U",
+        becomes=(REQUESTED,),
+    ),
+    DeadlineRule(
+        Clock.DISPUTE,
+        "dispute opened",
+        (DISPUTED,),
+        act.alert_dispute_overdue,
+        "dispute_overdue",
+        "The dispute has been open for too long; our staff looks into it.",
+        "Nothing in a dispute is decided by silence.",
+        "our staff is alerted; nothing is decided by silence",
+        "U/O",
+        readers=("client", "freelancer", "operator"),
+    ),
+    DeadlineRule(
+        Clock.SETTLEMENT,
+        "refund started",
+        (SETTLING,),
+        act.alert_settlement_late,
+        "settlement_late",
+        "The refund of {refund} has not arrived in time; we keep asking the payment provider.",
+        "A refund may take up to five business days.",
+        "our staff looks into it and the provider is asked again",
+        "A",
+        readers=("client", "operator"),
+    ),
+    DeadlineRule(
+        Clock.SETTLEMENT_CHECK,
+        "refund sent, and each answer that it is pending",
+        (SETTLING,),
+        act.check_refund,
+        "refund_checked",
+        "The payment provider was asked about the refund.",
+        "The provider is asked until the refund has arrived.",
+        "the provider is asked again",
+        "O",
+        readers=(),
+    ),
+)
+
+
+def deadline_rule(turn: Turn, clock: Clock) -> DeadlineRule | None:
+    """The row that applies when `clock` runs out now."""
+    for rule in DEADLINES:
+        if (
+            rule.clock is clock
+            and turn.state.stage in rule.stages
+            and (rule.silence is None or _chosen(turn, *rule.silence))
+            and (rule.when is None or rule.when.holds(turn))
+        ):
+            return rule
+    return None
+
+
+def _chosen(turn: Turn, choice: str, value: str) -> bool:
+    return bool(getattr(turn.state.terms.policy, choice) == value)

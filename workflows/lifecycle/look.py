@@ -1,0 +1,145 @@
+"""What can be read off a state: who may do what until when, whose turn it is, what silence does."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from workflows.lifecycle.deadlines import deadline_rule
+from workflows.lifecycle.decide import decide
+from workflows.lifecycle.state import (
+    Accepted,
+    Clock,
+    DeadlineReached,
+    Notify,
+    Reader,
+    Refusal,
+    Stage,
+    State,
+)
+from workflows.lifecycle.turn import Turn
+from workflows.messages import MESSAGES, Action, Deadline, Message, Role, Sender
+
+_TURN = {
+    Stage.AWAITING_REQUIREMENTS: "client",
+    Stage.FREELANCER_REVIEW: "freelancer",
+    Stage.IN_PROGRESS: "freelancer",
+    Stage.DELIVERED: "client",
+    Stage.REFUND_REQUESTED: "freelancer",
+    Stage.CONTESTED: "client",
+    Stage.DISPUTED: "mediator",
+    Stage.SETTLING: "payments",
+    Stage.CLOSED: "nobody",
+}
+
+
+def waiting_for(state: State) -> str:
+    """Whose turn it is. When a person is needed, it is the staff's."""
+    if state.attention:
+        return "operator" if state.stage is not Stage.DISPUTED else "mediator"
+    return _TURN[state.stage]
+
+
+def deadlines(state: State) -> tuple[Deadline, ...]:
+    """The open deadlines, the next one first, each with what silence will do."""
+    found = []
+    for clock, at in sorted(state.clocks.items(), key=lambda item: item[1]):
+        rule = deadline_rule(Turn(state, DeadlineReached(clock), at), clock)
+        if rule and clock is not Clock.SETTLEMENT_CHECK:
+            found.append(Deadline(name=clock.value, at=at, then=rule.warns))
+    return tuple(found)
+
+
+def then(state: State, clock: Clock) -> str:
+    """What happens when `clock` runs out."""
+    rule = deadline_rule(Turn(state, DeadlineReached(clock), state.clocks[clock]), clock)
+    return rule.warns if rule else "nothing"
+
+
+def next_deadline(state: State) -> Deadline | None:
+    """The deadline that comes first."""
+    return next(iter(deadlines(state)), None)
+
+
+def actions(state: State, role: Role, now: datetime) -> tuple[Action, ...]:
+    """Every message, and whether `role` may send it now: decided by asking `decide` itself."""
+    return tuple(_action(state, name, role, now) for name in MESSAGES)
+
+
+def _action(state: State, name: str, role: Role, now: datetime) -> Action:
+    answers = [decide(state, message, now) for message in samples(state, name, role)]
+    if not any(isinstance(answer, Accepted) for answer in answers):
+        refusal = answers[0]
+        assert isinstance(refusal, Refusal)
+        return Action(message=name, allowed=False, code=refusal.code.value, why_not=refusal.text)
+    for deadline in deadlines(state):
+        after = decide(state, DeadlineReached(Clock(deadline.name)), deadline.at)
+        assert isinstance(after, Accepted)
+        later = (
+            decide(after.state, message, deadline.at) for message in samples(state, name, role)
+        )
+        if not any(isinstance(answer, Accepted) for answer in later):
+            return Action(message=name, allowed=True, until=deadline.at)
+    return Action(message=name, allowed=True)
+
+
+def samples(state: State, name: str, role: Role) -> Iterator[Message]:
+    """A good message of this name from this role, one for each choice it offers."""
+    terms = state.terms
+    ids = {Role.CLIENT: terms.client.id, Role.FREELANCER: terms.freelancer.id}
+    fields: dict[str, Any] = {
+        "by": Sender(role=role, id=ids.get(role, f"any {role}".replace(" ", "-")))
+    }
+    choices: tuple[dict[str, Any], ...] = ({},)
+    match name:
+        case "submit_requirements":
+            fields["requirements"] = "…"
+        case "open_dispute":
+            fields["reason"] = "…"
+        case "send_message":
+            fields["text"] = "…"
+        case "propose_split" | "accept_split" | "resolve_dispute":
+            fields["refund"] = state.offer.refund if state.offer else terms.amount
+        case "decide_refund":
+            choices = ({"decision": "approve"}, {"decision": "decline"})
+        case "settlement_update":
+            attempt = state.refund.attempt if state.refund else 1
+            fields |= {"refund_id": state.refund_id(attempt), "status": "settled"}
+        case "resolve_attention":
+            choices = ({"action": "retry"}, {"action": "mark_settled", "reference": "…"})
+    for choice in choices:
+        yield MESSAGES[name](**fields, **choice)
+
+
+REMINDED: dict[Clock, Reader] = {
+    Clock.REQUIREMENTS: "client",
+    Clock.FREELANCER_CANCEL: "freelancer",
+    Clock.REFUND_DECISION: "freelancer",
+    Clock.CLAIM: "client",
+    Clock.REVIEW: "client",
+}
+"""Of which deadlines whom to remind."""
+
+
+def next_reminder(state: State, after: datetime) -> tuple[datetime, tuple[Clock, ...]] | None:
+    """The next instant after `after` at which to remind somebody, and of which deadlines."""
+    due: dict[datetime, list[Clock]] = {}
+    for clock, at in state.clocks.items():
+        for offset in getattr(state.terms.policy.reminders, clock.value, ()):
+            if at - offset > after:
+                due.setdefault(at - offset, []).append(clock)
+    if not due:
+        return None
+    first = min(due)
+    return first, tuple(due[first])
+
+
+def reminder(clock: Clock) -> Notify:
+    """What to say of a deadline that comes near."""
+    return Notify(
+        "reminder",
+        "system",
+        f"A reminder: it is your turn ({clock.value.replace('_', ' ')}).",
+        "We remind you before a deadline passes.",
+        (REMINDED[clock],),
+        clock=clock,
+    )

@@ -1,0 +1,306 @@
+"""Who may do what: the message table of `RULES.md`. What silence does is in `deadlines`.
+
+To change the policy of the business, edit a row there or here. The diagram and the tables in the
+docs, the `actions` query, the update validators, the notices and the exhaustive tests all read
+these rows.
+"""
+
+from dataclasses import dataclass
+
+from workflows.lifecycle import act
+from workflows.lifecycle.act import Action, Guard
+from workflows.lifecycle.state import Reader, Stage
+from workflows.lifecycle.turn import Turn
+from workflows.messages import Role
+
+AWAITING, REVIEW, WORK, DELIVERED, REQUESTED, CONTESTED, DISPUTED, SETTLING, CLOSED = Stage
+CLIENT, FREELANCER, MEDIATOR, OPERATOR, PAYMENTS = Role
+
+BEFORE_REQUEST = (AWAITING, REVIEW, WORK, DELIVERED)
+WITH_ESCROW = (*BEFORE_REQUEST, REQUESTED, CONTESTED, DISPUTED)
+OPEN = (*WITH_ESCROW, SETTLING)
+BOTH: tuple[Reader, ...] = ("client", "freelancer")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One row: while the purchase is in one of `stages` and `when` holds, a `message` (with
+    `choice`, if it offers one) from one of `by` does `then`.
+
+    `becomes` are the stages it leads to (empty: the stage stays), `says` the sentence of the
+    timeline and the notices, `rule` the row in plain words, `mark` where the row comes from
+    (A: the article, U: the marketplace's other rules, O: our choice).
+    """
+
+    message: str
+    by: tuple[Role, ...]
+    stages: tuple[Stage, ...]
+    then: Action
+    transition: str
+    says: str
+    rule: str
+    mark: str
+    becomes: tuple[Stage, ...] = ()
+    choice: str | None = None
+    when: Guard | None = None
+    readers: tuple[Reader, ...] = BOTH
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        "submit_requirements",
+        (CLIENT,),
+        (AWAITING,),
+        act.receive_requirements,
+        "requirements_submitted",
+        "{client} sent the requirements.",
+        "The freelancer may cancel within the review window that starts now; "
+        "after it, the freelancer is committed.",
+        "A",
+        becomes=(REVIEW,),
+    ),
+    Rule(
+        "cancel",
+        (FREELANCER,),
+        WITH_ESCROW,
+        act.refund_all("freelancer_cancelled"),
+        "freelancer_cancelled",
+        "{freelancer} cancelled the project; {escrow} goes back to {client}.",
+        "A freelancer may cancel before the requirements arrive, and within 24 hours of receiving "
+        "them; the client gets all of the money back.",
+        "A",
+        becomes=(SETTLING,),
+        when=act.INSIDE_CANCEL_WINDOW,
+    ),
+    Rule(
+        "cancel",
+        (CLIENT,),
+        BEFORE_REQUEST,
+        act.refund_all("client_cancelled"),
+        "cancelled_free",
+        "{client} cancelled while cancelling is free; {escrow} goes back to {client}.",
+        "This purchase's terms let the client cancel without asking at this point.",
+        "O",
+        becomes=(SETTLING,),
+        when=act.FREE_TO_CANCEL,
+    ),
+    Rule(
+        "cancel",
+        (CLIENT,),
+        BEFORE_REQUEST,
+        act.request_refund,
+        "client_cancelled",
+        "{client} cancelled the project and asks {freelancer} to refund {escrow}.",
+        "The decision is the freelancer's: to approve a full refund, or to decline and say how "
+        "much to keep.",
+        "A",
+        becomes=(REQUESTED,),
+        when=act.HAS_TO_ASK,
+    ),
+    Rule(
+        "withdraw_cancellation",
+        (CLIENT,),
+        (REQUESTED, CONTESTED),
+        act.withdraw,
+        "cancellation_withdrawn",
+        "{client} took the cancellation back; the project goes on where it was.",
+        "A cancellation can be taken back until it is decided; stopped clocks go on with the time "
+        "they had left.",
+        "O",
+        becomes=BEFORE_REQUEST,
+    ),
+    Rule(
+        "decide_refund",
+        (FREELANCER,),
+        (REQUESTED, CONTESTED),
+        act.refund_all("refund_approved"),
+        "refund_approved",
+        "{freelancer} approved the refund of {escrow} to {client}.",
+        "If the freelancer approves, the money in escrow is returned in full.",
+        "A",
+        becomes=(SETTLING,),
+        choice="approve",
+    ),
+    Rule(
+        "decide_refund",
+        (FREELANCER,),
+        (REQUESTED,),
+        act.decline_refund,
+        "refund_declined",
+        "{freelancer} declined the refund and claims {claim} of {escrow}.",
+        "The client may accept the claim, take the cancellation back, or open a dispute.",
+        "A",
+        becomes=(CONTESTED,),
+        choice="decline",
+    ),
+    Rule(
+        "accept_claim",
+        (CLIENT,),
+        (CONTESTED,),
+        act.pay_claim("claim_accepted"),
+        "claim_accepted",
+        "{client} accepted the claim: {release} to {freelancer}, {refund} back to {client}.",
+        "The claim is paid from escrow and the rest is refunded.",
+        "U",
+        becomes=(SETTLING,),
+    ),
+    Rule(
+        "open_dispute",
+        (CLIENT,),
+        (CONTESTED,),
+        act.go_to(Stage.DISPUTED),
+        "dispute_opened",
+        "{client} opened a dispute; a mediator decides on {escrow}.",
+        "A mediator hears both sides and divides the escrow; both may still agree on a split.",
+        "A",
+        becomes=(DISPUTED,),
+    ),
+    Rule(
+        "propose_split",
+        (CLIENT, FREELANCER),
+        WITH_ESCROW,
+        act.offer_split,
+        "split_proposed",
+        "{by} offers a split: {offer_refund} to {client}, {offer_release} to {freelancer}.",
+        "The other side may accept the offer as it stands; a newer offer replaces it.",
+        "O",
+    ),
+    Rule(
+        "accept_split",
+        (CLIENT, FREELANCER),
+        WITH_ESCROW,
+        act.accept_split,
+        "mutual_split",
+        "{by} accepted the split: {refund} to {client}, {release} to {freelancer}.",
+        "Both sides agreed how to divide the escrow.",
+        "O",
+        becomes=(SETTLING,),
+    ),
+    Rule(
+        "resolve_dispute",
+        (MEDIATOR,),
+        WITH_ESCROW,
+        act.split_as_sent("dispute_resolved"),
+        "dispute_resolved",
+        "The mediator decided: {refund} to {client}, {release} to {freelancer}.",
+        "In a dispute, or when nobody else can decide, a mediator divides the escrow.",
+        "U",
+        becomes=(SETTLING,),
+        when=act.UP_TO_A_MEDIATOR,
+    ),
+    Rule(
+        "deliver",
+        (FREELANCER,),
+        (REVIEW, WORK),
+        act.deliver,
+        "delivered",
+        "{freelancer} delivered the work.",
+        "The client reviews the delivery: accept it, ask for changes, or cancel and ask for a "
+        "refund.",
+        "U",
+        becomes=(DELIVERED,),
+    ),
+    Rule(
+        "request_changes",
+        (CLIENT,),
+        (DELIVERED,),
+        act.go_to(Stage.IN_PROGRESS),
+        "changes_requested",
+        "{client} asks for changes to the delivery.",
+        "The work goes on; a new delivery starts a new review.",
+        "U",
+        becomes=(WORK,),
+    ),
+    Rule(
+        "accept_delivery",
+        (CLIENT,),
+        (DELIVERED,),
+        act.release_all("delivery_accepted"),
+        "delivery_accepted",
+        "{client} accepted the delivery; {escrow} goes to {freelancer}.",
+        "An accepted delivery is paid from escrow in full.",
+        "U",
+        becomes=(SETTLING,),
+    ),
+    Rule(
+        "give_refund",
+        (FREELANCER,),
+        WITH_ESCROW,
+        act.refund_all("freelancer_gave_refund"),
+        "freelancer_gave_refund",
+        "{freelancer} gives {escrow} back to {client}.",
+        "A freelancer may refund all of the escrow at any time before it is decided.",
+        "U",
+        becomes=(SETTLING,),
+    ),
+    Rule(
+        "send_message",
+        (CLIENT,),
+        OPEN,
+        act.nothing,
+        "message_sent",
+        "{client} wrote to {freelancer}.",
+        "Messages change nothing; they help to sort things out.",
+        "A",
+        readers=("freelancer",),
+    ),
+    Rule(
+        "send_message",
+        (FREELANCER,),
+        OPEN,
+        act.nothing,
+        "message_sent",
+        "{freelancer} wrote to {client}.",
+        "Messages change nothing; they help to sort things out.",
+        "A",
+        readers=("client",),
+    ),
+    Rule(
+        "settlement_update",
+        (PAYMENTS,),
+        (SETTLING,),
+        act.hear_of_settlement,
+        "settlement_reported",
+        "The payment provider reported on the refund.",
+        "The provider says whether the refund has arrived; a failed one is tried once more.",
+        "A/O",
+        readers=(),
+    ),
+    Rule(
+        "resolve_attention",
+        (OPERATOR,),
+        OPEN,
+        act.retry,
+        "attention_retried",
+        "An operator asked to try again.",
+        "What is blocked is tried again at once.",
+        "O",
+        choice="retry",
+        when=act.CAN_BE_RETRIED,
+        readers=("operator",),
+    ),
+    Rule(
+        "resolve_attention",
+        (OPERATOR,),
+        (SETTLING,),
+        act.mark_settled,
+        "marked_settled",
+        "An operator recorded the proof that the refund has arrived.",
+        "A person has seen the proof of the settlement.",
+        "O",
+        choice="mark_settled",
+        when=act.REFUND_IN_DOUBT,
+        readers=("operator",),
+    ),
+)
+
+
+def open_rules(turn: Turn, role: Role) -> tuple[Rule, ...]:
+    """The rows under which `role` may send something now, whatever the message says."""
+    return tuple(
+        rule
+        for rule in RULES
+        if role in rule.by
+        and turn.state.stage in rule.stages
+        and (rule.when is None or rule.when.holds(turn))
+    )

@@ -1,0 +1,365 @@
+"""What other systems send to a purchase and read from it: the public contract, and nothing else.
+
+Each message is one JSON object and may be sent as a signal or as an update of the same name.
+Unknown fields are refused, so that a typing error is never taken for silence. Amounts are integer
+minor units; times are UTC, RFC 3339.
+"""
+
+import json
+from enum import StrEnum
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator, Field, JsonValue, model_validator
+
+from activities.requests import (
+    Amount,
+    Identifier,
+    Line,
+    Model,
+    Money,
+    Party,
+    Undelivered,
+    UtcDatetime,
+)
+from workflows.policy import Policy
+
+LONGEST_TEXT = 10_000
+LARGEST_REQUIREMENTS = 64 * 1024
+
+
+def _text(value: str) -> str:
+    if not value.strip() or "\x00" in value:
+        raise ValueError("must say something, and must not contain a NUL character")
+    return value
+
+
+def _requirements(value: JsonValue) -> JsonValue:
+    if not value or not isinstance(value, str | dict):
+        raise ValueError("must be a text or an object, and not empty")
+    if len(json.dumps(value).encode()) > LARGEST_REQUIREMENTS:
+        raise ValueError(f"must be at most {LARGEST_REQUIREMENTS} bytes of JSON")
+    return value
+
+
+Text = Annotated[str, Field(max_length=LONGEST_TEXT), AfterValidator(_text)]
+Reference = Annotated[Line, Field(max_length=200)]
+
+
+class Role(StrEnum):
+    """Who speaks."""
+
+    CLIENT = "client"
+    FREELANCER = "freelancer"
+    MEDIATOR = "mediator"
+    OPERATOR = "operator"
+    PAYMENTS = "payments"
+
+
+class Sender(Model):
+    """Party messages count only from that party's id, staff messages only from their role."""
+
+    role: Role
+    id: Identifier
+
+
+class Message(Model):
+    """What every message carries. `name` is the name of the signal and of the update."""
+
+    name: ClassVar[str]
+
+    by: Sender
+    message_id: Identifier | None = None
+
+
+class SubmitRequirements(Message):
+    """The client tells the freelancer what is needed."""
+
+    name: ClassVar[str] = "submit_requirements"
+    requirements: Annotated[JsonValue, AfterValidator(_requirements)]
+
+
+class Cancel(Message):
+    """The client asks for the escrow back, or the freelancer cancels inside the 24 h window."""
+
+    name: ClassVar[str] = "cancel"
+    reason: Text | None = None
+
+
+class DecideRefund(Message):
+    """The freelancer's answer to a refund request: approve, or decline with a claim."""
+
+    name: ClassVar[str] = "decide_refund"
+    decision: Literal["approve", "decline"]
+    claim: Amount | None = Field(
+        default=None, description="Minor units to keep, with decline; all of the escrow if left out"
+    )
+    note: Text | None = None
+
+    @model_validator(mode="after")
+    def _claim_only_with_decline(self) -> "DecideRefund":
+        if self.decision == "approve" and self.claim is not None:
+            raise ValueError("a claim goes with decline only; an approved refund is a full one")
+        return self
+
+
+class _WithNote(Message):
+    note: Text | None = None
+
+
+class WithdrawCancellation(_WithNote):
+    """The client takes the cancellation back; the purchase returns to the stage it left."""
+
+    name: ClassVar[str] = "withdraw_cancellation"
+
+
+class AcceptClaim(_WithNote):
+    """The client accepts what the freelancer wants to keep; the rest is refunded."""
+
+    name: ClassVar[str] = "accept_claim"
+
+
+class AcceptDelivery(_WithNote):
+    """The client accepts the delivery; the escrow is released to the freelancer."""
+
+    name: ClassVar[str] = "accept_delivery"
+
+
+class GiveRefund(_WithNote):
+    """The freelancer gives all of the escrow back."""
+
+    name: ClassVar[str] = "give_refund"
+
+
+class OpenDispute(Message):
+    """The client does not accept the claim; a mediator decides."""
+
+    name: ClassVar[str] = "open_dispute"
+    reason: Text
+
+
+class _Split(_WithNote):
+    refund: Amount = Field(description="Minor units to the client; the rest to the freelancer")
+
+
+class ProposeSplit(_Split):
+    """One side offers the other how to divide the escrow."""
+
+    name: ClassVar[str] = "propose_split"
+
+
+class AcceptSplit(_Split):
+    """The other side accepts the offer that stands, and repeats its amount."""
+
+    name: ClassVar[str] = "accept_split"
+
+
+class ResolveDispute(_Split):
+    """The mediator divides the escrow."""
+
+    name: ClassVar[str] = "resolve_dispute"
+
+
+class Deliver(_WithNote):
+    """The freelancer hands the work over."""
+
+    name: ClassVar[str] = "deliver"
+
+
+class RequestChanges(_WithNote):
+    """The client sends the delivery back for more work."""
+
+    name: ClassVar[str] = "request_changes"
+
+
+class SendMessage(Message):
+    """Words for the other side; nothing changes."""
+
+    name: ClassVar[str] = "send_message"
+    text: Text
+
+
+class SettlementUpdate(Message):
+    """The payment provider's word on a refund. `refund_id` is ours or the provider's reference."""
+
+    name: ClassVar[str] = "settlement_update"
+    refund_id: Reference
+    status: Literal["settled", "failed"]
+    reference: Reference | None = None
+
+
+class ResolveAttention(Message):
+    """A person has seen to what needed attention: try again, or record the proof of settlement."""
+
+    name: ClassVar[str] = "resolve_attention"
+    action: Literal["retry", "mark_settled"]
+    reference: Reference | None = Field(
+        default=None, description="Where the proof of the settlement is; required with mark_settled"
+    )
+
+
+MESSAGES: dict[str, type[Message]] = {
+    kind.name: kind
+    for kind in (
+        SubmitRequirements,
+        Cancel,
+        DecideRefund,
+        WithdrawCancellation,
+        AcceptClaim,
+        OpenDispute,
+        ProposeSplit,
+        AcceptSplit,
+        ResolveDispute,
+        Deliver,
+        RequestChanges,
+        AcceptDelivery,
+        GiveRefund,
+        SendMessage,
+        SettlementUpdate,
+        ResolveAttention,
+    )
+}
+"""Every message by its name."""
+
+
+class PurchaseStart(Model):
+    """The start input. What cannot be right is refused before money moves."""
+
+    purchase_id: Identifier
+    title: Line
+    client: Party
+    freelancer: Party
+    price: Money
+    payment_method: Line
+    requirements_needed: bool = Field(default=True, strict=True)
+    purchased_at: UtcDatetime | None = None
+    policy: Policy = Policy()
+
+    @model_validator(mode="after")
+    def _two_people(self) -> "PurchaseStart":
+        if self.client.id == self.freelancer.id:
+            raise ValueError("client and freelancer are the same person")
+        return self
+
+
+class Receipt(Model):
+    """The answer to an accepted update; its effect is already readable by `status`."""
+
+    accepted: Literal[True] = True
+    stage: str
+    text: str
+    next_deadline: UtcDatetime | None = None
+
+
+class PurchaseResult(Model):
+    """What the workflow returns. A business outcome always completes it."""
+
+    purchase_id: str
+    outcome: str
+    reason: str
+    refunded: Amount
+    released: Amount
+    currency: str
+    closed_at: UtcDatetime
+
+
+class Escrow(Model):
+    """Where the money is, as far as the books have confirmed it to the purchase."""
+
+    held: Amount
+    in_transit: Amount
+    refunded: Amount
+    released: Amount
+    currency: str
+
+
+class Deadline(Model):
+    """An open deadline and what silence will do."""
+
+    name: str
+    at: UtcDatetime
+    then: str
+
+
+class Offer(Model):
+    """A split that one side has offered the other."""
+
+    by: Role
+    refund: Amount
+    release: Amount
+    at: UtcDatetime
+
+
+class AttentionItem(Model):
+    """Something that needs a person."""
+
+    kind: str
+    text: str
+    since: UtcDatetime
+
+
+class TimelineEntry(Model):
+    """One transition. `late_by`: seconds by which a window had run out when it was acted on."""
+
+    number: int
+    at: UtcDatetime
+    transition: str
+    by: str
+    text: str
+    late_by: float | None = None
+
+
+class Rejection(Model):
+    """A signal that was refused, and why."""
+
+    at: UtcDatetime
+    name: str
+    code: str
+    text: str
+    sender: Sender | None = None
+
+
+class RefundAttempt(Model):
+    """The refund as the provider knows it."""
+
+    refund_id: str
+    amount: Amount
+    status: str
+    reference: str
+
+
+class Status(Model):
+    """Everything about the purchase. `rejected` holds the newest 50 refused signals,
+    `rejected_count` how many there were."""
+
+    purchase_id: str
+    title: str
+    client: str
+    freelancer: str
+    price: Money
+    stage: str
+    outcome: str | None
+    reason: str | None
+    waiting_for: str
+    payment: str
+    escrow: Escrow
+    refund: RefundAttempt | None
+    deadlines: tuple[Deadline, ...]
+    offer: Offer | None
+    claim: Amount | None
+    requirements: JsonValue = None
+    attention: tuple[AttentionItem, ...]
+    timeline: tuple[TimelineEntry, ...]
+    rejected: tuple[Rejection, ...]
+    rejected_count: int
+    undelivered: tuple[Undelivered, ...]
+    late_by: float | None = None
+
+
+class Action(Model):
+    """Whether a role may send a message now, and until when: an enabled or disabled button."""
+
+    message: str
+    allowed: bool
+    why_not: str | None = None
+    code: str | None = None
+    until: UtcDatetime | None = None
