@@ -1,0 +1,390 @@
+"""A payment provider without a bank: it keeps real books and obeys magic payment methods.
+
+Its books are a SQLite file of its own, so that an audit has a second opinion on the ledger. They
+survive `kill -9` and may be used by several processes at once. There is no clock: each answer
+follows from the `at` of the request, so that time skipped in a workflow settles refunds.
+"""
+
+import hashlib
+import sqlite3
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+
+from activities.calendar import business_deadline
+from activities.payments import ChargeResult, ProviderRefused, ProviderUnreachable, RefundResult
+from activities.requests import BusinessDeadlineRequest, Money
+
+BUSY_TIMEOUT_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Method:
+    """What the sandbox does with one payment method."""
+
+    declined: str = ""
+    """Why charges are declined; empty: they succeed."""
+    failing_refunds: int = 0
+    """So many refunds of a charge are accepted and then fail, one day later."""
+    settles_on: int = 3
+    """The business day (US, UTC) after the refund at whose noon the money reaches the client."""
+    fault: Literal["unreachable", "charge_lost", "flaky"] | None = None
+    """unreachable: nothing arrives and nothing answers. charge_lost: charges are made but never
+    answered, look-ups answer. flaky: the first call of each kind per key takes effect but is not
+    answered."""
+
+
+METHODS = {
+    "pm_sandbox_ok": Method(),
+    "pm_sandbox_declined": Method(declined="The client's bank declined the charge."),
+    "pm_sandbox_refund_fails": Method(failing_refunds=sys.maxsize),
+    "pm_sandbox_refund_fails_once": Method(failing_refunds=1),
+    "pm_sandbox_refund_fails_twice": Method(failing_refunds=2),
+    "pm_sandbox_slow": Method(settles_on=10),
+    "pm_sandbox_unreachable": Method(fault="unreachable"),
+    "pm_sandbox_charge_lost": Method(fault="charge_lost"),
+    "pm_sandbox_flaky": Method(fault="flaky"),
+}
+_UNKNOWN_METHOD = Method(
+    declined=f"The sandbox does not know this payment method: use one of {', '.join(METHODS)}."
+)
+_CALLED_OFF = "This charge was called off before it was made."
+_REFUND_CAME_BACK = "The client's bank sent the money back: the account cannot receive it."
+
+
+@dataclass(frozen=True)
+class Charge:
+    """One row of the books. `void`: called off before it was made, and without an amount.
+    `unreached`: asked for while unreachable, never made."""
+
+    key: str
+    status: Literal["succeeded", "declined", "void", "unreached"]
+    amount: Money | None
+    payment_method: str
+    reference: str
+    text: str
+    made_at: datetime
+
+    @property
+    def method(self) -> Method:
+        return METHODS.get(self.payment_method, _UNKNOWN_METHOD)
+
+    @property
+    def result(self) -> ChargeResult:
+        if self.status == "succeeded":
+            return ChargeResult("succeeded", self.amount, self.reference)
+        return ChargeResult("declined", None, self.reference, self.text)
+
+
+@dataclass(frozen=True)
+class Refund:
+    """One row of the books: pending until `done_at`, then for ever its `outcome`."""
+
+    refund_id: str
+    charge_reference: str
+    amount: Money
+    payment_method: str
+    reference: str
+    made_at: datetime
+    outcome: Literal["settled", "failed"]
+    done_at: datetime
+
+    def result(self, at: datetime) -> RefundResult:
+        """How the refund stands at `at`."""
+        if at < self.done_at:
+            return RefundResult("pending", self.amount, self.reference)
+        text = _REFUND_CAME_BACK if self.outcome == "failed" else ""
+        return RefundResult(self.outcome, self.amount, self.reference, text)
+
+
+class _Instant(sa.TypeDecorator[datetime]):
+    """A UTC instant as RFC 3339 text."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> str | None:
+        return None if value is None else value.astimezone(UTC).isoformat()
+
+    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> datetime | None:
+        return None if value is None else datetime.fromisoformat(value)
+
+
+_metadata = sa.MetaData()
+_charges = sa.Table(
+    "charges",
+    _metadata,
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("amount", sa.Integer, sa.CheckConstraint("amount > 0")),
+    sa.Column("currency", sa.Text),
+    sa.Column("payment_method", sa.Text, nullable=False),
+    sa.Column("reference", sa.Text, nullable=False, unique=True),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("made_at", _Instant, nullable=False),
+    sqlite_strict=True,
+)
+_refunds = sa.Table(
+    "refunds",
+    _metadata,
+    sa.Column("refund_id", sa.Text, primary_key=True),
+    sa.Column(
+        "charge_reference", sa.Text, sa.ForeignKey(_charges.c.reference), nullable=False, index=True
+    ),
+    sa.Column("amount", sa.Integer, sa.CheckConstraint("amount > 0"), nullable=False),
+    sa.Column("currency", sa.Text, nullable=False),
+    sa.Column("payment_method", sa.Text, nullable=False),
+    sa.Column("reference", sa.Text, nullable=False),
+    sa.Column("made_at", _Instant, nullable=False),
+    sa.Column("outcome", sa.Text, nullable=False),
+    sa.Column("done_at", _Instant, nullable=False),
+    sqlite_strict=True,
+)
+_unanswered = sa.Table(
+    "unanswered",
+    _metadata,
+    sa.Column("call", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sqlite_strict=True,
+)
+
+
+class SandboxProvider:
+    """The PaymentProvider of demo and tests; its methods are documented there.
+
+    Creates the file at `path`, and its folder, if there is none. Raises ProviderUnreachable if
+    the file cannot be used, OSError if the folder cannot be made. `close` it when done.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        self._engine = _engine(path)
+        with self._books() as books:
+            _metadata.create_all(books)
+
+    def close(self) -> None:
+        """Close every connection to the books."""
+        self._engine.dispose()
+
+    def charge(self, key: str, amount: Money, payment_method: str, at: datetime) -> ChargeResult:
+        with self._books() as books:
+            charge = _charge(books, _charges.c.key == key)
+            if charge is None:
+                charge = _new_charge(key, amount, payment_method, at)
+                _insert(books, _charges, charge)
+            elif charge.status != "void" and (charge.amount, charge.payment_method) != (
+                amount,
+                payment_method,
+            ):
+                raise ProviderRefused("This idempotency key was used for another charge.")
+            answered = _is_answered(books, "charge", key, charge.method)
+        _raise_unless(answered)
+        return charge.result
+
+    def find_charge(self, key: str) -> ChargeResult | None:
+        with self._books() as books:
+            charge = _charge(books, _charges.c.key == key)
+            answered = charge is None or _is_answered(books, "find_charge", key, charge.method)
+        _raise_unless(answered)
+        return charge.result if charge else None
+
+    def call_off(self, key: str, at: datetime) -> ChargeResult | None:
+        with self._books() as books:
+            charge = _charge(books, _charges.c.key == key)
+            if charge is None:
+                void = Charge(key, "void", None, "", _reference("ch", key), _CALLED_OFF, at)
+                _insert(books, _charges, void)
+            answered = charge is None or _is_answered(books, "call_off", key, charge.method)
+        _raise_unless(answered)
+        return charge.result if charge and charge.status == "succeeded" else None
+
+    def refund(
+        self, refund_id: str, charge_reference: str, amount: Money, at: datetime
+    ) -> RefundResult:
+        with self._books() as books:
+            charge = _charge(books, _charges.c.reference == charge_reference)
+            if charge is None or charge.amount is None or charge.status != "succeeded":
+                raise ProviderRefused("There is no such charge to refund.")
+            refund = _refund(books, refund_id)
+            if refund is None:
+                refund = _new_refund(books, charge, charge.amount, refund_id, amount, at)
+                _insert(books, _refunds, refund)
+            elif (refund.charge_reference, refund.amount) != (charge_reference, amount):
+                raise ProviderRefused("This refund id was used for another refund.")
+            answered = _is_answered(books, "refund", refund_id, charge.method)
+        _raise_unless(answered)
+        return refund.result(at)
+
+    def find_refund(self, refund_id: str, at: datetime) -> RefundResult | None:
+        with self._books() as books:
+            refund = _refund(books, refund_id)
+            answered = refund is None or _is_answered(
+                books, "find_refund", refund_id, METHODS[refund.payment_method]
+            )
+        _raise_unless(answered)
+        return refund.result(at) if refund else None
+
+    def charges(self) -> list[Charge]:
+        """Every charge that arrived, declined and called-off ones too, in order of arrival."""
+        query = sa.select(_charges).where(_charges.c.status != "unreached")
+        with self._books() as books:
+            rows = books.execute(query.order_by(sa.text("rowid"))).mappings()
+            return [_as_charge(row) for row in rows]
+
+    def refunds(self) -> list[Refund]:
+        """Every refund, in order of arrival."""
+        with self._books() as books:
+            rows = books.execute(sa.select(_refunds).order_by(sa.text("rowid"))).mappings()
+            return [_as_refund(row) for row in rows]
+
+    @contextmanager
+    def _books(self) -> Iterator[sa.Connection]:
+        """One transaction, alone with the books from its first statement on."""
+        try:
+            with self._engine.begin() as books:
+                yield books
+        except (sa.exc.OperationalError, sa.exc.TimeoutError) as error:
+            where = self._engine.url.database
+            raise ProviderUnreachable(f"the sandbox's books at {where} cannot be used") from error
+
+
+def _engine(path: str | Path) -> sa.Engine:
+    engine = sa.create_engine(
+        sa.URL.create("sqlite", database=str(path)), connect_args={"timeout": BUSY_TIMEOUT_SECONDS}
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def configure(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None  # transactions are begun below, not by the driver
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        _keep_a_write_ahead_log(connection)
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _keep_a_write_ahead_log(connection: sqlite3.Connection) -> None:
+    """The one statement for which SQLite does not wait its turn: processes that open new books
+    together would fail with "database is locked"."""
+    give_up = time.monotonic() + BUSY_TIMEOUT_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
+                raise
+            time.sleep(0.01)
+
+
+def _new_charge(key: str, amount: Money, payment_method: str, at: datetime) -> Charge:
+    method = METHODS.get(payment_method, _UNKNOWN_METHOD)
+    status: Literal["succeeded", "declined", "unreached"] = "succeeded"
+    if method.fault == "unreachable":
+        status = "unreached"
+    elif method.declined:
+        status = "declined"
+    return Charge(key, status, amount, payment_method, _reference("ch", key), method.declined, at)
+
+
+def _new_refund(
+    books: sa.Connection,
+    charge: Charge,
+    charged: Money,
+    refund_id: str,
+    amount: Money,
+    at: datetime,
+) -> Refund:
+    query = sa.select(_refunds).where(_refunds.c.charge_reference == charge.reference)
+    earlier = [_as_refund(row) for row in books.execute(query).mappings()]
+    gone = sum(each.amount.amount for each in earlier if each.result(at).status != "failed")
+    left = charged.amount - gone
+    if amount.currency != charged.currency:
+        raise ProviderRefused(
+            f"The charge is in {charged.currency}, the refund in {amount.currency}."
+        )
+    if amount.amount > left:
+        raise ProviderRefused(
+            f"A refund of {amount.amount} exceeds what is left of the charge: "
+            f"{left} of {charged.amount} (minor units, {charged.currency})."
+        )
+    fails = len(earlier) < charge.method.failing_refunds
+    return Refund(
+        refund_id,
+        charge.reference,
+        amount,
+        charge.payment_method,
+        _reference("re", refund_id),
+        at,
+        outcome="failed" if fails else "settled",
+        done_at=at + timedelta(days=1) if fails else _noon_of(charge.method.settles_on, at),
+    )
+
+
+def _noon_of(business_day: int, at: datetime) -> datetime:
+    request = BusinessDeadlineRequest(start=at, days=business_day, country="US", timezone="UTC")
+    return business_deadline(request).at - timedelta(hours=12)
+
+
+def _is_answered(books: sa.Connection, call: str, key: str, method: Method) -> bool:
+    """Whether the payment method lets the answer to this call through."""
+    if method.fault == "flaky":
+        first = insert(_unanswered).values(call=call, key=key).on_conflict_do_nothing()
+        return books.execute(first).rowcount == 0
+    return method.fault is None or (method.fault == "charge_lost" and call != "charge")
+
+
+def _raise_unless(answered: bool) -> None:
+    if not answered:
+        raise ProviderUnreachable("the sandbox did not answer")
+
+
+def _reference(kind: str, key: str) -> str:
+    return f"{kind}_{hashlib.sha256(key.encode()).hexdigest()[:24]}"
+
+
+def _insert(books: sa.Connection, table: sa.Table, row: Charge | Refund) -> None:
+    values = asdict(row)
+    amount = row.amount
+    values["amount"], values["currency"] = (
+        (amount.amount, amount.currency) if amount else (None,) * 2
+    )
+    books.execute(table.insert().values(values))
+
+
+def _charge(books: sa.Connection, where: sa.ColumnElement[bool]) -> Charge | None:
+    row = books.execute(sa.select(_charges).where(where)).mappings().first()
+    return _as_charge(row) if row else None
+
+
+def _refund(books: sa.Connection, refund_id: str) -> Refund | None:
+    query = sa.select(_refunds).where(_refunds.c.refund_id == refund_id)
+    row = books.execute(query).mappings().first()
+    return _as_refund(row) if row else None
+
+
+def _as_charge(row: sa.RowMapping) -> Charge:
+    return Charge(**_with_money(row))
+
+
+def _as_refund(row: sa.RowMapping) -> Refund:
+    return Refund(**_with_money(row))
+
+
+def _with_money(row: sa.RowMapping) -> dict[str, Any]:
+    values = dict(row)
+    amount, currency = values.pop("amount"), values.pop("currency")
+    values["amount"] = None if amount is None else Money(amount=amount, currency=currency)
+    return values
