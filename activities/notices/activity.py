@@ -1,0 +1,177 @@
+"""The activity that tells people: renders, delivers and logs the notices of one transition."""
+
+import asyncio
+from dataclasses import dataclass
+
+from sqlalchemy.exc import SQLAlchemyError
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from activities.notices.channels import Channel, PermanentFailure, TransientFailure
+from activities.notices.log import DeliveryLog, Notice, Status
+from activities.notices.message import address, compose, message_id, sender
+from activities.notices.render import Rendered, reader_of, render
+from activities.notices.words import one_line, trace
+from activities.requests import (
+    SEND_NOTICES,
+    ErrorType,
+    NoticeAnswer,
+    NoticeRequest,
+    Recipient,
+    Undelivered,
+)
+
+SENDER = "Recourse <notices@recourse.invalid>"
+_LOG_DOWN = "The log of notices cannot be reached"
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    role: str
+    status: Status
+    why: str = ""
+
+
+class NoticeActivities:
+    """Sends notices through one channel and keeps the log of it.
+
+    Each notice is sent at least once and seen once: the log skips what was sent, and a retry after
+    a lost answer repeats the same bytes under the same Message-ID.
+    """
+
+    def __init__(
+        self,
+        log: DeliveryLog,
+        channel: Channel,
+        *,
+        operator_email: str,
+        base_url: str | None = None,
+        sender_address: str = SENDER,
+    ) -> None:
+        """Raises ValueError for a sender that is no mail address or a base that is no web one."""
+        if base_url is not None and not base_url.startswith(("https://", "http://")):
+            raise ValueError(
+                f"Not a web address: {base_url!r}; write https://HOST or leave it out."
+            )
+        self._log = log
+        self._channel = channel
+        self._operator_email = operator_email
+        self._base_url = base_url
+        self._sender = sender(sender_address)
+
+    @activity.defn(name=SEND_NOTICES.name)
+    async def send_notices(self, request: NoticeRequest) -> NoticeAnswer:
+        """Tell every recipient of `request`; none waits for another.
+
+        Answers once each notice was sent or can never be. While some may still arrive, raises a
+        retryable ApplicationError NOTICE_DELAYED whose detail is the NoticeAnswer so far.
+        """
+        recipients: dict[str, Recipient] = {
+            recipient.role: recipient for recipient in request.recipients
+        }
+        drafts = [self._draft(request, recipient) for recipient in recipients.values()]
+        try:
+            notices = await asyncio.to_thread(self._log.open, drafts)
+        except SQLAlchemyError as error:
+            # The error's own text would carry the statement and the addresses in it.
+            activity.logger.warning("%s: %s", _LOG_DOWN, type(error).__name__)
+            outcomes = [_Outcome(role, "pending", _LOG_DOWN) for role in recipients]
+        else:
+            outcomes = await asyncio.gather(
+                *(self._send(notice, _name(request, recipients[notice.role])) for notice in notices)
+            )
+        return self._answer(request, outcomes)
+
+    def _draft(self, request: NoticeRequest, recipient: Recipient) -> Notice:
+        """The notice to be logged; one that cannot be written has failed for good."""
+        rendered, why = Rendered("", "", ""), ""
+        party = reader_of(request, recipient)
+        email = party.email if party else self._operator_email
+        try:
+            address(email)
+            rendered = render(request, recipient, self._base_url)
+        except PermanentFailure as error:
+            why = str(error)
+        except Exception as error:
+            why = f"The notice could not be written: {type(error).__name__}."
+            activity.logger.error("%s (%s)\n%s", why, recipient.role, trace(error))
+        names = (request.purchase_id, request.transition_id, recipient.role, self._channel.name)
+        return Notice(
+            purchase_id=request.purchase_id,
+            transition_id=request.transition_id,
+            transition=request.transition,
+            role=recipient.role,
+            address=one_line(email, 254),
+            channel=self._channel.name,
+            message_id=message_id(*names, self._sender.domain),
+            at=request.at,
+            subject=rendered.subject,
+            text=rendered.text,
+            html=rendered.html,
+            status="failed" if why else "pending",
+            last_error=why,
+        )
+
+    async def _send(self, notice: Notice, name: str) -> _Outcome:
+        """One attempt at one notice; never raises."""
+        if notice.status != "pending":
+            return _Outcome(notice.role, notice.status, notice.last_error)
+        status, why = await self._attempt(notice, name)
+        try:
+            await asyncio.to_thread(self._log.record, notice, status, why)
+        except SQLAlchemyError as error:
+            activity.logger.warning("%s: %s", _LOG_DOWN, type(error).__name__)
+            return _Outcome(notice.role, "pending", why or _LOG_DOWN)
+        return _Outcome(notice.role, status, why)
+
+    async def _attempt(self, notice: Notice, name: str) -> tuple[Status, str]:
+        try:
+            message = compose(notice, name, self._sender)
+            await self._channel.deliver(message, message["To"].addresses[0].addr_spec)
+        except PermanentFailure as error:
+            return "failed", str(error)
+        except TransientFailure as error:
+            return "pending", str(error)
+        except Exception as error:
+            why = f"A fault of ours: {type(error).__name__}."
+            activity.logger.error("%s (%s)\n%s", why, notice.role, trace(error))
+            return "pending", why
+        return "sent", ""
+
+    def _answer(self, request: NoticeRequest, outcomes: list[_Outcome]) -> NoticeAnswer:
+        missing = [outcome for outcome in outcomes if outcome.status != "sent"]
+        answer = NoticeAnswer(
+            delivered=len(outcomes) - len(missing),
+            undelivered=tuple(
+                Undelivered(
+                    transition=request.transition,
+                    role=outcome.role,
+                    channel=self._channel.name,
+                    at=request.at,
+                    why=outcome.why,
+                )
+                for outcome in missing
+            ),
+        )
+        for outcome in missing:
+            activity.logger.warning(
+                "Notice %s to the %s is %s: %s",
+                request.transition,
+                outcome.role,
+                outcome.status,
+                outcome.why,
+            )
+        delayed = [outcome for outcome in missing if outcome.status == "pending"]
+        if delayed:
+            raise ApplicationError(
+                f"{len(delayed)} of {len(outcomes)} notices could not be delivered yet and will "
+                f"be tried again: {delayed[0].why}",
+                answer,
+                type=ErrorType.NOTICE_DELAYED,
+            )
+        return answer
+
+
+def _name(request: NoticeRequest, recipient: Recipient) -> str:
+    party = reader_of(request, recipient)
+    return party.name if party else "Operators"

@@ -1,0 +1,219 @@
+"""Ways to deliver a message, chosen by address: `maildir:PATH`, `smtp://…`, `smtps://…`."""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import tempfile
+from dataclasses import dataclass, field
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+import aiosmtplib
+
+from activities.notices.words import redacted
+
+
+class TransientFailure(Exception):
+    """The message did not arrive now, but may later. Its sentence names no mail address."""
+
+
+class PermanentFailure(Exception):
+    """The message can never arrive at this reader. Its sentence names no mail address."""
+
+
+class ChannelUrlError(ValueError):
+    """The address of a channel is wrong; the sentence says how, and never shows a password."""
+
+
+class Channel(Protocol):
+    """One way to reach people."""
+
+    @property
+    def name(self) -> str:
+        """Part of each Message-ID: the same notice through another channel is another message."""
+
+    async def deliver(self, message: EmailMessage, to: str) -> None:
+        """Return once `message` is safely handed over; raise Transient- or PermanentFailure."""
+
+
+@dataclass(frozen=True)
+class MaildirChannel:
+    """Files messages for all readers into one Maildir, which any mail program can open.
+
+    The file name comes from the Message-ID: a message already there, read or unread, is not
+    written again. A message is on the disk, whole, before `deliver` returns.
+    """
+
+    path: Path
+    name: str = "maildir"
+
+    async def deliver(self, message: EmailMessage, to: str) -> None:
+        """Any failure of the disk is transient: it concerns no reader in particular."""
+        try:
+            await asyncio.to_thread(self._write, message)
+        except OSError as error:
+            why = error.strerror or type(error).__name__
+            raise TransientFailure(f"The Maildir {self.path} cannot be written: {why}.") from None
+
+    def _write(self, message: EmailMessage) -> None:
+        for part in ("tmp", "new", "cur"):
+            (self.path / part).mkdir(mode=0o700, parents=True, exist_ok=True)
+        name = _file_name(message)
+        if any((self.path / "cur").glob(f"{name}*")) or (self.path / "new" / name).exists():
+            return
+        handle, draft = tempfile.mkstemp(prefix=f"{name}.", dir=self.path / "tmp")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(message.as_bytes(policy=message.policy.clone(linesep="\n")))
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(draft, self.path / "new" / name)
+        except BaseException:
+            Path(draft).unlink(missing_ok=True)
+            raise
+        _sync(self.path / "new")
+
+
+def _file_name(message: EmailMessage) -> str:
+    """Sorts by the message's own date, so that a folder reads in order."""
+    digest = hashlib.sha256(message["Message-ID"].encode()).hexdigest()[:32]
+    return f"{int(message['Date'].datetime.timestamp())}.{digest}.recourse"
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@dataclass(frozen=True)
+class SmtpChannel:
+    """Hands messages to a mail server, one connection each.
+
+    `starttls`: True demands it, None uses it when offered, False never does. `wait` bounds each
+    exchange and `limit` the whole delivery, in seconds.
+    """
+
+    host: str
+    port: int | None = None
+    tls: bool = False
+    starttls: bool | None = None
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    wait: float = 20
+    limit: float = 60
+    name: str = "smtp"
+
+    async def deliver(self, message: EmailMessage, to: str) -> None:
+        """A reader or message that the server refuses (5xx) is a permanent failure.
+
+        Everything else passes by itself or can be mended by us within the day, and is transient:
+        4xx, a lost connection, silence, and a 5xx to us (greeting, login, sender).
+        """
+        try:
+            async with asyncio.timeout(self.limit):
+                await self._send(message, to)
+        except aiosmtplib.SMTPRecipientsRefused as error:
+            raise _refusal(error.recipients[0], to) from None
+        except aiosmtplib.SMTPDataError as error:
+            raise _refusal(error, to) from None
+        except aiosmtplib.SMTPResponseException as error:
+            said = _said(error, to)
+            raise TransientFailure(f"The mail server refuses our connection: {said}") from None
+        except (aiosmtplib.SMTPException, OSError) as error:
+            why = redacted(str(error), to) or type(error).__name__
+            raise TransientFailure(f"The mail server could not be used: {why}") from None
+
+    async def _send(self, message: EmailMessage, to: str) -> None:
+        client = aiosmtplib.SMTP(
+            hostname=self.host,
+            port=self.port,
+            use_tls=self.tls,
+            start_tls=self.starttls,
+            username=self.username,
+            password=self.password,
+            timeout=self.wait,
+        )
+        try:
+            await client.connect()
+            origin = message["From"].addresses[0].addr_spec
+            await client.sendmail(origin, [to], message.as_bytes())
+            # The server has taken the message: how the goodbye goes changes nothing.
+            with contextlib.suppress(aiosmtplib.SMTPException, OSError):
+                await client.quit(timeout=1)
+        finally:
+            client.close()
+
+
+def _refusal(
+    error: aiosmtplib.SMTPResponseException, to: str
+) -> TransientFailure | PermanentFailure:
+    if 500 <= error.code < 600:
+        return PermanentFailure(f"The mail server refuses for good: {_said(error, to)}")
+    return TransientFailure(f"The mail server refuses for now: {_said(error, to)}")
+
+
+def _said(error: aiosmtplib.SMTPResponseException, to: str) -> str:
+    return f"{error.code} {redacted(error.message, to)}".rstrip()
+
+
+_STARTTLS = {"auto": None, "require": True, "off": False}
+_WANTED = "write maildir:PATH, smtp://HOST:PORT or smtps://USER:PASSWORD@HOST:PORT"
+
+
+def channel_from_url(url: str) -> Channel:
+    """The channel that `url` names.
+
+    `smtp://` may add `?starttls=auto` (when offered; the default), `require` or `off`; with a
+    login the default is `require`, so that nobody can talk the password out of us in the clear.
+    Raises ChannelUrlError.
+    """
+    scheme, colon, rest = url.partition(":")
+    if scheme == "maildir" and colon:
+        path = rest.removeprefix("//")
+        if not path:
+            raise ChannelUrlError(f"The mail address names no folder; {_WANTED}.")
+        return MaildirChannel(Path(path))
+    if scheme in ("smtp", "smtps") and colon:
+        return _smtp(url)
+    raise ChannelUrlError(f"The mail address starts with no known channel; {_WANTED}.")
+
+
+def _smtp(url: str) -> SmtpChannel:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise ChannelUrlError(f"The mail server's address cannot be read; {_WANTED}.") from None
+    if not host or parts.path not in ("", "/") or parts.fragment:
+        raise ChannelUrlError(f"The mail server's address cannot be read; {_WANTED}.")
+    if (parts.username is None) != (parts.password is None):
+        raise ChannelUrlError("A login at the mail server needs both a user and a password.")
+    return SmtpChannel(
+        host=host,
+        port=port,
+        tls=parts.scheme == "smtps",
+        starttls=_starttls(parts),
+        username=None if parts.username is None else unquote(parts.username),
+        password=None if parts.password is None else unquote(parts.password),
+    )
+
+
+def _starttls(parts: SplitResult) -> bool | None:
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    choice = options.pop("starttls", None)
+    if options:
+        raise ChannelUrlError(f"Unknown option of the mail server: {', '.join(sorted(options))}.")
+    if parts.scheme == "smtps":
+        if choice is not None:
+            raise ChannelUrlError("smtps:// is encrypted from the start; leave starttls out.")
+        return False
+    choice = choice or ("auto" if parts.username is None else "require")
+    if choice not in _STARTTLS:
+        raise ChannelUrlError(f"starttls is one of {', '.join(_STARTTLS)}.")
+    return _STARTTLS[choice]

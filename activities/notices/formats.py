@@ -1,0 +1,86 @@
+"""Amounts and instants as the reader writes them."""
+
+import copy
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+from babel import Locale, UnknownLocaleError
+from babel.dates import format_date, format_time
+
+from activities.amounts import decimals
+from activities.requests import Money, Party
+
+# CLDR sets a space between digits and a currency written in letters; Babel leaves it out.
+_UNSPACED = re.compile(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])")
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How one person reads dates and amounts. An unknown locale or zone is en_US or UTC."""
+
+    locale: Locale
+    zone: tzinfo
+    zone_name: str
+
+    def money(self, money: Money) -> str:
+        """The amount with exactly as many digits after the point as ISO 4217 gives its currency.
+
+        Raises UnknownCurrency for a code that is none.
+        """
+        digits = decimals(money.currency)
+        pattern = copy.copy(self.locale.currency_formats["standard"])
+        # Babel's own digits differ from ISO 4217 for some currencies.
+        pattern.frac_prec = (digits, digits)
+        value = Decimal(money.amount).scaleb(-digits)
+        text: str = pattern.apply(
+            value, self.locale, currency=money.currency, currency_digits=False
+        )
+        return _UNSPACED.sub("\xa0", text)
+
+    def moment(self, at: datetime) -> str:
+        """Weekday, date and time in the reader's zone, with the zone and its offset on that day."""
+        local = at.astimezone(self.zone)
+        date = format_date(local, "full", locale=self.locale)
+        time = format_time(local, "short", locale=self.locale)
+        return f"{date}, {time} ({self.zone_name}, UTC{_offset(local)})"
+
+    def day(self, at: datetime) -> str:
+        """The day in the reader's zone that ends at or contains `at`."""
+        # Midnight ends the day before: "at the latest on Monday" must not become Tuesday.
+        local = (at - timedelta(microseconds=1)).astimezone(self.zone)
+        return format_date(local, "full", locale=self.locale)
+
+
+def utc(at: datetime) -> str:
+    """An instant in UTC, to the minute and never later than it is."""
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def reader(party: Party | None) -> Reader:
+    """How `party` reads; operators (None) read en_US and UTC."""
+    locale = _locale(party.locale) if party else None
+    zone = _zone(party.timezone) if party else None
+    name = party.timezone if party and zone else "UTC"
+    return Reader(locale or Locale("en", "US"), zone or UTC, name)
+
+
+def _locale(name: str) -> Locale | None:
+    try:
+        return Locale.parse(name.replace("-", "_"))
+    except (ValueError, TypeError, UnknownLocaleError):
+        return None
+
+
+def _zone(name: str) -> ZoneInfo | None:
+    try:
+        return ZoneInfo(name)
+    except (ValueError, LookupError, OSError):  # OSError: "America" is a directory
+        return None
+
+
+def _offset(local: datetime) -> str:
+    offset = local.strftime("%z")
+    return f"{offset[:3]}:{offset[3:5]}"

@@ -1,0 +1,172 @@
+"""The delivery log: what was sent to whom, in the ledger's database.
+
+A notice is written down whole before its first attempt. Retries send what is written, so they
+send the same bytes even after the templates have changed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    Connection,
+    Dialect,
+    Engine,
+    Integer,
+    MetaData,
+    Row,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    and_,
+    inspect,
+    select,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
+
+Status = Literal["pending", "sent", "failed"]
+
+
+@dataclass(frozen=True)
+class Notice:
+    """One notice to one reader through one channel.
+
+    `sent` and `failed` are final; `pending` has not arrived yet, `last_error` says why.
+    `at` is the transition's time, `updated_at` the log's own.
+    """
+
+    purchase_id: str
+    transition_id: str
+    transition: str
+    role: str
+    address: str
+    channel: str
+    message_id: str
+    at: datetime
+    subject: str = ""
+    text: str = ""
+    html: str = ""
+    status: Status = "pending"
+    attempts: int = 0
+    last_error: str = ""
+    updated_at: datetime | None = None
+
+
+class _Instant(TypeDecorator[datetime]):
+    """RFC 3339 in UTC, of fixed width: sorts as text, alike on every database."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:
+        if value is None:
+            return None
+        text = value.astimezone(UTC).isoformat(timespec="microseconds")
+        return text.replace("+00:00", "Z")
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        return None if value is None else datetime.fromisoformat(value)
+
+
+_METADATA = MetaData()
+_NOTICES = Table(
+    "notices",
+    _METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("purchase_id", Text, nullable=False),
+    Column("transition_id", Text, nullable=False),
+    Column("transition", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("message_id", Text, nullable=False, unique=True),
+    Column("at", _Instant, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("html", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("last_error", Text, nullable=False),
+    Column("updated_at", _Instant, nullable=False),
+    UniqueConstraint("purchase_id", "transition_id", "role", "channel"),
+    CheckConstraint("status IN ('pending', 'sent', 'failed')"),
+    sqlite_strict=True,
+)
+_INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+
+class DeliveryLog:
+    """Blocking; every call is one transaction. Raises SQLAlchemyError when it cannot be used."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def create(self) -> None:
+        """Create the table unless it is there; two processes may do so at once."""
+        try:
+            _METADATA.create_all(self._engine)
+        except DBAPIError:
+            # Someone else created it between our look and our attempt.
+            if not inspect(self._engine).has_table(_NOTICES.name):
+                raise
+
+    def open(self, notices: Sequence[Notice]) -> tuple[Notice, ...]:
+        """Write down those that are new and answer all as they are written, in the same order.
+
+        What the log already holds for (purchase, transition, role, channel) wins.
+        """
+        with self._engine.begin() as connection:
+            return tuple(_opened(connection, notice) for notice in notices)
+
+    def record(self, notice: Notice, status: Status, error: str = "") -> None:
+        """Note one attempt. A notice that was sent stays sent, whatever a late attempt says."""
+        change = (
+            update(_NOTICES)
+            .where(_same(notice), _NOTICES.c.status != "sent")
+            .values(
+                status=status,
+                last_error=error,
+                attempts=_NOTICES.c.attempts + 1,
+                updated_at=datetime.now(UTC),
+            )
+        )
+        with self._engine.begin() as connection:
+            connection.execute(change)
+
+    def list(self, purchase_id: str) -> tuple[Notice, ...]:
+        """All notices of a purchase, in the order in which they happened."""
+        rows = (
+            select(_NOTICES)
+            .where(_NOTICES.c.purchase_id == purchase_id)
+            .order_by(_NOTICES.c.at, _NOTICES.c.id)
+        )
+        with self._engine.connect() as connection:
+            return tuple(_notice(row) for row in connection.execute(rows))
+
+
+def _opened(connection: Connection, notice: Notice) -> Notice:
+    values = asdict(notice) | {"updated_at": datetime.now(UTC)}
+    insert = _INSERT[connection.dialect.name](_NOTICES).values(values)
+    connection.execute(insert.on_conflict_do_nothing())
+    return _notice(connection.execute(select(_NOTICES).where(_same(notice))).one())
+
+
+def _same(notice: Notice) -> Any:
+    return and_(
+        _NOTICES.c.purchase_id == notice.purchase_id,
+        _NOTICES.c.transition_id == notice.transition_id,
+        _NOTICES.c.role == notice.role,
+        _NOTICES.c.channel == notice.channel,
+    )
+
+
+def _notice(row: Row[Any]) -> Notice:
+    values = dict(row._mapping)
+    del values["id"]
+    return Notice(**values)

@@ -1,0 +1,84 @@
+"""A notice as a mail message: the same notice gives the same bytes, however often it is built.
+
+A lost answer of a mail server cannot be told from a lost message. Equal bytes under an equal
+Message-ID let the reader's side collapse the duplicate that a retry may make.
+"""
+
+import hashlib
+import json
+import re
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import parseaddr
+
+from activities.notices.channels import PermanentFailure
+from activities.notices.log import Notice
+from activities.notices.words import header
+
+# The HTML standard's "valid e-mail address", less what could pass for an encoded word.
+_ADDRESS = re.compile(
+    r"(?!.*=\?)([A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64})"
+    r"@([A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+    r"(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*)"
+)
+# These need quotes in a display name, and Python's folding of long quoted names is fragile.
+_SPECIALS = re.compile(r"[\"(),:;<>@\[\\\]]+")
+
+
+def address(text: str, name: str = "") -> Address:
+    """One mail address; a domain beyond ASCII becomes its IDNA form.
+
+    Raises PermanentFailure, without repeating the address, when it is none.
+    """
+    local, _, domain = text.strip().rpartition("@")
+    try:
+        match = _ADDRESS.fullmatch(f"{local}@{domain.encode('idna').decode()}")
+    except UnicodeError:
+        match = None
+    if match is None:
+        raise PermanentFailure("The reader's mail address is not a valid one.")
+    display = " ".join(_SPECIALS.sub(" ", header(name, 60)).split())
+    return Address(display_name=display, username=match[1], domain=match[2])
+
+
+def sender(text: str) -> Address:
+    """The From address out of `Name <address>`. Raises ValueError when it is none."""
+    name, plain = parseaddr(text)
+    try:
+        return address(plain, name)
+    except PermanentFailure:
+        raise ValueError(f"Not a sender for notices: {text!r}; write Name <address>.") from None
+
+
+def message_id(purchase_id: str, transition_id: str, role: str, channel: str, domain: str) -> str:
+    """The Message-ID of one notice, made from what it is about and nothing else."""
+    return f"<{_digest(purchase_id, transition_id, role, channel)}@{domain}>"
+
+
+def compose(notice: Notice, name: str, origin: Address) -> EmailMessage:
+    """The message of a logged notice, to `name`, from `origin`; ASCII on the wire.
+
+    All notices of one purchase to one reader refer to the same root, so that mail programs show
+    them as one thread. Raises PermanentFailure when the reader's address is none.
+    """
+    root = f"<{_digest(notice.purchase_id, notice.role)}@{origin.domain}>"
+    message = EmailMessage(policy=SMTP.clone(cte_type="7bit"))
+    message["From"] = origin
+    message["To"] = address(notice.address, name)
+    message["Subject"] = header(notice.subject, 200)
+    message["Date"] = notice.at
+    message["Message-ID"] = notice.message_id
+    message["In-Reply-To"] = root
+    message["References"] = root
+    message["Auto-Submitted"] = "auto-generated"
+    message["X-Recourse-Purchase"] = header(notice.purchase_id)
+    message["X-Recourse-Transition"] = header(notice.transition)
+    message.set_content(notice.text, cte="quoted-printable")
+    message.add_alternative(notice.html, subtype="html", cte="quoted-printable")
+    message.set_boundary(f"=_{_digest(notice.message_id)}")
+    return message
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:40]

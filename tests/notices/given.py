@@ -1,0 +1,134 @@
+"""Requests as the lifecycle makes them, and mailboxes to receive what comes of them."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from activities.notices import SmtpChannel
+from activities.requests import (
+    Money,
+    Movement,
+    NoticeDeadline,
+    NoticeRequest,
+    Party,
+    Recipient,
+)
+
+ANA = Party(id="ana", name="Ana", email="ana@example.com", timezone="Europe/Lisbon", locale="pt_PT")
+BO = Party(id="bo", name="Bo", email="bo@example.com")
+OPERATORS = "staff@example.com"
+
+
+def client(party: Party = ANA, *can: str) -> Recipient:
+    return Recipient(role="client", party=party, can=can)
+
+
+def freelancer(party: Party = BO, *can: str) -> Recipient:
+    return Recipient(role="freelancer", party=party, can=can)
+
+
+def operator(*can: str) -> Recipient:
+    return Recipient(role="operator", can=can)
+
+
+def usd(amount: int) -> Money:
+    return Money(amount=amount, currency="USD")
+
+
+def at(*when: int) -> datetime:
+    return datetime(*when, tzinfo=UTC)  # type: ignore[arg-type,misc]
+
+
+def request(**changes: Any) -> NoticeRequest:
+    """Bo has declined the refund and claims part of it; both are told."""
+    values: dict[str, Any] = {
+        "purchase_id": "p-1001",
+        "title": "Logo design",
+        "price": usd(25000),
+        "client": ANA,
+        "freelancer": BO,
+        "transition_id": "7",
+        "transition": "refund_declined",
+        "at": at(2026, 11, 23, 18),
+        "actor": "freelancer",
+        "what": "Bo declined the refund and claims 100.00 USD.",
+        "rule": "A freelancer may decline and say how much of the escrow they claim.",
+        "words": "Two drafts are finished.",
+        "movements": (
+            Movement(amount=usd(10000), source="escrow", target="the freelancer's balance"),
+            Movement(amount=usd(15000), source="escrow", target="the client's payment method"),
+        ),
+        "deadline": NoticeDeadline(
+            name="claim_window", at=at(2026, 11, 30, 23, 59), then="the claim is paid."
+        ),
+        "recipients": (client(), freelancer()),
+    }
+    return NoticeRequest(**(values | changes))
+
+
+class Post:
+    """A mail server's mind: `answers` are given to successive messages, then all are taken.
+
+    `rcpt` answers addresses. An answer of "hang up" cuts the connection without a reply, after
+    the message was kept or (`"lose"`) before.
+    """
+
+    def __init__(self, *answers: str, rcpt: dict[str, str] | None = None) -> None:
+        self.answers = list(answers)
+        self.rcpt = rcpt or {}
+        self.kept: list[Envelope] = []
+
+    async def handle_RCPT(
+        self, server: SMTP, session: Session, envelope: Envelope, to: str, options: list[str]
+    ) -> str:
+        answer = self.rcpt.get(to, "250 OK")
+        if answer.startswith("250"):
+            envelope.rcpt_tos.append(to)
+        return answer
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        answer = self.answers.pop(0) if self.answers else "250 OK"
+        if answer.startswith(("250", "hang up")):
+            self.kept.append(envelope)
+        if answer in ("hang up", "lose"):
+            assert isinstance(server.transport, asyncio.Transport)
+            server.transport.abort()
+        return answer
+
+    def bodies(self) -> list[bytes]:
+        return [envelope.original_content or b"" for envelope in self.kept]
+
+
+@asynccontextmanager
+async def listening(protocol: Callable[[], asyncio.BaseProtocol]) -> AsyncIterator[int]:
+    """A server on a free loopback port."""
+    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        await server.wait_closed()
+
+
+@asynccontextmanager
+async def post_office(post: Post, **options: Any) -> AsyncIterator[SmtpChannel]:
+    """A real SMTP server with that mind, and a channel to it."""
+    async with listening(lambda: SMTP(post, hostname="mail.test", **options)) as port:
+        yield channel_to(port)
+
+
+def channel_to(port: int, **options: Any) -> SmtpChannel:
+    return SmtpChannel("127.0.0.1", port, **({"wait": 5} | options))
+
+
+def closed_port() -> int:
+    """A port where nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,93 @@
+"""The delivery log, on SQLite and on PostgreSQL."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import FrozenInstanceError, replace
+
+import pytest
+from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from activities.notices import DeliveryLog, Notice
+from tests.notices.given import at
+
+NOTICE = Notice(
+    purchase_id="p-1001",
+    transition_id="1",
+    transition="payment_held",
+    role="client",
+    address="ana@example.com",
+    channel="maildir",
+    message_id="<1@recourse.invalid>",
+    at=at(2026, 11, 23, 18),
+    subject="Payment is in escrow",
+    text="Olá\n",
+    html="<p>Olá</p>",
+)
+LATER = replace(NOTICE, transition_id="2", message_id="<2@x>", at=at(2026, 11, 24))
+
+
+@pytest.fixture
+def any_log(any_engine: Engine) -> DeliveryLog:
+    log = DeliveryLog(any_engine)
+    log.create()
+    log.create()
+    return log
+
+
+def test_what_is_written_first_wins(any_log: DeliveryLog) -> None:
+    (first,) = any_log.open([NOTICE])
+    assert replace(first, updated_at=None) == NOTICE
+    changed = replace(NOTICE, subject="Another", message_id="<other@example.com>")
+    assert any_log.open([LATER, changed]) == (any_log.list("p-1001")[1], first)
+
+
+def test_the_list_is_in_order_and_frozen(any_log: DeliveryLog) -> None:
+    any_log.open([LATER])
+    any_log.open([NOTICE, replace(NOTICE, role="freelancer", message_id="<3@x>")])
+    any_log.open([replace(NOTICE, purchase_id="p-2", message_id="<4@x>")])
+    listed = any_log.list("p-1001")
+    assert [(notice.transition_id, notice.role) for notice in listed] == [
+        ("1", "client"),
+        ("1", "freelancer"),
+        ("2", "client"),
+    ]
+    with pytest.raises(FrozenInstanceError):
+        listed[0].status = "sent"  # type: ignore[misc]
+
+
+def test_attempts_are_counted_and_sent_stays_sent(any_log: DeliveryLog) -> None:
+    any_log.open([NOTICE])
+    any_log.record(NOTICE, "pending", "451 later")
+    (waiting,) = any_log.list("p-1001")
+    assert (waiting.status, waiting.attempts, waiting.last_error) == ("pending", 1, "451 later")
+    any_log.record(NOTICE, "sent")
+    any_log.record(NOTICE, "pending", "too late to say")
+    (sent,) = any_log.list("p-1001")
+    assert (sent.status, sent.attempts, sent.last_error) == ("sent", 2, "")
+
+
+def test_many_may_create_and_open_at_once(any_engine: Engine) -> None:
+    engines = [create_engine(any_engine.url) for _ in range(6)]
+
+    def start(engine: Engine) -> tuple[Notice, ...]:
+        log = DeliveryLog(engine)
+        log.create()
+        return log.open([NOTICE, LATER])
+
+    with ThreadPoolExecutor(6) as pool:
+        opened = set(pool.map(start, engines))
+    for engine in engines:
+        engine.dispose()
+    assert len(opened) == 1
+
+
+def test_the_table_refuses_an_unknown_status(any_log: DeliveryLog, any_engine: Engine) -> None:
+    any_log.open([NOTICE])
+    with pytest.raises(SQLAlchemyError), any_engine.begin() as connection:
+        connection.execute(text("UPDATE notices SET status = 'lost'"))
+
+
+def test_a_missing_database_is_an_error() -> None:
+    log = DeliveryLog(create_engine("sqlite:////nowhere/at/all.db"))
+    with pytest.raises(SQLAlchemyError):
+        log.create()
