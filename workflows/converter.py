@@ -1,0 +1,29 @@
+"""How the worker reads payloads: pydantic for what has a type, untouched bytes for what has none.
+
+Without a type hint the SDK would guess, and a wrong guess either drops a signal without a trace or
+freezes the purchase. Handlers here declare no type, get the raw payload, and read it themselves.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from temporalio.api.common.v1 import Payload
+from temporalio.common import RawValue
+from temporalio.contrib.pydantic import PydanticPayloadConverter, pydantic_data_converter
+
+
+class RawUnlessTyped(PydanticPayloadConverter):
+    """Payloads that nobody declared a type for are handed over as they came."""
+
+    def from_payloads(
+        self, payloads: Sequence[Payload], type_hints: list[type] | None = None
+    ) -> list[Any]:
+        """Convert by type; raw without one."""
+        if not type_hints:
+            return [RawValue(payload) for payload in payloads]
+        return super().from_payloads(payloads, type_hints)
+
+
+DATA_CONVERTER = replace(pydantic_data_converter, payload_converter_class=RawUnlessTyped)
+"""For workers, replayers and every client of ours."""

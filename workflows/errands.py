@@ -1,0 +1,121 @@
+"""Carrying out what the rules ask for: money step by step, in order; the calendar beside it."""
+
+import asyncio
+from collections.abc import Callable
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, is_cancelled_exception
+from temporalio.workflow import ActivityCancellationType
+
+with workflow.unsafe.imports_passed_through():
+    from activities.requests import ErrorType
+    from workflows.carried import Carried
+    from workflows.lifecycle import wanted
+    from workflows.lifecycle.state import Fact, FindDeadline, Step, StepBlocked
+    from workflows.steps import RETRY, TRIED_AGAIN_EVERY, call, why
+
+
+class Errands:
+    """The steps of a purchase on their way. A step that was begun ends in a fact, is overtaken by
+    a later decision of the rules, or is carried on by the next run: it is never dropped."""
+
+    def __init__(self, memory: Carried, happen: Callable[[Fact], None]) -> None:
+        self._memory = memory
+        self._happen = happen
+        self._running = 0
+        self._stopping = False
+        self.impossible: str | None = None
+        """Why the purchase cannot even begin: found before any money moved."""
+
+    def add(self, step: Step) -> None:
+        """One more thing to do, after those before it."""
+        self._memory.steps.append(step)
+        self._begin(step)
+
+    def resume(self) -> None:
+        """Take up what is still to be done."""
+        for step in self._memory.steps:
+            self._begin(step)
+
+    @property
+    def dates_known(self) -> bool:
+        """Whether no deadline is being looked up; one that cannot be found keeps nobody waiting."""
+        steps = self._memory.steps
+        return self._is_blocked("find_deadline") or not any(map(_beside, steps))
+
+    async def stop(self) -> None:
+        """Come to rest between two steps; what is left stays in memory for the next run."""
+        self._stopping = True
+        await workflow.wait_condition(lambda: not self._running)
+
+    def _begin(self, step: Step) -> None:
+        self._running += 1
+        asyncio.create_task(self._carry_out(step))
+
+    async def _carry_out(self, step: Step) -> None:
+        await workflow.wait_condition(lambda: self._stopping or self._is_its_turn(step))
+        while self._is_wanted(step):
+            fact = await self._attempt(step)
+            if fact is not None:
+                self._happen(fact)
+            if isinstance(fact, StepBlocked):
+                await self._pause(step)
+        if not self._stopping:
+            steps = self._memory.steps
+            self._memory.steps = [other for other in steps if other is not step]
+        self._running -= 1
+
+    def _is_its_turn(self, step: Step) -> bool:
+        if _beside(step):
+            return True
+        return next(other for other in self._memory.steps if not _beside(other)) is step
+
+    def _is_wanted(self, step: Step) -> bool:
+        return not self._stopping and self.impossible is None and wanted(self._memory.state, step)
+
+    def _is_blocked(self, kind: str) -> bool:
+        return any(item.step == kind for item in self._memory.state.attention)
+
+    async def _attempt(self, step: Step) -> Fact | None:
+        """One activity, with all its retries. None: it was overtaken before it had an answer."""
+        memory = self._memory
+        todo = call(step, memory.state, memory.start, workflow.now())
+        activity = workflow.start_activity(
+            todo.type.name,
+            todo.request,
+            result_type=todo.type.answer,
+            schedule_to_close_timeout=todo.patience,
+            start_to_close_timeout=todo.attempt,
+            retry_policy=RETRY,
+            # Money may be moving: what is under way is waited for, never walked away from.
+            cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+            summary=todo.summary[:200],
+        )
+        await workflow.wait_condition(lambda: activity.done() or not self._is_wanted(step))
+        if not activity.done():
+            activity.cancel()
+        try:
+            return todo.fact(await activity)
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                return None
+            reason = why(error)
+            if reason.type == ErrorType.UNKNOWN_CALENDAR and step.kind == "take_payment":
+                self.impossible = reason.message
+                return None
+            return StepBlocked(step.kind, reason.message)
+
+    async def _pause(self, step: Step) -> None:
+        """Until a person says to try again, or some time has passed."""
+        try:
+            await workflow.wait_condition(
+                lambda: not self._is_wanted(step) or not self._is_blocked(step.kind),
+                timeout=TRIED_AGAIN_EVERY,
+                timeout_summary=f"{step.kind} is tried again",
+            )
+        except TimeoutError:
+            return
+
+
+def _beside(step: Step) -> bool:
+    return isinstance(step, FindDeadline)

@@ -1,0 +1,196 @@
+"""Telling people: what a notice says, and the workflow that goes on telling after the end."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.workflow import ParentClosePolicy
+
+with workflow.unsafe.imports_passed_through():
+    from activities.requests import (
+        SEND_NOTICES,
+        Money,
+        Movement,
+        NoticeAnswer,
+        NoticeDeadline,
+        NoticeRequest,
+        Recipient,
+        Undelivered,
+    )
+    from workflows import lifecycle
+    from workflows.carried import UNDELIVERED_KEPT, Carried
+    from workflows.lifecycle.state import Clock, Notify
+    from workflows.messages import Role
+
+TRIED_FOR = timedelta(days=1)
+"""So long a notice is retried (`RULES.md`, Races); then it is shown as undelivered."""
+
+LAST_NOTICES = timedelta(minutes=1)
+"""So long a closed purchase waits for its last notices before it hands them on."""
+
+RETRY = RetryPolicy(
+    initial_interval=timedelta(seconds=5),
+    backoff_coefficient=2.0,
+    maximum_interval=timedelta(minutes=15),
+)
+
+
+def request(memory: Carried, notify: Notify, number: str, now: datetime) -> NoticeRequest:
+    """The notice of one transition, to everybody whom it concerns."""
+    start, state = memory.start, memory.state
+    parties = {"client": start.client, "freelancer": start.freelancer}
+    open_ones = lifecycle.deadlines(state)
+    about = (item for item in open_ones if notify.clock in (None, item.name))
+    deadline = next(about, None)
+    return NoticeRequest(
+        purchase_id=start.purchase_id,
+        title=start.title,
+        price=start.price,
+        client=start.client,
+        freelancer=start.freelancer,
+        transition_id=number,
+        transition=notify.transition,
+        at=now,
+        actor=notify.by,
+        what=notify.what,
+        rule=notify.rule,
+        words=notify.words,
+        movements=tuple(
+            Movement(
+                amount=Money(amount=moved.amount, currency=start.price.currency),
+                source=moved.source,
+                target=moved.target,
+            )
+            for moved in notify.movements
+        ),
+        deadline=NoticeDeadline(name=deadline.name, at=deadline.at, then=deadline.then)
+        if deadline
+        else None,
+        refund_by=state.clocks.get(Clock.SETTLEMENT),
+        recipients=tuple(
+            Recipient(
+                role=reader,
+                party=parties.get(reader),
+                can=tuple(
+                    action.message
+                    for action in lifecycle.actions(state, Role(reader), now)
+                    if action.allowed
+                ),
+            )
+            for reader in notify.readers
+        ),
+    )
+
+
+async def send(notice: NoticeRequest) -> Sequence[Undelivered]:
+    """Deliver a notice, for a day at most. What could not be delivered is returned, not raised."""
+    left = notice.at + TRIED_FOR - workflow.now()
+    try:
+        answer: NoticeAnswer = await workflow.execute_activity(
+            SEND_NOTICES.name,
+            notice,
+            result_type=NoticeAnswer,
+            schedule_to_close_timeout=max(left, timedelta(minutes=1)),
+            start_to_close_timeout=timedelta(minutes=2),
+            retry_policy=RETRY,
+            summary=f"Tell {_readers(notice)}: {notice.transition}",
+        )
+    except ActivityError as error:
+        return _undelivered(notice, error)
+    return answer.undelivered
+
+
+def _readers(notice: NoticeRequest) -> str:
+    return " and ".join(reader.role for reader in notice.recipients)
+
+
+def _undelivered(notice: NoticeRequest, error: ActivityError) -> Sequence[Undelivered]:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ApplicationError) and cause.details:
+            return NoticeAnswer.model_validate(cause.details[0]).undelivered
+        cause = cause.__cause__
+    return tuple(
+        Undelivered(
+            transition=notice.transition,
+            role=reader.role,
+            channel="any",
+            at=notice.at,
+            why="not delivered within a day",
+        )
+        for reader in notice.recipients
+    )
+
+
+class Telling:
+    """Tells people beside everything else: nothing here is waited for but at the very end."""
+
+    def __init__(self, memory: Carried, dates_known: Callable[[], bool]) -> None:
+        self._memory = memory
+        self._dates_known = dates_known
+        self._unwritten = 0
+
+    @property
+    def done(self) -> bool:
+        """Whether everybody has been told, or it was given up."""
+        return not self._unwritten and not self._memory.notices
+
+    def tell(self, notify: Notify, now: datetime) -> None:
+        """Tell of a transition, as soon as the deadlines that follow from it are known."""
+        self._memory.told += 1
+        number = f"{self._memory.told}-{notify.transition}"
+        self._unwritten += 1
+        asyncio.create_task(self._tell(notify, number, now))
+
+    async def _tell(self, notify: Notify, number: str, now: datetime) -> None:
+        await workflow.wait_condition(self._dates_known)
+        notice = request(self._memory, notify, number, now)
+        self._unwritten -= 1
+        self._memory.notices.append(notice)
+        await self._deliver(notice)
+
+    def resume(self) -> None:
+        """Go on with what an earlier run had not delivered yet."""
+        for notice in self._memory.notices:
+            asyncio.create_task(self._deliver(notice))
+
+    async def _deliver(self, notice: NoticeRequest) -> None:
+        missed = await send(notice)
+        memory = self._memory
+        memory.undelivered = [*memory.undelivered, *missed][-UNDELIVERED_KEPT:]
+        memory.notices = [other for other in memory.notices if other is not notice]
+
+    async def written(self) -> None:
+        """Wait until every notice is at least ready to be carried on."""
+        await workflow.wait_condition(lambda: not self._unwritten)
+
+    async def finish(self) -> None:
+        """Give the last notices a moment; hand on what then is left, so that the end of a purchase
+        waits for nobody's mail server."""
+        try:
+            await workflow.wait_condition(
+                lambda: self.done, timeout=LAST_NOTICES, timeout_summary="the last notices"
+            )
+        except TimeoutError:
+            await workflow.start_child_workflow(
+                PurchaseNotices.run,
+                self._memory.notices,
+                id=f"{workflow.info().workflow_id}/notices/{workflow.info().run_id}",
+                parent_close_policy=ParentClosePolicy.ABANDON,
+                static_summary=f"Last notices of purchase {self._memory.start.purchase_id}",
+            )
+
+
+@workflow.defn(name="PurchaseNotices")
+class PurchaseNotices:
+    """Goes on delivering what a closed purchase could not deliver yet, so that its end waits for
+    nobody's mail server."""
+
+    @workflow.run
+    async def run(self, notices: list[NoticeRequest]) -> list[Undelivered]:
+        """Returns what could not be delivered in the end."""
+        found = await asyncio.gather(*(send(notice) for notice in notices))
+        return [item for items in found for item in items]

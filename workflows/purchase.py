@@ -1,0 +1,344 @@
+"""`ProjectPurchase`: one durable workflow per purchase, from the payment to the last cent.
+
+What it guarantees:
+
+- Nothing that a party or another system sends can stop it: whatever arrives is read by our own
+  hand, and refused in words if it is not a message the rules accept.
+- A decision about money is recorded once, at once, and carried out in order under keys that never
+  change; what cannot be carried out is said, waits, and is tried again.
+- Every open deadline is one visible timer to an absolute instant. A message that was recorded
+  before a deadline took effect counts.
+- Telling people never delays money or clocks.
+- It never fails once money may be inside: a business outcome completes it, and cancelling the
+  workflow refunds.
+
+The rules themselves are in `workflows.lifecycle`; this is only the shell that keeps time for them.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import RawValue
+from temporalio.exceptions import ApplicationError
+
+with workflow.unsafe.imports_passed_through():
+    from activities.requests import ErrorType
+    from workflows import lifecycle, view
+    from workflows.card import card, span
+    from workflows.carried import Carried
+    from workflows.errands import Errands
+    from workflows.handlers import Receiver, receives_every_message
+    from workflows.inbox import Unreadable, json_of, read_message, read_one
+    from workflows.lifecycle.state import (
+        Accepted,
+        Clock,
+        Code,
+        DeadlineReached,
+        Fact,
+        Notify,
+        Person,
+        PlatformCancelled,
+        Reader,
+        Refusal,
+        Stage,
+        Terms,
+    )
+    from workflows.messages import (
+        Action,
+        Message,
+        PurchaseResult,
+        PurchaseStart,
+        Receipt,
+        Rejection,
+        Role,
+        Sender,
+        Status,
+        SubmitRequirements,
+    )
+    from workflows.notices import Telling
+
+FUTURE_ALLOWED = timedelta(minutes=5)
+"""How far clocks may differ before a purchase time counts as lying in the future."""
+
+Timer = tuple[datetime, asyncio.Task[None]]
+
+
+@workflow.defn(name="ProjectPurchase")
+@receives_every_message
+class ProjectPurchase(Receiver):
+    """The lifecycle of one purchase. Receives every message as a signal and as an update."""
+
+    @workflow.init
+    def __init__(self, *given: RawValue) -> None:
+        self._invalid: str | None = None
+        self._changed = False
+        self._shown: view.Searchable = {}
+        self._timers: dict[Clock, Timer] = {}
+        self._reminder: Timer | None = None
+        try:
+            self._memory = _remember(given)
+        except ValueError as error:
+            self._invalid = str(error)
+            return
+        self._errands = Errands(self._memory, self._happen)
+        self._telling = Telling(self._memory, lambda: self._errands.dates_known)
+
+    @workflow.run
+    async def run(self, *given: RawValue) -> PurchaseResult:
+        """Live until closed; returns where the money went."""
+        self._check_valid()
+        self._errands.resume()
+        self._telling.resume()
+        while not self._closed:
+            self._changed = False
+            self._tend()
+            await self._until(lambda: self._changed or self._errands.impossible is not None)
+            if self._errands.impossible:
+                raise _error(ErrorType.INVALID_INPUT, self._errands.impossible)
+            if workflow.info().is_continue_as_new_suggested() and not self._closed:
+                await self._continue_as_new()
+        self._tend()
+        await self._finish()
+        return view.result(self._memory)
+
+    # --- what others ask
+
+    @workflow.query(description="Everything about the purchase: stage, money, deadlines, timeline.")
+    def status(self, *_: RawValue) -> Status:
+        """The `status` of the contract."""
+        self._check_valid()
+        return view.status(self._memory)
+
+    @workflow.query(description='What a role may do now, and until when. Argument: "client".')
+    def actions(self, *given: RawValue) -> list[Action]:
+        """The `actions` of the contract, for one role."""
+        self._check_valid()
+        try:
+            role = Role(json.loads(json_of(given)))
+        except (ValueError, TypeError, RecursionError):
+            roles = ", ".join(f'"{role}"' for role in Role)
+            raise _error(Code.INVALID_MESSAGE, f"actions takes one role: {roles}.") from None
+        return list(lifecycle.actions(self._memory.state, role, workflow.now()))
+
+    def _check_valid(self) -> None:
+        if self._invalid:
+            raise _error(ErrorType.INVALID_INPUT, self._invalid)
+
+    # --- what others say
+
+    def signalled(self, name: str, payloads: Sequence[object]) -> None:
+        """Take a signal in. A refused one is recorded, shown and answered; nothing raises."""
+        if self._invalid:
+            return
+        try:
+            message = read_message(name, payloads)
+        except Unreadable as unreadable:
+            self._reject(name, unreadable.refusal, unreadable.sender)
+            return
+        if self._memory.answers.first(message) is None:
+            answer = self._hear(message)
+            if isinstance(answer, Refusal):
+                self._reject(name, answer, message.by)
+
+    def check_update(self, name: str, payloads: Sequence[object]) -> None:
+        """Refuse an update before it is recorded: ApplicationError with a code and a sentence."""
+        self._check_valid()
+        try:
+            message = read_message(name, payloads)
+        except Unreadable as unreadable:
+            raise _error(unreadable.refusal.code, unreadable.refusal.text) from None
+        answer = self._memory.answers.first(message) or self._weigh(message)
+        if isinstance(answer, Refusal):
+            raise _error(answer.code, answer.text)
+
+    def updated(self, name: str, payloads: Sequence[object]) -> Receipt:
+        """Take an update in; its effect is readable by `status` when this returns."""
+        message = read_message(name, payloads)
+        answer = self._memory.answers.first(message) or self._hear(message)
+        if isinstance(answer, Refusal):
+            raise _error(answer.code, answer.text)
+        return answer
+
+    def _hear(self, message: Message) -> Receipt | Refusal:
+        answer = self._weigh(message)
+        if isinstance(answer, Refusal):
+            self._memory.answers.remember(message, answer)
+            return answer
+        if isinstance(message, SubmitRequirements):
+            self._memory.requirements = message.requirements
+        self._accept(answer, message.by.role.value)
+        deadline = lifecycle.next_deadline(self._memory.state)
+        receipt = Receipt(
+            stage=self._memory.state.stage.value,
+            text=answer.text,
+            next_deadline=deadline.at if deadline else None,
+        )
+        self._memory.answers.remember(message, receipt)
+        return receipt
+
+    def _reject(self, name: str, refusal: Refusal, sender: Sender | None) -> None:
+        memory, now = self._memory, workflow.now()
+        code, shown = refusal.code.value, name[:64]
+        memory.reject(Rejection(at=now, name=shown, code=code, text=refusal.text, sender=sender))
+        self._changed = True
+        workflow.logger.warning("signal refused", extra={"code": code, "message_name": shown})
+        reader = _party(memory.start, sender)
+        if reader and not self._closed and memory.must_be_told(reader, code, now):
+            what = f"Your message {shown} could not be accepted ({code})."
+            notify = Notify("message_refused", "system", what, refusal.text, (reader,))
+            self._telling.tell(notify, now)
+
+    # --- what happens
+
+    def _weigh(self, event: Message | Fact) -> Accepted | Refusal:
+        return lifecycle.decide(self._memory.state, event, workflow.now())
+
+    def _happen(self, fact: Fact) -> None:
+        answer = self._weigh(fact)
+        if isinstance(answer, Accepted):
+            by_platform = isinstance(fact, PlatformCancelled)
+            self._accept(answer, "operator" if by_platform else "system")
+
+    def _accept(self, answer: Accepted, by: str) -> None:
+        self._memory.record(answer, by, workflow.now())
+        self._changed = True
+        for effect in answer.effects:
+            if isinstance(effect, Notify):
+                self._telling.tell(effect, workflow.now())
+            else:
+                self._errands.add(effect)
+
+    @property
+    def _closed(self) -> bool:
+        return self._memory.state.stage is Stage.CLOSED
+
+    # --- time
+
+    def _tend(self) -> None:
+        """Timers, search attributes and the card as the state wants them."""
+        memory, clocks = self._memory, self._memory.state.clocks
+        for clock, (at, timer) in list(self._timers.items()):
+            if clocks.get(clock) != at:
+                timer.cancel()
+                del self._timers[clock]
+        for clock, at in clocks.items():
+            if clock not in self._timers:
+                self._timers[clock] = (at, asyncio.create_task(self._reach(clock, at)))
+        self._tend_reminder()
+        shown = view.searchable(memory.state)
+        if changes := view.updates(self._shown, shown):
+            workflow.upsert_search_attributes(changes)
+        self._shown = shown
+        workflow.set_current_details(card(memory))
+
+    async def _reach(self, clock: Clock, at: datetime) -> None:
+        then = lifecycle.then(self._memory.state, clock)
+        await _sleep_until(at, f"{clock.value.replace('_', ' ')}, then {then}")
+        if self._memory.state.clocks.get(clock) == at:
+            self._happen(DeadlineReached(clock))
+
+    def _tend_reminder(self) -> None:
+        upcoming = lifecycle.next_reminder(self._memory.state, self._memory.reminded_until)
+        at = upcoming[0] if upcoming else None
+        if self._reminder and self._reminder[0] != at:
+            self._reminder[1].cancel()
+            self._reminder = None
+        if at and not self._reminder:
+            self._reminder = (at, asyncio.create_task(self._remind(at)))
+
+    async def _remind(self, at: datetime) -> None:
+        await _sleep_until(at, "then a reminder")
+        memory, now = self._memory, workflow.now()
+        upcoming = lifecycle.next_reminder(memory.state, memory.reminded_until)
+        memory.reminded_until = now
+        self._reminder = None
+        self._changed = True
+        for clock in upcoming[1] if upcoming and upcoming[0] == at else ():
+            if memory.state.clocks[clock] > now:
+                self._telling.tell(lifecycle.reminder(clock), now)
+
+    # --- waiting
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        """Wait; a cancellation of the workflow meanwhile is the platform's cancellation."""
+        while True:
+            try:
+                return await workflow.wait_condition(condition)
+            except asyncio.CancelledError:
+                self._happen(PlatformCancelled())
+
+    async def _undisturbed(self, work: Coroutine[Any, Any, None]) -> None:
+        """Let work finish that a cancellation of the workflow must not cut short."""
+        task = asyncio.create_task(work)
+        await self._until(task.done)
+        task.result()
+
+    async def _continue_as_new(self) -> None:
+        """A fresh history with the same memory: no message is lost and no deadline moves."""
+        await self._undisturbed(self._errands.stop())
+        await self._undisturbed(self._telling.written())
+        await self._until(workflow.all_handlers_finished)
+        workflow.continue_as_new(self._memory)
+
+    async def _finish(self) -> None:
+        """Let go of everything: what is under way ends, the last notices get a moment."""
+        await self._undisturbed(self._errands.stop())
+        await self._undisturbed(self._telling.finish())
+        await self._until(workflow.all_handlers_finished)
+
+
+async def _sleep_until(at: datetime, then: str) -> None:
+    left = at - workflow.now()
+    if left > timedelta(0):
+        await workflow.sleep(left, summary=f"{span(left)}: {then}"[:200])
+
+
+def _remember(given: Sequence[object]) -> Carried:
+    """The memory of an earlier run, or a new one from a start input.
+
+    Raises ValueError with a sentence for an input that cannot be right.
+    """
+    now = workflow.now()
+    if b'"continued":true' in json_of(given)[:32]:
+        return read_one(Carried, given)
+    start = read_one(PurchaseStart, given)
+    workflow_id = workflow.info().workflow_id
+    if workflow_id != f"purchase-{start.purchase_id}":
+        raise ValueError(
+            f"purchase {start.purchase_id} has to run as purchase-{start.purchase_id}, "
+            f"not as {workflow_id}."
+        )
+    if start.purchased_at and start.purchased_at > now + FUTURE_ALLOWED:
+        raise ValueError("purchased_at: lies in the future.")
+    terms = Terms(
+        key=workflow_id,
+        client=Person(start.client.id, start.client.name),
+        freelancer=Person(start.freelancer.id, start.freelancer.name),
+        amount=start.price.amount,
+        currency=start.price.currency,
+        purchased_at=start.purchased_at or now,
+        requirements_needed=start.requirements_needed,
+        policy=start.policy,
+    )
+    first = lifecycle.begin(terms, now)
+    memory = Carried(start=start, state=first.state, reminded_until=now)
+    memory.record(first, Role.CLIENT.value, now)
+    memory.steps = [effect for effect in first.effects if not isinstance(effect, Notify)]
+    return memory
+
+
+def _party(start: PurchaseStart, sender: Sender | None) -> Reader | None:
+    """The party that a sender is, if it is one."""
+    if sender == Sender(role=Role.CLIENT, id=start.client.id):
+        return "client"
+    if sender == Sender(role=Role.FREELANCER, id=start.freelancer.id):
+        return "freelancer"
+    return None
+
+
+def _error(code: str, text: str) -> ApplicationError:
+    return ApplicationError(text, type=code, non_retryable=True)

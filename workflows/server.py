@@ -1,0 +1,90 @@
+"""The way to Temporal: its own environment configuration, our converter, words for errors."""
+
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import (
+    AddSearchAttributesRequest,
+    ListSearchAttributesRequest,
+)
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
+from temporalio.client import Client
+from temporalio.envconfig import ClientConfig
+from temporalio.service import RPCError, RPCStatusCode
+
+from workflows.converter import DATA_CONVERTER
+from workflows.view import SEARCH_ATTRIBUTES
+
+TASK_QUEUE = "project-purchases"
+DEFAULT_ADDRESS = "localhost:7233"
+
+
+class Unreachable(Exception):
+    """Temporal, or the namespace in it, cannot be reached. The sentence says what to check."""
+
+
+async def connect() -> Client:
+    """A client as the standard environment variables and TOML profiles say; nothing of our own.
+
+    Raises Unreachable with a sentence.
+    """
+    try:
+        options = ClientConfig.load_client_connect_config()
+    except Exception as error:  # the SDK raises several kinds for a bad file or profile
+        raise Unreachable(f"The Temporal configuration cannot be read: {error}") from None
+    address = options.setdefault("target_host", DEFAULT_ADDRESS)
+    try:
+        client = await Client.connect(**options, data_converter=DATA_CONVERTER)
+    except Exception as error:  # RuntimeError, TLS and name errors: all mean the same to a person
+        raise Unreachable(
+            f"No Temporal server answers at {address}. Is it running, and is TEMPORAL_ADDRESS "
+            f"right? `python worker.py --dev` starts one. ({_short(error)})"
+        ) from None
+    await check_namespace(client, address)
+    return client
+
+
+async def check_namespace(client: Client, address: str) -> None:
+    """Raises Unreachable if the client's namespace is not there."""
+    try:
+        await client.workflow_service.describe_namespace(
+            DescribeNamespaceRequest(namespace=client.namespace)
+        )
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            raise Unreachable(
+                f"The Temporal server at {address} has no namespace {client.namespace!r}. "
+                "Create it, or set TEMPORAL_NAMESPACE."
+            ) from None
+        raise Unreachable(f"Temporal at {address} refuses: {_short(error)}") from None
+
+
+async def register_search_attributes(client: Client) -> list[str]:
+    """Make sure the server knows our search attributes; returns the names that were new.
+
+    Safe to repeat. Raises Unreachable with a sentence where it may not.
+    """
+    try:
+        known = await client.operator_service.list_search_attributes(
+            ListSearchAttributesRequest(namespace=client.namespace)
+        )
+        missing = {
+            key.name: IndexedValueType.ValueType(int(key.indexed_value_type))
+            for key in SEARCH_ATTRIBUTES
+            if key.name not in known.custom_attributes
+        }
+        if missing:
+            await client.operator_service.add_search_attributes(
+                AddSearchAttributesRequest(namespace=client.namespace, search_attributes=missing)
+            )
+    except RPCError as error:
+        if error.status is RPCStatusCode.ALREADY_EXISTS:
+            return []
+        names = ", ".join(key.name for key in SEARCH_ATTRIBUTES)
+        raise Unreachable(
+            f"The search attributes {names} cannot be registered here ({_short(error)}). "
+            "Ask an administrator to add them to the namespace."
+        ) from None
+    return sorted(missing)
+
+
+def _short(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]
