@@ -35,6 +35,8 @@ from workflows.server import (
 
 ACTIVITY_THREADS = 20
 SHUTDOWN_GRACE = timedelta(seconds=30)
+MISSED_AFTER = timedelta(seconds=5)
+"""A purchase whose worker has died is taken up by another one after so long."""
 DEV_PORT, DEV_UI_PORT = 7233, 8233
 
 RUNNER = SandboxedWorkflowRunner(
@@ -60,6 +62,7 @@ def build_worker(
         max_concurrent_activities=ACTIVITY_THREADS,
         workflow_runner=RUNNER,
         graceful_shutdown_timeout=SHUTDOWN_GRACE,
+        sticky_queue_schedule_to_start_timeout=MISSED_AFTER,
         max_cached_workflows=max_cached_workflows,
     )
 

@@ -1,8 +1,8 @@
 """The real parts behind the activities, as the environment asks for them.
 
-`RECOURSE_DATABASE_URL` (default SQLite under `var/`), `RECOURSE_PAYMENTS` (`sandbox`),
-`RECOURSE_MAIL_URL` (default `maildir:var/mail`), and for notices `RECOURSE_OPERATOR_EMAIL` and
-`RECOURSE_BASE_URL`.
+`RECOURSE_DATABASE_URL` (default SQLite under `var/`), `RECOURSE_PAYMENTS` (`sandbox`, its books
+under `var/`, or `sandbox:PATH`), `RECOURSE_MAIL_URL` (default `maildir:var/mail`), and for notices
+`RECOURSE_OPERATOR_EMAIL` and `RECOURSE_BASE_URL`.
 """
 
 import os
@@ -22,6 +22,8 @@ from activities.notices import ChannelUrlError, DeliveryLog, NoticeActivities, c
 from activities.payments import ProviderUnreachable
 from activities.payments.sandbox import SandboxProvider
 
+SANDBOX_BOOKS = "var/sandbox.db"
+
 
 class WrongSetting(Exception):
     """A setting that cannot be used; the sentence names it and says what it may be."""
@@ -40,7 +42,6 @@ class Settings:
     mail_url: str = "maildir:var/mail"
     operator_email: str = "operators@recourse.invalid"
     base_url: str | None = None
-    sandbox_path: Path = Path("var/sandbox.db")
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
@@ -53,7 +54,7 @@ class Settings:
             "base_url": "RECOURSE_BASE_URL",
         }
         given = {field: environment[name] for field, name in names.items() if environment.get(name)}
-        return cls(**given)  # type: ignore[arg-type]
+        return cls(**given)
 
 
 class Parts:
@@ -63,8 +64,9 @@ class Parts:
     """
 
     def __init__(self, settings: Settings) -> None:
-        if settings.payments != "sandbox":
-            raise WrongSetting(f"RECOURSE_PAYMENTS is {settings.payments!r}; known is: sandbox.")
+        provider, _, path = settings.payments.partition(":")
+        if provider != "sandbox":
+            raise WrongSetting(f"RECOURSE_PAYMENTS is {provider!r}; known is: sandbox.")
         try:
             channel = channel_from_url(settings.mail_url)
         except ChannelUrlError as error:
@@ -73,7 +75,7 @@ class Parts:
         self.ledger = Ledger(self.engine)
         self.notices = DeliveryLog(self.engine)
         try:
-            self.provider = SandboxProvider(settings.sandbox_path)
+            self.provider = SandboxProvider(Path(path or SANDBOX_BOOKS))
         except (ProviderUnreachable, OSError) as error:
             raise Unavailable(f"The sandbox provider's books cannot be opened: {error}") from None
         self._money = MoneyActivities(self.ledger, self.provider)

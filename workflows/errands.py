@@ -12,7 +12,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.carried import Carried
     from workflows.lifecycle import wanted
     from workflows.lifecycle.state import Fact, FindDeadline, Step, StepBlocked
-    from workflows.steps import RETRY, TRIED_AGAIN_EVERY, call, why
+    from workflows.steps import ONE_ATTEMPT, RETRY, TRIED_AGAIN_EVERY, call, why
 
 
 class Errands:
@@ -85,7 +85,7 @@ class Errands:
             todo.request,
             result_type=todo.type.answer,
             schedule_to_close_timeout=todo.patience,
-            start_to_close_timeout=todo.attempt,
+            start_to_close_timeout=ONE_ATTEMPT,
             retry_policy=RETRY,
             # Money may be moving: what is under way is waited for, never walked away from.
             cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,

@@ -36,8 +36,11 @@ def _text(value: str) -> str:
 def _requirements(value: JsonValue) -> JsonValue:
     if not value or not isinstance(value, str | dict):
         raise ValueError("must be a text or an object, and not empty")
-    if len(json.dumps(value).encode()) > LARGEST_REQUIREMENTS:
+    written = json.dumps(value)
+    if len(written) > LARGEST_REQUIREMENTS:
         raise ValueError(f"must be at most {LARGEST_REQUIREMENTS} bytes of JSON")
+    if "\\u0000" in written:
+        raise ValueError("must not contain a NUL character")
     return value
 
 

@@ -28,6 +28,9 @@ with workflow.unsafe.imports_passed_through():
 TRIED_FOR = timedelta(days=1)
 """So long a notice is retried (`RULES.md`, Races); then it is shown as undelivered."""
 
+ONE_DELIVERY = timedelta(minutes=2)
+"""How long one attempt at all the readers of a notice may take."""
+
 LAST_NOTICES = timedelta(minutes=1)
 """So long a closed purchase waits for its last notices before it hands them on."""
 
@@ -94,7 +97,7 @@ async def send(notice: NoticeRequest) -> Sequence[Undelivered]:
             notice,
             result_type=NoticeAnswer,
             schedule_to_close_timeout=max(left, timedelta(minutes=1)),
-            start_to_close_timeout=timedelta(minutes=2),
+            start_to_close_timeout=ONE_DELIVERY,
             retry_policy=RETRY,
             summary=f"Tell {_readers(notice)}: {notice.transition}",
         )

@@ -28,8 +28,12 @@ def _window(value: timedelta) -> timedelta:
     return value
 
 
+ISO_8601 = re.compile(r"P(?=.)(\d+W|(\d+D)?(T(?=\d)(\d+H)?(\d+M)?(\d+(\.\d+)?S)?)?)")
+"""A duration of weeks, or of days and time; months and years have no fixed length."""
+
+
 def _iso_only(value: object) -> object:
-    if isinstance(value, str | timedelta):
+    if isinstance(value, timedelta) or (isinstance(value, str) and ISO_8601.fullmatch(value)):
         return value
     raise ValueError("write an ISO 8601 duration, for example PT48H")
 

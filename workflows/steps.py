@@ -61,6 +61,9 @@ BLOCKED_AFTER = timedelta(minutes=5)
 TRIED_AGAIN_EVERY = timedelta(minutes=15)
 """A blocked step tries again by itself so often, and whenever a person says so."""
 
+ONE_ATTEMPT = timedelta(seconds=30)
+"""How long one attempt may take; the ledger and the providers give up sooner by themselves."""
+
 RETRY = RetryPolicy(
     initial_interval=timedelta(seconds=1),
     backoff_coefficient=2.0,
@@ -76,8 +79,8 @@ class Call:
     request: Model
     summary: str
     fact: Callable[[Any], Fact]
-    patience: timedelta | None = BLOCKED_AFTER
-    attempt: timedelta = timedelta(seconds=30)
+    patience: timedelta | None
+    """How long to try before a person is told; None: until it is overtaken."""
 
 
 def call(step: Step, state: State, start: PurchaseStart, now: datetime) -> Call:
@@ -89,17 +92,19 @@ def call(step: Step, state: State, start: PurchaseStart, now: datetime) -> Call:
             return Call(TAKE_PAYMENT, _payment(state, start), summary, _payment_fact, patience=None)
         case CallOffPayment():
             summary = f"Call off the payment of {start.price}, or find it made"
-            return Call(CALL_OFF_PAYMENT, _payment(state, start), summary, _payment_fact)
+            return Call(
+                CALL_OFF_PAYMENT, _payment(state, start), summary, _payment_fact, BLOCKED_AFTER
+            )
         case PostDecision():
             return _post_decision(step, state, start)
         case SendRefund(attempt):
             summary = f"Refund {_refund_amount(state)} to the client, {state.reason}"
             request = _refund(state, start, attempt, now)
-            return Call(SEND_REFUND, request, summary, _refund_fact(attempt))
+            return Call(SEND_REFUND, request, summary, _refund_fact(attempt), BLOCKED_AFTER)
         case CheckRefund(attempt):
             summary = f"Ask the provider about the refund of {_refund_amount(state)}"
             request = _refund(state, start, attempt, now)
-            return Call(CHECK_REFUND, request, summary, _refund_fact(attempt))
+            return Call(CHECK_REFUND, request, summary, _refund_fact(attempt), BLOCKED_AFTER)
         case PostSettlement(reference, at):
             posting = SettlementPosting(
                 key=f"{state.terms.key}/settled",
@@ -110,7 +115,9 @@ def call(step: Step, state: State, start: PurchaseStart, now: datetime) -> Call:
                 at=at,
             )
             summary = f"Post that the refund of {_refund_amount(state)} has arrived"
-            return Call(POST_SETTLEMENT, posting, summary, lambda _: SettlementPosted())
+            return Call(
+                POST_SETTLEMENT, posting, summary, lambda _: SettlementPosted(), BLOCKED_AFTER
+            )
         case FindDeadline(clock, begins, days):
             question = BusinessDeadlineRequest(
                 start=begins,
@@ -123,7 +130,7 @@ def call(step: Step, state: State, start: PurchaseStart, now: datetime) -> Call:
             def found(answer: BusinessDeadline) -> Fact:
                 return DeadlineKnown(clock, answer.at)
 
-            return Call(BUSINESS_DEADLINE, question, summary, found)
+            return Call(BUSINESS_DEADLINE, question, summary, found, BLOCKED_AFTER)
 
 
 def _payment(state: State, start: PurchaseStart) -> PaymentRequest:
@@ -170,7 +177,7 @@ def _post_decision(step: PostDecision, state: State, start: PurchaseStart) -> Ca
         if amount
     ]
     summary = f"Post {' and '.join(parts)}, {decision.reason}"
-    return Call(POST_DECISION, posting, summary, lambda _: DecisionPosted())
+    return Call(POST_DECISION, posting, summary, lambda _: DecisionPosted(), BLOCKED_AFTER)
 
 
 def _refund(state: State, start: PurchaseStart, attempt: int, now: datetime) -> RefundRequest:

@@ -94,11 +94,12 @@ def _effect_key(effect: Effect) -> Key:
 
 @dataclass(frozen=True)
 class Edge:
-    """One event and where it led."""
+    """One event and where it led; `answered`: what it was the answer to."""
 
     event: Event
     answer: Accepted | Refusal
     target: Key
+    answered: Effect | None = None
 
 
 @dataclass
@@ -114,39 +115,42 @@ class Walk:
         return sum(map(len, self.edges.values()))
 
 
+FIELDS: dict[str, tuple[dict[str, Any], ...]] = {
+    "submit_requirements": ({"requirements": "a logo"},),
+    "open_dispute": ({"reason": "not what I asked for"},),
+    "send_message": ({"text": "hello"},),
+    "decide_refund": (
+        {"decision": "approve"},
+        {"decision": "decline"},
+        {"decision": "decline", "claim": CLAIM},
+        {"decision": "decline", "claim": 0},
+    ),
+    "propose_split": ({"refund": SPLIT}, {"refund": ESCROW + 1}),
+    "accept_split": ({"refund": SPLIT}, {"refund": SPLIT + 1}),
+    "resolve_dispute": ({"refund": SPLIT}, {"refund": 0}, {"refund": ESCROW}),
+    "settlement_update": tuple(
+        {"refund_id": name, "status": status}
+        for name in ("purchase-p-1/refund", "purchase-p-1/refund-2", "of-another")
+        for status in ("settled", "failed")
+    ),
+    "resolve_attention": (
+        {"action": "retry"},
+        {"action": "mark_settled", "reference": "statement 7"},
+        {"action": "mark_settled"},
+    ),
+}
+"""The fields of a message, in every variant that makes a difference; others have none."""
+
+
 def every_message() -> tuple[Message, ...]:
     """Every message from every role that may send it, with each choice and amount that makes a
     difference. (A wrong role is refused whatever the state; that has a test of its own.)"""
-    fields: dict[str, tuple[dict[str, Any], ...]] = {
-        "submit_requirements": ({"requirements": "a logo"},),
-        "open_dispute": ({"reason": "not what I asked for"},),
-        "send_message": ({"text": "hello"},),
-        "decide_refund": (
-            {"decision": "approve"},
-            {"decision": "decline"},
-            {"decision": "decline", "claim": CLAIM},
-            {"decision": "decline", "claim": 0},
-        ),
-        "propose_split": ({"refund": SPLIT}, {"refund": ESCROW + 1}),
-        "accept_split": ({"refund": SPLIT}, {"refund": SPLIT + 1}),
-        "resolve_dispute": ({"refund": SPLIT}, {"refund": 0}, {"refund": ESCROW}),
-        "settlement_update": tuple(
-            {"refund_id": name, "status": status}
-            for name in ("purchase-p-1/refund", "purchase-p-1/refund-2", "of-another")
-            for status in ("settled", "failed")
-        ),
-        "resolve_attention": (
-            {"action": "retry"},
-            {"action": "mark_settled", "reference": "statement 7"},
-            {"action": "mark_settled"},
-        ),
-    }
     return tuple(
         said(name, role, **given)
         for name in MESSAGES
         for role in Role
         if any(rule.message == name and role in rule.by for rule in RULES)
-        for given in fields.get(name, ({},))
+        for given in FIELDS.get(name, ({},))
     )
 
 
@@ -200,7 +204,7 @@ def walk(**given: Any) -> Walk:
             target = _next(node, answer, answered)
             if target.state.refund and target.state.refund.attempt > ATTEMPTS:
                 continue
-            edges.append(Edge(event, answer, target.key))
+            edges.append(Edge(event, answer, target.key, answered))
             if target.key not in found.nodes:
                 found.nodes[target.key] = target
                 queue.append(target)

@@ -8,6 +8,7 @@ from workflows.lifecycle.deadlines import deadline_rule
 from workflows.lifecycle.decide import decide
 from workflows.lifecycle.state import (
     Accepted,
+    AttentionKind,
     Clock,
     DeadlineReached,
     Notify,
@@ -34,9 +35,9 @@ _TURN = {
 
 def waiting_for(state: State) -> str:
     """Whose turn it is. When a person is needed, it is the staff's."""
-    if state.attention:
-        return "operator" if state.stage is not Stage.DISPUTED else "mediator"
-    return _TURN[state.stage]
+    if state.stage is Stage.DISPUTED or state.needs(AttentionKind.DECISION_OVERDUE):
+        return "mediator"
+    return "operator" if state.attention else _TURN[state.stage]
 
 
 def deadlines(state: State) -> tuple[Deadline, ...]:

@@ -148,6 +148,7 @@ class Turn:
 
     def close(self, outcome: str, reason: str) -> None:
         """Nothing is left to do."""
+        self.forget_request()
         self.go(Stage.CLOSED)
         self.set(
             clocks={},

@@ -1,0 +1,96 @@
+"""What happens to a clock when the client cancels, and when the cancellation ends (`RULES.md`,
+Who may do what: cancel by the client, withdraw_cancellation)."""
+
+from datetime import timedelta
+
+import pytest
+
+from tests.lifecycle.given import ESCROW, NOON, Purchase, becomes, settles
+from workflows.lifecycle.state import Accepted, Clock, Stage
+
+
+def test_the_review_clock_stops_and_keeps_its_remainder() -> None:
+    """cancel, client, delivered: the review stops; withdrawn, it goes on with what it had."""
+    purchase = Purchase().delivered().after(days=10)
+    purchase.client("cancel")
+    assert Clock.REVIEW not in purchase.state.clocks
+    purchase.after(days=5).client("withdraw_cancellation")
+    assert purchase.state.clocks == {Clock.REVIEW: purchase.now + timedelta(days=4)}
+    purchase.after(days=1).client("cancel")
+    purchase.freelancer("decide_refund", decision="decline")
+    purchase.after(days=2).client("withdraw_cancellation")
+    assert purchase.state.clocks == {Clock.REVIEW: purchase.now + timedelta(days=3)}
+
+
+@pytest.mark.parametrize("silence", ["refund_decision", "claim"])
+def test_the_review_clock_goes_on_when_silence_ends_the_cancellation(silence: str) -> None:
+    """resume: clocks restored as by a withdrawal."""
+    purchase = Purchase(refund_decision_silence="resume", claim_silence="resume")
+    purchase.delivered().after(days=10).client("cancel")
+    if silence == "claim":
+        purchase.freelancer("decide_refund", decision="decline")
+        purchase.calendar(Clock.CLAIM)
+    purchase.deadline(Clock(silence))
+    assert purchase.state.clocks == {Clock.REVIEW: purchase.now + timedelta(days=4)}
+
+
+def test_the_48_h_run_on_while_a_request_is_open() -> None:
+    """cancel, client, awaiting_requirements: the 48 h run on, and end in a full refund."""
+    purchase = Purchase().after(hours=10)
+    purchase.client("cancel")
+    assert purchase.state.clocks[Clock.REQUIREMENTS] == NOON + timedelta(hours=48)
+    purchase.after(hours=5).client("withdraw_cancellation")
+    assert purchase.state.clocks == {Clock.REQUIREMENTS: NOON + timedelta(hours=48)}
+
+
+def test_the_24_h_run_on_while_a_request_is_open() -> None:
+    """cancel, client, freelancer_review: the freelancer's 24 h run on."""
+    purchase = Purchase().reviewed().after(hours=10)
+    purchase.client("cancel")
+    assert purchase.state.clocks[Clock.FREELANCER_CANCEL] == NOON + timedelta(hours=24)
+    purchase.after(hours=5).client("withdraw_cancellation")
+    becomes(purchase, Stage.FREELANCER_REVIEW)
+    assert purchase.state.clocks == {Clock.FREELANCER_CANCEL: NOON + timedelta(hours=24)}
+
+
+@pytest.mark.parametrize("contested", [False, True])
+def test_the_24_h_that_ended_meanwhile_commit_the_freelancer(contested: bool) -> None:
+    """The window that ran on ends while the request is open: withdrawn, the project goes on
+    where it would be by then, in progress."""
+    purchase = Purchase().reviewed()
+    purchase.client("cancel")
+    if contested:
+        purchase.freelancer("decide_refund", decision="decline")
+    stage = purchase.state.stage
+    purchase.deadline(Clock.FREELANCER_CANCEL)
+    becomes(purchase, stage)
+    purchase.after(hours=1).client("withdraw_cancellation")
+    becomes(purchase, Stage.IN_PROGRESS)
+    assert purchase.state.clocks == {Clock.DORMANCY: purchase.now + timedelta(days=90)}
+
+
+def test_the_request_gets_its_seven_days_each_time() -> None:
+    """cancel, withdraw, cancel: a new request is a new question."""
+    purchase = Purchase().working()
+    purchase.client("cancel")
+    purchase.after(days=6).client("withdraw_cancellation")
+    purchase.client("cancel")
+    assert purchase.state.clocks == {Clock.REFUND_DECISION: purchase.now + timedelta(days=7)}
+
+
+def test_every_clock_stops_with_a_decision() -> None:
+    """Decided: no other deadline can act on the money any more."""
+    purchase = Purchase().reviewed()
+    purchase.client("cancel")
+    purchase.freelancer("decide_refund", decision="approve")
+    settles(purchase, "refund_approved", refund=ESCROW, release=0)
+    assert purchase.state.clocks == {}
+
+
+def test_a_message_to_the_freelancer_stops_no_clock() -> None:
+    """send_message never changes anything: the seven days run on."""
+    purchase = Purchase().requested()
+    before = dict(purchase.state.clocks)
+    answer = purchase.after(days=1).freelancer("send_message", text="let us talk")
+    assert isinstance(answer, Accepted)
+    assert dict(purchase.state.clocks) == before

@@ -1,0 +1,360 @@
+"""Windows: every row of that table in `RULES.md`, its clock and what silence does."""
+
+from datetime import timedelta
+
+import pytest
+
+from tests.lifecycle.given import (
+    BOTH,
+    ESCROW,
+    NOON,
+    Purchase,
+    any_stage_with_escrow,
+    becomes,
+    purchase_in,
+    refund_under_way,
+    refused,
+    settles,
+)
+from workflows.lifecycle import begin, deadlines
+from workflows.lifecycle.state import (
+    AttentionKind,
+    CallOffPayment,
+    CheckRefund,
+    Clock,
+    Code,
+    FindDeadline,
+    Payment,
+    PaymentCalledOff,
+    PaymentHeld,
+    RefundAnswered,
+    Stage,
+    StepBlocked,
+)
+from workflows.lifecycle.turn import CHECK_EVERY
+
+DAY = timedelta(days=1)
+
+
+def in_days(purchase: Purchase, clock: Clock) -> float:
+    """How long the clock still has."""
+    return (purchase.state.clocks[clock] - purchase.now) / DAY
+
+
+# --- payment_window
+
+
+def test_payment_window_starts_at_the_purchase_and_calls_the_charge_off() -> None:
+    """payment_window, PT1H: the charge is called off at the provider, looked up first."""
+    purchase = Purchase(held=False)
+    assert purchase.state.clocks[Clock.PAYMENT] == NOON + timedelta(hours=1)
+    purchase.deadline(Clock.PAYMENT)
+    becomes(purchase, Stage.AWAITING_REQUIREMENTS, told=set())
+    assert purchase.last.effects == (CallOffPayment(),)
+    purchase.learns(PaymentCalledOff())
+    becomes(purchase, Stage.CLOSED)
+    assert purchase.state.outcome == "payment_failed"
+
+
+def test_payment_window_finds_a_charge_that_was_made_after_all() -> None:
+    """payment_window: looked up first, so that nobody pays for nothing."""
+    purchase = Purchase(held=False)
+    purchase.deadline(Clock.PAYMENT)
+    purchase.learns(PaymentHeld("ch_1"))
+    becomes(purchase, Stage.AWAITING_REQUIREMENTS)
+    assert purchase.state.held == ESCROW
+
+
+def test_payment_unknown_at_the_provider_too_needs_attention() -> None:
+    """payment_window: unknown there too → needs_attention, and nothing is given up."""
+    purchase = Purchase(held=False)
+    purchase.deadline(Clock.PAYMENT)
+    purchase.learns(StepBlocked(CallOffPayment.kind, "the provider does not answer"))
+    becomes(purchase, Stage.AWAITING_REQUIREMENTS, told={"operator"})
+    assert purchase.state.needs(AttentionKind.PAYMENT_UNKNOWN)
+    assert purchase.state.payment is Payment.CALLING_OFF
+    purchase.learns(PaymentHeld())
+    assert purchase.state.attention == ()
+
+
+# --- requirements_window
+
+
+def test_requirements_window_is_48_h_from_the_purchase() -> None:
+    """requirements_window, PT48H: full refund, requirements_timeout."""
+    purchase = Purchase()
+    assert dict(purchase.state.clocks) == {Clock.REQUIREMENTS: NOON + timedelta(hours=48)}
+    purchase.deadline(Clock.REQUIREMENTS)
+    settles(purchase, "requirements_timeout", refund=ESCROW, release=0)
+
+
+def test_requirements_window_of_a_purchase_made_before_its_workflow_started() -> None:
+    """The 48 h count from the purchase, the payment window from the asking."""
+    later = NOON + timedelta(hours=5)
+    state = begin(Purchase().state.terms, later).state
+    assert state.clocks[Clock.REQUIREMENTS] == NOON + timedelta(hours=48)
+    assert state.clocks[Clock.PAYMENT] == later + timedelta(hours=1)
+
+
+# --- freelancer_cancel_window
+
+
+def test_freelancer_cancel_window_is_24_h_from_the_requirements() -> None:
+    """freelancer_cancel_window, PT24H: the freelancer is committed: in_progress."""
+    purchase = Purchase().after(hours=30).reviewed()
+    assert dict(purchase.state.clocks) == {Clock.FREELANCER_CANCEL: NOON + timedelta(hours=54)}
+    purchase.deadline(Clock.FREELANCER_CANCEL)
+    becomes(purchase, Stage.IN_PROGRESS)
+    assert purchase.state.cancel_window_closed_at == NOON + timedelta(hours=54)
+
+
+def test_without_requirements_the_24_h_count_from_the_purchase() -> None:
+    """requirements_needed: false starts in freelancer_review, its 24 h from the purchase."""
+    purchase = Purchase(requirements_needed=False)
+    assert purchase.state.stage is Stage.FREELANCER_REVIEW
+    assert dict(purchase.state.clocks) == {Clock.FREELANCER_CANCEL: NOON + timedelta(hours=24)}
+    refused(
+        purchase.client("submit_requirements", requirements="a logo"),
+        Code.NOT_ALLOWED_NOW,
+        "under review by the freelancer",
+    )
+    purchase.deadline(Clock.FREELANCER_CANCEL)
+    becomes(purchase, Stage.IN_PROGRESS)
+    refused(purchase.freelancer("cancel"), Code.WINDOW_CLOSED, "2026-03-03T12:00:00Z")
+
+
+# --- refund_decision_window
+
+
+def test_refund_decision_window_ends_in_a_refund_by_default() -> None:
+    """refund_decision_window, P7D: refund E, freelancer_silent."""
+    purchase = Purchase().requested()
+    assert in_days(purchase, Clock.REFUND_DECISION) == 7
+    purchase.deadline(Clock.REFUND_DECISION)
+    settles(purchase, "freelancer_silent", refund=ESCROW, release=0)
+
+
+@pytest.mark.parametrize("stage", [Stage.IN_PROGRESS, Stage.DELIVERED])
+def test_refund_decision_silence_may_resume_the_project(stage: Stage) -> None:
+    """refund_decision_silence: resume → back to the stage it left."""
+    purchase = purchase_in(stage, refund_decision_silence="resume")
+    purchase.client("cancel")
+    purchase.deadline(Clock.REFUND_DECISION)
+    becomes(purchase, stage)
+    assert purchase.last.transition == "request_resumed"
+    purchase.client("cancel")
+    assert in_days(purchase, Clock.REFUND_DECISION) == 7
+
+
+def test_refund_decision_silence_may_call_a_person() -> None:
+    """refund_decision_silence: attention → staff; the freelancer can still answer."""
+    purchase = Purchase(refund_decision_silence="attention").requested()
+    purchase.deadline(Clock.REFUND_DECISION)
+    becomes(purchase, Stage.REFUND_REQUESTED, told={*BOTH, "operator"})
+    assert purchase.state.needs(AttentionKind.DECISION_OVERDUE)
+    purchase.freelancer("decide_refund", decision="approve")
+    settles(purchase, "refund_approved", refund=ESCROW, release=0)
+    assert purchase.state.attention == ()
+
+
+# --- claim_window
+
+
+def test_claim_window_is_five_business_days_from_the_decline() -> None:
+    """claim_window, 5 business days from the decline: asked of the calendar, then recorded."""
+    purchase = Purchase().requested()
+    purchase.after(days=1).freelancer("decide_refund", decision="decline", claim=10_000)
+    assert FindDeadline(Clock.CLAIM, purchase.now, 5) in purchase.last.effects
+    assert Clock.CLAIM not in purchase.state.clocks
+    purchase.calendar(Clock.CLAIM, days=7)
+    assert in_days(purchase, Clock.CLAIM) == 7
+
+
+def test_claim_silence_pays_the_claim_by_default() -> None:
+    """claim_silence: pay_claim → claim released, rest refunded, claim_lapsed."""
+    purchase = Purchase().contested(claim=10_000)
+    purchase.deadline(Clock.CLAIM)
+    settles(purchase, "claim_lapsed", refund=15_000, release=10_000)
+
+
+@pytest.mark.parametrize("stage", [Stage.FREELANCER_REVIEW, Stage.DELIVERED])
+def test_claim_silence_may_resume_the_project(stage: Stage) -> None:
+    """claim_silence: resume → back to the stage it left, the claim forgotten."""
+    purchase = purchase_in(stage, claim_silence="resume", freelancer_cancel_window="P30D")
+    purchase.client("cancel")
+    purchase.freelancer("decide_refund", decision="decline")
+    purchase.calendar(Clock.CLAIM)
+    purchase.deadline(Clock.CLAIM)
+    becomes(purchase, stage)
+    assert purchase.state.claim is None
+
+
+def test_an_early_answer_of_the_calendar_does_not_shorten_a_later_claim() -> None:
+    """claim_window starts at the decline that stands: the answer about an earlier one, coming
+    late, takes nothing away."""
+    purchase = Purchase().requested()
+    purchase.freelancer("decide_refund", decision="decline")
+    first_ends = purchase.now + 7 * DAY
+    purchase.client("withdraw_cancellation")
+    purchase.after(days=3).client("cancel")
+    purchase.freelancer("decide_refund", decision="decline")
+    purchase.calendar(Clock.CLAIM, days=7)
+    purchase.calendar(Clock.CLAIM, days=(first_ends - purchase.now).days)
+    assert in_days(purchase, Clock.CLAIM) == 7
+
+
+# --- review_window
+
+
+def test_review_window_releases_the_escrow() -> None:
+    """review_window, P14D from each delivery: released, review_lapsed."""
+    purchase = Purchase().delivered()
+    assert in_days(purchase, Clock.REVIEW) == 14
+    purchase.deadline(Clock.REVIEW)
+    settles(purchase, "review_lapsed", refund=0, release=ESCROW)
+
+
+def test_each_delivery_starts_a_review_of_its_own() -> None:
+    """review_window starts with each delivery, whatever the one before had left."""
+    purchase = Purchase().delivered().after(days=13)
+    purchase.client("request_changes")
+    assert Clock.REVIEW not in purchase.state.clocks
+    purchase.after(days=2).freelancer("deliver")
+    assert in_days(purchase, Clock.REVIEW) == 14
+
+
+# --- dormancy_window
+
+
+def test_dormancy_window_asks_for_a_refund_in_the_clients_name() -> None:
+    """dormancy_window, P90D: as if the client had cancelled; both are told it was the system."""
+    purchase = Purchase().working()
+    assert in_days(purchase, Clock.DORMANCY) == 90
+    purchase.deadline(Clock.DORMANCY)
+    becomes(purchase, Stage.REFUND_REQUESTED)
+    assert purchase.notices[0].by == "system"
+    assert "the system asks Bo in Ana's name" in purchase.notices[0].what
+    assert in_days(purchase, Clock.REFUND_DECISION) == 7
+    purchase.client("withdraw_cancellation")
+    becomes(purchase, Stage.IN_PROGRESS)
+
+
+@pytest.mark.parametrize("by", ["client", "freelancer"])
+@pytest.mark.parametrize(
+    ("name", "fields"), [("send_message", {"text": "hello"}), ("propose_split", {"refund": 1})]
+)
+def test_dormancy_starts_anew_with_every_act_of_either_party(
+    by: str, name: str, fields: dict[str, object]
+) -> None:
+    """dormancy_window starts with the last act of either party while in progress."""
+    purchase = Purchase().working().after(days=89)
+    getattr(purchase, by)(name, **fields)
+    assert in_days(purchase, Clock.DORMANCY) == 90
+
+
+def test_a_refused_message_is_no_act() -> None:
+    """dormancy_window: what was refused did not happen."""
+    purchase = Purchase().working().after(days=89)
+    refused(purchase.client("deliver"), Code.WRONG_ROLE)
+    assert in_days(purchase, Clock.DORMANCY) == 1
+
+
+def test_nobody_is_dormant_while_the_other_side_has_to_answer() -> None:
+    """dormancy_window runs in progress only."""
+    purchase = Purchase().delivered()
+    assert set(purchase.state.clocks) == {Clock.REVIEW}
+    purchase.client("cancel")
+    assert set(purchase.state.clocks) == {Clock.REFUND_DECISION}
+
+
+# --- dispute_window
+
+
+def test_dispute_window_alerts_staff_and_decides_nothing() -> None:
+    """dispute_window, P30D: needs_attention; nothing is decided by silence."""
+    purchase = Purchase().disputed()
+    assert in_days(purchase, Clock.DISPUTE) == 30
+    purchase.deadline(Clock.DISPUTE)
+    becomes(purchase, Stage.DISPUTED, told={*BOTH, "operator"})
+    assert purchase.state.needs(AttentionKind.DISPUTE_OVERDUE)
+    assert purchase.state.decision is None
+    assert purchase.state.clocks == {}
+
+
+# --- settlement_window
+
+
+def test_settlement_window_is_five_business_days_from_the_refund() -> None:
+    """settlement_window, 5 business days from the start of the refund: asked of the calendar."""
+    purchase = Purchase().working()
+    purchase.freelancer("give_refund")
+    assert FindDeadline(Clock.SETTLEMENT, purchase.now, 5) in purchase.last.effects
+
+
+def test_settlement_window_tells_staff_and_client_and_keeps_asking() -> None:
+    """settlement_window: told that it is late; it stays settling and keeps asking the provider."""
+    purchase = refund_under_way()
+    purchase.deadline(Clock.SETTLEMENT)
+    becomes(purchase, Stage.SETTLING, told={"client", "operator"})
+    assert purchase.state.needs(AttentionKind.SETTLEMENT_LATE)
+    purchase.deadline(Clock.SETTLEMENT_CHECK)
+    assert purchase.last.effects == (CheckRefund(1),)
+    purchase.learns(RefundAnswered(1, "pending", "re_1"))
+    assert purchase.state.clocks == {Clock.SETTLEMENT_CHECK: purchase.now + CHECK_EVERY}
+    assert purchase.state.needs(AttentionKind.SETTLEMENT_LATE)
+
+
+def test_a_release_has_no_settlement_to_wait_for() -> None:
+    """settlement_window starts with a refund; a release arrives in our own books."""
+    purchase = Purchase().delivered()
+    purchase.client("accept_delivery")
+    assert not [e for e in purchase.last.effects if isinstance(e, FindDeadline)]
+
+
+# --- other choices
+
+
+def test_cancel_before_requirements_may_refund_at_once() -> None:
+    """cancel_before_requirements: refund → no asking while no requirements are in."""
+    purchase = Purchase(cancel_before_requirements="refund")
+    purchase.client("cancel")
+    settles(purchase, "client_cancelled", refund=ESCROW, release=0)
+    later = Purchase(cancel_before_requirements="refund").reviewed()
+    later.client("cancel")
+    becomes(later, Stage.REFUND_REQUESTED)
+
+
+@pytest.mark.parametrize(("hours", "free"), [(0, True), (23.9, True), (24, False), (25, False)])
+def test_free_cancel_window_lets_the_client_cancel_freely_for_a_while(
+    hours: float, free: bool
+) -> None:
+    """free_cancel_window: from the purchase on; off by default."""
+    purchase = Purchase(free_cancel_window="PT24H").reviewed().after(hours=hours)
+    purchase.client("cancel")
+    if free:
+        settles(purchase, "client_cancelled", refund=ESCROW, release=0)
+    else:
+        becomes(purchase, Stage.REFUND_REQUESTED)
+
+
+@any_stage_with_escrow
+def test_a_window_of_the_policy_is_the_window_of_the_purchase(stage: Stage) -> None:
+    """Each window is the policy's: twice as long there, twice as long here."""
+    windows = {
+        "requirements_window": "PT96H",
+        "freelancer_cancel_window": "PT48H",
+        "refund_decision_window": "P14D",
+        "review_window": "P28D",
+        "dormancy_window": "P180D",
+        "dispute_window": "P60D",
+    }
+    usual, twice = purchase_in(stage), purchase_in(stage, **windows)
+    for clock in set(usual.state.clocks) - {Clock.CLAIM}:
+        assert in_days(twice, clock) == 2 * in_days(usual, clock)
+
+
+def test_deadlines_say_what_silence_does() -> None:
+    """Whatever runs out, the parties were told beforehand what it does."""
+    purchase = Purchase().requested()
+    (deadline,) = deadlines(purchase.state)
+    assert (deadline.name, deadline.then) == ("refund_decision", "the client gets a full refund")
