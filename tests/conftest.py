@@ -1,0 +1,60 @@
+"""One real Temporal server for all tests, and a worker on it with real books and a real mailbox."""
+
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
+
+from activities.parts import Parts, Settings
+from starter import embedded
+from worker import ACTIVITY_THREADS, build_worker
+
+LONG_HISTORY = 400
+"""The server suggests a fresh history after so many events, so that tests see it happen."""
+
+
+def settings(folder: Path, patience: float = 5.0) -> Settings:
+    """Books and mail of their own under `folder`; a locked database is given up after `patience`
+    seconds."""
+    return Settings(
+        database_url=f"sqlite:///{folder}/recourse.db?timeout={patience}",
+        mail_url=f"maildir:{folder}/mail",
+        payments=f"sandbox:{folder}/sandbox.db",
+    )
+
+
+@pytest.fixture(scope="session")
+async def server() -> AsyncIterator[WorkflowEnvironment]:
+    """A server on which each purchase's clock can be moved."""
+    shorter = f"limit.historyCount.suggestContinueAsNew={LONG_HISTORY}"
+    async with embedded.server(
+        skip_time=True, extra=("--dynamic-config-value", shorter)
+    ) as environment:
+        yield environment
+
+
+@pytest.fixture(scope="session")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
+    """Ledger, sandbox provider and mailbox."""
+    parts = Parts(settings(tmp_path_factory.mktemp("parts")))
+    yield parts
+    parts.close()
+
+
+@pytest.fixture(scope="session")
+def threads() -> Iterator[ThreadPoolExecutor]:
+    """Where activities run."""
+    with ThreadPoolExecutor(ACTIVITY_THREADS) as threads:
+        yield threads
+
+
+@pytest.fixture(scope="session")
+async def worker(
+    server: WorkflowEnvironment, parts: Parts, threads: ThreadPoolExecutor
+) -> AsyncIterator[Worker]:
+    """The worker that production runs."""
+    async with build_worker(server.client, parts, threads) as worker:
+        yield worker

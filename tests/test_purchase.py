@@ -1,0 +1,276 @@
+"""One purchase on a real server: messages both ways, queries, refusals, long histories."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import WorkflowFailureError
+from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+from temporalio.testing import WorkflowEnvironment
+
+from activities.parts import Parts
+from starter.stories import PRICE
+from starter.theatre import Handle, say, skip, start, status, until
+from tests.purchases import CLIENT, FREELANCER, OPERATOR, events, held, purchase, refusal
+from workflows import steps
+from workflows.messages import MESSAGES, Action, PurchaseResult, Receipt, Role
+from workflows.server import TASK_QUEUE
+
+pytestmark = pytest.mark.usefixtures("worker")
+
+
+async def test_accepted_update_is_already_readable(server: WorkflowEnvironment) -> None:
+    """The receipt names the stage that `status` shows at once."""
+    handle = await held(server)
+
+    receipt = await say(handle, Role.CLIENT, "submit_requirements", requirements={"color": "blue"})
+
+    found = await status(handle)
+    assert receipt.stage == found.stage == "freelancer_review"
+    assert receipt.next_deadline == found.deadlines[0].at
+    assert found.requirements == {"color": "blue"}
+
+
+async def test_refused_update_leaves_no_trace_in_history(server: WorkflowEnvironment) -> None:
+    """Its sender gets code and sentence; nothing else happens."""
+    handle = await held(server)
+
+    error = await refusal(handle, "deliver", {"by": FREELANCER})
+
+    assert error.type == "NOT_ALLOWED_NOW"
+    assert "cancel" in error.message
+    assert not [e for e in (await handle.fetch_history()).events if "update" in str(e)]
+
+
+async def test_signal_and_update_of_a_name_do_the_same(server: WorkflowEnvironment) -> None:
+    """A signal is accepted by the same rules as an update."""
+    handle = await held(server)
+
+    await handle.signal("submit_requirements", {"by": CLIENT, "requirements": "A logo."})
+
+    await until(handle, lambda found: found.stage == "freelancer_review")
+
+
+async def test_actions_tell_what_a_role_may_do_and_until_when(server: WorkflowEnvironment) -> None:
+    """`actions` for the client of a new purchase."""
+    handle = await held(server)
+
+    actions = await handle.query("actions", "client", result_type=list[Action])
+
+    found = {action.message: action for action in actions}
+    assert set(found) == set(MESSAGES)
+    assert found["submit_requirements"].allowed
+    assert found["submit_requirements"].until == (await status(handle)).deadlines[0].at
+    assert found["deliver"].code == "WRONG_ROLE"
+
+
+async def test_message_id_is_answered_once(server: WorkflowEnvironment) -> None:
+    """Races: the same `message_id` again, as signal and as update, gets the first answer."""
+    handle = await held(server)
+    message = {"by": CLIENT, "message_id": "m-1"}
+
+    first = await handle.execute_update("cancel", message, result_type=Receipt)
+    await handle.signal("cancel", message)
+    again = await handle.execute_update("cancel", message, result_type=Receipt)
+
+    found = await status(handle)
+    assert again == first
+    assert [entry.transition for entry in found.timeline].count("client_cancelled") == 1
+    assert found.rejected_count == 0
+    assert (await refusal(handle, "cancel", {"by": CLIENT})).type == "ALREADY_REQUESTED"
+
+
+async def test_refused_signal_is_shown_and_answered_once_an_hour(
+    server: WorkflowEnvironment, parts: Parts
+) -> None:
+    """`rejected` has time, name, code, sentence and sender; the sender gets one notice."""
+    handle = await held(server)
+
+    for _ in range(3):
+        await handle.signal("deliver", {"by": FREELANCER})
+    found = await until(handle, lambda found: found.rejected_count == 3)
+    await say(handle, Role.FREELANCER, "give_refund")
+    await skip(server, handle)
+
+    assert [item.code for item in found.rejected] == ["NOT_ALLOWED_NOW"] * 3
+    assert found.rejected[0].sender is not None
+    told = [notice for notice in parts.notices.list(found.purchase_id) if notice.role != "client"]
+    assert [notice.transition for notice in told].count("message_refused") == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        ({"price": {"amount": 0, "currency": "USD"}}, "price.amount"),
+        ({"price": {"amount": -5, "currency": "USD"}}, "price.amount"),
+        ({"price": {"amount": 250.5, "currency": "USD"}}, "price.amount"),
+        ({"price": {"amount": 100, "currency": "XXX"}}, "price.currency"),
+        ({"client": {"id": "bo", "name": "Bo", "email": "bo@example.com"}}, "same person"),
+        ({"purchased_at": "2999-01-01T00:00:00Z"}, "future"),
+        ({"policy": {"requirements_window": "two days"}}, "requirements_window"),
+        ({"policy": {"calendar": "ZZ"}}, "ZZ"),
+        ({"purchase_id": "another"}, "purchase-another"),
+        ({"surprise": 1}, "surprise"),
+    ],
+    ids=str,
+)
+async def test_input_that_cannot_be_right_is_refused_before_money_moves(
+    change: dict[str, Any], names: str, server: WorkflowEnvironment, parts: Parts
+) -> None:
+    """The workflow fails with INVALID_INPUT and names the field; nothing is charged."""
+    good = purchase()
+    given = {**good.model_dump(mode="json"), **change}
+
+    handle = await server.client.start_workflow(
+        "ProjectPurchase", given, id=f"purchase-{good.purchase_id}", task_queue=TASK_QUEUE
+    )
+    with pytest.raises(WorkflowFailureError) as failure:
+        await handle.result()
+
+    assert isinstance(failure.value.cause, ApplicationError)
+    assert failure.value.cause.type == "INVALID_INPUT"
+    assert names in failure.value.cause.message
+    assert parts.ledger.balances(good.purchase_id) is None
+    assert not any(c.key == f"purchase-{good.purchase_id}/hold" for c in parts.provider.charges())
+
+
+async def test_purchase_id_is_used_once_ever(server: WorkflowEnvironment) -> None:
+    """A second start of a closed purchase is refused by the server."""
+    bought = purchase("pm_sandbox_declined")
+    await (await start(server.client, bought)).result()
+
+    with pytest.raises(WorkflowAlreadyStartedError):
+        await start(server.client, bought)
+
+
+async def test_unreachable_provider_ends_in_attention_and_resumes_on_retry(
+    server: WorkflowEnvironment, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows: the payment window ends and the provider is unknown there too → needs_attention."""
+    monkeypatch.setattr(steps, "BLOCKED_AFTER", timedelta(seconds=2))
+    bought = purchase("pm_sandbox_unreachable", policy={"payment_window": "PT1M"})
+    handle = await start(server.client, bought)
+
+    await skip(server, handle, timedelta(minutes=2))
+    found = await until(handle, lambda found: bool(found.attention))
+
+    assert found.attention[0].kind == "payment_unknown"
+    assert "cannot be reached" in found.attention[0].text
+    assert found.payment == "calling_off"
+    assert parts.ledger.balances(found.purchase_id) is None
+    receipt = await say(handle, Role.OPERATOR, "resolve_attention", action="retry")
+    assert receipt.accepted
+    again = await until(handle, lambda found: bool(found.attention))
+    assert again.attention[0].since > found.attention[0].since
+    await handle.terminate("seen")
+
+
+async def test_charge_whose_answer_is_lost_is_found_and_held(
+    server: WorkflowEnvironment, parts: Parts
+) -> None:
+    """Races: provider times out → looked up under the same key, charged once."""
+    handle = await held(server, method="pm_sandbox_charge_lost")
+
+    found = await status(handle)
+    charges = [c for c in parts.provider.charges() if found.purchase_id in c.key]
+    assert len(charges) == 1
+    assert found.escrow.held == PRICE
+    await handle.terminate("seen")
+
+
+async def test_refund_that_fails_twice_waits_for_a_person(
+    server: WorkflowEnvironment, parts: Parts
+) -> None:
+    """Money: failed → retried once under a new reference, then `resolve_attention`."""
+    handle = await held(server, method="pm_sandbox_refund_fails")
+    await say(handle, Role.FREELANCER, "give_refund")
+
+    await skip(server, handle, timedelta(days=4))
+    found = await until(handle, lambda found: bool(found.attention))
+    assert found.attention[0].kind == "refund_failed"
+    assert found.escrow.in_transit == PRICE
+    assert found.refund is not None
+    assert found.refund.refund_id.endswith("/refund-2")
+
+    proof = {"by": OPERATOR, "action": "mark_settled", "reference": "statement 7"}
+    await handle.execute_update("resolve_attention", proof, result_type=Receipt)
+    result = await handle.result()
+
+    assert (result.outcome, result.refunded) == ("refunded", PRICE)
+    balances = parts.ledger.balances(result.purchase_id)
+    assert balances is not None
+    assert (balances.in_transit, balances.refunded) == (0, PRICE)
+
+
+async def test_search_attributes_follow_every_transition(server: WorkflowEnvironment) -> None:
+    """Stage, parties, deadline and attention can be searched for."""
+    handle = await held(server)
+    await say(handle, Role.CLIENT, "cancel")
+    deadline = (await status(handle)).deadlines[0].at
+
+    found = (await handle.describe()).typed_search_attributes
+
+    named = {pair.key.name: pair.value for pair in found}
+    assert named["PurchaseStage"] == "refund_requested"
+    assert (named["PurchaseClient"], named["PurchaseFreelancer"]) == ("ana", "bo")
+    assert named["PurchaseNeedsAttention"] is False
+    assert abs(named["PurchaseDeadline"] - deadline) < timedelta(milliseconds=1)
+    await handle.terminate("seen")
+
+
+async def test_every_open_deadline_is_one_timer(server: WorkflowEnvironment) -> None:
+    """The Web UI shows the 24 h clock and the 7 d one, each with what follows."""
+    handle = await held(server)
+    await say(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
+    await say(handle, Role.CLIENT, "cancel")
+
+    open_timers = await timers(handle)
+
+    assert sorted(open_timers) == sorted(
+        [timedelta(hours=24), timedelta(days=7), timedelta(hours=18)]
+    )
+    await handle.terminate("seen")
+
+
+async def timers(handle: Handle) -> list[timedelta]:
+    """The timers that run, rounded to the minute."""
+    running = {}
+    async for event in handle.fetch_history_events():
+        if event.event_type == EventType.EVENT_TYPE_TIMER_STARTED:
+            started = event.timer_started_event_attributes
+            length = started.start_to_fire_timeout.ToTimedelta()
+            running[started.timer_id] = timedelta(minutes=round(length / timedelta(minutes=1)))
+        elif event.event_type == EventType.EVENT_TYPE_TIMER_CANCELED:
+            running.pop(event.timer_canceled_event_attributes.timer_id)
+        elif event.event_type == EventType.EVENT_TYPE_TIMER_FIRED:
+            running.pop(event.timer_fired_event_attributes.timer_id)
+    return list(running.values())
+
+
+async def test_long_history_continues_as_new_and_loses_nothing(
+    server: WorkflowEnvironment,
+) -> None:
+    """A flood of bad and repeated signals: no good message is lost, no deadline moves."""
+    handle = await held(server)
+    first_run = (await handle.describe()).run_id
+    before = await status(handle)
+    known = {"by": CLIENT, "message_id": "m-1", "text": "Hello?"}
+    await handle.execute_update("send_message", known, result_type=Receipt)
+
+    await asyncio.gather(*(handle.signal("deliver", {"by": FREELANCER}) for _ in range(600)))
+    await until(handle, lambda found: found.rejected_count == 600)
+    assert (await handle.describe()).run_id != first_run
+    await handle.execute_update("send_message", known, result_type=Receipt)
+
+    after = await status(handle)
+    assert (after.stage, after.deadlines) == (before.stage, before.deadlines)
+    assert len(after.rejected) == 50
+    assert [entry.transition for entry in after.timeline].count("message_sent") == 1
+    assert await events(handle) < 1_000
+    await skip(server, handle)
+    result: PurchaseResult = await server.client.get_workflow_handle(
+        handle.id, result_type=PurchaseResult
+    ).result()
+    assert result.reason == "requirements_timeout"

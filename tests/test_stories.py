@@ -1,0 +1,61 @@
+"""Each story of the article on a real server, with real books and mail and the time skipped."""
+
+import asyncio
+
+import pytest
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
+
+from activities.parts import Parts
+from starter.stories import STORIES, Story
+from starter.theatre import Theatre
+from workflows.messages import PurchaseResult
+
+Played = dict[str, asyncio.Task[PurchaseResult]]
+
+
+@pytest.fixture(scope="module")
+async def played(server: WorkflowEnvironment, worker: Worker) -> Played:
+    """All stories at once, each on its own clock: skipping a timer takes the server a second."""
+    theatre = Theatre(server)
+    return {
+        story.name: asyncio.create_task(theatre.play(story, purchase_of(story)))
+        for story in STORIES
+    }
+
+
+def purchase_of(story: Story) -> str:
+    """The purchase a story is played with."""
+    return f"story-{story.name}"
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
+async def test_story_ends_as_told(story: Story, played: Played, parts: Parts) -> None:
+    """Outcome, money in the books, and exactly the notices the story tells of."""
+    purchase = purchase_of(story)
+
+    result = await played[story.name]
+
+    ends = story.ends
+    assert (result.outcome, result.reason) == (ends.outcome, ends.reason)
+    assert (result.refunded, result.released) == (ends.refunded, ends.released)
+    balances = parts.ledger.balances(purchase)
+    if ends.refunded or ends.released:
+        assert balances is not None
+        assert (balances.held, balances.in_transit) == (0, 0)
+        assert (balances.refunded, balances.released) == (ends.refunded, ends.released)
+    else:
+        assert balances is None
+    assert told(parts, purchase) == list(story.notices)
+
+
+def told(parts: Parts, purchase: str) -> list[str]:
+    """`transition: role, role` for every transition of which somebody was told, in order."""
+    found: dict[str, list[str]] = {}
+    names = {}
+    for notice in parts.notices.list(purchase):
+        assert notice.status == "sent"
+        found.setdefault(notice.transition_id, []).append(notice.role)
+        names[notice.transition_id] = notice.transition
+    in_order = sorted(found, key=lambda number: int(number.split("-")[0]))
+    return [f"{names[number]}: {', '.join(sorted(found[number]))}" for number in in_order]
