@@ -30,6 +30,7 @@ from workflows.server import (
     TASK_QUEUE,
     Unreachable,
     connect,
+    leave,
     register_search_attributes,
 )
 
@@ -131,4 +132,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

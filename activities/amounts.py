@@ -1,6 +1,7 @@
 """Amounts as people read and write them: minor units with the ISO 4217 number of decimals."""
 
-from decimal import Decimal, InvalidOperation
+import re
+from decimal import Decimal
 
 from iso4217 import Currency
 
@@ -36,12 +37,13 @@ def parse_amount(text: str, currency: str) -> int:
     """`250.00`, `USD` → `25000`. Raises UnknownCurrency, or InvalidAmount when `text` is not an
     amount of at least zero with at most the currency's decimals: nothing is rounded."""
     digits = decimals(currency)
-    try:
-        minor = Decimal(text).scaleb(digits)
-    except InvalidOperation:
-        raise InvalidAmount(f"{text!r} is not an amount; write for example 250.00") from None
-    if not minor.is_finite() or minor < 0 or minor > MAX_AMOUNT:
-        raise InvalidAmount(f"{text!r} is not an amount between zero and {MAX_AMOUNT} minor units")
-    if minor != minor.to_integral_value():
+    match = re.fullmatch(r"([0-9]{1,16})(?:\.([0-9]{1,16}))?", text)
+    if match is None:
+        raise InvalidAmount(f"{text!r} is not an amount; write for example 250.00")
+    whole, fraction = match[1], match[2] or ""
+    if len(fraction) > digits:
         raise InvalidAmount(f"{text!r} has more than the {digits} decimals of {currency}")
-    return int(minor)
+    minor = int(whole + fraction.ljust(digits, "0"))
+    if minor > MAX_AMOUNT:
+        raise InvalidAmount(f"{text!r} is more than {MAX_AMOUNT} minor units")
+    return minor

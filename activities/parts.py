@@ -114,6 +114,8 @@ def open_database(settings: Settings) -> Engine:
         engine = ledger.create_engine(settings.database_url)
     except (SQLAlchemyError, ValueError, ImportError) as error:
         raise WrongSetting(f"RECOURSE_DATABASE_URL cannot be used: {error}") from None
+    except LedgerUnreachable as error:
+        raise Unavailable(str(error)) from None
     try:
         if engine.dialect.name == "sqlite":
             migrate(engine)

@@ -7,13 +7,12 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
-from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 
+from starter.purchases import Purchase
 from starter.stories import PEOPLE, Act, PlatformCancels, Says, Story, UntilClosed, Waits
 from workflows.messages import PurchaseResult, PurchaseStart, Receipt, Role, Status
-from workflows.server import TASK_QUEUE
 
 Handle = WorkflowHandle[Any, PurchaseResult]
 
@@ -25,18 +24,11 @@ class NotAsTold(Exception):
     """A story did not go as its script says."""
 
 
-async def start(client: Client, purchase: PurchaseStart, **options: Any) -> Handle:
-    """Start a purchase; its id is used once, ever."""
-    handle: Handle = await client.start_workflow(
-        "ProjectPurchase",
-        purchase,
-        id=f"purchase-{purchase.purchase_id}",
-        task_queue=TASK_QUEUE,
-        id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-        result_type=PurchaseResult,
-        **options,
-    )
-    return handle
+async def start(client: Client, terms: PurchaseStart) -> Handle:
+    """Start a purchase."""
+    bought = Purchase(client, terms.purchase_id)
+    await bought.start(terms)
+    return bought.handle
 
 
 async def say(handle: Handle, role: Role, message: str, **fields: Any) -> Receipt:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowFailureError
+from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.testing import WorkflowEnvironment
 
@@ -142,7 +143,15 @@ async def test_purchase_id_is_used_once_ever(server: WorkflowEnvironment) -> Non
     await (await start(server.client, bought)).result()
 
     with pytest.raises(WorkflowAlreadyStartedError):
-        await start(server.client, bought)
+        await server.client.start_workflow(
+            "ProjectPurchase",
+            bought,
+            id=f"purchase-{bought.purchase_id}",
+            task_queue=TASK_QUEUE,
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+        )
+    again = await start(server.client, bought)
+    assert (await again.result()).outcome == "payment_declined"
 
 
 async def test_unreachable_provider_ends_in_attention_and_resumes_on_retry(

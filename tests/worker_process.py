@@ -1,14 +1,14 @@
 """The worker as a process of its own, to be killed: the real one, but a lost attempt at an activity
 is given up after two seconds, so that tests need not wait."""
 
-import sys
 from datetime import timedelta
 
 import worker
 from workflows import errands, notices
+from workflows.server import leave
 
 for module, name in ((errands, "ONE_ATTEMPT"), (notices, "ONE_DELIVERY")):
     setattr(module, name, timedelta(seconds=2))
 
 if __name__ == "__main__":
-    sys.exit(worker.main())
+    leave(worker.main())

@@ -60,15 +60,6 @@ def _money(state: State) -> str:
     return f"**Money:** {', '.join(shown) or f'none held (payment {state.payment})'}"
 
 
-def terms(memory: Carried) -> str:
-    """The terms of the purchase, for the static details: what never changes."""
-    start = memory.start
-    return (
-        f"**{plain(start.title)}** for {start.price}, bought by {plain(start.client.id)} "
-        f"from {plain(start.freelancer.id)} at {instant(memory.state.terms.purchased_at)}"
-    )
-
-
 def instant(at: datetime) -> str:
     """A UTC instant as a person reads it."""
     return f"{at:%Y-%m-%d %H:%M:%S} UTC"

@@ -55,7 +55,8 @@ def read_one(kind: type[Model], payloads: Sequence[object]) -> Model:
 def explain(error: ValidationError) -> str:
     """What is wrong, field by field, without repeating what was sent."""
     problems = [
-        f"{'.'.join(map(str, item['loc'])) or 'the object'}: {item['msg']}"
+        f"{'.'.join(map(str, item['loc'])) or 'the object'}: "
+        f"{item['msg'].removeprefix('Value error, ')}"
         for item in error.errors(include_url=False, include_input=False, include_context=False)
     ]
     more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""

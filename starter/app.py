@@ -1,0 +1,58 @@
+"""The command line `python -m starter …`: people's and scripts' way in."""
+
+import io
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from starter import books, launch, looks, messages
+from starter.failures import run
+from starter.options import Json
+from starter.schema import schema
+from starter.setup import setup
+from workflows.server import leave
+
+app = typer.Typer(
+    name="python -m starter",
+    help="Recourse: start purchases, send them messages, look at them and their money.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Exit = Annotated[bool, typer.Option("--exit", help="Leave at once instead of staying up.")]
+
+
+def demo(leave_: Exit = False, as_json: Json = False) -> None:
+    """Play every story on a real server of its own, the clock skipped."""
+    from starter.demo import demo  # brings a whole worker along
+
+    run(demo(leave=leave_, json_output=as_json), as_json=as_json)
+
+
+app.command()(launch.purchase)
+messages.add_commands(app)
+app.command()(looks.status)
+app.command()(looks.actions)
+app.command("list")(looks.list_)
+app.command()(looks.ledger)
+app.command()(looks.notices)
+app.command()(books.audit)
+app.command()(schema)
+app.command()(setup)
+app.command()(demo)
+
+
+def main() -> NoReturn:
+    """Run the command line; leaves with the exit status of `starter.failures`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter
+    status = 0
+    try:
+        app()
+    except SystemExit as leaving:
+        status = leaving.code if isinstance(leaving.code, int) else 1
+    leave(status)

@@ -1,0 +1,158 @@
+"""One command per message of the contract, made from the message itself: its options are its
+fields, so that a message added to the contract has its command at once."""
+
+import inspect
+import json
+import uuid
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, get_origin
+
+import typer
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from starter import show
+from starter.failures import invalid, run
+from starter.options import (
+    As,
+    Json,
+    PurchaseId,
+    read_amount,
+    read_file,
+    read_id,
+    read_object,
+    read_sender,
+)
+from starter.purchases import Purchase
+from workflows.inbox import explain
+from workflows.messages import MESSAGES, Message
+from workflows.server import connect
+
+AMOUNTS = ("claim", "refund")
+"""Fields that people write as `100.00` with `--currency`."""
+
+REQUIREMENTS = "requirements"
+"""The field that is a text (`--text`) or a JSON object (`--file`)."""
+
+HELP = {
+    "claim": "How much to keep, such as 100.00; all of it by default.",
+    "refund": "How much goes to the client, such as 150.00.",
+    "reference": "The provider's reference, or where the proof is.",
+}
+
+Given = dict[str, Any]
+Option = Callable[..., Any]
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Give `app` a command for every message."""
+    for name, kind in MESSAGES.items():
+        app.command(name.replace("_", "-"), help=kind.__doc__)(_command(kind))
+
+
+def _command(kind: type[Message]) -> Callable[..., None]:
+    """The function that typer makes a command of: its signature is built from the fields."""
+
+    def command(purchase: str, sender: str, as_json: bool, **given: Any) -> None:
+        given = {name: value for name, value in given.items() if value is not None}
+        run(_say(kind, purchase, sender, given, as_json), as_json=as_json)
+
+    parameters = _parameters(kind)
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {each.name: each.annotation for each in parameters}
+    return command
+
+
+def _parameters(kind: type[Message]) -> list[inspect.Parameter]:
+    found = [_parameter("purchase", PurchaseId), _parameter("sender", As)]
+    for name, field in kind.model_fields.items():
+        if name == REQUIREMENTS:
+            text = typer.Option(help="The requirements as text.")
+            file = typer.Option(help="The requirements as a JSON object; - for stdin.")
+            found += [
+                _parameter("text", Annotated[str | None, text], None),
+                _parameter("file", Annotated[str | None, file], None),
+            ]
+        elif name not in Message.model_fields:
+            found.append(_of_field(name, field))
+    if set(AMOUNTS) & set(kind.model_fields):
+        currency = typer.Option(help="The currency of the amount, such as USD.")
+        found.append(_parameter("currency", Annotated[str | None, currency], None))
+    message_id = typer.Option(help="An id of yours: repeated, the message still counts once.")
+    signal = typer.Option("--signal", help="Send as a signal, without waiting for an answer.")
+    found += [
+        _parameter("message_id", Annotated[str | None, message_id], None),
+        _parameter("signal", Annotated[bool, signal], False),
+        _parameter("as_json", Json, False),
+    ]
+    return found
+
+
+def _of_field(name: str, field: FieldInfo) -> inspect.Parameter:
+    choice = get_origin(field.annotation) is Literal
+    kind: Any = field.annotation if choice else str
+    option = typer.Option(help=HELP.get(name))
+    if field.is_required():
+        return _parameter(name, Annotated[kind, option])
+    return _parameter(name, Annotated[kind | None, option], None)
+
+
+def _parameter(
+    name: str, annotation: Any, default: Any = inspect.Parameter.empty
+) -> inspect.Parameter:
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default
+    )
+
+
+async def _say(
+    kind: type[Message], purchase_id: str, sender: str, given: Given, as_json: bool
+) -> None:
+    """Send what was given as one message, and show the answer."""
+    read_id(purchase_id, "PURCHASE")
+    as_signal, currency = given.pop("signal"), given.pop("currency", None)
+    message_id = given.setdefault("message_id", str(uuid.uuid4()))
+    amounts = _read_amounts(given, currency)
+    if REQUIREMENTS in kind.model_fields:
+        given[REQUIREMENTS] = _requirements(given)
+    message = _validated(kind, {"by": read_sender(sender).model_dump(), **given, **amounts})
+
+    purchase = Purchase(await connect(), purchase_id)
+    if amounts:
+        await _check_currency(purchase, currency)
+    if as_signal:
+        await purchase.signal(message)
+        text = f"Signal {kind.name} sent; `status {purchase_id}` shows what came of it."
+        show.answer({"sent": True, "message_id": message_id}, text, as_json=as_json)
+    else:
+        receipt = await purchase.send(message)
+        show.answer(receipt, show.receipt(receipt), as_json=as_json)
+
+
+def _read_amounts(given: Given, currency: str | None) -> Given:
+    amounts = {name: given.pop(name) for name in AMOUNTS if name in given}
+    if amounts and currency is None:
+        raise invalid(f"--{next(iter(amounts))} needs --currency, for example --currency USD.")
+    if currency is not None and not amounts:
+        raise invalid("--currency goes with an amount.")
+    return {name: read_amount(text, currency or "", f"--{name}") for name, text in amounts.items()}
+
+
+def _requirements(given: Given) -> object:
+    text, file = given.pop("text", None), given.pop("file", None)
+    if (text is None) == (file is None):
+        raise invalid("Give the requirements either as --text or as --file.")
+    return text if file is None else read_object(read_file(file), "--file")
+
+
+def _validated(kind: type[Message], document: Given) -> Message:
+    try:
+        return kind.model_validate_json(json.dumps(document))
+    except ValidationError as error:
+        raise invalid(explain(error)) from None
+
+
+async def _check_currency(purchase: Purchase, currency: str | None) -> None:
+    expected = (await purchase.terms()).price.currency
+    if currency != expected:
+        raise invalid(f"--currency: this purchase is in {expected}, not in {currency}.")

@@ -1,0 +1,90 @@
+"""The arguments and options that commands share, and how their texts are read."""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import TypeAdapter, ValidationError
+
+from activities.amounts import InvalidAmount, UnknownCurrency, parse_amount
+from activities.requests import Identifier
+from starter.failures import invalid
+from workflows.messages import Role, Sender
+
+LARGEST_FILE = 1_000_000
+"""Bytes. More than the server takes in one message, so that nothing bigger is even read."""
+
+PurchaseId = Annotated[str, typer.Argument(metavar="PURCHASE", help="The purchase's id.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+As = Annotated[
+    str, typer.Option("--as", metavar="ROLE:ID", help="Who speaks, for example client:ana.")
+]
+
+_IDENTIFIER: TypeAdapter[str] = TypeAdapter(Identifier)
+_DIGITS = re.compile(r"[0-9]{1,16}(\.[0-9]{1,4})?")
+
+
+def read_id(text: str, what: str) -> str:
+    """An id as the contract has it. Raises Failure."""
+    try:
+        return _IDENTIFIER.validate_python(text)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+        raise invalid(f"{what}: {problem}.") from None
+
+
+def read_sender(text: str) -> Sender:
+    """`client:ana`. Raises Failure."""
+    role, colon, sender = text.partition(":")
+    if not colon or role not in set(Role):
+        roles = ", ".join(Role)
+        raise invalid(f"--as: write ROLE:ID, for example client:ana; roles are {roles}.")
+    return Sender(role=Role(role), id=read_id(sender, "--as"))
+
+
+def read_amount(text: str, currency: str, option: str) -> int:
+    """`250.00`, `USD` → `25000`: digits and at most one point, nothing rounded. Raises Failure."""
+    if not _DIGITS.fullmatch(text):
+        raise invalid(f"{option}: {text!r} is not an amount; write for example 250.00.")
+    try:
+        return parse_amount(text, currency)
+    except UnknownCurrency as error:
+        raise invalid(f"--currency: {error}.") from None
+    except InvalidAmount as error:
+        raise invalid(f"{option}: {error}.") from None
+
+
+def read_file(name: str) -> bytes:
+    """What a file says, or standard input if `name` is `-`. Raises Failure."""
+    try:
+        if name == "-":
+            content = sys.stdin.buffer.read(LARGEST_FILE + 1)
+        else:
+            with Path(name).open("rb") as file:
+                content = file.read(LARGEST_FILE + 1)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = getattr(error, "strerror", None) or error
+        raise invalid(f"--file: {name} cannot be read: {reason}.") from None
+    if len(content) > LARGEST_FILE:
+        raise invalid(f"--file: {name} is larger than {LARGEST_FILE} bytes.")
+    return content
+
+
+def read_object(text: str | bytes, option: str) -> dict[str, object]:
+    """A JSON object. Raises Failure."""
+    try:
+        value = json.loads(text, parse_constant=_no_number)
+    except RecursionError:
+        raise invalid(f"{option}: the JSON is nested too deeply.") from None
+    except ValueError as error:
+        raise invalid(f"{option}: is not JSON: {error}.") from None
+    if not isinstance(value, dict):
+        raise invalid(f"{option}: must be a JSON object, such as {{…}}.")
+    return value
+
+
+def _no_number(name: str) -> object:
+    raise ValueError(f"{name} is not a number of JSON")

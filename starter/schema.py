@@ -1,0 +1,50 @@
+"""`schema`: the public contract as JSON Schema."""
+
+from typing import Annotated, Any
+
+import typer
+from pydantic import TypeAdapter
+
+from starter import show
+from starter.failures import invalid, run
+from starter.options import Json
+from workflows.messages import MESSAGES, Action, PurchaseResult, PurchaseStart, Receipt, Status
+
+READ: dict[str, Any] = {"start": PurchaseStart, **MESSAGES}
+"""What a purchase reads, by name."""
+
+WRITTEN: dict[str, Any] = {
+    "receipt": Receipt,
+    "status": Status,
+    "actions": list[Action],
+    "result": PurchaseResult,
+}
+"""What it answers, by name."""
+
+Name = Annotated[
+    str | None,
+    typer.Argument(metavar="NAME", help="A message, start, receipt, status, actions or result."),
+]
+
+
+def schema(name: Name = None, as_json: Json = False) -> None:
+    """Print the JSON Schema of a message or an answer; of all of them without a name."""
+    run(_schema(name), as_json=as_json)
+
+
+async def _schema(name: str | None) -> None:
+    schemas = schemas_by_name()
+    if name is None:
+        return show.answer(schemas, "", as_json=True)
+    if name.replace("-", "_") not in schemas:
+        raise invalid(f"NAME: there is no {name!r}; known are {', '.join(schemas)}.")
+    return show.answer(schemas[name.replace("-", "_")], "", as_json=True)
+
+
+def schemas_by_name() -> dict[str, dict[str, Any]]:
+    """Every schema of the contract by its name."""
+    read = {name: TypeAdapter(kind).json_schema() for name, kind in READ.items()}
+    written = {
+        name: TypeAdapter(kind).json_schema(mode="serialization") for name, kind in WRITTEN.items()
+    }
+    return read | written

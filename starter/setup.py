@@ -1,0 +1,55 @@
+"""`setup`: bring database and server to what this version needs."""
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from activities import ledger
+from activities.ledger import SchemaMismatch
+from activities.parts import Settings, WrongSetting, migrate
+from starter import show
+from starter.failures import run
+from starter.options import Json
+from workflows.server import connect, register_search_attributes
+
+
+def setup(as_json: Json = False) -> None:
+    """Migrate the database and register the search attributes. Safe to repeat."""
+    run(_setup(as_json), as_json=as_json)
+
+
+async def _setup(as_json: bool) -> None:
+    database = _migrate(Settings.from_environment())
+    client = await connect()
+    registered = await register_search_attributes(client)
+    show.answer(
+        {"database": database, "search_attributes_registered": registered},
+        show.fields(
+            [
+                ("Database", database.replace("_", " ")),
+                ("Search attributes", ", ".join(registered) or "were registered already"),
+            ]
+        ),
+        as_json=as_json,
+    )
+
+
+def _migrate(settings: Settings) -> str:
+    """`migrated` or `up_to_date`."""
+    try:
+        engine = ledger.create_engine(settings.database_url)
+    except (SQLAlchemyError, ValueError, ImportError) as error:
+        raise WrongSetting(f"RECOURSE_DATABASE_URL cannot be used: {error}") from None
+    try:
+        before = _is_current(engine)
+        migrate(engine)
+    finally:
+        engine.dispose()
+    return "up_to_date" if before else "migrated"
+
+
+def _is_current(engine: Engine) -> bool:
+    try:
+        ledger.check_schema(engine)
+    except SchemaMismatch:
+        return False
+    return True

@@ -1,0 +1,210 @@
+"""What people see: cards and tables, times in UTC. What programs see: one JSON document.
+
+Whatever others wrote is shown as plain text, without markup and control characters.
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+
+from pydantic_core import to_jsonable_python
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from activities.amounts import format_amount
+from activities.ledger import PurchaseBalances, Transfer
+from activities.notices import Notice
+from activities.notices.words import lines, one_line
+from starter.purchases import Listed
+from workflows.card import instant
+from workflows.messages import Action, Escrow, Receipt, Status
+
+LONGEST_CELL = 1_000
+WIDTH_OF_FILES = 140
+"""Columns where no terminal says how many there are."""
+
+
+def answer(document: object, shown: RenderableType, *, as_json: bool) -> None:
+    """Print the document for a program, or what is shown for a person."""
+    if as_json:
+        # ASCII only: no byte of what others wrote reaches a terminal as it is.
+        print(json.dumps(to_jsonable_python(document), indent=2))
+    else:
+        console().print(shown)
+
+
+def console() -> Console:
+    """Where tables go: nothing in a text is taken for markup."""
+    width = None if sys.stdout.isatty() else WIDTH_OF_FILES
+    return Console(markup=False, emoji=False, highlight=False, width=width)
+
+
+def receipt(answer: Receipt) -> RenderableType:
+    """The answer to a message."""
+    rows = [("Stage", answer.stage)]
+    if answer.next_deadline:
+        rows.append(("Next deadline", instant(answer.next_deadline)))
+    return Group(Text(one_line(answer.text, LONGEST_CELL)), fields(rows))
+
+
+def status(status: Status) -> RenderableType:
+    """Everything about a purchase that a person wants to see at a glance."""
+    blocks: list[RenderableType] = [_headline(status), fields(_facts(status))]
+    if status.attention:
+        items = ((instant(item.since), item.kind, item.text) for item in status.attention)
+        blocks.append(table("Needs attention", ("since", "what", "why"), items))
+    if status.deadlines:
+        rows = ((instant(item.at), item.name, item.then) for item in status.deadlines)
+        blocks.append(table("Deadlines", ("until", "what", "then"), rows))
+    rows = (
+        (instant(entry.at), entry.by, _told(entry.text, entry.late_by)) for entry in status.timeline
+    )
+    blocks.append(table("Timeline", ("when", "by", "what"), rows))
+    if status.rejected:
+        items = (
+            (instant(item.at), item.name, f"{item.code}: {item.text}") for item in status.rejected
+        )
+        title = f"Refused signals ({status.rejected_count})"
+        blocks.append(table(title, ("when", "signal", "why"), items))
+    if status.undelivered:
+        rows = (
+            (instant(item.at), f"{item.transition} to {item.role}", item.why)
+            for item in status.undelivered
+        )
+        blocks.append(table("Undelivered notices", ("when", "notice", "why"), rows))
+    return Group(*blocks)
+
+
+def actions(role: str, allowed: Iterable[Action]) -> RenderableType:
+    """What a role may do."""
+    rows = (
+        (
+            action.message.replace("_", "-"),
+            "yes" if action.allowed else "no",
+            instant(action.until) if action.until else "",
+            action.why_not or "",
+        )
+        for action in allowed
+    )
+    return table(f"What the {role} may do now", ("message", "allowed", "until", "why not"), rows)
+
+
+def purchases(found: Sequence[Listed]) -> RenderableType:
+    """A list of purchases."""
+    rows = (
+        (
+            item.purchase_id,
+            (item.stage or item.workflow_status) + (" !" if item.needs_attention else ""),
+            item.outcome or "",
+            instant(item.next_deadline) if item.next_deadline else "",
+            item.terms,
+        )
+        for item in found
+    )
+    columns = ("purchase", "stage (! needs attention)", "outcome", "next deadline", "summary")
+    return table(f"{len(found)} purchase{'' if len(found) == 1 else 's'}", columns, rows)
+
+
+def ledger(balances: PurchaseBalances, transfers: Iterable[Transfer]) -> RenderableType:
+    """Every movement of a purchase's money, and where it is."""
+    rows = (
+        (
+            instant(item.created_at),
+            item.debit_account,
+            item.credit_account,
+            format_amount(item.amount, item.currency),
+            item.key,
+        )
+        for item in transfers
+    )
+    columns = ("when", "debit", "credit", "amount", "key")
+    return Group(table("Transfers", columns, rows), fields([("Balances", _places(balances))]))
+
+
+def notices(sent: Iterable[Notice]) -> RenderableType:
+    """The delivery log of a purchase."""
+    rows = (
+        (
+            str(number),
+            instant(notice.at),
+            notice.transition,
+            f"{notice.role} {notice.address}",
+            notice.channel,
+            f"{notice.status} after {notice.attempts}"
+            + (f": {notice.last_error}" if notice.last_error else ""),
+        )
+        for number, notice in enumerate(sent, start=1)
+    )
+    return table("Notices", ("#", "when", "transition", "to", "channel", "attempts"), rows)
+
+
+def notice(notice: Notice) -> RenderableType:
+    """One notice as its reader got it."""
+    head = fields([("To", notice.address), ("Subject", notice.subject)])
+    return Group(head, Text(), Text(lines(notice.text, limit=20_000, most=1_000)))
+
+
+def _headline(status: Status) -> Text:
+    return Text(f"{one_line(status.title)} · {one_line(status.purchase_id)}", style="bold")
+
+
+def _facts(status: Status) -> list[tuple[str, str]]:
+    currency = status.price.currency
+    facts = [
+        ("Stage", status.stage),
+        ("Waiting for", status.waiting_for),
+        ("Client", status.client),
+        ("Freelancer", status.freelancer),
+        ("Price", f"{status.price} (payment {status.payment})"),
+        ("Money", _places(status.escrow)),
+    ]
+    if status.outcome:
+        facts.insert(1, ("Outcome", f"{status.outcome} ({status.reason})"))
+    if status.refund:
+        amount = format_amount(status.refund.amount, currency)
+        facts.append(("Refund", f"{amount}, {status.refund.status} ({status.refund.refund_id})"))
+    if status.claim is not None:
+        facts.append(("Claim", format_amount(status.claim, currency)))
+    if status.offer:
+        refund = format_amount(status.offer.refund, currency)
+        release = format_amount(status.offer.release, currency)
+        facts.append(("Offer", f"{status.offer.by}: {refund} to client, {release} to freelancer"))
+    return facts
+
+
+def _places(money: Escrow | PurchaseBalances) -> str:
+    return ", ".join(
+        f"{format_amount(amount, money.currency)} {where}"
+        for amount, where in (
+            (money.held, "held in escrow"),
+            (money.in_transit, "on its way back"),
+            (money.refunded, "refunded"),
+            (money.released, "released"),
+        )
+    )
+
+
+def _told(text: str, late_by: float | None) -> str:
+    return f"{text} ({late_by:g} s late)" if late_by else text
+
+
+def fields(rows: Iterable[tuple[str, str]]) -> RenderableType:
+    """Names and values, one a row."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in rows:
+        grid.add_row(name, one_line(value, LONGEST_CELL))
+    return grid
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> RenderableType:
+    """A table of texts that others may have written."""
+    shown = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD)
+    for column in columns:
+        shown.add_column(column, overflow="fold")
+    for row in rows:
+        shown.add_row(*(one_line(cell, LONGEST_CELL) for cell in row))
+    return shown

@@ -1,0 +1,68 @@
+"""The terms of a purchase: as the Web UI shows them, and as the server stored them."""
+
+import json
+from collections.abc import Sequence
+
+from temporalio.common import RawValue
+
+from workflows.card import instant, plain
+from workflows.messages import PurchaseStart
+
+LONGEST_SUMMARY = 200
+LONGEST_DETAILS = 20_000
+"""Bytes of UTF-8: what the server takes for its Web UI."""
+
+
+def summary(terms: PurchaseStart) -> str:
+    """The terms in one line, ids only."""
+    line = f"{terms.title} · {terms.price} · {terms.client.id} → {terms.freelancer.id}"
+    return _cut(line, LONGEST_SUMMARY)
+
+
+def details(terms: PurchaseStart) -> str:
+    """The terms in Markdown, ids only: all that never changes."""
+    bought = instant(terms.purchased_at) if terms.purchased_at else "when the workflow started"
+    needed = "needed" if terms.requirements_needed else "not needed"
+    policy = terms.policy.model_dump(mode="json", exclude={"reminders"})
+    rows = [f"| {name.replace('_', ' ')} | {value} |" for name, value in policy.items()]
+    text = [
+        f"**{plain(terms.title)}** for {terms.price}, bought by {plain(terms.client.id)} "
+        f"from {plain(terms.freelancer.id)}; purchased {bought}; requirements {needed}.",
+        "",
+        "| policy | |",
+        "|---|---|",
+        *rows,
+    ]
+    return _cut("\n".join(text), LONGEST_DETAILS)
+
+
+def stored(payloads: Sequence[object]) -> PurchaseStart:
+    """The terms in a workflow's input; a later run of a long purchase carries them in its memory.
+
+    Raises ValueError for an input that is no purchase's.
+    """
+    if len(payloads) != 1 or not isinstance(payloads[0], RawValue):
+        raise ValueError("not one object")
+    try:
+        document = json.loads(payloads[0].payload.data)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if isinstance(document, dict) and document.get("continued") is True:
+        document = document.get("start")
+    return PurchaseStart.model_validate_json(json.dumps(document))
+
+
+def differing(one: PurchaseStart, other: PurchaseStart) -> list[str]:
+    """The names of the fields in which two purchases' terms differ."""
+    return [
+        name
+        for name in PurchaseStart.model_fields
+        if bool(getattr(one, name) != getattr(other, name))
+    ]
+
+
+def _cut(text: str, limit: int) -> str:
+    """At most `limit` bytes of UTF-8; a longer text ends with an ellipsis."""
+    if len(text.encode()) <= limit:
+        return text
+    return text.encode()[: limit - 3].decode(errors="ignore") + "…"

@@ -1,0 +1,93 @@
+"""The worker process: what it says when it cannot work, and how it stops."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from temporalio.testing import WorkflowEnvironment
+
+from starter import embedded
+from tests.conftest import settings
+
+
+def environment(folder: Path, **changed: str) -> Mapping[str, str]:
+    """The environment of a worker with its parts under `folder`."""
+    given = settings(folder)
+    return {
+        **os.environ,
+        "RECOURSE_DATABASE_URL": given.database_url,
+        "RECOURSE_MAIL_URL": given.mail_url,
+        "RECOURSE_PAYMENTS": given.payments,
+        "TEMPORAL_ADDRESS": "127.0.0.1:1",
+        **changed,
+    }
+
+
+async def run(env: Mapping[str, str]) -> asyncio.subprocess.Process:
+    """A worker process."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "worker.py", env=env, stderr=asyncio.subprocess.PIPE
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "status", "says"),
+    [
+        ({}, 3, "No Temporal server answers at 127.0.0.1:1"),
+        ({"TEMPORAL_PROFILE": "nobody"}, 3, "nobody"),
+        ({"RECOURSE_DATABASE_URL": "postgresql+psycopg://a@127.0.0.1:1/b"}, 3, "cannot be reached"),
+        ({"RECOURSE_DATABASE_URL": "sqlite:////proc/no/books.db"}, 3, "cannot be made"),
+        ({"RECOURSE_DATABASE_URL": "mysql://a/b"}, 2, "RECOURSE_DATABASE_URL"),
+        ({"RECOURSE_PAYMENTS": "cowries"}, 2, "RECOURSE_PAYMENTS"),
+        ({"RECOURSE_MAIL_URL": "pigeon://a"}, 2, "RECOURSE_MAIL_URL"),
+    ],
+    ids=str,
+)
+async def test_worker_that_cannot_work_says_why_in_one_sentence(
+    changed: dict[str, str], status: int, says: str, tmp_path: Path
+) -> None:
+    """Exit 3 when server or database cannot be reached, 2 for a wrong setting; no traceback."""
+    process = await run(environment(tmp_path, **changed))
+
+    _, written = await process.communicate()
+
+    assert process.returncode == status
+    assert says in written.decode()
+    assert len(written.decode().strip().splitlines()) == 1
+
+
+async def test_wrong_namespace_is_named(server: WorkflowEnvironment, tmp_path: Path) -> None:
+    """Exit 3, and which namespace is missing."""
+    address = embedded.address(server.client)
+    process = await run(
+        environment(tmp_path, TEMPORAL_ADDRESS=address, TEMPORAL_NAMESPACE="nowhere")
+    )
+
+    _, written = await process.communicate()
+
+    assert process.returncode == 3
+    assert "'nowhere'" in written.decode()
+
+
+@pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT])
+async def test_worker_stops_gracefully(name: signal.Signals, tmp_path: Path) -> None:
+    """SIGTERM and SIGINT end it with status 0; its log is JSON where nobody is looking."""
+    async with embedded.server() as own:
+        address = embedded.address(own.client)
+        process = await run(environment(tmp_path, TEMPORAL_ADDRESS=address))
+        assert process.stderr is not None
+        lines = []
+        async for line in process.stderr:
+            lines.append(json.loads(line))
+            if lines[-1]["event"] == "worker_started":
+                process.send_signal(name)
+        await process.wait()
+
+    assert process.returncode == 0
+    assert lines[-1]["event"] == "worker_stopped"
+    assert "search_attributes_registered" not in {line["event"] for line in lines}
