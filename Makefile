@@ -27,7 +27,7 @@ run: $(READY) ## Run a worker with an embedded Temporal server and its Web UI; d
 	@$(BIN)/python worker.py --dev
 
 test: $(READY) ## Run all tests
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n 3 --dist loadfile
 
 lint: $(READY) ## Check style, format and types
 	@$(BIN)/ruff check .
@@ -38,7 +38,7 @@ format: $(READY) ## Format the code
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-docs: $(READY) ## Generate what in docs/ comes from the code
+docs: $(READY) ## Generate docs/rules.md from the tables in the code
 	@$(BIN)/python -m docs.generate
 
 lock: $(READY) ## Pin the newest versions that pyproject.toml admits

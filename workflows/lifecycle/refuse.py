@@ -8,7 +8,6 @@ from workflows.lifecycle.turn import Turn
 from workflows.messages import Message, Role
 
 _REQUEST_OPEN = (Stage.REFUND_REQUESTED, Stage.CONTESTED)
-_SPOKEN = {Role.PAYMENTS: "payment provider"}
 _PUT_OFF = ("deliver", "submit_requirements", "accept_delivery")
 
 IN_WORDS = {
@@ -48,10 +47,8 @@ def wrong_role(name: str, role: Role) -> Refusal | None:
     may = {by for rule in RULES if rule.message == name for by in rule.by}
     if role in may:
         return None
-    roles = " or ".join(_SPOKEN.get(by, by.value) for by in Role if by in may)
-    return Refusal(
-        Code.WRONG_ROLE, f"{name} is for the {roles}, not for the {_SPOKEN.get(role, role.value)}."
-    )
+    roles = " or ".join(by.value for by in Role if by in may)
+    return Refusal(Code.WRONG_ROLE, f"{name} is for the {roles}, not for the {role}.")
 
 
 def refuse(turn: Turn, message: Message) -> Refusal:
