@@ -26,6 +26,17 @@ def settings(folder: Path, patience: float = 5.0) -> Settings:
     )
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How much of the rules was walked."""
+    for report in terminalreporter.getreports("passed"):
+        walked = dict(report.user_properties)
+        if "states" in walked:
+            terminalreporter.write_line(
+                f"walked {walked['states']} states and {walked['transitions']} transitions: "
+                f"{report.nodeid.rpartition('[')[2].rstrip(']')}"
+            )
+
+
 @pytest.fixture(scope="session")
 async def server() -> AsyncIterator[WorkflowEnvironment]:
     """A server on which each purchase's clock can be moved."""

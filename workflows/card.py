@@ -66,12 +66,16 @@ def instant(at: datetime) -> str:
 
 
 def span(duration: timedelta) -> str:
-    """A window as a person says it: `48 h`, `14 d`, `90 min`."""
-    minutes = round(duration.total_seconds() / 60)
-    if minutes % 60:
-        return f"{minutes} min"
-    hours = minutes // 60
-    return f"{hours // 24} d" if hours > 48 and hours % 24 == 0 else f"{hours} h"
+    """A window as a person says it: `48 h`, `14 d`, `8 d 4 h`, `90 min`, `20 s`."""
+    if duration < timedelta(minutes=1):
+        return f"{duration.total_seconds():.0f} s"
+    hours, minutes = divmod(round(duration.total_seconds() / 60), 60)
+    if minutes and hours < 3:
+        return f"{60 * hours + minutes} min"
+    if hours <= 72:
+        return f"{hours} h"
+    days, rest = divmod(hours, 24)
+    return f"{days} d {rest} h" if rest else f"{days} d"
 
 
 def plain(text: str) -> str:
