@@ -49,6 +49,9 @@ def configure_logs(level: int = logging.INFO) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    # The SDK would write the same again, as text, into every message.
+    workflow.logger.workflow_info_on_message = False
+    activity.logger.activity_info_on_message = False
 
 
 def where_it_belongs(_logger: Any, _method: str, event: Event) -> Event:

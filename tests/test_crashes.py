@@ -24,7 +24,7 @@ from starter.theatre import Handle, say, skip, start, status, until
 from tests.conftest import settings
 from tests.purchases import CLIENT, FREELANCER, purchase
 from worker import build_worker
-from workflows import steps
+from workflows import notices, steps
 from workflows.messages import Role
 from workflows.server import TASK_QUEUE
 
@@ -296,3 +296,50 @@ async def test_mail_away_money_and_clocks_go_on(
     assert {notice.status for notice in books.notices.list(result.purchase_id)} == {"pending"}
     check_moved_once(books, result.purchase_id)
     books.close()
+
+
+async def test_notices_that_cannot_be_delivered_are_shown_and_bounded(
+    lonely: WorkflowEnvironment,
+    threads: ThreadPoolExecutor,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Races: a notice is retried for a day, then shown as undelivered; a party who writes a lot
+    meanwhile overruns nothing."""
+    monkeypatch.setattr(notices, "TRIED_FOR", timedelta(0))
+    monkeypatch.setattr(notices, "AT_LEAST", timedelta(seconds=6))
+    books = Parts(replace(settings(tmp_path), mail_url="smtp://127.0.0.1:1"))
+    async with at_work(lonely, books, threads):
+        handle = await start(lonely.client, purchase())
+        await until(handle, lambda found: found.payment == "held")
+        hello = {"by": CLIENT, "text": "Hello?"}
+        await asyncio.gather(*(handle.signal("send_message", hello) for _ in range(80)))
+
+        given_up = await until(handle, lambda found: len(found.undelivered) == 50)
+        pending = (await handle.describe()).raw_description.pending_activities
+        last = await until(
+            handle, lambda found: any("Connect" in item.why for item in found.undelivered)
+        )
+        await handle.terminate("seen")
+
+    assert {item.why for item in given_up.undelivered} >= {"too many notices were waiting"}
+    assert len(pending) <= 50
+    assert last.stage == "awaiting_requirements"
+    books.close()
+
+
+async def test_cancelled_before_any_worker_is_up(
+    lonely: WorkflowEnvironment, books: Parts, threads: ThreadPoolExecutor
+) -> None:
+    """The platform cancels a purchase that nobody has begun: it ends well, and nobody has paid
+    without getting it back."""
+    handle = await start(lonely.client, purchase())
+    await handle.cancel()
+
+    async with at_work(lonely, books, threads):
+        await skip(lonely, handle)
+        result = await handle.result()
+
+    assert result.reason == "cancelled_by_platform"
+    assert result.refunded == PRICE
+    check_moved_once(books, result.purchase_id)

@@ -23,6 +23,7 @@ class Errands:
         self._memory = memory
         self._happen = happen
         self._running = 0
+        self._left = list(memory.steps)
         self._stopping = False
         self.impossible: str | None = None
         """Why the purchase cannot even begin: found before any money moved."""
@@ -33,8 +34,9 @@ class Errands:
         self._begin(step)
 
     def resume(self) -> None:
-        """Take up what is still to be done."""
-        for step in self._memory.steps:
+        """Take up what an earlier run, or the beginning, left to be done. What messages ask for
+        before this is called has begun by itself."""
+        for step in self._left:
             self._begin(step)
 
     @property

@@ -23,7 +23,7 @@ from activities.requests import (
 )
 from workflows.policy import Policy
 
-LONGEST_TEXT = 10_000
+LONGEST_TEXT = 4_000
 LARGEST_REQUIREMENTS = 64 * 1024
 
 

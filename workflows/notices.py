@@ -5,13 +5,14 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
+from temporalio.common import RawValue, RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 from temporalio.workflow import ParentClosePolicy
 
 with workflow.unsafe.imports_passed_through():
     from activities.requests import (
         SEND_NOTICES,
+        ErrorType,
         Money,
         Movement,
         NoticeAnswer,
@@ -28,8 +29,15 @@ with workflow.unsafe.imports_passed_through():
 TRIED_FOR = timedelta(days=1)
 """So long a notice is retried (`RULES.md`, Races); then it is shown as undelivered."""
 
+AT_LEAST = timedelta(minutes=1)
+"""A notice that an earlier run could not deliver gets so long in any case."""
+
 ONE_DELIVERY = timedelta(minutes=2)
 """How long one attempt at all the readers of a notice may take."""
+
+WAITING_AT_MOST = 50
+"""So many notices of a purchase may wait for a mail server that is away; more are given up, so
+that neither the server's limits nor a fresh history can be overrun by somebody who writes a lot."""
 
 LAST_NOTICES = timedelta(minutes=1)
 """So long a closed purchase waits for its last notices before it hands them on."""
@@ -96,7 +104,7 @@ async def send(notice: NoticeRequest) -> Sequence[Undelivered]:
             SEND_NOTICES.name,
             notice,
             result_type=NoticeAnswer,
-            schedule_to_close_timeout=max(left, timedelta(minutes=1)),
+            schedule_to_close_timeout=max(left, AT_LEAST),
             start_to_close_timeout=ONE_DELIVERY,
             retry_policy=RETRY,
             summary=f"Tell {_readers(notice)}: {notice.transition}",
@@ -111,18 +119,21 @@ def _readers(notice: NoticeRequest) -> str:
 
 
 def _undelivered(notice: NoticeRequest, error: ActivityError) -> Sequence[Undelivered]:
+    """Whom the notice did not reach: the activity's last failure says so, if it said anything."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, ApplicationError) and cause.details:
-            return NoticeAnswer.model_validate(cause.details[0]).undelivered
+        if isinstance(cause, ApplicationError) and cause.type == ErrorType.NOTICE_DELAYED:
+            said: RawValue = cause.details[0]
+            answer = workflow.payload_converter().from_payload(said.payload, NoticeAnswer)
+            return answer.undelivered
         cause = cause.__cause__
+    return _missed(notice, "not delivered within a day")
+
+
+def _missed(notice: NoticeRequest, why: str) -> Sequence[Undelivered]:
     return tuple(
         Undelivered(
-            transition=notice.transition,
-            role=reader.role,
-            channel="any",
-            at=notice.at,
-            why="not delivered within a day",
+            transition=notice.transition, role=reader.role, channel="any", at=notice.at, why=why
         )
         for reader in notice.recipients
     )
@@ -135,6 +146,7 @@ class Telling:
         self._memory = memory
         self._dates_known = dates_known
         self._unwritten = 0
+        self._left = list(memory.notices)
 
     @property
     def done(self) -> bool:
@@ -152,19 +164,24 @@ class Telling:
         await workflow.wait_condition(self._dates_known)
         notice = request(self._memory, notify, number, now)
         self._unwritten -= 1
+        if len(self._memory.notices) >= WAITING_AT_MOST:
+            self._give_up(_missed(notice, "too many notices were waiting"))
+            return
         self._memory.notices.append(notice)
         await self._deliver(notice)
 
     def resume(self) -> None:
         """Go on with what an earlier run had not delivered yet."""
-        for notice in self._memory.notices:
+        for notice in self._left:
             asyncio.create_task(self._deliver(notice))
 
     async def _deliver(self, notice: NoticeRequest) -> None:
-        missed = await send(notice)
-        memory = self._memory
-        memory.undelivered = [*memory.undelivered, *missed][-UNDELIVERED_KEPT:]
-        memory.notices = [other for other in memory.notices if other is not notice]
+        self._give_up(await send(notice))
+        self._memory.notices = [one for one in self._memory.notices if one is not notice]
+
+    def _give_up(self, missed: Sequence[Undelivered]) -> None:
+        kept = [*self._memory.undelivered, *missed][-UNDELIVERED_KEPT:]
+        self._memory.undelivered = kept
 
     async def written(self) -> None:
         """Wait until every notice is at least ready to be carried on."""

@@ -76,7 +76,7 @@ class ProjectPurchase(Receiver):
     def __init__(self, *given: RawValue) -> None:
         self._invalid: str | None = None
         self._changed = False
-        self._shown: view.Searchable = {}
+        self._shown = view.known(workflow.info().typed_search_attributes)
         self._timers: dict[Clock, Timer] = {}
         self._reminder: Timer | None = None
         try:
@@ -185,7 +185,7 @@ class ProjectPurchase(Receiver):
         code, shown = refusal.code.value, name[:64]
         memory.reject(Rejection(at=now, name=shown, code=code, text=refusal.text, sender=sender))
         self._changed = True
-        workflow.logger.warning("signal refused", extra={"code": code, "message_name": shown})
+        workflow.logger.warning("signal_refused", extra={"code": code, "message_name": shown})
         reader = _party(memory.start, sender)
         if reader and not self._closed and memory.must_be_told(reader, code, now):
             what = f"Your message {shown} could not be accepted ({code})."

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from temporalio.common import SearchAttributeKey, SearchAttributeUpdate
+from temporalio.common import SearchAttributeKey, SearchAttributeUpdate, TypedSearchAttributes
 
 from workflows import lifecycle
 from workflows.carried import Carried
@@ -52,6 +52,11 @@ def searchable(state: State) -> Searchable:
     if deadline:
         found[DEADLINE] = deadline.at
     return found
+
+
+def known(attributes: TypedSearchAttributes) -> Searchable:
+    """What the server already knows of ours: from an earlier run, or from whoever started it."""
+    return {pair.key: pair.value for pair in attributes if pair.key in SEARCH_ATTRIBUTES}
 
 
 def updates(before: Searchable, after: Searchable) -> list[SearchAttributeUpdate[Any]]:
