@@ -3,7 +3,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/.ready-$(shell cat requirements-dev.lock | cksum | cut -d' ' -f1)
+# One marker a lock: when a lock changes, its packages are installed again.
+RUN := $(VENV)/.run-$(shell cksum < requirements.lock | cut -d' ' -f1)
+READY := $(VENV)/.ready-$(shell cat requirements.lock requirements-dev.lock | cksum | cut -d' ' -f1)
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
 .PHONY: help demo run test lint format docs lock clean
@@ -11,19 +14,24 @@ READY := $(VENV)/.ready-$(shell cat requirements-dev.lock | cksum | cut -d' ' -f
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
-$(READY): requirements-dev.lock
+$(RUN): requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Recourse needs Python 3.11 or newer; set PYTHON=..."; exit 1; }
 	@rm -rf $(VENV)
 	@echo "Setting up $(VENV) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(INSTALL) -r requirements.lock
 	@touch $@
 
-demo: $(READY) ## Play every story of the article on a real server (EXIT=1 leaves at once)
+$(READY): requirements-dev.lock $(RUN)
+	@echo "Adding what tests and checks need ..."
+	@$(INSTALL) -r requirements-dev.lock
+	@touch $@
+
+demo: $(RUN) ## Play every story of the article on a real server (EXIT=1 leaves at once)
 	@$(BIN)/python -m starter demo $(if $(EXIT),--exit)
 
-run: $(READY) ## Run a worker with an embedded Temporal server and its Web UI; data under var/
+run: $(RUN) ## Run a worker with an embedded Temporal server and its Web UI; data under var/
 	@$(BIN)/python worker.py --dev
 
 test: $(READY) ## Run all tests

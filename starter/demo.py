@@ -27,7 +27,7 @@ from workflows.messages import PurchaseResult
 
 FOLDER = Path("var/demo")
 UI_PORT = 8233
-WIDTH = 130
+WIDTH = 140
 """Columns where nobody is looking."""
 
 
@@ -126,7 +126,7 @@ async def _play(environment: WorkflowEnvironment, parts: Parts, console: Console
 def _show(console: Console, played: list[Played], parts: Parts) -> None:
     table = Table(title="What became of the purchases")
     for heading in ("purchase", "story", "outcome", "reason"):
-        table.add_column(heading)
+        table.add_column(heading, no_wrap=heading == "story")
     for heading in ("to the client", "to the freelancer", "notices"):
         table.add_column(heading, justify="right")
     for one in played:
