@@ -28,6 +28,7 @@ from workflows.notices import PurchaseNotices
 from workflows.purchase import ProjectPurchase
 from workflows.server import (
     TASK_QUEUE,
+    NotPermitted,
     Unreachable,
     connect,
     leave,
@@ -77,9 +78,7 @@ async def run(*, dev: bool) -> None:
         parts = Parts(Settings.from_environment())
         stack.callback(parts.close)
         client = await _client(stack) if dev else await connect()
-        new = await register_search_attributes(client)
-        if new:
-            log.info("search_attributes_registered", names=new)
+        await _register(client)
         threads = stack.enter_context(ThreadPoolExecutor(ACTIVITY_THREADS))
         worker = build_worker(client, parts, threads)
         await stack.enter_async_context(worker)
@@ -92,6 +91,14 @@ async def run(*, dev: bool) -> None:
         await stop.wait()
         log.info("worker_stopping", grace_seconds=SHUTDOWN_GRACE.total_seconds())
     log.info("worker_stopped")
+
+
+async def _register(client: Client) -> None:
+    try:
+        if new := await register_search_attributes(client):
+            log.info("search_attributes_registered", names=new)
+    except NotPermitted as error:  # on Temporal Cloud, they are the account's to register
+        log.warning("search_attributes_unseen", why=str(error))
 
 
 async def _client(stack: AsyncExitStack) -> Client:

@@ -16,6 +16,9 @@ REMEMBERED_ACCEPTED = 1_000
 REMEMBERED_REFUSED = 200
 """So many answers to messages with a `message_id` are remembered, the newest of each kind."""
 
+LONGEST_NAME = 64
+"""Names that others made up are repeated up to so many characters: a refusal stays a sentence."""
+
 
 class Unreadable(Exception):
     """What came is not a message. Carries the refusal, and the sender where one can be made out."""
@@ -33,7 +36,7 @@ def read_message(name: str, payloads: Sequence[object]) -> Message:
     if kind is None:
         raise Unreadable(
             Code.UNKNOWN_MESSAGE,
-            f"There is no message {name[:64]!r}. Known are: {', '.join(MESSAGES)}.",
+            f"There is no message {name[:LONGEST_NAME]!r}. Known are: {', '.join(MESSAGES)}.",
             sender,
         )
     try:
@@ -55,7 +58,7 @@ def read_one(kind: type[Model], payloads: Sequence[object]) -> Model:
 def explain(error: ValidationError) -> str:
     """What is wrong, field by field, without repeating what was sent."""
     problems = [
-        f"{'.'.join(map(str, item['loc'])) or 'the object'}: "
+        f"{'.'.join(map(str, item['loc']))[:LONGEST_NAME] or 'the object'}: "
         f"{item['msg'].removeprefix('Value error, ')}"
         for item in error.errors(include_url=False, include_input=False, include_context=False)
     ]
@@ -115,7 +118,8 @@ class Answers(BaseModel):
 
     @staticmethod
     def _key(message: Message) -> str:
-        return f"{message.by.role}:{message.by.id}:{message.message_id}"
+        """No id contains white space, so that no two ids can be read as two others."""
+        return f"{message.by.role} {message.by.id} {message.message_id}"
 
 
 Value = TypeVar("Value")

@@ -32,7 +32,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.carried import Carried
     from workflows.errands import Errands
     from workflows.handlers import Receiver, receives_every_message
-    from workflows.inbox import Unreadable, json_of, read_message, read_one
+    from workflows.inbox import LONGEST_NAME, Unreadable, json_of, read_message, read_one
     from workflows.lifecycle.state import (
         Accepted,
         Clock,
@@ -182,7 +182,7 @@ class ProjectPurchase(Receiver):
 
     def _reject(self, name: str, refusal: Refusal, sender: Sender | None) -> None:
         memory, now = self._memory, workflow.now()
-        code, shown = refusal.code.value, name[:64]
+        code, shown = refusal.code.value, name[:LONGEST_NAME]
         memory.reject(Rejection(at=now, name=shown, code=code, text=refusal.text, sender=sender))
         self._changed = True
         workflow.logger.warning("signal_refused", extra={"code": code, "message_name": shown})

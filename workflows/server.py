@@ -63,31 +63,43 @@ async def check_namespace(client: Client, address: str) -> None:
         raise Unreachable(f"Temporal at {address} refuses: {_short(error)}") from None
 
 
+class NotPermitted(Unreachable):
+    """Whoever we are to the server, we may not see its search attributes."""
+
+
 async def register_search_attributes(client: Client) -> list[str]:
     """Make sure the server knows our search attributes; returns the names that were new.
 
-    Safe to repeat. Raises Unreachable with a sentence where it may not.
+    Safe to repeat. Raises NotPermitted where it may not even look, and Unreachable where some are
+    missing and it may not add them: purchases would stand still without them.
     """
+    names = ", ".join(key.name for key in SEARCH_ATTRIBUTES)
     try:
         known = await client.operator_service.list_search_attributes(
             ListSearchAttributesRequest(namespace=client.namespace)
         )
-        missing = {
-            key.name: IndexedValueType.ValueType(int(key.indexed_value_type))
-            for key in SEARCH_ATTRIBUTES
-            if key.name not in known.custom_attributes
-        }
-        if missing:
-            await client.operator_service.add_search_attributes(
-                AddSearchAttributesRequest(namespace=client.namespace, search_attributes=missing)
-            )
+    except RPCError as error:
+        raise NotPermitted(
+            f"The search attributes {names} have to be in namespace {client.namespace!r}; "
+            f"whether they are cannot be seen from here ({_short(error)})."
+        ) from None
+    missing = {
+        key.name: IndexedValueType.ValueType(int(key.indexed_value_type))
+        for key in SEARCH_ATTRIBUTES
+        if key.name not in known.custom_attributes
+    }
+    if not missing:
+        return []
+    try:
+        await client.operator_service.add_search_attributes(
+            AddSearchAttributesRequest(namespace=client.namespace, search_attributes=missing)
+        )
     except RPCError as error:
         if error.status is RPCStatusCode.ALREADY_EXISTS:
             return []
-        names = ", ".join(key.name for key in SEARCH_ATTRIBUTES)
         raise Unreachable(
-            f"The search attributes {names} cannot be registered here ({_short(error)}). "
-            "Ask an administrator to add them to the namespace."
+            f"The search attributes {', '.join(missing)} cannot be registered here "
+            f"({_short(error)}). Ask an administrator to add them to the namespace."
         ) from None
     return sorted(missing)
 
