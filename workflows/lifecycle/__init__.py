@@ -1,10 +1,11 @@
 """The rules of a purchase: `decide(state, event, now)`, pure.
 
-`rules` holds the two tables; `act` what their rows do; `turn` the words they do it in; `refuse`
-the refusals; `look` what can be read off a state; `state` the data. See `decide` for the way in.
+`rules` and `deadlines` hold the tables; `act` what their rows do; `turn` the words they do it in;
+`refuse` the refusals; `unfinished` what is still to be done; `look` what can be read off a state;
+`state` the data. `decide` is the way in.
 """
 
-from workflows.lifecycle.decide import begin, decide, wanted
+from workflows.lifecycle.decide import begin, decide
 from workflows.lifecycle.look import (
     actions,
     deadlines,
@@ -14,6 +15,7 @@ from workflows.lifecycle.look import (
     then,
     waiting_for,
 )
+from workflows.lifecycle.unfinished import wanted
 
 __all__ = [
     "actions",

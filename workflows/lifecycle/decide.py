@@ -14,15 +14,12 @@ from workflows.lifecycle.state import (
     Accepted,
     AttentionKind,
     CallOffPayment,
-    CheckRefund,
     Clock,
     DeadlineKnown,
     DeadlineReached,
     DecisionPosted,
-    Effect,
     Event,
     Fact,
-    FindDeadline,
     Movement,
     Notify,
     Payment,
@@ -31,7 +28,6 @@ from workflows.lifecycle.state import (
     PaymentHeld,
     PlatformCancelled,
     PostDecision,
-    PostSettlement,
     Refund,
     RefundAnswered,
     RefundStatus,
@@ -40,19 +36,18 @@ from workflows.lifecycle.state import (
     SettlementPosted,
     Stage,
     State,
-    Step,
     StepBlocked,
     TakePayment,
     Terms,
 )
 from workflows.lifecycle.turn import Turn
+from workflows.lifecycle.unfinished import awaits_calendar, forget_unblocked, in_hand, wanted
 from workflows.messages import Message, Role
 
 _PAYMENT_METHOD = "the client's payment method"
 _ESCROW = "escrow"
 _FREELANCER = "the freelancer's balance"
 _DECIDED = (Stage.SETTLING, Stage.CLOSED)
-_ARRIVED = (RefundStatus.ARRIVED, RefundStatus.SETTLED)
 
 
 def begin(terms: Terms, now: datetime) -> Accepted:
@@ -168,7 +163,7 @@ def _learn(turn: Turn, fact: Fact) -> Accepted:
             _step_blocked(turn, step, text)
         case PlatformCancelled():
             _platform_cancelled(turn)
-    _forget_unblocked(turn)
+    forget_unblocked(turn)
     told = next((e for e in turn.effects if isinstance(e, Notify)), None)
     return Accepted(
         turn.state,
@@ -190,7 +185,7 @@ def _deadline(turn: Turn, clock: Clock) -> Accepted:
 
 
 def _deadline_known(turn: Turn, clock: Clock, at: datetime) -> None:
-    if _awaits_calendar(turn.state, clock):
+    if awaits_calendar(turn.state, clock):
         # An answer about an earlier claim, coming late, shortens nothing.
         turn.run_until(clock, max(at, turn.state.clocks.get(clock, at)))
 
@@ -262,76 +257,8 @@ def _settlement_posted(turn: Turn) -> None:
     )
 
 
-def wanted(state: State, effect: Effect) -> bool:
-    """Whether an effect that was asked for is still to be carried out.
-
-    What a purchase asks for can be overtaken: a payment that was called off, a refund that a
-    person has marked as settled, a claim deadline of a claim that is decided.
-    """
-    refund = state.refund
-    match effect:
-        case TakePayment():
-            return state.payment is Payment.PENDING
-        case CallOffPayment():
-            return state.payment is Payment.CALLING_OFF
-        case PostDecision():
-            return not state.posted and state.payment is Payment.HELD
-        case SendRefund(attempt):
-            return refund is not None and (refund.attempt, refund.status) == (
-                attempt,
-                RefundStatus.UNSENT,
-            )
-        case CheckRefund(attempt):
-            return (
-                refund is not None
-                and (refund.attempt, refund.status)
-                == (
-                    attempt,
-                    RefundStatus.PENDING,
-                )
-                and Clock.SETTLEMENT_CHECK not in state.clocks
-            )
-        case PostSettlement():
-            return refund is not None and refund.status is RefundStatus.ARRIVED
-        case FindDeadline(clock):
-            return _awaits_calendar(state, clock) and clock not in state.clocks
-        case Notify():
-            return True
-
-
-def _awaits_calendar(state: State, clock: Clock) -> bool:
-    if clock is Clock.CLAIM:
-        return state.stage is Stage.CONTESTED
-    refund = state.refund
-    under_way = refund is None or refund.status not in _ARRIVED
-    return state.stage is Stage.SETTLING and under_way
-
-
-def _in_hand(state: State, step: str) -> bool:
-    """Whether a step of this kind is still to be carried out."""
-    attempt = state.refund.attempt if state.refund else 1
-    begun = state.terms.purchased_at
-    steps: tuple[Step, ...] = (
-        TakePayment(),
-        CallOffPayment(),
-        *(FindDeadline(clock, begun, 1) for clock in (Clock.CLAIM, Clock.SETTLEMENT)),
-        PostDecision(0, 0),
-        SendRefund(attempt),
-        CheckRefund(attempt),
-        PostSettlement("", begun),
-    )
-    return any(known.kind == step and wanted(state, known) for known in steps)
-
-
-def _forget_unblocked(turn: Turn) -> None:
-    """A step that is done or overtaken needs no person any more."""
-    kept = (a for a in turn.state.attention if not a.step or _in_hand(turn.state, a.step))
-    if turn.state.attention:
-        turn.set(attention=tuple(kept))
-
-
 def _step_blocked(turn: Turn, step: str, text: str) -> None:
-    if not _in_hand(turn.state, step):
+    if not in_hand(turn.state, step):
         return
     known = any(item.step == step for item in turn.state.attention)
     unknown_payment = step == CallOffPayment.kind
@@ -378,7 +305,7 @@ def _tell(
     words: str | None,
     late_by: timedelta | None = None,
 ) -> Accepted:
-    _forget_unblocked(turn)
+    forget_unblocked(turn)
     what = _say(turn, rule.says, by=by)
     if rule.readers:
         turn.ask(
