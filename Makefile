@@ -46,7 +46,7 @@ format: $(READY) ## Format the code
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-docs: $(READY) ## Generate docs/rules.md from the tables in the code
+docs: $(READY) ## Generate what in docs/ comes from the code: rules, messages, schemas
 	@$(BIN)/python -m docs.generate
 
 lock: $(READY) ## Pin the newest versions that pyproject.toml admits

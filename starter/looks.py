@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 from rich.live import Live
 from temporalio.common import SearchAttributeKey
 
@@ -18,7 +19,7 @@ from starter.options import As, Json, PurchaseId, read_id, read_sender
 from starter.purchases import Purchase, find
 from workflows import view
 from workflows.lifecycle.state import Stage
-from workflows.messages import Role, Sender
+from workflows.messages import Role, Sender, Status
 from workflows.server import connect
 
 REFRESH_EVERY = timedelta(seconds=2)
@@ -82,12 +83,29 @@ async def _status(purchase_id: str, watch: bool, as_json: bool) -> None:
 
 
 async def _watch(purchase: Purchase) -> None:
+    screen = show.console()
+    if not screen.is_terminal:
+        await _report(purchase, screen)
+        return
     found = await purchase.status()
-    with Live(show.status(found), console=show.console(), auto_refresh=False) as live:
+    with Live(show.status(found), console=screen, auto_refresh=False) as live:
         while found.stage != Stage.CLOSED:
             await asyncio.sleep(REFRESH_EVERY.total_seconds())
             found = await purchase.status()
             live.update(show.status(found), refresh=True)
+
+
+async def _report(purchase: Purchase, screen: Console) -> None:
+    """Where no terminal can be refreshed, each change is printed below the one before."""
+    told: Status | None = None
+    while told is None or told.stage != Stage.CLOSED:
+        if told:
+            await asyncio.sleep(REFRESH_EVERY.total_seconds())
+        found = await purchase.status()
+        if found != told:
+            screen.print(show.status(found))
+            screen.file.flush()
+        told = found
 
 
 async def _actions(purchase_id: str, sender: str, as_json: bool) -> None:

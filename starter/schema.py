@@ -1,6 +1,6 @@
 """`schema`: the public contract as JSON Schema."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from pydantic import TypeAdapter
@@ -9,6 +9,8 @@ from starter import show
 from starter.failures import invalid, run
 from starter.options import Json
 from workflows.messages import MESSAGES, Action, PurchaseResult, PurchaseStart, Receipt, Status
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 READ: dict[str, Any] = {"start": PurchaseStart, **MESSAGES}
 """What a purchase reads, by name."""
@@ -43,8 +45,9 @@ async def _schema(name: str | None) -> None:
 
 def schemas_by_name() -> dict[str, dict[str, Any]]:
     """Every schema of the contract by its name."""
-    read = {name: TypeAdapter(kind).json_schema() for name, kind in READ.items()}
-    written = {
-        name: TypeAdapter(kind).json_schema(mode="serialization") for name, kind in WRITTEN.items()
-    }
-    return read | written
+    read = {name: _of(kind, "validation") for name, kind in READ.items()}
+    return read | {name: _of(kind, "serialization") for name, kind in WRITTEN.items()}
+
+
+def _of(kind: Any, mode: Literal["validation", "serialization"]) -> dict[str, Any]:
+    return {"$schema": DIALECT, **TypeAdapter(kind).json_schema(mode=mode)}

@@ -1,15 +1,34 @@
-"""The documentation that is made from the tables is the one that the tables make now."""
+"""The documentation that is made from the code is the one that the code makes now."""
 
-from docs.generate import PAGE, REFUSALS, diagram, page
+import ast
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from docs.generate import HERE, stale
+from docs.messages import sample
+from docs.rules import REFUSALS, diagram, page
+from docs.samples import SAMPLES, START
+from starter.schema import DIALECT
+from tests import contract
 from workflows.lifecycle.deadlines import DEADLINES
 from workflows.lifecycle.rules import RULES
 from workflows.lifecycle.state import Code, Stage
+from workflows.messages import MESSAGES
+
+SCHEMAS = sorted(HERE.glob("contract/*.schema.json"))
 
 
-def test_the_page_of_the_rules_is_up_to_date() -> None:
-    """docs/rules.md says what the rules do."""
-    written = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
-    assert written == page(), "docs/rules.md is not what the rules say now: run make docs"
+def test_what_is_generated_is_up_to_date() -> None:
+    """The pages and the schemas say what the code does."""
+    names = ", ".join(f"docs/{path.relative_to(HERE)}" for path in stale())
+    assert not names, f"not what the code says now: {names}. Run `make docs`."
+
+
+# --- the rules
 
 
 def test_every_row_is_on_the_page() -> None:
@@ -30,3 +49,51 @@ def test_the_diagram_shows_every_stage_and_no_way_twice() -> None:
     for stage in Stage:
         assert any(arrow.endswith(f"--> {stage}") for arrow in arrows), stage
     assert all(line.count(":") <= 1 for line in lines), "a second colon would end the label"
+
+
+# --- the schemas
+
+
+def test_there_is_a_schema_of_everything_that_is_sent_and_answered() -> None:
+    """The messages, the start input and the four answers."""
+    others = {"start", "receipt", "status", "actions", "result"}
+    assert {path.name.removesuffix(".schema.json") for path in SCHEMAS} == {*MESSAGES, *others}
+
+
+@pytest.mark.parametrize("path", SCHEMAS, ids=lambda path: path.name)
+def test_a_schema_is_whole(path: Path) -> None:
+    """It names its dialect, every reference leads somewhere, all that is required is described."""
+    schema = json.loads(path.read_text(encoding="utf-8"))
+    assert schema["$schema"] == DIALECT
+    for part in _objects(schema):
+        if isinstance(reference := part.get("$ref"), str):
+            assert reference.removeprefix("#/$defs/") in schema["$defs"]
+        if part.get("type") == "object" and "properties" in part:
+            assert part["additionalProperties"] is False
+            assert set(part.get("required", ())) <= set(part["properties"])
+
+
+def _objects(value: Any) -> Iterator[dict[str, Any]]:
+    """Every JSON object in a document."""
+    if isinstance(value, dict):
+        yield value
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _objects(inner)
+
+
+# --- the samples
+
+
+def test_the_start_input_shown_is_the_one_of_the_contract() -> None:
+    """The one whose reading is tested with the models."""
+    assert contract.START == START
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_a_sample_is_good_and_a_literal_everywhere(name: str) -> None:
+    """It shows the required fields and all that the schema knows; its JSON is Python as well."""
+    assert sample(name).name == name
+    assert ast.literal_eval(json.dumps(SAMPLES[name])) == SAMPLES[name]
+    schema = json.loads((HERE / "contract" / f"{name}.schema.json").read_text(encoding="utf-8"))
+    assert set(schema["required"]) <= set(SAMPLES[name]) <= set(schema["properties"])

@@ -9,7 +9,7 @@ import json
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, JsonValue, model_validator
+from pydantic import AfterValidator, Field, JsonValue, WithJsonSchema, model_validator
 
 from activities.requests import (
     Amount,
@@ -78,7 +78,18 @@ class SubmitRequirements(Message):
     """The client tells the freelancer what is needed."""
 
     name: ClassVar[str] = "submit_requirements"
-    requirements: Annotated[JsonValue, AfterValidator(_requirements)]
+    requirements: Annotated[
+        JsonValue,
+        AfterValidator(_requirements),
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"type": "string", "minLength": 1},
+                    {"type": "object", "minProperties": 1},
+                ]
+            }
+        ),
+    ]
 
 
 class Cancel(Message):

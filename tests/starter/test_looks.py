@@ -91,13 +91,13 @@ async def test_watching_ends_with_ctrl_c(cli: Cli, cli_purchase: Purchase) -> No
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    await asyncio.sleep(3)
+    assert watching.stdout is not None
+    await watching.stdout.readuntil(b"awaiting_requirements")
     watching.send_signal(signal.SIGINT)
 
-    out, err = await watching.communicate()
+    _, err = await watching.communicate()
 
     assert (watching.returncode, err) == (0, b"")
-    assert b"awaiting_requirements" in out
 
 
 async def test_actions(cli: Cli, cli_purchase: Purchase) -> None:

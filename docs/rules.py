@@ -1,0 +1,255 @@
+"""docs/rules.md: the diagram and the tables of workflows/lifecycle, as the code has them."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+from workflows.lifecycle import decide
+from workflows.lifecycle.deadlines import DEADLINES, DeadlineRule
+from workflows.lifecycle.rules import BEFORE_REQUEST, OPEN, RULES, WITH_ESCROW, Rule
+from workflows.lifecycle.state import (
+    Accepted,
+    Clock,
+    Code,
+    DeadlineReached,
+    Payment,
+    Person,
+    Stage,
+    State,
+    Terms,
+)
+from workflows.lifecycle.turn import CHECK_EVERY
+from workflows.messages import MESSAGES
+from workflows.policy import Policy
+
+REFUSALS = {
+    Code.NOT_ALLOWED_NOW: "The message does not fit the stage; the sentence lists what does.",
+    Code.NOT_A_PARTY: "The sender's id is not that of the client or freelancer it speaks as.",
+    Code.WRONG_ROLE: "The message is for another role, or a party tries to act as staff.",
+    Code.WINDOW_CLOSED: "The freelancer's window to cancel is over; `give_refund` is still there.",
+    Code.TOO_LATE: "The refund is declined after the money was decided.",
+    Code.ALREADY_REQUESTED: "The client has cancelled already; the clock is not restarted.",
+    Code.ALREADY_SETTLED: "The money is decided; the sentence says how, when and by which rule.",
+    Code.CANCELLATION_PENDING: "The work waits until the client's cancellation is decided.",
+    Code.NO_OFFER: "No split has been offered.",
+    Code.INVALID_AMOUNT: "The amount is not in the range that the escrow or the offer allows.",
+    Code.INVALID_MESSAGE: "A field is missing, wrong or unknown.",
+    Code.UNKNOWN_MESSAGE: "There is no message of that name.",
+    Code.CLOSED: "The purchase is closed.",
+}
+
+ANY, PROJECT = "any_stage", "project"
+_GROUPS = {WITH_ESCROW: ANY, BEFORE_REQUEST: PROJECT}
+_GROUP_WORDS = {
+    OPEN: "any stage until closed",
+    WITH_ESCROW: "any stage with escrow",
+}
+
+Edge = tuple[str, str, str]
+
+_OF_THE_MONEY: tuple[Edge, ...] = (
+    ("[*]", Stage.AWAITING_REQUIREMENTS, "purchase"),
+    ("[*]", Stage.FREELANCER_REVIEW, "purchase without requirements"),
+    (ANY, Stage.SETTLING, "operator cancels the workflow"),
+    (ANY, Stage.CLOSED, "payment declined or called off"),
+    (Stage.SETTLING, Stage.CLOSED, "the money has arrived, or was never paid"),
+    (Stage.CLOSED, "[*]", ""),
+)
+"""What is no row of a table: the answers about the money itself."""
+
+
+# --- the diagram
+
+
+def diagram() -> str:
+    """The stages and what leads from one to the other, labels of the same way merged."""
+    labels: dict[tuple[str, str], list[str]] = {}
+    for source, target, label in (*_OF_THE_MONEY, *_message_edges(), *_deadline_edges()):
+        labels.setdefault((source, target), []).append(label)
+    lines = [
+        "stateDiagram-v2",
+        f"    {ANY} : any stage with escrow",
+        f"    {PROJECT} : {', '.join(BEFORE_REQUEST[:-1])} or {BEFORE_REQUEST[-1]}",
+    ]
+    for (source, target), found in labels.items():
+        said = "<br/>".join(label for label in dict.fromkeys(found) if label)
+        lines.append(f"    {source} --> {target}" + (f" : {said}" if said else ""))
+    return "\n".join(lines)
+
+
+def _message_edges() -> Iterator[Edge]:
+    for row in RULES:
+        label = f"{' or '.join(row.by)} {_message(row)}{'*' if row.when else ''}"
+        for source in _sources(row.stages):
+            for target in _targets(row):
+                yield source, target, label
+
+
+def _deadline_edges() -> Iterator[Edge]:
+    for row in DEADLINES:
+        policy = f" ({row.silence[1]})" if row.silence else ""
+        moved = tuple(stage for stage in row.stages if row.becomes and _moves(row, stage))
+        for source in _sources(moved):
+            for target in _targets(row):
+                yield source, target, f"{row.clock}_window ends{policy}"
+
+
+def _sources(stages: tuple[Stage, ...]) -> tuple[str, ...]:
+    return (_GROUPS[stages],) if stages in _GROUPS else stages
+
+
+def _targets(row: Rule | DeadlineRule) -> tuple[str, ...]:
+    return _sources(row.becomes)
+
+
+def _moves(row: DeadlineRule, stage: Stage) -> bool:
+    """Whether the deadline leads out of that stage: asked of the rules themselves."""
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    choice = dict([row.silence]) if row.silence else {}
+    person = Person("id", "name")
+    terms = Terms("key", person, person, 1, "USD", now, policy=Policy.model_validate(choice))
+    state = State(terms, stage, {row.clock: now}, Payment.HELD, left=Stage.IN_PROGRESS)
+    answer = decide(state, DeadlineReached(row.clock), now)
+    assert isinstance(answer, Accepted)
+    return answer.state.stage is not stage
+
+
+# --- the tables
+
+
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """A table of Markdown."""
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in lines)
+
+
+def _message(row: Rule) -> str:
+    return f"{row.message} {row.choice}" if row.choice else row.message
+
+
+def _stages(stages: tuple[Stage, ...]) -> str:
+    return _GROUP_WORDS.get(stages) or ", ".join(stages)
+
+
+def _becomes(row: Rule | DeadlineRule) -> str:
+    if row.becomes == BEFORE_REQUEST:
+        return "back to the stage it left"
+    return ", ".join(f"`{stage}`" for stage in row.becomes) or "the stage stays"
+
+
+def messages() -> str:
+    """Who may do what."""
+    return table(
+        ("message", "by", "while", "if", "what follows", "rule", "mark"),
+        [
+            (
+                f"`{_message(row)}`",
+                " or ".join(row.by),
+                _stages(row.stages),
+                row.when.words if row.when else "",
+                f"{_becomes(row)}: {row.transition}",
+                row.rule,
+                row.mark,
+            )
+            for row in RULES
+        ],
+    )
+
+
+def windows() -> str:
+    """What silence does."""
+    return table(
+        ("clock", "policy", "starts", "while", "at its end", "then", "mark"),
+        [
+            (
+                row.clock.value,
+                _window(row.clock),
+                row.starts,
+                _stages(row.stages),
+                row.warns + _choice(row),
+                f"{_becomes(row)}: {row.transition}",
+                row.mark,
+            )
+            for row in DEADLINES
+        ],
+    )
+
+
+def _window(clock: Clock) -> str:
+    if clock is Clock.SETTLEMENT_CHECK:
+        return f"{_span(CHECK_EVERY)}, fixed"
+    name = f"{clock}_window"
+    value = getattr(Policy(), name)
+    return f"`{name}`, {_span(value) if isinstance(value, timedelta) else f'{value} business days'}"
+
+
+def _span(value: timedelta) -> str:
+    hours = round(value / timedelta(hours=1))
+    if hours <= 48:
+        return f"{hours} hour{'s' if hours != 1 else ''}"
+    return f"{value.days} days"
+
+
+def _choice(row: DeadlineRule) -> str:
+    words = [row.when.words] if row.when else []
+    if not row.silence and any(r.silence for r in DEADLINES if r.clock is row.clock):
+        words.append("in any other case")
+    if row.silence:
+        name, value = row.silence
+        default = ", the default" if getattr(Policy(), name) == value else ""
+        words.insert(0, f"`{name}`: `{value}`{default}")
+    return f" ({'; '.join(words)})" if words else ""
+
+
+def choices() -> str:
+    """The rest of the policy."""
+    defaults = Policy().model_dump(mode="json")
+    shown = [name for name in defaults if not any(name == f"{clock}_window" for clock in Clock)]
+    return table(
+        ("policy", "default"),
+        [(f"`{name}`", f"`{defaults[name]}`") for name in shown if name != "reminders"],
+    )
+
+
+def refusals() -> str:
+    """Why a message may be refused."""
+    return table(("code", "means"), [(f"`{code}`", REFUSALS[code]) for code in Code])
+
+
+def page() -> str:
+    """All of docs/rules.md."""
+    return f"""# The rules, as the code has them
+
+Generated by `make docs` from `workflows/lifecycle/rules.py` and `deadlines.py`; do not edit.
+Marks: A = the article that clients read, U = the marketplace's other published rules, O = our
+choice. There are {len(MESSAGES)} messages, {len(RULES)} rows for them and {len(DEADLINES)} for \
+silence.
+
+## Stages
+
+```mermaid
+{diagram()}
+```
+
+An asterisk marks what is possible under a condition only; the table names it.
+
+## Who may do what
+
+{messages()}
+
+An operator may also cancel the workflow itself, in any stage with escrow: the client gets a full
+refund, `cancelled_by_platform`. Everything else is refused.
+
+## What silence does
+
+{windows()}
+
+## Other choices of the policy
+
+{choices()}
+
+## Refusals
+
+Each comes with a sentence that says what could be done instead.
+
+{refusals()}
+"""
