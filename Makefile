@@ -9,7 +9,7 @@ READY := $(VENV)/.ready-$(shell cat requirements.lock requirements-dev.lock | ck
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test lint format docs lock clean
+.PHONY: help demo run test test-node lint format docs lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -35,7 +35,10 @@ run: $(RUN) ## Run a worker with an embedded Temporal server and its Web UI; dat
 	@$(BIN)/python worker.py --dev
 
 test: $(READY) ## Run all tests
-	@$(BIN)/pytest -n 3 --dist loadfile
+	@$(BIN)/pytest -n 3 --dist loadfile -m "not node"
+
+test-node: $(READY) ## Run the tests that need Node.js with npm
+	@$(BIN)/pytest -m node
 
 lint: $(READY) ## Check style, format and types
 	@$(BIN)/ruff check .
