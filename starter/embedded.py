@@ -22,6 +22,10 @@ SHOWS_STUCK_SOON = (
     "--dynamic-config-value",
     "system.numConsecutiveWorkflowTaskProblemsToTriggerSearchAttribute=2",
 )
+ENDS_NO_PURCHASE = ("--dynamic-config-value", "history.maxInFlightUpdatePayloads=2000000")
+"""The SDK repeats each update in its answer: more than 4 MB of them in one answer and the server
+would end the purchase. With this limit it refuses the updates instead, and their senders try again.
+"""
 QUICK_FILE = ("--sqlite-pragma", "journal_mode=WAL")
 
 
@@ -56,7 +60,7 @@ async def server(
         "port": port,
         "ui": ui_port is not None,
         "ui_port": ui_port,
-        "dev_server_extra_args": [*SHOWS_STUCK_SOON, *extra],
+        "dev_server_extra_args": [*SHOWS_STUCK_SOON, *ENDS_NO_PURCHASE, *extra],
     }
     if database is not None:
         database.parent.mkdir(parents=True, exist_ok=True)

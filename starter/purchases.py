@@ -132,7 +132,7 @@ class Purchase:
                     try:
                         return await self._update(message)
                     except RPCError as error:
-                        if not message.message_id or error.status is not NOT_NOW:
+                        if not message.message_id or not await self._may_pass(error):
                             raise
                         await asyncio.sleep(TRIED_AGAIN_AFTER.total_seconds())
         except WorkflowUpdateFailedError as error:
@@ -140,6 +140,11 @@ class Purchase:
             if isinstance(cause, ApplicationError):
                 raise refused(cause.type or "REFUSED", cause.message) from None
             raise refused("REFUSED", str(cause)) from None
+
+    async def _may_pass(self, error: RPCError) -> bool:
+        """Whether a later try may succeed: a run that ends for a fresh one aborts its updates."""
+        aborted = error.status is RPCStatusCode.NOT_FOUND and await self.is_running()
+        return aborted or error.status is NOT_NOW
 
     async def _update(self, message: Message) -> Receipt:
         answer: Receipt = await self.handle.execute_update(

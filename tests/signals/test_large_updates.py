@@ -1,0 +1,29 @@
+"""Many large updates at once are refused; they neither end a purchase nor stop it."""
+
+import asyncio
+
+import pytest
+from temporalio.client import WorkflowUpdateFailedError
+from temporalio.service import RPCError
+from temporalio.testing import WorkflowEnvironment
+
+from starter.theatre import status
+from tests.purchases import CLIENT, held
+
+LARGE = {"by": CLIENT, "requirements": "x" * 1_000_000}
+AT_ONCE = 17
+
+
+@pytest.mark.usefixtures("worker")
+async def test_many_large_updates_at_once_do_not_end_a_purchase(
+    server: WorkflowEnvironment,
+) -> None:
+    """The server turns away what would not fit into one answer, and the rules refuse the rest."""
+    handle = await held(server)
+
+    sent = [handle.execute_update("submit_requirements", LARGE) for _ in range(AT_ONCE)]
+    answers = await asyncio.gather(*sent, return_exceptions=True)
+
+    assert all(isinstance(answer, WorkflowUpdateFailedError | RPCError) for answer in answers)
+    assert (await status(handle)).stage == "awaiting_requirements"
+    await handle.terminate("seen")
