@@ -107,15 +107,20 @@ class Parts:
         self.engine.dispose()
 
 
-def open_database(settings: Settings) -> Engine:
-    """The database, its schema checked. Embedded SQLite is migrated at once; PostgreSQL only by
-    `python -m starter setup`."""
+def engine_of(settings: Settings) -> Engine:
+    """The database as it is, nothing checked. Raises WrongSetting or Unavailable."""
     try:
-        engine = ledger.create_engine(settings.database_url)
+        return ledger.create_engine(settings.database_url)
     except (SQLAlchemyError, ValueError, ImportError) as error:
         raise WrongSetting(f"RECOURSE_DATABASE_URL cannot be used: {error}") from None
     except LedgerUnreachable as error:
         raise Unavailable(str(error)) from None
+
+
+def open_database(settings: Settings) -> Engine:
+    """The database, its schema checked. Embedded SQLite is migrated at once; PostgreSQL only by
+    `python -m starter setup`."""
+    engine = engine_of(settings)
     try:
         if engine.dialect.name == "sqlite":
             migrate(engine)

@@ -1,11 +1,10 @@
 """`setup`: bring database and server to what this version needs."""
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from activities import ledger
 from activities.ledger import SchemaMismatch
-from activities.parts import Settings, WrongSetting, migrate
+from activities.parts import Settings, engine_of, migrate
 from starter import show
 from starter.failures import run
 from starter.options import Json
@@ -35,10 +34,7 @@ async def _setup(as_json: bool) -> None:
 
 def _migrate(settings: Settings) -> str:
     """`migrated` or `up_to_date`."""
-    try:
-        engine = ledger.create_engine(settings.database_url)
-    except (SQLAlchemyError, ValueError, ImportError) as error:
-        raise WrongSetting(f"RECOURSE_DATABASE_URL cannot be used: {error}") from None
+    engine = engine_of(settings)
     try:
         before = _is_current(engine)
         migrate(engine)

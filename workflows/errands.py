@@ -11,7 +11,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.requests import ErrorType
     from workflows.carried import Carried
     from workflows.lifecycle import wanted
-    from workflows.lifecycle.state import Fact, FindDeadline, Step, StepBlocked
+    from workflows.lifecycle.state import Fact, FindDeadline, Step, StepBlocked, TakePayment
     from workflows.steps import ONE_ATTEMPT, RETRY, TRIED_AGAIN_EVERY, call, why
 
 
@@ -43,7 +43,7 @@ class Errands:
     def dates_known(self) -> bool:
         """Whether no deadline is being looked up; one that cannot be found keeps nobody waiting."""
         steps = self._memory.steps
-        return self._is_blocked("find_deadline") or not any(map(_beside, steps))
+        return self._is_blocked(FindDeadline.kind) or not any(map(_beside, steps))
 
     async def stop(self) -> None:
         """Come to rest between two steps; what is left stays in memory for the next run."""
@@ -102,7 +102,7 @@ class Errands:
             if is_cancelled_exception(error):
                 return None
             reason = why(error)
-            if reason.type == ErrorType.UNKNOWN_CALENDAR and step.kind == "take_payment":
+            if reason.type == ErrorType.UNKNOWN_CALENDAR and isinstance(step, TakePayment):
                 self.impossible = reason.message
                 return None
             return StepBlocked(step.kind, reason.message)
