@@ -23,6 +23,7 @@ from activities.payments import (
     PaymentProvider,
     ProviderRefused,
     ProviderUnreachable,
+    RefundResult,
 )
 from activities.requests import (
     CALL_OFF_PAYMENT,
@@ -98,7 +99,9 @@ class MoneyActivities:
     def call_off_payment(self, request: PaymentRequest) -> PaymentAnswer:
         """Make sure the charge is never made; if it already was, hold the money in escrow."""
         with _told_to_a_person(request.payment_method):
-            charge = self._provider.call_off(request.key, request.at)
+            charge = self._provider.call_off(
+                request.key, request.price, request.payment_method, request.at
+            )
             if charge is not None:
                 return self._hold(request, charge)
             _log_payment("payment_called_off", request)
@@ -130,7 +133,11 @@ class MoneyActivities:
 
     @activity.defn(name=SEND_REFUND.name)
     def send_refund(self, request: RefundRequest) -> RefundAnswer:
-        """Ask the provider to send the money back; looked up first, so that it is asked once."""
+        """Ask the provider to send the money back; looked up first, so that it is asked once.
+
+        A new attempt is sent only if the provider itself says that every earlier one failed: a
+        report of a failure may be false or out of date, and money must not go back twice.
+        """
         return self._refund(request)
 
     @activity.defn(name=CHECK_REFUND.name)
@@ -174,7 +181,7 @@ class MoneyActivities:
 
     def _refund(self, request: RefundRequest) -> RefundAnswer:
         with _told_to_a_person(request.payment_method):
-            refund = self._provider.find_refund(request.refund_id, request.at)
+            refund = self._under_way(request)
             if refund is None:
                 refund = self._provider.refund(
                     request.refund_id, request.charge_reference, request.amount, request.at
@@ -189,6 +196,14 @@ class MoneyActivities:
             _check_amount("refund", asked=request.amount, made=refund.amount)
         text = _without(request.payment_method, refund.text)
         return RefundAnswer(status=refund.status, reference=refund.reference, text=text)
+
+    def _under_way(self, request: RefundRequest) -> RefundResult | None:
+        """This attempt if the provider knows it, or an earlier one that did not fail."""
+        for refund_id in (request.refund_id, *request.earlier):
+            refund = self._provider.find_refund(refund_id, request.charge_reference, request.at)
+            if refund and (refund_id == request.refund_id or refund.status != "failed"):
+                return refund
+        return None
 
 
 def _check_amount(what: str, *, asked: Money, made: Money | None) -> None:

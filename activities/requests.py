@@ -143,12 +143,13 @@ class RefundRequest(Model):
     """Ask the provider to send money back, or (check) how that refund stands.
 
     `refund_id` is our reference at the provider and its idempotency key: a second attempt has a
-    new one, a retry of the same attempt never.
+    new one, a retry of the same attempt never. While the provider has one of the `earlier`
+    attempts under way, no new one is sent: that one is the answer.
     """
 
     refund_id: str
+    earlier: tuple[str, ...] = ()
     purchase_id: str
-    charge_key: str
     charge_reference: str
     amount: Money
     payment_method: str

@@ -184,8 +184,8 @@ def _refund(state: State, start: PurchaseStart, attempt: int, now: datetime) -> 
     assert state.refund is not None
     return RefundRequest(
         refund_id=state.refund_id(attempt),
+        earlier=tuple(state.refund_id(number) for number in range(1, attempt)),
         purchase_id=start.purchase_id,
-        charge_key=f"{state.terms.key}/hold",
         charge_reference=state.charge_reference,
         amount=Money(amount=state.refund.amount, currency=start.price.currency),
         payment_method=start.payment_method,

@@ -43,6 +43,33 @@ class RefundResult:
     text: str = ""
 
 
+@dataclass(frozen=True)
+class ChargeRecord:
+    """A charge that succeeded, as the provider's own records have it."""
+
+    key: str
+    amount: Money
+    reference: str
+
+
+@dataclass(frozen=True)
+class RefundRecord:
+    """A refund, as the provider's own records have it."""
+
+    refund_id: str
+    amount: Money
+    reference: str
+    status: Literal["pending", "settled", "failed"]
+
+
+@dataclass(frozen=True)
+class Statement:
+    """All that the provider has on record of ours; charges that were declined are not."""
+
+    charges: tuple[ChargeRecord, ...]
+    refunds: tuple[RefundRecord, ...]
+
+
 class PaymentProvider(Protocol):
     """A provider of payments. `at` is the purchase's own time of asking, a UTC instant: the
     sandbox has no other clock, a real provider ignores it."""
@@ -62,9 +89,11 @@ class PaymentProvider(Protocol):
         """
         ...
 
-    def call_off(self, key: str, at: datetime) -> ChargeResult | None:
+    def call_off(
+        self, key: str, amount: Money, payment_method: str, at: datetime
+    ) -> ChargeResult | None:
         """The charge with this key if it succeeded; otherwise None, and it will never be made: a
-        `charge` with this key that arrives later is declined.
+        `charge` with this key that arrives later takes nothing.
 
         Raises ProviderUnreachable.
         """
@@ -81,9 +110,19 @@ class PaymentProvider(Protocol):
         """
         ...
 
-    def find_refund(self, refund_id: str, at: datetime) -> RefundResult | None:
-        """How the refund stands at `at`, or None if the provider never heard of it.
+    def find_refund(
+        self, refund_id: str, charge_reference: str, at: datetime
+    ) -> RefundResult | None:
+        """How a refund of this charge stands at `at`, or None if the provider never heard of it.
 
         Raises ProviderUnreachable.
         """
+        ...
+
+    def statement(self) -> Statement:
+        """The provider's own records, for the audit. Raises ProviderUnreachable."""
+        ...
+
+    def close(self) -> None:
+        """Close every connection."""
         ...

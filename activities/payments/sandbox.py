@@ -20,7 +20,15 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from activities.calendar import business_deadline
-from activities.payments import ChargeResult, ProviderRefused, ProviderUnreachable, RefundResult
+from activities.payments import (
+    ChargeRecord,
+    ChargeResult,
+    ProviderRefused,
+    ProviderUnreachable,
+    RefundRecord,
+    RefundResult,
+    Statement,
+)
 from activities.requests import BusinessDeadlineRequest, Money
 
 BUSY_TIMEOUT_SECONDS = 30
@@ -196,7 +204,9 @@ class SandboxProvider:
         _raise_unless(answered)
         return charge.result if charge else None
 
-    def call_off(self, key: str, at: datetime) -> ChargeResult | None:
+    def call_off(
+        self, key: str, amount: Money, payment_method: str, at: datetime
+    ) -> ChargeResult | None:
         with self._books() as books:
             charge = _charge(books, _charges.c.key == key)
             if charge is None:
@@ -223,9 +233,13 @@ class SandboxProvider:
         _raise_unless(answered)
         return refund.result(at)
 
-    def find_refund(self, refund_id: str, at: datetime) -> RefundResult | None:
+    def find_refund(
+        self, refund_id: str, charge_reference: str, at: datetime
+    ) -> RefundResult | None:
         with self._books() as books:
             refund = _refund(books, refund_id)
+            if refund is not None and refund.charge_reference != charge_reference:
+                refund = None
             answered = refund is None or _is_answered(
                 books, "find_refund", refund_id, METHODS[refund.payment_method]
             )
@@ -244,6 +258,20 @@ class SandboxProvider:
         with self._books() as books:
             rows = books.execute(sa.select(_refunds).order_by(sa.text("rowid"))).mappings()
             return [_as_refund(row) for row in rows]
+
+    def statement(self) -> Statement:
+        """There is no clock to say how a refund stands now: it is told as it will end."""
+        return Statement(
+            tuple(
+                ChargeRecord(charge.key, charge.amount, charge.reference)
+                for charge in self.charges()
+                if charge.status == "succeeded" and charge.amount
+            ),
+            tuple(
+                RefundRecord(refund.refund_id, refund.amount, refund.reference, refund.outcome)
+                for refund in self.refunds()
+            ),
+        )
 
     @contextmanager
     def _books(self) -> Iterator[sa.Connection]:

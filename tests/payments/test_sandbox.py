@@ -94,7 +94,7 @@ def test_a_declined_charge_takes_nothing_and_stays_declined(sandbox: SandboxProv
     assert result.text == "The client's bank declined the charge."
     assert sandbox.charge(KEY, PRICE, "pm_sandbox_declined", NOW) == result
     assert sandbox.find_charge(KEY) == result
-    assert sandbox.call_off(KEY, NOW) is None
+    assert sandbox.call_off(KEY, PRICE, "pm_sandbox_ok", NOW) is None
 
 
 def test_an_unknown_payment_method_is_declined_with_the_names_of_the_known_ones(
@@ -110,8 +110,8 @@ def test_an_unknown_payment_method_is_declined_with_the_names_of_the_known_ones(
 
 
 def test_a_charge_called_off_before_it_arrives_is_never_made(sandbox: SandboxProvider) -> None:
-    assert sandbox.call_off(KEY, NOW) is None
-    assert sandbox.call_off(KEY, NOW) is None
+    assert sandbox.call_off(KEY, PRICE, "pm_sandbox_ok", NOW) is None
+    assert sandbox.call_off(KEY, PRICE, "pm_sandbox_ok", NOW) is None
     late = sandbox.charge(KEY, PRICE, "pm_sandbox_ok", NOW + DAY)
     assert (late.status, late.charged) == ("declined", None)
     assert late.text == "This charge was called off before it was made."
@@ -121,7 +121,7 @@ def test_a_charge_called_off_before_it_arrives_is_never_made(sandbox: SandboxPro
 
 def test_a_charge_that_was_made_cannot_be_called_off(sandbox: SandboxProvider) -> None:
     result = sandbox.charge(KEY, PRICE, "pm_sandbox_ok", NOW)
-    assert sandbox.call_off(KEY, NOW) == result
+    assert sandbox.call_off(KEY, PRICE, "pm_sandbox_ok", NOW) == result
     assert sandbox.find_charge(KEY) == result
 
 
@@ -134,7 +134,9 @@ def test_a_charge_racing_its_call_off_is_either_made_and_found_or_never_made(
             charging = [
                 pool.submit(sandbox.charge, key, PRICE, "pm_sandbox_ok", NOW) for _ in range(2)
             ]
-            calling_off = [pool.submit(sandbox.call_off, key, NOW) for _ in range(2)]
+            calling_off = [
+                pool.submit(sandbox.call_off, key, PRICE, "pm_sandbox_ok", NOW) for _ in range(2)
+            ]
             made = {each.result().status == "succeeded" for each in charging}
             found = {each.result() is not None for each in calling_off}
             assert made == found
@@ -157,11 +159,12 @@ def test_a_refund_settles_at_noon_of_the_third_business_day(
     sandbox: SandboxProvider, method: str, made: str, settled: str
 ) -> None:
     at, arrives = datetime.fromisoformat(made), datetime.fromisoformat(settled)
-    assert sandbox.find_refund("r-1", at) is None
-    first = sandbox.refund("r-1", charged(sandbox, method), PRICE, at)
+    charge = charged(sandbox, method)
+    assert sandbox.find_refund("r-1", charge, at) is None
+    first = sandbox.refund("r-1", charge, PRICE, at)
     assert (first.status, first.amount) == ("pending", PRICE)
-    assert sandbox.find_refund("r-1", arrives - timedelta(seconds=1)) == first
-    last = sandbox.find_refund("r-1", arrives)
+    assert sandbox.find_refund("r-1", charge, arrives - timedelta(seconds=1)) == first
+    last = sandbox.find_refund("r-1", charge, arrives)
     assert last is not None
     assert (last.status, last.reference) == ("settled", first.reference)
 
@@ -196,7 +199,7 @@ def test_partial_refunds_add_up_to_the_charge_and_not_further(sandbox: SandboxPr
 
 def test_what_was_not_charged_cannot_be_refunded(sandbox: SandboxProvider) -> None:
     declined = sandbox.charge("declined", PRICE, "pm_sandbox_declined", NOW).reference
-    sandbox.call_off("void", NOW)
+    sandbox.call_off("void", PRICE, "pm_sandbox_ok", NOW)
     void = sandbox.charge("void", PRICE, "pm_sandbox_ok", NOW).reference
     for reference in (declined, void, "ch_unheard_of"):
         with pytest.raises(ProviderRefused, match="no such charge"):
@@ -221,8 +224,8 @@ def test_a_refund_that_fails_is_pending_for_a_day_and_may_then_be_tried_again(
     for n, outcome in enumerate(outcomes):
         at = NOW + n * 7 * DAY
         assert sandbox.refund(f"r-{n}", charge, PRICE, at).status == "pending"
-        while_pending = sandbox.find_refund(f"r-{n}", at + DAY - timedelta(seconds=1))
-        later = sandbox.find_refund(f"r-{n}", at + 4 * DAY)
+        while_pending = sandbox.find_refund(f"r-{n}", charge, at + DAY - timedelta(seconds=1))
+        later = sandbox.find_refund(f"r-{n}", charge, at + 4 * DAY)
         assert while_pending is not None
         assert later is not None
         assert (while_pending.status, later.status) == ("pending", outcome)
@@ -250,7 +253,7 @@ def test_an_unreachable_provider_charges_nothing_and_answers_nothing(
         with pytest.raises(ProviderUnreachable):
             sandbox.find_charge(KEY)
         with pytest.raises(ProviderUnreachable):
-            sandbox.call_off(KEY, NOW)
+            sandbox.call_off(KEY, PRICE, "pm_sandbox_ok", NOW)
     assert sandbox.charges() == []
 
 
@@ -261,7 +264,7 @@ def test_a_charge_whose_answer_is_lost_is_made_once_and_found(sandbox: SandboxPr
     found = sandbox.find_charge(KEY)
     assert found is not None
     assert found.charged == PRICE
-    assert sandbox.call_off(KEY, NOW) == found
+    assert sandbox.call_off(KEY, PRICE, "pm_sandbox_ok", NOW) == found
     assert len(sandbox.charges()) == 1
 
 
@@ -276,9 +279,9 @@ def test_a_flaky_provider_does_what_it_was_asked_and_answers_from_the_second_tim
     charge = twice("charge", KEY, PRICE, "pm_sandbox_flaky", NOW)
     assert isinstance(charge, ChargeResult)
     assert twice("find_charge", KEY) == charge
-    assert twice("call_off", KEY, NOW) == charge
+    assert twice("call_off", KEY, PRICE, "pm_sandbox_ok", NOW) == charge
     refund = twice("refund", "r-1", charge.reference, PRICE, NOW)
-    assert twice("find_refund", "r-1", NOW) == refund
+    assert twice("find_refund", "r-1", charge.reference, NOW) == refund
     assert (len(sandbox.charges()), len(sandbox.refunds())) == (1, 1)
 
 

@@ -288,7 +288,8 @@ def _refund_arrived(turn: Turn, refund: Refund, attempt: int, reference: str) ->
     turn.set(refund=_named(refund, RefundStatus.ARRIVED, attempt, reference))
     turn.stop(Clock.SETTLEMENT, Clock.SETTLEMENT_CHECK)
     turn.calm(AttentionKind.SETTLEMENT_LATE, AttentionKind.REFUND_FAILED)
-    if attempt != refund.attempt:
+    current = refund.references[refund.attempt - 1]
+    if attempt != refund.attempt and not (current and current == refund.references[attempt - 1]):
         turn.ask(
             Notify(
                 "refund_doubtful",

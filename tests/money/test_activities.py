@@ -1,162 +1,38 @@
-"""The money activities on a real ledger and a real sandbox: money moves once, whatever breaks."""
+"""The money activities on a real ledger and a real sandbox: money moves once."""
 
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from structlog.testing import capture_logs
 from temporalio.exceptions import ApplicationError
-from temporalio.testing import ActivityEnvironment
 
-from activities.ledger import Ledger, LedgerRefused, LedgerUnreachable, create_engine, migrate
+from activities.ledger import LedgerRefused, LedgerUnreachable, create_engine, migrate
 from activities.money import MoneyActivities
 from activities.payments import ProviderRefused, ProviderUnreachable
-from activities.payments.sandbox import SandboxProvider
 from activities.requests import (
-    DecisionPosting,
     ErrorType,
     Model,
     Money,
-    PaymentRequest,
     RefundRequest,
-    SettlementPosting,
 )
-
-NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)  # a Monday
-LATER = NOW + timedelta(days=7)
-PURCHASE = "p-1"
-PRICE = Money(amount=25000, currency="USD")
-
-
-@dataclass(frozen=True)
-class House:
-    """One worker's view of the books on disk."""
-
-    ledger: Ledger
-    sandbox: SandboxProvider
-    money: MoneyActivities
-
-    @property
-    def books(self) -> tuple[object, ...]:
-        """Everything that ledger and provider have on record."""
-        return (
-            self.ledger.balances(PURCHASE),
-            self.ledger.transfers(PURCHASE),
-            self.sandbox.charges(),
-            self.sandbox.refunds(),
-        )
-
-    @property
-    def where(self) -> tuple[int, int, int, int] | None:
-        """Held, in transit, refunded, released."""
-        money = self.ledger.balances(PURCHASE)
-        if money is None:
-            return None
-        return money.held, money.in_transit, money.refunded, money.released
-
-
-@contextmanager
-def opened(folder: Path, wrap: Callable[[Any], Any] = lambda real: real) -> Iterator[House]:
-    """The house over the books in `folder`; the activities see ledger and provider wrapped."""
-    engine = create_engine(f"sqlite:///{folder}/ledger.db")
-    sandbox = SandboxProvider(folder / "sandbox.db")
-    ledger = Ledger(engine)
-    try:
-        yield House(ledger, sandbox, MoneyActivities(wrap(ledger), wrap(sandbox)))
-    finally:
-        engine.dispose()
-        sandbox.close()
-
-
-@pytest.fixture(scope="module")
-def empty_books(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("empty")
-    engine = create_engine(f"sqlite:///{folder}/ledger.db")
-    migrate(engine)
-    engine.dispose()
-    return folder
-
-
-@pytest.fixture
-def folder(empty_books: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(empty_books, tmp_path / "books"))
-
-
-@pytest.fixture
-def house(folder: Path) -> Iterator[House]:
-    with opened(folder) as house:
-        yield house
-
-
-def run(activity: Callable[[Any], Any], request: Model) -> Any:
-    return ActivityEnvironment().run(activity, request)
-
-
-def retried(activity: Callable[[Any], Any], request: Model, attempts: int = 5) -> Any:
-    """Run an activity as Temporal does: again, while it fails with something that may pass."""
-    for _ in range(attempts - 1):
-        try:
-            return run(activity, request)
-        except ApplicationError as error:
-            if error.non_retryable:
-                raise
-    return run(activity, request)
-
-
-def payment(method: str = "pm_sandbox_ok", price: Money = PRICE) -> PaymentRequest:
-    return PaymentRequest(
-        key="purchase-p-1/pay",
-        purchase_id=PURCHASE,
-        price=price,
-        payment_method=method,
-        at=NOW,
-        calendar="US",
-        timezone="UTC",
-    )
-
-
-def decision(refund: int = 25000, release: int = 0) -> DecisionPosting:
-    return DecisionPosting(
-        key="purchase-p-1/decide",
-        purchase_id=PURCHASE,
-        refund=refund,
-        release=release,
-        currency="USD",
-        at=NOW,
-    )
-
-
-def refund(
-    house: House, amount: int = 25000, method: str = "pm_sandbox_ok", at: datetime = NOW
-) -> RefundRequest:
-    return RefundRequest(
-        refund_id="purchase-p-1/refund-1",
-        purchase_id=PURCHASE,
-        charge_key="purchase-p-1/pay",
-        charge_reference=house.sandbox.charges()[0].reference,
-        amount=Money(amount=amount, currency="USD"),
-        payment_method=method,
-        at=at,
-    )
-
-
-def settlement(amount: int = 25000) -> SettlementPosting:
-    return SettlementPosting(
-        key="purchase-p-1/settle-1",
-        purchase_id=PURCHASE,
-        amount=amount,
-        currency="USD",
-        reference="re_1",
-        at=LATER,
-    )
-
+from tests.money.house import (
+    LATER,
+    NOW,
+    PRICE,
+    PURCHASE,
+    House,
+    decision,
+    opened,
+    payment,
+    refund,
+    retried,
+    run,
+    settlement,
+)
 
 # --- Payment -----------------------------------------------------------------------------------
 
@@ -298,6 +174,33 @@ def test_a_failed_refund_says_why_and_its_money_stays_in_transit(house: House) -
     assert run(house.money.send_refund, again).status == "pending"
 
 
+def second_attempt(house: House, **changed: Any) -> RefundRequest:
+    first = refund(house, **changed)
+    return first.model_copy(
+        update={"refund_id": f"{first.refund_id}-2", "earlier": (first.refund_id,)}
+    )
+
+
+def test_a_second_attempt_waits_while_the_first_is_under_way(house: House) -> None:
+    """Races, settlement messages: a false report of a failure sends no money twice."""
+    run(house.money.take_payment, payment())
+    first = run(house.money.send_refund, refund(house, 400))
+    again = run(house.money.send_refund, second_attempt(house, amount=400))
+    assert (again.status, again.reference) == ("pending", first.reference)
+    later = run(house.money.check_refund, second_attempt(house, amount=400, at=LATER))
+    assert (later.status, later.reference) == ("settled", first.reference)
+    assert len(house.sandbox.refunds()) == 1
+
+
+def test_a_second_attempt_is_sent_when_the_first_has_failed(house: House) -> None:
+    method = "pm_sandbox_refund_fails_once"
+    run(house.money.take_payment, payment(method))
+    run(house.money.send_refund, refund(house, method=method))
+    again = run(house.money.send_refund, second_attempt(house, method=method, at=LATER))
+    assert again.status == "pending"
+    assert len(house.sandbox.refunds()) == 2
+
+
 def test_a_refund_above_the_charge_is_refused_by_the_provider(house: House) -> None:
     run(house.money.take_payment, payment())
     with pytest.raises(ApplicationError, match="The payment provider refused: ") as failure:
@@ -327,105 +230,6 @@ def test_workers_that_take_the_same_payment_at_once_take_it_once(folder: Path) -
 
 
 # --- Crashes -----------------------------------------------------------------------------------
-
-
-class Crash(Exception):
-    """The worker is gone; what it had written is on disk."""
-
-
-@dataclass
-class Fuse:
-    """Passes calls on to the real thing and burns at the n-th point: before or after a call."""
-
-    points: int
-
-    def step(self) -> None:
-        self.points -= 1
-        if self.points == 0:
-            raise Crash
-
-    def wrap(self, real: Any) -> Any:
-        return Fused(real, self)
-
-
-@dataclass(frozen=True)
-class Fused:
-    real: Any
-    fuse: Fuse
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        def call(*args: Any, **named: Any) -> Any:
-            self.fuse.step()
-            answer = getattr(self.real, name)(*args, **named)
-            self.fuse.step()
-            return answer
-
-        return call
-
-
-Step = Callable[[House], object]
-
-
-def step(name: str, request: Callable[[House], Model]) -> Step:
-    return lambda house: retried(getattr(house.money, name), request(house))
-
-
-def story_of_a_refund(method: str) -> list[Step]:
-    return [
-        step("take_payment", lambda _: payment(method)),
-        step("post_decision", lambda _: decision(10000, 15000)),
-        step("send_refund", partial(refund, amount=10000, method=method)),
-        step("check_refund", partial(refund, amount=10000, method=method, at=LATER)),
-        step("post_settlement", lambda _: settlement(10000)),
-    ]
-
-
-STORIES: dict[str, list[Step]] = {
-    "refund": story_of_a_refund("pm_sandbox_ok"),
-    "refund on a flaky line": story_of_a_refund("pm_sandbox_flaky"),
-    "charge whose answer is lost": [
-        step("take_payment", lambda _: payment("pm_sandbox_charge_lost"))
-    ],
-    "declined": [step("take_payment", lambda _: payment("pm_sandbox_declined"))],
-    "called off": [step("call_off_payment", lambda _: payment())],
-    "charged, then called off": [
-        lambda house: house.sandbox.charge("purchase-p-1/pay", PRICE, "pm_sandbox_ok", NOW),
-        step("call_off_payment", lambda _: payment()),
-        step("take_payment", lambda _: payment()),
-    ],
-}
-
-
-def told(story: list[Step], folder: Path, fuse: Fuse) -> tuple[tuple[object, ...], int]:
-    """The books at the end of a story, and how often the worker crashed and started anew."""
-    crashes = 0
-    left = list(story)
-    while True:
-        with opened(folder, fuse.wrap) as house:
-            try:
-                while left:
-                    left[0](house)
-                    del left[0]
-                return house.books, crashes
-            except Crash:
-                crashes += 1
-
-
-@pytest.mark.parametrize("name", STORIES)
-def test_a_crash_before_or_after_any_call_leaves_the_same_books(
-    name: str, empty_books: Path, tmp_path: Path
-) -> None:
-    def books(crash_at: int) -> tuple[tuple[object, ...], int]:
-        folder = Path(shutil.copytree(empty_books, tmp_path / str(crash_at)))
-        return told(STORIES[name], folder, Fuse(crash_at))
-
-    expected, _ = books(crash_at=0)
-    crash_at, crashes = 0, 1
-    while crashes:
-        crash_at += 1
-        ended, crashes = books(crash_at)
-        assert ended == expected, f"crash at point {crash_at}"
-    assert crash_at > 2, "no call was ever interrupted"
 
 
 # --- What people and logs are told -------------------------------------------------------------
