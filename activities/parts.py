@@ -1,15 +1,16 @@
 """The real parts behind the activities, as the environment asks for them.
 
 `RECOURSE_DATABASE_URL` (default SQLite under `var/`), `RECOURSE_PAYMENTS` (`sandbox`, its books
-under `var/`, or `sandbox:PATH`), `RECOURSE_MAIL_URL` (default `maildir:var/mail`), and for notices
-`RECOURSE_OPERATOR_EMAIL` and `RECOURSE_BASE_URL`.
+under `var/`, `sandbox:PATH`, or `stripe` with the provider's own `STRIPE_API_KEY`,
+`STRIPE_WEBHOOK_SECRET` and, behind a proxy, `STRIPE_API_BASE`), `RECOURSE_MAIL_URL` (default
+`maildir:var/mail`), and for notices `RECOURSE_OPERATOR_EMAIL` and `RECOURSE_BASE_URL`.
 """
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -19,8 +20,11 @@ from activities.calendar import business_deadline_activity
 from activities.ledger import Ledger, LedgerUnreachable, SchemaMismatch
 from activities.money import MoneyActivities
 from activities.notices import ChannelUrlError, DeliveryLog, NoticeActivities, channel_from_url
-from activities.payments import ProviderUnreachable
+from activities.payments import PaymentProvider, ProviderUnreachable
 from activities.payments.sandbox import SandboxProvider
+
+if TYPE_CHECKING:
+    from activities.payments.stripe import StripeProvider
 
 SANDBOX_BOOKS = "var/sandbox.db"
 
@@ -42,6 +46,9 @@ class Settings:
     mail_url: str = "maildir:var/mail"
     operator_email: str = "operators@recourse.invalid"
     base_url: str | None = None
+    stripe_api_key: str = field(default="", repr=False)
+    stripe_webhook_secret: str = field(default="", repr=False)
+    stripe_api_base: str | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
@@ -52,6 +59,9 @@ class Settings:
             "mail_url": "RECOURSE_MAIL_URL",
             "operator_email": "RECOURSE_OPERATOR_EMAIL",
             "base_url": "RECOURSE_BASE_URL",
+            "stripe_api_key": "STRIPE_API_KEY",
+            "stripe_webhook_secret": "STRIPE_WEBHOOK_SECRET",
+            "stripe_api_base": "STRIPE_API_BASE",
         }
         given = {field: environment[name] for field, name in names.items() if environment.get(name)}
         return cls(**given)
@@ -64,20 +74,14 @@ class Parts:
     """
 
     def __init__(self, settings: Settings) -> None:
-        provider, _, path = settings.payments.partition(":")
-        if provider != "sandbox":
-            raise WrongSetting(f"RECOURSE_PAYMENTS is {provider!r}; known is: sandbox.")
         try:
             channel = channel_from_url(settings.mail_url)
         except ChannelUrlError as error:
             raise WrongSetting(f"RECOURSE_MAIL_URL: {error}") from None
+        self.provider = provider_of(settings)
         self.engine = open_database(settings)
         self.ledger = Ledger(self.engine)
         self.notices = DeliveryLog(self.engine)
-        try:
-            self.provider = SandboxProvider(Path(path or SANDBOX_BOOKS))
-        except (ProviderUnreachable, OSError) as error:
-            raise Unavailable(f"The sandbox provider's books cannot be opened: {error}") from None
         self._money = MoneyActivities(self.ledger, self.provider)
         self._telling = NoticeActivities(
             self.notices,
@@ -105,6 +109,29 @@ class Parts:
         """Close every connection."""
         self.provider.close()
         self.engine.dispose()
+
+
+def provider_of(settings: Settings) -> PaymentProvider:
+    """The payment provider. Raises WrongSetting or Unavailable."""
+    name, _, path = settings.payments.partition(":")
+    match name:
+        case "sandbox":
+            try:
+                return SandboxProvider(Path(path or SANDBOX_BOOKS))
+            except (ProviderUnreachable, OSError) as error:
+                raise Unavailable(f"The sandbox's books cannot be opened: {error}") from None
+        case "stripe":
+            return stripe_of(settings)
+    raise WrongSetting(f"RECOURSE_PAYMENTS is {name!r}; known are: sandbox, stripe.")
+
+
+def stripe_of(settings: Settings) -> "StripeProvider":
+    """Stripe. Raises WrongSetting without its key."""
+    if not settings.stripe_api_key:
+        raise WrongSetting("RECOURSE_PAYMENTS is 'stripe', which needs STRIPE_API_KEY.")
+    from activities.payments.stripe import StripeProvider  # a second to load, and not for all
+
+    return StripeProvider(settings.stripe_api_key, api_base=settings.stripe_api_base)
 
 
 def engine_of(settings: Settings) -> Engine:

@@ -259,6 +259,52 @@ class NoticeAnswer(Model):
     undelivered: tuple[Undelivered, ...] = ()
 
 
+# --- Audit -----------------------------------------------------------------------------------
+
+
+class AuditRequest(Model):
+    """Compare ledger, workflows and provider. Nothing is changed."""
+
+
+class Difference(Model):
+    """One thing that is wrong: of which purchase (None: of all the books), what, what to do."""
+
+    purchase_id: str | None
+    what: str
+    what_to_do: str
+
+
+class Total(Model):
+    """The money of one currency, in minor units. The accounts of the books sum to zero; what is
+    held and released is what the provider should still have of the clients' payments."""
+
+    currency: str
+    held: int = 0
+    in_transit: int = 0
+    released: int = 0
+    provider: int = 0
+    """The provider's clearing account in the books."""
+    at_provider: int = 0
+    """By the provider's own records: charged, less refunds sent."""
+
+
+class AuditReport(Model):
+    """What an audit found; good books have no differences."""
+
+    purchases: int
+    totals: tuple[Total, ...]
+    differences: tuple[Difference, ...]
+
+
+class OperatorAlert(Model):
+    """Something for the operators that is of no single purchase. Sent once per `alert_id`."""
+
+    alert_id: str
+    at: UtcDatetime
+    subject: str
+    lines: tuple[str, ...]
+
+
 # --- Names -----------------------------------------------------------------------------------
 
 Request = TypeVar("Request", bound=Model)
@@ -282,6 +328,8 @@ CHECK_REFUND = ActivityType("check_refund", RefundRequest, RefundAnswer)
 POST_SETTLEMENT = ActivityType("post_settlement", SettlementPosting, Posted)
 BUSINESS_DEADLINE = ActivityType("business_deadline", BusinessDeadlineRequest, BusinessDeadline)
 SEND_NOTICES = ActivityType("send_notices", NoticeRequest, NoticeAnswer)
+AUDIT_BOOKS = ActivityType("audit_books", AuditRequest, AuditReport)
+ALERT_OPERATORS = ActivityType("alert_operators", OperatorAlert, NoticeAnswer)
 
 
 class ErrorType:

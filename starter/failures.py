@@ -1,7 +1,7 @@
 """How a command ends when it cannot do what it was asked: a code, a sentence, an exit status.
 
 Exit status 0: done. 1: refused by the rules, or a difference was found. 2: wrong usage or invalid
-input. 3: the server, a worker or the database cannot be reached. 130: interrupted.
+input. 3: the server, a worker, the database or the provider cannot be reached. 130: interrupted.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.ledger import LedgerUnreachable, SchemaMismatch
 from activities.notices.words import one_line
 from activities.parts import Unavailable, WrongSetting
+from activities.payments import ProviderUnreachable
 from workflows.inbox import explain
 from workflows.server import Unreachable
 
@@ -96,6 +97,9 @@ def _failure(error: Exception) -> Failure | None:
             return unreachable("SERVER_UNREACHABLE", str(error))
         case Unavailable() | LedgerUnreachable() | SchemaMismatch():
             return unreachable("DATABASE_UNREACHABLE", str(error))
+        case ProviderUnreachable():
+            text = f"The payment provider cannot be reached: {error}"
+            return unreachable("PROVIDER_UNREACHABLE", text)
         case SQLAlchemyError():
             return unreachable("DATABASE_UNREACHABLE", f"The database cannot be used: {error}")
         case RPCError():

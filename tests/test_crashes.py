@@ -169,8 +169,8 @@ def check_moved_once(books: Parts, purchase_id: str) -> None:
         "refund",
         "settled",
     ]
-    assert len(books.provider.charges()) == 1
-    assert len(books.provider.refunds()) == 1
+    assert len(books.provider.statement().charges) == 1
+    assert len(books.provider.statement().refunds) == 1
     assert books.ledger.audit() == []
 
 

@@ -134,7 +134,7 @@ async def test_input_that_cannot_be_right_is_refused_before_money_moves(
     assert failure.value.cause.type == "INVALID_INPUT"
     assert names in failure.value.cause.message
     assert parts.ledger.balances(good.purchase_id) is None
-    assert not any(c.key == f"purchase-{good.purchase_id}/hold" for c in parts.provider.charges())
+    assert not any(c.key == f"purchase-{good.purchase_id}/hold" for c in parts.provider.statement().charges)
 
 
 async def test_purchase_id_is_used_once_ever(server: WorkflowEnvironment) -> None:
@@ -183,7 +183,7 @@ async def test_charge_whose_answer_is_lost_is_found_and_held(
     handle = await held(server, method="pm_sandbox_charge_lost")
 
     found = await status(handle)
-    charges = [c for c in parts.provider.charges() if found.purchase_id in c.key]
+    charges = [c for c in parts.provider.statement().charges if found.purchase_id in c.key]
     assert len(charges) == 1
     assert found.escrow.held == PRICE
     await handle.terminate("seen")

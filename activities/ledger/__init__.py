@@ -15,7 +15,7 @@ Amounts are integer minor units; times are UTC instants.
 """
 
 from activities.ledger.audit import Difference
-from activities.ledger.books import AccountBalance, Ledger, PurchaseBalances, Transfer
+from activities.ledger.books import AccountBalance, Ledger, PurchaseBalances, Snapshot, Transfer
 from activities.ledger.engine import create_engine
 from activities.ledger.errors import LedgerRefused, LedgerUnreachable, SchemaMismatch
 from activities.ledger.upgrade import check_schema, migrate
@@ -28,6 +28,7 @@ __all__ = [
     "LedgerUnreachable",
     "PurchaseBalances",
     "SchemaMismatch",
+    "Snapshot",
     "Transfer",
     "check_schema",
     "create_engine",

@@ -1,5 +1,6 @@
 """The ledger's operations and what can be read from it."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -50,6 +51,18 @@ class AccountBalance:
     account: str
     currency: str
     balance: int
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All the books at one moment. `proofs`: the reference under which a purchase's refund was
+    posted as arrived, by purchase."""
+
+    accounts: tuple[AccountBalance, ...]
+    purchases: tuple[PurchaseBalances, ...]
+    proofs: Mapping[str, str]
+    differences: tuple[Difference, ...]
+    """What is wrong inside the books."""
 
 
 class Ledger:
@@ -137,10 +150,11 @@ class Ledger:
 
     def accounts(self) -> list[AccountBalance]:
         """Every account with its balance, by name."""
-        view = schema.account_balances
-        query = sa.select(view).order_by(view.c.account)
-        rows = read(self._engine, lambda connection: connection.execute(query).all())
-        return [AccountBalance(**row._mapping) for row in rows]
+        return read(self._engine, _accounts)
+
+    def snapshot(self) -> Snapshot:
+        """All the books at one moment, audited. Reads every transfer."""
+        return read(self._engine, _snapshot)
 
     def audit(self) -> list[Difference]:
         """What is wrong inside the books; empty when all is well. Reads every transfer."""
@@ -158,6 +172,28 @@ class Ledger:
         if recorded.refusal:
             raise LedgerRefused(recorded.refusal.code, recorded.refusal.reason)
         return recorded.fresh
+
+
+def _accounts(connection: Connection) -> list[AccountBalance]:
+    view = schema.account_balances
+    rows = connection.execute(sa.select(view).order_by(view.c.account))
+    return [AccountBalance(**row._mapping) for row in rows]
+
+
+def _snapshot(connection: Connection) -> Snapshot:
+    view, done = schema.purchase_balances, schema.operation.c
+    rows = connection.execute(sa.select(view).order_by(view.c.purchase_id))
+    purchases = tuple(PurchaseBalances(**row._mapping) for row in rows)
+    settled = sa.select(done.purchase_id, done.request).where(
+        done.kind == "settled", done.status == "applied"
+    )
+    proofs = {row.purchase_id: json.loads(row.request) for row in connection.execute(settled)}
+    return Snapshot(
+        tuple(_accounts(connection)),
+        purchases,
+        {purchase_id: request["reference"] for purchase_id, request in proofs.items()},
+        tuple(audit(connection)),
+    )
 
 
 class _Recorded(NamedTuple):

@@ -26,7 +26,7 @@ async def test_same_start_twice_is_fresh_once_and_charged_once(
     assert sorted(fresh) == [False, True]
     await until(bought.handle, lambda found: found.payment == "held")
     key = f"{bought.workflow_id}/hold"
-    assert [charge.key for charge in parts.provider.charges()].count(key) == 1
+    assert [charge.key for charge in parts.provider.statement().charges].count(key) == 1
     await bought.handle.terminate("seen")
 
 

@@ -1,0 +1,30 @@
+"""What Temporal knows of purchases, for the audit."""
+
+from temporalio.client import Client
+
+from activities.audit import NoAnswer
+from starter.failures import ExitStatus, Failure
+from starter.purchases import Purchase, running
+from workflows.lifecycle.state import Payment
+
+
+class TemporalCensus:
+    """The Census of the audit. Raises Failure where server or workers cannot be reached."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def running(self) -> set[str]:
+        return set(await running(self._client))
+
+    async def is_running(self, purchase_id: str) -> bool:
+        return await Purchase(self._client, purchase_id).is_running()
+
+    async def counts_on(self, purchase_id: str) -> str | None:
+        try:
+            status = await Purchase(self._client, purchase_id).status()
+        except Failure as failure:
+            if failure.status is not ExitStatus.REFUSED:
+                raise
+            raise NoAnswer(failure.text) from None
+        return str(status.price) if status.payment == Payment.HELD else None
