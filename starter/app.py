@@ -7,6 +7,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from starter import books, launch, looks, messages
+from starter.adopt import adopt
 from starter.failures import run
 from starter.options import Json
 from starter.schema import schema
@@ -40,6 +41,7 @@ app.command("list")(looks.list_)
 app.command()(looks.ledger)
 app.command()(looks.notices)
 app.command()(books.audit)
+app.command()(adopt)
 app.command()(schema)
 app.command()(setup)
 app.command()(demo)

@@ -66,7 +66,11 @@ class Purchase:
         """Its workflow's newest run."""
         return self.client.get_workflow_handle(self.workflow_id, result_type=PurchaseResult)
 
-    async def start(self, terms: PurchaseStart) -> bool:
+    async def start(
+        self,
+        terms: PurchaseStart,
+        reuse: WorkflowIDReusePolicy = WorkflowIDReusePolicy.REJECT_DUPLICATE,
+    ) -> bool:
         """Start it; False if it had been started with the same terms before.
 
         The id is used once, ever: raises Failure `PURCHASE_EXISTS` for other terms.
@@ -77,7 +81,7 @@ class Purchase:
                 terms,
                 id=self.workflow_id,
                 task_queue=TASK_QUEUE,
-                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                id_reuse_policy=reuse,
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                 memo={"title": terms.title, "terms": wording.summary(terms)},
                 static_summary=wording.summary(terms),
@@ -159,7 +163,7 @@ class Purchase:
 
     async def is_running(self) -> bool:
         """Whether its workflow is there and not closed, as the server itself knows it."""
-        found = await self._describe()
+        found = await self.description()
         return found is not None and found.status is WorkflowExecutionStatus.RUNNING
 
     async def _query(self, name: str, answer: Any, *args: str) -> Any:
@@ -169,7 +173,8 @@ class Purchase:
         except WorkflowQueryFailedError as error:
             raise refused("NO_ANSWER", f"Purchase {self.id} cannot say: {error}") from None
 
-    async def _describe(self) -> WorkflowExecutionDescription | None:
+    async def description(self) -> WorkflowExecutionDescription | None:
+        """Its newest run as the server knows it; None if there is none. Needs no worker."""
         try:
             return await self.handle.describe()
         except RPCError as error:
@@ -185,7 +190,7 @@ class Purchase:
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
-            if open_only and await self._describe():
+            if open_only and await self.description():
                 raise refused(
                     "CLOSED", f"Purchase {self.id} is closed; nothing can be changed any more."
                 ) from None

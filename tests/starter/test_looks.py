@@ -194,6 +194,12 @@ async def test_audit(
     assert person.status == 1
     assert "no workflow of it is running" in " ".join(person.out.split())
 
+    adopted = await cli.process("adopt", cli_purchase.id, "--json")
+    assert (adopted.status, adopted.document["purchase_id"]) == (0, cli_purchase.id)
+    assert (await cli("audit")).status == 0
+    assert (await cli("adopt", cli_purchase.id)).refusal == (1, "RUNNING")
+    assert (await cli("adopt", "nobody")).refusal == (1, "NOT_FOUND")
+
 
 async def test_schema(cli: Cli) -> None:
     """Every message and answer by its name, and all as one document."""
@@ -234,6 +240,7 @@ NEEDS_SERVER = (
     ("actions", "p", *ANA),
     ("list",),
     ("audit",),
+    ("adopt", "p"),
     ("setup",),
     ("cancel", "p", *ANA),
     ("cancel", "p", *ANA, "--signal"),
@@ -256,7 +263,7 @@ async def test_no_such_namespace_or_profile(cli: Cli) -> None:
         assert (await cli("list", **changed)).refusal == (3, "SERVER_UNREACHABLE")
 
 
-NEEDS_DATABASE = (("ledger", "p"), ("notices", "p"), ("audit",), ("setup",))
+NEEDS_DATABASE = (("ledger", "p"), ("notices", "p"), ("audit",), ("adopt", "p"), ("setup",))
 
 
 @pytest.mark.parametrize("words", NEEDS_DATABASE, ids=" ".join)

@@ -1,0 +1,142 @@
+"""`adopt`: go on with a purchase whose workflow was ended while money was inside.
+
+The new run begins where the old one's history ends: the same decisions, deadlines and answered
+messages, and what was under way is asked for again. Every movement keeps its key, so the ledger
+and the provider answer for what has happened already, and no money moves twice.
+"""
+
+import uuid
+
+from rich.text import Text
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import EventType, ResetReapplyType
+from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
+from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
+from temporalio.common import WorkflowIDReusePolicy
+
+from activities.amounts import format_amount
+from activities.ledger import Ledger, PurchaseBalances
+from activities.parts import Settings, provider_of
+from activities.requests import Model, Money
+from starter import show
+from starter.books import opened
+from starter.failures import refused, run
+from starter.options import Json, PurchaseId, read_id
+from starter.purchases import PREFIX, Purchase
+from workflows.server import connect
+
+ENDED = {
+    WorkflowExecutionStatus.TERMINATED,
+    WorkflowExecutionStatus.FAILED,
+    WorkflowExecutionStatus.TIMED_OUT,
+    WorkflowExecutionStatus.CANCELED,
+}
+"""How a workflow may have been ended that did not come to its own end."""
+
+
+class Adopted(Model):
+    """A purchase that goes on."""
+
+    purchase_id: str
+    run_id: str
+    what: str
+
+
+def adopt(purchase: PurchaseId, as_json: Json = False) -> None:
+    """Resume a purchase that was terminated with money inside; no money moves twice."""
+    run(_adopt(purchase, as_json), as_json=as_json)
+
+
+async def _adopt(purchase: str, as_json: bool) -> None:
+    purchase_id = read_id(purchase, "PURCHASE")
+    client = await connect()
+    with opened() as engine:
+        money = money_inside(Ledger(engine).balances(purchase_id)) or _paid(purchase_id)
+    adopted = await resume(client, purchase_id, money)
+    show.answer(adopted, Text(adopted.what), as_json=as_json)
+
+
+async def resume(client: Client, purchase_id: str, money: str | None) -> Adopted:
+    """Go on with a purchase that has `money` inside, in words.
+
+    Raises Failure: NOT_FOUND, RUNNING, CLOSED, NO_MONEY.
+    """
+    purchase = Purchase(client, purchase_id)
+    ended = await purchase.description()
+    if ended is None:
+        raise refused(
+            "NOT_FOUND",
+            f"The server has no history of purchase {purchase_id}. If it was kept elsewhere, "
+            "import it; money that nobody can resume has to be settled with the provider by hand.",
+        )
+    if ended.status is WorkflowExecutionStatus.RUNNING:
+        raise refused("RUNNING", f"Purchase {purchase_id} is running: there is nothing to adopt.")
+    if ended.status not in ENDED:
+        raise refused("CLOSED", f"Purchase {purchase_id} has come to its own end.")
+    if money is None:
+        raise refused(
+            "NO_MONEY",
+            f"Purchase {purchase_id} has no money inside: nobody paid, or all of it has arrived. "
+            "To buy again, start a new purchase.",
+        )
+    last = await _last_task(purchase)
+    if last:
+        run_id = await _reset(client, ended, last)
+    else:
+        run_id = await _begin(purchase)
+    return Adopted(
+        purchase_id=purchase_id,
+        run_id=run_id,
+        what=f"Purchase {purchase_id} goes on where it was ended, with {money}.",
+    )
+
+
+def money_inside(balances: PurchaseBalances | None) -> str | None:
+    """What a workflow has to look after, in words."""
+    if balances is None or not (balances.held or balances.in_transit):
+        return None
+    held = format_amount(balances.held, balances.currency)
+    in_transit = format_amount(balances.in_transit, balances.currency)
+    return f"{held} in escrow and {in_transit} in transit"
+
+
+def _paid(purchase_id: str) -> str | None:
+    """What the client has paid while the books do not have it yet."""
+    provider = provider_of(Settings.from_environment())
+    try:
+        charge = provider.find_charge(f"{PREFIX}{purchase_id}/hold")
+    finally:
+        provider.close()
+    paid: Money | None = charge.charged if charge else None
+    return f"{paid} at the payment provider" if paid else None
+
+
+async def _last_task(purchase: Purchase) -> int | None:
+    """The last event that the purchase itself acted on."""
+    last = None
+    async for event in purchase.handle.fetch_history_events():
+        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
+            last = event.event_id
+    return last
+
+
+async def _reset(client: Client, ended: WorkflowExecutionDescription, last: int) -> str:
+    answer = await client.workflow_service.reset_workflow_execution(
+        ResetWorkflowExecutionRequest(
+            namespace=client.namespace,
+            workflow_execution=WorkflowExecution(workflow_id=ended.id, run_id=ended.run_id),
+            reason="adopted: it was ended with money inside",
+            workflow_task_finish_event_id=last,
+            request_id=str(uuid.uuid4()),
+            reset_reapply_type=ResetReapplyType.RESET_REAPPLY_TYPE_ALL_ELIGIBLE,
+        )
+    )
+    return answer.run_id
+
+
+async def _begin(purchase: Purchase) -> str:
+    """It was ended before it could act at all: it starts with the terms it had."""
+    terms = await purchase.terms()
+    await purchase.start(terms, reuse=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY)
+    begun = await purchase.description()
+    return begun.run_id if begun else ""
