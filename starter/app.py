@@ -23,7 +23,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+Host = Annotated[str, typer.Option(help="The address to listen on.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="The port; 0: any that is free.")]
 Exit = Annotated[bool, typer.Option("--exit", help="Leave at once instead of staying up.")]
+
+
+def webhooks(host: Host = "127.0.0.1", port: Port = 8088) -> None:
+    """Receive the payment provider's webhooks: POST /webhooks/stripe. Ends on Ctrl-C."""
+    from starter.webhooks import serve  # brings a web server and the provider's SDK along
+
+    run(serve(host, port), as_json=False)
 
 
 def demo(leave_: Exit = False, as_json: Json = False) -> None:
@@ -42,6 +51,7 @@ app.command()(looks.ledger)
 app.command()(looks.notices)
 app.command()(books.audit)
 app.command()(adopt)
+app.command()(webhooks)
 app.command()(schema)
 app.command()(setup)
 app.command()(demo)

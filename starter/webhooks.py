@@ -1,0 +1,130 @@
+"""`webhooks`: hears the payment provider, and tells the purchase.
+
+Only what the provider signed, just now, is believed to be its word; how the refund stands is then
+fetched from the provider itself. The event's id becomes the `message_id`: a webhook that comes
+again, as they do for days, counts once. While anything is away the answer is 503, and the provider
+sends it again.
+"""
+
+import asyncio
+
+import structlog
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from activities.logs import configure_logs
+from activities.parts import Settings, WrongSetting, stripe_of
+from activities.payments import ProviderRefused, ProviderUnreachable
+from activities.payments.stripe import Forged, RefundNews, StripeProvider
+from starter.failures import Failure
+from starter.purchases import PREFIX, Purchase
+from workflows.messages import Role, Sender, SettlementUpdate
+from workflows.server import connect
+
+LARGEST_BODY = 1_000_000
+"""Bytes. An event about a refund has a few thousand."""
+
+STRIPE = Sender(role=Role.PAYMENTS, id="stripe")
+
+log = structlog.get_logger()
+
+
+async def serve(host: str, port: int) -> None:
+    """Listen until stopped. Raises WrongSetting, or Unreachable where Temporal is away."""
+    settings = Settings.from_environment()
+    if settings.payments != "stripe":
+        raise WrongSetting(
+            f"RECOURSE_PAYMENTS is {settings.payments!r}, which sends no webhooks: use stripe."
+        )
+    if not settings.stripe_webhook_secret:
+        raise WrongSetting("Webhooks are checked with STRIPE_WEBHOOK_SECRET, which is not set.")
+    provider = stripe_of(settings)
+    client = await connect()
+    configure_logs()
+    app = receiver(client, provider, settings.stripe_webhook_secret)
+    config = uvicorn.Config(app, host, port, log_config=None, access_log=False)
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve())
+    while not (server.started or serving.done()):  # noqa: ASYNC110 - uvicorn has no event for it
+        await asyncio.sleep(0.01)
+    for listener in server.servers:
+        for socket in listener.sockets:
+            log.info("webhooks_listening", address="{}:{}".format(*socket.getsockname()[:2]))
+    try:
+        await serving
+    finally:
+        provider.close()
+
+
+def receiver(client: Client, provider: StripeProvider, secret: str) -> Starlette:
+    """The ASGI application. Answers 200 for what needs no repeating, 400 for what is not the
+    provider's, 413 for too much, and 503 for what should come again."""
+
+    async def receive(request: Request) -> JSONResponse:
+        body = await _body(request)
+        if body is None:
+            return _answer(413, "too_large")
+        signature = request.headers.get("stripe-signature", "")
+        try:
+            news = await asyncio.to_thread(provider.read_webhook, body, signature, secret)
+            return _answer(200, await _tell(client, news) if news else "not_ours")
+        except Forged as error:
+            log.warning("webhook_refused", why=str(error))
+            return _answer(400, "forged")
+        except ProviderRefused as error:
+            log.warning("webhook_about_nothing", why=str(error))
+            return _answer(200, "unknown_refund")
+        except (ProviderUnreachable, RPCError) as error:
+            log.warning("webhook_not_handled", why=str(error))
+            return _answer(503, "come_again")
+
+    async def health(_: Request) -> JSONResponse:
+        return _answer(200, "listening")
+
+    return Starlette(
+        routes=[
+            Route("/webhooks/stripe", receive, methods=["POST"]),
+            Route("/healthz", health),
+        ]
+    )
+
+
+async def _tell(client: Client, news: RefundNews) -> str:
+    """Signal the purchase; one that is closed needs no telling, the audit compares."""
+    if news.refund.status == "pending":
+        return "pending"
+    purchase_id = news.refund_id.rpartition("/")[0].removeprefix(PREFIX)
+    message = SettlementUpdate(
+        by=STRIPE,
+        message_id=news.event_id,
+        refund_id=news.refund_id,
+        status=news.refund.status,
+        reference=news.refund.reference,
+    )
+    about = {"purchase_id": purchase_id, "key": news.refund_id, "status": news.refund.status}
+    try:
+        await Purchase(client, purchase_id).signal(message)
+    except Failure as failure:
+        log.warning("webhook_untold", code=failure.code, **about)
+        return failure.code.lower()
+    log.info("webhook_told", **about)
+    return "told"
+
+
+async def _body(request: Request) -> bytes | None:
+    """The raw body; None if it is too large."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > LARGEST_BODY:
+            return None
+    return bytes(body)
+
+
+def _answer(status: int, result: str) -> JSONResponse:
+    return JSONResponse({"result": result}, status)
