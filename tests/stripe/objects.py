@@ -1,0 +1,141 @@
+"""What an account of the fake holds, and how it is listed, expanded and told about."""
+
+import copy
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.stripe import forms
+from tests.stripe.forms import Object, Refusal, missing
+from tests.stripe.keys import Keys
+
+EXPANDABLE = {"latest_charge", "payment_intent", "charge"}
+
+
+@dataclass(frozen=True)
+class Card:
+    """What comes of paying with a magic payment method, and how refunds to it begin."""
+
+    outcome: str = "succeed"  # or decline, authenticate, process
+    decline_code: str = ""
+    refund: str | None = None
+
+
+DECLINED = Card("decline", "generic_decline")
+FUNDS = Card("decline", "insufficient_funds")
+CARDS = {
+    "pm_card_visa": Card(),
+    "pm_card_mastercard": Card(),
+    "pm_card_chargeDeclined": DECLINED,
+    "pm_card_visa_chargeDeclined": DECLINED,
+    "pm_card_chargeDeclinedInsufficientFunds": FUNDS,
+    "pm_card_visa_chargeDeclinedInsufficientFunds": FUNDS,
+    "pm_card_authenticationRequired": Card("authenticate"),
+    "pm_card_pendingRefund": Card(refund="pending"),
+    "pm_card_refundFail": Card(refund="succeeded"),  # and fails later
+    "pm_usBankAccount_processing": Card("process"),
+    "tok_visa": Card(),
+    "tok_chargeDeclined": DECLINED,
+}
+"""By the names that Stripe's documentation of testing gives them."""
+
+
+def new_id(prefix: str) -> str:
+    """An id that nothing else has."""
+    return f"{prefix}_{secrets.token_hex(12)}"
+
+
+class Objects:
+    """One account's objects by id, oldest first."""
+
+    def __init__(self, clock: Callable[[], float], api_version: str) -> None:
+        self.keys = Keys()
+        self.methods: dict[str, Object] = {}
+        self.cards: dict[str, Card] = {}
+        self.used: set[str] = set()
+        self.intents: dict[str, Object] = {}
+        self.charges: dict[str, Object] = {}
+        self.refunds: dict[str, Object] = {}
+        self.events: list[Object] = []
+        self._clock = clock
+        self._api_version = api_version
+
+    def now(self) -> int:
+        """Stripe knows whole seconds only."""
+        return int(self._clock())
+
+    def new(self, prefix: str, kind: str, **more: object) -> Object:
+        """An object with what all of them have."""
+        made = {"id": new_id(prefix), "object": kind, "created": self.now(), "livemode": False}
+        return made | more
+
+    def tell(self, kind: str, about: Object, **previous: object) -> None:
+        """Records an event with a copy of the object as it is now."""
+        data: Object = {"object": copy.deepcopy(about)}
+        if previous:
+            data["previous_attributes"] = previous
+        event = self.new("evt", "event", type=kind, data=data, api_version=self._api_version)
+        event |= {"pending_webhooks": 1, "request": {"id": None, "idempotency_key": None}}
+        self.events.append(event)
+
+    # --- Payment methods -----------------------------------------------------------------------
+
+    def add_method(self, magic: str, customer: str | None = None) -> Object:
+        """A payment method of its own that behaves like the magic one."""
+        card = {"brand": "visa", "last4": "4242"}
+        method = self.new("pm", "payment_method", type="card", customer=customer, card=card)
+        self.methods[method["id"]] = method
+        self.cards[method["id"]] = CARDS[magic]
+        return method
+
+    def method(self, name: str, param: str) -> Object:
+        """The payment method; a magic name stands for a new one each time, as Stripe has it."""
+        if name in CARDS and name.startswith("pm_"):
+            return self.add_method(name)
+        if name not in self.methods:
+            raise missing("PaymentMethod", name, param)
+        return self.methods[name]
+
+    # --- Answers -------------------------------------------------------------------------------
+
+    def shown(self, found: Object, paths: list[str]) -> Object:
+        """A copy with what the request asked to see instead of its id."""
+        found = copy.deepcopy(found)
+        for path in paths:
+            name, _, rest = path.partition(".")
+            if name not in EXPANDABLE or name not in found:
+                message = f"This property cannot be expanded ({path})."
+                raise Refusal(400, message, code="property_cannot_be_expanded", param="expand")
+            within = self.intents if name == "payment_intent" else self.charges
+            inner = found[name]
+            if inner is not None:
+                inner = within[inner] if isinstance(inner, str) else inner
+                found[name] = self.shown(inner, [rest] if rest else [])
+        return found
+
+    def listed(self, within: dict[str, Object], url: str, params: Object, *match: str) -> Object:
+        """A page, newest first, of those with what the request asks for."""
+        forms.only(params, ("created", "limit", "starting_after", *match))
+        limit, after = forms.page(params)
+        first, last = forms.created(params)
+        wanted = {name: forms.text(params, name) for name in match if name in params}
+        if after is not None and after not in within:
+            raise missing(url.rpartition("/")[2].rstrip("s"), after, "starting_after")
+        found = [
+            each
+            for each in reversed(within.values())
+            if first <= each["created"] <= last
+            and all(each[name] == value for name, value in wanted.items())
+        ]
+        if after is not None:
+            older = list(within).index(after)
+            found = [each for each in found if list(within).index(each["id"]) < older]
+        paths = [path.removeprefix("data.") for path in expand(params)]
+        page = [self.shown(each, paths) for each in found[:limit]]
+        return {"object": "list", "url": url, "has_more": len(found) > limit, "data": page}
+
+
+def expand(params: Object) -> list[str]:
+    """What a request asks to see whole."""
+    given = params.get("expand") or {}
+    return list(given.values()) if isinstance(given, dict) else [given]

@@ -1,0 +1,125 @@
+"""Refunds, and the ways in which they end."""
+
+from tests.stripe import forms
+from tests.stripe.forms import Object, Refusal, missing
+from tests.stripe.payments import Payments
+
+OPEN = ("pending", "requires_action", "succeeded")
+"""A refund in one of these has taken its amount from the charge."""
+
+REASONS = ("duplicate", "fraudulent", "requested_by_customer")
+NEXT = {
+    "pending": ("requires_action", "succeeded", "failed", "canceled"),
+    "requires_action": ("pending", "succeeded", "failed", "canceled"),
+    "succeeded": ("failed",),
+}
+
+
+class Refunds(Payments):
+    """Gives money back."""
+
+    new_refunds = "succeeded"
+    """How a refund begins, unless the card is one that says so itself."""
+
+    def create_refund(self, params: Object) -> Object:
+        """Gives back what is asked, or all that is left."""
+        forms.only(params, ("payment_intent", "charge", "amount", "metadata", "reason"))
+        asked = forms.amount(params) if "amount" in params else None
+        reason, more = forms.one_of(params, "reason", REASONS), forms.metadata(params)
+        charge = self._refundable(params)
+        left = charge["amount"] - charge["amount_refunded"]
+        if left == 0:
+            message = f"Charge {charge['id']} has already been refunded."
+            raise Refusal(400, message, kept=True, code="charge_already_refunded")
+        if asked is not None and asked > left:
+            message = (
+                f"Refund amount ({written(asked, charge)}) is greater than unrefunded amount on "
+                f"charge ({written(left, charge)})"
+            )
+            raise Refusal(400, message, kept=True, param="amount")
+        card = self.cards.get(charge["payment_method"])
+        refund = self.new(
+            "re",
+            "refund",
+            amount=asked or left,
+            currency=charge["currency"],
+            charge=charge["id"],
+            payment_intent=charge["payment_intent"],
+            metadata=more,
+            reason=reason,
+            status=(card and card.refund) or self.new_refunds,
+            balance_transaction=None,
+            receipt_number=None,
+        )
+        self.refunds[refund["id"]] = refund
+        self._count(charge)
+        self.tell("refund.created", refund)
+        self.tell("charge.refunded", charge)
+        return refund
+
+    def _refundable(self, params: Object) -> Object:
+        """The charge that succeeded and that the request is about."""
+        name, intent = forms.text(params, "charge"), forms.text(params, "payment_intent")
+        if name and intent:
+            message = "You may only specify one of these parameters: charge, payment_intent."
+            raise Refusal(400, message)
+        if not name and not intent:
+            message = "One of the following params should be provided for this request: "
+            raise Refusal(400, message + "payment_intent or charge.")
+        if intent and intent not in self.intents:
+            raise missing("payment_intent", intent, "payment_intent")
+        if name and name not in self.charges:
+            raise missing("charge", name, "charge")
+        charge = self.charges.get(name or self.intents[intent or ""]["latest_charge"] or "")
+        if charge is None or charge["status"] != "succeeded":
+            what = f"PaymentIntent ({intent})" if intent else f"charge ({name})"
+            message = f"This {what} does not have a successful charge to refund."
+            raise Refusal(400, message, kept=True)
+        return charge
+
+    def _count(self, charge: Object) -> None:
+        """What failed or was canceled is the charge's again."""
+        about = [each for each in self.refunds.values() if each["charge"] == charge["id"]]
+        charge["amount_refunded"] = sum(each["amount"] for each in about if each["status"] in OPEN)
+        charge["refunded"] = charge["amount_refunded"] == charge["amount"]
+
+    def refund(self, name: str) -> Object:
+        """The refund with this id."""
+        if name not in self.refunds:
+            raise missing("refund", name, "id")
+        return self.refunds[name]
+
+    def list_refunds(self, params: Object) -> Object:
+        """Refunds of a charge or of an intent, newest first."""
+        return self.listed(self.refunds, "/v1/refunds", params, "charge", "payment_intent")
+
+    def cancel_refund(self, name: str, params: Object) -> Object:
+        """Stripe lets nobody call off a refund unless it waits for somebody to act."""
+        forms.only(params, ())
+        refund = self.refund(name)
+        if refund["status"] != "requires_action":
+            message = f"A refund with a status of {refund['status']} cannot be canceled."
+            raise Refusal(400, message, kept=True)
+        self.settle_refund(name, "canceled")
+        return refund
+
+    def settle_refund(self, name: str, status: str, reason: str | None = None) -> None:
+        """The refund's next status, and the events that tell of it."""
+        refund = self.refund(name)
+        before = refund["status"]
+        if status not in NEXT.get(before, ()):
+            raise ValueError(f"a refund that is {before} does not become {status}")
+        refund["status"] = status
+        if reason is not None:
+            refund["failure_reason"] = reason
+        self._count(self.charges[refund["charge"]])
+        self.tell("refund.updated", refund, status=before)
+        if status == "failed":
+            self.tell("refund.failed", refund)
+
+
+def written(amount: int, charge: Object) -> str:
+    """An amount as Stripe's messages have it, near enough."""
+    if charge["currency"] == "usd":
+        return f"${amount / 100:.2f}"
+    return f"{amount} {charge['currency'].upper()}"

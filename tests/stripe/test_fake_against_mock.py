@@ -1,0 +1,228 @@
+"""The fake beside `stripe-stateful-mock`, a mock of Stripe that others wrote.
+
+That mock has no payment intents, so what is compared is idempotency and refunds of the old Charges
+API: whether the same calls, through the same SDK, are answered the same. Where the two are known
+to differ, this fake follows Stripe's documentation: the mock knows a key by its path too (here and
+at Stripe another path is an error), keeps answers to requests that were never begun, and has no
+requests at the same time.
+"""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import stripe
+
+from tests.stripe.fake import FakeStripe
+from tests.stripe.given import PRICE, connected, fresh
+
+pytestmark = pytest.mark.node
+
+SOURCE = Path(__file__).parent / "stateful_mock"
+FILES = ("package.json", "package-lock.json", ".npmrc", "serve.cjs")
+
+Answer = tuple[object, ...]
+"""What a call came to, without what differs from one server to the next."""
+
+
+def program(name: str) -> str:
+    """Where a program of Node.js is."""
+    found = shutil.which(name)
+    if found is None:
+        pytest.fail(f"`{name}` is missing: install Node.js 20.3 or newer, which brings npm along.")
+    return found
+
+
+@pytest.fixture(scope="module")
+def installed() -> Path:
+    """A folder with the mock, kept beside this Python for the next time."""
+    contents = b"".join((SOURCE / name).read_bytes() for name in FILES)
+    ready = Path(sys.prefix) / f"stateful-mock-{hashlib.sha256(contents).hexdigest()[:12]}"
+    if not ready.exists():
+        made = ready.with_suffix(".new")
+        shutil.rmtree(made, ignore_errors=True)
+        made.mkdir()
+        for name in FILES:
+            shutil.copy(SOURCE / name, made)
+        command = (program("npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+        subprocess.run(command, cwd=made, check=True)
+        made.rename(ready)
+    return ready
+
+
+@pytest.fixture(scope="module")
+def mock(installed: Path) -> Iterator[stripe.StripeClient]:
+    """A client of the mock."""
+    command = (program("node"), "serve.cjs")
+    with subprocess.Popen(
+        command, cwd=installed, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        port = int(process.stdout.readline())
+        with connected("sk_test_fake", f"http://127.0.0.1:{port}") as client:
+            yield client
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+def charge(
+    api: stripe.StripeClient, key: str, amount: int = PRICE, source: str = "tok_visa"
+) -> stripe.Charge:
+    """A charge of the amount."""
+    return api.v1.charges.create(
+        {"amount": amount, "currency": "usd", "source": source}, {"idempotency_key": key}
+    )
+
+
+def refund(api: stripe.StripeClient, of: stripe.Charge, amount: int, key: str) -> stripe.Refund:
+    """A refund of a part of the charge."""
+    return api.v1.refunds.create({"charge": of.id, "amount": amount}, {"idempotency_key": key})
+
+
+def answer(call: Callable[[], stripe.Charge | stripe.Refund]) -> Answer:
+    """What the call came to."""
+    try:
+        made = call()
+    except stripe.StripeError as error:
+        body: Any = error.json_body
+        said = [body["error"].get(name) for name in ("type", "code", "param")]
+        return type(error).__name__, error.http_status, *said
+    assert made.last_response is not None
+    replayed = made.last_response.headers.get("Idempotent-Replayed")
+    return made.object, made.status, made.amount, made.currency, replayed
+
+
+def refunded(api: stripe.StripeClient, of: stripe.Charge) -> tuple[int, bool]:
+    """How much of the charge was given back, and whether that is all of it."""
+    found = api.v1.charges.retrieve(of.id)
+    return found.amount_refunded, found.refunded
+
+
+def on_both(
+    story: Callable[[stripe.StripeClient], list[Answer]],
+    fake: stripe.StripeClient,
+    mock: stripe.StripeClient,
+) -> list[Answer]:
+    """The answers to the story, which are the same."""
+    answers = story(fake)
+    assert answers == story(mock)
+    return answers
+
+
+def test_lock_names_versions_and_no_addresses() -> None:
+    packages = json.loads((SOURCE / "package-lock.json").read_text())["packages"]
+    assert all("resolved" not in package for package in packages.values())
+    assert all("integrity" in package for path, package in packages.items() if path)
+
+
+def test_the_same_key_twice_is_one_charge_on_both(
+    client: stripe.StripeClient, mock: stripe.StripeClient
+) -> None:
+    """Compared: both answers, the id, and the charge as it is looked up."""
+
+    def story(api: stripe.StripeClient) -> list[Answer]:
+        key = fresh()
+        answers = [answer(partial(charge, api, key)) for _ in range(2)]
+        assert charge(api, key).id == charge(api, key).id
+        assert charge(api, fresh()).id != charge(api, key).id
+        return [*answers, refunded(api, charge(api, key))]
+
+    first, again, *_ = on_both(story, client, mock)
+    assert (first[-1], again[-1]) == (None, "true")
+
+
+def test_the_same_key_twice_is_one_refund_on_both(
+    client: stripe.StripeClient, mock: stripe.StripeClient
+) -> None:
+    """Compared: both answers, and how much was given back."""
+
+    def story(api: stripe.StripeClient) -> list[Answer]:
+        made, key = charge(api, fresh()), fresh()
+        answers = [answer(partial(refund, api, made, 10_00, key)) for _ in range(2)]
+        return [*answers, refunded(api, made)]
+
+    assert on_both(story, client, mock)[-1] == (10_00, False)
+
+
+def test_the_same_key_with_other_parameters_is_an_error_on_both(
+    client: stripe.StripeClient, mock: stripe.StripeClient
+) -> None:
+    """Compared: the SDK's error, its status, type and code; and that the key still works."""
+
+    def story(api: stripe.StripeClient) -> list[Answer]:
+        key = fresh()
+        return [answer(partial(charge, api, key, n)) for n in (PRICE, PRICE + 1, PRICE)]
+
+    _, refused, _ = on_both(story, client, mock)
+    assert refused[:3] == ("IdempotencyError", 400, "idempotency_error")
+
+
+def test_more_than_is_left_is_refused_on_both(
+    client: stripe.StripeClient, mock: stripe.StripeClient
+) -> None:
+    """Compared: partial refunds, the errors before and after nothing is left, the charge."""
+
+    def story(api: stripe.StripeClient) -> list[Answer]:
+        made = charge(api, fresh())
+        amounts = (10_00, 15_01, 15_00, 1)
+        answers = [answer(partial(refund, api, made, n, fresh())) for n in amounts]
+        return [*answers, refunded(api, made)]
+
+    *_, too_much, _, nothing_left, after = on_both(story, client, mock)
+    assert too_much == ("InvalidRequestError", 400, "invalid_request_error", None, "amount")
+    assert nothing_left[3] == "charge_already_refunded"
+    assert after == (PRICE, True)
+
+
+def test_a_refused_refund_is_the_same_answer_again_on_both(
+    client: stripe.StripeClient, mock: stripe.StripeClient
+) -> None:
+    """Compared: an error that depends on the charge, twice under its key."""
+
+    def story(api: stripe.StripeClient) -> list[Answer]:
+        made, key = charge(api, fresh()), fresh()
+        return [answer(partial(refund, api, made, PRICE + 1, key)) for _ in range(2)]
+
+    first, again = on_both(story, client, mock)
+    assert first == again
+
+
+def test_a_declined_charge_is_the_same_answer_again_on_both(
+    client: stripe.StripeClient, mock: stripe.StripeClient
+) -> None:
+    """Compared: the card error, twice under its key."""
+
+    def story(api: stripe.StripeClient) -> list[Answer]:
+        key = fresh()
+        return [answer(partial(charge, api, key, source="tok_chargeDeclined")) for _ in range(2)]
+
+    first, again = on_both(story, client, mock)
+    assert first == again
+    assert first[:2] == ("CardError", 402)
+
+
+@pytest.mark.parametrize(("token", "statuses"), [("500", [500, 500]), ("429", [429, "succeeded"])])
+def test_a_fault_is_kept_or_not_alike_on_both(
+    fake: FakeStripe,
+    client: stripe.StripeClient,
+    mock: stripe.StripeClient,
+    token: str,
+    statuses: list[object],
+) -> None:
+    """Compared: which status comes back under the key of a request that met a fault, and that
+    another key is not concerned. The mock makes the fault by a chain of tokens, whose second is a
+    good card; the fake by its switch. Not compared: the errors' words."""
+    fake.fault("stored_500" if token == "500" else "rate_limited")
+    chain = f"tok_{token}|tok_visa|tok_visa|{fresh()}"
+    for api, source in ((client, "tok_visa"), (mock, chain)):
+        key = fresh()
+        found = [answer(partial(charge, api, key, source=source)) for _ in range(2)]
+        assert [each[1] for each in found] == statuses
+        assert answer(partial(charge, api, fresh(), source=source))[1] == "succeeded"

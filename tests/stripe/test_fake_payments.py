@@ -1,0 +1,259 @@
+"""Payment intents and charges: what becomes of them, what is refused, how they are listed."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+import stripe
+
+from tests.stripe.fake import FakeStripe
+from tests.stripe.given import PRICE, at_once, error_of, fresh, pay, payment
+
+# --- On Stripe too -----------------------------------------------------------------------------
+
+
+def test_a_payment_leaves_a_charge_with_its_group_and_metadata(api: stripe.StripeClient) -> None:
+    group = fresh("group")
+    intent = pay(api, transfer_group=group, metadata={"purchase": "p-1"}, expand=["latest_charge"])
+    charge = intent.latest_charge
+
+    assert isinstance(charge, stripe.Charge)
+    assert (intent.status, intent.amount_received) == ("succeeded", PRICE)
+    assert (charge.status, charge.amount, charge.currency) == ("succeeded", PRICE, "usd")
+    assert (charge.transfer_group, charge.metadata["purchase"]) == (group, "p-1")
+    assert (charge.amount_refunded, charge.refunded, charge.payment_intent) == (0, False, intent.id)
+    for filters in ({"transfer_group": group}, {"payment_intent": intent.id}):
+        listed = api.v1.charges.list(filters)  # type: ignore[arg-type]
+        assert [each.id for each in listed.data] == [charge.id]
+    assert api.v1.charges.retrieve(charge.id).id == charge.id
+
+
+def test_a_declined_payment_leaves_a_failed_charge_and_wants_another_method(
+    api: stripe.StripeClient,
+) -> None:
+    group = fresh("group")
+    with pytest.raises(stripe.CardError) as declined:
+        pay(api, method="pm_card_visa_chargeDeclined", transfer_group=group)
+    assert declined.value.http_status == 402
+    said = error_of(declined)
+    assert (said["type"], said["code"]) == ("card_error", "card_declined")
+    (charge,) = api.v1.charges.list({"transfer_group": group}).data
+    assert (charge.id, charge.status, charge.paid) == (said["charge"], "failed", False)
+    assert charge.failure_message
+
+    intent = api.v1.payment_intents.retrieve(said["payment_intent"]["id"])
+    assert (intent.status, intent.payment_method) == ("requires_payment_method", None)
+    assert intent.last_payment_error is not None
+    assert intent.latest_charge == charge.id
+    paid = api.v1.payment_intents.confirm(intent.id, {"payment_method": "pm_card_visa"})
+    assert paid.status == "succeeded"
+    assert len(api.v1.charges.list({"transfer_group": group}).data) == 2
+
+
+def test_a_payment_is_made_only_when_it_is_confirmed(api: stripe.StripeClient) -> None:
+    intent = pay(api, confirm=False)
+    assert (intent.status, intent.latest_charge) == ("requires_confirmation", None)
+    assert api.v1.payment_intents.confirm(intent.id).status == "succeeded"
+
+
+def test_a_payment_needs_a_payment_method(api: stripe.StripeClient) -> None:
+    intent = api.v1.payment_intents.create(payment(method=None, confirm=False))
+    assert intent.status == "requires_payment_method"
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        api.v1.payment_intents.confirm(intent.id)
+    assert refused.value.code == "payment_intent_unexpected_state"
+
+
+def test_what_has_succeeded_is_neither_confirmed_nor_cancelled(api: stripe.StripeClient) -> None:
+    intent = pay(api)
+    for call in (api.v1.payment_intents.confirm, api.v1.payment_intents.cancel):
+        with pytest.raises(stripe.InvalidRequestError) as refused:
+            call(intent.id)
+        assert refused.value.http_status == 400
+        assert refused.value.code == "payment_intent_unexpected_state"
+        assert error_of(refused)["payment_intent"]["status"] == "succeeded"
+
+
+def test_what_is_cancelled_is_never_paid(api: stripe.StripeClient) -> None:
+    intent = pay(api, confirm=False)
+    canceled = api.v1.payment_intents.cancel(intent.id, {"cancellation_reason": "abandoned"})
+    assert (canceled.status, canceled.cancellation_reason) == ("canceled", "abandoned")
+    for call in (api.v1.payment_intents.confirm, api.v1.payment_intents.cancel):
+        with pytest.raises(stripe.InvalidRequestError) as refused:
+            call(intent.id)
+        assert refused.value.code == "payment_intent_unexpected_state"
+        assert error_of(refused)["payment_intent"]["status"] == "canceled"
+    assert api.v1.charges.list({"payment_intent": intent.id}).data == []
+
+
+def test_a_client_who_is_not_there_cannot_authenticate(api: stripe.StripeClient) -> None:
+    with pytest.raises(stripe.CardError) as declined:
+        pay(api, method="pm_card_authenticationRequired", off_session=True)
+    assert declined.value.code == "authentication_required"
+    assert error_of(declined)["payment_intent"]["status"] == "requires_payment_method"
+
+
+def test_a_client_who_is_there_is_asked_to_authenticate(api: stripe.StripeClient) -> None:
+    intent = pay(api, method="pm_card_authenticationRequired")
+    assert (intent.status, intent.latest_charge) == ("requires_action", None)
+    assert intent.next_action is not None
+    assert api.v1.payment_intents.cancel(intent.id).status == "canceled"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "param"),
+    [
+        ({"amount": 0}, "amount"),
+        ({"amount": -1}, "amount"),
+        ({"amount": "12.50"}, "amount"),
+        ({"amount": 100_000_000}, "amount"),
+        ({"currency": "xxq"}, "currency"),
+        ({"payment_method": "pm_unheard_of"}, "payment_method"),
+        ({"metadata": {"k": "v" * 501}}, None),
+        ({"confirm": False, "off_session": True}, None),
+        ({"nonsense": "1"}, "nonsense"),
+        ({"payment_method_types": ["card"]}, None),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    api: stripe.StripeClient, wrong: dict[str, Any], param: str | None
+) -> None:
+    group = fresh("group")
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        pay(api, transfer_group=group, **wrong)
+    assert refused.value.http_status == 400
+    assert error_of(refused)["type"] == "invalid_request_error"
+    if param is not None:
+        assert refused.value.param == param
+    assert api.v1.charges.list({"transfer_group": group}).data == []
+
+
+def test_nobody_has_heard_of_an_unknown_id(api: stripe.StripeClient) -> None:
+    for retrieve in (
+        api.v1.payment_intents.retrieve,
+        api.v1.charges.retrieve,
+        api.v1.refunds.retrieve,
+        api.v1.payment_methods.retrieve,
+    ):
+        with pytest.raises(stripe.InvalidRequestError) as refused:
+            retrieve("xx_unheard_of")
+        assert (refused.value.http_status, refused.value.code) == (404, "resource_missing")
+
+
+def test_a_magic_payment_method_belongs_to_nobody(api: stripe.StripeClient) -> None:
+    method = api.v1.payment_methods.retrieve("pm_card_visa")
+    assert (method.object, method.type, method.customer) == ("payment_method", "card", None)
+
+
+def test_lists_are_newest_first_and_paged(api: stripe.StripeClient) -> None:
+    group = fresh("group")
+    made = [pay(api, transfer_group=group).id for _ in range(5)]
+    page = api.v1.charges.list({"transfer_group": group, "limit": 2})
+
+    assert (len(page.data), page.has_more) == (2, True)
+    newest_first = [charge.payment_intent for charge in page.auto_paging_iter()]
+    assert newest_first == made[::-1]
+    last = api.v1.charges.list({"transfer_group": group, "limit": 5})
+    assert last.has_more is False
+
+
+def test_lists_begin_where_they_are_asked_to(api: stripe.StripeClient) -> None:
+    first = pay(api)
+    second = pay(api)
+    since = api.v1.payment_intents.list({"created": {"gte": first.created}, "limit": 100})
+    assert {first.id, second.id} <= {intent.id for intent in since.auto_paging_iter()}
+    until = api.v1.payment_intents.list({"created": {"lt": first.created}, "limit": 3})
+    assert all(intent.created < first.created for intent in until.data)
+
+
+# --- With the fake's switches ------------------------------------------------------------------
+
+
+def test_a_customers_method_needs_the_customer(
+    fake: FakeStripe, client: stripe.StripeClient
+) -> None:
+    method = fake.payment_method(customer="cus_1")
+    assert client.v1.payment_methods.retrieve(method).customer == "cus_1"
+    with pytest.raises(stripe.InvalidRequestError, match="belongs to the Customer cus_1"):
+        pay(client, method=method)
+    with pytest.raises(stripe.InvalidRequestError, match="does not have a payment method"):
+        pay(client, method=method, customer="cus_2")
+    for _ in range(2):
+        assert pay(client, method=method, customer="cus_1").customer == "cus_1"
+    assert fake.taken() == 2 * PRICE
+
+
+def test_a_method_of_nobody_is_used_once(fake: FakeStripe, client: stripe.StripeClient) -> None:
+    method = fake.payment_method()
+    assert pay(client, method=method).status == "succeeded"
+    with pytest.raises(stripe.InvalidRequestError, match="may not be used again"):
+        pay(client, method=method)
+    assert fake.taken() == PRICE
+
+
+def test_a_client_who_may_be_sent_elsewhere_needs_a_way_back(client: stripe.StripeClient) -> None:
+    """At Stripe only if the account accepts a method that sends clients elsewhere."""
+    for accepted in (None, {"enabled": True}):
+        with pytest.raises(stripe.InvalidRequestError, match="must provide a `return_url`"):
+            pay(client, automatic_payment_methods=accepted)
+    for way in ({"payment_method_types": ["card"]}, {"return_url": "https://example.org/"}):
+        more: dict[str, Any] = {"automatic_payment_methods": None, **way}
+        assert pay(client, **more).status == "succeeded"
+
+
+@pytest.mark.parametrize("paid", [True, False])
+@pytest.mark.parametrize("magic", ["pm_usBankAccount_processing", "pm_card_authenticationRequired"])
+def test_a_payment_that_took_time_ends_paid_or_not(
+    fake: FakeStripe, client: stripe.StripeClient, magic: str, paid: bool
+) -> None:
+    intent = pay(client, method=magic)
+    assert intent.status in ("processing", "requires_action")
+    assert fake.taken() == 0
+    fake.settle_intent(intent.id, paid=paid)
+    after = client.v1.payment_intents.retrieve(intent.id)
+    assert after.status == ("succeeded" if paid else "requires_payment_method")
+    (charge,) = fake.charges
+    assert charge["status"] == ("succeeded" if paid else "failed")
+    assert fake.taken() == (PRICE if paid else 0)
+
+
+def test_a_payment_being_processed_is_neither_confirmed_nor_cancelled(
+    fake: FakeStripe, client: stripe.StripeClient
+) -> None:
+    intent = pay(client, method="pm_usBankAccount_processing")
+    for call in (client.v1.payment_intents.confirm, client.v1.payment_intents.cancel):
+        with pytest.raises(stripe.InvalidRequestError) as refused:
+            call(intent.id)
+        assert error_of(refused)["payment_intent"]["status"] == "processing"
+    (charge,) = fake.charges
+    assert charge["status"] == "pending"
+
+
+def call_next(calls: Iterator[Callable[[], object]]) -> object:
+    """What the next of these calls returns."""
+    return next(calls)()
+
+
+def test_confirming_and_cancelling_at_once_has_one_winner(
+    fake: FakeStripe, client: stripe.StripeClient
+) -> None:
+    for _ in range(10):
+        intent = pay(client, confirm=False)
+        intents = client.v1.payment_intents
+        calls = iter((partial(intents.confirm, intent.id), partial(intents.cancel, intent.id)))
+        found = at_once(partial(call_next, calls), 2)
+        statuses = {
+            each.status if isinstance(each, stripe.PaymentIntent) else "refused" for each in found
+        }
+        assert statuses in ({"succeeded", "refused"}, {"canceled", "refused"})
+        charges = client.v1.charges.list({"payment_intent": intent.id}).data
+        assert bool(charges) == ("succeeded" in statuses)
+
+
+def test_an_old_charge_takes_a_token(fake: FakeStripe, client: stripe.StripeClient) -> None:
+    charge = client.v1.charges.create({"amount": 100, "currency": "USD", "source": "tok_visa"})
+    assert (charge.status, charge.currency, charge.payment_intent) == ("succeeded", "usd", None)
+    with pytest.raises(stripe.CardError):
+        client.v1.charges.create({"amount": 100, "currency": "usd", "source": "tok_chargeDeclined"})
+    assert (len(fake.charges), fake.taken()) == (2, 100)
