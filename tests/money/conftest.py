@@ -1,13 +1,30 @@
-"""Books on disk, and a worker's view of them."""
+"""Books on disk and a worker's view of them; and a whole house whose provider is Stripe."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
+from temporalio.client import Client
+from temporalio.testing import WorkflowEnvironment
 
+from activities.audit import examine
 from activities.ledger import create_engine, migrate
+from activities.parts import Parts
+from activities.payments.stripe import StripeProvider
+from activities.requests import Difference
+from starter import embedded
+from starter.census import TemporalCensus
+from tests.conftest import settings
 from tests.money.house import House, opened
+from tests.stripe.fake import FakeStripe
+from worker import build_worker
+
+HASTY_SECONDS = 0.5
 
 
 @pytest.fixture(scope="module")
@@ -28,3 +45,45 @@ def folder(empty_books: Path, tmp_path: Path) -> Path:
 def house(folder: Path) -> Iterator[House]:
     with opened(folder) as house:
         yield house
+
+
+@dataclass(frozen=True)
+class StripeWorld:
+    """A server with a worker whose payment provider is the fake Stripe."""
+
+    server: WorkflowEnvironment
+    stripe: FakeStripe
+    parts: Parts
+
+    @property
+    def client(self) -> Client:
+        """A client of the server."""
+        return self.server.client
+
+    async def differences(self) -> tuple[Difference, ...]:
+        """What an audit of everything finds."""
+        census = TemporalCensus(self.client)
+        return (await examine(self.parts.ledger, self.parts.provider, census)).differences
+
+
+@pytest.fixture(scope="session")
+async def stripe_world(
+    tmp_path_factory: pytest.TempPathFactory, threads: ThreadPoolExecutor
+) -> AsyncIterator[StripeWorld]:
+    """One for all tests; silence of the provider is given up soon."""
+    with FakeStripe() as fake, pytest.MonkeyPatch.context() as patch:
+        hasty = partial(StripeProvider, fake.api_key, api_base=fake.url, timeout=HASTY_SECONDS)
+        patch.setattr("activities.parts.stripe_of", lambda _: hasty())
+        folder = tmp_path_factory.mktemp("stripe")
+        async with embedded.server(skip_time=True) as server:
+            with closing(Parts(replace(settings(folder), payments="stripe"))) as parts:
+                async with build_worker(server.client, parts, threads):
+                    yield StripeWorld(server, fake, parts)
+
+
+@pytest.fixture
+async def stripe(stripe_world: StripeWorld) -> StripeWorld:
+    """The world, with a Stripe that has no trouble."""
+    stripe_world.stripe.plan(None)
+    stripe_world.stripe.new_refunds("succeeded")
+    return stripe_world

@@ -1,0 +1,202 @@
+"""Settlement: the provider's webhook closes the refund, once, and nobody else's does."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from temporalio.client import Client
+from temporalio.service import RetryConfig
+
+from activities.payments.stripe import StripeProvider
+from starter import embedded
+from starter.theatre import Handle, say, start, status, until
+from starter.webhooks import receiver
+from tests.money.conftest import StripeWorld
+from tests.purchases import purchase
+from tests.stripe.serving import serving
+from workflows.converter import DATA_CONVERTER
+from workflows.messages import Role
+
+HOUSE = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def url(stripe: StripeWorld) -> Iterator[str]:
+    """Where the receiver listens; refunds wait for the provider's word."""
+    assert isinstance(stripe.parts.provider, StripeProvider)
+    stripe.stripe.new_refunds("pending")
+    app = receiver(stripe.client, stripe.parts.provider, stripe.stripe.webhook_secret)
+    with serving(app) as base:
+        yield f"{base}/webhooks/stripe"
+
+
+async def in_transit(stripe: StripeWorld) -> tuple[Handle, str]:
+    """A purchase whose refund is on its way, and the provider's name for the refund."""
+    handle = await start(stripe.client, purchase("pm_card_visa"))
+    await until(handle, lambda found: found.payment == "held")
+    await say(handle, Role.FREELANCER, "give_refund")
+    await until(handle, lambda _: refund_of(stripe, handle) is not None)
+    refund = refund_of(stripe, handle)
+    assert refund is not None
+    return handle, refund
+
+
+def refund_of(stripe: StripeWorld, handle: Handle) -> str | None:
+    """The last refund the provider has of a purchase."""
+    ours = [
+        each["id"]
+        for each in stripe.stripe.refunds
+        if each["metadata"].get("recourse_refund", "").startswith(f"{handle.id}/")
+    ]
+    return ours[-1] if ours else None
+
+
+async def deliver(stripe: StripeWorld, url: str, refund: str, age: float = 0) -> list[int]:
+    """Every event there is of a refund, in one go; what the receiver answers."""
+    events = [each for each in stripe.stripe.events if each["data"]["object"]["id"] == refund]
+    at = time.time() - age
+    return [await asyncio.to_thread(stripe.stripe.deliver, event, url, at=at) for event in events]
+
+
+async def test_the_providers_word_closes_the_refund(stripe: StripeWorld, url: str) -> None:
+    """Settlement: nobody has to wait for our own asking."""
+    handle, refund = await in_transit(stripe)
+    stripe.stripe.succeed_refund(refund)
+    assert set(await deliver(stripe, url, refund)) == {200}
+    result = await handle.result()
+    assert (result.outcome, result.refunded) == ("refunded", 25000)
+    assert set(await deliver(stripe, url, refund)) == {200}, "it comes again for days"
+    assert await stripe.differences() == ()
+
+
+async def test_a_webhook_that_comes_again_counts_once(stripe: StripeWorld, url: str) -> None:
+    """Races: repeated, reordered. The failure is heard once: one second attempt, no third."""
+    handle, refund = await in_transit(stripe)
+    stripe.stripe.fail_refund(refund)
+    for _ in range(3):
+        assert set(await deliver(stripe, url, refund)) == {200}
+    second = f"{handle.id}/refund-2"
+    await until(
+        handle,
+        lambda _: (
+            [r["metadata"].get("recourse_refund") for r in stripe.stripe.refunds].count(second) == 1
+        ),
+    )
+    found = await status(handle)
+    assert (found.attention, found.escrow.in_transit) == ((), 25000)
+    again = refund_of(stripe, handle)
+    assert again is not None
+    stripe.stripe.succeed_refund(again)
+    await deliver(stripe, url, again)
+    assert (await handle.result()).refunded == 25000
+    assert await stripe.differences() == ()
+
+
+async def test_what_the_provider_did_not_just_sign_changes_nothing(
+    stripe: StripeWorld, url: str
+) -> None:
+    """Forgeries and replays are refused before anybody is asked."""
+    handle, refund = await in_transit(stripe)
+    stripe.stripe.succeed_refund(refund)
+    event = next(e for e in stripe.stripe.events if e["data"]["object"]["id"] == refund)
+    forged = stripe.stripe.delivery(event, secret="whsec_another")
+    assert await asyncio.to_thread(forged.post, url) == 400
+    assert set(await deliver(stripe, url, refund, age=600)) == {400}
+    genuine = stripe.stripe.delivery(event)
+    bent = await asyncio.to_thread(
+        requests.post, url, genuine.body + b" ", headers=dict(genuine.headers), timeout=5
+    )
+    unsigned = await asyncio.to_thread(requests.post, url, genuine.body, timeout=5)
+    huge = await asyncio.to_thread(requests.post, url, b"x" * 1_100_000, timeout=5)
+    assert (bent.status_code, unsigned.status_code, huge.status_code) == (400, 400, 413)
+    assert (await status(handle)).escrow.in_transit == 25000
+    await deliver(stripe, url, refund)
+    assert (await handle.result()).refunded == 25000
+
+
+async def test_how_a_refund_stands_is_fetched_not_believed(stripe: StripeWorld, url: str) -> None:
+    """A genuine event of a refund that has moved on since says what is true now."""
+    handle, refund = await in_transit(stripe)
+    created = [e for e in stripe.stripe.events if e["data"]["object"]["id"] == refund]
+    assert [e["data"]["object"]["status"] for e in created] == ["pending"]
+    stripe.stripe.succeed_refund(refund)
+    assert await asyncio.to_thread(stripe.stripe.deliver, created[0], url) == 200
+    assert (await handle.result()).refunded == 25000
+
+
+async def test_while_something_is_away_the_provider_is_to_send_it_again(
+    stripe: StripeWorld, url: str
+) -> None:
+    """Neither our trouble nor the provider's own loses its word."""
+    handle, refund = await in_transit(stripe)
+    stripe.stripe.succeed_refund(refund)
+    stripe.stripe.fault("rate_limited", method="GET", path="/v1/refunds", times=2)
+    assert set(await deliver(stripe, url, refund)) == {503}
+    assert isinstance(stripe.parts.provider, StripeProvider)
+    async with embedded.server() as gone:
+        client = await Client.connect(
+            embedded.address(gone.client),
+            data_converter=DATA_CONVERTER,
+            retry_config=RetryConfig(max_elapsed_time_millis=200),
+        )
+    app = receiver(client, stripe.parts.provider, stripe.stripe.webhook_secret)
+    with serving(app) as base:
+        assert 503 in await deliver(stripe, f"{base}/webhooks/stripe", refund)
+    assert (await status(handle)).escrow.in_transit == 25000
+    await deliver(stripe, url, refund)
+    assert (await handle.result()).refunded == 25000
+
+
+async def test_a_refund_that_fails_after_it_had_arrived_is_left_to_the_audit(
+    stripe: StripeWorld, url: str
+) -> None:
+    """Races: `failed` for a leg already settled changes nothing here."""
+    handle, refund = await in_transit(stripe)
+    stripe.stripe.succeed_refund(refund)
+    await deliver(stripe, url, refund)
+    await handle.result()
+    stripe.stripe.fail_refund(refund)
+    assert set(await deliver(stripe, url, refund)) == {200}
+    (found,) = await stripe.differences()
+    assert found.purchase_id == handle.id.removeprefix("purchase-")
+    assert "is booked as arrived" in found.what
+    assert "at the provider it is failed" in found.what
+    stripe.stripe.reset()
+
+
+async def test_the_command_serves_until_it_is_stopped(stripe: StripeWorld) -> None:
+    """`python -m starter webhooks`, as a process, with the provider's own settings."""
+    stripe.stripe.new_refunds("pending")
+    handle, refund = await in_transit(stripe)
+    stripe.stripe.succeed_refund(refund)
+    running = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "starter", "webhooks", "--port", "0"),
+        cwd=HOUSE,
+        stderr=asyncio.subprocess.PIPE,
+        env={
+            **os.environ,
+            "TEMPORAL_ADDRESS": embedded.address(stripe.client),
+            "RECOURSE_PAYMENTS": "stripe",
+            "STRIPE_API_KEY": stripe.stripe.api_key,
+            "STRIPE_API_BASE": stripe.stripe.url,
+            "STRIPE_WEBHOOK_SECRET": stripe.stripe.webhook_secret,
+        },
+    )
+    assert running.stderr is not None
+    address = ""
+    while not address:
+        line = json.loads(await running.stderr.readline())
+        address = line.get("address", "")
+    assert set(await deliver(stripe, f"http://{address}/webhooks/stripe", refund)) == {200}
+    assert (await handle.result()).refunded == 25000
+    running.send_signal(signal.SIGINT)
+    _, rest = await running.communicate()
+    assert b"Traceback" not in rest
+    assert running.returncode in (0, 130)
