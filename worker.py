@@ -21,9 +21,12 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from activities.audit import AuditActivities
 from activities.logs import configure_logs
 from activities.parts import Parts, Settings, Unavailable, WrongSetting
 from starter import embedded
+from starter.census import TemporalCensus
+from workflows.audit import BooksAudit
 from workflows.notices import PurchaseNotices
 from workflows.purchase import ProjectPurchase
 from workflows.server import (
@@ -55,11 +58,12 @@ def build_worker(
     client: Client, parts: Parts, threads: ThreadPoolExecutor, *, max_cached_workflows: int = 1000
 ) -> Worker:
     """The worker of this process; the tests and the demo run the same one."""
+    audit = AuditActivities(parts.ledger, parts.provider, TemporalCensus(client))
     return Worker(
         client,
         task_queue=TASK_QUEUE,
-        workflows=[ProjectPurchase, PurchaseNotices],
-        activities=parts.activities,
+        workflows=[ProjectPurchase, PurchaseNotices, BooksAudit],
+        activities=[*parts.activities, audit.audit_books],
         activity_executor=threads,
         max_concurrent_activities=ACTIVITY_THREADS,
         workflow_runner=RUNNER,

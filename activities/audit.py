@@ -41,6 +41,9 @@ from activities.requests import (
 
 PREFIX = "purchase-"
 
+LISTED_AT_MOST = 500
+"""Differences that the daily audit lists; the command lists them all."""
+
 PLACES = {
     "escrow": "held",
     "refunds-in-transit": "in_transit",
@@ -108,7 +111,7 @@ class AuditActivities:
     async def audit_books(self, _request: AuditRequest) -> AuditReport:
         """Everything that does not agree. Retryable ApplicationError where something is away."""
         try:
-            return await examine(self._ledger, self._provider, self._census)
+            report = await examine(self._ledger, self._provider, self._census)
         except (LedgerUnreachable, SchemaMismatch) as error:
             raise ApplicationError(str(error), type=ErrorType.LEDGER_UNREACHABLE) from None
         except ProviderUnreachable as error:
@@ -116,6 +119,9 @@ class AuditActivities:
                 f"The payment provider cannot be reached: {error}",
                 type=ErrorType.PROVIDER_UNREACHABLE,
             ) from None
+        listed = report.differences[:LISTED_AT_MOST]
+        more = len(report.differences) - len(listed)
+        return report.model_copy(update={"differences": listed, "more": more})
 
 
 async def _look(ledger: Ledger, provider: PaymentProvider, census: Census) -> AuditReport:

@@ -103,6 +103,7 @@ class Parts:
             money.post_settlement,
             business_deadline_activity,
             self._telling.send_notices,
+            self._telling.alert_operators,
         )
 
     def close(self) -> None:

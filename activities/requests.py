@@ -207,10 +207,13 @@ class NoticeDeadline(Model):
     then: str
 
 
-class Recipient(Model):
-    """One reader: `role` is `client`, `freelancer` or `operator` (who has no party)."""
+Role = Literal["client", "freelancer", "operator"]
 
-    role: Literal["client", "freelancer", "operator"]
+
+class Recipient(Model):
+    """One reader; an operator has no party."""
+
+    role: Role
     party: Party | None = None
     can: tuple[str, ...] = ()
     """Messages this reader may send now, by name."""
@@ -294,6 +297,8 @@ class AuditReport(Model):
     purchases: int
     totals: tuple[Total, ...]
     differences: tuple[Difference, ...]
+    more: int = 0
+    """Differences that are not listed: a report has to fit into a workflow's history."""
 
 
 class OperatorAlert(Model):

@@ -8,11 +8,11 @@ from activities.parts import Settings, engine_of, migrate
 from starter import show
 from starter.failures import run
 from starter.options import Json
-from workflows.server import connect, register_search_attributes
+from workflows.server import connect, register_schedules, register_search_attributes
 
 
 def setup(as_json: Json = False) -> None:
-    """Migrate the database and register the search attributes. Safe to repeat."""
+    """Migrate the database, register search attributes and the daily audit. Safe to repeat."""
     run(_setup(as_json), as_json=as_json)
 
 
@@ -20,12 +20,18 @@ async def _setup(as_json: bool) -> None:
     database = _migrate(Settings.from_environment())
     client = await connect()
     registered = await register_search_attributes(client)
+    scheduled = await register_schedules(client)
     show.answer(
-        {"database": database, "search_attributes_registered": registered},
+        {
+            "database": database,
+            "search_attributes_registered": registered,
+            "schedules_registered": scheduled,
+        },
         show.fields(
             [
                 ("Database", database.replace("_", " ")),
                 ("Search attributes", ", ".join(registered) or "were registered already"),
+                ("Daily audit", "scheduled" if scheduled else "was scheduled already"),
             ]
         ),
         as_json=as_json,

@@ -134,7 +134,9 @@ async def test_input_that_cannot_be_right_is_refused_before_money_moves(
     assert failure.value.cause.type == "INVALID_INPUT"
     assert names in failure.value.cause.message
     assert parts.ledger.balances(good.purchase_id) is None
-    assert not any(c.key == f"purchase-{good.purchase_id}/hold" for c in parts.provider.statement().charges)
+    assert not any(
+        c.key == f"purchase-{good.purchase_id}/hold" for c in parts.provider.statement().charges
+    )
 
 
 async def test_purchase_id_is_used_once_ever(server: WorkflowEnvironment) -> None:

@@ -12,7 +12,18 @@ from temporalio.api.operatorservice.v1 import (
     ListSearchAttributesRequest,
 )
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
-from temporalio.client import Client
+from temporalio.client import (
+    Client,
+    Schedule,
+    ScheduleActionStartWorkflow,
+    ScheduleAlreadyRunningError,
+    ScheduleCalendarSpec,
+    ScheduleOverlapPolicy,
+    SchedulePolicy,
+    ScheduleRange,
+    ScheduleSpec,
+    ScheduleState,
+)
 from temporalio.envconfig import ClientConfig
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -20,6 +31,10 @@ from workflows.converter import DATA_CONVERTER
 from workflows.view import SEARCH_ATTRIBUTES
 
 TASK_QUEUE = "project-purchases"
+AUDIT = "recourse-audit"
+AUDITED_AT = ScheduleCalendarSpec(
+    hour=[ScheduleRange(6)], comment="Daily at 06:00 UTC, before offices open"
+)
 DEFAULT_ADDRESS = "localhost:7233"
 
 
@@ -102,6 +117,31 @@ async def register_search_attributes(client: Client) -> list[str]:
             f"({_short(error)}). Ask an administrator to add them to the namespace."
         ) from None
     return sorted(missing)
+
+
+async def register_schedules(client: Client) -> list[str]:
+    """Make sure the daily audit is scheduled; returns the names that were new. Safe to repeat: one
+    that is there stays as it is, paused or at another hour.
+
+    Raises Unreachable where it may not.
+    """
+    schedule = Schedule(
+        action=ScheduleActionStartWorkflow(
+            "BooksAudit", id=AUDIT, task_queue=TASK_QUEUE, static_summary="Daily audit of the books"
+        ),
+        spec=ScheduleSpec(calendars=[AUDITED_AT]),
+        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP),
+        state=ScheduleState(note="Compares ledger, workflows and payment provider once a day."),
+    )
+    try:
+        await client.create_schedule(AUDIT, schedule)
+    except ScheduleAlreadyRunningError:
+        return []
+    except RPCError as error:
+        raise Unreachable(
+            f"The schedule {AUDIT} cannot be created here ({_short(error)})."
+        ) from None
+    return [AUDIT]
 
 
 def leave(status: int) -> NoReturn:

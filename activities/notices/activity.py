@@ -1,7 +1,9 @@
 """The activity that tells people: renders, delivers and logs the notices of one transition."""
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from sqlalchemy.exc import SQLAlchemyError
 from temporalio import activity
@@ -10,18 +12,23 @@ from temporalio.exceptions import ApplicationError
 from activities.notices.channels import Channel, PermanentFailure, TransientFailure
 from activities.notices.log import DeliveryLog, Notice, Status
 from activities.notices.message import address, compose, message_id, sender
-from activities.notices.render import Rendered, reader_of, render
+from activities.notices.render import Rendered, reader_of, render, render_alert
 from activities.notices.words import one_line, trace
 from activities.requests import (
+    ALERT_OPERATORS,
     SEND_NOTICES,
     ErrorType,
     NoticeAnswer,
     NoticeRequest,
+    OperatorAlert,
     Recipient,
+    Role,
     Undelivered,
 )
 
 SENDER = "Recourse <notices@recourse.invalid>"
+OPERATORS = "Operators"
+ALERT = "alert"
 _LOG_DOWN = "The log of notices cannot be reached"
 
 
@@ -66,51 +73,76 @@ class NoticeActivities:
         Answers once each notice was sent or can never be. While some may still arrive, raises a
         retryable ApplicationError NOTICE_DELAYED whose detail is the NoticeAnswer so far.
         """
-        recipients: dict[str, Recipient] = {
-            recipient.role: recipient for recipient in request.recipients
-        }
+        recipients = {recipient.role: recipient for recipient in request.recipients}
         drafts = [self._draft(request, recipient) for recipient in recipients.values()]
+        names: dict[str, str] = {
+            role: _name(request, recipient) for role, recipient in recipients.items()
+        }
+        return await self._deliver(drafts, names)
+
+    @activity.defn(name=ALERT_OPERATORS.name)
+    async def alert_operators(self, alert: OperatorAlert) -> NoticeAnswer:
+        """Tell the operators of something that is of no single purchase, once per `alert_id`.
+
+        Answers and raises like `send_notices`. The log keeps it under no purchase.
+        """
+        draft = self._notice("", alert.alert_id, ALERT, "operator", self._operator_email, alert.at)
+        return await self._deliver([self._written(draft, lambda: render_alert(alert))], {})
+
+    async def _deliver(self, drafts: Sequence[Notice], names: Mapping[str, str]) -> NoticeAnswer:
+        """Log the notices of one transition and send those that were not sent before."""
         try:
             notices = await asyncio.to_thread(self._log.open, drafts)
         except SQLAlchemyError as error:
             # The error's own text would carry the statement and the addresses in it.
             activity.logger.warning("%s: %s", _LOG_DOWN, type(error).__name__)
-            outcomes = [_Outcome(role, "pending", _LOG_DOWN) for role in recipients]
+            outcomes = [_Outcome(draft.role, "pending", _LOG_DOWN) for draft in drafts]
         else:
             outcomes = await asyncio.gather(
-                *(self._send(notice, _name(request, recipients[notice.role])) for notice in notices)
+                *(self._send(notice, names.get(notice.role, OPERATORS)) for notice in notices)
             )
-        return self._answer(request, outcomes)
+        return self._answer(drafts[0].transition, drafts[0].at, outcomes)
 
     def _draft(self, request: NoticeRequest, recipient: Recipient) -> Notice:
-        """The notice to be logged; one that cannot be written has failed for good."""
-        rendered, why = Rendered("", "", ""), ""
         party = reader_of(request, recipient)
-        email = party.email if party else self._operator_email
+        notice = self._notice(
+            request.purchase_id,
+            request.transition_id,
+            request.transition,
+            recipient.role,
+            party.email if party else self._operator_email,
+            request.at,
+        )
+        return self._written(notice, lambda: render(request, recipient, self._base_url))
+
+    def _notice(
+        self, purchase_id: str, number: str, transition: str, role: Role, email: str, at: datetime
+    ) -> Notice:
+        names = (purchase_id, number, role, self._channel.name)
+        return Notice(
+            purchase_id=purchase_id,
+            transition_id=number,
+            transition=transition,
+            role=role,
+            address=one_line(email, 254),
+            channel=self._channel.name,
+            message_id=message_id(*names, self._sender.domain),
+            at=at,
+        )
+
+    def _written(self, notice: Notice, write: Callable[[], Rendered]) -> Notice:
+        """The notice with its words; one that cannot be written has failed for good."""
         try:
-            address(email)
-            rendered = render(request, recipient, self._base_url)
+            address(notice.address)
+            rendered = write()
         except PermanentFailure as error:
             why = str(error)
         except Exception as error:
             why = f"The notice could not be written: {type(error).__name__}."
-            activity.logger.error("%s (%s)\n%s", why, recipient.role, trace(error))
-        names = (request.purchase_id, request.transition_id, recipient.role, self._channel.name)
-        return Notice(
-            purchase_id=request.purchase_id,
-            transition_id=request.transition_id,
-            transition=request.transition,
-            role=recipient.role,
-            address=one_line(email, 254),
-            channel=self._channel.name,
-            message_id=message_id(*names, self._sender.domain),
-            at=request.at,
-            subject=rendered.subject,
-            text=rendered.text,
-            html=rendered.html,
-            status="failed" if why else "pending",
-            last_error=why,
-        )
+            activity.logger.error("%s (%s)\n%s", why, notice.role, trace(error))
+        else:
+            return replace(notice, subject=rendered.subject, text=rendered.text, html=rendered.html)
+        return replace(notice, status="failed", last_error=why)
 
     async def _send(self, notice: Notice, name: str) -> _Outcome:
         """One attempt at one notice; never raises."""
@@ -138,16 +170,16 @@ class NoticeActivities:
             return "pending", why
         return "sent", ""
 
-    def _answer(self, request: NoticeRequest, outcomes: list[_Outcome]) -> NoticeAnswer:
+    def _answer(self, transition: str, at: datetime, outcomes: Sequence[_Outcome]) -> NoticeAnswer:
         missing = [outcome for outcome in outcomes if outcome.status != "sent"]
         answer = NoticeAnswer(
             delivered=len(outcomes) - len(missing),
             undelivered=tuple(
                 Undelivered(
-                    transition=request.transition,
+                    transition=transition,
                     role=outcome.role,
                     channel=self._channel.name,
-                    at=request.at,
+                    at=at,
                     why=outcome.why,
                 )
                 for outcome in missing
@@ -156,7 +188,7 @@ class NoticeActivities:
         for outcome in missing:
             activity.logger.warning(
                 "Notice %s to the %s is %s: %s",
-                request.transition,
+                transition,
                 outcome.role,
                 outcome.status,
                 outcome.why,
@@ -174,4 +206,4 @@ class NoticeActivities:
 
 def _name(request: NoticeRequest, recipient: Recipient) -> str:
     party = reader_of(request, recipient)
-    return party.name if party else "Operators"
+    return party.name if party else OPERATORS

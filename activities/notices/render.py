@@ -11,7 +11,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from activities.notices import wording
 from activities.notices.formats import Reader, reader, utc
 from activities.notices.words import header, lines, one_line, unlinked
-from activities.requests import Movement, NoticeDeadline, NoticeRequest, Party, Recipient
+from activities.requests import (
+    Movement,
+    NoticeDeadline,
+    NoticeRequest,
+    OperatorAlert,
+    Party,
+    Recipient,
+)
 
 _WIDTH = 72
 
@@ -80,6 +87,17 @@ def render(request: NoticeRequest, recipient: Recipient, base_url: str | None) -
         subject=subject,
         text=_TEXT.render(view=view),
         html=_HTML.render(view=view, subject=subject),
+    )
+
+
+def render_alert(alert: OperatorAlert) -> Rendered:
+    """Write something for the operators that is of no single purchase."""
+    rows = tuple(_safe(line, 600) for line in alert.lines)
+    subject = header(f"[Recourse] {alert.subject}", 200)
+    return Rendered(
+        subject=subject,
+        text=_ENVIRONMENT.get_template("alert.txt.jinja").render(rows=rows),
+        html=_ENVIRONMENT.get_template("alert.html.jinja").render(subject=subject, rows=rows),
     )
 
 

@@ -218,7 +218,11 @@ async def test_setup_may_be_repeated(cli: Cli, tmp_path_factory: pytest.TempPath
     again = await cli("setup", "--json", RECOURSE_DATABASE_URL=url)
 
     assert first.document["database"] == "migrated"
-    assert again.document == {"database": "up_to_date", "search_attributes_registered": []}
+    assert again.document == {
+        "database": "up_to_date",
+        "search_attributes_registered": [],
+        "schedules_registered": [],
+    }
     assert "up to date" in (await cli("setup", RECOURSE_DATABASE_URL=url)).out
     Parts(Settings(database_url=url, payments=f"sandbox:{url[10:]}.sandbox")).close()
 

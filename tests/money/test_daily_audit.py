@@ -1,0 +1,55 @@
+"""The audit that nobody has to think of: scheduled by `setup`, told to the operators."""
+
+import asyncio
+
+from temporalio.client import WorkflowExecutionStatus
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
+
+from activities.parts import Parts
+from activities.requests import AuditReport
+from starter.adopt import money_inside, resume
+from tests.purchases import held
+from workflows.server import AUDIT, register_schedules
+
+
+async def audited(server: WorkflowEnvironment) -> AuditReport:
+    """What the scheduled audit finds when its hour has come."""
+    schedule = server.client.get_schedule_handle(AUDIT)
+    before = len((await schedule.describe()).info.recent_actions)
+    await schedule.trigger()
+    while len((await schedule.describe()).info.recent_actions) == before:  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
+    action = (await schedule.describe()).info.recent_actions[-1].action
+    handle = server.client.get_workflow_handle(
+        action.workflow_id,  # type: ignore[attr-defined]
+        run_id=action.first_execution_run_id,  # type: ignore[attr-defined]
+        result_type=AuditReport,
+    )
+    report: AuditReport = await handle.result()
+    assert (await handle.describe()).status is WorkflowExecutionStatus.COMPLETED
+    return report
+
+
+async def test_the_daily_audit_tells_the_operators_what_is_wrong_and_what_to_do(
+    server: WorkflowEnvironment, worker: Worker, parts: Parts
+) -> None:
+    """Somebody pressed Terminate: the operators read of it, and how to go on."""
+    assert await register_schedules(server.client) == [AUDIT]
+    assert await register_schedules(server.client) == []
+    handle = await held(server)
+    purchase_id = handle.id.removeprefix("purchase-")
+    await handle.terminate("by mistake")
+
+    report = await audited(server)
+    (found,) = (each for each in report.differences if each.purchase_id == purchase_id)
+    notice = parts.notices.list("")[-1]
+    assert (notice.status, notice.role) == ("sent", "operator")
+    assert notice.subject.startswith("[Recourse] The audit found")
+    for told in (notice.text, notice.html):
+        assert found.what in " ".join(told.split())
+        assert f"adopt {purchase_id}" in " ".join(told.split())
+
+    await resume(server.client, purchase_id, money_inside(parts.ledger.balances(purchase_id)))
+    again = await audited(server)
+    assert purchase_id not in {each.purchase_id for each in again.differences}

@@ -1,0 +1,73 @@
+"""`BooksAudit`: compares ledger, workflows and provider once a day, and tells the operators."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.common import RawValue, RetryPolicy
+from temporalio.exceptions import ActivityError
+
+with workflow.unsafe.imports_passed_through():
+    from activities.requests import (
+        ALERT_OPERATORS,
+        AUDIT_BOOKS,
+        AuditReport,
+        AuditRequest,
+        Difference,
+        OperatorAlert,
+    )
+
+ONE_AUDIT = timedelta(hours=2)
+TOLD_WITHIN = timedelta(days=1)
+TOLD_AT_MOST = 50
+"""So many differences stand in the notice; the workflow's result has them all."""
+
+RETRY = RetryPolicy(initial_interval=timedelta(seconds=10), maximum_interval=timedelta(minutes=15))
+
+
+@workflow.defn(name="BooksAudit")
+class BooksAudit:
+    """One audit. Completes with the report, whatever it found; a schedule starts it daily."""
+
+    @workflow.run
+    async def run(self, *_: RawValue) -> AuditReport:
+        """Audit, and alert the operators if anything does not agree."""
+        report: AuditReport = await workflow.execute_activity(
+            AUDIT_BOOKS.name,
+            AuditRequest(),
+            result_type=AuditReport,
+            start_to_close_timeout=ONE_AUDIT,
+            schedule_to_close_timeout=TOLD_WITHIN,
+            retry_policy=RETRY,
+            summary="Compare ledger, workflows and payment provider",
+        )
+        if report.differences:
+            await self._alert(report)
+        return report
+
+    async def _alert(self, report: AuditReport) -> None:
+        found = len(report.differences) + report.more
+        alert = OperatorAlert(
+            alert_id=f"audit-{workflow.info().run_id}",
+            at=workflow.now(),
+            subject=f"The audit found {found} differences",
+            lines=tuple(_lines(report.differences, found)),
+        )
+        try:
+            await workflow.execute_activity(
+                ALERT_OPERATORS.name,
+                alert,
+                start_to_close_timeout=timedelta(minutes=2),
+                schedule_to_close_timeout=TOLD_WITHIN,
+                retry_policy=RETRY,
+                summary=f"Tell the operators of {found} differences",
+            )
+        except ActivityError:
+            workflow.logger.error("audit_untold", extra={"differences": found})
+
+
+def _lines(differences: Sequence[Difference], found: int) -> list[str]:
+    told = [f"{each.what} {each.what_to_do}" for each in differences[:TOLD_AT_MOST]]
+    if found > len(told):
+        told.append(f"And {found - len(told)} more: python -m starter audit")
+    return told
