@@ -151,15 +151,9 @@ def open_database(settings: Settings) -> Engine:
     engine = engine_of(settings)
     try:
         if engine.dialect.name == "sqlite":
-            migrate(engine)
+            ledger.migrate(engine)
         ledger.check_schema(engine)
     except (LedgerUnreachable, SchemaMismatch) as error:
         engine.dispose()
         raise Unavailable(str(error)) from None
     return engine
-
-
-def migrate(engine: Engine) -> None:
-    """Bring the schema up to date; safe to repeat. Raises LedgerUnreachable."""
-    ledger.migrate(engine)
-    DeliveryLog(engine).create()

@@ -4,7 +4,7 @@ from sqlalchemy import Engine
 
 from activities import ledger
 from activities.ledger import SchemaMismatch
-from activities.parts import Settings, engine_of, migrate
+from activities.parts import Settings, engine_of
 from starter import show
 from starter.failures import run
 from starter.options import Json
@@ -43,7 +43,7 @@ def _migrate(settings: Settings) -> str:
     engine = engine_of(settings)
     try:
         before = _is_current(engine)
-        migrate(engine)
+        ledger.migrate(engine)
     finally:
         engine.dispose()
     return "up_to_date" if before else "migrated"

@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from activities.ledger.errors import LedgerUnreachable, SchemaMismatch
+from activities.sqlite import prepare
 
 Result = TypeVar("Result")
 
@@ -70,12 +71,7 @@ def _sqlite(url: URL) -> Engine:
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
-    connection.isolation_level = None  # transactions are begun by _begin_sqlite alone
-    for pragma in ("foreign_keys = ON", "synchronous = FULL"):
-        connection.execute(f"PRAGMA {pragma}")
-    # Switching takes the whole file, so only the first connection of all does it.
-    if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
-        connection.execute("PRAGMA journal_mode = WAL")
+    prepare(connection)
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -1,4 +1,4 @@
-"""The delivery log: what was sent to whom, in the ledger's database.
+"""The delivery log: what was sent to whom, in the ledger's database and by its migrations.
 
 A notice is written down whole before its first attempt. Retries send what is written, so they
 send the same bytes even after the templates have changed.
@@ -23,12 +23,10 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
     and_,
-    inspect,
     select,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError
 
 Status = Literal["pending", "sent", "failed"]
 
@@ -106,15 +104,6 @@ class DeliveryLog:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-
-    def create(self) -> None:
-        """Create the table unless it is there; two processes may do so at once."""
-        try:
-            _METADATA.create_all(self._engine)
-        except DBAPIError:
-            # Someone else created it between our look and our attempt.
-            if not inspect(self._engine).has_table(_NOTICES.name):
-                raise
 
     def open(self, notices: Sequence[Notice]) -> tuple[Notice, ...]:
         """Write down those that are new and answer all as they are written, in the same order.

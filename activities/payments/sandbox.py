@@ -8,7 +8,6 @@ follows from the `at` of the request, so that time skipped in a workflow settles
 import hashlib
 import sqlite3
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -30,6 +29,7 @@ from activities.payments import (
     Statement,
 )
 from activities.requests import BusinessDeadlineRequest, Money
+from activities.sqlite import prepare
 
 BUSY_TIMEOUT_SECONDS = 30
 
@@ -291,30 +291,13 @@ def _engine(path: str | Path) -> sa.Engine:
 
     @sa.event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _record: object) -> None:
-        connection.isolation_level = None  # transactions are begun below, not by the driver
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
-        _keep_a_write_ahead_log(connection)
+        prepare(connection)
 
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
-
-
-def _keep_a_write_ahead_log(connection: sqlite3.Connection) -> None:
-    """The one statement for which SQLite does not wait its turn: processes that open new books
-    together would fail with "database is locked"."""
-    give_up = time.monotonic() + BUSY_TIMEOUT_SECONDS
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
-                raise
-            time.sleep(0.01)
 
 
 def _new_charge(key: str, amount: Money, payment_method: str, at: datetime) -> Charge:

@@ -38,6 +38,16 @@ def stamp(engine: Engine, revision: str) -> None:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = :r"), {"r": revision})
 
 
+def test_a_log_of_notices_from_before_the_migrations_is_kept(empty_url: str) -> None:
+    with engine_of(empty_url) as engine:
+        with engine.begin() as connection:
+            connection.execute(sa.text("CREATE TABLE notices (subject TEXT)"))
+            connection.execute(sa.text("INSERT INTO notices VALUES ('Told')"))
+        migrate(engine)
+        with engine.connect() as connection:
+            assert connection.scalar(sa.text("SELECT subject FROM notices")) == "Told"
+
+
 def test_an_older_database_says_what_to_run(empty_url: str) -> None:
     with engine_of(empty_url) as engine:
         migrate(engine)

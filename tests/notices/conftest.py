@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy import Engine, make_url, text
 
+from activities.ledger import create_engine, migrate
 from activities.notices import DeliveryLog
 
 with warnings.catch_warnings():
@@ -25,9 +26,8 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 
 @pytest.fixture
 def log(engine: Engine) -> DeliveryLog:
-    log = DeliveryLog(engine)
-    log.create()
-    return log
+    migrate(engine)
+    return DeliveryLog(engine)
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +50,7 @@ def any_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engin
     else:
         engine = create_engine(request.getfixturevalue("postgres_url"))
         with engine.begin() as connection:
-            connection.execute(text("DROP TABLE IF EXISTS notices"))
+            connection.execute(text("DROP SCHEMA public CASCADE"))
+            connection.execute(text("CREATE SCHEMA public"))
     yield engine
     engine.dispose()

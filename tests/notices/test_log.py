@@ -4,9 +4,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import FrozenInstanceError, replace
 
 import pytest
-from sqlalchemy import Engine, create_engine, text
+import sqlalchemy
+from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from activities.ledger import create_engine, migrate
 from activities.notices import DeliveryLog, Notice
 from tests.notices.given import at
 
@@ -28,10 +30,8 @@ LATER = replace(NOTICE, transition_id="2", message_id="<2@x>", at=at(2026, 11, 2
 
 @pytest.fixture
 def any_log(any_engine: Engine) -> DeliveryLog:
-    log = DeliveryLog(any_engine)
-    log.create()
-    log.create()
-    return log
+    migrate(any_engine)
+    return DeliveryLog(any_engine)
 
 
 def test_what_is_written_first_wins(any_log: DeliveryLog) -> None:
@@ -66,13 +66,13 @@ def test_attempts_are_counted_and_sent_stays_sent(any_log: DeliveryLog) -> None:
     assert (sent.status, sent.attempts, sent.last_error) == ("sent", 2, "")
 
 
-def test_many_may_create_and_open_at_once(any_engine: Engine) -> None:
-    engines = [create_engine(any_engine.url) for _ in range(6)]
+def test_many_may_migrate_and_open_at_once(any_engine: Engine) -> None:
+    url = any_engine.url.render_as_string(hide_password=False)
+    engines = [create_engine(url) for _ in range(6)]
 
     def start(engine: Engine) -> tuple[Notice, ...]:
-        log = DeliveryLog(engine)
-        log.create()
-        return log.open([NOTICE, LATER])
+        migrate(engine)
+        return DeliveryLog(engine).open([NOTICE, LATER])
 
     with ThreadPoolExecutor(6) as pool:
         opened = set(pool.map(start, engines))
@@ -88,6 +88,6 @@ def test_the_table_refuses_an_unknown_status(any_log: DeliveryLog, any_engine: E
 
 
 def test_a_missing_database_is_an_error() -> None:
-    log = DeliveryLog(create_engine("sqlite:////nowhere/at/all.db"))
+    log = DeliveryLog(sqlalchemy.create_engine("sqlite:////nowhere/at/all.db"))
     with pytest.raises(SQLAlchemyError):
-        log.create()
+        log.list("p-1001")

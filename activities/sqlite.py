@@ -1,0 +1,30 @@
+"""One way to open a SQLite file that several processes write to and that must not forget."""
+
+import sqlite3
+import time
+
+PATIENCE_SECONDS = 30
+
+
+def prepare(connection: sqlite3.Connection) -> None:
+    """Foreign keys on; what was committed survives a power loss; transactions are begun by hand."""
+    connection.isolation_level = None
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA synchronous = FULL")
+    # Switching takes the whole file, so only the first connection of all does it.
+    if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+        _keep_a_write_ahead_log(connection)
+
+
+def _keep_a_write_ahead_log(connection: sqlite3.Connection) -> None:
+    """The one statement for which SQLite does not wait its turn: processes that open a new file
+    together would fail with "database is locked"."""
+    give_up = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
+                raise
+            time.sleep(0.01)
