@@ -150,9 +150,8 @@ def compare(seen: Seen) -> Iterator[Difference]:
     if books is None:
         if charged and not seen.running:
             paid = seen.charges[0].amount
-            yield _difference(
-                seen, f"{name} was paid ({paid}), but the books have no hold of it.", _adopt(seen)
-            )
+            what = f"{name} was paid ({paid}), but the books have no hold of it."
+            yield _difference(seen, what, f"{_adopt(seen)}{_OR_BY_HAND}")
         elif seen.refunds:
             yield _difference(seen, f"{name} was refunded without a posting.", _COMPARE)
         return
@@ -244,6 +243,9 @@ async def _without_hold(ledger: Ledger, census: Census, purchase_id: str) -> lis
 
 
 _COMPARE = "Compare with the payment provider's records before any more money moves."
+
+
+_OR_BY_HAND = " If it has come to its own end, send the payment back at the provider."
 
 
 def _adopt(seen: Seen) -> str:

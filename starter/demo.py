@@ -18,8 +18,10 @@ from rich.table import Table
 from temporalio.testing import WorkflowEnvironment
 
 from activities.amounts import format_amount
+from activities.audit import examine
 from activities.parts import Parts, Settings
 from starter import embedded
+from starter.census import TemporalCensus
 from starter.stories import STORIES, Story
 from starter.theatre import Theatre
 from worker import ACTIVITY_THREADS, build_worker
@@ -73,7 +75,8 @@ async def demo(*, leave: bool, json_output: bool) -> int:
         threads = stack.enter_context(ThreadPoolExecutor(ACTIVITY_THREADS))
         await stack.enter_async_context(build_worker(environment.client, parts, threads))
         played = await _play(environment, parts, console)
-        differences = parts.ledger.audit()
+        census = TemporalCensus(environment.client)
+        differences = (await examine(parts.ledger, parts.provider, census)).differences
         well = all(one.as_told for one in played) and not differences
         if json_output:
             print(json.dumps(_document(played, [d.what for d in differences])))

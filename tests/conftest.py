@@ -27,9 +27,11 @@ def settings(folder: Path, patience: float = 5.0) -> Settings:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """How much of the rules was walked."""
+    """How much of the rules was walked, and what was survived."""
     for report in terminalreporter.getreports("passed"):
         walked = dict(report.user_properties)
+        if "survived" in walked:
+            terminalreporter.write_line(f"survived {walked['survived']}")
         if "states" in walked:
             terminalreporter.write_line(
                 f"walked {walked['states']} states and {walked['transitions']} transitions: "

@@ -191,6 +191,24 @@ async def test_charge_whose_answer_is_lost_is_found_and_held(
     await handle.terminate("seen")
 
 
+async def test_false_report_of_a_failure_sends_no_second_refund(
+    server: WorkflowEnvironment, parts: Parts
+) -> None:
+    """Money: a second attempt goes out only if the provider itself says that the first failed."""
+    handle = await held(server)
+    await say(handle, Role.FREELANCER, "give_refund")
+    await until(handle, lambda found: found.escrow.in_transit == PRICE)
+    refund_id = f"{handle.id}/refund"
+    await say(handle, Role.PAYMENTS, "settlement_update", refund_id=refund_id, status="failed")
+    await skip(server, handle)
+
+    assert (await handle.result()).refunded == PRICE
+    refunds = [each.refund_id for each in parts.provider.statement().refunds]
+    assert [each for each in refunds if each.startswith(handle.id)] == [refund_id]
+    told = {notice.transition for notice in parts.notices.list(handle.id[len("purchase-") :])}
+    assert not told & {"step_blocked", "refund_failed", "refund_doubtful"}
+
+
 async def test_refund_that_fails_twice_waits_for_a_person(
     server: WorkflowEnvironment, parts: Parts
 ) -> None:

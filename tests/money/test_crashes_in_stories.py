@@ -1,0 +1,138 @@
+"""Every story, with a worker that dies at every point of every money step: the same final books."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+from temporalio.common import RetryPolicy
+
+from activities.audit import examine
+from activities.money import MoneyActivities
+from activities.parts import Parts, Settings
+from starter import embedded
+from starter.census import TemporalCensus
+from starter.stories import STORIES
+from starter.theatre import Theatre
+from tests.conftest import settings
+from tests.money.test_crashes import Crash
+from worker import build_worker
+
+AT_ONCE = RetryPolicy(initial_interval=timedelta(milliseconds=10), backoff_coefficient=1.0)
+
+
+@dataclass
+class Crashes:
+    """Kills what is done under a key once before each call, before its commit and after it."""
+
+    met: set[tuple[str, str, str]] = field(default_factory=set)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    under_way: threading.local = field(default_factory=threading.local)
+
+    def at(self, point: str) -> None:
+        """Die here, unless it has happened here before."""
+        call = getattr(self.under_way, "call", None)
+        if call is None:
+            return
+        with self.lock:
+            if (*call, point) in self.met:
+                return
+            self.met.add((*call, point))
+        raise Crash
+
+    def wrap(self, real: Any) -> Any:
+        """The real thing, deadly."""
+        return Deadly(real, self)
+
+
+@dataclass(frozen=True)
+class Deadly:
+    real: Any
+    crashes: Crashes
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def call(*args: Any, **named: Any) -> Any:
+            self.crashes.under_way.call = (name, named.get("key") or args[0])
+            try:
+                self.crashes.at("before")
+                answer = getattr(self.real, name)(*args, **named)
+                self.crashes.at("after")
+                return answer
+            finally:
+                self.crashes.under_way.call = None
+
+        return call
+
+
+class DeadlyParts(Parts):
+    """The real parts; whoever moves money with them dies now and then."""
+
+    def __init__(self, given: Settings, crashes: Crashes) -> None:
+        super().__init__(given)
+        self._money = MoneyActivities(crashes.wrap(self.ledger), crashes.wrap(self.provider))
+        event.listen(self.engine, "commit", lambda _: crashes.at("before commit"))
+
+
+async def played(parts: Parts, threads: ThreadPoolExecutor) -> dict[str, Any]:
+    """All stories at once: how each ended, and every movement in the books and at the provider."""
+    async with (
+        embedded.server(skip_time=True) as server,
+        build_worker(server.client, parts, threads),
+    ):
+        theatre = Theatre(server)
+        plays = (theatre.play(story, story.name) for story in STORIES)
+        results = await asyncio.gather(*plays)
+        report = await examine(parts.ledger, parts.provider, TemporalCensus(server.client))
+        assert report.differences == ()
+    statement = parts.provider.statement()
+    ends: dict[str, Any] = {}
+    for story, result in zip(STORIES, results, strict=True):
+        moved = parts.ledger.transfers(story.name)
+        workflow_id = f"purchase-{story.name}/"
+        ends[story.name] = (
+            (result.outcome, result.reason, result.refunded, result.released),
+            parts.ledger.balances(story.name),
+            [(t.key, t.leg, t.debit_account, t.credit_account, t.amount) for t in moved],
+            [(c.key, c.amount) for c in statement.charges if c.key.startswith(workflow_id)],
+            [
+                (r.refund_id, r.amount, r.status)
+                for r in statement.refunds
+                if r.refund_id.startswith(workflow_id)
+            ],
+            sorted((n.transition, n.role, n.status) for n in parts.notices.list(story.name)),
+        )
+    return ends
+
+
+async def test_a_worker_that_dies_at_every_point_of_every_money_step_ends_with_the_same_books(
+    tmp_path: Path,
+    threads: ThreadPoolExecutor,
+    monkeypatch: pytest.MonkeyPatch,
+    record_property: Callable[[str, object], None],
+) -> None:
+    """Races: worker dies before, between, after ledger and provider calls."""
+    monkeypatch.setattr("workflows.errands.RETRY", AT_ONCE)
+    crashes = Crashes()
+    with (
+        closing(Parts(settings(tmp_path / "undisturbed"))) as undisturbed,
+        closing(DeadlyParts(settings(tmp_path / "deadly"), crashes)) as deadly,
+    ):
+        expected, ended = await asyncio.gather(
+            played(undisturbed, threads), played(deadly, threads)
+        )
+    for story in STORIES:
+        assert ended[story.name] == expected[story.name], story.name
+    points = {(call, point) for call, _, point in crashes.met}
+    for call in ("charge", "find_charge", "refund", "find_refund", "hold", "decide", "settle"):
+        assert {(call, "before"), (call, "after")} <= points
+    for call in ("hold", "decide", "settle"):
+        assert (call, "before commit") in points
+    record_property("survived", f"{len(crashes.met)} crashes in {len(STORIES)} stories")
+    assert len(crashes.met) > 10 * len(STORIES), f"only {len(crashes.met)} crashes"
