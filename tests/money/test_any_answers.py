@@ -32,6 +32,7 @@ def anything(seed: int) -> Callable[[str, str], Fault | None]:
     return fault
 
 
+@pytest.mark.timeout(400)  # each call may be asked many times
 @pytest.mark.parametrize("seed", range(2))
 async def test_one_charge_and_the_right_refund_whatever_the_provider_answers(
     stripe: StripeWorld, seed: int

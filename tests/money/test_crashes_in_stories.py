@@ -111,6 +111,7 @@ async def played(parts: Parts, threads: ThreadPoolExecutor) -> dict[str, Any]:
     return ends
 
 
+@pytest.mark.timeout(400)  # twelve stories, twice
 async def test_a_worker_that_dies_at_every_point_of_every_money_step_ends_with_the_same_books(
     tmp_path: Path,
     threads: ThreadPoolExecutor,

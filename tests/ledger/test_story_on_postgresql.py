@@ -1,0 +1,53 @@
+"""A whole purchase on PostgreSQL: set up by the command, run by the worker, audited."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from activities.audit import examine
+from activities.ledger import migrate
+from activities.parts import Parts, Settings, Unavailable
+from starter import embedded
+from starter.census import TemporalCensus
+from starter.stories import STORIES
+from starter.theatre import Theatre
+from tests.conftest import settings
+from tests.ledger.conftest import PostgresDatabases, engine_of
+from worker import build_worker
+
+SPLIT = next(story for story in STORIES if story.ends.refunded and story.ends.released)
+
+
+@pytest.fixture
+def on_postgresql(postgres_databases: PostgresDatabases, tmp_path: Path) -> Iterator[Settings]:
+    """Settings whose database is there, and empty."""
+    url = postgres_databases.create("story", migrated=False)
+    yield replace(settings(tmp_path), database_url=url)
+    postgres_databases.drop("story")
+
+
+async def test_a_purchase_on_postgresql(
+    on_postgresql: Settings, threads: ThreadPoolExecutor
+) -> None:
+    """Nothing runs on an unmigrated database; after the set-up a split ends as told."""
+    with pytest.raises(Unavailable, match="python -m starter setup"):
+        Parts(on_postgresql)
+    with engine_of(on_postgresql.database_url) as engine:
+        migrate(engine)
+    async with embedded.server(skip_time=True) as server:
+        with closing(Parts(on_postgresql)) as parts:
+            async with build_worker(server.client, parts, threads):
+                result = await Theatre(server).play(SPLIT, "pg-1")
+                report = await examine(parts.ledger, parts.provider, TemporalCensus(server.client))
+            balances = parts.ledger.balances("pg-1")
+            told = parts.notices.list("pg-1")
+    ends = SPLIT.ends
+    assert (result.refunded, result.released) == (ends.refunded, ends.released)
+    assert balances is not None
+    assert (balances.refunded, balances.released) == (ends.refunded, ends.released)
+    assert report.differences == ()
+    assert {notice.status for notice in told} == {"sent"}
