@@ -3,11 +3,12 @@
 How a charge is made once: a PaymentIntent is created (which takes nothing) and then confirmed. An
 intent pays at most once in its life, so the call that takes money needs no idempotency key: asked
 again, it is refused, and the intent itself says how it stands. Calling off cancels the intent.
+Because Stripe may forget a key after 24 hours, and then makes a second intent, the charges are
+looked up before one is confirmed.
 
 How a refund is sent once: under its idempotency key, and only after a look-up among the refunds
-of its charge found nothing. The look-up matters because Stripe may forget a key after 24 hours,
-and because a stored 5xx comes back for ever under its key: only if it came back and the refund is
-proven absent is the next key tried.
+of its charge found nothing. An error that Stripe stored comes back under its key, however well
+things stand by then: only if it came back and the refund is proven absent is the next key tried.
 
 Our references are the intent's `transfer_group`, by which charges can be listed (Stripe's search
 lags behind, its lists do not), and the refund's metadata. Time-outs, 5xx, 409 and 429 are unknown,
@@ -15,13 +16,19 @@ not failed. The SDK repeats nothing by itself: Temporal does, and shows it.
 """
 
 import hashlib
+import logging
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Literal, TypeVar
 
+import requests
 import stripe
+from requests.adapters import HTTPAdapter
 from stripe.params import PaymentIntentCreateParams
 
 from activities.amounts import decimals
@@ -36,11 +43,21 @@ from activities.payments import (
 )
 from activities.requests import Money
 
-TIMEOUT_SECONDS = 6.0
-"""Of one call: the four of a charge fit into one attempt of its activity."""
+stripe.enable_telemetry = False  # it writes a file into the home directory, or fails without one
+logging.getLogger("stripe").setLevel(logging.WARNING)  # each URL at INFO, payment methods too
+
+TIMEOUT_SECONDS = 5.0
+"""Of one call: a look-up and the four of a charge fit into one attempt of its activity."""
 
 KEYS_TRIED = 5
-"""So many stored 5xx in a row are the provider's trouble, not a key's."""
+"""So many stored errors in a row are the provider's trouble, not a key's."""
+
+CONNECTIONS = 20
+"""Kept open for the next call: one for each thread of activities."""
+
+DECLINED = "The payment was declined."
+CALLED_OFF = "The payment was called off."
+NO_METHOD = "Stripe has no such payment method."
 
 OUR_CHARGE, OUR_REFUND = "recourse_charge", "recourse_refund"
 """Metadata: our key of a charge, our id of a refund."""
@@ -64,7 +81,6 @@ _REFUND_STATUS: dict[str | None, Literal["pending", "settled", "failed"]] = {
     "failed": "failed",
     "canceled": "failed",
 }
-
 
 _Made = TypeVar("_Made")
 
@@ -91,24 +107,30 @@ class StripeProvider:
     def __init__(
         self, api_key: str, *, api_base: str | None = None, timeout: float = TIMEOUT_SECONDS
     ) -> None:
-        self._http = stripe.RequestsClient(timeout=timeout)
+        # One for all threads: the SDK would open one for each, and close none but the closer's.
+        self._session = requests.Session()
+        self._session.mount(api_base or "https://", HTTPAdapter(pool_maxsize=CONNECTIONS))
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._stripe = stripe.StripeClient(
             api_key,
             base_addresses={"api": api_base} if api_base else {},
             max_network_retries=0,
-            http_client=self._http,
+            http_client=stripe.RequestsClient(timeout=timeout, session=self._session),
         )
 
     def close(self) -> None:
-        self._http.close()  # type: ignore[no-untyped-call]
+        self._session.close()
 
     def charge(self, key: str, amount: Money, payment_method: str, at: datetime) -> ChargeResult:
         with _unknown_unless_told():
             try:
                 intent = self._intent(key, amount, payment_method)
-            except stripe.InvalidRequestError as error:  # no such payment method, too little, …
-                return ChargeResult("declined", text=_message(error))
-            return self._confirm(intent)
+            except stripe.InvalidRequestError as error:  # no such payment method, used up, …
+                made = self._made(key, amount) or ChargeResult("declined", text=_message(error))
+            else:
+                made = self._made(key, amount) or self._confirm(intent)
+        shown = "the payment method"  # Stripe likes to quote it
+        return replace(made, text=made.text.replace(payment_method or shown, shown))
 
     def find_charge(self, key: str) -> ChargeResult | None:
         with _unknown_unless_told():
@@ -121,16 +143,21 @@ class StripeProvider:
                 raise ProviderUnreachable("Stripe is still processing the payment.")
         if not charges:
             return None
-        why = charges[0].failure_message or "The payment was declined."
-        return ChargeResult("declined", text=why)
+        last = charges[0]
+        return ChargeResult("declined", None, _intent_of(last), last.failure_message or DECLINED)
 
     def call_off(
         self, key: str, amount: Money, payment_method: str, at: datetime
     ) -> ChargeResult | None:
         found = self.find_charge(key)
-        with _unknown_unless_told():
-            found = found or self._cancel(key, amount, payment_method)
-        return found if found and found.status == "succeeded" else None
+        if found is None:
+            with _unknown_unless_told():
+                try:
+                    intent = self._intent(key, amount, payment_method)
+                except (stripe.InvalidRequestError, ProviderRefused):
+                    return None  # it could never have been charged
+                found = self._cancel(intent, CALLED_OFF)
+        return found if found.status == "succeeded" else None
 
     def refund(
         self, refund_id: str, charge_reference: str, amount: Money, at: datetime
@@ -148,11 +175,12 @@ class StripeProvider:
                 {"idempotency_key": key},
             )
 
-        def look_up() -> stripe.Refund | None:
-            return self._find_refund(refund_id, charge_reference)
-
+        look_up = partial(self._find_refund, refund_id, charge_reference)
         with _unknown_unless_told():
-            return _refund_result(_once(refund_id, ask, look_up))
+            result = _refund_result(look_up() or _once(refund_id, ask, look_up))
+        if result.amount != amount:
+            raise ProviderRefused("This refund id was used for another refund.")
+        return result
 
     def find_refund(
         self, refund_id: str, charge_reference: str, at: datetime
@@ -179,15 +207,16 @@ class StripeProvider:
         """What a webhook says of a refund of ours; None if it is about something else.
 
         The signature covers the raw `body` and its time. The status is fetched afresh: webhooks
-        repeat and reorder. Raises Forged, ProviderUnreachable.
+        repeat and reorder. Raises Forged, ProviderUnreachable, and ProviderRefused if Stripe has
+        no such refund.
         """
         try:
             event = self._stripe.construct_event(body, signature, secret)
+            about = event.data.object
         except stripe.SignatureVerificationError:
             raise Forged("The signature is not Stripe's, or it is too old.") from None
-        except ValueError:
-            raise Forged("The body is not an event.") from None
-        about = event.data.object
+        except (ValueError, TypeError, AttributeError):  # the SDK takes much for granted
+            raise Forged("This is not an event with a signature.") from None
         if not (isinstance(about, stripe.Refund) and _ours(about, OUR_REFUND)):
             return None
         with _unknown_unless_told():
@@ -199,6 +228,8 @@ class StripeProvider:
     def _intent(self, key: str, amount: Money, payment_method: str) -> stripe.PaymentIntent:
         """The intent that `key` names, made now if it is not there. It takes no money."""
         minor = to_stripe(amount)
+        if not re.fullmatch(r"\w+", payment_method, re.ASCII):  # it becomes part of a URL
+            raise stripe.InvalidRequestError(NO_METHOD, "payment_method")  # type: ignore[no-untyped-call]
         method = self._stripe.v1.payment_methods.retrieve(payment_method)
         customer = method.customer
         owner = customer if isinstance(customer, str) or customer is None else customer.id
@@ -217,7 +248,14 @@ class StripeProvider:
         def ask(name: str) -> stripe.PaymentIntent:
             return self._stripe.v1.payment_intents.create(asked, {"idempotency_key": name})
 
-        return _once(key, ask, lambda: None)
+        return _once(key, ask)
+
+    def _made(self, key: str, amount: Money) -> ChargeResult | None:
+        """The charge that was made with this key, if it was one of this amount."""
+        made = self.find_charge(key)
+        if made and made.charged not in (None, amount):
+            raise ProviderRefused("This key was used for another charge.")
+        return made
 
     def _confirm(self, intent: stripe.PaymentIntent) -> ChargeResult:
         try:
@@ -228,16 +266,13 @@ class StripeProvider:
             intent = self._stripe.v1.payment_intents.retrieve(intent.id)
         return self._charge_result(intent)
 
-    def _cancel(self, key: str, amount: Money, payment_method: str) -> ChargeResult | None:
-        try:
-            intent = self._intent(key, amount, payment_method)
-        except stripe.InvalidRequestError:  # it could never have been charged
-            return None
+    def _cancel(self, intent: stripe.PaymentIntent, why: str) -> ChargeResult:
+        """Nothing is taken by this intent any more, unless it was before."""
         try:
             self._stripe.v1.payment_intents.cancel(intent.id)
         except stripe.InvalidRequestError:  # too late, or done before
             return self._charge_result(self._stripe.v1.payment_intents.retrieve(intent.id))
-        return None
+        return ChargeResult("declined", None, intent.id, why)
 
     def _charge_result(self, intent: stripe.PaymentIntent) -> ChargeResult:
         match intent.status:
@@ -245,14 +280,12 @@ class StripeProvider:
                 paid = from_stripe(intent.amount_received, intent.currency)
                 return ChargeResult("succeeded", paid, intent.id)
             case "canceled":
-                return ChargeResult("declined", None, intent.id, "The payment was called off.")
+                return ChargeResult("declined", None, intent.id, CALLED_OFF)
             case "requires_payment_method":
                 why = intent.last_payment_error and intent.last_payment_error.message
-                return ChargeResult("declined", None, intent.id, why or "The payment was declined.")
+                return ChargeResult("declined", None, intent.id, why or DECLINED)
             case "requires_action":
-                self._stripe.v1.payment_intents.cancel(intent.id)
-                why = "The client's bank wants the client to confirm the payment."
-                return ChargeResult("declined", None, intent.id, why)
+                return self._cancel(intent, "The client's bank wants the client to confirm it.")
         raise ProviderUnreachable(f"Stripe has not made the payment yet ({intent.status}).")
 
     # --- refunds
@@ -267,10 +300,11 @@ class StripeProvider:
 
 def to_stripe(amount: Money) -> int:
     """The amount in Stripe's units. Raises ProviderRefused for one that Stripe cannot express."""
-    shift = _exponent(amount.currency) - decimals(amount.currency)
+    exponent = _EXPONENTS.get(amount.currency, 2)
+    shift = exponent - decimals(amount.currency)
     minor, rest = divmod(amount.amount * _ten(shift), _ten(-shift))
     # Of three decimals, Stripe's banks know two.
-    if rest or (_exponent(amount.currency) == 3 and minor % 10):
+    if rest or (exponent == 3 and minor % 10):
         raise ProviderRefused(f"Stripe cannot move {amount}: it has too many decimals.")
     return minor
 
@@ -278,41 +312,38 @@ def to_stripe(amount: Money) -> int:
 def from_stripe(minor: int, currency: str) -> Money:
     """Stripe's amount in minor units of ISO 4217."""
     code = currency.upper()
-    shift = decimals(code) - _exponent(code)
+    shift = decimals(code) - _EXPONENTS.get(code, 2)
     return Money(amount=minor * _ten(shift) // _ten(-shift), currency=code)
-
-
-def _exponent(currency: str) -> int:
-    return _EXPONENTS.get(currency, 2)
 
 
 def _ten(power: int) -> int:
     return int("1" + "0" * power)
 
 
-def _once(key: str, ask: Callable[[str], _Made], look_up: Callable[[], _Made | None]) -> _Made:
-    """Ask under `key`; under the next one only where a stored 5xx came back and `look_up`, asked
-    after it, finds nothing."""
-    for number in range(1, KEYS_TRIED + 1):
+def _once(
+    key: str, ask: Callable[[str], _Made], look_up: Callable[[], _Made | None] | None = None
+) -> _Made:
+    """Ask under `key`; under the next one only where a stored error came back and `look_up`, asked
+    after it, finds nothing. Without a `look_up` a stored refusal stands: only a 5xx is asked anew.
+    """
+    number = 1
+    while True:
         try:
             return ask(_as_header(key if number == 1 else f"{key}#{number}"))
-        except stripe.APIError as error:
-            if not (_is_server_error(error) and _is_replayed(error)):
+        except stripe.StripeError as error:
+            asked_anew = look_up or (error.http_status or 0) >= 500
+            if not (asked_anew and _is_replayed(error)) or number == KEYS_TRIED:
                 raise
-        if (found := look_up()) is not None:
+        if look_up and (found := look_up()) is not None:
             return found
-    raise ProviderUnreachable("Stripe fails again and again.")
+        number += 1
 
 
 def _as_header(key: str) -> str:
-    """An idempotency key travels in a header: ASCII, at most 255 characters."""
-    if key.isascii() and len(key) <= 255:
+    """An idempotency key travels in a header: printable ASCII, at most 255 characters."""
+    if re.fullmatch(r"[!-~]{1,255}", key):
         return key
     return hashlib.sha256(key.encode()).hexdigest()
-
-
-def _is_server_error(error: stripe.StripeError) -> bool:
-    return (error.http_status or 0) >= 500
 
 
 def _is_replayed(error: stripe.StripeError) -> bool:
@@ -355,9 +386,7 @@ def _unknown_unless_told() -> Iterator[None]:
     except (stripe.InvalidRequestError, stripe.CardError) as error:
         raise ProviderRefused(_message(error)) from None
     except (stripe.AuthenticationError, stripe.PermissionError):
-        raise ProviderUnreachable(
-            "Stripe does not accept our API key: set STRIPE_API_KEY."
-        ) from None
+        raise ProviderUnreachable("Stripe does not take our API key: set STRIPE_API_KEY.") from None
     except stripe.RateLimitError:
         raise ProviderUnreachable("Stripe asks us to slow down.") from None
     except stripe.APIConnectionError:

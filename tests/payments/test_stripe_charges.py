@@ -1,0 +1,283 @@
+"""Charges at Stripe: made once, declined for good, called off for good."""
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import pytest
+import stripe
+
+from activities.payments import ChargeResult, ProviderRefused, ProviderUnreachable
+from activities.payments.stripe import StripeProvider
+from activities.requests import Money
+from tests.payments.given import KEY, NOW, PRICE, VISA, charged, until_answered, usd
+from tests.stripe.fake import FakeStripe
+
+DECLINED = "pm_card_chargeDeclined"
+AUTHENTICATION = "pm_card_authenticationRequired"
+
+
+def test_a_charge_takes_the_price_and_can_be_looked_up(
+    fake: FakeStripe, provider: StripeProvider
+) -> None:
+    assert provider.find_charge(KEY) is None
+    result = provider.charge(KEY, PRICE, VISA, NOW)
+    assert result == ChargeResult("succeeded", PRICE, result.reference)
+    assert provider.find_charge(KEY) == result
+    (charge,) = fake.charges
+    assert (charge["amount"], charge["currency"]) == (PRICE.amount, "usd")
+    assert (charge["payment_intent"], charge["transfer_group"]) == (result.reference, KEY)
+
+
+def test_the_same_key_and_request_is_one_charge_with_one_answer(
+    fake: FakeStripe, provider: StripeProvider
+) -> None:
+    method = fake.payment_method()
+    first = provider.charge(KEY, PRICE, method, NOW)
+    assert [provider.charge(KEY, PRICE, method, NOW) for _ in range(3)] == [first] * 3
+    assert len(fake.charges) == 1
+
+
+def test_another_key_is_another_charge(fake: FakeStripe, provider: StripeProvider) -> None:
+    assert charged(provider, key="purchase-p-1/hold") != charged(provider, key="purchase-p-2/hold")
+    assert fake.taken() == 2 * PRICE.amount
+
+
+def test_a_customer_pays_with_a_payment_method_of_theirs_again_and_again(
+    fake: FakeStripe, provider: StripeProvider
+) -> None:
+    method = fake.payment_method(customer="cus_1")
+    for key in ("purchase-p-1/hold", "purchase-p-2/hold"):
+        assert provider.charge(key, PRICE, method, NOW).status == "succeeded"
+    assert {charge["customer"] for charge in fake.charges} == {"cus_1"}
+
+
+@pytest.mark.parametrize(
+    ("amount", "method"),
+    [
+        (usd(24999), VISA),
+        (Money(amount=25000, currency="EUR"), VISA),
+        (PRICE, "pm_card_mastercard"),
+    ],
+)
+@pytest.mark.parametrize("first", [VISA, DECLINED])
+def test_the_same_key_for_another_request_is_refused(
+    fake: FakeStripe, provider: StripeProvider, first: str, amount: Money, method: str
+) -> None:
+    result = provider.charge(KEY, PRICE, first, NOW)
+    with pytest.raises(ProviderRefused, match="used for another request"):
+        provider.charge(KEY, amount, method, NOW)
+    assert provider.find_charge(KEY) == result
+    assert len(fake.charges) == 1
+
+
+def test_another_amount_is_refused_even_when_stripe_has_forgotten_the_key(
+    fake: FakeStripe, provider: StripeProvider
+) -> None:
+    charged(provider)
+    fake.forget_keys()
+    with pytest.raises(ProviderRefused, match="used for another charge"):
+        provider.charge(KEY, usd(1), VISA, NOW)
+    assert len(fake.charges) == 1
+
+
+# --- Declined ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "why"),
+    [
+        (DECLINED, "Your card was declined."),
+        ("pm_card_chargeDeclinedInsufficientFunds", "Your card has insufficient funds."),
+        (AUTHENTICATION, "Your card was declined. This transaction requires authentication."),
+    ],
+)
+def test_a_declined_charge_takes_nothing_and_stays_declined(
+    fake: FakeStripe, provider: StripeProvider, method: str, why: str
+) -> None:
+    result = provider.charge(KEY, PRICE, method, NOW)
+    assert result == ChargeResult("declined", None, result.reference, why)
+    assert provider.find_charge(KEY) == result
+    assert provider.charge(KEY, PRICE, method, NOW) == result
+    fake.forget_keys()
+    assert provider.charge(KEY, PRICE, method, NOW) == result
+    assert provider.call_off(KEY, PRICE, method, NOW) is None
+    assert [charge["status"] for charge in fake.charges] == ["failed"]
+
+
+def test_a_bank_that_declined_once_is_not_asked_again(
+    fake: FakeStripe, provider: StripeProvider
+) -> None:
+    fake.fault("declined", path="/v1/payment_intents/")
+    for _ in range(2):
+        assert provider.charge(KEY, PRICE, VISA, NOW).status == "declined"
+        fake.forget_keys()
+    assert fake.taken() == 0
+
+
+def test_a_bank_that_wants_to_hear_from_the_client_gets_nothing_later_either(
+    fake: FakeStripe, provider: StripeProvider
+) -> None:
+    assert provider.charge(KEY, PRICE, AUTHENTICATION, NOW).status == "declined"
+    (intent,) = fake.intents
+    assert (intent["status"], intent["payment_method"]) == ("requires_payment_method", None)
+    assert provider.charge(KEY, PRICE, AUTHENTICATION, NOW).status == "declined"
+    assert fake.taken() == 0
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "pm_1MqLiJLkdIwHu7ixUEgbFdYF",
+        "4242 4242 4242 4242",
+        "4242424242424242",
+        "../charges",
+        "..",
+        ".",
+        "pm_card_visa/detach",
+        "pm_card_visa?expand[]=customer",
+        "pm_カード",
+    ],
+)
+def test_an_unknown_payment_method_is_declined_without_being_quoted(
+    fake: FakeStripe, provider: StripeProvider, method: str
+) -> None:
+    result = provider.charge(KEY, PRICE, method, NOW)
+    assert (result.status, result.charged) == ("declined", None)
+    assert result.text.startswith(("No such PaymentMethod", "Stripe has no such payment method"))
+    assert len(method) < 3 or method not in result.text
+    assert provider.call_off(KEY, PRICE, method, NOW) is None
+    assert fake.intents == []
+
+
+def test_a_payment_method_that_is_used_up_is_declined_without_being_quoted(
+    fake: FakeStripe, provider: StripeProvider
+) -> None:
+    method = fake.payment_method()
+    charged(provider, method)
+    result = provider.charge("purchase-p-2/hold", PRICE, method, NOW)
+    assert (result.status, result.text[:32]) == ("declined", "The provided PaymentMethod was p")
+    assert method not in result.text
+    assert provider.call_off("purchase-p-2/hold", PRICE, method, NOW) is None
+    assert fake.taken() == PRICE.amount
+
+
+def test_a_payment_method_that_this_very_charge_used_up_is_not_declined(
+    fake: FakeStripe, provider: StripeProvider
+) -> None:
+    method = fake.payment_method()
+    made = provider.charge(KEY, PRICE, method, NOW)
+    fake.forget_keys()
+    assert provider.charge(KEY, PRICE, method, NOW) == made
+    assert provider.call_off(KEY, PRICE, method, NOW) == made
+
+
+# --- Unknown so far ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("paid", [True, False])
+def test_a_payment_that_takes_days_is_unknown_until_it_is_made_or_not(
+    fake: FakeStripe, provider: StripeProvider, paid: bool
+) -> None:
+    bank = "pm_usBankAccount_processing"
+    for _ in range(2):
+        with pytest.raises(ProviderUnreachable, match="processing"):
+            provider.charge(KEY, PRICE, bank, NOW)
+        with pytest.raises(ProviderUnreachable, match="processing"):
+            provider.find_charge(KEY)
+        with pytest.raises(ProviderUnreachable, match="processing"):
+            provider.call_off(KEY, PRICE, bank, NOW)
+    fake.settle_intent(fake.intents[0]["id"], paid=paid)
+    result = provider.charge(KEY, PRICE, bank, NOW)
+    assert result.status == ("succeeded" if paid else "declined")
+    assert provider.find_charge(KEY) == result
+    assert provider.call_off(KEY, PRICE, bank, NOW) == (result if paid else None)
+
+
+# --- Calling off -------------------------------------------------------------------------------
+
+
+def test_a_charge_called_off_before_it_arrives_is_never_made(
+    fake: FakeStripe, provider: StripeProvider
+) -> None:
+    for _ in range(2):
+        assert provider.call_off(KEY, PRICE, VISA, NOW) is None
+    late = provider.charge(KEY, PRICE, VISA, NOW)
+    assert (late.status, late.text) == ("declined", "The payment was called off.")
+    assert provider.find_charge(KEY) is None
+    assert fake.charges == []
+
+
+def test_a_charge_that_was_made_cannot_be_called_off(
+    fake: FakeStripe, provider: StripeProvider
+) -> None:
+    result = provider.charge(KEY, PRICE, VISA, NOW)
+    assert provider.call_off(KEY, PRICE, VISA, NOW) == result
+    fake.forget_keys()
+    assert provider.call_off(KEY, PRICE, VISA, NOW) == result
+    assert fake.taken() == PRICE.amount
+
+
+def test_a_charge_that_was_begun_but_not_made_is_called_off(
+    fake: FakeStripe, provider: StripeProvider
+) -> None:
+    fake.fault("cut", path="/v1/payment_intents/")
+    with pytest.raises(ProviderUnreachable):
+        provider.charge(KEY, PRICE, VISA, NOW)
+    assert provider.call_off(KEY, PRICE, VISA, NOW) is None
+    assert provider.charge(KEY, PRICE, VISA, NOW).status == "declined"
+    assert [intent["status"] for intent in fake.intents] == ["canceled"]
+
+
+def test_a_charge_that_stripe_cannot_express_can_be_called_off(
+    fake: FakeStripe, provider: StripeProvider
+) -> None:
+    odd = Money(amount=1234, currency="KWD")
+    with pytest.raises(ProviderRefused, match="too many decimals"):
+        provider.charge(KEY, odd, VISA, NOW)
+    assert provider.call_off(KEY, odd, VISA, NOW) is None
+    assert fake.intents == []
+
+
+def test_a_charge_racing_its_call_off_is_either_made_and_found_or_never_made(
+    fake: FakeStripe, provider: StripeProvider
+) -> None:
+    request = (PRICE, VISA, NOW)
+    with ThreadPoolExecutor(4) as pool:
+        for n in range(12):
+            key = f"race-{n}"
+            charge = partial(provider.charge, key, *request)
+            call_off = partial(provider.call_off, key, *request)
+            charging = [pool.submit(until_answered, fake, charge) for _ in range(2)]
+            calling_off = [pool.submit(until_answered, fake, call_off) for _ in range(2)]
+            made = {each.result().status == "succeeded" for each in charging}
+            found = {each.result() is not None for each in calling_off}
+            assert made == found
+            assert len(made) == 1
+            assert fake.taken(transfer_group=key) == (PRICE.amount if made == {True} else 0)
+
+
+# --- Names -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "key", ["purchase-日本-é/hold", "purchase-a b/hold", " p", "p\t1", "é" * 300, "p" * 300]
+)
+def test_any_name_of_a_purchase_will_do(
+    fake: FakeStripe, provider: StripeProvider, client: stripe.StripeClient, key: str
+) -> None:
+    made = provider.charge(key, PRICE, VISA, NOW)
+    assert provider.charge(key, PRICE, VISA, NOW) == made
+    assert provider.find_charge(key) == made
+    refund = provider.refund(f"{key}/r", made.reference, PRICE, NOW)
+    assert provider.refund(f"{key}/r", made.reference, PRICE, NOW) == refund
+    assert [charge.key for charge in provider.statement().charges] == [key]
+    assert [refund.refund_id for refund in provider.statement().refunds] == [f"{key}/r"]
+    assert (len(fake.intents), len(fake.refunds)) == (1, 1)
+
+
+def test_names_that_differ_at_their_end_only_are_different_names(
+    fake: FakeStripe, provider: StripeProvider
+) -> None:
+    keys = [end.rjust(300, "p") for end in ("1", "2", "é", "è")]
+    assert len({charged(provider, key=key) for key in keys}) == len(keys)
+    assert fake.taken() == PRICE.amount * len(keys)

@@ -1,0 +1,223 @@
+"""Whatever goes wrong at any one request to Stripe, its outcome is unknown to whoever asked, and
+asking again until it answers moves the money once."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import pytest
+
+from activities.payments import ProviderUnreachable
+from activities.payments.stripe import StripeProvider
+from tests.payments.given import (
+    KEY,
+    NOW,
+    PART,
+    PRICE,
+    REFUND,
+    TROUBLE,
+    VISA,
+    charged,
+    until_answered,
+    until_over,
+)
+from tests.stripe.fake import FakeStripe, Fault
+
+METHOD = ("GET", "/v1/payment_methods/")
+CREATE = ("POST", "/v1/payment_intents")
+INTENT = ("GET", "/v1/payment_intents/")
+CONFIRM = CANCEL = ("POST", "/v1/payment_intents/")
+CHARGES = ("GET", "/v1/charges")
+REFUNDS, SEND = ("GET", "/v1/refunds"), ("POST", "/v1/refunds")
+
+Where = tuple[str, str]
+Answer = TypeVar("Answer")
+
+met = pytest.mark.parametrize("fault", TROUBLE)
+
+
+def despite(
+    fault: Fault,
+    where: Where,
+    fake: FakeStripe,
+    hasty: Callable[[], object],
+    patient: Callable[[], Answer],
+) -> Answer:
+    """The answer at last, where the first asking met the fault and was told that nobody knows."""
+    fake.fault(fault, method=where[0], path=where[1])
+    with pytest.raises(ProviderUnreachable):
+        hasty()
+    answer = until_answered(fake, patient)
+    until_over(fake)
+    return answer
+
+
+@met
+@pytest.mark.parametrize("where", [METHOD, CREATE, CHARGES, CONFIRM])
+def test_a_charge_is_made_once_whatever_goes_wrong(
+    fake: FakeStripe, provider: StripeProvider, hasty: StripeProvider, where: Where, fault: Fault
+) -> None:
+    result = despite(
+        fault,
+        where,
+        fake,
+        lambda: hasty.charge(KEY, PRICE, VISA, NOW),
+        lambda: provider.charge(KEY, PRICE, VISA, NOW),
+    )
+    assert (result.status, result.charged) == ("succeeded", PRICE)
+    assert provider.find_charge(KEY) == result
+    assert (len(fake.charges), fake.taken(transfer_group=KEY)) == (1, PRICE.amount)
+
+
+@met
+@pytest.mark.parametrize("where", [METHOD, CREATE, CHARGES, CONFIRM])
+def test_a_declined_charge_takes_nothing_whatever_goes_wrong(
+    fake: FakeStripe, provider: StripeProvider, hasty: StripeProvider, where: Where, fault: Fault
+) -> None:
+    declining = "pm_card_chargeDeclined"
+    result = despite(
+        fault,
+        where,
+        fake,
+        lambda: hasty.charge(KEY, PRICE, declining, NOW),
+        lambda: provider.charge(KEY, PRICE, declining, NOW),
+    )
+    assert (result.status, result.text) == ("declined", "Your card was declined.")
+    assert (len(fake.charges), fake.taken()) == (1, 0)
+
+
+@met
+def test_an_unknown_payment_method_is_not_declined_before_stripe_has_said_so(
+    fake: FakeStripe, provider: StripeProvider, hasty: StripeProvider, fault: Fault
+) -> None:
+    result = despite(
+        fault,
+        CHARGES,
+        fake,
+        lambda: hasty.charge(KEY, PRICE, "pm_unheard_of", NOW),
+        lambda: provider.charge(KEY, PRICE, "pm_unheard_of", NOW),
+    )
+    assert result.status == "declined"
+
+
+@met
+def test_a_charge_is_looked_up_until_stripe_answers(
+    fake: FakeStripe, provider: StripeProvider, hasty: StripeProvider, fault: Fault
+) -> None:
+    made = provider.charge(KEY, PRICE, VISA, NOW)
+    found = despite(
+        fault, CHARGES, fake, lambda: hasty.find_charge(KEY), lambda: provider.find_charge(KEY)
+    )
+    assert found == made
+
+
+@met
+@pytest.mark.parametrize("where", [CHARGES, METHOD, CREATE, CANCEL])
+def test_a_charge_is_called_off_whatever_goes_wrong(
+    fake: FakeStripe, provider: StripeProvider, hasty: StripeProvider, where: Where, fault: Fault
+) -> None:
+    found = despite(
+        fault,
+        where,
+        fake,
+        lambda: hasty.call_off(KEY, PRICE, VISA, NOW),
+        lambda: provider.call_off(KEY, PRICE, VISA, NOW),
+    )
+    assert found is None
+    assert provider.charge(KEY, PRICE, VISA, NOW).status == "declined"
+    assert fake.charges == []
+
+
+@met
+@pytest.mark.parametrize("call", ["charge", "call_off"])
+def test_that_a_charge_was_called_off_is_asked_until_stripe_answers(
+    fake: FakeStripe, provider: StripeProvider, hasty: StripeProvider, call: str, fault: Fault
+) -> None:
+    assert provider.call_off(KEY, PRICE, VISA, NOW) is None
+    result = despite(
+        fault,
+        INTENT,
+        fake,
+        lambda: getattr(hasty, call)(KEY, PRICE, VISA, NOW),
+        lambda: getattr(provider, call)(KEY, PRICE, VISA, NOW),
+    )
+    assert result is None or result.text == "The payment was called off."
+    assert fake.charges == []
+
+
+@met
+@pytest.mark.parametrize("where", [CREATE, CHARGES, CONFIRM])
+def test_a_charge_that_met_trouble_is_called_off_or_found(
+    fake: FakeStripe, provider: StripeProvider, hasty: StripeProvider, where: Where, fault: Fault
+) -> None:
+    found = despite(
+        fault,
+        where,
+        fake,
+        lambda: hasty.charge(KEY, PRICE, VISA, NOW),
+        lambda: provider.call_off(KEY, PRICE, VISA, NOW),
+    )
+    after = provider.charge(KEY, PRICE, VISA, NOW)
+    assert found == (after if fake.taken() else None)
+    assert after.status == ("succeeded" if fake.taken() else "declined")
+
+
+@met
+@pytest.mark.parametrize("where", [REFUNDS, SEND])
+def test_a_refund_is_sent_once_whatever_goes_wrong(
+    fake: FakeStripe, provider: StripeProvider, hasty: StripeProvider, where: Where, fault: Fault
+) -> None:
+    charge = charged(provider)
+    result = despite(
+        fault,
+        where,
+        fake,
+        lambda: hasty.refund(REFUND, charge, PART, NOW),
+        lambda: provider.refund(REFUND, charge, PART, NOW),
+    )
+    assert (result.status, result.amount) == ("settled", PART)
+    assert provider.find_refund(REFUND, charge, NOW) == result
+    assert (len(fake.refunds), fake.given_back()) == (1, PART.amount)
+
+
+@met
+def test_a_refund_is_looked_up_until_stripe_answers(
+    fake: FakeStripe, provider: StripeProvider, hasty: StripeProvider, fault: Fault
+) -> None:
+    charge = charged(provider)
+    made = provider.refund(REFUND, charge, PART, NOW)
+    found = despite(
+        fault,
+        REFUNDS,
+        fake,
+        lambda: hasty.find_refund(REFUND, charge, NOW),
+        lambda: provider.find_refund(REFUND, charge, NOW),
+    )
+    assert found == made
+
+
+@met
+@pytest.mark.parametrize("where", [CHARGES, REFUNDS])
+def test_a_statement_is_whole_or_there_is_none(
+    fake: FakeStripe, provider: StripeProvider, hasty: StripeProvider, where: Where, fault: Fault
+) -> None:
+    provider.refund(REFUND, charged(provider), PART, NOW)
+    whole = provider.statement()
+    assert despite(fault, where, fake, hasty.statement, provider.statement) == whole
+
+
+@met
+def test_a_webhook_says_nothing_until_the_refund_was_fetched(
+    fake: FakeStripe, provider: StripeProvider, hasty: StripeProvider, fault: Fault
+) -> None:
+    made = provider.refund(REFUND, charged(provider), PART, NOW)
+    told = fake.delivery(fake.events_of("refund.created")[0])
+    said = told.body, told.signature, fake.webhook_secret
+    news = despite(
+        fault,
+        REFUNDS,
+        fake,
+        lambda: hasty.read_webhook(*said),
+        lambda: provider.read_webhook(*said),
+    )
+    assert news is not None
+    assert (news.refund_id, news.refund) == (REFUND, made)

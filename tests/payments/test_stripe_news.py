@@ -1,0 +1,206 @@
+"""What Stripe tells of its own accord: its statement, and its webhooks."""
+
+import json
+import time
+
+import pytest
+import stripe
+
+from activities.payments import (
+    ChargeRecord,
+    ProviderRefused,
+    RefundRecord,
+    RefundResult,
+    Statement,
+)
+from activities.payments.stripe import Forged, RefundNews, StripeProvider
+from tests.payments.given import KEY, NOW, PART, PRICE, REFUND, VISA, charged, usd
+from tests.stripe.fake import Delivery, FakeStripe
+from tests.stripe.forms import Object
+from tests.stripe.given import fresh, pay
+from tests.stripe.given import refund as refund_by_hand
+
+
+def read(provider: StripeProvider, fake: FakeStripe, told: Delivery) -> RefundNews | None:
+    """What the provider makes of a delivery."""
+    return provider.read_webhook(told.body, told.signature, fake.webhook_secret)
+
+
+def news(provider: StripeProvider, fake: FakeStripe, event: Object) -> RefundNews | None:
+    """What the provider makes of an event delivered just now."""
+    return read(provider, fake, fake.delivery(event))
+
+
+def signed(fake: FakeStripe, body: str) -> Delivery:
+    """Anything at all, signed as Stripe would."""
+    sign = stripe.WebhookSignature.generate_signature_header
+    return Delivery(body.encode(), sign(body, fake.webhook_secret))
+
+
+# --- The statement -----------------------------------------------------------------------------
+
+
+def test_a_provider_that_was_asked_for_nothing_has_nothing_on_record(
+    provider: StripeProvider,
+) -> None:
+    assert provider.statement() == Statement((), ())
+
+
+def test_a_statement_has_our_charges_that_succeeded_and_our_refunds_as_they_stand(
+    fake: FakeStripe, provider: StripeProvider, client: stripe.StripeClient
+) -> None:
+    first = charged(provider, "pm_card_pendingRefund", "purchase-p-1/hold")
+    second = charged(provider, key="purchase-p-2/hold")
+    provider.charge("purchase-p-3/hold", PRICE, "pm_card_chargeDeclined", NOW)
+    provider.call_off("purchase-p-4/hold", PRICE, VISA, NOW)
+    sent = [
+        provider.refund(f"r-{n}", reference, usd(n), NOW).reference
+        for n, reference in enumerate((first, first, first, second), start=1)
+    ]
+    fake.fail_refund(sent[0])
+    fake.cancel_refund(sent[1])
+    refund_by_hand(client, first, 500)
+    foreign = pay(client, fresh(), transfer_group="purchase-p-5/hold")
+    refund_by_hand(client, foreign.id, 500)
+
+    statement = provider.statement()
+    assert set(statement.charges) == {
+        ChargeRecord("purchase-p-1/hold", PRICE, first),
+        ChargeRecord("purchase-p-2/hold", PRICE, second),
+    }
+    assert set(statement.refunds) == {
+        RefundRecord("r-1", usd(1), sent[0], "failed"),
+        RefundRecord("r-2", usd(2), sent[1], "failed"),
+        RefundRecord("r-3", usd(3), sent[2], "pending"),
+        RefundRecord("r-4", usd(4), sent[3], "settled"),
+    }
+    assert (len(statement.charges), len(statement.refunds)) == (2, 4)
+
+
+def test_a_statement_goes_on_over_many_pages(
+    fake: FakeStripe, provider: StripeProvider, client: stripe.StripeClient
+) -> None:
+    ours = charged(provider)
+    for _ in range(101):
+        pay(client)
+    later = charged(provider, key="purchase-p-2/hold")
+    assert {charge.reference for charge in provider.statement().charges} == {ours, later}
+
+
+# --- Webhooks ----------------------------------------------------------------------------------
+
+
+def test_a_webhook_about_a_refund_of_ours_says_how_it_stands(
+    fake: FakeStripe, provider: StripeProvider
+) -> None:
+    charge = charged(provider, "pm_card_pendingRefund")
+    made = provider.refund(REFUND, charge, PART, NOW)
+    (created,) = fake.events_of("refund.created")
+    assert news(provider, fake, created) == RefundNews(created["id"], REFUND, made)
+    fake.succeed_refund(made.reference)
+    (updated,) = fake.events_of("refund.updated")
+    settled = RefundResult("settled", PART, made.reference)
+    assert news(provider, fake, updated) == RefundNews(updated["id"], REFUND, settled)
+
+
+def test_a_webhook_is_not_believed_but_looked_up(
+    fake: FakeStripe, provider: StripeProvider
+) -> None:
+    """They come late, out of order and again: each says how the refund stands now."""
+    charge = charged(provider, "pm_card_pendingRefund")
+    refund = provider.refund(REFUND, charge, PART, NOW).reference
+    fake.succeed_refund(refund)
+    fake.fail_refund(refund, "declined")
+    failed = RefundResult("failed", PART, refund, "Stripe says: declined.")
+    told = [event for event in fake.events if event["type"].startswith("refund.")]
+    assert len(told) == 4
+    for event in [*reversed(told), *told]:
+        assert news(provider, fake, event) == RefundNews(event["id"], REFUND, failed)
+
+
+def test_what_is_not_about_a_refund_of_ours_is_no_news(
+    fake: FakeStripe, provider: StripeProvider, client: stripe.StripeClient
+) -> None:
+    provider.refund(REFUND, charged(provider), PRICE, NOW)
+    foreign = refund_by_hand(client, pay(client).id).id
+    other = [
+        event
+        for event in fake.events
+        if event["data"]["object"]["object"] != "refund" or event["data"]["object"]["id"] == foreign
+    ]
+    types = {event["type"] for event in other}
+    assert types >= {"charge.succeeded", "charge.refunded", "refund.created"}
+    assert [news(provider, fake, event) for event in other] == [None] * len(other)
+
+
+def test_news_of_a_refund_that_stripe_does_not_have_is_refused(
+    fake: FakeStripe, provider: StripeProvider
+) -> None:
+    provider.refund(REFUND, charged(provider), PART, NOW)
+    (event,) = fake.events_of("refund.created")
+    event["data"]["object"]["id"] = "re_elsewhere"
+    with pytest.raises(ProviderRefused, match="No such refund"):
+        news(provider, fake, event)
+
+
+@pytest.fixture
+def told(fake: FakeStripe, provider: StripeProvider) -> Object:
+    """An event about a refund of ours."""
+    provider.refund(REFUND, charged(provider, key=KEY), PART, NOW)
+    (event,) = fake.events_of("refund.created")
+    return event
+
+
+def test_a_webhook_of_minutes_ago_is_heard_and_one_of_long_ago_is_not(
+    fake: FakeStripe, provider: StripeProvider, told: Object
+) -> None:
+    assert read(provider, fake, fake.delivery(told, at=time.time() - 240)) is not None
+    with pytest.raises(Forged, match="too old"):
+        read(provider, fake, fake.delivery(told, at=time.time() - 360))
+
+
+def test_a_webhook_signed_with_another_secret_is_forged(
+    fake: FakeStripe, provider: StripeProvider, told: Object
+) -> None:
+    with pytest.raises(Forged, match="not Stripe's"):
+        read(provider, fake, fake.delivery(told, secret="whsec_other"))
+
+
+def test_a_webhook_that_was_changed_on_its_way_is_forged(
+    fake: FakeStripe, provider: StripeProvider, told: Object
+) -> None:
+    genuine = fake.delivery(told)
+    changed = genuine.body.replace(b"succeeded", b"failed")
+    assert changed != genuine.body
+    with pytest.raises(Forged):
+        read(provider, fake, Delivery(changed, genuine.signature))
+    later = genuine.signature.replace("t=", "t=1")
+    with pytest.raises(Forged):
+        read(provider, fake, Delivery(genuine.body, later))
+
+
+@pytest.mark.parametrize(
+    "signature",
+    ["", "v1", "t=1", "t=1,v1=", "t=1,v0=00", "t=x,v1=00", "t=1,v1=é", "t=" + "9" * 5000 + ",v1=0"],
+)
+def test_a_webhook_without_a_proper_signature_is_forged(
+    fake: FakeStripe, provider: StripeProvider, told: Object, signature: str
+) -> None:
+    body = json.dumps(told).encode()
+    with pytest.raises(Forged):
+        read(provider, fake, Delivery(body, signature))
+
+
+@pytest.mark.parametrize(
+    "body", ["", "nonsense", "[]", "1", "null", "{}", '{"data": 1}', '{"object": "event"}', "{"]
+)
+def test_a_webhook_that_is_not_an_event_is_forged_even_if_it_is_signed(
+    fake: FakeStripe, provider: StripeProvider, body: str
+) -> None:
+    with pytest.raises(Forged):
+        read(provider, fake, signed(fake, body))
+
+
+def test_a_webhook_that_is_not_text_is_forged(fake: FakeStripe, provider: StripeProvider) -> None:
+    with pytest.raises(Forged):
+        read(provider, fake, Delivery(b"\xff\xfe", f"t={int(time.time())},v1=00"))

@@ -1,0 +1,174 @@
+"""Refunds at Stripe: sent once, followed to their end, never more than was paid."""
+
+import pytest
+import stripe
+
+from activities.payments import ProviderRefused, RefundResult
+from activities.payments.stripe import StripeProvider
+from activities.requests import Money
+from tests.payments.given import KEY, NOW, PART, PRICE, REFUND, VISA, charged, usd
+from tests.stripe.fake import FakeStripe
+from tests.stripe.given import refund as refund_by_hand
+
+
+def test_a_refund_gives_back_what_was_asked_and_can_be_looked_up(
+    fake: FakeStripe, provider: StripeProvider
+) -> None:
+    charge = charged(provider)
+    assert provider.find_refund(REFUND, charge, NOW) is None
+    result = provider.refund(REFUND, charge, PART, NOW)
+    assert result == RefundResult("settled", PART, fake.refunds[0]["id"])
+    assert provider.find_refund(REFUND, charge, NOW) == result
+    assert fake.given_back(payment_intent=charge) == PART.amount
+    assert provider.find_charge(KEY) == provider.charge(KEY, PRICE, VISA, NOW)
+
+
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_the_same_refund_id_is_one_refund(
+    fake: FakeStripe, provider: StripeProvider, forgotten: bool
+) -> None:
+    charge = charged(provider)
+    first = provider.refund(REFUND, charge, PART, NOW)
+    for _ in range(2):
+        if forgotten:
+            fake.forget_keys()
+        assert provider.refund(REFUND, charge, PART, NOW) == first
+    assert (len(fake.refunds), fake.given_back()) == (1, PART.amount)
+
+
+def test_the_same_refund_id_for_another_refund_is_refused(
+    fake: FakeStripe, provider: StripeProvider
+) -> None:
+    charge, other = charged(provider), charged(provider, key="purchase-p-2/hold")
+    provider.refund(REFUND, charge, PART, NOW)
+    for reference, amount in ((charge, usd(1)), (other, PART)):
+        with pytest.raises(ProviderRefused, match="used for another re"):
+            provider.refund(REFUND, reference, amount, NOW)
+    fake.forget_keys()
+    with pytest.raises(ProviderRefused, match="used for another refund"):
+        provider.refund(REFUND, charge, usd(1), NOW)
+    assert fake.given_back() == PART.amount
+
+
+def test_partial_refunds_add_up_to_the_charge_and_not_further(
+    fake: FakeStripe, provider: StripeProvider
+) -> None:
+    charge = charged(provider)
+    provider.refund("r-1", charge, usd(10000), NOW)
+    provider.refund("r-2", charge, usd(14999), NOW)
+    with pytest.raises(ProviderRefused, match="greater than unrefunded amount"):
+        provider.refund("r-3", charge, usd(2), NOW)
+    assert provider.find_refund("r-3", charge, NOW) is None
+    provider.refund("r-4", charge, usd(1), NOW)
+    with pytest.raises(ProviderRefused, match="already been refunded"):
+        provider.refund("r-5", charge, usd(1), NOW)
+    assert fake.given_back() == PRICE.amount
+
+
+def test_what_was_not_charged_cannot_be_refunded(
+    fake: FakeStripe, provider: StripeProvider
+) -> None:
+    declined = provider.charge("declined", PRICE, "pm_card_chargeDeclined", NOW).reference
+    provider.call_off("void", PRICE, VISA, NOW)
+    void = provider.charge("void", PRICE, VISA, NOW).reference
+    for reference in (declined, void, "pi_unheard_of"):
+        with pytest.raises(ProviderRefused, match=r"successful charge|No such payment_intent"):
+            provider.refund(f"{reference}/r", reference, PRICE, NOW)
+        assert provider.find_refund(f"{reference}/r", reference, NOW) is None
+    assert fake.refunds == []
+
+
+def test_an_amount_that_stripe_cannot_express_is_refused_before_it_is_asked(
+    fake: FakeStripe, provider: StripeProvider
+) -> None:
+    charge = charged(provider)
+    heard = len(fake.requests)
+    with pytest.raises(ProviderRefused, match=r"1\.234 KWD"):
+        provider.refund(REFUND, charge, Money(amount=1234, currency="KWD"), NOW)
+    assert len(fake.requests) == heard
+
+
+# --- How a refund goes on ----------------------------------------------------------------------
+
+
+def test_a_refund_is_followed_until_it_comes_back(
+    fake: FakeStripe, provider: StripeProvider
+) -> None:
+    charge = charged(provider, "pm_card_pendingRefund")
+    seen = [provider.refund(REFUND, charge, PRICE, NOW)]
+    refund = seen[0].reference
+    for happens in (fake.require_action, fake.succeed_refund, fake.fail_refund):
+        happens(refund)
+        seen.append(provider.refund(REFUND, charge, PRICE, NOW))
+        assert provider.find_refund(REFUND, charge, NOW) == seen[-1]
+    assert [result.status for result in seen] == ["pending", "pending", "settled", "failed"]
+    assert [result.text for result in seen] == [
+        "",
+        "",
+        "",
+        "Stripe says: expired_or_canceled_card.",
+    ]
+    assert {result.reference for result in seen} == {refund}
+    assert len(fake.refunds) == 1
+
+
+def test_a_refund_that_was_canceled_has_failed(fake: FakeStripe, provider: StripeProvider) -> None:
+    charge = charged(provider, "pm_card_pendingRefund")
+    refund = provider.refund(REFUND, charge, PRICE, NOW).reference
+    fake.cancel_refund(refund)
+    failed = RefundResult("failed", PRICE, refund, "Stripe says: canceled.")
+    assert provider.find_refund(REFUND, charge, NOW) == failed
+    assert provider.refund(REFUND, charge, PRICE, NOW) == failed
+
+
+def test_a_refund_that_failed_gives_room_for_another_under_another_id(
+    fake: FakeStripe, provider: StripeProvider
+) -> None:
+    charge = charged(provider, "pm_card_pendingRefund")
+    fake.fail_refund(provider.refund("r-1", charge, PRICE, NOW).reference)
+    second = provider.refund("r-2", charge, PRICE, NOW)
+    fake.succeed_refund(second.reference)
+    found = [provider.find_refund(name, charge, NOW) for name in ("r-1", "r-2")]
+    assert [result and result.status for result in found] == ["failed", "settled"]
+    assert fake.given_back() == PRICE.amount
+
+
+def test_a_refund_that_was_refused_is_sent_under_the_same_id_once_it_can_be(
+    fake: FakeStripe, provider: StripeProvider
+) -> None:
+    """Stripe keeps a refusal under its idempotency key long after there is no reason for it."""
+    charge = charged(provider, "pm_card_pendingRefund")
+    first = provider.refund("r-1", charge, PRICE, NOW).reference
+    for _ in range(2):
+        with pytest.raises(ProviderRefused, match="already been refunded"):
+            provider.refund("r-2", charge, PART, NOW)
+    fake.fail_refund(first)
+    second = provider.refund("r-2", charge, PART, NOW)
+    assert second.status == "pending"
+    assert provider.refund("r-2", charge, PART, NOW) == second
+    assert fake.given_back() == PART.amount
+
+
+def test_a_refund_that_is_always_refused_stays_refused(
+    fake: FakeStripe, provider: StripeProvider
+) -> None:
+    charge = charged(provider)
+    provider.refund("r-1", charge, PRICE, NOW)
+    for _ in range(8):
+        with pytest.raises(ProviderRefused, match="already been refunded"):
+            provider.refund("r-2", charge, PART, NOW)
+    assert len(fake.refunds) == 1
+
+
+def test_a_refund_is_found_among_hundreds_of_its_charge(
+    fake: FakeStripe, provider: StripeProvider, client: stripe.StripeClient
+) -> None:
+    charge = charged(provider)
+    made = provider.refund(REFUND, charge, PART, NOW)
+    for _ in range(100):
+        refund_by_hand(client, charge, 1)
+    assert provider.find_refund(REFUND, charge, NOW) == made
+    fake.forget_keys()
+    assert provider.refund(REFUND, charge, PART, NOW) == made
+    assert fake.given_back() == PART.amount + 100
+    assert [refund.refund_id for refund in provider.statement().refunds] == [REFUND]
