@@ -47,15 +47,19 @@ def _shown(found: AuditReport) -> Group:
         for total in found.totals
     )
     columns = ("in escrow", "in transit", "released", "provider clearing", "kept at the provider")
-    title = f"The books of {found.purchases} purchases"
+    title = f"The books of {_count(found.purchases, 'purchase')}"
     blocks = [show.table(title, columns, totals)]
     if not found.differences:
         return Group(*blocks, "No differences.")
     rows = ((item.purchase_id or "", item.what, item.what_to_do) for item in found.differences)
     columns_ = ("purchase", "what is wrong", "what to do")
-    blocks.append(show.table(f"{len(found.differences)} differences", columns_, rows))
+    blocks.append(show.table(_count(len(found.differences), "difference"), columns_, rows))
     return Group(*blocks)
 
 
 def _amounts(total: Total) -> tuple[int, ...]:
     return total.held, total.in_transit, total.released, total.provider, total.at_provider
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

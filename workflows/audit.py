@@ -50,7 +50,7 @@ class BooksAudit:
         alert = OperatorAlert(
             alert_id=f"audit-{workflow.info().run_id}",
             at=workflow.now(),
-            subject=f"The audit found {found} differences",
+            subject=f"The audit found {found} difference{'' if found == 1 else 's'}",
             lines=tuple(_lines(report.differences, found)),
         )
         try:
@@ -60,7 +60,7 @@ class BooksAudit:
                 start_to_close_timeout=timedelta(minutes=2),
                 schedule_to_close_timeout=TOLD_WITHIN,
                 retry_policy=RETRY,
-                summary=f"Tell the operators of {found} differences",
+                summary=f"Tell the operators what differs: {found}",
             )
         except ActivityError:
             workflow.logger.error("audit_untold", extra={"differences": found})
