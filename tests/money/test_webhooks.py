@@ -189,14 +189,16 @@ async def test_the_command_serves_until_it_is_stopped(stripe: StripeWorld) -> No
             "STRIPE_WEBHOOK_SECRET": stripe.stripe.webhook_secret,
         },
     )
-    assert running.stderr is not None
-    address = ""
-    while not address:
-        line = json.loads(await running.stderr.readline())
-        address = line.get("address", "")
-    assert set(await deliver(stripe, f"http://{address}/webhooks/stripe", refund)) == {200}
-    assert (await handle.result()).refunded == 25000
-    running.send_signal(signal.SIGINT)
-    _, rest = await running.communicate()
+    try:
+        assert running.stderr is not None
+        address = ""
+        while not address:
+            line = json.loads(await running.stderr.readline())
+            address = line.get("address", "")
+        assert set(await deliver(stripe, f"http://{address}/webhooks/stripe", refund)) == {200}
+        assert (await handle.result()).refunded == 25000
+    finally:
+        running.send_signal(signal.SIGINT)
+        _, rest = await running.communicate()
     assert b"Traceback" not in rest
     assert running.returncode in (0, 130)
