@@ -11,7 +11,7 @@ from rich.text import Text
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import EventType, ResetReapplyType
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
-from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
+from temporalio.client import Client
 from temporalio.common import WorkflowIDReusePolicy
 
 from activities.amounts import format_amount
@@ -20,17 +20,13 @@ from activities.parts import Settings, provider_of
 from activities.requests import Model, Money
 from starter import show
 from starter.books import opened
+from starter.executions import Execution
 from starter.failures import refused, run
 from starter.options import Json, PurchaseId, read_id
 from starter.purchases import PREFIX, Purchase
 from workflows.server import connect
 
-ENDED = {
-    WorkflowExecutionStatus.TERMINATED,
-    WorkflowExecutionStatus.FAILED,
-    WorkflowExecutionStatus.TIMED_OUT,
-    WorkflowExecutionStatus.CANCELED,
-}
+ENDED = ("terminated", "failed", "timed_out", "canceled")
 """How a workflow may have been ended that did not come to its own end."""
 
 
@@ -62,14 +58,14 @@ async def resume(client: Client, purchase_id: str, money: str | None) -> Adopted
     Raises Failure: NOT_FOUND, RUNNING, CLOSED, NO_MONEY.
     """
     purchase = Purchase(client, purchase_id)
-    ended = await purchase.description()
+    ended = await purchase.newest()
     if ended is None:
         raise refused(
             "NOT_FOUND",
             f"The server has no history of purchase {purchase_id}. If it was kept elsewhere, "
             "import it; money that nobody can resume has to be settled with the provider by hand.",
         )
-    if ended.status is WorkflowExecutionStatus.RUNNING:
+    if ended.is_open:
         raise refused("RUNNING", f"Purchase {purchase_id} is running: there is nothing to adopt.")
     if ended.status not in ENDED:
         raise refused("CLOSED", f"Purchase {purchase_id} has come to its own end.")
@@ -120,7 +116,7 @@ async def _last_task(purchase: Purchase) -> int | None:
     return last
 
 
-async def _reset(client: Client, ended: WorkflowExecutionDescription, last: int) -> str:
+async def _reset(client: Client, ended: Execution, last: int) -> str:
     answer = await client.workflow_service.reset_workflow_execution(
         ResetWorkflowExecutionRequest(
             namespace=client.namespace,
@@ -138,5 +134,5 @@ async def _begin(purchase: Purchase) -> str:
     """It was ended before it could act at all: it starts with the terms it had."""
     terms = await purchase.terms()
     await purchase.start(terms, reuse=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY)
-    begun = await purchase.description()
+    begun = await purchase.newest()
     return begun.run_id if begun else ""

@@ -10,9 +10,6 @@ from typing import Any
 
 from temporalio.client import (
     Client,
-    WorkflowExecution,
-    WorkflowExecutionDescription,
-    WorkflowExecutionStatus,
     WorkflowHandle,
     WorkflowQueryFailedError,
     WorkflowUpdateFailedError,
@@ -28,7 +25,8 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.requests import Model, UtcDatetime
 from starter import terms as wording
-from starter.failures import refused, unreachable
+from starter.executions import Execution, executions, memo, newest
+from starter.failures import Failure, refused, unreachable
 from workflows import view
 from workflows.messages import Action, Message, PurchaseResult, PurchaseStart, Receipt, Role, Status
 from workflows.server import TASK_QUEUE
@@ -39,7 +37,7 @@ ANSWER_WITHIN = timedelta(seconds=10)
 PREFIX = "purchase-"
 WORKFLOW_TYPE = "ProjectPurchase"
 OURS = f"WorkflowType = '{WORKFLOW_TYPE}'"
-RUNNING = f"{OURS} AND ExecutionStatus = 'Running'"
+RUNNING = f"{OURS} AND ExecutionStatus IN ('Running', 'Paused')"
 TRIED_AGAIN_AFTER = timedelta(milliseconds=200)
 NOT_NOW = RPCStatusCode.FAILED_PRECONDITION
 """No worker has been seen for long, or the purchase is just beginning a fresh history."""
@@ -131,7 +129,8 @@ class Purchase:
         still counts once.
         """
         try:
-            async with self._found(open_only=True), _answered(_may_arrive(message)):
+            waiting = _answered(_may_arrive(message))
+            async with self._found(open_only=True), self._awake(), waiting:
                 while True:
                     try:
                         return await self._update(message)
@@ -163,24 +162,35 @@ class Purchase:
 
     async def is_running(self) -> bool:
         """Whether its workflow is there and not closed, as the server itself knows it."""
-        found = await self.description()
-        return found is not None and found.status is WorkflowExecutionStatus.RUNNING
+        found = await self.newest()
+        return found is not None and found.is_open
 
     async def _query(self, name: str, answer: Any, *args: str) -> Any:
         try:
-            async with self._found(), _answered():
+            async with self._found(), self._awake(), _answered():
                 return await self.handle.query(name, args=args, result_type=answer)
         except WorkflowQueryFailedError as error:
             raise refused("NO_ANSWER", f"Purchase {self.id} cannot say: {error}") from None
 
-    async def description(self) -> WorkflowExecutionDescription | None:
+    async def newest(self) -> Execution | None:
         """Its newest run as the server knows it; None if there is none. Needs no worker."""
+        return await newest(self.client, self.workflow_id)
+
+    @asynccontextmanager
+    async def _awake(self) -> AsyncIterator[None]:
+        """Raises Failure `PAUSED` where an operator has paused it: the SDK has no word for that."""
         try:
-            return await self.handle.describe()
-        except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
-                return None
-            raise
+            yield
+        except (ValueError, Failure) as error:
+            silent = isinstance(error, ValueError) or error.code == "NO_WORKER"
+            found = await self.newest() if silent else None
+            if found is None or found.status != "paused":
+                raise
+            raise refused(
+                "PAUSED",
+                f"Purchase {self.id} was paused by an operator. What was sent waits until it goes "
+                "on: press Unpause in the Web UI.",
+            ) from None
 
     @asynccontextmanager
     async def _found(self, *, open_only: bool = False) -> AsyncIterator[None]:
@@ -190,7 +200,7 @@ class Purchase:
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
-            if open_only and await self.description():
+            if open_only and await self.newest():
                 raise refused(
                     "CLOSED", f"Purchase {self.id} is closed; nothing can be changed any more."
                 ) from None
@@ -221,29 +231,31 @@ async def find(client: Client, wanted: Wanted) -> list[Listed]:
         f"{key.name} = {_literal(value)}" for key, value in wanted.items() if _can_be_asked(value)
     ]
     query = " AND ".join([OURS, "ExecutionStatus != 'ContinuedAsNew'", *conditions])
-    found = client.list_workflows(query)
-    return [await _listed(execution) async for execution in found if _is_wanted(execution, wanted)]
+    return [
+        await _listed(client, execution)
+        async for execution in executions(client, query)
+        if _is_wanted(execution, wanted)
+    ]
 
 
 async def running(client: Client) -> list[str]:
     """The ids of the purchases that are running."""
-    return [execution.id.removeprefix(PREFIX) async for execution in client.list_workflows(RUNNING)]
+    return [each.id.removeprefix(PREFIX) async for each in executions(client, RUNNING)]
 
 
-async def _listed(execution: WorkflowExecution) -> Listed:
-    attributes = execution.typed_search_attributes
-    status = execution.status
+async def _listed(client: Client, execution: Execution) -> Listed:
+    attributes = execution.attributes
     return Listed(
         purchase_id=execution.id.removeprefix(PREFIX),
-        title=await _memo(execution, "title"),
-        terms=await _memo(execution, "terms"),
+        title=await memo(client, execution, "title"),
+        terms=await memo(client, execution, "terms"),
         client=attributes.get(view.CLIENT),
         freelancer=attributes.get(view.FREELANCER),
         stage=attributes.get(view.STAGE),
         outcome=attributes.get(view.OUTCOME),
         next_deadline=attributes.get(view.DEADLINE),
         needs_attention=bool(attributes.get(view.NEEDS_ATTENTION)),
-        workflow_status=status.name.lower() if status else "unknown",
+        workflow_status=execution.status,
     )
 
 
@@ -271,8 +283,8 @@ def _may_arrive(message: Message) -> str:
     return f". Then repeat the message with --message-id {message.message_id}: it counts once."
 
 
-def _is_wanted(execution: WorkflowExecution, wanted: Wanted) -> bool:
-    attributes = execution.typed_search_attributes
+def _is_wanted(execution: Execution, wanted: Wanted) -> bool:
+    attributes = execution.attributes
     return all(attributes.get(key) == value for key, value in wanted.items())
 
 
@@ -287,11 +299,3 @@ def _literal(value: str | bool) -> str:
         return str(value).lower()
     escaped = value.replace("'", "''")
     return f"'{escaped}'"
-
-
-async def _memo(execution: WorkflowExecution, name: str) -> str:
-    """What `start` wrote; nothing for a purchase that somebody else started otherwise."""
-    try:
-        return await execution.memo_value(name, "", type_hint=str)
-    except ValueError:
-        return ""

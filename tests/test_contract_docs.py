@@ -164,10 +164,9 @@ async def _prepare(handle: Handle, name: str) -> None:
 
 
 def _is_sent(found: Status, refund_id: str) -> bool:
-    """The provider was asked for this refund. (A second one it refuses: the first is not lost.)"""
-    if found.refund is None or found.refund.refund_id != refund_id:
-        return False
-    return found.refund.status == "pending" or bool(found.attention)
+    """The provider was asked for this refund; it tells of the first, which is under way."""
+    refund = found.refund
+    return refund is not None and (refund.refund_id, refund.status) == (refund_id, "pending")
 
 
 def _has_moved(found: Status, before: Status) -> bool:

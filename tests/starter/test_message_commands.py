@@ -77,18 +77,26 @@ async def test_messages_are_sent_and_answered(walk: str, cli: Cli, cli_purchase:
 
 
 async def test_messages_about_a_refund(cli: Cli, cli_client: Client, cli_worker: None) -> None:
-    """A failure is reported, the second attempt is in doubt, a person has the proof."""
+    """Failures are reported, one after the other, until a person has the proof."""
     bought = await held(cli_client, method="pm_sandbox_slow")
     given = await cli.process("give-refund", bought.id, *BO, "--json")
     assert (given.status, given.document["stage"]) == (0, "settling")
-    report = ("--refund-id", f"purchase-{bought.id}/refund", "--status", "failed")
-    reported = await cli("settlement-update", bought.id, "--as", "payments:bank", *report)
-    assert (reported.status, reported.err) == (0, "")
-    # The sandbox knows better and refuses to pay the same money twice.
+    await until(bought.handle, lambda found: found.escrow.in_transit > 0)
+
+    async def fails(refund: str) -> None:
+        report = ("--refund-id", f"purchase-{bought.id}/{refund}", "--status", "failed")
+        reported = await cli("settlement-update", bought.id, "--as", "payments:bank", *report)
+        assert (reported.status, reported.err) == (0, "")
+
+    await fails("refund")
+    assert not (await bought.status()).attention
+    await fails("refund-2")
     await until(bought.handle, lambda found: bool(found.attention))
 
     retried = await cli("resolve-attention", bought.id, *OPERATOR, "--action", "retry")
     assert (retried.status, retried.err) == (0, "")
+    assert not (await bought.status()).attention
+    await fails("refund-3")
     await until(bought.handle, lambda found: bool(found.attention))
     proof = ("--action", "mark_settled", "--reference", "bank letter 7")
     marked = await cli("resolve-attention", bought.id, *OPERATOR, *proof)

@@ -1,0 +1,88 @@
+"""Workflow executions as the server itself has them, asked of no worker.
+
+The SDK's own list and describe end in a ValueError at a status they do not know, and `Paused`,
+which an operator can bring about in the Web UI, is one.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+
+from temporalio.api.common.v1 import Payload
+from temporalio.api.common.v1 import WorkflowExecution as Named
+from temporalio.api.enums.v1 import WorkflowExecutionStatus
+from temporalio.api.workflow.v1 import WorkflowExecutionInfo
+from temporalio.api.workflowservice.v1 import (
+    DescribeWorkflowExecutionRequest,
+    ListWorkflowExecutionsRequest,
+)
+from temporalio.client import Client
+from temporalio.common import TypedSearchAttributes
+from temporalio.converter import decode_typed_search_attributes
+from temporalio.service import RPCError, RPCStatusCode
+
+OPEN = ("running", "paused")
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One run of a workflow. `status` is the server's word in lower case: `running`, `paused`,
+    `completed`, `terminated`, …"""
+
+    id: str
+    run_id: str
+    status: str
+    attributes: TypedSearchAttributes
+    memo: Mapping[str, Payload]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has not come to an end."""
+        return self.status in OPEN
+
+
+async def executions(client: Client, query: str) -> AsyncIterator[Execution]:
+    """What a visibility query finds, the newest first. Raises RPCError."""
+    request = ListWorkflowExecutionsRequest(namespace=client.namespace, query=query)
+    while True:
+        page = await client.workflow_service.list_workflow_executions(request)
+        for info in page.executions:
+            yield _execution(info)
+        if not page.next_page_token:
+            return
+        request.next_page_token = page.next_page_token
+
+
+async def newest(client: Client, workflow_id: str) -> Execution | None:
+    """The newest run of a workflow; None if there is none. Raises RPCError."""
+    request = DescribeWorkflowExecutionRequest(
+        namespace=client.namespace, execution=Named(workflow_id=workflow_id)
+    )
+    try:
+        found = await client.workflow_service.describe_workflow_execution(request)
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return None
+        raise
+    return _execution(found.workflow_execution_info)
+
+
+async def memo(client: Client, execution: Execution, name: str) -> str:
+    """A text that was written when it started; nothing if there is none."""
+    if name not in execution.memo:
+        return ""
+    try:
+        (text,) = await client.data_converter.decode([execution.memo[name]], [str])
+    except ValueError:
+        return ""
+    return str(text)
+
+
+def _execution(info: WorkflowExecutionInfo) -> Execution:
+    status = WorkflowExecutionStatus.Name(info.status)
+    return Execution(
+        info.execution.workflow_id,
+        info.execution.run_id,
+        status.removeprefix("WORKFLOW_EXECUTION_STATUS_").lower(),
+        decode_typed_search_attributes(info.search_attributes),
+        info.memo.fields,
+    )
