@@ -231,16 +231,24 @@ async def find(client: Client, wanted: Wanted) -> list[Listed]:
         f"{key.name} = {_literal(value)}" for key, value in wanted.items() if _can_be_asked(value)
     ]
     query = " AND ".join([OURS, "ExecutionStatus != 'ContinuedAsNew'", *conditions])
-    return [
-        await _listed(client, execution)
-        async for execution in executions(client, query)
-        if _is_wanted(execution, wanted)
-    ]
+    found: dict[str, Listed] = {}
+    async for execution in executions(client, query):
+        if execution.id in found or not _is_wanted(execution, wanted):
+            continue
+        if execution.status != "terminated" or await _is_newest(client, execution):
+            found[execution.id] = await _listed(client, execution)
+    return list(found.values())
 
 
 async def running(client: Client) -> list[str]:
     """The ids of the purchases that are running."""
     return [each.id.removeprefix(PREFIX) async for each in executions(client, RUNNING)]
+
+
+async def _is_newest(client: Client, execution: Execution) -> bool:
+    """A run that was reset or adopted is ended, and keeps the attributes that it had."""
+    last = await newest(client, execution.id)
+    return last is not None and last.run_id == execution.run_id
 
 
 async def _listed(client: Client, execution: Execution) -> Listed:

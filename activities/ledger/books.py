@@ -71,7 +71,8 @@ class Ledger:
     Each operation takes effect at most once: its `key` names it for ever. The same request under
     the same key is answered as before: False where it was applied, the same refusal where it was
     refused, even if the money has come since. Another request under that key is refused with
-    KEY_REUSED. `at`, the business instant, is no part of the request: the first one stands.
+    KEY_REUSED. `at`, the business instant, and `reference`, the proof, are no part of the request:
+    the first ones stand.
 
     Amounts are whole minor units from 1 to 2**53 - 1. Every method raises LedgerUnreachable when
     the database is away or overrun, and SchemaMismatch when it is not set up.

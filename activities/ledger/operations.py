@@ -6,8 +6,10 @@ An operation that could never be right, whatever the books say, is refused here 
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from activities.ledger.errors import LedgerRefused
 
@@ -46,19 +48,27 @@ class Operation:
 
     @property
     def request(self) -> str:
-        """What the key means. `at` is left out: asking again later is asking for the same."""
-        meaning = {
+        """What was asked for, and where the proof is."""
+        return _json({**self._meaning, "reference": self.reference})
+
+    @property
+    def request_hash(self) -> str:
+        """What the key means. `at` and `reference` are left out: asking again later, with a proof
+        that was found elsewhere, is asking for the same."""
+        return hashlib.sha256(_json(self._meaning).encode()).hexdigest()
+
+    @property
+    def _meaning(self) -> dict[str, Any]:
+        return {
             "kind": self.kind,
             "purchase_id": self.purchase_id,
             "currency": self.currency,
             "legs": [asdict(leg) for leg in self.legs],
-            "reference": self.reference,
         }
-        return json.dumps(meaning, sort_keys=True, separators=(",", ":"))
 
-    @property
-    def request_hash(self) -> str:
-        return hashlib.sha256(self.request.encode()).hexdigest()
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 def provider_clearing(currency: str) -> str:

@@ -19,7 +19,7 @@ Answer = bool | str
 @dataclass(frozen=True)
 class Request:
     """`first` and `second` are the two sides of a decision, the two parts of a hold; of a
-    settlement `first` is the amount and `second` the reference."""
+    settlement `first` is the amount and `second` the reference, which the key does not mean."""
 
     kind: str
     key: int
@@ -30,9 +30,9 @@ class Request:
 
     @property
     def meaning(self) -> tuple[object, ...]:
-        parts = (self.first, self.second)
-        amount = sum(parts) if self.kind == "hold" else parts
-        return self.kind, self.purchase, self.currency, amount
+        first, second = self.first, self.second
+        amounts = {"hold": (first + second,), "decide": (first, second), "settle": (first,)}
+        return self.kind, self.purchase, self.currency, amounts[self.kind]
 
 
 amounts = st.sampled_from([10, 20, 30])

@@ -13,7 +13,7 @@ from activities.requests import Difference
 from starter.adopt import money_inside, resume
 from starter.census import TemporalCensus
 from starter.failures import Failure
-from starter.purchases import PREFIX, Purchase
+from starter.purchases import PREFIX, Purchase, find
 from starter.theatre import Handle, say, skip, start, status, until
 from tests.money.house import NOW
 from tests.purchases import held, purchase
@@ -76,6 +76,8 @@ async def test_a_terminated_purchase_is_found_adopted_and_ends_as_it_would_have(
         (each.name, each.at) for each in was.deadlines
     ]
     assert await differences(server, parts, purchase_id) == []
+    listed = [each for each in await find(server.client, {}) if each.purchase_id == purchase_id]
+    assert [each.workflow_status for each in listed] == ["running"]
 
     await skip(server, handle)
     result = await handle.result()
