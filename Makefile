@@ -9,10 +9,10 @@ READY := $(VENV)/.ready-$(shell cat requirements.lock requirements-dev.lock | ck
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-node lint format docs lock clean
+.PHONY: help demo run test test-node test-browser lint format docs screenshots lock clean
 
 help: ## Show what can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
 $(RUN): requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -35,10 +35,13 @@ run: $(RUN) ## Run a worker with an embedded Temporal server and its Web UI; dat
 	@$(BIN)/python worker.py --dev
 
 test: $(READY) ## Run all tests
-	@$(BIN)/pytest -n 3 --dist loadfile -m "not node"
+	@$(BIN)/pytest -n 3 --dist loadfile -m "not node and not browser"
 
 test-node: $(READY) ## Run the tests that need Node.js with npm
 	@$(BIN)/pytest -m node
+
+test-browser: $(READY) ## Run the tests in the Web UI; needs Chromium (apt-get install chromium)
+	@$(BIN)/pytest -m browser
 
 lint: $(READY) ## Check style, format and types
 	@$(BIN)/ruff check .
@@ -51,6 +54,9 @@ format: $(READY) ## Format the code
 
 docs: $(READY) ## Generate what in docs/ comes from the code: rules, messages, schemas
 	@$(BIN)/python -m docs.generate
+
+screenshots: $(READY) ## Take the pictures in docs/pictures anew; needs Chromium
+	@$(BIN)/python -m docs.screenshots
 
 lock: $(READY) ## Pin the newest versions that pyproject.toml admits
 	@$(BIN)/pip install --quiet uv

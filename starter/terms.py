@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Sequence
+from datetime import timedelta
 
 from temporalio.common import RawValue
 
-from workflows.card import instant, plain
+from workflows.card import instant, plain, span
 from workflows.messages import PurchaseStart
 
 LONGEST_SUMMARY = 200
@@ -23,17 +24,19 @@ def details(terms: PurchaseStart) -> str:
     """The terms in Markdown, ids only: all that never changes."""
     bought = instant(terms.purchased_at) if terms.purchased_at else "when the workflow started"
     needed = "needed" if terms.requirements_needed else "not needed"
-    policy = terms.policy.model_dump(mode="json", exclude={"reminders"})
-    rows = [f"| {name.replace('_', ' ')} | {value} |" for name, value in policy.items()]
+    policy = terms.policy.model_dump(exclude={"reminders"})
+    rows = [f"- {name.replace('_', ' ')}: {_said(value)}" for name, value in policy.items()]
     text = [
         f"**{plain(terms.title)}** for {terms.price}, bought by {plain(terms.client.id)} "
         f"from {plain(terms.freelancer.id)}; purchased {bought}; requirements {needed}.",
         "",
-        "| policy | |",
-        "|---|---|",
         *rows,
     ]
     return _cut("\n".join(text), LONGEST_DETAILS)
+
+
+def _said(value: object) -> str:
+    return span(value) if isinstance(value, timedelta) else str(value).replace("_", " ")
 
 
 def stored(payloads: Sequence[object]) -> PurchaseStart:

@@ -110,15 +110,18 @@ def _window_closed(at: datetime | None) -> Refusal:
     )
 
 
-def _instead(turn: Turn, role: Role) -> str:
+def may_send(turn: Turn, role: Role) -> tuple[str, ...]:
+    """The names of the messages for which `role` has an open row."""
     offer = turn.state.offer
     theirs = offer is not None and offer.by is not role
-    names = dict.fromkeys(
-        rule.message for rule in open_rules(turn, role) if rule.message != "accept_split" or theirs
-    )
-    if not names:
-        return f"The {role} has nothing to do now."
-    return f"The {role} can now send: {', '.join(names)}."
+    names = (rule.message for rule in open_rules(turn, role))
+    return tuple(dict.fromkeys(name for name in names if name != "accept_split" or theirs))
+
+
+def _instead(turn: Turn, role: Role) -> str:
+    if names := may_send(turn, role):
+        return f"The {role} can now send: {', '.join(names)}."
+    return f"The {role} has nothing to do now."
 
 
 def _instant(at: datetime) -> str:
