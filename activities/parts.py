@@ -3,7 +3,8 @@
 `RECOURSE_DATABASE_URL` (default SQLite under `var/`), `RECOURSE_PAYMENTS` (`sandbox`, its books
 under `var/`, `sandbox:PATH`, or `stripe` with the provider's own `STRIPE_API_KEY`,
 `STRIPE_WEBHOOK_SECRET` and, behind a proxy, `STRIPE_API_BASE`), `RECOURSE_MAIL_URL` (default
-`maildir:var/mail`), and for notices `RECOURSE_OPERATOR_EMAIL` and `RECOURSE_BASE_URL`.
+`maildir:var/mail`; several are separated by white space), and for notices
+`RECOURSE_OPERATOR_EMAIL`, `RECOURSE_BASE_URL` and `RECOURSE_WEBHOOK_SECRET`.
 """
 
 import os
@@ -19,7 +20,7 @@ from activities import ledger
 from activities.calendar import business_deadline_activity
 from activities.ledger import Ledger, LedgerUnreachable, SchemaMismatch
 from activities.money import MoneyActivities
-from activities.notices import ChannelUrlError, DeliveryLog, NoticeActivities, channel_from_url
+from activities.notices import ChannelUrlError, DeliveryLog, NoticeActivities, channels_from_urls
 from activities.payments import PaymentProvider, ProviderUnreachable
 from activities.payments.sandbox import SandboxProvider
 
@@ -43,9 +44,10 @@ class Settings:
 
     database_url: str = "sqlite:///var/recourse.db"
     payments: str = "sandbox"
-    mail_url: str = "maildir:var/mail"
+    mail_url: str = field(default="maildir:var/mail", repr=False)
     operator_email: str = "operators@recourse.invalid"
     base_url: str | None = None
+    webhook_secret: str = field(default="", repr=False)
     stripe_api_key: str = field(default="", repr=False)
     stripe_webhook_secret: str = field(default="", repr=False)
     stripe_api_base: str | None = None
@@ -59,6 +61,7 @@ class Settings:
             "mail_url": "RECOURSE_MAIL_URL",
             "operator_email": "RECOURSE_OPERATOR_EMAIL",
             "base_url": "RECOURSE_BASE_URL",
+            "webhook_secret": "RECOURSE_WEBHOOK_SECRET",
             "stripe_api_key": "STRIPE_API_KEY",
             "stripe_webhook_secret": "STRIPE_WEBHOOK_SECRET",
             "stripe_api_base": "STRIPE_API_BASE",
@@ -75,7 +78,7 @@ class Parts:
 
     def __init__(self, settings: Settings) -> None:
         try:
-            channel = channel_from_url(settings.mail_url)
+            channels = channels_from_urls(settings.mail_url, settings.webhook_secret)
         except ChannelUrlError as error:
             raise WrongSetting(f"RECOURSE_MAIL_URL: {error}") from None
         self.provider = provider_of(settings)
@@ -85,7 +88,7 @@ class Parts:
         self._money = MoneyActivities(self.ledger, self.provider)
         self._telling = NoticeActivities(
             self.notices,
-            channel,
+            channels,
             operator_email=settings.operator_email,
             base_url=settings.base_url,
         )

@@ -2,7 +2,7 @@
 
 import asyncio
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
@@ -11,7 +11,7 @@ from rich.live import Live
 from temporalio.common import SearchAttributeKey
 
 from activities.ledger import Ledger
-from activities.notices import DeliveryLog
+from activities.notices import DeliveryLog, standing
 from starter import show
 from starter.books import opened
 from starter.failures import invalid, refused, run
@@ -157,7 +157,8 @@ async def _ledger(purchase_id: str, as_json: bool) -> None:
 async def _notices(purchase_id: str, number: int | None, as_json: bool) -> None:
     read_id(purchase_id, "PURCHASE")
     with opened() as engine:
-        sent = DeliveryLog(engine).list(purchase_id)
+        now = datetime.now(UTC)
+        sent = [standing(notice, now) for notice in DeliveryLog(engine).list(purchase_id)]
     if not sent:
         raise refused("NOT_FOUND", f"Nobody was told anything about a purchase {purchase_id}.")
     if number is None:

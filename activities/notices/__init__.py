@@ -3,15 +3,16 @@
 from activities.notices.activity import NoticeActivities
 from activities.notices.channels import (
     Channel,
-    ChannelUrlError,
     MaildirChannel,
-    PermanentFailure,
     SmtpChannel,
-    TransientFailure,
     channel_from_url,
+    channels_from_urls,
 )
-from activities.notices.log import DeliveryLog, Notice
+from activities.notices.failures import ChannelUrlError, PermanentFailure, TransientFailure
+from activities.notices.log import DeliveryLog, Notice, standing
+from activities.notices.message import Outgoing
 from activities.notices.render import Rendered, render
+from activities.notices.webhook import WebhookChannel
 
 __all__ = [
     "Channel",
@@ -20,10 +21,14 @@ __all__ = [
     "MaildirChannel",
     "Notice",
     "NoticeActivities",
+    "Outgoing",
     "PermanentFailure",
     "Rendered",
     "SmtpChannel",
     "TransientFailure",
+    "WebhookChannel",
     "channel_from_url",
+    "channels_from_urls",
     "render",
+    "standing",
 ]

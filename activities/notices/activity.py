@@ -9,9 +9,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.notices.channels import Channel, PermanentFailure, TransientFailure
+from activities.notices.channels import Channel
+from activities.notices.failures import PermanentFailure, TransientFailure
 from activities.notices.log import DeliveryLog, Notice, Status
-from activities.notices.message import address, compose, message_id, sender
+from activities.notices.message import Outgoing, message_id, sender
 from activities.notices.render import Rendered, reader_of, render, render_alert
 from activities.notices.words import one_line, trace
 from activities.requests import (
@@ -35,40 +36,45 @@ _LOG_DOWN = "The log of notices cannot be reached"
 @dataclass(frozen=True)
 class _Outcome:
     role: str
+    channel: str
     status: Status
     why: str = ""
 
 
 class NoticeActivities:
-    """Sends notices through one channel and keeps the log of it.
+    """Sends notices through every channel and keeps the log of it.
 
-    Each notice is sent at least once and seen once: the log skips what was sent, and a retry after
-    a lost answer repeats the same bytes under the same Message-ID.
+    No reader waits for another, and no channel for another. Each notice is sent at least once and
+    seen once: the log skips what was sent, and a retry after a lost answer repeats the same bytes
+    under the same Message-ID.
     """
 
     def __init__(
         self,
         log: DeliveryLog,
-        channel: Channel,
+        channels: Sequence[Channel],
         *,
         operator_email: str,
         base_url: str | None = None,
         sender_address: str = SENDER,
     ) -> None:
-        """Raises ValueError for a sender that is no mail address or a base that is no web one."""
+        """No two channels have the same name.
+
+        Raises ValueError for a sender that is no mail address or a base that is no web one.
+        """
         if base_url is not None and not base_url.startswith(("https://", "http://")):
             raise ValueError(
                 f"Not a web address: {base_url!r}; write https://HOST or leave it out."
             )
         self._log = log
-        self._channel = channel
+        self._channels = {channel.name: channel for channel in channels}
         self._operator_email = operator_email
         self._base_url = base_url
         self._sender = sender(sender_address)
 
     @activity.defn(name=SEND_NOTICES.name)
     async def send_notices(self, request: NoticeRequest) -> NoticeAnswer:
-        """Tell every recipient of `request`; none waits for another.
+        """Tell every recipient of `request` through every channel.
 
         Answers once each notice was sent or can never be. While some may still arrive, raises a
         retryable ApplicationError NOTICE_DELAYED whose detail is the NoticeAnswer so far.
@@ -89,19 +95,22 @@ class NoticeActivities:
         draft = self._notice("", alert.alert_id, ALERT, "operator", self._operator_email, alert.at)
         return await self._deliver([self._written(draft, lambda: render_alert(alert))], {})
 
-    async def _deliver(self, drafts: Sequence[Notice], names: Mapping[str, str]) -> NoticeAnswer:
+    async def _deliver(self, written: Sequence[Notice], names: Mapping[str, str]) -> NoticeAnswer:
         """Log the notices of one transition and send those that were not sent before."""
+        drafts = [
+            self._through(channel, notice) for channel in self._channels for notice in written
+        ]
         try:
             notices = await asyncio.to_thread(self._log.open, drafts)
         except SQLAlchemyError as error:
             # The error's own text would carry the statement and the addresses in it.
             activity.logger.warning("%s: %s", _LOG_DOWN, type(error).__name__)
-            outcomes = [_Outcome(draft.role, "pending", _LOG_DOWN) for draft in drafts]
+            outcomes = [_outcome(draft, "pending", _LOG_DOWN) for draft in drafts]
         else:
             outcomes = await asyncio.gather(
                 *(self._send(notice, names.get(notice.role, OPERATORS)) for notice in notices)
             )
-        return self._answer(drafts[0].transition, drafts[0].at, outcomes)
+        return self._answer(drafts[0], outcomes)
 
     def _draft(self, request: NoticeRequest, recipient: Recipient) -> Notice:
         party = reader_of(request, recipient)
@@ -118,25 +127,27 @@ class NoticeActivities:
     def _notice(
         self, purchase_id: str, number: str, transition: str, role: Role, email: str, at: datetime
     ) -> Notice:
-        names = (purchase_id, number, role, self._channel.name)
         return Notice(
             purchase_id=purchase_id,
             transition_id=number,
             transition=transition,
             role=role,
             address=one_line(email, 254),
-            channel=self._channel.name,
-            message_id=message_id(*names, self._sender.domain),
+            channel="",
+            message_id="",
             at=at,
         )
+
+    def _through(self, channel: str, notice: Notice) -> Notice:
+        """The notice as one channel carries it."""
+        names = (notice.purchase_id, notice.transition_id, notice.role, channel)
+        number = message_id(*names, self._sender.domain)
+        return replace(notice, channel=channel, message_id=number)
 
     def _written(self, notice: Notice, write: Callable[[], Rendered]) -> Notice:
         """The notice with its words; one that cannot be written has failed for good."""
         try:
-            address(notice.address)
             rendered = write()
-        except PermanentFailure as error:
-            why = str(error)
         except Exception as error:
             why = f"The notice could not be written: {type(error).__name__}."
             activity.logger.error("%s (%s)\n%s", why, notice.role, trace(error))
@@ -147,19 +158,19 @@ class NoticeActivities:
     async def _send(self, notice: Notice, name: str) -> _Outcome:
         """One attempt at one notice; never raises."""
         if notice.status != "pending":
-            return _Outcome(notice.role, notice.status, notice.last_error)
+            return _outcome(notice, notice.status, notice.last_error)
         status, why = await self._attempt(notice, name)
         try:
             await asyncio.to_thread(self._log.record, notice, status, why)
         except SQLAlchemyError as error:
             activity.logger.warning("%s: %s", _LOG_DOWN, type(error).__name__)
-            return _Outcome(notice.role, "pending", why or _LOG_DOWN)
-        return _Outcome(notice.role, status, why)
+            return _outcome(notice, "pending", why or _LOG_DOWN)
+        return _outcome(notice, status, why)
 
     async def _attempt(self, notice: Notice, name: str) -> tuple[Status, str]:
         try:
-            message = compose(notice, name, self._sender)
-            await self._channel.deliver(message, message["To"].addresses[0].addr_spec)
+            channel = self._channels[notice.channel]
+            await channel.deliver(Outgoing(notice, name, self._sender))
         except PermanentFailure as error:
             return "failed", str(error)
         except TransientFailure as error:
@@ -170,16 +181,16 @@ class NoticeActivities:
             return "pending", why
         return "sent", ""
 
-    def _answer(self, transition: str, at: datetime, outcomes: Sequence[_Outcome]) -> NoticeAnswer:
+    def _answer(self, one: Notice, outcomes: Sequence[_Outcome]) -> NoticeAnswer:
         missing = [outcome for outcome in outcomes if outcome.status != "sent"]
         answer = NoticeAnswer(
             delivered=len(outcomes) - len(missing),
             undelivered=tuple(
                 Undelivered(
-                    transition=transition,
+                    transition=one.transition,
                     role=outcome.role,
-                    channel=self._channel.name,
-                    at=at,
+                    channel=outcome.channel,
+                    at=one.at,
                     why=outcome.why,
                 )
                 for outcome in missing
@@ -187,9 +198,10 @@ class NoticeActivities:
         )
         for outcome in missing:
             activity.logger.warning(
-                "Notice %s to the %s is %s: %s",
-                transition,
+                "Notice %s to the %s by %s is %s: %s",
+                one.transition,
                 outcome.role,
+                outcome.channel,
                 outcome.status,
                 outcome.why,
             )
@@ -202,6 +214,10 @@ class NoticeActivities:
                 type=ErrorType.NOTICE_DELAYED,
             )
         return answer
+
+
+def _outcome(notice: Notice, status: Status, why: str) -> _Outcome:
+    return _Outcome(notice.role, notice.channel, status, why)
 
 
 def _name(request: NoticeRequest, recipient: Recipient) -> str:

@@ -1,4 +1,5 @@
-"""Ways to deliver a message, chosen by address: `maildir:PATH`, `smtp://…`, `smtps://…`."""
+"""Ways to deliver a notice, chosen by address: `maildir:PATH`, `smtp://…`, `smtps://…` and
+`webhook+https://…`."""
 
 import asyncio
 import contextlib
@@ -13,19 +14,10 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 import aiosmtplib
 
+from activities.notices.failures import ChannelUrlError, PermanentFailure, TransientFailure
+from activities.notices.message import Outgoing
+from activities.notices.webhook import webhook_from_url
 from activities.notices.words import redacted
-
-
-class TransientFailure(Exception):
-    """The message did not arrive now, but may later. Its sentence names no mail address."""
-
-
-class PermanentFailure(Exception):
-    """The message can never arrive at this reader. Its sentence names no mail address."""
-
-
-class ChannelUrlError(ValueError):
-    """The address of a channel is wrong; the sentence says how, and never shows a password."""
 
 
 class Channel(Protocol):
@@ -35,8 +27,8 @@ class Channel(Protocol):
     def name(self) -> str:
         """Part of each Message-ID: the same notice through another channel is another message."""
 
-    async def deliver(self, message: EmailMessage, to: str) -> None:
-        """Return once `message` is safely handed over; raise Transient- or PermanentFailure."""
+    async def deliver(self, outgoing: Outgoing) -> None:
+        """Return once the notice is safely handed over; raise Transient- or PermanentFailure."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +42,10 @@ class MaildirChannel:
     path: Path
     name: str = "maildir"
 
-    async def deliver(self, message: EmailMessage, to: str) -> None:
+    async def deliver(self, outgoing: Outgoing) -> None:
         """Any failure of the disk is transient: it concerns no reader in particular."""
         try:
-            await asyncio.to_thread(self._write, message)
+            await asyncio.to_thread(self._write, outgoing.mail())
         except OSError as error:
             why = error.strerror or type(error).__name__
             raise TransientFailure(f"The Maildir {self.path} cannot be written: {why}.") from None
@@ -109,12 +101,14 @@ class SmtpChannel:
     limit: float = 60
     name: str = "smtp"
 
-    async def deliver(self, message: EmailMessage, to: str) -> None:
+    async def deliver(self, outgoing: Outgoing) -> None:
         """A reader or message that the server refuses (5xx) is a permanent failure.
 
         Everything else passes by itself or can be mended by us within the day, and is transient:
         4xx, a lost connection, silence, and a 5xx to us (greeting, login, sender).
         """
+        message = outgoing.mail()
+        to: str = message["To"].addresses[0].addr_spec
         try:
             async with asyncio.timeout(self.limit):
                 await self._send(message, to)
@@ -163,11 +157,27 @@ def _said(error: aiosmtplib.SMTPResponseException, to: str) -> str:
 
 
 _STARTTLS = {"auto": None, "require": True, "off": False}
-_WANTED = "write maildir:PATH, smtp://HOST:PORT or smtps://USER:PASSWORD@HOST:PORT"
+_WANTED = (
+    "write maildir:PATH, smtp://HOST:PORT, smtps://USER:PASSWORD@HOST:PORT "
+    "or webhook+https://HOST/PATH?secret=whsec_…"
+)
 
 
-def channel_from_url(url: str) -> Channel:
-    """The channel that `url` names.
+def channels_from_urls(urls: str, webhook_secret: str = "") -> tuple[Channel, ...]:
+    """The channels that `urls`, separated by white space, name; at least one, no two alike.
+
+    Raises ChannelUrlError.
+    """
+    channels = tuple(channel_from_url(url, webhook_secret) for url in urls.split() or [""])
+    names = [channel.name for channel in channels]
+    for name in names:
+        if names.count(name) > 1:
+            raise ChannelUrlError(f"Two channels are called {name}; only one can be.")
+    return channels
+
+
+def channel_from_url(url: str, webhook_secret: str = "") -> Channel:
+    """The channel that `url` names; a webhook without a secret of its own gets `webhook_secret`.
 
     `smtp://` may add `?starttls=auto` (when offered; the default), `require` or `off`; with a
     login the default is `require`, so that nobody can talk the password out of us in the clear.
@@ -181,6 +191,8 @@ def channel_from_url(url: str) -> Channel:
         return MaildirChannel(Path(path))
     if scheme in ("smtp", "smtps") and colon:
         return _smtp(url)
+    if scheme in ("webhook+https", "webhook+http") and colon:
+        return webhook_from_url(url, webhook_secret)
     raise ChannelUrlError(f"The mail address starts with no known channel; {_WANTED}.")
 
 

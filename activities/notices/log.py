@@ -5,8 +5,8 @@ send the same bytes even after the templates have changed.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from sqlalchemy import (
@@ -28,7 +28,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-Status = Literal["pending", "sent", "failed"]
+Status = Literal["pending", "sent", "failed", "undelivered"]
+
+TRIED_FOR = timedelta(days=1)
+"""So long a purchase retries a notice (`RULES.md`, Races)."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Notice:
     """One notice to one reader through one channel.
 
     `sent` and `failed` are final; `pending` has not arrived yet, `last_error` says why.
+    `undelivered` is never written down, but what `standing` makes of a pending one after its day.
     `at` is the transition's time, `updated_at` the log's own.
     """
 
@@ -54,6 +58,12 @@ class Notice:
     attempts: int = 0
     last_error: str = ""
     updated_at: datetime | None = None
+
+
+def standing(notice: Notice, now: datetime) -> Notice:
+    """The notice as it stands at `now`: nobody tries a pending one any more after its day."""
+    given_up = notice.status == "pending" and now >= notice.at + TRIED_FOR
+    return replace(notice, status="undelivered") if given_up else notice
 
 
 class _Instant(TypeDecorator[datetime]):

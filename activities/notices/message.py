@@ -7,12 +7,13 @@ Message-ID let the reader's side collapse the duplicate that a retry may make.
 import hashlib
 import json
 import re
+from dataclasses import dataclass
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import parseaddr
 
-from activities.notices.channels import PermanentFailure
+from activities.notices.failures import PermanentFailure
 from activities.notices.log import Notice
 from activities.notices.words import header
 
@@ -24,6 +25,19 @@ _ADDRESS = re.compile(
 )
 # These need quotes in a display name, and Python's folding of long quoted names is fragile.
 _SPECIALS = re.compile(r"[\"(),:;<>@\[\\\]]+")
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """What a channel is given: a logged notice to `name`, as data or as a mail message."""
+
+    notice: Notice
+    name: str
+    origin: Address
+
+    def mail(self) -> EmailMessage:
+        """Raises PermanentFailure when the reader's mail address is none."""
+        return compose(self.notice, self.name, self.origin)
 
 
 def address(text: str, name: str = "") -> Address:

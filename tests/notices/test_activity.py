@@ -1,11 +1,12 @@
 """The activity: every reader once, whatever the channel and the database do."""
 
+import asyncio
 import contextlib
 import logging
 import mailbox
 import random
 from collections.abc import Iterable
-from email.message import EmailMessage
+from email import message_from_bytes
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from activities.notices import (
     DeliveryLog,
     MaildirChannel,
     NoticeActivities,
+    Outgoing,
     Rendered,
     activity,
     render,
@@ -32,6 +34,7 @@ from tests.notices.given import (
     client,
     closed_port,
     freelancer,
+    listening,
     operator,
     post_office,
     request,
@@ -57,8 +60,8 @@ async def delayed(activities: NoticeActivities, asked: NoticeRequest) -> NoticeA
     return answer
 
 
-def told(log: DeliveryLog, channel: Channel) -> NoticeActivities:
-    return NoticeActivities(log, channel, operator_email=OPERATORS)
+def told(log: DeliveryLog, *channels: Channel) -> NoticeActivities:
+    return NoticeActivities(log, channels, operator_email=OPERATORS)
 
 
 def who(answer: NoticeAnswer) -> list[str]:
@@ -152,6 +155,42 @@ async def test_a_channel_that_is_down_tells_all_later(log: DeliveryLog) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
+async def test_over_many_notices_and_faults_nothing_is_lost_or_has_two_ids(
+    log: DeliveryLog, seed: int
+) -> None:
+    """Down, slow, greylisting, refusing and dropping mid-message, in random order."""
+    chance = random.Random(seed)
+    asked = [request(transition_id=str(number)) for number in range(12)]
+    refused = request(transition_id="refused", recipients=(client(),))
+    open_ones = [*asked]
+    post = Post()
+    async with post_office(Post(rcpt={ANA.email: "550 unknown"})) as channel:
+        assert who(await send(told(log, channel), refused)) == ["client"]
+    async with post_office(post) as up, listening(asyncio.Protocol) as silent:
+        while open_ones:
+            chance.shuffle(open_ones)
+            fault = chance.choice(("down", "slow", "451 later", "lose", "hang up", "none"))
+            post.answers = [fault] * chance.randint(1, 8) if fault[0] in "4lh" else []
+            paths = {"down": channel_to(closed_port()), "slow": channel_to(silent, limit=0.05)}
+            activities = told(log, paths.get(fault, up))
+            open_ones = [one for one in open_ones if not await arrived(activities, one)]
+        post.answers = []
+        assert who(await send(told(log, up), refused)) == ["client"]
+    sent = [notice for notice in log.list("p-1001") if notice.transition_id != "refused"]
+    bodies = set(post.bodies())
+    ids = {message_from_bytes(body)["Message-ID"] for body in bodies}
+    assert {notice.status for notice in sent} == {"sent"}
+    assert ids == {notice.message_id for notice in sent}
+    assert len(sent) == len(ids) == len(bodies) == 24
+
+
+async def arrived(activities: NoticeActivities, asked: NoticeRequest) -> bool:
+    with contextlib.suppress(ApplicationError):
+        return not (await send(activities, asked)).undelivered
+    return False
+
+
+@pytest.mark.parametrize("seed", range(5))
 async def test_in_any_order_of_faults_everyone_is_told(log: DeliveryLog, seed: int) -> None:
     """Every fault delays, none loses, and what is repeated is the same message."""
     chance = random.Random(seed)
@@ -166,6 +205,26 @@ async def test_in_any_order_of_faults_everyone_is_told(log: DeliveryLog, seed: i
     assert len(set(post.bodies())) == 3
 
 
+async def test_every_channel_tells_everyone_and_none_waits_for_another(
+    log: DeliveryLog, tmp_path: Path
+) -> None:
+    maildir = MaildirChannel(tmp_path / "mail")
+    answer = await delayed(told(log, channel_to(closed_port()), maildir), request())
+    assert (answer.delivered, len(mailbox.Maildir(maildir.path))) == (2, 2)
+    assert {(missing.role, missing.channel) for missing in answer.undelivered} == {
+        ("client", "smtp"),
+        ("freelancer", "smtp"),
+    }
+    async with post_office(post := Post()) as channel:
+        assert await send(told(log, channel, maildir), request()) == NoticeAnswer(delivered=4)
+    sent = log.list("p-1001")
+    assert {(notice.channel, notice.role) for notice in sent} == {
+        (channel, role) for channel in ("maildir", "smtp") for role in ("client", "freelancer")
+    }
+    assert len({notice.message_id for notice in sent}) == 4
+    assert (len(post.kept), len(mailbox.Maildir(maildir.path))) == (2, 2)
+
+
 async def test_the_database_down_delays_and_says_nothing_of_it(tmp_path: Path) -> None:
     engine = create_engine(f"sqlite:///{tmp_path}/missing/log.db")
     answer = await delayed(told(DeliveryLog(engine), MaildirChannel(tmp_path / "mail")), request())
@@ -177,8 +236,8 @@ async def test_a_log_lost_after_delivery_repeats_the_same_message(
     engine: Engine, log: DeliveryLog, tmp_path: Path
 ) -> None:
     class Breaking(MaildirChannel):
-        async def deliver(self, message: EmailMessage, to: str) -> None:
-            await super().deliver(message, to)
+        async def deliver(self, outgoing: Outgoing) -> None:
+            await super().deliver(outgoing)
             with engine.begin() as connection:
                 connection.execute(text("ALTER TABLE notices RENAME TO away"))
 
@@ -217,10 +276,10 @@ async def test_a_fault_of_ours_in_a_channel_keeps_nobody_else_waiting(
     log: DeliveryLog, tmp_path: Path
 ) -> None:
     class Faulty(MaildirChannel):
-        async def deliver(self, message: EmailMessage, to: str) -> None:
-            if to == ANA.email:
-                raise ZeroDivisionError(to)
-            await super().deliver(message, to)
+        async def deliver(self, outgoing: Outgoing) -> None:
+            if outgoing.notice.address == ANA.email:
+                raise ZeroDivisionError(ANA.email)
+            await super().deliver(outgoing)
 
     answer = await delayed(told(log, Faulty(tmp_path / "mail")), request())
     assert (answer.delivered, who(answer)) == (1, ["client"])
@@ -232,8 +291,8 @@ async def test_no_address_reaches_the_logs(
     addresses = (ANA.email, BO.email, OPERATORS)
 
     class Faulty(MaildirChannel):
-        async def deliver(self, message: EmailMessage, to: str) -> None:
-            raise RuntimeError(f"cannot reach {to}")
+        async def deliver(self, outgoing: Outgoing) -> None:
+            raise RuntimeError(f"cannot reach {outgoing.notice.address}")
 
     post = Post(rcpt={to: f"451 {to} is busy" for to in addresses})
     with caplog.at_level(logging.DEBUG, logger="temporalio"):
@@ -247,7 +306,7 @@ async def test_no_address_reaches_the_logs(
 def test_wrong_settings_are_refused_at_once(log: DeliveryLog) -> None:
     def made(**settings: str) -> NoticeActivities:
         channel = MaildirChannel(Path("unused"))
-        return NoticeActivities(log, channel, operator_email=OPERATORS, **settings)
+        return NoticeActivities(log, [channel], operator_email=OPERATORS, **settings)
 
     wrong: Iterable[dict[str, str]] = ({"base_url": "javascript:x"}, {"sender_address": "nobody"})
     for settings in wrong:

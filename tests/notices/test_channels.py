@@ -16,10 +16,12 @@ from activities.notices import (
     ChannelUrlError,
     MaildirChannel,
     Notice,
+    Outgoing,
     PermanentFailure,
     SmtpChannel,
     TransientFailure,
     channel_from_url,
+    channels_from_urls,
 )
 from activities.notices.message import address, compose, message_id, sender
 from tests.notices.given import Post, at, channel_to, closed_port, listening, post_office
@@ -47,6 +49,10 @@ def notice(number: str = "1", **changes: Any) -> Notice:
 
 def message(number: str = "1", name: str = "Ana", **changes: Any) -> EmailMessage:
     return compose(notice(number, **changes), name, ORIGIN)
+
+
+def outgoing(number: str = "1") -> Outgoing:
+    return Outgoing(notice(number), "Ana", ORIGIN)
 
 
 # --- The message ---------------------------------------------------------------------------
@@ -135,7 +141,7 @@ def test_a_wrong_sender_is_a_value_error(text: str) -> None:
 async def test_a_maildir_reads_with_the_standard_library(tmp_path: Path) -> None:
     channel = MaildirChannel(tmp_path / "deep" / "mail")
     for number in ("3", "1", "2"):
-        await channel.deliver(message(number), TO)
+        await channel.deliver(outgoing(number))
     box = mailbox.Maildir(channel.path, create=False)
     names = sorted(box.keys())
     assert [box[name]["X-Recourse-Purchase"] for name in names] == ["p-1001"] * 3
@@ -148,7 +154,7 @@ async def test_a_maildir_reads_with_the_standard_library(tmp_path: Path) -> None
 
 async def test_a_maildir_keeps_one_of_each_even_when_read(tmp_path: Path) -> None:
     channel = MaildirChannel(tmp_path)
-    await asyncio.gather(*(channel.deliver(message(), TO) for _ in range(8)))
+    await asyncio.gather(*(channel.deliver(outgoing()) for _ in range(8)))
     box = mailbox.Maildir(tmp_path, create=False)
     (name,) = box.keys()
     seen = box[name]
@@ -156,14 +162,14 @@ async def test_a_maildir_keeps_one_of_each_even_when_read(tmp_path: Path) -> Non
     seen.set_subdir("cur")
     seen.add_flag("S")
     box[name] = seen
-    await channel.deliver(message(), TO)
+    await channel.deliver(outgoing())
     assert len(mailbox.Maildir(tmp_path, create=False)) == 1
 
 
 async def test_an_unwritable_maildir_may_mend(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(TransientFailure, match="cannot be written: Not a directory"):
-        await MaildirChannel(tmp_path / "file" / "mail").deliver(message(), TO)
+        await MaildirChannel(tmp_path / "file" / "mail").deliver(outgoing())
 
 
 # --- SMTP ----------------------------------------------------------------------------------
@@ -172,7 +178,7 @@ async def test_an_unwritable_maildir_may_mend(tmp_path: Path) -> None:
 async def test_smtp_delivers_what_was_written() -> None:
     post = Post()
     async with post_office(post) as channel:
-        await channel.deliver(message(), TO)
+        await channel.deliver(outgoing())
     (envelope,) = post.kept
     assert envelope.mail_from == "notices@recourse.invalid"
     assert envelope.rcpt_tos == [TO]
@@ -192,7 +198,7 @@ async def test_smtp_delivers_what_was_written() -> None:
 async def test_smtp_refusals(post: Post, failure: type[Exception], said: str) -> None:
     async with post_office(post) as channel:
         with pytest.raises(failure) as caught:
-            await channel.deliver(message(), TO)
+            await channel.deliver(outgoing())
     assert said in str(caught.value)
     assert TO not in str(caught.value)
     assert post.kept == []
@@ -200,7 +206,7 @@ async def test_smtp_refusals(post: Post, failure: type[Exception], said: str) ->
 
 async def test_smtp_down_is_transient() -> None:
     with pytest.raises(TransientFailure, match="could not be used"):
-        await channel_to(closed_port()).deliver(message(), TO)
+        await channel_to(closed_port()).deliver(outgoing())
 
 
 class Script(asyncio.Protocol):
@@ -240,13 +246,13 @@ async def test_smtp_silence_and_lost_connections(
 ) -> None:
     async with listening(lambda: Script(greeting, hang_up_on)) as port:
         with pytest.raises(TransientFailure, match=said):
-            await channel_to(port, wait=0.2).deliver(message(), TO)
+            await channel_to(port, wait=0.2).deliver(outgoing())
 
 
 async def test_smtp_slow_is_bounded_as_a_whole() -> None:
     async with listening(lambda: Script(b"")) as port:
         with pytest.raises(TransientFailure, match="TimeoutError"):
-            await channel_to(port, limit=0.1).deliver(message(), TO)
+            await channel_to(port, limit=0.1).deliver(outgoing())
 
 
 @pytest.mark.parametrize(("password", "taken"), [("pa:ss@word", True), ("wrong", False)])
@@ -266,10 +272,10 @@ async def test_smtp_login(password: str, taken: bool) -> None:
         quoted = password.replace("@", "%40").replace(":", "%3A")
         url = f"smtp://notices:{quoted}@127.0.0.1:{channel.port}?starttls=off"
         if taken:
-            await channel_from_url(url).deliver(message(), TO)
+            await channel_from_url(url).deliver(outgoing())
         else:
             with pytest.raises(TransientFailure, match="refuses our connection: 535"):
-                await channel_from_url(url).deliver(message(), TO)
+                await channel_from_url(url).deliver(outgoing())
     assert len(post.kept) == int(taken)
 
 
@@ -283,7 +289,7 @@ async def test_a_login_is_not_sent_in_the_clear() -> None:
 
     async with listening(lambda: Ear(b"220 hello\r\n", b"QUIT")) as port:
         with pytest.raises(TransientFailure):
-            await channel_from_url(f"smtp://me:secret@127.0.0.1:{port}").deliver(message(), TO)
+            await channel_from_url(f"smtp://me:secret@127.0.0.1:{port}").deliver(outgoing())
     assert b"AUTH" not in heard
     assert base64.b64encode(b"secret") not in heard
 
@@ -325,7 +331,7 @@ def test_channel_addresses(url: str, channel: object) -> None:
         "smtp://mail?starttls=maybe",
         "smtp://mail?tls=on",
         "smtps://mail?starttls=off",
-        "smtp://u:secret@mail:bad",
+        "smtp://u:hidden@mail:bad",
         "smtp://[::1",
     ],
 )
@@ -333,8 +339,20 @@ def test_wrong_channel_addresses(url: str) -> None:
     with pytest.raises(ChannelUrlError) as caught:
         channel_from_url(url)
     assert str(caught.value).endswith(".")
-    assert "secret" not in str(caught.value)
+    assert "hidden" not in str(caught.value)
 
 
 def test_a_channel_does_not_show_its_password() -> None:
     assert "secret" not in repr(channel_from_url("smtp://u:secret@mail"))
+
+
+def test_several_channels_are_separated_by_white_space() -> None:
+    assert channels_from_urls("maildir:var/mail") == (MaildirChannel(Path("var/mail")),)
+    several = channels_from_urls("maildir:var/mail  smtp://mail\n")
+    assert several == (MaildirChannel(Path("var/mail")), SmtpChannel("mail"))
+
+
+@pytest.mark.parametrize("urls", ["", "  ", "maildir:a maildir:b", "maildir:a mail"])
+def test_wrong_lists_of_channels(urls: str) -> None:
+    with pytest.raises(ChannelUrlError):
+        channels_from_urls(urls)

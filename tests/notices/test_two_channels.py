@@ -1,0 +1,51 @@
+"""Two channels at once through the real worker: a purchase is told of by mail and by events."""
+
+import asyncio
+import base64
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+from standardwebhooks import Webhook
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from activities.parts import Parts
+from starter import embedded
+from starter.stories import STORIES
+from starter.theatre import Theatre
+from tests.conftest import settings
+from tests.stripe.serving import serving
+from worker import build_worker
+
+SECRET = "whsec_" + base64.b64encode(b"a secret of the receiver").decode()
+DECLINED = next(story for story in STORIES if story.ends.outcome == "payment_declined")
+
+
+async def test_each_reader_is_told_through_each_channel(
+    tmp_path: Path, threads: ThreadPoolExecutor
+) -> None:
+    """Every event is signed, and the log has one line per reader and channel."""
+    events: list[dict[str, object]] = []
+
+    async def receive(request: Request) -> Response:
+        events.append(Webhook(SECRET).verify(await request.body(), dict(request.headers)))
+        return Response(status_code=204)
+
+    given = settings(tmp_path)
+    with serving(Starlette(routes=[Route("/", receive, methods=["POST"])])) as base:
+        both = f"{given.mail_url} webhook+{base}/"
+        given = replace(given, mail_url=both, webhook_secret=SECRET)
+        with closing(Parts(given)) as parts:
+            async with (
+                embedded.server(skip_time=True) as server,
+                build_worker(server.client, parts, threads),
+            ):
+                await Theatre(server).play(DECLINED, "two-1")
+            told = await asyncio.to_thread(parts.notices.list, "two-1")
+    assert {notice.status for notice in told} == {"sent"}
+    assert len({notice.channel for notice in told}) == 2
+    assert len(told) == 2 * len(events) == 2 * len(list((tmp_path / "mail" / "new").iterdir()))
