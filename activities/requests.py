@@ -22,9 +22,16 @@ UtcDatetime = Annotated[AwareDatetime, AfterValidator(lambda value: value.astime
 """An instant; whatever offset it was written with, it is kept in UTC."""
 
 
+BLANK = frozenset(
+    "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0\U00016fe4\U0001d159"
+) | frozenset(map(chr, [*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)]))
+"""What Unicode counts among letters, marks and symbols, and nobody sees: fillers, joiners,
+variation selectors, the braille blank."""
+
+
 def _identifier(value: str) -> str:
     value = unicodedata.normalize("NFC", value)
-    if any(unicodedata.category(char)[0] in "ZC" for char in value):
+    if any(char in BLANK or unicodedata.category(char)[0] in "ZC" for char in value):
         raise ValueError("an id has no white space and no invisible or control characters")
     return value
 
