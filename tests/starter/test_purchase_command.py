@@ -125,7 +125,7 @@ async def test_the_web_ui_gets_the_terms_without_personal_data(cli_client: Clien
     summary, details = json.loads(shown.summary.data), json.loads(shown.details.data)
     assert len(summary.encode()) <= wording.LONGEST_SUMMARY
     assert "250.00 USD" in details
-    assert "requirements window | P2D" in details
+    assert "- requirements window: 48 h" in details
     assert await described.memo_value("title", type_hint=str) == terms.title
     memo = await described.memo_value("terms", type_hint=str)
     for text in (summary, details, memo):
