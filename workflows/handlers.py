@@ -7,7 +7,7 @@ that are not in the contract go to the dynamic handlers, which refuse them like 
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from temporalio import workflow
 from temporalio.common import RawValue
@@ -65,12 +65,19 @@ def describe(kind: type[Message]) -> str:
         if field in required or field == "message_id":
             continue
         if info.is_required():
-            required[field] = "…"
+            required[field] = _given(info.annotation)
         else:
             optional.append(field)
     wanted = ", ".join(f'"{field}": {value}' for field, value in required.items())
     also = f"; optional: {', '.join([*optional, 'message_id'])}"
     return f"{' '.join((kind.__doc__ or '').split())} Send one JSON object: {{{wanted}}}{also}."
+
+
+def _given(annotation: Any) -> str:
+    """What a field may be given: a choice, a number, or anything."""
+    if get_origin(annotation) is Literal:
+        return " or ".join(f'"{choice}"' for choice in get_args(annotation))
+    return "minor units" if annotation is int else "…"
 
 
 def _signal(name: str, kind: type[Message]) -> Any:

@@ -107,7 +107,7 @@ async def send(notice: NoticeRequest) -> Sequence[Undelivered]:
             schedule_to_close_timeout=max(left, AT_LEAST),
             start_to_close_timeout=ONE_DELIVERY,
             retry_policy=RETRY,
-            summary=f"Tell {_readers(notice)}: {notice.transition}",
+            summary=f"Tell {_readers(notice)}: {notice.transition.replace('_', ' ')}",
         )
     except ActivityError as error:
         return _undelivered(notice, error)

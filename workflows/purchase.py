@@ -237,7 +237,7 @@ class ProjectPurchase(Receiver):
 
     async def _reach(self, clock: Clock, at: datetime) -> None:
         then = lifecycle.then(self._memory.state, clock)
-        await _sleep_until(at, f"{clock.value.replace('_', ' ')}, then {then}")
+        await _sleep_until(at, f"{lifecycle.AWAITED[clock]}, then {then}")
         if self._memory.state.clocks.get(clock) == at:
             self._happen(DeadlineReached(clock))
 

@@ -98,7 +98,7 @@ def call(step: Step, state: State, start: PurchaseStart, now: datetime) -> Call:
         case PostDecision():
             return _post_decision(step, state, start)
         case SendRefund(attempt):
-            summary = f"Refund {_refund_amount(state)} to the client, {state.reason}"
+            summary = f"Refund {_refund_amount(state)} to the client, {_words(state.reason)}"
             request = _refund(state, start, attempt, now)
             return Call(SEND_REFUND, request, summary, _refund_fact(attempt), BLOCKED_AFTER)
         case CheckRefund(attempt):
@@ -176,7 +176,7 @@ def _post_decision(step: PostDecision, state: State, start: PurchaseStart) -> Ca
         )
         if amount
     ]
-    summary = f"Post {' and '.join(parts)}, {decision.reason}"
+    summary = f"Post {' and '.join(parts)}, {_words(decision.reason)}"
     return Call(POST_DECISION, posting, summary, lambda _: DecisionPosted(), BLOCKED_AFTER)
 
 
@@ -195,6 +195,10 @@ def _refund(state: State, start: PurchaseStart, attempt: int, now: datetime) -> 
 
 def _refund_fact(attempt: int) -> Callable[[RefundAnswer], Fact]:
     return lambda answer: RefundAnswered(attempt, answer.status, answer.reference, answer.text)
+
+
+def _words(reason: str | None) -> str:
+    return (reason or "").replace("_", " ")
 
 
 def _refund_amount(state: State) -> str:

@@ -85,8 +85,8 @@ async def test_every_open_deadline_is_a_timer_with_a_summary(desk: Desk, ui: Web
     await ui.purchase(handle.id.removeprefix("purchase-"))
 
     for words in (
-        "24 h: freelancer cancel, then the freelancer is committed to the project",
-        "7 d: refund decision, then the client gets a full refund",
+        "24 h: freelancer may cancel, then the freelancer is committed to the project",
+        "7 d: freelancer decides on the refund, then the client gets a full refund",
         "Charge 250.00 USD and hold it in escrow",
     ):
         await expect(ui.page.get_by_text(words)).to_be_visible()

@@ -7,6 +7,7 @@
 
 from workflows.lifecycle.decide import begin, decide
 from workflows.lifecycle.look import (
+    AWAITED,
     actions,
     deadlines,
     next_deadline,
@@ -18,6 +19,7 @@ from workflows.lifecycle.look import (
 from workflows.lifecycle.unfinished import wanted
 
 __all__ = [
+    "AWAITED",
     "actions",
     "begin",
     "deadlines",

@@ -32,6 +32,20 @@ _TURN = {
     Stage.CLOSED: "nobody",
 }
 
+AWAITED = {
+    Clock.PAYMENT: "the client's payment is made",
+    Clock.REQUIREMENTS: "client sends requirements",
+    Clock.FREELANCER_CANCEL: "freelancer may cancel",
+    Clock.REFUND_DECISION: "freelancer decides on the refund",
+    Clock.CLAIM: "client answers the claim",
+    Clock.REVIEW: "client reviews the delivery",
+    Clock.DORMANCY: "either party acts",
+    Clock.DISPUTE: "mediator decides",
+    Clock.SETTLEMENT: "the refund arrives",
+    Clock.SETTLEMENT_CHECK: "the refund may arrive",
+}
+"""What each clock gives time for."""
+
 
 def waiting_for(state: State) -> str:
     """Whose turn it is. When a person is needed, it is the staff's."""
