@@ -9,6 +9,7 @@ the database cannot be reached.
 
 import argparse
 import asyncio
+import gc
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ from pathlib import Path
 import structlog
 from temporalio.client import Client
 from temporalio.worker import Worker
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+from temporalio.worker.workflow_sandbox import SandboxRestrictions
 
 from activities.audit import AuditActivities
 from activities.logs import configure_logs
@@ -29,6 +30,7 @@ from starter.census import TemporalCensus
 from workflows.audit import BooksAudit
 from workflows.notices import PurchaseNotices
 from workflows.purchase import ProjectPurchase
+from workflows.sandbox import Sandbox
 from workflows.server import (
     TASK_QUEUE,
     NotPermitted,
@@ -44,7 +46,11 @@ MISSED_AFTER = timedelta(seconds=5)
 """A purchase whose worker has died is taken up by another one after so long."""
 DEV_PORT, DEV_UI_PORT = 7233, 8233
 
-RUNNER = SandboxedWorkflowRunner(
+GARBAGE_AFTER = 20_000
+"""Python looks for garbage after so many new objects. By default it spends a third of a task that
+brings thousands of messages on looking in vain."""
+
+RUNNER = Sandbox(
     restrictions=SandboxRestrictions.default.with_passthrough_modules(
         "activities", "pydantic", "pydantic_core", "annotated_types", "iso4217", "workflows"
     )
@@ -58,6 +64,7 @@ def build_worker(
     client: Client, parts: Parts, threads: ThreadPoolExecutor, *, max_cached_workflows: int = 1000
 ) -> Worker:
     """The worker of this process; the tests and the demo run the same one."""
+    gc.set_threshold(GARBAGE_AFTER)
     audit = AuditActivities(parts.ledger, parts.provider, TemporalCensus(client))
     return Worker(
         client,

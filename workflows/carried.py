@@ -7,13 +7,21 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from activities.requests import NoticeRequest, Undelivered
 from workflows.inbox import Answers
-from workflows.lifecycle.state import Accepted, State, Step
+from workflows.lifecycle.state import Accepted, Notify, State, Step
 from workflows.messages import PurchaseStart, Rejection, TimelineEntry
 
 TIMELINE_KEPT = 200
 REJECTED_KEPT = 50
 UNDELIVERED_KEPT = 50
 REFUSAL_TOLD_EVERY = timedelta(hours=1)
+
+
+class Unwritten(BaseModel):
+    """A notice that cannot be written yet: a deadline that follows is still being looked up."""
+
+    notify: Notify
+    number: str
+    at: datetime
 
 
 class Carried(BaseModel):
@@ -25,6 +33,7 @@ class Carried(BaseModel):
     start: PurchaseStart
     state: State
     steps: list[Annotated[Step, Field(discriminator="kind")]] = Field(default_factory=list)
+    unwritten: list[Unwritten] = Field(default_factory=list)
     notices: list[NoticeRequest] = Field(default_factory=list)
     answers: Answers = Field(default_factory=Answers)
     requirements: JsonValue = None
@@ -52,6 +61,10 @@ class Carried(BaseModel):
             late_by=answer.late_by.total_seconds() if answer.late_by else None,
         )
         self.timeline = [*self.timeline, entry][-TIMELINE_KEPT:]
+
+    def has_refused(self, code: str, at: datetime) -> bool:
+        """Whether one of the newest refusals is of this code and instant."""
+        return any((one.code, one.at) == (code, at) for one in reversed(self.rejected))
 
     def reject(self, rejection: Rejection) -> None:
         """A signal was refused."""

@@ -42,8 +42,9 @@ class Errands:
     @property
     def dates_known(self) -> bool:
         """Whether no deadline is being looked up; one that cannot be found keeps nobody waiting."""
-        steps = self._memory.steps
-        return self._is_blocked(FindDeadline.kind) or not any(map(_beside, steps))
+        state = self._memory.state
+        asked = (step for step in self._memory.steps if _beside(step))
+        return self._is_blocked(FindDeadline.kind) or not any(wanted(state, step) for step in asked)
 
     async def stop(self) -> None:
         """Come to rest between two steps; what is left stays in memory for the next run."""

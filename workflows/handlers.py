@@ -27,8 +27,8 @@ class Receiver(ABC):
         """Raise the refusal of an update that would be refused."""
 
     @abstractmethod
-    def updated(self, name: str, payloads: Sequence[object]) -> Receipt:
-        """Take an update in and answer it."""
+    async def updated(self, name: str, payloads: Sequence[object]) -> Receipt:
+        """Take an update in and answer it, after everything that came before it."""
 
     @workflow.signal(dynamic=True)
     def signal_unknown(self, name: str, payloads: Sequence[RawValue]) -> None:
@@ -36,9 +36,9 @@ class Receiver(ABC):
         self.signalled(name, payloads)
 
     @workflow.update(dynamic=True)
-    def update_unknown(self, name: str, payloads: Sequence[RawValue]) -> Receipt:
+    async def update_unknown(self, name: str, payloads: Sequence[RawValue]) -> Receipt:
         """An update of a name that is not in the contract."""
-        return self.updated(name, payloads)
+        return await self.updated(name, payloads)
 
     @update_unknown.validator
     def check_unknown(self, name: str, payloads: Sequence[RawValue]) -> None:
@@ -88,8 +88,8 @@ def _signal(name: str, kind: type[Message]) -> Any:
 
 
 def _update(name: str, kind: type[Message]) -> Any:
-    def handler(self: Receiver, *payloads: RawValue) -> Receipt:
-        return self.updated(name, payloads)
+    async def handler(self: Receiver, *payloads: RawValue) -> Receipt:
+        return await self.updated(name, payloads)
 
     def check(self: Receiver, *payloads: RawValue) -> None:
         self.check_update(name, payloads)

@@ -8,13 +8,16 @@ from pydantic import BaseModel, ValidationError
 from temporalio.common import RawValue
 
 from workflows.lifecycle.state import Code, Refusal
-from workflows.messages import MESSAGES, Message, Receipt, Sender
+from workflows.messages import LARGEST_REQUIREMENTS, MESSAGES, Message, Receipt, Sender
 
 Model = TypeVar("Model", bound=BaseModel)
 
 REMEMBERED_ACCEPTED = 1_000
 REMEMBERED_REFUSED = 200
 """So many answers to messages with a `message_id` are remembered, the newest of each kind."""
+
+LARGEST_MESSAGE = 2 * LARGEST_REQUIREMENTS
+"""Bytes. What is larger is no message whatever it says, and nobody's time is lost over it."""
 
 LONGEST_NAME = 64
 """Names that others made up are repeated up to so many characters: a refusal stays a sentence."""
@@ -32,17 +35,18 @@ class Unreadable(Exception):
 def read_message(name: str, payloads: Sequence[object]) -> Message:
     """The message in `payloads`. Raises Unreadable for anything that is not exactly one."""
     kind = MESSAGES.get(name)
-    sender = _sender(payloads)
     if kind is None:
         raise Unreadable(
             Code.UNKNOWN_MESSAGE,
             f"There is no message {name[:LONGEST_NAME]!r}. Known are: {', '.join(MESSAGES)}.",
-            sender,
+            _sender(payloads),
         )
     try:
+        if _size(payloads) > LARGEST_MESSAGE:
+            raise ValueError(f"send at most {LARGEST_MESSAGE} bytes.")
         return read_one(kind, payloads)
     except ValueError as error:
-        raise Unreadable(Code.INVALID_MESSAGE, f"{name}: {error}", sender) from None
+        raise Unreadable(Code.INVALID_MESSAGE, f"{name}: {error}", _sender(payloads)) from None
 
 
 def read_one(kind: type[Model], payloads: Sequence[object]) -> Model:
@@ -79,8 +83,20 @@ def json_of(payloads: Sequence[object]) -> bytes:
     return value.payload.data
 
 
+def effort(payloads: Sequence[object]) -> int:
+    """How many bytes there are to be read."""
+    size = _size(payloads)
+    return size if size <= LARGEST_MESSAGE else 0
+
+
+def _size(payloads: Sequence[object]) -> int:
+    return sum(len(value.payload.data) for value in payloads if isinstance(value, RawValue))
+
+
 def _sender(payloads: Sequence[object]) -> Sender | None:
     """Whoever says to have sent it, if that much can be read."""
+    if _size(payloads) > LARGEST_MESSAGE:
+        return None
     try:
         return Sender.model_validate(json.loads(json_of(payloads))["by"])
     except (KeyError, TypeError, ValueError, RecursionError):

@@ -1,7 +1,7 @@
 """Telling people: what a notice says, and the workflow that goes on telling after the end."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 
 from temporalio import workflow
@@ -22,8 +22,8 @@ with workflow.unsafe.imports_passed_through():
         Undelivered,
     )
     from workflows import lifecycle
-    from workflows.carried import UNDELIVERED_KEPT, Carried
-    from workflows.lifecycle.state import Clock, Notify
+    from workflows.carried import UNDELIVERED_KEPT, Carried, Unwritten
+    from workflows.lifecycle.state import Clock, Notify, Reader
     from workflows.messages import Role
 
 TRIED_FOR = timedelta(days=1)
@@ -127,15 +127,16 @@ def _undelivered(notice: NoticeRequest, error: ActivityError) -> Sequence[Undeli
             answer = workflow.payload_converter().from_payload(said.payload, NoticeAnswer)
             return answer.undelivered
         cause = cause.__cause__
-    return _missed(notice, "not delivered within a day")
+    readers = (reader.role for reader in notice.recipients)
+    return _missed(notice.transition, readers, notice.at, "not delivered within a day")
 
 
-def _missed(notice: NoticeRequest, why: str) -> Sequence[Undelivered]:
+def _missed(
+    transition: str, readers: Iterable[Reader], at: datetime, why: str
+) -> Sequence[Undelivered]:
     return tuple(
-        Undelivered(
-            transition=notice.transition, role=reader.role, channel="any", at=notice.at, why=why
-        )
-        for reader in notice.recipients
+        Undelivered(transition=transition, role=reader, channel="any", at=at, why=why)
+        for reader in readers
     )
 
 
@@ -145,34 +146,39 @@ class Telling:
     def __init__(self, memory: Carried, dates_known: Callable[[], bool]) -> None:
         self._memory = memory
         self._dates_known = dates_known
-        self._unwritten = 0
-        self._left = list(memory.notices)
+        self._unwritten_before = list(memory.unwritten)
+        self._notices_before = list(memory.notices)
 
     @property
     def done(self) -> bool:
         """Whether everybody has been told, or it was given up."""
-        return not self._unwritten and not self._memory.notices
+        return not self._memory.unwritten and not self._memory.notices
 
-    def tell(self, notify: Notify, now: datetime) -> None:
+    def tell(self, notify: Notify, at: datetime) -> None:
         """Tell of a transition, as soon as the deadlines that follow from it are known."""
-        self._memory.told += 1
-        number = f"{self._memory.told}-{notify.transition}"
-        self._unwritten += 1
-        asyncio.create_task(self._tell(notify, number, now))
-
-    async def _tell(self, notify: Notify, number: str, now: datetime) -> None:
-        await workflow.wait_condition(self._dates_known)
-        notice = request(self._memory, notify, number, now)
-        self._unwritten -= 1
-        if len(self._memory.notices) >= WAITING_AT_MOST:
-            self._give_up(_missed(notice, "too many notices were waiting"))
+        memory = self._memory
+        memory.told += 1
+        if len(memory.unwritten) + len(memory.notices) >= WAITING_AT_MOST:
+            why = "too many notices were waiting"
+            self._give_up(_missed(notify.transition, notify.readers, at, why))
             return
-        self._memory.notices.append(notice)
+        unwritten = Unwritten(notify=notify, number=f"{memory.told}-{notify.transition}", at=at)
+        memory.unwritten.append(unwritten)
+        asyncio.create_task(self._tell(unwritten))
+
+    async def _tell(self, unwritten: Unwritten) -> None:
+        await workflow.wait_condition(self._dates_known)
+        memory = self._memory
+        notice = request(memory, unwritten.notify, unwritten.number, unwritten.at)
+        memory.unwritten = [one for one in memory.unwritten if one is not unwritten]
+        memory.notices.append(notice)
         await self._deliver(notice)
 
     def resume(self) -> None:
-        """Go on with what an earlier run had not delivered yet."""
-        for notice in self._left:
+        """Go on with what an earlier run had not written or not delivered yet."""
+        for unwritten in self._unwritten_before:
+            asyncio.create_task(self._tell(unwritten))
+        for notice in self._notices_before:
             asyncio.create_task(self._deliver(notice))
 
     async def _deliver(self, notice: NoticeRequest) -> None:
@@ -182,10 +188,6 @@ class Telling:
     def _give_up(self, missed: Sequence[Undelivered]) -> None:
         kept = [*self._memory.undelivered, *missed][-UNDELIVERED_KEPT:]
         self._memory.undelivered = kept
-
-    async def written(self) -> None:
-        """Wait until every notice is at least ready to be carried on."""
-        await workflow.wait_condition(lambda: not self._unwritten)
 
     async def finish(self) -> None:
         """Give the last notices a moment; hand on what then is left, so that the end of a purchase

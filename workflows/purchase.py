@@ -19,6 +19,7 @@ import asyncio
 import json
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from temporalio import workflow
@@ -28,11 +29,12 @@ from temporalio.exceptions import ApplicationError
 with workflow.unsafe.imports_passed_through():
     from activities.requests import ErrorType
     from workflows import lifecycle, view
+    from workflows.arrivals import Arrivals
     from workflows.card import card, span
     from workflows.carried import Carried
     from workflows.errands import Errands
     from workflows.handlers import Receiver, receives_every_message
-    from workflows.inbox import LONGEST_NAME, Unreadable, json_of, read_message, read_one
+    from workflows.inbox import LONGEST_NAME, Unreadable, effort, json_of, read_message, read_one
     from workflows.lifecycle.state import (
         Accepted,
         Clock,
@@ -79,6 +81,7 @@ class ProjectPurchase(Receiver):
         self._shown = view.known(workflow.info().typed_search_attributes)
         self._timers: dict[Clock, Timer] = {}
         self._reminder: Timer | None = None
+        self._arrivals = Arrivals()
         try:
             self._memory = _remember(given)
         except ValueError as error:
@@ -96,10 +99,12 @@ class ProjectPurchase(Receiver):
         while not self._closed:
             self._changed = False
             self._tend()
-            await self._until(lambda: self._changed or self._errands.impossible is not None)
+            await self._until(
+                lambda: self._changed or self._long or self._errands.impossible is not None
+            )
             if self._errands.impossible:
                 raise _error(ErrorType.INVALID_INPUT, self._errands.impossible)
-            if workflow.info().is_continue_as_new_suggested() and not self._closed:
+            if self._long and not self._closed:
                 await self._continue_as_new()
         self._tend()
         await self._finish()
@@ -132,45 +137,58 @@ class ProjectPurchase(Receiver):
 
     def signalled(self, name: str, payloads: Sequence[object]) -> None:
         """Take a signal in. A refused one is recorded, shown and answered; nothing raises."""
-        if self._invalid:
-            return
-        try:
-            message = read_message(name, payloads)
-        except Unreadable as unreadable:
-            self._reject(name, unreadable.refusal, unreadable.sender)
-            return
-        if self._memory.answers.first(message) is None:
-            answer = self._hear(message)
-            if isinstance(answer, Refusal):
-                self._reject(name, answer, message.by)
+        if not self._invalid:
+            work = partial(self._answer_signal, name, payloads, workflow.now())
+            self._arrivals.take(work, effort(payloads))
 
     def check_update(self, name: str, payloads: Sequence[object]) -> None:
-        """Refuse an update before it is recorded: ApplicationError with a code and a sentence."""
+        """Refuse an update before it is recorded: ApplicationError with a code and a sentence.
+
+        While messages wait that came before it, only what cannot be read is refused here.
+        """
         self._check_valid()
         try:
             message = read_message(name, payloads)
         except Unreadable as unreadable:
             raise _error(unreadable.refusal.code, unreadable.refusal.text) from None
-        answer = self._memory.answers.first(message) or self._weigh(message)
+        if self._arrivals.waiting:
+            return
+        answer = self._memory.answers.first(message) or self._weigh(message, workflow.now())
         if isinstance(answer, Refusal):
             raise _error(answer.code, answer.text)
 
-    def updated(self, name: str, payloads: Sequence[object]) -> Receipt:
+    async def updated(self, name: str, payloads: Sequence[object]) -> Receipt:
         """Take an update in; its effect is readable by `status` when this returns."""
-        message = read_message(name, payloads)
-        answer = self._memory.answers.first(message) or self._hear(message)
+        message, now = read_message(name, payloads), workflow.now()
+        given: asyncio.Future[Receipt | Refusal] = asyncio.get_running_loop().create_future()
+        self._arrivals.take(lambda: given.set_result(self._answer(message, now)), effort(payloads))
+        answer = await given
         if isinstance(answer, Refusal):
             raise _error(answer.code, answer.text)
         return answer
 
-    def _hear(self, message: Message) -> Receipt | Refusal:
-        answer = self._weigh(message)
+    def _answer_signal(self, name: str, payloads: Sequence[object], at: datetime) -> None:
+        try:
+            message = read_message(name, payloads)
+        except Unreadable as unreadable:
+            self._reject(name, unreadable.refusal, unreadable.sender, at)
+            return
+        if self._memory.answers.first(message) is None:
+            answer = self._hear(message, at)
+            if isinstance(answer, Refusal):
+                self._reject(name, answer, message.by, at)
+
+    def _answer(self, message: Message, at: datetime) -> Receipt | Refusal:
+        return self._memory.answers.first(message) or self._hear(message, at)
+
+    def _hear(self, message: Message, at: datetime) -> Receipt | Refusal:
+        answer = self._weigh(message, at)
         if isinstance(answer, Refusal):
             self._memory.answers.remember(message, answer)
             return answer
         if isinstance(message, SubmitRequirements):
             self._memory.requirements = message.requirements
-        self._accept(answer, message.by.role.value)
+        self._accept(answer, message.by.role.value, at)
         deadline = lifecycle.next_deadline(self._memory.state)
         receipt = Receipt(
             stage=self._memory.state.stage.value,
@@ -180,41 +198,47 @@ class ProjectPurchase(Receiver):
         self._memory.answers.remember(message, receipt)
         return receipt
 
-    def _reject(self, name: str, refusal: Refusal, sender: Sender | None) -> None:
-        memory, now = self._memory, workflow.now()
-        code, shown = refusal.code.value, name[:LONGEST_NAME]
-        memory.reject(Rejection(at=now, name=shown, code=code, text=refusal.text, sender=sender))
+    def _reject(self, name: str, refusal: Refusal, sender: Sender | None, at: datetime) -> None:
+        memory, code, shown = self._memory, refusal.code.value, name[:LONGEST_NAME]
+        if not memory.has_refused(code, at):
+            workflow.logger.warning("signal_refused", extra={"code": code, "message_name": shown})
+        memory.reject(Rejection(at=at, name=shown, code=code, text=refusal.text, sender=sender))
         self._changed = True
-        workflow.logger.warning("signal_refused", extra={"code": code, "message_name": shown})
         reader = _party(memory.start, sender)
-        if reader and not self._closed and memory.must_be_told(reader, code, now):
+        if reader and not self._closed and memory.must_be_told(reader, code, at):
             what = f"Your message {shown} could not be accepted ({code})."
             notify = Notify("message_refused", "system", what, refusal.text, (reader,))
-            self._telling.tell(notify, now)
+            self._telling.tell(notify, at)
 
     # --- what happens
 
-    def _weigh(self, event: Message | Fact) -> Accepted | Refusal:
-        return lifecycle.decide(self._memory.state, event, workflow.now())
+    def _weigh(self, event: Message | Fact, at: datetime) -> Accepted | Refusal:
+        return lifecycle.decide(self._memory.state, event, at)
 
     def _happen(self, fact: Fact) -> None:
-        answer = self._weigh(fact)
+        now = workflow.now()
+        answer = self._weigh(fact, now)
         if isinstance(answer, Accepted):
             by_platform = isinstance(fact, PlatformCancelled)
-            self._accept(answer, "operator" if by_platform else "system")
+            self._accept(answer, "operator" if by_platform else "system", now)
 
-    def _accept(self, answer: Accepted, by: str) -> None:
-        self._memory.record(answer, by, workflow.now())
+    def _accept(self, answer: Accepted, by: str, at: datetime) -> None:
+        self._memory.record(answer, by, at)
         self._changed = True
         for effect in answer.effects:
             if isinstance(effect, Notify):
-                self._telling.tell(effect, workflow.now())
+                self._telling.tell(effect, at)
             else:
                 self._errands.add(effect)
 
     @property
     def _closed(self) -> bool:
         return self._memory.state.stage is Stage.CLOSED
+
+    @property
+    def _long(self) -> bool:
+        """Whether a fresh history should begin: with nothing waiting that is in no memory."""
+        return workflow.info().is_continue_as_new_suggested() and not self._arrivals.waiting
 
     # --- time
 
@@ -238,6 +262,9 @@ class ProjectPurchase(Receiver):
     async def _reach(self, clock: Clock, at: datetime) -> None:
         then = lifecycle.then(self._memory.state, clock)
         await _sleep_until(at, f"{lifecycle.AWAITED[clock]}, then {then}")
+        self._arrivals.take(partial(self._reached, clock, at))
+
+    def _reached(self, clock: Clock, at: datetime) -> None:
         if self._memory.state.clocks.get(clock) == at:
             self._happen(DeadlineReached(clock))
 
@@ -269,7 +296,7 @@ class ProjectPurchase(Receiver):
             try:
                 return await workflow.wait_condition(condition)
             except asyncio.CancelledError:
-                self._happen(PlatformCancelled())
+                self._arrivals.take(lambda: self._happen(PlatformCancelled()))
 
     async def _undisturbed(self, work: Coroutine[Any, Any, None]) -> None:
         """Let work finish that a cancellation of the workflow must not cut short."""
@@ -280,15 +307,19 @@ class ProjectPurchase(Receiver):
     async def _continue_as_new(self) -> None:
         """A fresh history with the same memory: no message is lost and no deadline moves."""
         await self._undisturbed(self._errands.stop())
-        await self._undisturbed(self._telling.written())
-        await self._until(workflow.all_handlers_finished)
+        await self._until(lambda: self._heard_all)
         workflow.continue_as_new(self._memory)
 
     async def _finish(self) -> None:
         """Let go of everything: what is under way ends, the last notices get a moment."""
         await self._undisturbed(self._errands.stop())
         await self._undisturbed(self._telling.finish())
-        await self._until(workflow.all_handlers_finished)
+        await self._until(lambda: self._heard_all)
+
+    @property
+    def _heard_all(self) -> bool:
+        """Whether everything that was sent has been dealt with and answered."""
+        return not self._arrivals.waiting and workflow.all_handlers_finished()
 
 
 async def _sleep_until(at: datetime, then: str) -> None:
@@ -333,10 +364,11 @@ def _remember(given: Sequence[object]) -> Carried:
 
 def _party(start: PurchaseStart, sender: Sender | None) -> Reader | None:
     """The party that a sender is, if it is one."""
-    if sender == Sender(role=Role.CLIENT, id=start.client.id):
-        return "client"
-    if sender == Sender(role=Role.FREELANCER, id=start.freelancer.id):
-        return "freelancer"
+    match sender:
+        case Sender(role=Role.CLIENT, id=start.client.id):
+            return "client"
+        case Sender(role=Role.FREELANCER, id=start.freelancer.id):
+            return "freelancer"
     return None
 
 

@@ -62,6 +62,7 @@ BAD: dict[str, Callable[[dict[str, Any]], Sequence[Any]]] = {
     "list": lambda good: [[good]],
     "unknown field": lambda good: [{**good, "surprise": 1}],
     "endless field name": lambda good: [{**good, "x" * 1_000_000: 1}],
+    "endless fields": lambda good: [{**good, **dict.fromkeys(map(str, range(80_000)), 1)}],
     "missing field": lambda good: [{key: good[key] for key in good if key != "by"}],
     "wrong type": lambda good: [{**good, "by": "client:ana"}],
     "number for text": lambda good: [{**good, "message_id": 7}],

@@ -1,16 +1,13 @@
 """A flood of bad and repeated signals: no good message among them is lost, nothing else changes.
 
 `RECOURSE_FLOOD=10000 pytest tests/signals/test_flood.py` sends as many as the specification names;
-the normal suite sends fewer. They come in waves, each as fast as this machine sends: between two of
-them the purchase begins a fresh history. What one wave may hold has two limits that are not ours:
-the server takes 10,000 signals in one run, and the SDK gives one task of a workflow 2 seconds, in
-which it reads some thousands of signals.
+the normal suite sends fewer. All come as fast as this machine sends, while the purchase answers and
+begins one fresh history after the other. `test_burst` sends while no worker is there.
 """
 
 import asyncio
 import os
 from collections.abc import Iterator
-from typing import Any
 
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.testing import WorkflowEnvironment
@@ -18,42 +15,18 @@ from temporalio.testing import WorkflowEnvironment
 from starter.stories import PRICE
 from starter.theatre import Handle, skip, status, until
 from tests.conftest import LONG_HISTORY
-from tests.purchases import CLIENT, FREELANCER, held
-from tests.signals.payloads import failed_tasks, raw, whole_history
+from tests.purchases import CLIENT, held
+from tests.signals.crowd import GOOD_ONES, Signal, bad, good, is_bad
+from tests.signals.payloads import failed_tasks, whole_history
 from workflows.carried import REJECTED_KEPT
 from workflows.messages import Receipt
 
 FLOOD = int(os.environ.get("RECOURSE_FLOOD", "2000"))
-GOOD_ONES = 20
 AT_ONCE = 20
-WAVE = 1_000
 LARGEST_MEMORY = 1_000_000
 """Bytes that pass from run to run. The server ends a purchase that carries more than 2 MB."""
 
 KNOWN = {"by": CLIENT, "message_id": "known", "text": "Hello?"}
-
-Signal = tuple[str, Any]
-
-
-def good(number: int) -> Signal:
-    """A message that must not be lost."""
-    return "send_message", {"by": CLIENT, "message_id": f"good-{number}", "text": "Are you there?"}
-
-
-def bad(number: int) -> Signal:
-    """A signal that is refused: not allowed now, a stranger's, broken, or of no known name."""
-    kinds: tuple[Signal, ...] = (
-        ("deliver", {"by": FREELANCER}),
-        ("cancel", {"by": {"role": "client", "id": "eve"}, "message_id": f"eve-{number}"}),
-        ("send_message", raw(b'{"by": ')),
-        ("refund_me", {"by": CLIENT}),
-    )
-    return kinds[number % len(kinds)]
-
-
-def is_bad(signal: Signal) -> bool:
-    """Everything but what one of the parties says to the other."""
-    return signal[0] != "send_message" or not isinstance(signal[1], dict)
 
 
 def flood() -> Iterator[Signal]:
@@ -88,9 +61,8 @@ async def test_flood_loses_no_good_message_and_moves_no_deadline(
             await handle.signal(signal[0], signal[1])
 
     signals = list(flood())
-    for begin in range(0, len(signals), WAVE):
-        await asyncio.gather(*map(send, signals[begin : begin + WAVE]))
-        await heard(handle, sum(map(is_bad, signals[: begin + WAVE])))
+    await asyncio.gather(*map(send, signals))
+    await heard(handle, sum(map(is_bad, signals)))
     after = await status(handle)
     await asyncio.gather(*(send(good(number)) for number in range(0, FLOOD, FLOOD // GOOD_ONES)))
     again = await status(handle)
