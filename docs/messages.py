@@ -8,8 +8,9 @@ from docs import examples
 from docs.rules import table
 from docs.samples import PURCHASE, SAMPLES, START
 from workflows import lifecycle
+from workflows.arrivals import AFTER_A_REST, AT_ONCE
 from workflows.carried import REJECTED_KEPT
-from workflows.inbox import REMEMBERED_ACCEPTED, REMEMBERED_REFUSED
+from workflows.inbox import LARGEST_MESSAGE, REMEMBERED_ACCEPTED, REMEMBERED_REFUSED
 from workflows.lifecycle.rules import RULES
 from workflows.lifecycle.state import Accepted, PaymentHeld, Person, Refusal, State, Terms
 from workflows.messages import (
@@ -227,6 +228,15 @@ def _bounds() -> str:
         [
             ("a text (`reason`, `note`, `text`)", f"{LONGEST_TEXT:,} characters"),
             ("`requirements`", f"{LARGEST_REQUIREMENTS // 1024} KiB of JSON"),
+            (
+                "a message",
+                f"{LARGEST_MESSAGE // 1024} KiB; what is larger is refused unread, whoever sent it",
+            ),
+            (
+                "what is dealt with in one workflow task",
+                f"{AT_ONCE:,} messages in the one that brings them, {AFTER_A_REST:,} in each right "
+                "after it; their order is kept",
+            ),
             (
                 "answers remembered by `message_id`, per purchase",
                 f"the newest {REMEMBERED_ACCEPTED:,} accepted and {REMEMBERED_REFUSED:,} refused",
