@@ -9,7 +9,7 @@ READY := $(VENV)/.ready-$(shell cat requirements.lock requirements-dev.lock | ck
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-node test-browser lint format docs screenshots lock clean
+.PHONY: help demo run test test-node test-browser lint format docs notices screenshots lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -54,6 +54,9 @@ format: $(READY) ## Format the code
 
 docs: $(READY) ## Generate what in docs/ comes from the code: rules, messages, schemas
 	@$(BIN)/python -m docs.generate
+
+notices: $(RUN) ## Write every kind of notice to var/notices, for a look
+	@$(BIN)/python -m docs.notices
 
 screenshots: $(READY) ## Take the pictures in docs/pictures anew; needs Chromium
 	@$(BIN)/python -m docs.screenshots

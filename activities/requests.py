@@ -8,7 +8,7 @@ effect once.
 
 import unicodedata
 from dataclasses import dataclass
-from datetime import UTC, date
+from datetime import UTC, date, timedelta
 from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
@@ -207,11 +207,20 @@ class Movement(Model):
 
 
 class NoticeDeadline(Model):
-    """The next deadline and what happens if nobody acts until then."""
+    """An open deadline and what happens if nobody acts until then."""
 
     name: str
     at: UtcDatetime
     then: str
+    silence: str = ""
+    """The transition that silence leads to; it has words for each reader."""
+
+
+class Refused(Model):
+    """A message that was not accepted."""
+
+    message: str
+    code: str
 
 
 Role = Literal["client", "freelancer", "operator"]
@@ -223,11 +232,16 @@ class Recipient(Model):
     role: Role
     party: Party | None = None
     can: tuple[str, ...] = ()
-    """Messages this reader may send now, by name."""
+    """Messages this reader may send now, by name; with its choice where one has a choice:
+    `decide_refund approve`."""
 
 
 class NoticeRequest(Model):
-    """Tell `recipients` about one transition, once per recipient and channel."""
+    """Tell `recipients` about one transition, once per recipient and channel.
+
+    Requests outlive releases: a field added here has a default, and what an older release wrote
+    can still be told.
+    """
 
     purchase_id: str
     title: str
@@ -240,9 +254,9 @@ class NoticeRequest(Model):
     at: UtcDatetime
     actor: str
     what: str
-    """One sentence: what happened and who acted."""
+    """One sentence in the third person: what happened and who acted."""
     rule: str
-    """Which rule applies, in plain words."""
+    """Which rule applies, in plain words and in the third person."""
     words: str | None = None
     """What the acting person wrote, if anything. Never trusted as markup."""
     movements: tuple[Movement, ...] = ()
@@ -250,6 +264,14 @@ class NoticeRequest(Model):
     refund_by: UtcDatetime | None = None
     """The latest date on which a refund that is on its way should arrive."""
     recipients: tuple[Recipient, ...]
+    later: tuple[NoticeDeadline, ...] = ()
+    """The open deadlines after `deadline`, in order."""
+    amounts: dict[str, Amount] = {}
+    """What each reader's own sentences speak of, by name: `escrow`, `claim`, `refund`, …"""
+    windows: dict[str, timedelta | int] = {}
+    """The windows of this purchase by clock: elapsed time, or a number of business days."""
+    refused: Refused | None = None
+    """What was refused, where a refusal is told."""
 
 
 class Undelivered(Model):

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+from activities.notices.formats import window
 from workflows.lifecycle import decide
 from workflows.lifecycle.deadlines import DEADLINES, DeadlineRule
 from workflows.lifecycle.rules import BEFORE_REQUEST, OPEN, RULES, WITH_ESCROW, Rule
@@ -176,17 +177,12 @@ def windows() -> str:
 
 def _window(clock: Clock) -> str:
     if clock is Clock.SETTLEMENT_CHECK:
-        return f"{_span(CHECK_EVERY)}, fixed"
+        return f"{window(CHECK_EVERY)}, fixed"
     name = f"{clock}_window"
     value = getattr(Policy(), name)
-    return f"`{name}`, {_span(value) if isinstance(value, timedelta) else f'{value} business days'}"
-
-
-def _span(value: timedelta) -> str:
-    hours = round(value / timedelta(hours=1))
-    if hours <= 48:
-        return f"{hours} hour{'s' if hours != 1 else ''}"
-    return f"{value.days} days"
+    return (
+        f"`{name}`, {window(value) if isinstance(value, timedelta) else f'{value} business days'}"
+    )
 
 
 def _choice(row: DeadlineRule) -> str:

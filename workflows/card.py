@@ -14,14 +14,12 @@ from activities.amounts import format_amount
 from activities.requests import Undelivered
 from workflows import lifecycle
 from workflows.carried import Carried
-from workflows.lifecycle.deadlines import deadline_rule
 from workflows.lifecycle.look import samples
 from workflows.lifecycle.refuse import IN_WORDS, may_send
-from workflows.lifecycle.rules import Rule, open_rules
+from workflows.lifecycle.rules import Rule, choice_of, open_rules
 from workflows.lifecycle.state import (
     Accepted,
     Clock,
-    DeadlineReached,
     Payment,
     PlatformCancelled,
     Stage,
@@ -147,7 +145,7 @@ def _then(state: State, clock: Clock) -> str:
 
 
 def _rule(state: State, clock: Clock) -> str:
-    rule = deadline_rule(Turn(state, DeadlineReached(clock), state.clocks[clock]), clock)
+    rule = lifecycle.silence(state, clock)
     return rule.rule if rule else "none"
 
 
@@ -196,7 +194,7 @@ def _sendable(state: State, rule: Rule, role: Role) -> str:
     message = next(
         sample
         for sample in samples(state, rule.message, role)
-        if rule.choice in (None, getattr(sample, "action", None))
+        if rule.choice in (None, choice_of(sample))
     )
     given = message.model_dump(mode="json", exclude_defaults=True)
     given["by"]["id"] = "your-id"

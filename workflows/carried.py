@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from activities.requests import NoticeRequest, Undelivered
+from workflows import lifecycle
 from workflows.inbox import Answers
-from workflows.lifecycle.state import Accepted, Notify, State, Step
-from workflows.messages import PurchaseStart, Rejection, TimelineEntry
+from workflows.lifecycle.state import Accepted, Notify, Person, State, Step, Terms
+from workflows.messages import PurchaseStart, Rejection, Role, TimelineEntry
 
 TIMELINE_KEPT = 200
 REJECTED_KEPT = 50
@@ -22,6 +23,8 @@ class Unwritten(BaseModel):
     notify: Notify
     number: str
     at: datetime
+    amounts: dict[str, int] = Field(default_factory=dict)
+    """What the notice can speak of, as it was at that time."""
 
 
 class Carried(BaseModel):
@@ -45,6 +48,25 @@ class Carried(BaseModel):
     refusals_told: dict[str, datetime] = Field(default_factory=dict)
     undelivered: list[Undelivered] = Field(default_factory=list)
     reminded_until: datetime
+
+    @classmethod
+    def fresh(cls, start: PurchaseStart, now: datetime) -> "Carried":
+        """The memory of a purchase at its first moment: the payment is the first thing to do."""
+        terms = Terms(
+            key=f"purchase-{start.purchase_id}",
+            client=Person(start.client.id, start.client.name),
+            freelancer=Person(start.freelancer.id, start.freelancer.name),
+            amount=start.price.amount,
+            currency=start.price.currency,
+            purchased_at=start.purchased_at or now,
+            requirements_needed=start.requirements_needed,
+            policy=start.policy,
+        )
+        first = lifecycle.begin(terms, now)
+        memory = cls(start=start, state=first.state, reminded_until=now)
+        memory.record(first, Role.CLIENT.value, now)
+        memory.steps = [effect for effect in first.effects if not isinstance(effect, Notify)]
+        return memory
 
     def record(self, answer: Accepted, by: str, now: datetime) -> None:
         """A transition takes effect: the new state, and a line in the timeline."""

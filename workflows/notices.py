@@ -19,12 +19,14 @@ with workflow.unsafe.imports_passed_through():
         NoticeDeadline,
         NoticeRequest,
         Recipient,
+        Refused,
         Undelivered,
     )
     from workflows import lifecycle
     from workflows.carried import UNDELIVERED_KEPT, Carried, Unwritten
-    from workflows.lifecycle.state import Clock, Notify, Reader
-    from workflows.messages import Role
+    from workflows.lifecycle.state import Clock, Notify, Reader, State
+    from workflows.messages import Deadline, Role
+    from workflows.policy import Policy
 
 TRIED_FOR = timedelta(days=1)
 """So long a notice is retried (`RULES.md`, Races); then it is shown as undelivered."""
@@ -49,22 +51,23 @@ RETRY = RetryPolicy(
 )
 
 
-def request(memory: Carried, notify: Notify, number: str, now: datetime) -> NoticeRequest:
-    """The notice of one transition, to everybody whom it concerns."""
-    start, state = memory.start, memory.state
+def request(memory: Carried, unwritten: Unwritten) -> NoticeRequest:
+    """The notice of one transition, to everybody whom it concerns: amounts as they were then,
+    deadlines and what each reader can do as they are now."""
+    start, state, notify, at = memory.start, memory.state, unwritten.notify, unwritten.at
     parties = {"client": start.client, "freelancer": start.freelancer}
     open_ones = lifecycle.deadlines(state)
-    about = (item for item in open_ones if notify.clock in (None, item.name))
-    deadline = next(about, None)
+    about = [_deadline(state, item) for item in open_ones if notify.clock in (None, item.name)]
+    deadline, later = (about[0], about[1:]) if about else (None, [])
     return NoticeRequest(
         purchase_id=start.purchase_id,
         title=start.title,
         price=start.price,
         client=start.client,
         freelancer=start.freelancer,
-        transition_id=number,
+        transition_id=unwritten.number,
         transition=notify.transition,
-        at=now,
+        at=at,
         actor=notify.by,
         what=notify.what,
         rule=notify.rule,
@@ -77,22 +80,44 @@ def request(memory: Carried, notify: Notify, number: str, now: datetime) -> Noti
             )
             for moved in notify.movements
         ),
-        deadline=NoticeDeadline(name=deadline.name, at=deadline.at, then=deadline.then)
-        if deadline
-        else None,
+        deadline=deadline,
+        later=tuple(later),
         refund_by=state.clocks.get(Clock.SETTLEMENT),
         recipients=tuple(
             Recipient(
                 role=reader,
                 party=parties.get(reader),
-                can=tuple(
-                    action.message
-                    for action in lifecycle.actions(state, Role(reader), now)
-                    if action.allowed
-                ),
+                can=_steps(state, Role(reader), at),
             )
             for reader in notify.readers
         ),
+        amounts=unwritten.amounts,
+        windows={clock: getattr(start.policy, name) for clock, name in _WINDOWS.items()},
+        refused=Refused(message=notify.refused[0], code=notify.refused[1])
+        if notify.refused
+        else None,
+    )
+
+
+_WINDOWS = {
+    clock.value: f"{clock}_window" for clock in Clock if f"{clock}_window" in Policy.model_fields
+}
+
+
+def _steps(state: State, reader: Role, at: datetime) -> tuple[str, ...]:
+    """What a reader can do; what waits for a mediator is done by whoever the operators call."""
+    called = reader is Role.OPERATOR and lifecycle.waiting_for(state) == "mediator"
+    mediation = lifecycle.steps(state, Role.MEDIATOR, at) if called else ()
+    return (*lifecycle.steps(state, reader, at), *mediation)
+
+
+def _deadline(state: State, open_one: Deadline) -> NoticeDeadline:
+    leads_to = lifecycle.silence(state, Clock(open_one.name))
+    return NoticeDeadline(
+        name=open_one.name,
+        at=open_one.at,
+        then=open_one.then,
+        silence=leads_to.transition if leads_to else "",
     )
 
 
@@ -162,14 +187,16 @@ class Telling:
             why = "too many notices were waiting"
             self._give_up(_missed(notify.transition, notify.readers, at, why))
             return
-        unwritten = Unwritten(notify=notify, number=f"{memory.told}-{notify.transition}", at=at)
+        number = f"{memory.told}-{notify.transition}"
+        amounts = memory.state.amounts
+        unwritten = Unwritten(notify=notify, number=number, at=at, amounts=amounts)
         memory.unwritten.append(unwritten)
         asyncio.create_task(self._tell(unwritten))
 
     async def _tell(self, unwritten: Unwritten) -> None:
         await workflow.wait_condition(self._dates_known)
         memory = self._memory
-        notice = request(memory, unwritten.notify, unwritten.number, unwritten.at)
+        notice = request(memory, unwritten)
         memory.unwritten = [one for one in memory.unwritten if one is not unwritten]
         memory.notices.append(notice)
         await self._deliver(notice)

@@ -42,12 +42,10 @@ with workflow.unsafe.imports_passed_through():
         DeadlineReached,
         Fact,
         Notify,
-        Person,
         PlatformCancelled,
         Reader,
         Refusal,
         Stage,
-        Terms,
     )
     from workflows.messages import (
         Action,
@@ -206,9 +204,7 @@ class ProjectPurchase(Receiver):
         self._changed = True
         reader = _party(memory.start, sender)
         if reader and not self._closed and memory.must_be_told(reader, code, at):
-            what = f"Your message {shown} could not be accepted ({code})."
-            notify = Notify("message_refused", "system", what, refusal.text, (reader,))
-            self._telling.tell(notify, at)
+            self._telling.tell(lifecycle.refusal(shown, refusal, reader), at)
 
     # --- what happens
 
@@ -345,21 +341,7 @@ def _remember(given: Sequence[object]) -> Carried:
         )
     if start.purchased_at and start.purchased_at > now + FUTURE_ALLOWED:
         raise ValueError("purchased_at: lies in the future.")
-    terms = Terms(
-        key=workflow_id,
-        client=Person(start.client.id, start.client.name),
-        freelancer=Person(start.freelancer.id, start.freelancer.name),
-        amount=start.price.amount,
-        currency=start.price.currency,
-        purchased_at=start.purchased_at or now,
-        requirements_needed=start.requirements_needed,
-        policy=start.policy,
-    )
-    first = lifecycle.begin(terms, now)
-    memory = Carried(start=start, state=first.state, reminded_until=now)
-    memory.record(first, Role.CLIENT.value, now)
-    memory.steps = [effect for effect in first.effects if not isinstance(effect, Notify)]
-    return memory
+    return Carried.fresh(start, now)
 
 
 def _party(start: PurchaseStart, sender: Sender | None) -> Reader | None:

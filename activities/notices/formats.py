@@ -3,7 +3,7 @@
 import copy
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
@@ -11,6 +11,7 @@ from babel import Locale, UnknownLocaleError
 from babel.dates import format_date, format_time
 
 from activities.amounts import decimals
+from activities.notices.words import isolated
 from activities.requests import Money, Party
 
 # CLDR sets a space between digits and a currency written in letters; Babel leaves it out.
@@ -26,32 +27,61 @@ class Reader:
     zone_name: str
 
     def money(self, money: Money) -> str:
+        """`amount` for Money."""
+        return self.amount(money.amount, money.currency)
+
+    def amount(self, minor: int, currency: str) -> str:
         """The amount with exactly as many digits after the point as ISO 4217 gives its currency.
 
         Raises UnknownCurrency for a code that is none.
         """
-        digits = decimals(money.currency)
+        digits = decimals(currency)
         pattern = copy.copy(self.locale.currency_formats["standard"])
         # Babel's own digits differ from ISO 4217 for some currencies.
         pattern.frac_prec = (digits, digits)
-        value = Decimal(money.amount).scaleb(-digits)
-        text: str = pattern.apply(
-            value, self.locale, currency=money.currency, currency_digits=False
-        )
-        return _UNSPACED.sub("\xa0", text)
+        value = Decimal(minor).scaleb(-digits)
+        text: str = pattern.apply(value, self.locale, currency=currency, currency_digits=False)
+        return isolated(_UNSPACED.sub("\xa0", text))
 
     def moment(self, at: datetime) -> str:
-        """Weekday, date and time in the reader's zone, with the zone and its offset on that day."""
+        """Weekday, date and time in the reader's zone, with the zone and its offset at that time.
+
+        Midnight is the end of a day, because "Tuesday, 12:00 AM" is read as Tuesday night.
+        """
         local = at.astimezone(self.zone)
+        if local.time() == time.min:
+            return f"{self.day(at)}, at the end of the day ({self._zone(local)})"
         date = format_date(local, "full", locale=self.locale)
-        time = format_time(local, "short", locale=self.locale)
-        return f"{date}, {time} ({self.zone_name}, UTC{_offset(local)})"
+        # Few fonts draw the narrow space that CLDR sets before AM and PM.
+        clock = format_time(local, "short", locale=self.locale).replace("\u202f", "\xa0")
+        return f"{isolated(f'{date}, {clock}')} ({self._zone(local)})"
+
+    def _zone(self, local: datetime) -> str:
+        return "UTC" if self.zone_name == "UTC" else f"{self.zone_name}, UTC{_offset(local)}"
 
     def day(self, at: datetime) -> str:
         """The day in the reader's zone that ends at or contains `at`."""
         # Midnight ends the day before: "at the latest on Monday" must not become Tuesday.
         local = (at - timedelta(microseconds=1)).astimezone(self.zone)
-        return format_date(local, "full", locale=self.locale)
+        return isolated(format_date(local, "full", locale=self.locale))
+
+
+_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
+def window(value: timedelta | int) -> str:
+    """How long a window is: `48 hours`, `7 days`, `five business days`."""
+    if isinstance(value, int):
+        number = _NUMBERS[value] if value < len(_NUMBERS) else str(value)
+        return f"{number} business day{'' if value == 1 else 's'}"
+    left = round(value.total_seconds())
+    sizes = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
+    parts = []
+    for unit, size in sizes if value > timedelta(days=2) else sizes[1:]:
+        count, left = divmod(left, size)
+        if count:
+            parts.append(f"{count} {unit}{'' if count == 1 else 's'}")
+    return " ".join(parts) or "a moment"
 
 
 def utc(at: datetime) -> str:
@@ -82,5 +112,5 @@ def _zone(name: str) -> ZoneInfo | None:
 
 
 def _offset(local: datetime) -> str:
-    offset = local.strftime("%z")
+    offset = local.strftime("%z").replace("-", "−")  # a line may break after a hyphen
     return f"{offset[:3]}:{offset[3:5]}"

@@ -1,6 +1,5 @@
 """What a notice says to one reader: subject, plain text and HTML (RULES.md, Notices)."""
 
-import shlex
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,11 +7,12 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from activities.notices import wording
+from activities.notices import sentences, wording
 from activities.notices.formats import Reader, reader, utc
+from activities.notices.steps import Step, status_command, steps
+from activities.notices.voice import Voice, named, safe
 from activities.notices.words import header, lines, one_line, unlinked
 from activities.requests import (
-    Movement,
     NoticeDeadline,
     NoticeRequest,
     OperatorAlert,
@@ -33,21 +33,14 @@ class Rendered:
 
 
 @dataclass(frozen=True)
-class Step:
-    """One thing the reader can do now, with its command where no page offers it."""
-
-    label: str
-    command: str | None
-
-
-@dataclass(frozen=True)
 class Deadline:
-    """The next deadline in words."""
+    """A deadline in words."""
 
     name: str
-    local: str | None
-    utc: str
+    at: str
+    utc: str | None
     then: str
+    yours: bool
 
 
 @dataclass(frozen=True)
@@ -55,6 +48,7 @@ class View:
     """Everything the templates print, already in words and safe but for HTML's own escaping."""
 
     terse: bool
+    language: str
     heading: str
     greeting: str
     what: str
@@ -64,9 +58,10 @@ class View:
     advice: tuple[str, ...]
     movements: tuple[tuple[str, str], ...]
     refund: str | None
-    deadline: Deadline | None
+    deadlines: tuple[Deadline, ...]
     steps: tuple[Step, ...]
     link: str | None
+    command: str | None
     title: str
     purchase_id: str
     price: str
@@ -80,7 +75,8 @@ def render(request: NoticeRequest, recipient: Recipient, base_url: str | None) -
     """
     view = _view(request, recipient, base_url)
     title = header(request.title, 80)
-    subject = f"{view.heading}: {title}" if title else view.heading
+    heading = header(view.heading, 120)
+    subject = f"{heading}: {title}" if title else heading
     if view.terse:
         subject = f"[{header(request.purchase_id, 80)}] {subject}"
     return Rendered(
@@ -92,12 +88,14 @@ def render(request: NoticeRequest, recipient: Recipient, base_url: str | None) -
 
 def render_alert(alert: OperatorAlert) -> Rendered:
     """Write something for the operators that is of no single purchase."""
-    rows = tuple(_safe(line, 600) for line in alert.lines)
+    rows = tuple(safe(line, 600) for line in alert.lines)
     subject = header(f"[Recourse] {alert.subject}", 200)
     return Rendered(
         subject=subject,
         text=_ENVIRONMENT.get_template("alert.txt.jinja").render(rows=rows),
-        html=_ENVIRONMENT.get_template("alert.html.jinja").render(subject=subject, rows=rows),
+        html=_ENVIRONMENT.get_template("alert.html.jinja").render(
+            subject=subject, heading=safe(alert.subject, 200), rows=rows
+        ),
     )
 
 
@@ -110,94 +108,103 @@ def reader_of(request: NoticeRequest, recipient: Recipient) -> Party | None:
 def _view(request: NoticeRequest, recipient: Recipient, base_url: str | None) -> View:
     party = reader_of(request, recipient)
     own = reader(party)
+    voice = Voice(request, recipient, own)
     terse = recipient.role == "operator"
-    page = quote(request.purchase_id, safe="")
-    names = {"client": _name(request.client), "freelancer": _name(request.freelancer)}
+    what, rule = _sentences(request, recipient, voice)
+    clock = request.deadline.name if request.deadline else ""
+    heading = wording.heading(request.transition, clock)
     advice = wording.ADVICE.get((request.transition, recipient.role), ())
+    open_ones = _open_ones(request, recipient)
+    page = quote(request.purchase_id, safe="")
+    other = "freelancer" if recipient.role == "client" else "client"
     return View(
         terse=terse,
-        heading=_safe(wording.heading(request.transition), 80),
-        greeting=f"Hello {_name(party)}," if party else "Hello,",
-        what=_safe(request.what, 600),
-        rule=_safe(request.rule, 600),
-        quoted_by=(names | {recipient.role: "You"}).get(request.actor) or _safe(request.actor, 60),
+        language=str(own.locale).replace("_", "-"),
+        heading=safe(voice.say(heading) or heading, 120),
+        greeting=f"Hello {named(party)}," if party else "Hello,",
+        what=what,
+        rule=rule,
+        quoted_by=_capital(voice.name(request.actor)),
         quote=unlinked(lines(request.words)) if request.words else None,
-        advice=tuple(paragraph.format(**names) for paragraph in advice),
-        movements=tuple(_movement(movement, recipient, own) for movement in request.movements),
-        refund=_refund(request, recipient, own),
-        deadline=_deadline(request.deadline, own) if request.deadline else None,
-        steps=_steps(request, recipient, with_commands=terse or base_url is None),
+        advice=tuple(voice.say(paragraph) or "" for paragraph in advice),
+        movements=tuple(
+            (own.money(move.amount), voice.theirs(f"From {move.source} to {move.target}"))
+            for move in request.movements
+        ),
+        refund=_refund(request, voice, own),
+        deadlines=tuple(_deadline(each, recipient, voice, own) for each in open_ones),
+        steps=steps(
+            request,
+            recipient,
+            reader=one_line(party.id) if party else "YOUR-ID",
+            other=voice.name(other),
+            with_commands=terse or base_url is None,
+        ),
         link=f"{base_url.rstrip('/')}/purchases/{page}" if base_url else None,
-        title=_safe(request.title, 80),
-        purchase_id=_safe(request.purchase_id, 80),
+        command=None if base_url else status_command(request),
+        title=safe(request.title, 80),
+        purchase_id=safe(request.purchase_id, 80),
         price=own.money(request.price),
     )
 
 
-def _safe(text: str, limit: int) -> str:
-    return unlinked(one_line(text, limit))
+def _sentences(request: NoticeRequest, recipient: Recipient, voice: Voice) -> tuple[str, str]:
+    """What happened, and the rule: in the parties' own words where there are any. Operators read
+    the exact sentences, and so does everybody whose request an older release has written."""
+    what = rule = None
+    if recipient.role == "operator":
+        pass
+    elif request.refused:
+        why = sentences.REFUSALS.get(request.refused.code, "")
+        what = voice.say(f"{{Message}} was not accepted. {why}".rstrip())
+        rule = f"The exact answer: {request.refused.code}. {safe(request.rule, 600)}"
+    elif request.transition == "reminder" and request.deadline:
+        what = voice.say(sentences.REMINDERS.get(request.deadline.name, ""))
+        rule = sentences.REMINDER_RULE
+    elif own := sentences.TRANSITIONS.get(request.transition):
+        what, rule = voice.say(own.what), voice.say(f"The rule: {own.rule}")
+    if what and rule:
+        return what, rule
+    return safe(request.what, 600), f"The rule: {safe(request.rule, 600)}" if request.rule else ""
 
 
-def _name(party: Party) -> str:
-    return _safe(party.name, 60) or _safe(party.id, 60) or "there"
-
-
-def _movement(movement: Movement, recipient: Recipient, own: Reader) -> tuple[str, str]:
-    """Amount and way; what belongs to the reader is called theirs."""
-    route = f"From {_safe(movement.source, 80)} to {_safe(movement.target, 80)}"
-    return own.money(movement.amount), route.replace(f"the {recipient.role}'s ", "your ")
-
-
-def _refund(request: NoticeRequest, recipient: Recipient, own: Reader) -> str | None:
+def _refund(request: NoticeRequest, voice: Voice, own: Reader) -> str | None:
     """How long a refund takes. policy-article.txt: up to five business days."""
-    latest = request.refund_by if request.refund_by and request.refund_by > request.at else None
+    back = any(move.target.startswith("the client's") for move in request.movements)
     if request.transition in wording.NO_PROMISE:
         return None
-    if latest is None and request.transition not in wording.FULL_REFUNDS:
+    if not back and request.transition not in wording.FULL_REFUNDS:
         return None
-    if recipient.role == "client":
-        sentence = "Your refund may take up to five business days to be deposited to your account"
-    else:
-        sentence = "The client's refund may take up to five business days"
-    if latest:
-        return f"{sentence}: at the latest on {own.day(latest)}."
+    sentence = voice.say(sentences.REFUND_TAKES)
+    if request.refund_by and request.refund_by > request.at:
+        return f"{sentence}: at the latest on {own.day(request.refund_by)}."
     return f"{sentence}."
 
 
-def _deadline(deadline: NoticeDeadline, own: Reader) -> Deadline:
+def _open_ones(request: NoticeRequest, recipient: Recipient) -> tuple[NoticeDeadline, ...]:
+    """The deadlines to show. Who reads that staff looks into a refund is not told when it will."""
+    found = (request.deadline, *request.later) if request.deadline else ()
+    known = request.transition in wording.NO_PROMISE and recipient.role != "operator"
+    return tuple(each for each in found if not (known and each.silence == "settlement_late"))
+
+
+def _deadline(
+    deadline: NoticeDeadline, recipient: Recipient, voice: Voice, own: Reader
+) -> Deadline:
+    then = safe(deadline.then, 300).rstrip(".")
     return Deadline(
-        name=_safe(wording.in_words(deadline.name), 60),
-        local=own.moment(deadline.at) if own.zone_name != "UTC" else None,
-        utc=utc(deadline.at),
-        then=_safe(deadline.then, 300).rstrip(".") + ".",
+        name=voice.say(sentences.DEADLINES.get(deadline.name, ""))
+        or _capital(safe(wording.in_words(deadline.name), 60)),
+        at=own.moment(deadline.at),
+        utc=utc(deadline.at) if own.zone_name != "UTC" else None,
+        then=voice.say(sentences.SILENCE.get(deadline.silence, ""))
+        or f"If nobody acts until then: {then}.",
+        yours=sentences.TURNS.get(deadline.name) == recipient.role,
     )
 
 
-def _steps(
-    request: NoticeRequest, recipient: Recipient, *, with_commands: bool
-) -> tuple[Step, ...]:
-    return tuple(
-        Step(
-            _safe(way.label, 80),
-            _command(request, recipient, message, way) if with_commands else None,
-        )
-        for message in recipient.can
-        for way in wording.ways(message)
-    )
-
-
-def _command(request: NoticeRequest, recipient: Recipient, message: str, way: wording.Way) -> str:
-    party = reader_of(request, recipient)
-    role = "mediator" if message == "resolve_dispute" else recipient.role
-    words = (
-        *("python", "-m", "starter", one_line(message).replace("_", "-")),
-        one_line(request.purchase_id),
-        "--as",
-        # Not unlinked: a command must survive copying, and the id is the reader's own.
-        f"{role}:{one_line(party.id) if party else 'YOUR-ID'}",
-    )
-    options = way.options.format(currency=request.price.currency)
-    return f"{shlex.join(words)} {options}".rstrip()
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _wrapped(text: str, indent: int = 0, hang: int | None = None) -> str:
@@ -217,6 +224,12 @@ def _quoted(text: str) -> str:
     return "\n".join(f"> {row}".rstrip() for row in rows)
 
 
+def _pieces(command: str) -> list[str]:
+    """Where a command may be broken: between words, but not between an option and its value."""
+    first, *options = command.split(" --")
+    return [*first.split(" "), *(f"--{option}" for option in options)]
+
+
 _ENVIRONMENT = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=select_autoescape(("html.jinja",), default=False),
@@ -225,6 +238,6 @@ _ENVIRONMENT = Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
-_ENVIRONMENT.filters |= {"wrapped": _wrapped, "quoted": _quoted}
+_ENVIRONMENT.filters |= {"wrapped": _wrapped, "quoted": _quoted, "pieces": _pieces}
 _TEXT = _ENVIRONMENT.get_template("notice.txt.jinja")
 _HTML = _ENVIRONMENT.get_template("notice.html.jinja")

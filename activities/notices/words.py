@@ -13,6 +13,7 @@ _LINE_BREAKS = "\n\r\v\f\x85\u2028\u2029"
 _JOINERS = "\u200c\u200d"  # Persian, Indic scripts and many emoji are wrong without them
 _MAX_MARKS = 4  # more combining marks on one letter than any script needs would paint over lines
 _ZERO_WIDTH_SPACE = "\u200b"
+_ISOLATE, _POP = "\u2068", "\u2069"
 
 # A colon before a scheme's body, a dot before a letter (every top-level domain starts with one),
 # an at sign: a mail program makes a link of nothing that lacks all three.
@@ -58,6 +59,13 @@ def lines(text: str, limit: int = 5000, most: int = 80) -> str:
 def unlinked(text: str) -> str:
     """The same to the eye, but nothing in it that a mail program would turn into a link."""
     return _LINKABLE.sub(lambda match: match[0] + _ZERO_WIDTH_SPACE, text)
+
+
+def isolated(text: str) -> str:
+    """The same, but what is written from right to left does not turn the text around it."""
+    if any(unicodedata.bidirectional(character) in ("R", "AL", "AN") for character in text):
+        return f"{_ISOLATE}{text}{_POP}"
+    return text
 
 
 def header(text: str, limit: int = 120) -> str:

@@ -11,7 +11,9 @@ from workflows.lifecycle import (
     decide,
     next_deadline,
     next_reminder,
+    refusal,
     reminder,
+    steps,
     waiting_for,
 )
 from workflows.lifecycle.look import REMINDED, samples
@@ -81,6 +83,35 @@ def test_the_buttons_of_each_stage(
     assert enabled(purchase, Role.MEDIATOR) == mediator
     assert enabled(purchase, Role.OPERATOR) == set()
     assert enabled(purchase, Role.PAYMENTS) == set()
+
+
+def test_of_a_messages_choices_only_the_open_ones_are_steps() -> None:
+    """Declined once, a refund can still be approved; only a refund in doubt is marked settled."""
+    asked, contested = Purchase().requested(), Purchase().contested()
+    both = {"decide_refund approve", "decide_refund decline"}
+    assert both <= set(steps(asked.state, Role.FREELANCER, asked.now))
+    assert both & set(steps(contested.state, Role.FREELANCER, contested.now)) == {
+        "decide_refund approve"
+    }
+    blocked = Purchase(held=False)
+    blocked.deadline(Clock.PAYMENT)
+    blocked.learns(StepBlocked(CallOffPayment.kind, "the provider does not answer"))
+    assert steps(blocked.state, Role.OPERATOR, blocked.now) == ("resolve_attention retry",)
+    late = refund_under_way()
+    late.deadline(Clock.SETTLEMENT)
+    assert steps(late.state, Role.OPERATOR, late.now) == (
+        "resolve_attention retry",
+        "resolve_attention mark_settled",
+    )
+
+
+def test_a_refusal_is_told_to_its_sender() -> None:
+    """With the message's name, the code and the exact sentence."""
+    answer = Purchase().client("accept_delivery")
+    assert isinstance(answer, Refusal)
+    told = refusal("accept_delivery", answer, "client")
+    assert (told.readers, told.refused) == (("client",), ("accept_delivery", answer.code))
+    assert told.rule == answer.text
 
 
 def test_an_offer_enables_the_other_sides_button_only() -> None:

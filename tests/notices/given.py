@@ -64,7 +64,7 @@ def request(**changes: Any) -> NoticeRequest:
             Movement(amount=usd(15000), source="escrow", target="the client's payment method"),
         ),
         "deadline": NoticeDeadline(
-            name="claim_window", at=at(2026, 11, 30, 23, 59), then="the claim is paid."
+            name="claim", at=at(2026, 11, 30, 23, 59), then="the claim is paid."
         ),
         "recipients": (client(), freelancer()),
     }

@@ -1,7 +1,6 @@
 """What notices say: RULES.md, Notices."""
 
 import re
-from html.parser import HTMLParser
 from typing import Any
 
 import pytest
@@ -10,38 +9,7 @@ from activities.notices import Rendered, render, wording
 from activities.notices.formats import reader
 from activities.requests import Money, Movement, NoticeDeadline, Party, Recipient
 from tests.notices.given import ANA, BO, at, client, freelancer, operator, request
-
-TRANSITIONS = set(
-    """
-    payment_held payment_declined payment_failed payment_unknown requirements_submitted
-    requirements_timeout freelancer_cancelled freelancer_committed client_cancelled
-    client_dormant cancellation_withdrawn refund_approved refund_declined freelancer_silent
-    request_resumed decision_overdue claim_accepted claim_lapsed claim_resumed dispute_opened
-    dispute_overdue dispute_resolved split_proposed mutual_split delivered changes_requested
-    delivery_accepted review_lapsed freelancer_gave_refund message_sent cancelled_by_platform
-    settlement_late refund_settled refund_retried refund_failed step_blocked step_resumed
-    message_refused reminder cancelled_free
-    marked_settled settlement_reported attention_retried
-    """.split()  # noqa: SIM905
-)
-
-
-class Page(HTMLParser):
-    """The tags, links and text of a page."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: set[str] = set()
-        self.links: list[str] = []
-        self.text = ""
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        self.links += [value or "" for name, value in attrs if name in ("href", "src")]
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
+from tests.notices.shown import Page
 
 
 def flat(rendered: Rendered) -> str:
@@ -49,27 +17,24 @@ def flat(rendered: Rendered) -> str:
     return " ".join(rendered.text.split())
 
 
-@pytest.mark.parametrize("transition", [*sorted(TRANSITIONS), "something_new"])
+@pytest.mark.parametrize("transition", [*sorted(wording.HEADINGS), "something_new"])
 @pytest.mark.parametrize("who", [client(), freelancer(), operator()], ids=lambda who: who.role)
-def test_every_transition_renders_for_everyone(transition: str, who: Recipient) -> None:
+def test_what_an_older_release_has_written_is_still_told(transition: str, who: Recipient) -> None:
+    """A request may wait for a mail server across a deployment: without the newer fields, and for
+    transitions that this release does not know."""
     shown = render(request(transition=transition), who, None)
-    heading = wording.heading(transition)
-    assert shown.subject == f"{heading}: Logo design" or who.role == "operator"
-    for said in (flat(shown), Page(shown.html).text):
-        assert "Bo declined the refund and claims 100.00 USD." in said
-        assert "A freelancer may decline" in said
-        assert "2026-11-30 23:59 UTC" in said
+    assert shown.subject.endswith(": Logo design")
+    for said in (flat(shown), " ".join(Page(shown.html).text.split())):
+        assert "2026-11-30 23:59 UTC" in said or "November 30, 2026, 11:59 PM (UTC)" in said
         assert "If nobody acts until then: the claim is paid." in said
-    assert heading in Page(shown.html).text
+        assert "None" not in said
+        assert "{" not in said
+    if transition in ("refund_declined", "something_new"):
+        assert "Bo declined the refund and claims 100.00 USD." in flat(shown)
+        assert "The rule: A freelancer may decline" in flat(shown)
 
 
-def test_every_known_transition_has_its_heading() -> None:
-    assert set(wording.HEADINGS) == TRANSITIONS
-    assert wording.FULL_REFUNDS <= TRANSITIONS
-    assert {transition for transition, _ in wording.ADVICE} <= TRANSITIONS
-
-
-def test_a_whole_notice_reads_so() -> None:
+def test_a_whole_notice_of_an_older_release_reads_so() -> None:
     shown = render(request(), client(ANA, "accept_claim", "open_dispute"), None)
     assert shown.subject == "Refund request declined: Logo design"
     assert (
@@ -88,14 +53,17 @@ Bo wrote:
 
 The money
 
-  100,00 US$  From escrow to the freelancer's balance
+  100,00 US$  From escrow to Bo's balance
   150,00 US$  From escrow to your payment method
+
+Your refund may take up to five business days to be deposited into your
+account.
 
 If you cannot agree with Bo, you may open a dispute: choose “Open a
 dispute” and say in your own words what went wrong. A mediator then
 hears both of you and decides who gets what.
 
-Next deadline: claim
+Next deadline: Your answer to the claim is due
 
   segunda-feira, 30 de novembro de 2026, 23:59 (Europe/Lisbon,
   UTC+00:00)
@@ -108,6 +76,10 @@ What you can do now
       python -m starter accept-claim p-1001 --as client:ana
   - Open a dispute
       python -m starter open-dispute p-1001 --as client:ana --reason "…"
+
+See the purchase
+
+      python -m starter status p-1001
 
 —
 Logo design · purchase p-1001 · 250,00 US$
@@ -138,18 +110,10 @@ def test_refunds_say_how_long_they_take(transition: str) -> None:
     assert "Your refund may take up to five business days" in said
 
 
-def test_the_latest_day_of_a_refund_is_the_day_that_ends_then() -> None:
-    lisbon = request(transition="refund_approved", refund_by=at(2026, 12, 1))
-    assert "at the latest on segunda-feira, 30 de novembro de 2026." in flat(
-        render(lisbon, client(), None)
-    )
-    assert "at the latest on Monday, November 30, 2026." in flat(render(lisbon, freelancer(), None))
-
-
 @pytest.mark.parametrize(
     "changes",
     [{"transition": name} for name in sorted(wording.NO_PROMISE)]
-    + [{"refund_by": request().at}, {"refund_by": None}],
+    + [{"movements": ()}, {"movements": request().movements[:1]}],
 )
 def test_no_refund_is_promised_where_it_would_mislead(changes: dict[str, Any]) -> None:
     """Late, failed or arrived, or no refund at all."""
@@ -202,27 +166,6 @@ def test_amounts(locale: str, currency: str, amount: int, written: str) -> None:
     assert reader(party).money(Money(amount=amount, currency=currency)) == written
 
 
-@pytest.mark.parametrize(
-    ("zone", "when", "written"),
-    [
-        ("Pacific/Kiritimati", at(2026, 12, 31, 23, 30), "Friday, January 1, 2027, 1:30 PM|+14:00"),
-        ("Pacific/Pago_Pago", at(2026, 1, 1, 5), "Wednesday, December 31, 2025, 6:00 PM|-11:00"),
-        ("Europe/Lisbon", at(2026, 10, 25, 0, 30), "Sunday, October 25, 2026, 1:30 AM|+01:00"),
-        ("Europe/Lisbon", at(2026, 10, 25, 1, 30), "Sunday, October 25, 2026, 1:30 AM|+00:00"),
-        ("America/New_York", at(2026, 3, 8, 7), "Sunday, March 8, 2026, 3:00 AM|-04:00"),
-        ("Asia/Kathmandu", at(2028, 2, 29, 12), "Tuesday, February 29, 2028, 5:45 PM|+05:45"),
-    ],
-)
-def test_deadlines_in_the_readers_zone(zone: str, when: object, written: str) -> None:
-    """Both half past ones of a night in which clocks go back are told apart by their offset."""
-    party = ANA.model_copy(update={"timezone": zone, "locale": "en_US"})
-    due = NoticeDeadline.model_validate({"name": "claim_window", "at": when, "then": "x."})
-    said = flat(render(request(deadline=due), client(party), None))
-    moment, offset = written.split("|")
-    assert f"{moment} ({zone}, UTC{offset})" in said
-    assert due.at.strftime("%Y-%m-%d %H:%M UTC") in said
-
-
 @pytest.mark.parametrize("locale", ["", "xx_YY", "../../etc", "C", "a" * 300, "en_"])
 @pytest.mark.parametrize(
     "zone", ["", "America", "../../etc/passwd", "Mars/Base", "a" * 300, "\x00"]
@@ -231,7 +174,7 @@ def test_an_unknown_locale_or_zone_falls_back(locale: str, zone: str) -> None:
     odd = ANA.model_copy(update={"timezone": zone, "locale": locale})
     said = render(request(), client(odd), None).text
     assert "$100.00" in said
-    assert "Next deadline: claim\n\n  2026-11-30 23:59 UTC\n" in said
+    assert "is due\n\n  Monday, November 30, 2026, 11:59\xa0PM (UTC)\n" in said
 
 
 HOSTILE = (

@@ -2,7 +2,7 @@
 
 import pytest
 
-from activities.notices.words import header, lines, one_line, redacted, trace, unlinked
+from activities.notices.words import header, isolated, lines, one_line, redacted, trace, unlinked
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,19 @@ def test_nothing_is_left_to_link(text: str) -> None:
 @pytest.mark.parametrize("text", ["3.50 at 14:30", "Done. Thanks: all well.", "Bo B."])
 def test_plain_text_is_not_touched(text: str) -> None:
     assert unlinked(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Ana", "Ana"),
+        ("花子", "花子"),
+        ("דנה", "\u2068דנה\u2069"),
+        ("250 ر.س", "\u2068250 ر.س\u2069"),
+    ],
+)
+def test_what_runs_from_right_to_left_is_set_apart(text: str, shown: str) -> None:
+    assert isolated(text) == shown
 
 
 def test_headers_carry_no_encoded_words() -> None:

@@ -305,7 +305,7 @@ def _refund_arrived(turn: Turn, refund: Refund, attempt: int, reference: str) ->
 
 def _refund_failed(turn: Turn, refund: Refund, text: str) -> None:
     turn.stop(Clock.SETTLEMENT_CHECK)
-    why = f" ({text})" if text else ""
+    why = f" ({text.rstrip('.')})" if text else ""
     if refund.attempt == 1:
         send_again(turn, refund)
         turn.ask(

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from workflows.lifecycle import act
 from workflows.lifecycle.deadlines import DeadlineRule, deadline_rule
 from workflows.lifecycle.refuse import known_sender, refuse
-from workflows.lifecycle.rules import Rule, open_rules
+from workflows.lifecycle.rules import Rule, choice_of, open_rules
 from workflows.lifecycle.state import (
     Accepted,
     AttentionKind,
@@ -120,9 +120,8 @@ def _hear(turn: Turn, message: Message) -> Accepted | Refusal:
 
 
 def _row(turn: Turn, message: Message) -> Rule | None:
-    choice = getattr(message, "decision", None) or getattr(message, "action", None)
     for rule in open_rules(turn, message.by.role):
-        if rule.message == message.name and rule.choice in (None, choice):
+        if rule.message == message.name and rule.choice in (None, choice_of(message)):
             return rule
     return None
 
@@ -269,8 +268,9 @@ def _step_blocked(turn: Turn, step: str, text: str) -> None:
             Notify(
                 kind.value,
                 "system",
-                text,
-                "The decision stands; it is carried out as soon as it can be.",
+                f"The step “{step.replace('_', ' ')}” is held up: {text}",
+                "What was decided stands. The step is tried again by itself from time to time, "
+                "and at once when an operator says so.",
                 ("operator",),
             )
         )
@@ -334,17 +334,8 @@ def _movements(turn: Turn, before: State) -> tuple[Movement, ...]:
 
 
 def _say(turn: Turn, sentence: str, by: Role | None = None) -> str:
-    state = turn.state
-    terms, decision, offer = state.terms, state.decision, state.offer
+    terms, amounts = turn.state.terms, turn.state.amounts
     names = {Role.CLIENT: terms.client.name, Role.FREELANCER: terms.freelancer.name}
-    amounts = {
-        "escrow": terms.amount,
-        "claim": state.claim or 0,
-        "refund": decision.refund if decision else 0,
-        "release": decision.release if decision else 0,
-        "offer_refund": offer.refund if offer else 0,
-        "offer_release": terms.amount - offer.refund if offer else 0,
-    }
     used = {
         name: turn.amount(minor) for name, minor in amounts.items() if f"{{{name}}}" in sentence
     }

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from workflows.lifecycle.deadlines import deadline_rule
+from workflows.lifecycle.deadlines import DeadlineRule, deadline_rule
 from workflows.lifecycle.decide import decide
+from workflows.lifecycle.rules import choice_of
 from workflows.lifecycle.state import (
     Accepted,
     AttentionKind,
@@ -58,15 +59,20 @@ def deadlines(state: State) -> tuple[Deadline, ...]:
     """The open deadlines, the next one first, each with what silence will do."""
     found = []
     for clock, at in sorted(state.clocks.items(), key=lambda item: item[1]):
-        rule = deadline_rule(Turn(state, DeadlineReached(clock), at), clock)
+        rule = silence(state, clock)
         if rule and clock is not Clock.SETTLEMENT_CHECK:
             found.append(Deadline(name=clock.value, at=at, then=rule.warns))
     return tuple(found)
 
 
+def silence(state: State, clock: Clock) -> DeadlineRule | None:
+    """The row that will apply when `clock`, which is running, runs out and nobody has acted."""
+    return deadline_rule(Turn(state, DeadlineReached(clock), state.clocks[clock]), clock)
+
+
 def then(state: State, clock: Clock) -> str:
     """What happens when `clock` runs out."""
-    rule = deadline_rule(Turn(state, DeadlineReached(clock), state.clocks[clock]), clock)
+    rule = silence(state, clock)
     return rule.warns if rule else "nothing"
 
 
@@ -95,6 +101,17 @@ def _action(state: State, name: str, role: Role, now: datetime) -> Action:
         if not any(isinstance(answer, Accepted) for answer in later):
             return Action(message=name, allowed=True, until=deadline.at)
     return Action(message=name, allowed=True)
+
+
+def steps(state: State, role: Role, now: datetime) -> tuple[str, ...]:
+    """Every message that `role` may send now; where one has a choice, each choice that is open:
+    `decide_refund approve`."""
+    return tuple(
+        " ".join(filter(None, (name, choice_of(message))))
+        for name in MESSAGES
+        for message in samples(state, name, role)
+        if isinstance(decide(state, message, now), Accepted)
+    )
 
 
 def samples(state: State, name: str, role: Role) -> Iterator[Message]:
@@ -157,4 +174,16 @@ def reminder(clock: Clock) -> Notify:
         "We remind you before a deadline passes.",
         (REMINDED[clock],),
         clock=clock,
+    )
+
+
+def refusal(name: str, refused: Refusal, reader: Reader) -> Notify:
+    """What to say to a party whose message was not accepted."""
+    return Notify(
+        "message_refused",
+        "system",
+        f"Your message {name} could not be accepted ({refused.code}).",
+        refused.text,
+        (reader,),
+        refused=(name, refused.code),
     )

@@ -11,7 +11,7 @@ from workflows.lifecycle import act
 from workflows.lifecycle.act import Action, Guard
 from workflows.lifecycle.state import Reader, Stage
 from workflows.lifecycle.turn import Turn
-from workflows.messages import Role
+from workflows.messages import Message, Role
 
 AWAITING, REVIEW, WORK, DELIVERED, REQUESTED, CONTESTED, DISPUTED, SETTLING, CLOSED = Stage
 CLIENT, FREELANCER, MEDIATOR, OPERATOR, PAYMENTS = Role
@@ -293,6 +293,11 @@ RULES: tuple[Rule, ...] = (
         readers=("operator",),
     ),
 )
+
+
+def choice_of(message: Message) -> str | None:
+    """Which of a message's choices it makes, if it offers any."""
+    return getattr(message, "decision", None) or getattr(message, "action", None)
 
 
 def open_rules(turn: Turn, role: Role) -> tuple[Rule, ...]:

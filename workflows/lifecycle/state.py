@@ -203,6 +203,19 @@ class State:
         """What the freelancer has got."""
         return self.decision.release if self.posted and self.decision else 0
 
+    @property
+    def amounts(self) -> dict[str, int]:
+        """What sentences about the purchase can speak of, by name; left out what there is not."""
+        found = {"escrow": self.terms.amount}
+        if self.claim is not None:
+            found |= {"claim": self.claim, "rest": self.terms.amount - self.claim}
+        if self.decision:
+            found |= {"refund": self.decision.refund, "release": self.decision.release}
+        if self.offer:
+            offered = self.offer.refund
+            found |= {"offer_refund": offered, "offer_release": self.terms.amount - offered}
+        return found
+
     def refund_id(self, attempt: int) -> str:
         """Our name for a refund attempt: its idempotency key at the provider."""
         return f"{self.terms.key}/refund" + (f"-{attempt}" if attempt > 1 else "")
@@ -371,8 +384,8 @@ class Movement:
 
 @dataclass(frozen=True)
 class Notify:
-    """Tell `readers` about a transition, each once. `clock`: the deadline it is about, if not the
-    next one."""
+    """Tell `readers` about a transition, each once. `clock`: the one deadline it is about, if it is
+    not about all that are open; `refused`: the name of a message and the code of its refusal."""
 
     transition: str
     by: str
@@ -382,6 +395,7 @@ class Notify:
     words: str | None = None
     movements: tuple[Movement, ...] = ()
     clock: Clock | None = None
+    refused: tuple[str, Code] | None = None
 
 
 Step = (

@@ -1,0 +1,221 @@
+"""Plays a purchase without a server, to see what it would tell: the real rules, activities and
+notices, on a clock that is simply set ahead.
+
+What here stands in for Temporal is as simple as can be: each step is carried out at once, one that
+fails is tried again when a person says so. What a purchase does on a real server is proved by the
+tests of the stories; a rehearsal of a story tells the same notices, and a test says so.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from temporalio.api.common.v1 import Payload
+from temporalio.common import RawValue
+from temporalio.exceptions import ApplicationError
+
+from activities import ledger
+from activities.calendar import business_deadline
+from activities.money import MoneyActivities
+from activities.payments.sandbox import SandboxProvider
+from activities.requests import (
+    BUSINESS_DEADLINE,
+    CALL_OFF_PAYMENT,
+    CHECK_REFUND,
+    POST_DECISION,
+    POST_SETTLEMENT,
+    SEND_REFUND,
+    TAKE_PAYMENT,
+    NoticeRequest,
+)
+from starter.stories import PEOPLE, Act, PlatformCancels, Says, UntilClosed, Waits
+from workflows import lifecycle
+from workflows.carried import Carried, Unwritten
+from workflows.inbox import Unreadable, read_message
+from workflows.lifecycle.state import (
+    Accepted,
+    DeadlineReached,
+    Event,
+    FindDeadline,
+    Notify,
+    PlatformCancelled,
+    Reader,
+    Refusal,
+    Stage,
+    Step,
+    StepBlocked,
+)
+from workflows.messages import PurchaseStart, Role
+from workflows.notices import request
+from workflows.steps import call
+
+LONGEST = timedelta(days=400)
+"""No purchase stays open for so long when nobody acts; one that does would never end."""
+
+
+@dataclass(frozen=True)
+class Outage:
+    """From now on these activities fail; with no names, all is well again."""
+
+    activities: tuple[str, ...] = ()
+    says: str = "The payment provider cannot be reached: it does not answer."
+
+
+@contextmanager
+def house() -> Iterator[MoneyActivities]:
+    """Books and a provider for any number of rehearsals, gone afterwards."""
+    with TemporaryDirectory() as folder:
+        engine = ledger.create_engine(f"sqlite:///{folder}/books.db")
+        ledger.migrate(engine)
+        provider = SandboxProvider(Path(folder) / "sandbox.db")
+        try:
+            yield MoneyActivities(ledger.Ledger(engine), provider)
+        finally:
+            provider.close()
+            engine.dispose()
+
+
+class Rehearsal:
+    """One purchase, from its first moment at `now`. `told` holds its notices in order."""
+
+    def __init__(self, money: MoneyActivities, start: PurchaseStart, now: datetime) -> None:
+        self.now = now
+        self.told: list[NoticeRequest] = []
+        self._outage = Outage()
+        self._memory = Carried.fresh(start, now)
+        self._carry_out: dict[str, Callable[[Any], Any]] = {
+            TAKE_PAYMENT.name: money.take_payment,
+            CALL_OFF_PAYMENT.name: money.call_off_payment,
+            POST_DECISION.name: money.post_decision,
+            SEND_REFUND.name: money.send_refund,
+            CHECK_REFUND.name: money.check_refund,
+            POST_SETTLEMENT.name: money.post_settlement,
+            BUSINESS_DEADLINE.name: business_deadline,
+        }
+
+    def play(self, *acts: Act | Outage) -> list[NoticeRequest]:
+        """Play all acts; returns everything that was told."""
+        for act in acts:
+            if isinstance(act, Outage):
+                self._outage = act
+                continue
+            self._work()
+            match act:
+                case Says():
+                    self._hear(act.role, act.message, act.fields)
+                case Waits(duration):
+                    until = self.now + duration
+                    self._wait(until)
+                    self.now = until
+                case UntilClosed():
+                    self._wait(self.now + LONGEST)
+                case PlatformCancels():
+                    self._decide(PlatformCancelled(), "operator")
+        self._work()
+        return self.told
+
+    # --- what is said
+
+    def _hear(self, role: Role, name: str, fields: Any) -> None:
+        """A message comes in as a signal: a refused one is told to its sender."""
+        sent = json.dumps({"by": {"role": role, "id": PEOPLE[role]}, **fields}).encode()
+        raw = RawValue(Payload(metadata={"encoding": b"json/plain"}, data=sent))
+        try:
+            event = read_message(name, [raw])
+        except Unreadable as unreadable:
+            self._refuse(role, name, unreadable.refusal)
+        else:
+            self._decide(event, role.value)
+
+    def _refuse(self, role: Role, name: str, refusal: Refusal) -> None:
+        parties: dict[Role, Reader] = {Role.CLIENT: "client", Role.FREELANCER: "freelancer"}
+        if role in parties:
+            self._tell(lifecycle.refusal(name, refusal, parties[role]))
+
+    # --- what happens
+
+    def _decide(self, event: Event, by: str = "system") -> None:
+        answer = lifecycle.decide(self._memory.state, event, self.now)
+        if isinstance(answer, Refusal):
+            self._refuse(Role(by), getattr(event, "name", ""), answer)
+        else:
+            self._accept(answer, by)
+            self._work()
+
+    def _accept(self, answer: Accepted, by: str) -> None:
+        self._memory.record(answer, by, self.now)
+        amounts = self._memory.state.amounts
+        steps = [effect for effect in answer.effects if not isinstance(effect, Notify)]
+        for step in steps:
+            if isinstance(step, FindDeadline):
+                self._attempt(step)
+            else:
+                self._memory.steps.append(step)
+        for effect in answer.effects:
+            if isinstance(effect, Notify):
+                self._tell(effect, amounts)
+
+    def _tell(self, notify: Notify, amounts: dict[str, int] | None = None) -> None:
+        self._memory.told += 1
+        number = f"{self._memory.told}-{notify.transition}"
+        given = self._memory.state.amounts if amounts is None else amounts
+        unwritten = Unwritten(notify=notify, number=number, at=self.now, amounts=given)
+        self.told.append(request(self._memory, unwritten))
+
+    # --- what is done
+
+    def _work(self) -> None:
+        """Carry out what has been asked for, in order, until nothing is left or one step fails."""
+        memory = self._memory
+        while memory.steps:
+            step = memory.steps[0]
+            if lifecycle.wanted(memory.state, step) and not self._attempt(step):
+                return
+            memory.steps = [other for other in memory.steps if other is not step]
+
+    def _attempt(self, step: Step) -> bool:
+        state = self._memory.state
+        if any(item.step == step.kind for item in state.attention):
+            return False
+        todo = call(step, state, self._memory.start, self.now)
+        try:
+            if todo.type.name in self._outage.activities:
+                raise ApplicationError(self._outage.says)
+            fact = todo.fact(self._carry_out[todo.type.name](todo.request))
+        except ApplicationError as error:
+            if todo.patience is not None:
+                self._learn(StepBlocked(step.kind, error.message))
+            return False
+        self._learn(fact)
+        return True
+
+    def _learn(self, fact: Event) -> None:
+        answer = lifecycle.decide(self._memory.state, fact, self.now)
+        assert isinstance(answer, Accepted)
+        self._accept(answer, "system")
+
+    # --- time
+
+    def _wait(self, until: datetime) -> None:
+        while self._memory.state.stage is not Stage.CLOSED:
+            self._work()
+            state, after = self._memory.state, self._memory.reminded_until
+            clock = min(state.clocks, key=lambda one: state.clocks[one], default=None)
+            reminder = lifecycle.next_reminder(state, after)
+            instants = [state.clocks[clock]] if clock else []
+            instants += [reminder[0]] if reminder else []
+            if not instants or min(instants) > until:
+                return
+            self.now = max(self.now, min(instants))
+            if reminder and reminder[0] <= self.now:
+                self._memory.reminded_until = self.now
+                for due in reminder[1]:
+                    if state.clocks[due] > self.now:
+                        self._tell(lifecycle.reminder(due))
+            elif clock:
+                self._decide(DeadlineReached(clock))

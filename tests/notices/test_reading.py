@@ -1,0 +1,278 @@
+"""Everything that a party can ever be told, as its reader reads it (RULES.md, Notices)."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+import pytest
+
+from activities.notices import Rendered, render, sentences, wording
+from activities.notices.steps import WAYS
+from activities.requests import NoticeRequest, Recipient
+from starter.stories import STORIES
+from tests.lifecycle.given import NOON
+from tests.lifecycle.test_walk import POLICIES, walked
+from tests.notices.shown import PARTIES, shown
+from workflows import lifecycle
+from workflows.carried import Carried, Unwritten
+from workflows.lifecycle.look import REMINDED
+from workflows.lifecycle.state import Accepted, Code, Notify, State
+from workflows.messages import PurchaseStart
+from workflows.notices import request
+
+NAMES = {"client": "Ana", "freelancer": "Bo"}
+NOT_OURS = ("Hello ", "The exact answer: ", "See the purchase")
+
+
+@dataclass(frozen=True)
+class Read:
+    """A notice as somebody reads it."""
+
+    request: NoticeRequest
+    reader: Recipient
+    rendered: Rendered
+
+    @property
+    def said(self) -> list[str]:
+        """Our own words, paragraph by paragraph: no command, no quotation, no last lines."""
+        body = self.rendered.text.split("\n—\n")[0]
+        rows = [row for row in body.split("\n") if not re.match(r"> ?|\s+python -m", row)]
+        paragraphs = [" ".join(each.split()) for each in "\n".join(rows).split("\n\n")]
+        return [each for each in paragraphs if each and not each.startswith(NOT_OURS)]
+
+
+def start(policy: dict[str, Any]) -> PurchaseStart:
+    """Ana buys from Bo under this policy; both read English."""
+    given = STORIES[0].start("p-1").model_dump(mode="json")
+    given["client"]["locale"] = "en_US"
+    needed = policy.get("requirements_needed", True)
+    chosen = {name: value for name, value in policy.items() if name != "requirements_needed"}
+    return PurchaseStart.model_validate({**given, "requirements_needed": needed, "policy": chosen})
+
+
+def tellings() -> Iterator[tuple[str, Notify, State]]:
+    """What is told in any state that a purchase can reach, under which policy; of those that speak
+    of the same things one."""
+    seen = set()
+    for policy in POLICIES:
+        for edge in (edge for edges in walked(policy).edges.values() for edge in edges):
+            if not isinstance(edge.answer, Accepted):
+                continue
+            state = edge.answer.state
+            for effect in (each for each in edge.answer.effects if isinstance(each, Notify)):
+                amounts = frozenset(state.amounts)
+                key = (effect.transition, effect.by, state.stage, silences(state), amounts)
+                if key not in seen:
+                    seen.add(key)
+                    yield policy, effect, state
+
+
+def silences(state: State) -> frozenset[str]:
+    """What silence can lead to."""
+    rows = (lifecycle.silence(state, clock) for clock in state.clocks)
+    return frozenset(row.transition for row in rows if row)
+
+
+@cache
+def everything() -> tuple[Read, ...]:
+    """Every notice for each of its readers, and in every state each reminder that may come."""
+    found = []
+    for policy, notify, state in tellings():
+        memory = Carried.fresh(start(POLICIES[policy]), NOON)
+        memory.state = state
+        near = [lifecycle.reminder(clock) for clock in REMINDED if clock in state.clocks]
+        for each in (notify, *near):
+            early = NOON - timedelta(days=1)
+            unwritten = Unwritten(notify=each, number="1", at=early, amounts=state.amounts)
+            asked = request(memory, unwritten)
+            found += [Read(asked, who, render(asked, who, None)) for who in asked.recipients]
+    return tuple(found)
+
+
+@pytest.fixture(scope="module", params=PARTIES)
+def read(request: pytest.FixtureRequest) -> list[Read]:
+    """Everything that one of the parties can come to read."""
+    return [each for each in everything() if each.reader.role == request.param]
+
+
+# --- all of it
+
+
+def test_whatever_can_be_told_is_shown() -> None:
+    """A transition, an actor or a reader of whom `make notices` has no sample is found here: give
+    docs/scenes.py a scene in which it happens."""
+    samples = shown("en-US")
+    told = {
+        (each.request.transition, each.request.actor, each.reader.role) for each in everything()
+    }
+    missing = told - {(one.request.transition, one.request.actor, one.role) for one in samples}
+    assert not missing, f"`make notices` shows nothing of {sorted(missing)}"
+    kinds = {sample.kind for sample in samples}
+    assert {about for name, _, about in kinds if name == "reminder"} == set(REMINDED)
+    silent = {Code.CLOSED, Code.NOT_A_PARTY}  # nobody is told of these
+    assert {about for name, _, about in kinds if name == "message_refused"} == set(Code) - silent
+
+
+def test_no_words_are_missing_and_none_are_left_over() -> None:
+    """Each table has a row for all that can be told, and for nothing else."""
+    samples = shown("en-US")
+    everyone = {sample.request.transition for sample in samples}
+    parties = {sample.request.transition for sample in samples if sample.role in PARTIES}
+    assert set(wording.HEADINGS) == everyone
+    assert set(sentences.TRANSITIONS) == parties - {"reminder", "message_refused"}
+    assert set(wording.REMINDERS) == set(sentences.REMINDERS) == set(REMINDED)
+    codes = {sample.request.refused.code for sample in samples if sample.request.refused}
+    assert set(sentences.REFUSALS) == codes
+    assert parties >= {transition for transition, _ in wording.ADVICE}
+    assert everyone >= wording.FULL_REFUNDS | wording.NO_PROMISE
+    asked = [each.request for each in everything()]
+    deadlines = {one for each in asked for one in (each.deadline, *each.later) if one}
+    assert set(sentences.DEADLINES) == {deadline.name for deadline in deadlines}
+    assert set(sentences.SILENCE) == {deadline.silence for deadline in deadlines}
+    assert set(WAYS) == {can for each in everything() for can in each.reader.can}
+
+
+# --- how it reads
+
+
+def test_readers_are_addressed_never_named(read: list[Read]) -> None:
+    """Ana reads "You cancelled", "your refund"; nobody is called the client or the freelancer."""
+    for each in read:
+        said = "\n".join(each.said)
+        assert not re.search(rf"\b{NAMES[each.reader.role]}\b", said), said
+        assert not re.search(r"\bthe (client|freelancer)\b", said, re.IGNORECASE), said
+
+
+def test_verbs_go_with_you_and_with_a_name(read: list[Read]) -> None:
+    """One sentence serves both, so no verb after "you" may be one of the third person."""
+    for each in read:
+        said = "\n".join(each.said)
+        assert not re.search(r"\byou (is|was|has|does|goes|\w+[^aeious]s)\b", said, re.I), said
+
+
+def test_nothing_is_left_of_the_machinery(read: list[Read]) -> None:
+    """No placeholder, no name of ours, no words meant for the requests of older releases."""
+    for each in read:
+        said = "\n".join(each.said)
+        assert not re.search(r"[{}_]|None|\.\.|,,| [.,;:]|If nobody acts until then", said), said
+
+
+def test_no_section_is_empty_and_no_sentence_cut(read: list[Read]) -> None:
+    """What stands under a title is set off from it; every paragraph is whole."""
+    title = r"(The money|What you can do now|.+ wrote:|(Next deadline|After that): .+)"
+    for each in read:
+        assert not re.search(rf"^{title}\n\n?[^\s>]", each.rendered.text, re.MULTILINE)
+        for paragraph in each.said:
+            assert re.fullmatch(rf"{title}|.+\.|[-$].+", paragraph), paragraph
+
+
+MAY = {
+    "accept the claim": "accept_claim",
+    "take the cancellation back": "withdraw_cancellation",
+    "open a dispute": "open_dispute",
+    "accept the delivery": "accept_delivery",
+    "ask for changes": "request_changes",
+    "accept the offer": "accept_split",
+    "approve": "decide_refund approve",
+    "decline": "decide_refund decline",
+    "messag": "send_message",
+    "split": "propose_split",
+}
+"""What a notice may say that its reader can do, and the message that does it."""
+
+
+def test_readers_can_do_what_they_are_told_they_may(read: list[Read]) -> None:
+    """A step that is not open is not spoken of."""
+    spoken = set()
+    for each in read:
+        for sentence in (one for said in each.said for one in re.split(r"(?<=[.:;]) ", said)):
+            if re.search(r"\byou (may|can) (?!no)|^consider ", sentence, re.IGNORECASE):
+                for words, message in MAY.items():
+                    if words in sentence:
+                        assert message in each.reader.can, sentence
+                        spoken.add(words)
+    assert spoken
+
+
+def test_the_next_deadline_and_what_silence_does(read: list[Read]) -> None:
+    """RULES.md: in UTC and in the reader's own zone, and what silence will do."""
+    shown_to = {"client": "Europe/Lisbon, UTC+", "freelancer": "(UTC)"}
+    for each in read:
+        found = [at for at, said in enumerate(each.said) if said.startswith("Next deadline: ")]
+        known = each.request.transition in wording.NO_PROMISE
+        if each.request.deadline is None or known:
+            assert not found
+            continue
+        moment = each.said[found[0] + 1]
+        assert shown_to[each.reader.role] in moment
+        assert re.search(r"by then|until then|[Aa]fter that", moment), moment
+
+
+def test_money_is_told_with_its_way(read: list[Read]) -> None:
+    """RULES.md: the amount, from which account to which; the reader's own are called theirs."""
+    for each in read:
+        for move in each.request.movements:
+            line = f"${move.amount.amount / 100:.2f} From {move.source} to {move.target}"
+            for role, name in NAMES.items():
+                whose = "your" if role == each.reader.role else f"{name}'s"
+                line = line.replace(f"the {role}'s", whose)
+            assert any(line in said for said in each.said), line
+
+
+@pytest.mark.parametrize(
+    ("transition", "client", "freelancer"),
+    [
+        (
+            "client_cancelled",
+            "You cancelled the project and asked Bo to refund $250.00.",
+            "Ana cancelled the project and asked you to refund $250.00.",
+        ),
+        (
+            "freelancer_cancelled",
+            "Bo cancelled the project: all of the money, $250.00, goes back to you.",
+            "You cancelled the project: all of the money, $250.00, goes back to Ana.",
+        ),
+        (
+            "refund_declined",
+            "Bo declined the refund and claimed $100.00 of the $250.00 in escrow.",
+            "You declined the refund and claimed $100.00 of the $250.00 in escrow.",
+        ),
+        (
+            "claim_accepted",
+            "You accepted the claim: $150.00 goes back to you and $100.00 goes to Bo.",
+            "Ana accepted the claim: $150.00 goes back to Ana and $100.00 goes to you.",
+        ),
+        (
+            "freelancer_silent",
+            "Bo did not answer the refund request in time, so our system granted it: all of the "
+            "money, $250.00, goes back to you.",
+            "You did not answer the refund request in time, so our system granted it: all of the "
+            "money, $250.00, goes back to Ana.",
+        ),
+        (
+            "client_dormant",
+            "Nothing happened in this project for 90 days, so our system asked Bo in your name to "
+            "refund $250.00.",
+            "Nothing happened in this project for 90 days, so our system asked you in Ana's name "
+            "to refund $250.00.",
+        ),
+        (
+            "cancelled_by_platform",
+            "Our staff cancelled the purchase: all of the money, $250.00, goes back to you.",
+            "Our staff cancelled the purchase: all of the money, $250.00, goes back to Ana.",
+        ),
+        (
+            "refund_settled",
+            "Your refund of $250.00 has arrived.",
+            "Ana's refund of $250.00 has arrived.",
+        ),
+    ],
+)
+def test_each_party_reads_it_their_way(transition: str, client: str, freelancer: str) -> None:
+    """Who acted, in the reader's own words; timeline and Web UI keep the third person."""
+    for role, sentence in (("client", client), ("freelancer", freelancer)):
+        found = (s for s in shown("en-US") if (s.request.transition, s.role) == (transition, role))
+        assert sentence in " ".join(next(found).rendered.text.split())
