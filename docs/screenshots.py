@@ -1,4 +1,5 @@
-"""Takes the pictures of docs/pictures from the real Web UI: `make screenshots`."""
+"""Takes the pictures of docs/pictures from the real Web UI, and those of notices:
+`make screenshots`."""
 
 import asyncio
 import socket
@@ -6,14 +7,15 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, closing
 from datetime import timedelta
-from pathlib import Path
 
 import structlog
 from playwright.async_api import Locator
 from temporalio.testing import WorkflowEnvironment
 
 from activities.parts import Parts, Settings
+from docs import notice_pictures
 from docs.browser import WebUI, browser
+from docs.notice_pictures import PICTURES
 from starter import embedded
 from starter.stories import BRIEF, CANCELS, DECLINES, STORIES, Says, client, freelancer
 from starter.theatre import Handle, Theatre, say, skip, start, until
@@ -21,7 +23,6 @@ from worker import ACTIVITY_THREADS, build_worker
 from workflows.messages import PurchaseStart, Role
 from workflows.view import SEARCH_ATTRIBUTES
 
-PICTURES = Path(__file__).parent / "pictures"
 FULL_STORY = "refund_approved"
 HIDDEN = ("PurchaseFreelancer",)
 """Of our columns: it is the same in every row of the picture."""
@@ -32,7 +33,6 @@ MENU = 256
 async def main() -> None:
     """Play what is to be seen, look at it, and keep the pictures."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
-    PICTURES.mkdir(exist_ok=True)
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         parts = stack.enter_context(closing(Parts(_settings(folder))))
@@ -42,6 +42,7 @@ async def main() -> None:
         await stack.enter_async_context(build_worker(server.client, parts, threads))
         await _play(server)
         chrome = await stack.enter_async_context(browser())
+        await notice_pictures.take(chrome)
         await _take(await WebUI.open(chrome, f"http://127.0.0.1:{port}"))
 
 
