@@ -12,8 +12,9 @@ import asyncio
 import gc
 import signal
 import sys
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from temporalio.worker.workflow_sandbox import SandboxRestrictions
 from activities.audit import AuditActivities
 from activities.logs import configure_logs
 from activities.parts import Parts, Settings, Unavailable, WrongSetting
+from activities.requests import NOTICE_QUEUE
 from starter import embedded
 from starter.census import TemporalCensus
 from workflows.audit import BooksAudit
@@ -42,6 +44,9 @@ from workflows.server import (
 
 ACTIVITY_THREADS = 20
 SHUTDOWN_GRACE = timedelta(seconds=30)
+NOTICES_AT_ONCE = 20
+NOTICES_GRACE = timedelta(seconds=10)
+"""A notice may be cut short: it is sent again under the same Message-ID."""
 MISSED_AFTER = timedelta(seconds=5)
 """A purchase whose worker has died is taken up by another one after so long."""
 DEV_PORT, DEV_UI_PORT = 7233, 8233
@@ -60,13 +65,19 @@ RUNNER = Sandbox(
 log = structlog.get_logger()
 
 
-def build_worker(
+@asynccontextmanager
+async def build_worker(
     client: Client, parts: Parts, threads: ThreadPoolExecutor, *, max_cached_workflows: int = 1000
-) -> Worker:
-    """The worker of this process; the tests and the demo run the same one."""
+) -> AsyncIterator[Worker]:
+    """The worker of this process, for as long as the block lasts; the tests and the demo run the
+    same one.
+
+    Notices have slots of their own: however many of them wait for a slow mail server, a refund
+    does not.
+    """
     gc.set_threshold(GARBAGE_AFTER)
     audit = AuditActivities(parts.ledger, parts.provider, TemporalCensus(client))
-    return Worker(
+    purchases = Worker(
         client,
         task_queue=TASK_QUEUE,
         workflows=[ProjectPurchase, PurchaseNotices, BooksAudit],
@@ -78,6 +89,18 @@ def build_worker(
         sticky_queue_schedule_to_start_timeout=MISSED_AFTER,
         max_cached_workflows=max_cached_workflows,
     )
+    notices = Worker(
+        client,
+        task_queue=NOTICE_QUEUE,
+        activities=parts.notice_activities,
+        max_concurrent_activities=NOTICES_AT_ONCE,
+        graceful_shutdown_timeout=NOTICES_GRACE,
+    )
+    async with purchases, notices:
+        try:
+            yield purchases
+        finally:
+            await asyncio.gather(purchases.shutdown(), notices.shutdown())
 
 
 async def run(*, dev: bool) -> None:
@@ -91,8 +114,7 @@ async def run(*, dev: bool) -> None:
         client = await _client(stack) if dev else await connect()
         await _register(client)
         threads = stack.enter_context(ThreadPoolExecutor(ACTIVITY_THREADS))
-        worker = build_worker(client, parts, threads)
-        await stack.enter_async_context(worker)
+        await stack.enter_async_context(build_worker(client, parts, threads))
         log.info(
             "worker_started",
             server=embedded.address(client),

@@ -95,7 +95,7 @@ class Parts:
 
     @property
     def activities(self) -> Sequence[Callable[..., Any]]:
-        """Everything a worker registers."""
+        """What moves money or finds a date."""
         money = self._money
         return (
             money.take_payment,
@@ -105,9 +105,12 @@ class Parts:
             money.check_refund,
             money.post_settlement,
             business_deadline_activity,
-            self._telling.send_notices,
-            self._telling.alert_operators,
         )
+
+    @property
+    def notice_activities(self) -> Sequence[Callable[..., Any]]:
+        """What tells people."""
+        return self._telling.send_notices, self._telling.alert_operators
 
     def close(self) -> None:
         """Close every connection."""

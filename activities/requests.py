@@ -361,9 +361,13 @@ SEND_REFUND = ActivityType("send_refund", RefundRequest, RefundAnswer)
 CHECK_REFUND = ActivityType("check_refund", RefundRequest, RefundAnswer)
 POST_SETTLEMENT = ActivityType("post_settlement", SettlementPosting, Posted)
 BUSINESS_DEADLINE = ActivityType("business_deadline", BusinessDeadlineRequest, BusinessDeadline)
-SEND_NOTICES = ActivityType("send_notices", NoticeRequest, NoticeAnswer)
 AUDIT_BOOKS = ActivityType("audit_books", AuditRequest, AuditReport)
+SEND_NOTICES = ActivityType("send_notices", NoticeRequest, NoticeAnswer)
 ALERT_OPERATORS = ActivityType("alert_operators", OperatorAlert, NoticeAnswer)
+
+NOTICE_QUEUE = "project-purchases-notices"
+"""The task queue of the last two. Whatever a mail server does, it takes no worker's slot from what
+moves money."""
 
 
 class ErrorType:

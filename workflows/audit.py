@@ -11,6 +11,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.requests import (
         ALERT_OPERATORS,
         AUDIT_BOOKS,
+        NOTICE_QUEUE,
         AuditReport,
         AuditRequest,
         Difference,
@@ -57,6 +58,7 @@ class BooksAudit:
             await workflow.execute_activity(
                 ALERT_OPERATORS.name,
                 alert,
+                task_queue=NOTICE_QUEUE,
                 start_to_close_timeout=timedelta(minutes=2),
                 schedule_to_close_timeout=TOLD_WITHIN,
                 retry_policy=RETRY,

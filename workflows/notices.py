@@ -11,6 +11,7 @@ from temporalio.workflow import ParentClosePolicy
 
 with workflow.unsafe.imports_passed_through():
     from activities.requests import (
+        NOTICE_QUEUE,
         SEND_NOTICES,
         ErrorType,
         Money,
@@ -128,6 +129,7 @@ async def send(notice: NoticeRequest) -> Sequence[Undelivered]:
         answer: NoticeAnswer = await workflow.execute_activity(
             SEND_NOTICES.name,
             notice,
+            task_queue=NOTICE_QUEUE,
             result_type=NoticeAnswer,
             schedule_to_close_timeout=max(left, AT_LEAST),
             start_to_close_timeout=ONE_DELIVERY,

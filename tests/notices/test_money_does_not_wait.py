@@ -1,0 +1,53 @@
+"""Money waits for nobody's mail server (`DESIGN.md`, How it must behave)."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+import worker
+from starter.stories import PRICE
+from starter.theatre import say, until
+from tests.notices.given import listening
+from tests.notices.house import house
+from tests.purchases import held
+from workflows.messages import Role
+
+SLOTS = 2
+SOON = 10
+"""Seconds; the mail server is waited for longer."""
+
+
+class Silent(asyncio.Protocol):
+    """A mail server that takes every call and says nothing."""
+
+    def __init__(self, calls: set[asyncio.Transport]) -> None:
+        self.calls = calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.calls.add(transport)
+
+
+async def test_a_silent_mail_server_holds_up_no_payment_and_no_refund(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More notices hang than the worker has slots: payments and a refund go their way at once."""
+    monkeypatch.setattr(worker, "ACTIVITY_THREADS", SLOTS)
+    monkeypatch.setattr(worker, "NOTICES_AT_ONCE", SLOTS)
+    calls: set[asyncio.Transport] = set()
+    async with (
+        listening(lambda: Silent(calls)) as port,
+        house(tmp_path, f"smtp://127.0.0.1:{port}") as at,
+    ):
+        async with asyncio.timeout(SOON):
+            bought = [await held(at.server) for _ in range(SLOTS + 1)]
+            await say(bought[-1], Role.FREELANCER, "give_refund")
+            found = await until(bought[-1], lambda found: found.escrow.in_transit == PRICE)
+            assert found.refund is not None
+            settled = {"refund_id": found.refund.refund_id, "status": "settled"}
+            await say(bought[-1], Role.PAYMENTS, "settlement_update", **settled)
+            await until(bought[-1], lambda found: found.stage == "closed")
+        assert {notice.status for one in bought for notice in at.told(one)} == {"pending"}
+        for call in calls:
+            call.abort()
