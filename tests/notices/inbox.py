@@ -1,0 +1,117 @@
+"""Notices as their readers find them: read from a Maildir with the standard library alone."""
+
+import asyncio
+import mailbox
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+from activities.notices.message import message_id
+from starter.theatre import LOOK_EVERY, Handle
+
+DOMAIN = "recourse.invalid"
+
+
+@dataclass(frozen=True)
+class Mail:
+    """One message: its headers, and what is to be seen of it as text and as HTML."""
+
+    message: EmailMessage
+    text: str
+    html: str
+
+    def __getitem__(self, header: str) -> Any:
+        return self.message[header]
+
+    @property
+    def id(self) -> str:
+        """The Message-ID."""
+        return str(self["Message-ID"])
+
+    @property
+    def transition(self) -> str:
+        """What it tells of."""
+        return str(self["X-Recourse-Transition"])
+
+    @property
+    def to(self) -> str:
+        """The reader's address."""
+        (address,) = self["To"].addresses
+        return str(address.addr_spec)
+
+    @property
+    def date(self) -> datetime:
+        """When it happened, to the second."""
+        at: datetime = self["Date"].datetime
+        return at.astimezone(UTC)
+
+    def shows(self, pattern: str) -> bool:
+        """Whether both parts say it, in whatever case."""
+        return all(re.search(pattern, part, re.IGNORECASE) for part in (self.text, self.html))
+
+
+def read(raw: bytes) -> Mail:
+    """A message out of its bytes: exactly one text and one HTML, no defects, no attachments."""
+    message = message_from_bytes(raw, policy=default)
+    assert isinstance(message, EmailMessage)
+    assert not message.defects
+    assert message.get_content_type() == "multipart/alternative"
+    parts = {part.get_content_type(): part.get_content() for part in message.iter_parts()}
+    assert list(parts) == ["text/plain", "text/html"]
+    return Mail(message, _plain(parts["text/plain"]), _plain(_visible(parts["text/html"])))
+
+
+def inbox(folder: Path, purchase: str) -> list[Mail]:
+    """All mail about a purchase, in the order in which it happened."""
+    box = mailbox.Maildir(folder, create=False)
+    raws = (box.get_bytes(key) for key in sorted(box.keys()))
+    about = f"\nX-Recourse-Purchase: {purchase}\n".encode()
+    return [read(raw) for raw in raws if about in raw]
+
+
+def number(purchase: str, count: int, transition: str, role: str, channel: str = "maildir") -> str:
+    """The Message-ID of the `count`-th transition that was told of."""
+    return message_id(purchase, f"{count}-{transition}", role, channel, DOMAIN)
+
+
+async def quiet(handle: Handle) -> None:
+    """Wait until a purchase has nothing to do but wait."""
+    while True:
+        raw = (await handle.describe()).raw_description
+        if not raw.pending_activities and not raw.HasField("pending_workflow_task"):
+            return
+        await asyncio.sleep(LOOK_EVERY)
+
+
+def _plain(text: str) -> str:
+    """One line, without what only keeps links and lines apart."""
+    return " ".join(text.replace("\u200b", "").replace("\u202f", " ").split())
+
+
+def _visible(html: str) -> str:
+    page = _Page()
+    page.feed(html)
+    page.close()
+    return " ".join(page.seen)
+
+
+class _Page(HTMLParser):
+    """Collects what a reader sees of a page: the text of its body."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+        self._in_body = False
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self._in_body |= tag == "body"
+
+    def handle_data(self, data: str) -> None:
+        if self._in_body:
+            self.seen.append(data)

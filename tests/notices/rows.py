@@ -1,0 +1,589 @@
+"""The message and window tables of `RULES.md`, row by row: what is done, and what must be told."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from starter.stories import (
+    A_DAY_AND_AN_HOUR,
+    ASKED,
+    BRIEF,
+    CANCELS,
+    CLAIMED,
+    COMMITTED,
+    DECLINES,
+    PAID,
+    STARTED,
+    PlatformCancels,
+    Says,
+    Waits,
+    client,
+    freelancer,
+)
+from workflows.messages import Role
+
+AWAY = "pm_sandbox_away"
+"""A payment method of these tests: a charge is never answered, everything else is."""
+
+
+@dataclass(frozen=True)
+class Signals:
+    """Somebody sends a signal, good or bad."""
+
+    name: str
+    payload: Any
+
+
+Act = Says | Waits | PlatformCancels | Signals
+
+
+@dataclass(frozen=True)
+class Due:
+    """A deadline: `after` (elapsed, or a number of business days) since a transition (the one that
+    is told of, if not another one), and what both parts must say that silence does."""
+
+    after: timedelta | int
+    silence: str
+    since: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row. `told`: each transition and its readers, in order; the last one is the row's own:
+    `pays` is who gets what in it, `due` its next deadline, `shows` what every reader must find in
+    it and `advises` what the client must."""
+
+    words: str
+    acts: tuple[Act, ...]
+    told: tuple[str, ...]
+    due: Due | None = None
+    pays: tuple[int, int] | None = None
+    shows: tuple[str, ...] = ()
+    advises: tuple[str, ...] = ()
+    method: str = "pm_sandbox_ok"
+    start: Mapping[str, Any] = field(default_factory=dict)
+    policy: Mapping[str, Any] = field(default_factory=dict)
+    reminders: bool = False
+
+
+def _both(*transitions: str) -> tuple[str, ...]:
+    return tuple(f"{name}: client, freelancer" for name in transitions)
+
+
+def _days(count: float) -> Waits:
+    return Waits(timedelta(days=count))
+
+
+def _refused(name: str, role: str, **fields: Any) -> Signals:
+    ids = {"client": "ana", "freelancer": "bo"}
+    return Signals(name, {"by": {"role": role, "id": ids.get(role, "x-1")}, **fields})
+
+
+ALL = (25_000, 0)
+NONE = (0, 25_000)
+CLAIM = (15_000, 10_000)
+DAY = timedelta(days=1)
+GOES_BACK = r"full refund|all of the money goes back"
+RESUMES = r"project goes on"
+TALK_FIRST = ("messag[a-z]* Bo", "(not|n't) guarantee")
+
+DELIVERS = freelancer("deliver", note="Three drafts.")
+DISPUTES = client("open_dispute", reason="Nothing was delivered.")
+GIVES = freelancer("give_refund")
+APPROVES = freelancer("decide_refund", decision="approve")
+WITHDRAWS = client("withdraw_cancellation")
+DONE = (BRIEF, DELIVERS)
+"""A delivery ends the freelancer's 24 h: no clock but the review runs."""
+
+HANDED = (*STARTED, *_both("delivered"))
+RECALLED = (*HANDED, *_both("client_cancelled"))
+CONTESTED = (*RECALLED, *_both("refund_declined"))
+DISPUTED = (*CONTESTED, *_both("dispute_opened"))
+REFUNDING = (*PAID, *_both("freelancer_gave_refund"))
+
+SEVEN_DAYS = Due(7 * DAY, GOES_BACK)
+CLAIM_DUE = Due(5, r"claim is paid")
+REQUIREMENTS_DUE = Due(2 * DAY, GOES_BACK, "purchase")
+CANCEL_DUE = Due(DAY, r"committed to the project|no longer cancel", "requirements_submitted")
+REVIEW_DUE = Due(14 * DAY, r"released to the freelancer|money goes to")
+DORMANCY_DUE = Due(90 * DAY, r"client's name|your name|Ana's name")
+DISPUTE_DUE = Due(30 * DAY, r"nothing is decided by silence")
+
+ROWS: tuple[Row, ...] = (
+    # --- start, payment
+    Row("start", (), PAID, REQUIREMENTS_DUE, shows=(r"250\.00", "escrow")),
+    Row(
+        "start, no requirements needed",
+        (),
+        PAID,
+        Due(DAY, CANCEL_DUE.silence, "purchase"),
+        start={"requirements_needed": False},
+    ),
+    Row(
+        "start, declined",
+        (),
+        _both("payment_declined"),
+        shows=("declined", "nothing was (paid|charged)"),
+        method="pm_sandbox_declined",
+    ),
+    Row(
+        "- 1 h -, the charge is called off",
+        (Waits(timedelta(minutes=1)),),
+        _both("payment_failed"),
+        shows=("called off", "nothing was (paid|charged)"),
+        method=AWAY,
+        policy={"payment_window": "PT10S"},
+    ),
+    # --- requirements
+    Row("submit_requirements", (BRIEF,), STARTED, CANCEL_DUE),
+    Row(
+        "- 48 h -",
+        (_days(2),),
+        (*PAID, "reminder: client", "reminder: client", *_both("requirements_timeout")),
+        pays=ALL,
+        shows=("requirements",),
+        reminders=True,
+    ),
+    Row(
+        "- 48 h -, a request is open",
+        (CANCELS, _days(2)),
+        (*PAID, *_both("client_cancelled", "requirements_timeout")),
+        pays=ALL,
+    ),
+    Row(
+        "- 48 h -, a claim is open",
+        (CANCELS, DECLINES, _days(2)),
+        (*PAID, *_both("client_cancelled", "refund_declined", "requirements_timeout")),
+        pays=ALL,
+    ),
+    Row(
+        "- 48 h -, a dispute is open",
+        (CANCELS, DECLINES, DISPUTES, _days(2)),
+        (
+            *PAID,
+            *_both("client_cancelled", "refund_declined", "dispute_opened", "requirements_timeout"),
+        ),
+        pays=ALL,
+    ),
+    # --- the freelancer's cancel
+    Row(
+        "cancel, freelancer, before requirements",
+        (freelancer("cancel", reason="Overbooked."),),
+        (*PAID, *_both("freelancer_cancelled")),
+        pays=ALL,
+        shows=("Overbooked",),
+    ),
+    Row(
+        "cancel, freelancer, inside the 24 h",
+        (BRIEF, Waits(timedelta(hours=23)), freelancer("cancel")),
+        (*STARTED, *_both("freelancer_cancelled")),
+        pays=ALL,
+    ),
+    Row(
+        "cancel, freelancer, a request is open",
+        (BRIEF, CANCELS, freelancer("cancel")),
+        (*ASKED, *_both("freelancer_cancelled")),
+        pays=ALL,
+    ),
+    Row(
+        "cancel, freelancer, disputed",
+        (BRIEF, CANCELS, DECLINES, DISPUTES, freelancer("cancel")),
+        (*CLAIMED, *_both("dispute_opened", "freelancer_cancelled")),
+        pays=ALL,
+    ),
+    Row(
+        "cancel, freelancer, later",
+        (*DONE, _refused("cancel", "freelancer")),
+        (*HANDED, "message_refused: freelancer"),
+    ),
+    Row(
+        "- 24 h -",
+        (BRIEF, A_DAY_AND_AN_HOUR),
+        COMMITTED,
+        Due(90 * DAY, DORMANCY_DUE.silence),
+        reminders=True,
+    ),
+    Row(
+        "- 24 h -, a request is open",
+        (BRIEF, CANCELS, A_DAY_AND_AN_HOUR),
+        (*ASKED, *_both("freelancer_committed")),
+        Due(7 * DAY, GOES_BACK, "client_cancelled"),
+    ),
+    # --- the client's cancel
+    Row(
+        "cancel, client, awaiting_requirements",
+        (CANCELS,),
+        (*PAID, *_both("client_cancelled")),
+        REQUIREMENTS_DUE,
+        shows=("My plans have changed",),
+        advises=TALK_FIRST,
+    ),
+    Row(
+        "cancel, client, freelancer_review",
+        (BRIEF, CANCELS),
+        ASKED,
+        CANCEL_DUE,
+        advises=TALK_FIRST,
+    ),
+    Row(
+        "cancel, client, in_progress",
+        (*DONE, client("request_changes"), CANCELS),
+        (*HANDED, *_both("changes_requested", "client_cancelled")),
+        SEVEN_DAYS,
+        advises=TALK_FIRST,
+    ),
+    Row(
+        "cancel, client, delivered",
+        (*DONE, CANCELS),
+        RECALLED,
+        SEVEN_DAYS,
+        advises=TALK_FIRST,
+    ),
+    Row(
+        "cancel, client, cancel_before_requirements refund",
+        (CANCELS,),
+        (*PAID, *_both("cancelled_free")),
+        pays=ALL,
+        policy={"cancel_before_requirements": "refund"},
+    ),
+    Row(
+        "cancel, client, free_cancel_window",
+        (BRIEF, CANCELS),
+        (*STARTED, *_both("cancelled_free")),
+        pays=ALL,
+        policy={"free_cancel_window": "PT24H"},
+    ),
+    Row(
+        "withdraw_cancellation, refund_requested",
+        (*DONE, CANCELS, WITHDRAWS),
+        (*RECALLED, *_both("cancellation_withdrawn")),
+    ),
+    Row(
+        "withdraw_cancellation, contested",
+        (*DONE, CANCELS, DECLINES, WITHDRAWS),
+        (*CONTESTED, *_both("cancellation_withdrawn")),
+    ),
+    # --- the freelancer's decision
+    Row(
+        "decide_refund approve, refund_requested",
+        (*DONE, CANCELS, APPROVES),
+        (*RECALLED, *_both("refund_approved")),
+        pays=ALL,
+    ),
+    Row(
+        "decide_refund approve, contested",
+        (*DONE, CANCELS, DECLINES, APPROVES),
+        (*CONTESTED, *_both("refund_approved")),
+        pays=ALL,
+    ),
+    Row(
+        "decide_refund decline",
+        (*DONE, CANCELS, DECLINES),
+        CONTESTED,
+        CLAIM_DUE,
+        shows=(r"100\.00", "Half is done"),
+        advises=("open a dispute",),
+    ),
+    Row(
+        "- 7 d -, refund",
+        (*DONE, CANCELS, _days(7)),
+        (*RECALLED, *("reminder: freelancer",) * 3, *_both("freelancer_silent")),
+        pays=ALL,
+        reminders=True,
+    ),
+    Row(
+        "- 7 d -, resume",
+        (*DONE, CANCELS, _days(7)),
+        (*RECALLED, *_both("request_resumed")),
+        REVIEW_DUE,
+        shows=(RESUMES,),
+        policy={"refund_decision_silence": "resume"},
+    ),
+    Row(
+        "- 7 d -, attention",
+        (*DONE, CANCELS, _days(7)),
+        (*RECALLED, "decision_overdue: client, freelancer, operator"),
+        shows=("staff",),
+        policy={"refund_decision_silence": "attention"},
+    ),
+    # --- the claim
+    Row(
+        "accept_claim",
+        (*DONE, CANCELS, DECLINES, client("accept_claim")),
+        (*CONTESTED, *_both("claim_accepted")),
+        pays=CLAIM,
+    ),
+    Row("open_dispute", (*DONE, CANCELS, DECLINES, DISPUTES), DISPUTED, DISPUTE_DUE),
+    Row(
+        "- 5 business days -, pay_claim",
+        (*DONE, CANCELS, DECLINES, _days(10)),
+        (*CONTESTED, "reminder: client", *_both("claim_lapsed")),
+        pays=CLAIM,
+        reminders=True,
+    ),
+    Row(
+        "- 5 business days -, resume",
+        (*DONE, CANCELS, DECLINES, _days(10)),
+        (*CONTESTED, *_both("claim_resumed")),
+        REVIEW_DUE,
+        shows=(RESUMES,),
+        policy={"claim_silence": "resume"},
+    ),
+    # --- splits and disputes
+    Row(
+        "propose_split, client",
+        (*DONE, client("propose_split", refund=5_000)),
+        (*HANDED, *_both("split_proposed")),
+        shows=(r"50\.00", r"200\.00"),
+    ),
+    Row(
+        "propose_split, freelancer, replaced",
+        (client("propose_split", refund=5_000), freelancer("propose_split", refund=12_500)),
+        (*PAID, *_both("split_proposed", "split_proposed")),
+        shows=(r"125\.00",),
+    ),
+    Row(
+        "accept_split, client",
+        (freelancer("propose_split", refund=5_000), client("accept_split", refund=5_000)),
+        (*PAID, *_both("split_proposed", "mutual_split")),
+        pays=(5_000, 20_000),
+    ),
+    Row(
+        "accept_split, freelancer",
+        (client("propose_split", refund=24_999), freelancer("accept_split", refund=24_999)),
+        (*PAID, *_both("split_proposed", "mutual_split")),
+        pays=(24_999, 1),
+    ),
+    Row(
+        "resolve_dispute, disputed",
+        (*DONE, CANCELS, DECLINES, DISPUTES, Says(Role.MEDIATOR, "resolve_dispute", {"refund": 1})),
+        (*DISPUTED, *_both("dispute_resolved")),
+        pays=(1, 24_999),
+        shows=("mediator",),
+    ),
+    Row(
+        "resolve_dispute, needs_attention",
+        (*DONE, CANCELS, _days(7), Says(Role.MEDIATOR, "resolve_dispute", {"refund": 0})),
+        (
+            *RECALLED,
+            "decision_overdue: client, freelancer, operator",
+            *_both("dispute_resolved"),
+        ),
+        pays=NONE,
+        policy={"refund_decision_silence": "attention"},
+    ),
+    Row(
+        "- 30 d -",
+        (*DONE, CANCELS, DECLINES, DISPUTES, _days(30)),
+        (*DISPUTED, "dispute_overdue: client, freelancer, operator"),
+        shows=("staff", "silence"),
+    ),
+    # --- the work
+    Row("deliver, freelancer_review", DONE, HANDED, REVIEW_DUE, shows=("Three drafts",)),
+    Row(
+        "deliver, in_progress",
+        (*DONE, client("request_changes"), DELIVERS),
+        (*HANDED, *_both("changes_requested", "delivered")),
+        REVIEW_DUE,
+    ),
+    Row(
+        "request_changes",
+        (*DONE, client("request_changes", note="Bluer, please.")),
+        (*HANDED, *_both("changes_requested")),
+        DORMANCY_DUE,
+        shows=("Bluer, please",),
+    ),
+    Row(
+        "accept_delivery",
+        (*DONE, client("accept_delivery")),
+        (*HANDED, *_both("delivery_accepted")),
+        pays=NONE,
+    ),
+    Row(
+        "- 14 d -",
+        (*DONE, _days(14)),
+        (*HANDED, "reminder: client", *_both("review_lapsed")),
+        pays=NONE,
+        reminders=True,
+    ),
+    Row(
+        "- 90 d -",
+        (*DONE, client("request_changes"), _days(90)),
+        (*HANDED, *_both("changes_requested", "client_dormant")),
+        SEVEN_DAYS,
+        shows=("system",),
+    ),
+    Row("give_refund", (GIVES,), REFUNDING, pays=ALL),
+    Row(
+        "give_refund, disputed",
+        (*DONE, CANCELS, DECLINES, DISPUTES, GIVES),
+        (*DISPUTED, *_both("freelancer_gave_refund")),
+        pays=ALL,
+    ),
+    Row(
+        "send_message, client",
+        (client("send_message", text="Could you start next week?"),),
+        (*PAID, "message_sent: freelancer"),
+        shows=("Could you start next week",),
+    ),
+    Row(
+        "send_message, freelancer",
+        (freelancer("send_message", text="Gladly."),),
+        (*PAID, "message_sent: client"),
+        shows=("Gladly",),
+    ),
+    Row(
+        "send_message, settling",
+        (GIVES, client("send_message", text="Thank you.")),
+        (*REFUNDING, "message_sent: freelancer"),
+        shows=("Thank you",),
+    ),
+    # --- settlement
+    Row(
+        "settlement_update settled",
+        (GIVES, Says(Role.PAYMENTS, "settlement_update", {"status": "settled"})),
+        (*REFUNDING, *_both("refund_settled")),
+        shows=(r"250\.00", "arrived"),
+    ),
+    Row(
+        "settlement_update failed",
+        (GIVES, _days(1.5)),
+        (*REFUNDING, "refund_retried: client, operator"),
+        shows=(r"250\.00",),
+        method="pm_sandbox_refund_fails_once",
+    ),
+    Row(
+        "settlement_update failed, twice",
+        (GIVES, _days(3)),
+        (*REFUNDING, "refund_retried: client, operator", "refund_failed: client, operator"),
+        shows=(r"250\.00", "staff"),
+        method="pm_sandbox_refund_fails",
+    ),
+    Row(
+        "settlement_update settled, of an attempt that had failed",
+        (
+            GIVES,
+            _days(1.5),
+            Says(Role.PAYMENTS, "settlement_update", {"status": "settled", "attempt": 1}),
+        ),
+        (
+            *REFUNDING,
+            "refund_retried: client, operator",
+            "refund_doubtful: operator",
+            *_both("refund_settled"),
+        ),
+        method="pm_sandbox_refund_fails_once",
+    ),
+    Row(
+        "- 5 business days -, the refund is late",
+        (GIVES, _days(5)),
+        (*REFUNDING, "settlement_late: client, operator"),
+        shows=(r"250\.00",),
+        method="pm_sandbox_slow",
+        policy={"settlement_window": "1 business days"},
+    ),
+    Row(
+        "resolve_attention retry",
+        (GIVES, _days(3), Says(Role.OPERATOR, "resolve_attention", {"action": "retry"})),
+        (
+            *REFUNDING,
+            "refund_retried: client, operator",
+            "refund_failed: client, operator",
+            "attention_retried: operator",
+        ),
+        method="pm_sandbox_refund_fails",
+    ),
+    Row(
+        "resolve_attention mark_settled",
+        (
+            GIVES,
+            _days(3),
+            Says(
+                Role.OPERATOR,
+                "resolve_attention",
+                {"action": "mark_settled", "reference": "statement 7"},
+            ),
+        ),
+        (
+            *REFUNDING,
+            "refund_retried: client, operator",
+            "refund_failed: client, operator",
+            "marked_settled: operator",
+            *_both("refund_settled"),
+        ),
+        shows=(r"250\.00", "arrived"),
+        method="pm_sandbox_refund_fails",
+    ),
+    # --- the platform
+    Row(
+        "workflow cancellation, before a cancellation",
+        (BRIEF, PlatformCancels()),
+        (*STARTED, *_both("cancelled_by_platform")),
+        pays=ALL,
+    ),
+    Row(
+        "workflow cancellation, disputed",
+        (*DONE, CANCELS, DECLINES, DISPUTES, PlatformCancels()),
+        (*DISPUTED, *_both("cancelled_by_platform")),
+        pays=ALL,
+    ),
+    # --- refusals: the sender is told, if it is a party of the purchase
+    Row(
+        "refused, NOT_ALLOWED_NOW",
+        (_refused("deliver", "freelancer"), _refused("deliver", "freelancer")),
+        (*PAID, "message_refused: freelancer"),
+    ),
+    Row(
+        "refused, WRONG_ROLE",
+        (_refused("deliver", "client"),),
+        (*PAID, "message_refused: client"),
+    ),
+    Row(
+        "refused, ALREADY_REQUESTED",
+        (*DONE, CANCELS, _refused("cancel", "client")),
+        (*RECALLED, "message_refused: client"),
+    ),
+    Row(
+        "refused, CANCELLATION_PENDING",
+        (BRIEF, CANCELS, _refused("deliver", "freelancer")),
+        (*ASKED, "message_refused: freelancer"),
+    ),
+    Row(
+        "refused, ALREADY_SETTLED and TOO_LATE",
+        (
+            *(*DONE, CANCELS, APPROVES),
+            _refused("cancel", "client"),
+            _refused("decide_refund", "freelancer", decision="decline"),
+        ),
+        (
+            *RECALLED,
+            *_both("refund_approved"),
+            "message_refused: client",
+            "message_refused: freelancer",
+        ),
+    ),
+    Row(
+        "refused, NO_OFFER and INVALID_AMOUNT",
+        (
+            _refused("accept_split", "client", refund=1),
+            _refused("propose_split", "client", refund=25_001),
+        ),
+        (*PAID, "message_refused: client", "message_refused: client"),
+    ),
+    Row(
+        "refused, INVALID_MESSAGE and UNKNOWN_MESSAGE",
+        (_refused("cancel", "client", surprise=1), _refused("dance", "freelancer")),
+        (*PAID, "message_refused: client", "message_refused: freelancer"),
+    ),
+    Row(
+        "refused, from nobody of this purchase",
+        (
+            Signals("cancel", {"by": {"role": "client", "id": "eve"}}),
+            _refused("resolve_dispute", "mediator", refund=1),
+            _refused("resolve_attention", "operator", action="retry"),
+            Signals("cancel", "nonsense"),
+        ),
+        PAID,
+    ),
+)
