@@ -26,14 +26,9 @@ with workflow.unsafe.imports_passed_through():
     from workflows import lifecycle
     from workflows.carried import UNDELIVERED_KEPT, Carried, Unwritten
     from workflows.lifecycle.state import Clock, Notify, Reader, State
+    from workflows.lost import REMINDER, is_moot, report, time_left
     from workflows.messages import Deadline, Role
     from workflows.policy import Policy
-
-TRIED_FOR = timedelta(days=1)
-"""So long a notice is retried (`RULES.md`, Races); then it is shown as undelivered."""
-
-AT_LEAST = timedelta(minutes=1)
-"""A notice that an earlier run could not deliver gets so long in any case."""
 
 ONE_DELIVERY = timedelta(minutes=2)
 """How long one attempt at all the readers of a notice may take."""
@@ -124,14 +119,16 @@ def _deadline(state: State, open_one: Deadline) -> NoticeDeadline:
 
 async def send(notice: NoticeRequest) -> Sequence[Undelivered]:
     """Deliver a notice, for a day at most. What could not be delivered is returned, not raised."""
-    left = notice.at + TRIED_FOR - workflow.now()
+    left = time_left(notice, workflow.now())
+    if left <= timedelta(0):
+        return _missed(notice, "its deadline has passed")
     try:
         answer: NoticeAnswer = await workflow.execute_activity(
             SEND_NOTICES.name,
             notice,
             task_queue=NOTICE_QUEUE,
             result_type=NoticeAnswer,
-            schedule_to_close_timeout=max(left, AT_LEAST),
+            schedule_to_close_timeout=left,
             start_to_close_timeout=ONE_DELIVERY,
             retry_policy=RETRY,
             summary=f"Tell {_readers(notice)}: {notice.transition.replace('_', ' ')}",
@@ -154,11 +151,15 @@ def _undelivered(notice: NoticeRequest, error: ActivityError) -> Sequence[Undeli
             answer = workflow.payload_converter().from_payload(said.payload, NoticeAnswer)
             return answer.undelivered
         cause = cause.__cause__
+    return _missed(notice, "not delivered within a day")
+
+
+def _missed(notice: NoticeRequest, why: str) -> Sequence[Undelivered]:
     readers = (reader.role for reader in notice.recipients)
-    return _missed(notice.transition, readers, notice.at, "not delivered within a day")
+    return _untold(notice.transition, readers, notice.at, why)
 
 
-def _missed(
+def _untold(
     transition: str, readers: Iterable[Reader], at: datetime, why: str
 ) -> Sequence[Undelivered]:
     return tuple(
@@ -187,7 +188,7 @@ class Telling:
         memory.told += 1
         if len(memory.unwritten) + len(memory.notices) >= WAITING_AT_MOST:
             why = "too many notices were waiting"
-            self._give_up(_missed(notify.transition, notify.readers, at, why))
+            self._give_up(_untold(notify.transition, notify.readers, at, why))
             return
         number = f"{memory.told}-{notify.transition}"
         amounts = memory.state.amounts
@@ -211,8 +212,23 @@ class Telling:
             asyncio.create_task(self._deliver(notice))
 
     async def _deliver(self, notice: NoticeRequest) -> None:
-        self._give_up(await send(notice))
+        deliver = self._remind if notice.transition == REMINDER else send
+        missed = await deliver(notice)
+        self._give_up(missed)
         self._memory.notices = [one for one in self._memory.notices if one is not notice]
+        if told := report(notice, missed, workflow.now()):
+            self._memory.notices.append(told)
+            await self._deliver(told)
+
+    async def _remind(self, notice: NoticeRequest) -> Sequence[Undelivered]:
+        """Deliver a reminder, unless the matter is settled first or the deadline has passed."""
+        sending = asyncio.create_task(send(notice))
+        await workflow.wait_condition(lambda: sending.done() or is_moot(notice, self._memory.state))
+        if sending.done():
+            return sending.result()
+        sending.cancel()
+        over = notice.deadline and notice.deadline.at <= workflow.now()
+        return _missed(notice, "its deadline has passed") if over else ()
 
     def _give_up(self, missed: Sequence[Undelivered]) -> None:
         kept = [*self._memory.undelivered, *missed][-UNDELIVERED_KEPT:]
@@ -226,6 +242,8 @@ class Telling:
                 lambda: self.done, timeout=LAST_NOTICES, timeout_summary="the last notices"
             )
         except TimeoutError:
+            for notice in self._memory.notices:
+                self._give_up(_missed(notice, "still being tried when the purchase closed"))
             await workflow.start_child_workflow(
                 PurchaseNotices.run,
                 self._memory.notices,
@@ -243,5 +261,11 @@ class PurchaseNotices:
     @workflow.run
     async def run(self, notices: list[NoticeRequest]) -> list[Undelivered]:
         """Returns what could not be delivered in the end."""
-        found = await asyncio.gather(*(send(notice) for notice in notices))
+        found = await asyncio.gather(*(_tell_or_report(notice) for notice in notices))
         return [item for items in found for item in items]
+
+
+async def _tell_or_report(notice: NoticeRequest) -> Sequence[Undelivered]:
+    missed = await send(notice)
+    told = report(notice, missed, workflow.now())
+    return (*missed, *(await send(told))) if told else missed

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy.exc import SQLAlchemyError
 from temporalio import activity
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from activities.notices.channels import Channel
 from activities.notices.failures import PermanentFailure, TransientFailure
@@ -212,6 +212,7 @@ class NoticeActivities:
                 f"be tried again: {delayed[0].why}",
                 answer,
                 type=ErrorType.NOTICE_DELAYED,
+                category=ApplicationErrorCategory.BENIGN,  # told above: no traceback each time
             )
         return answer
 

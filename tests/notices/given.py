@@ -105,9 +105,11 @@ class Post:
 
 
 @asynccontextmanager
-async def listening(protocol: Callable[[], asyncio.BaseProtocol]) -> AsyncIterator[int]:
-    """A server on a free loopback port."""
-    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
+async def listening(
+    protocol: Callable[[], asyncio.BaseProtocol], port: int = 0
+) -> AsyncIterator[int]:
+    """A server on a loopback port, a free one if none is wished for."""
+    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", port)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
@@ -116,9 +118,16 @@ async def listening(protocol: Callable[[], asyncio.BaseProtocol]) -> AsyncIterat
 
 
 @asynccontextmanager
+async def mail_server(post: Post, port: int = 0, **options: Any) -> AsyncIterator[int]:
+    """A real SMTP server with that mind; its port."""
+    async with listening(lambda: SMTP(post, hostname="mail.test", **options), port) as found:
+        yield found
+
+
+@asynccontextmanager
 async def post_office(post: Post, **options: Any) -> AsyncIterator[SmtpChannel]:
     """A real SMTP server with that mind, and a channel to it."""
-    async with listening(lambda: SMTP(post, hostname="mail.test", **options)) as port:
+    async with mail_server(post, **options) as port:
         yield channel_to(port)
 
 
