@@ -4,7 +4,7 @@
 under `var/`, `sandbox:PATH`, or `stripe` with the provider's own `STRIPE_API_KEY`,
 `STRIPE_WEBHOOK_SECRET` and, behind a proxy, `STRIPE_API_BASE`), `RECOURSE_MAIL_URL` (default
 `maildir:var/mail`; several are separated by white space), and for notices
-`RECOURSE_OPERATOR_EMAIL`, `RECOURSE_BASE_URL` and `RECOURSE_WEBHOOK_SECRET`.
+`RECOURSE_MAIL_FROM`, `RECOURSE_OPERATOR_EMAIL`, `RECOURSE_BASE_URL` and `RECOURSE_WEBHOOK_SECRET`.
 """
 
 import os
@@ -20,7 +20,16 @@ from activities import ledger
 from activities.calendar import business_deadline_activity
 from activities.ledger import Ledger, LedgerUnreachable, SchemaMismatch
 from activities.money import MoneyActivities
-from activities.notices import ChannelUrlError, DeliveryLog, NoticeActivities, channels_from_urls
+from activities.notices import (
+    SENDER,
+    ChannelUrlError,
+    DeliveryLog,
+    NoticeActivities,
+    channels_from_urls,
+    mail_address,
+    sender,
+    web_address,
+)
 from activities.payments import PaymentProvider, ProviderUnreachable
 from activities.payments.sandbox import SandboxProvider
 
@@ -45,6 +54,7 @@ class Settings:
     database_url: str = "sqlite:///var/recourse.db"
     payments: str = "sandbox"
     mail_url: str = field(default="maildir:var/mail", repr=False)
+    mail_from: str = SENDER
     operator_email: str = "operators@recourse.invalid"
     base_url: str | None = None
     webhook_secret: str = field(default="", repr=False)
@@ -59,6 +69,7 @@ class Settings:
             "database_url": "RECOURSE_DATABASE_URL",
             "payments": "RECOURSE_PAYMENTS",
             "mail_url": "RECOURSE_MAIL_URL",
+            "mail_from": "RECOURSE_MAIL_FROM",
             "operator_email": "RECOURSE_OPERATOR_EMAIL",
             "base_url": "RECOURSE_BASE_URL",
             "webhook_secret": "RECOURSE_WEBHOOK_SECRET",
@@ -81,6 +92,10 @@ class Parts:
             channels = channels_from_urls(settings.mail_url, settings.webhook_secret)
         except ChannelUrlError as error:
             raise WrongSetting(f"RECOURSE_MAIL_URL: {error}") from None
+        _check("RECOURSE_MAIL_FROM", sender, settings.mail_from)
+        _check("RECOURSE_OPERATOR_EMAIL", mail_address, settings.operator_email)
+        if settings.base_url:
+            _check("RECOURSE_BASE_URL", web_address, settings.base_url)
         self.provider = provider_of(settings)
         self.engine = open_database(settings)
         self.ledger = Ledger(self.engine)
@@ -91,6 +106,7 @@ class Parts:
             channels,
             operator_email=settings.operator_email,
             base_url=settings.base_url,
+            sender_address=settings.mail_from,
         )
 
     @property
@@ -116,6 +132,13 @@ class Parts:
         """Close every connection."""
         self.provider.close()
         self.engine.dispose()
+
+
+def _check(name: str, reads: Callable[[str], object], value: str) -> None:
+    try:
+        reads(value)
+    except ValueError as error:
+        raise WrongSetting(f"{name}: {error}") from None
 
 
 def provider_of(settings: Settings) -> PaymentProvider:

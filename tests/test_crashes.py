@@ -24,7 +24,7 @@ from starter.theatre import Handle, say, skip, start, status, until
 from tests.conftest import settings
 from tests.purchases import CLIENT, FREELANCER, purchase
 from worker import build_worker
-from workflows import notices, steps
+from workflows import lost, steps
 from workflows.messages import Role
 from workflows.server import TASK_QUEUE
 
@@ -306,8 +306,8 @@ async def test_notices_that_cannot_be_delivered_are_shown_and_bounded(
 ) -> None:
     """Races: a notice is retried for a day, then shown as undelivered; a party who writes a lot
     meanwhile overruns nothing."""
-    monkeypatch.setattr(notices, "TRIED_FOR", timedelta(0))
-    monkeypatch.setattr(notices, "AT_LEAST", timedelta(seconds=6))
+    monkeypatch.setattr(lost, "TRIED_FOR", timedelta(0))
+    monkeypatch.setattr(lost, "AT_LEAST", timedelta(seconds=6))
     books = Parts(replace(settings(tmp_path), mail_url="smtp://127.0.0.1:1"))
     async with at_work(lonely, books, threads):
         handle = await start(lonely.client, purchase())

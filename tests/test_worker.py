@@ -45,6 +45,9 @@ async def run(env: Mapping[str, str]) -> asyncio.subprocess.Process:
         ({"RECOURSE_DATABASE_URL": "mysql://a/b"}, 2, "RECOURSE_DATABASE_URL"),
         ({"RECOURSE_PAYMENTS": "cowries"}, 2, "RECOURSE_PAYMENTS"),
         ({"RECOURSE_MAIL_URL": "pigeon://a"}, 2, "RECOURSE_MAIL_URL"),
+        ({"RECOURSE_MAIL_FROM": "us"}, 2, "RECOURSE_MAIL_FROM"),
+        ({"RECOURSE_OPERATOR_EMAIL": "us"}, 2, "RECOURSE_OPERATOR_EMAIL"),
+        ({"RECOURSE_BASE_URL": "us"}, 2, "RECOURSE_BASE_URL"),
     ],
     ids=str,
 )

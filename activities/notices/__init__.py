@@ -1,6 +1,6 @@
 """Notices to both parties and to operators: rendering, delivery and the log of it."""
 
-from activities.notices.activity import NoticeActivities
+from activities.notices.activity import SENDER, NoticeActivities
 from activities.notices.channels import (
     Channel,
     MaildirChannel,
@@ -10,11 +10,12 @@ from activities.notices.channels import (
 )
 from activities.notices.failures import ChannelUrlError, PermanentFailure, TransientFailure
 from activities.notices.log import DeliveryLog, Notice, standing
-from activities.notices.message import Outgoing
+from activities.notices.message import Outgoing, mail_address, sender, web_address
 from activities.notices.render import Rendered, render
 from activities.notices.webhook import WebhookChannel
 
 __all__ = [
+    "SENDER",
     "Channel",
     "ChannelUrlError",
     "DeliveryLog",
@@ -29,6 +30,9 @@ __all__ = [
     "WebhookChannel",
     "channel_from_url",
     "channels_from_urls",
+    "mail_address",
     "render",
+    "sender",
     "standing",
+    "web_address",
 ]

@@ -12,7 +12,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from activities.notices.channels import Channel
 from activities.notices.failures import PermanentFailure, TransientFailure
 from activities.notices.log import DeliveryLog, Notice, Status
-from activities.notices.message import Outgoing, message_id, sender
+from activities.notices.message import Outgoing, mail_address, message_id, sender, web_address
 from activities.notices.render import Rendered, reader_of, render, render_alert
 from activities.notices.words import one_line, trace
 from activities.requests import (
@@ -60,16 +60,13 @@ class NoticeActivities:
     ) -> None:
         """No two channels have the same name.
 
-        Raises ValueError for a sender that is no mail address or a base that is no web one.
+        Raises ValueError for a sender or operators without a mail address, or a base that is no
+        web address.
         """
-        if base_url is not None and not base_url.startswith(("https://", "http://")):
-            raise ValueError(
-                f"Not a web address: {base_url!r}; write https://HOST or leave it out."
-            )
         self._log = log
         self._channels = {channel.name: channel for channel in channels}
-        self._operator_email = operator_email
-        self._base_url = base_url
+        self._operator_email = mail_address(operator_email)
+        self._base_url = web_address(base_url) if base_url else None
         self._sender = sender(sender_address)
 
     @activity.defn(name=SEND_NOTICES.name)

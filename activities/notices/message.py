@@ -65,6 +65,22 @@ def sender(text: str) -> Address:
         raise ValueError(f"Not a sender for notices: {text!r}; write Name <address>.") from None
 
 
+def mail_address(text: str) -> str:
+    """A plain mail address, as it is. Raises ValueError when it is none."""
+    try:
+        address(text)
+    except PermanentFailure:
+        raise ValueError(f"Not a mail address: {text!r}; write NAME@HOST.") from None
+    return text
+
+
+def web_address(text: str) -> str:
+    """Where links lead, as it is. Raises ValueError when it is no web address."""
+    if not text.startswith(("https://", "http://")):
+        raise ValueError(f"Not a web address: {text!r}; write https://HOST or leave it out.")
+    return text
+
+
 def message_id(purchase_id: str, transition_id: str, role: str, channel: str, domain: str) -> str:
     """The Message-ID of one notice, made from what it is about and nothing else."""
     return f"<{_digest(purchase_id, transition_id, role, channel)}@{domain}>"

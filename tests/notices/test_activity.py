@@ -306,9 +306,13 @@ async def test_no_address_reaches_the_logs(
 def test_wrong_settings_are_refused_at_once(log: DeliveryLog) -> None:
     def made(**settings: str) -> NoticeActivities:
         channel = MaildirChannel(Path("unused"))
-        return NoticeActivities(log, [channel], operator_email=OPERATORS, **settings)
+        return NoticeActivities(log, [channel], **{"operator_email": OPERATORS, **settings})
 
-    wrong: Iterable[dict[str, str]] = ({"base_url": "javascript:x"}, {"sender_address": "nobody"})
+    wrong: Iterable[dict[str, str]] = (
+        {"base_url": "javascript:x"},
+        {"sender_address": "nobody"},
+        {"operator_email": "Staff <staff@example.com>"},
+    )
     for settings in wrong:
         with pytest.raises(ValueError, match="Not a"):
             made(**settings)
