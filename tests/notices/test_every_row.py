@@ -3,10 +3,9 @@ arrive in a real Maildir, in order, and say what they must (`RULES.md`, Notices)
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -14,23 +13,16 @@ from activities.calendar import business_deadline
 from activities.payments import ProviderUnreachable
 from activities.payments.sandbox import SandboxProvider
 from activities.requests import BusinessDeadlineRequest
-from starter.stories import PlatformCancels, Says, Waits
-from starter.theatre import Handle, say, skip, start, until
 from tests.notices.house import House, house, purchase_of
-from tests.notices.inbox import Mail, inbox, number, quiet
-from tests.notices.rows import AWAY, ROWS, Act, Row, Signals
-from tests.purchases import purchase
+from tests.notices.inbox import Mail, inbox, quiet
+from tests.notices.playing import ADDRESSES, TITLE, ZONES, bought, expected_mail, perform
+from tests.notices.rows import AWAY, ROWS, Row
 from workflows.lifecycle.deadlines import DEADLINES
 from workflows.lifecycle.rules import RULES
 from workflows.messages import PurchaseStart
-from workflows.policy import Reminders
 
 AT_ONCE = 8
 """So many purchases are played at a time."""
-ADDRESSES = {"client": "ana@example.com", "freelancer": "bo@example.com", "operator": "staff@x.org"}
-ZONES = {"client": ZoneInfo("Asia/Kolkata"), "freelancer": ZoneInfo("Asia/Tokyo")}
-NO_REMINDERS: dict[str, list[str]] = {clock: [] for clock in Reminders.model_fields}
-TITLE = "A poster for the fair"
 
 Played = tuple[PurchaseStart, list[Mail]]
 
@@ -67,9 +59,9 @@ class Rows:
         return await self._tasks[row.words]
 
     async def _play(self, row: Row) -> Played:
-        handle, terms = await _bought(self._at, row)
+        handle, terms = await bought(self._at, row)
         for act in row.acts:
-            await _perform(self._at, handle, act)
+            await perform(self._at, handle, act)
         await quiet(handle)
         if not (await handle.describe()).close_time:
             await handle.terminate("seen")
@@ -92,61 +84,12 @@ async def rows(away: None, tmp_path_factory: pytest.TempPathFactory) -> AsyncIte
         await rows.close()
 
 
-async def _bought(at: House, row: Row) -> tuple[Handle, PurchaseStart]:
-    reminders = {} if row.reminders else {"reminders": NO_REMINDERS}
-    terms = purchase(
-        row.method,
-        title=TITLE,
-        client={
-            "id": "ana",
-            "name": "Ana",
-            "email": ADDRESSES["client"],
-            "timezone": ZONES["client"].key,
-            "locale": "en_GB",
-        },
-        freelancer={
-            "id": "bo",
-            "name": "Bo",
-            "email": ADDRESSES["freelancer"],
-            "timezone": ZONES["freelancer"].key,
-        },
-        purchased_at=datetime.now(UTC).isoformat(),
-        policy={**reminders, **row.policy},
-        **row.start,
-    )
-    handle = await start(at.server.client, terms)
-    await until(handle, lambda found: found.payment != "pending" or row.method == AWAY)
-    return handle, terms
-
-
-async def _perform(at: House, handle: Handle, act: Act) -> None:
-    match act:
-        case Signals(name, payload):
-            before = (await until(handle, lambda _: True)).rejected_count
-            await handle.signal(name, payload)
-            await until(handle, lambda found: found.rejected_count > before)
-        case Says(role, "settlement_update", fields):
-            found = await until(handle, lambda found: found.refund is not None)
-            assert found.refund is not None
-            current = found.refund.refund_id
-            named = f"{handle.id}/refund" if fields.get("attempt") == 1 else current
-            await say(handle, role, act.message, refund_id=named, status=fields["status"])
-        case Says(role, message, fields):
-            await say(handle, role, message, **fields)
-        case PlatformCancels():
-            await handle.cancel()
-            await until(handle, lambda found: found.reason is not None)
-        case Waits(duration):
-            await quiet(handle)
-            await skip(at.server, handle, duration + timedelta(minutes=1))
-
-
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.words)
 async def test_row(row: Row, rows: Rows) -> None:
     """Who is told of what, in order, by mail that any program can thread; and what it says."""
     terms, mails = await rows.played(row)
 
-    expected = _expected(terms.purchase_id, row)
+    expected = expected_mail(terms.purchase_id, row)
     assert sorted((mail.id, mail.to) for mail in mails) == sorted(expected)
     for mail in mails:
         _check_headers(mail, mails)
@@ -168,16 +111,6 @@ def test_every_transition_is_in_a_row() -> None:
     told = {entry.split(":")[0] for row in ROWS for entry in row.told}
     assert {rule.transition for rule in RULES if rule.readers} <= told
     assert {rule.transition for rule in DEADLINES if rule.readers} <= told
-
-
-def _expected(purchase_id: str, row: Row) -> list[tuple[str, str]]:
-    """Each Message-ID is made from the transition's number, too: it holds the order."""
-    return [
-        (number(purchase_id, count, transition, role), ADDRESSES[role])
-        for count, entry in enumerate(row.told, 1)
-        for transition, _, roles in [entry.partition(": ")]
-        for role in roles.split(", ")
-    ]
 
 
 def _check_headers(mail: Mail, mails: list[Mail]) -> None:
