@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -106,10 +107,11 @@ class Post:
 
 @asynccontextmanager
 async def listening(
-    protocol: Callable[[], asyncio.BaseProtocol], port: int = 0
+    protocol: Callable[[], asyncio.BaseProtocol], port: int = 0, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[int]:
-    """A server on a loopback port, a free one if none is wished for."""
-    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", port)
+    """A server on a loopback port, a free one if none is wished for; `tls` from the start."""
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(protocol, "127.0.0.1", port, ssl=tls)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
