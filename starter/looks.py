@@ -162,9 +162,9 @@ async def _notices(purchase_id: str, number: int | None, as_json: bool) -> None:
     if not sent:
         raise refused("NOT_FOUND", f"Nobody was told anything about a purchase {purchase_id}.")
     if number is None:
-        show.answer(sent, show.notices(sent), as_json=as_json)
+        show.answer(sent, show.notices(purchase_id, sent), as_json=as_json)
     elif number > len(sent):
-        raise invalid(f"--show: there are {len(sent)} notices.")
+        raise invalid(f"--show: there are {len(sent)} notices, so 1 to {len(sent)}.")
     else:
         notice = sent[number - 1]
         show.answer(notice, show.notice(notice), as_json=as_json)

@@ -123,27 +123,39 @@ def ledger(balances: PurchaseBalances, transfers: Iterable[Transfer]) -> Rendera
     return Group(table("Transfers", columns, rows), fields([("Balances", _places(balances))]))
 
 
-def notices(sent: Iterable[Notice]) -> RenderableType:
+def notices(purchase_id: str, sent: Iterable[Notice]) -> RenderableType:
     """The delivery log of a purchase."""
     rows = (
         (
             str(number),
-            instant(notice.at),
-            notice.transition,
+            f"{notice.at:%Y-%m-%d %H:%M}",
+            notice.transition.replace("_", " "),
             f"{notice.role} {notice.address}",
             notice.channel,
-            f"{notice.status} after {notice.attempts}"
-            + (f": {notice.last_error}" if notice.last_error else ""),
+            _delivery(notice),
         )
         for number, notice in enumerate(sent, start=1)
     )
-    return table("Notices", ("#", "when", "transition", "to", "channel", "attempts"), rows)
+    title = f"Notices of purchase {one_line(purchase_id)} (--show # shows one)"
+    return table(title, ("#", "when (UTC)", "notice", "to", "channel", "status"), rows)
 
 
 def notice(notice: Notice) -> RenderableType:
     """One notice as its reader got it."""
-    head = fields([("To", notice.address), ("Subject", notice.subject)])
-    return Group(head, Text(), Text(lines(notice.text, limit=20_000, most=1_000)))
+    head = (
+        ("To", f"{notice.role} {notice.address}"),
+        ("When", instant(notice.at)),
+        ("Status", f"{_delivery(notice)} ({notice.channel})"),
+        ("Message-ID", notice.message_id),
+        ("Subject", notice.subject),
+    )
+    return Group(fields(head), Text(), Text(lines(notice.text, limit=20_000, most=1_000)))
+
+
+def _delivery(notice: Notice) -> str:
+    tried = f", tried {notice.attempts} times" if notice.attempts > 1 else ""
+    why = f": {notice.last_error}" if notice.last_error else ""
+    return f"{notice.status}{tried}{why}"
 
 
 def _headline(status: Status) -> Text:

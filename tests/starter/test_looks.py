@@ -156,9 +156,14 @@ async def test_ledger_and_notices(cli: Cli, cli_purchase: Purchase) -> None:
 
     sent = await _eventually(cli, "notices", cli_purchase.id)
     assert {item["role"] for item in sent} == {"client", "freelancer"}
-    assert "payment_held" in (await cli("notices", cli_purchase.id)).out
+    listed = (await cli("notices", cli_purchase.id)).out
+    assert f"Notices of purchase {cli_purchase.id}" in listed
+    assert "payment held" in listed
+    assert "client ana@example.com" in listed
     shown = await cli("notices", cli_purchase.id, "--show", "1")
     assert f"python -m starter submit-requirements {cli_purchase.id} --as client:ana" in shown.out
+    assert "client ana@example.com" in shown.out
+    assert "sent (maildir)" in shown.out
     one = await cli("notices", cli_purchase.id, "--show", "1", "--json")
     assert one.document["subject"].startswith("Payment is in escrow")
     beyond = await cli("notices", cli_purchase.id, "--show", "99")
