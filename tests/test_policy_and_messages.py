@@ -212,6 +212,25 @@ WINDOWS = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [
+        ("PT48H", "P2D"),
+        ("P1DT24H", "P2D"),
+        ("PT36H", "P1DT12H"),
+        ("PT0.5S", "PT0.5S"),
+        ("P365D", "P365D"),
+        ("P1000DT1H", "P1000DT1H"),
+        ("P3650D", "P3650D"),
+    ],
+)
+def test_a_window_is_read_again_as_it_was_written(given: str, written: str) -> None:
+    """However long: as days and time, never as years, whose length is not fixed."""
+    policy = Policy.model_validate({"requirements_window": given})
+    assert policy.model_dump(mode="json")["requirements_window"] == written
+    assert Policy.model_validate_json(policy.model_dump_json()) == policy
+
+
 @pytest.mark.parametrize("name", WINDOWS)
 def test_a_window_is_an_iso_8601_duration(name: str) -> None:
     """PT48H, P2D and P1DT24H are the same time."""

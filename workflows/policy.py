@@ -14,6 +14,7 @@ from pydantic import (
     BeforeValidator,
     Field,
     PlainSerializer,
+    TypeAdapter,
     WithJsonSchema,
 )
 
@@ -47,7 +48,19 @@ def _business_days(value: object) -> object:
     raise ValueError("write a number of business days, for example '5 business days'")
 
 
-Duration = Annotated[timedelta, BeforeValidator(_iso_only)]
+def _write(value: timedelta) -> str:
+    """Days and time: pydantic's own way of writing makes years of 365 days, which is not read."""
+    rest = value - timedelta(days=value.days)
+    days = f"{value.days}D" if value.days else ""
+    time = _TIME.dump_python(rest, mode="json").removeprefix("P") if rest or not days else ""
+    return f"P{days}{time}"
+
+
+_TIME = TypeAdapter(timedelta)
+
+Duration = Annotated[
+    timedelta, BeforeValidator(_iso_only), PlainSerializer(_write, when_used="json")
+]
 Window = Annotated[Duration, AfterValidator(_window)]
 BusinessDays = Annotated[
     int,
