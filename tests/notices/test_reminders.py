@@ -80,7 +80,8 @@ async def test_each_deadline_is_reminded_of_at_the_policys_offsets(
 ) -> None:
     """One reminder for each offset, to whose turn it is, and it names the deadline."""
     at, mail = at_home
-    handle = await held(at.server)
+    bo = {"id": "bo", "name": "Bo", "email": "bo@example.com", "timezone": "Asia/Tokyo"}
+    handle = await held(at.server, freelancer=bo)
     await _reach(handle, clock)
     deadline = await _deadline(handle, clock)
 

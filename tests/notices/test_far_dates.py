@@ -1,0 +1,168 @@
+"""Deadlines on days that are hard to count, on the whole path: the mail names the right instant in
+UTC and in its reader's own zone.
+
+The server's clock cannot be set; a purchase's own clock is skipped to the day in question instead,
+and what happens there is done there.
+"""
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from starter.theatre import Handle, say, skip, until
+from tests.notices.house import House, house, purchase_of
+from tests.notices.inbox import Mail, inbox, quiet
+from tests.notices.playing import NO_REMINDERS
+from tests.purchases import held
+from workflows.messages import Deadline, Role
+
+A_WHILE = timedelta(minutes=20)
+"""So far the purchase's clock may be from the instant it was skipped to."""
+
+
+@dataclass(frozen=True)
+class Home:
+    """A house, and where its mail is."""
+
+    at: House
+    mail: Path
+
+
+@pytest.fixture(scope="module")
+async def home(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Home]:
+    """One for all days."""
+    folder = tmp_path_factory.mktemp("far")
+    async with house(folder) as at:
+        yield Home(at, folder / "mail")
+
+
+async def _bought(home: Home, zone: str, **policy: Any) -> Handle:
+    """A purchase of somebody in that zone, which waits for years."""
+    client = {
+        "id": "ana",
+        "name": "Ana",
+        "email": "ana@example.com",
+        "timezone": zone,
+        "locale": "en_GB",
+    }
+    years = {"requirements_window": "P3650D", "review_window": "P3650D"}
+    return await held(
+        home.at.server, client=client, policy={"reminders": NO_REMINDERS, **years, **policy}
+    )
+
+
+async def _skip_to(home: Home, handle: Handle, when: datetime) -> None:
+    await quiet(handle)
+    await skip(home.at.server, handle, when - datetime.now(UTC))
+
+
+async def _told(home: Home, handle: Handle, transition: str) -> Mail:
+    """The client's mail about it."""
+    await quiet(handle)
+    await handle.terminate("seen")
+    mails = inbox(home.mail, purchase_of(handle))
+    (mail,) = (one for one in mails if (one.transition, one.to) == (transition, "ana@example.com"))
+    return mail
+
+
+async def _deadline(handle: Handle, name: str) -> Deadline:
+    found = await until(handle, lambda found: any(one.name == name for one in found.deadlines))
+    return next(one for one in found.deadlines if one.name == name)
+
+
+def _utc(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("zone", "when", "day", "hour", "offset"),
+    [
+        ("Europe/Lisbon", "2027-03-27 12:30", "28 March 2027", "13", "+01:00"),
+        ("Europe/Lisbon", "2027-10-30 00:30", "31 October 2027", "01", "+01:00"),
+        ("Europe/Lisbon", "2027-10-30 01:30", "31 October 2027", "01", "+00:00"),
+        ("America/New_York", "2027-03-13 12:30", "14 March 2027", "08", "−04:00"),
+        ("America/New_York", "2028-02-28 22:30", "29 February 2028", "17", "−05:00"),
+        ("Pacific/Kiritimati", "2026-12-30 11:30", "1 January 2027", "01", "+14:00"),
+        ("Pacific/Pago_Pago", "2026-12-31 10:30", "31 December 2026", "23", "−11:00"),
+    ],
+    ids=[
+        "an hour is skipped inside the window",
+        "the hour that comes twice, first",
+        "the hour that comes twice, again",
+        "an hour is skipped elsewhere",
+        "leap day",
+        "UTC+14, a year ahead",
+        "UTC-11, a year behind",
+    ],
+)
+async def test_24_hours_are_elapsed_time_wherever_the_reader_is(
+    zone: str, when: str, day: str, hour: str, offset: str, home: Home
+) -> None:
+    """Windows: unaffected by daylight saving; 24 h after the requirements, in UTC and at home."""
+    handle = await _bought(home, zone)
+    await _skip_to(home, handle, _utc(when))
+    await say(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
+    deadline = (await _deadline(handle, "freelancer_cancel")).at
+    mail = await _told(home, handle, "requirements_submitted")
+
+    assert abs(deadline - _utc(when) - timedelta(hours=24)) < A_WHILE
+    assert deadline - mail.date - timedelta(hours=24) < timedelta(seconds=1)
+    assert mail.shows(f"{deadline:%Y-%m-%d %H:%M} UTC")
+    local = f"{hour}:{deadline:%M}"
+    assert mail.shows(re.escape(f"{day}, {local} ({zone}, UTC{offset})")), mail.text
+
+
+YEARS_END = (
+    # The day of the act; the last business day, and why it is that one.
+    ("2026-12-24 15:30", "4 January 2027"),  # not 25 December, a weekend, 1 January, a weekend
+    ("2027-12-23 15:30", "3 January 2028"),  # not 24 and 31 December: observed, both were Saturdays
+)
+
+
+@pytest.mark.parametrize(("when", "last_day"), YEARS_END)
+@pytest.mark.parametrize("zone", ["America/New_York", "Pacific/Kiritimati", "Pacific/Pago_Pago"])
+async def test_a_claim_over_the_years_end_is_due_after_the_holidays(
+    zone: str, when: str, last_day: str, home: Home
+) -> None:
+    """contested, 5 business days: the end of the fifth in the calendar's zone, named in UTC and at
+    home."""
+    handle = await _bought(home, zone, calendar="US", calendar_timezone="America/New_York")
+    await say(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
+    await say(handle, Role.FREELANCER, "deliver")
+    await _skip_to(home, handle, _utc(when))
+    await say(handle, Role.CLIENT, "cancel")
+    await say(handle, Role.FREELANCER, "decide_refund", decision="decline", claim=10_000)
+    deadline = (await _deadline(handle, "claim")).at
+    mail = await _told(home, handle, "refund_declined")
+
+    end = datetime.strptime(last_day, "%d %B %Y") + timedelta(days=1)  # noqa: DTZ007
+    assert deadline == end.replace(tzinfo=ZoneInfo("America/New_York"))
+    assert mail.shows(f"{deadline:%Y-%m-%d %H:%M} UTC")
+    at_home = deadline.astimezone(ZoneInfo(zone))
+    if zone == "America/New_York":
+        assert mail.shows(f"{last_day}, at the end of the day \\({zone}"), mail.text
+    else:
+        day = f"{at_home.day} {at_home:%B %Y}, {at_home:%H:%M}"
+        assert mail.shows(f"\\b{day} \\({zone}"), mail.text
+
+
+@pytest.mark.parametrize(("when", "last_day"), YEARS_END)
+async def test_a_refund_over_the_years_end_may_take_until_after_the_holidays(
+    when: str, last_day: str, home: Home
+) -> None:
+    """Notices, on refund: up to five business days, with the latest date."""
+    zone = "America/New_York"
+    handle = await _bought(home, zone, calendar="US", calendar_timezone=zone)
+    await _skip_to(home, handle, _utc(when))
+    await say(handle, Role.FREELANCER, "give_refund")
+    await _deadline(handle, "settlement")
+    mail = await _told(home, handle, "freelancer_gave_refund")
+
+    assert mail.shows("(five|5) business days")
+    assert mail.shows(rf"\b{last_day}\b"), mail.text
