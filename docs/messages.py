@@ -5,13 +5,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from docs import examples
-from docs.rules import table
+from docs.rules import RULES, table
 from docs.samples import PURCHASE, SAMPLES, START
 from workflows import lifecycle
 from workflows.arrivals import AFTER_A_REST, AT_ONCE
 from workflows.carried import REJECTED_KEPT
 from workflows.inbox import LARGEST_MESSAGE, REMEMBERED_ACCEPTED, REMEMBERED_REFUSED
-from workflows.lifecycle.rules import RULES
 from workflows.lifecycle.state import Accepted, PaymentHeld, Person, Refusal, State, Terms
 from workflows.messages import (
     LARGEST_REQUIREMENTS,

@@ -87,7 +87,7 @@ class Rehearsal:
         self.now = now
         self.told: list[NoticeRequest] = []
         self._outage = Outage()
-        self._memory = Carried.fresh(start, now)
+        self._memory = Carried.fresh(start, now, lifecycle.newest())
         self._carry_out: dict[str, Callable[[Any], Any]] = {
             TAKE_PAYMENT.name: money.take_payment,
             CALL_OFF_PAYMENT.name: money.call_off_payment,

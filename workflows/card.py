@@ -16,7 +16,7 @@ from workflows import lifecycle
 from workflows.carried import Carried
 from workflows.lifecycle.look import samples
 from workflows.lifecycle.refuse import IN_WORDS, may_send
-from workflows.lifecycle.rules import Rule, choice_of, open_rules
+from workflows.lifecycle.rules import Rule, choice_of
 from workflows.lifecycle.state import (
     Accepted,
     Clock,
@@ -26,6 +26,7 @@ from workflows.lifecycle.state import (
     State,
 )
 from workflows.lifecycle.turn import STAGE_CLOCK, Turn
+from workflows.lifecycle.versions import open_rules
 from workflows.messages import Rejection, Role, TimelineEntry
 
 Item = TypeVar("Item")

@@ -50,7 +50,7 @@ class Carried(BaseModel):
     reminded_until: datetime
 
     @classmethod
-    def fresh(cls, start: PurchaseStart, now: datetime) -> "Carried":
+    def fresh(cls, start: PurchaseStart, now: datetime, rules_version: int) -> "Carried":
         """The memory of a purchase at its first moment: the payment is the first thing to do."""
         terms = Terms(
             key=f"purchase-{start.purchase_id}",
@@ -61,6 +61,7 @@ class Carried(BaseModel):
             purchased_at=start.purchased_at or now,
             requirements_needed=start.requirements_needed,
             policy=start.policy,
+            rules_version=rules_version,
         )
         first = lifecycle.begin(terms, now)
         memory = cls(start=start, state=first.state, reminded_until=now)

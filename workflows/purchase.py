@@ -331,7 +331,9 @@ def _remember(given: Sequence[object]) -> Carried:
     """
     now = workflow.now()
     if b'"continued":true' in json_of(given)[:32]:
-        return read_one(Carried, given)
+        memory = read_one(Carried, given)
+        _mark(memory.state.terms.rules_version)
+        return memory
     start = read_one(PurchaseStart, given)
     workflow_id = workflow.info().workflow_id
     if workflow_id != f"purchase-{start.purchase_id}":
@@ -341,7 +343,18 @@ def _remember(given: Sequence[object]) -> Carried:
         )
     if start.purchased_at and start.purchased_at > now + FUTURE_ALLOWED:
         raise ValueError("purchased_at: lies in the future.")
-    return Carried.fresh(start, now)
+    return Carried.fresh(start, now, _newest_rules())
+
+
+def _newest_rules() -> int:
+    """The newest rules there were when the purchase began: its history keeps which."""
+    return next(filter(_mark, range(lifecycle.newest(), 0, -1)))
+
+
+def _mark(version: int) -> bool:
+    """Whether it has this version, by a marker in the history of each run, which the server also
+    shows as the search attribute `TemporalChangeVersion`. The first version has none."""
+    return version == 1 or workflow.patched(f"rules-{version}")
 
 
 def _party(start: PurchaseStart, sender: Sender | None) -> Reader | None:

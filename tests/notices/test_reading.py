@@ -81,7 +81,7 @@ def everything() -> tuple[Read, ...]:
     """Every notice for each of its readers, and in every state each reminder that may come."""
     found = []
     for policy, notify, state in tellings():
-        memory = Carried.fresh(start(POLICIES[policy]), NOON)
+        memory = Carried.fresh(start(POLICIES[policy]), NOON, lifecycle.newest())
         memory.state = state
         near = [lifecycle.reminder(clock) for clock in REMINDED if clock in state.clocks]
         for each in (notify, *near):

@@ -1,8 +1,8 @@
 """The rules of a purchase: `decide(state, event, now)`, pure.
 
-`rules` and `deadlines` hold the tables; `act` what their rows do; `turn` the words they do it in;
-`refuse` the refusals; `unfinished` what is still to be done; `look` what can be read off a state;
-`state` the data. `decide` is the way in.
+`rules` and `deadlines` hold the tables; `versions` says under which of them a purchase lives; `act`
+what their rows do; `turn` the words they do it in; `refuse` the refusals; `unfinished` what is
+still to be done; `look` what can be read off a state; `state` the data. `decide` is the way in.
 """
 
 from workflows.lifecycle.decide import begin, decide
@@ -20,6 +20,7 @@ from workflows.lifecycle.look import (
     waiting_for,
 )
 from workflows.lifecycle.unfinished import wanted
+from workflows.lifecycle.versions import newest
 
 __all__ = [
     "AWAITED",
@@ -27,6 +28,7 @@ __all__ = [
     "begin",
     "deadlines",
     "decide",
+    "newest",
     "next_deadline",
     "next_reminder",
     "refusal",

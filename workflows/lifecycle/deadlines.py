@@ -17,7 +17,6 @@ from workflows.lifecycle.rules import (
     WORK,
 )
 from workflows.lifecycle.state import Clock, Reader, Stage
-from workflows.lifecycle.turn import Turn
 
 
 @dataclass(frozen=True)
@@ -208,20 +207,3 @@ DEADLINES: tuple[DeadlineRule, ...] = (
         readers=(),
     ),
 )
-
-
-def deadline_rule(turn: Turn, clock: Clock) -> DeadlineRule | None:
-    """The row that applies when `clock` runs out now."""
-    for rule in DEADLINES:
-        if (
-            rule.clock is clock
-            and turn.state.stage in rule.stages
-            and (rule.silence is None or _chosen(turn, *rule.silence))
-            and (rule.when is None or rule.when.holds(turn))
-        ):
-            return rule
-    return None
-
-
-def _chosen(turn: Turn, choice: str, value: str) -> bool:
-    return bool(getattr(turn.state.terms.policy, choice) == value)

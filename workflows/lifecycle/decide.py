@@ -7,9 +7,9 @@ the diagram in the docs and the exhaustive tests.
 from datetime import datetime, timedelta
 
 from workflows.lifecycle import act
-from workflows.lifecycle.deadlines import DeadlineRule, deadline_rule
+from workflows.lifecycle.deadlines import DeadlineRule
 from workflows.lifecycle.refuse import known_sender, refuse
-from workflows.lifecycle.rules import Rule, choice_of, open_rules
+from workflows.lifecycle.rules import Rule, choice_of
 from workflows.lifecycle.state import (
     Accepted,
     AttentionKind,
@@ -42,6 +42,7 @@ from workflows.lifecycle.state import (
 )
 from workflows.lifecycle.turn import Turn
 from workflows.lifecycle.unfinished import awaits_calendar, forget_unblocked, in_hand, wanted
+from workflows.lifecycle.versions import deadline_rule, open_rules
 from workflows.messages import Message, Role
 
 _PAYMENT_METHOD = "the client's payment method"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from workflows.lifecycle.deadlines import DeadlineRule, deadline_rule
+from workflows.lifecycle.deadlines import DeadlineRule
 from workflows.lifecycle.decide import decide
 from workflows.lifecycle.rules import choice_of
 from workflows.lifecycle.state import (
@@ -19,6 +19,7 @@ from workflows.lifecycle.state import (
     State,
 )
 from workflows.lifecycle.turn import Turn
+from workflows.lifecycle.versions import deadline_rule
 from workflows.messages import MESSAGES, Action, Deadline, Message, Role, Sender
 
 _TURN = {

@@ -2,9 +2,9 @@
 
 from datetime import datetime
 
-from workflows.lifecycle.rules import RULES, open_rules
 from workflows.lifecycle.state import Code, Refusal, Stage, State
 from workflows.lifecycle.turn import Turn
+from workflows.lifecycle.versions import open_rules, tables
 from workflows.messages import Message, Role
 
 _REQUEST_OPEN = (Stage.REFUND_REQUESTED, Stage.CONTESTED)
@@ -42,9 +42,9 @@ def known_sender(state: State, message: Message) -> Refusal | None:
     return None
 
 
-def wrong_role(name: str, role: Role) -> Refusal | None:
+def wrong_role(state: State, name: str, role: Role) -> Refusal | None:
     """A message is for the roles of its rows only."""
-    may = {by for rule in RULES if rule.message == name for by in rule.by}
+    may = {by for rule in tables(state).rules if rule.message == name for by in rule.by}
     if role in may:
         return None
     roles = " or ".join(by.value for by in Role if by in may)
@@ -54,7 +54,7 @@ def wrong_role(name: str, role: Role) -> Refusal | None:
 def refuse(turn: Turn, message: Message) -> Refusal:
     """The refusal of a message for which no row is open."""
     name, role = message.name, message.by.role
-    if refusal := wrong_role(name, role):
+    if refusal := wrong_role(turn.state, name, role):
         return refusal
     stage = turn.state.stage
     if stage is Stage.CLOSED:

@@ -1,8 +1,8 @@
 """Who may do what: the message table of `RULES.md`. What silence does is in `deadlines`.
 
-To change the policy of the business, edit a row there or here. The diagram and the tables in the
-docs, the `actions` query, the update validators, the notices and the exhaustive tests all read
-these rows.
+To change the policy of the business, add a version with other rows (`versions`). The diagram and
+the tables in the docs, the `actions` query, the update validators, the notices and the exhaustive
+tests all read these rows.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from workflows.lifecycle import act
 from workflows.lifecycle.act import Action, Guard
 from workflows.lifecycle.state import Reader, Stage
-from workflows.lifecycle.turn import Turn
 from workflows.messages import Message, Role
 
 AWAITING, REVIEW, WORK, DELIVERED, REQUESTED, CONTESTED, DISPUTED, SETTLING, CLOSED = Stage
@@ -298,14 +297,3 @@ RULES: tuple[Rule, ...] = (
 def choice_of(message: Message) -> str | None:
     """Which of a message's choices it makes, if it offers any."""
     return getattr(message, "decision", None) or getattr(message, "action", None)
-
-
-def open_rules(turn: Turn, role: Role) -> tuple[Rule, ...]:
-    """The rows under which `role` may send something now, whatever the message says."""
-    return tuple(
-        rule
-        for rule in RULES
-        if role in rule.by
-        and turn.state.stage in rule.stages
-        and (rule.when is None or rule.when.holds(turn))
-    )

@@ -80,7 +80,8 @@ class Person:
 
 @dataclass(frozen=True)
 class Terms:
-    """What was bought, and under which policy. Never changes. `key` begins every money key."""
+    """What was bought, under which policy and which rules. Never changes. `key` begins every money
+    key; `rules_version` is one of `versions.VERSIONS`."""
 
     key: str
     client: Person
@@ -90,6 +91,7 @@ class Terms:
     purchased_at: datetime
     requirements_needed: bool = True
     policy: Policy = field(default_factory=Policy)
+    rules_version: int = 1
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,136 @@
+"""A rule changes under a new version while purchases of the old one are open, on a real server."""
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+
+import pytest
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import Client
+from temporalio.testing import WorkflowEnvironment
+
+from activities.parts import Parts
+from starter import embedded
+from starter.stories import PRICE
+from starter.theatre import Handle, say, start, status, until
+from tests.lifecycle.test_versions import a_second_version
+from tests.purchases import CLIENT, FREELANCER, purchase, refusal
+from worker import build_worker
+from workflows.lifecycle import versions
+from workflows.lifecycle.versions import FIRST, VERSIONS
+from workflows.messages import PurchaseResult, Role
+
+SHORT_HISTORY = 40
+FAILED = EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED
+
+
+@pytest.fixture(scope="module")
+async def short_lived() -> AsyncIterator[WorkflowEnvironment]:
+    """A server that suggests a fresh history soon, and no worker but those that a test starts."""
+    shorter = f"limit.historyCount.suggestContinueAsNew={SHORT_HISTORY}"
+    async with embedded.server(
+        skip_time=True, extra=("--dynamic-config-value", shorter)
+    ) as environment:
+        yield environment
+
+
+@asynccontextmanager
+async def deployed(
+    client: Client,
+    parts: Parts,
+    threads: ThreadPoolExecutor,
+    patch: pytest.MonkeyPatch,
+    *known: int,
+) -> AsyncIterator[None]:
+    """A worker that knows these versions of the rules; whatever it takes up it has to replay."""
+    tables = {FIRST: VERSIONS[FIRST], 2: a_second_version()}
+    patch.setattr(versions, "VERSIONS", {version: tables[version] for version in known})
+    async with build_worker(client, parts, threads):
+        yield
+
+
+async def reviewed(client: Client) -> Handle:
+    """A purchase that its freelancer may cancel, under the first version of the rules."""
+    handle = await start(client, purchase())
+    await until(handle, lambda found: found.payment == "held")
+    await say(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
+    return handle
+
+
+async def test_purchases_of_two_versions_run_side_by_side(
+    short_lived: WorkflowEnvironment,
+    parts: Parts,
+    threads: ThreadPoolExecutor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Bought before the change: the freelancer may still cancel. Bought after it: no more."""
+    client = short_lived.client
+    async with deployed(client, parts, threads, monkeypatch, 1):
+        old = await reviewed(client)
+    async with deployed(client, parts, threads, monkeypatch, 1, 2):
+        new = await reviewed(client)
+        error = await refusal(new, "cancel", {"by": FREELANCER})
+        await say(old, Role.FREELANCER, "cancel")
+        await say(new, Role.FREELANCER, "give_refund")
+        ends = [await arrived(old), await arrived(new)]
+
+    assert error.type == "WRONG_ROLE"
+    assert [end.reason for end in ends] == ["freelancer_cancelled", "freelancer_gave_refund"]
+    assert [end.refunded for end in ends] == [PRICE, PRICE]
+    assert [await listed(client, handle) for handle in (old, new)] == [None, ["rules-2"]]
+
+
+async def arrived(handle: Handle) -> PurchaseResult:
+    """The provider reports that the refund has arrived."""
+    await until(handle, lambda found: found.escrow.in_transit == PRICE)
+    report = {"refund_id": f"{handle.id}/refund", "status": "settled"}
+    await say(handle, Role.PAYMENTS, "settlement_update", **report)
+    return await handle.result()
+
+
+async def listed(client: Client, handle: Handle) -> object:
+    """Under which rules the server lists it, so that one sees when the last one is closed."""
+    described = await handle.describe()
+    return described.search_attributes.get("TemporalChangeVersion")
+
+
+@pytest.mark.filterwarnings("ignore:coroutine '_WorkflowInstanceImpl")  # tasks that never ran
+async def test_a_version_survives_a_fresh_history_and_waits_for_a_worker_that_has_it(
+    short_lived: WorkflowEnvironment,
+    parts: Parts,
+    threads: ThreadPoolExecutor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Continued as new under the second version; a worker that was rolled back says what it lacks
+    and harms nothing; the next one that has it goes on."""
+    client = short_lived.client
+    async with deployed(client, parts, threads, monkeypatch, 1, 2):
+        handle = await reviewed(client)
+        first = (await handle.describe()).run_id
+        for _ in range(SHORT_HISTORY):
+            await handle.signal("send_message", {"by": CLIENT, "text": "Hello?"})
+        while (await handle.describe()).run_id == first:  # noqa: ASYNC110 - it is another process
+            await asyncio.sleep(0.05)
+    async with deployed(client, parts, threads, monkeypatch, 1):
+        await handle.signal("send_message", {"by": CLIENT, "text": "Still there?"})
+        failed = await failure(handle)
+    async with deployed(client, parts, threads, monkeypatch, 1, 2):
+        error = await refusal(handle, "cancel", {"by": FREELANCER})
+        found = await status(handle)
+        await handle.terminate("seen")
+
+    assert "bought under version 2 of the rules; this worker knows 1" in failed
+    assert error.type == "WRONG_ROLE"
+    assert found.timeline[-1].transition == "message_sent"
+    assert found.rejected_count == 0
+    gc.collect()
+
+
+async def failure(handle: Handle) -> str:
+    """What a worker said that could not go on."""
+    async for event in handle.fetch_history_events(wait_new_event=True):
+        if event.event_type == FAILED:
+            return event.workflow_task_failed_event_attributes.failure.message
+    raise AssertionError("no task failed")
