@@ -332,6 +332,7 @@ def _remember(given: Sequence[object]) -> Carried:
     now = workflow.now()
     if b'"continued":true' in json_of(given)[:32]:
         memory = read_one(Carried, given)
+        lifecycle.tables(memory.state)  # raises before anything begins that would need them
         _mark(memory.state.terms.rules_version)
         return memory
     start = read_one(PurchaseStart, given)

@@ -20,7 +20,7 @@ from workflows.lifecycle.look import (
     waiting_for,
 )
 from workflows.lifecycle.unfinished import wanted
-from workflows.lifecycle.versions import newest
+from workflows.lifecycle.versions import newest, tables
 
 __all__ = [
     "AWAITED",
@@ -35,6 +35,7 @@ __all__ = [
     "reminder",
     "silence",
     "steps",
+    "tables",
     "then",
     "waiting_for",
     "wanted",
