@@ -52,6 +52,9 @@ format: $(READY) ## Format the code
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+histories: $(READY) ## Record the history of each story under this release, for later ones to replay
+	@$(BIN)/python -m tests.histories.record
+
 docs: $(READY) ## Generate what in docs/ comes from the code: rules, messages, schemas
 	@$(BIN)/python -m docs.generate
 

@@ -27,7 +27,8 @@ def settings(folder: Path, patience: float = 5.0) -> Settings:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """How much of the rules was walked, and what was survived."""
+    """How much of the rules was walked, what was survived, and how many histories replay."""
+    replayed = 0
     for report in terminalreporter.getreports("passed"):
         walked = dict(report.user_properties)
         if "survived" in walked:
@@ -37,6 +38,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                 f"walked {walked['states']} states and {walked['transitions']} transitions: "
                 f"{report.nodeid.rpartition('[')[2].rstrip(']')}"
             )
+        replayed += int("replayed" in walked)
+    if replayed:
+        terminalreporter.write_line(f"replayed {replayed} recorded histories")
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,115 @@
+"""`make histories`: plays every story and keeps its history, for all later releases to replay.
+
+Records what the release of `pyproject.toml` lacks and overwrites nothing: what a release has
+recorded, its purchases have in their histories. Exit status 1 when there is nothing to record.
+"""
+
+import asyncio
+import json
+import sys
+import tempfile
+import tomllib
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import structlog
+from temporalio.testing import WorkflowEnvironment
+
+from activities.parts import Parts
+from starter import embedded
+from starter.stories import STORIES, Story
+from starter.theatre import Theatre
+from tests.conftest import settings
+from worker import ACTIVITY_THREADS, build_worker
+
+HERE = Path(__file__).parent
+RELEASE: str = tomllib.loads(Path("pyproject.toml").read_text())["project"]["version"]
+
+SHORT_HISTORY = 60
+"""After so many events a purchase goes on with a fresh history, in the story recorded so, too."""
+CONTINUED = "dispute_resolved"
+
+
+async def record() -> int:
+    """Record what is missing; the exit status."""
+    folder = HERE / RELEASE
+    whole = [story for story in STORIES if not (folder / f"{story.name}.json").exists()]
+    short = [
+        story
+        for story in STORIES
+        if story.name == CONTINUED and not (folder / f"{story.name}-1.json").exists()
+    ]
+    if not whole and not short:
+        print(
+            f"Release {RELEASE} has its histories, and they are never overwritten: purchases that "
+            f"are running have the same. Raise the version in pyproject.toml first, or, if no "
+            f"purchase ever ran under {RELEASE}, delete {folder.relative_to(Path.cwd())}.",
+            file=sys.stderr,
+        )
+        return 1
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
+    folder.mkdir(exist_ok=True)
+    async with stage() as environment:
+        await asyncio.gather(*(_keep(environment, story, folder) for story in whole))
+    shorter = f"limit.historyCount.suggestContinueAsNew={SHORT_HISTORY}"
+    async with stage("--dynamic-config-value", shorter) as environment:
+        await asyncio.gather(*(_keep(environment, story, folder, runs=True) for story in short))
+    return 0
+
+
+@asynccontextmanager
+async def stage(*extra: str) -> AsyncIterator[WorkflowEnvironment]:
+    """A server and the worker that production runs."""
+    with tempfile.TemporaryDirectory() as books, ThreadPoolExecutor(ACTIVITY_THREADS) as threads:
+        parts = Parts(settings(Path(books)))
+        async with (
+            embedded.server(skip_time=True, extra=extra) as environment,
+            build_worker(environment.client, parts, threads),
+        ):
+            yield environment
+        parts.close()
+
+
+async def _keep(
+    environment: WorkflowEnvironment, story: Story, folder: Path, runs: bool = False
+) -> None:
+    """Play a story; write its history, or with `runs` one of each run."""
+    await Theatre(environment).play(story, f"recorded-{story.name}")
+    client, workflow_id = environment.client, f"purchase-recorded-{story.name}"
+    found = [
+        execution async for execution in client.list_workflows(f"WorkflowId = '{workflow_id}'")
+    ]
+    for number, execution in enumerate(sorted(found, key=lambda one: one.start_time), 1):
+        handle = client.get_workflow_handle(workflow_id, run_id=execution.run_id)
+        history = (await handle.fetch_history()).to_json_dict()
+        path = folder / f"{story.name}{f'-{number}' if runs else ''}.json"
+        path.write_text(written(history))
+        print(f"recorded {path.relative_to(HERE)}, {len(history['events'])} events")
+
+
+def written(history: dict[str, Any]) -> str:
+    """One event a line, without a trace of the machine that recorded it."""
+    events = ",\n".join(
+        json.dumps(_anonymous(event), separators=(",", ":")) for event in history["events"]
+    )
+    return f'{{"events": [\n{events}\n]}}\n'
+
+
+def _anonymous(value: Any) -> Any:
+    match value:
+        case dict():
+            return {
+                key: "recorder" if key == "identity" else _anonymous(item)
+                for key, item in value.items()
+                if not (key == "name" and value.get("kind") == "TASK_QUEUE_KIND_STICKY")
+            }
+        case list():
+            return [_anonymous(item) for item in value]
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(record()))
