@@ -9,7 +9,7 @@ READY := $(VENV)/.ready-$(shell cat requirements.lock requirements-dev.lock | ck
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-node test-browser lint format docs notices screenshots lock clean
+.PHONY: help demo run test test-node test-browser histories lint format docs notices screenshots lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
