@@ -134,6 +134,7 @@ async def test_a_paused_workflow_goes_on_where_it_was(desk: Desk, ui: WebUI) -> 
     assert books(desk, handle) == (PRICE, 0, 0, 0)
     await ui.press("Unpause Workflow")
     await ui.confirm()
+    await expect(ui.button("Unpause Workflow")).to_have_count(0)
 
     await until(handle, lambda found: found.escrow.in_transit > 0)
     await skip(desk.server, handle)
