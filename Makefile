@@ -9,7 +9,7 @@ READY := $(VENV)/.ready-$(shell cat requirements.lock requirements-dev.lock | ck
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-node test-browser histories lint format docs notices screenshots lock clean
+.PHONY: help demo run test test-node test-browser kills histories lint format docs notices screenshots lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -42,6 +42,9 @@ test-node: $(READY) ## Run the tests that need Node.js with npm
 
 test-browser: $(READY) ## Run the tests in the Web UI; needs Chromium (apt-get install chromium)
 	@$(BIN)/pytest -m browser
+
+kills: $(READY) ## Kill workers, servers and databases at every event of every story; half an hour
+	@RECOURSE_KILLS=all $(BIN)/pytest tests/proof
 
 lint: $(READY) ## Check style, format and types
 	@$(BIN)/ruff check .

@@ -4,11 +4,10 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
-from temporalio.testing import WorkflowEnvironment
 
 from starter.purchases import Purchase
 from starter.stories import PEOPLE, Act, PlatformCancels, Says, Story, UntilClosed, Waits
@@ -18,6 +17,19 @@ Handle = WorkflowHandle[Any, PurchaseResult]
 
 LOOK_EVERY = 0.05
 """Seconds between two looks at a status that is to change."""
+
+
+class Skips(Protocol):
+    """A server on which each purchase's clock can be moved, such as the SDK's environment."""
+
+    @property
+    def client(self) -> Client:
+        """A client of the server."""
+
+    async def fast_forward(
+        self, handle: WorkflowHandle[Any, Any], duration: timedelta | float | None = None, /
+    ) -> bool:
+        """Move the clock ahead, or until the purchase is closed."""
 
 
 class NotAsTold(Exception):
@@ -59,9 +71,7 @@ async def until(handle: Handle, holds: Callable[[Status], bool]) -> Status:
     return found
 
 
-async def skip(
-    environment: WorkflowEnvironment, handle: Handle, duration: timedelta | None = None
-) -> None:
+async def skip(environment: Skips, handle: Handle, duration: timedelta | None = None) -> None:
     """Let the purchase's clock run `duration` ahead, or until it is closed."""
     skipping = asyncio.create_task(environment.fast_forward(handle, duration))
     closing = asyncio.create_task(handle.result())
@@ -76,7 +86,7 @@ async def skip(
 class Theatre:
     """A server with a worker, and somewhere to tell what is going on."""
 
-    environment: WorkflowEnvironment
+    environment: Skips
     told: Callable[[Story, str], None] = lambda _story, _line: None
 
     async def play(self, story: Story, purchase_id: str) -> PurchaseResult:

@@ -10,6 +10,7 @@ from temporalio.worker import Worker
 
 from activities.parts import Parts, Settings
 from starter import embedded
+from tests.proof.count import write_kills
 from worker import ACTIVITY_THREADS, build_worker
 
 LONG_HISTORY = 400
@@ -28,6 +29,7 @@ def settings(folder: Path, patience: float = 5.0) -> Settings:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """How much of the rules was walked, what was survived, and how many histories replay."""
+    write_kills(terminalreporter)
     replayed = 0
     for report in terminalreporter.getreports("passed"):
         walked = dict(report.user_properties)

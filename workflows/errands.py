@@ -100,7 +100,7 @@ class Errands:
         try:
             return todo.fact(await activity)
         except ActivityError as error:
-            if is_cancelled_exception(error):
+            if is_cancelled_exception(error) or not self._is_wanted(step):
                 return None
             reason = why(error)
             if reason.type == ErrorType.UNKNOWN_CALENDAR and isinstance(step, TakePayment):

@@ -1,0 +1,1 @@
+"""Every crash, on the real parts: what is killed here is a process, with SIGKILL."""

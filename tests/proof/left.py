@@ -1,0 +1,98 @@
+"""What is left of a purchase when it is over: all that must be the same, whoever died meanwhile."""
+
+import email
+from dataclasses import dataclass
+from pathlib import Path
+
+from temporalio.client import Client
+
+from activities.notices.message import message_id
+from activities.parts import Parts, Settings
+from starter.purchases import Purchase
+from workflows.messages import PurchaseResult
+
+SENDS_FROM = "recourse.invalid"
+
+
+@dataclass(frozen=True)
+class Left:
+    """Free of what differs between two purchases of one story: their id and their times."""
+
+    outcome: tuple[str, str, int, int]
+    timeline: list[tuple[str, str]]
+    refused: list[str]
+    attention: list[str]
+    undelivered: int
+    balances: tuple[int, ...] | None
+    transfers: list[tuple[str, int, str, str, int]]
+    charges: list[tuple[str, str]]
+    refunds: list[tuple[str, str, str]]
+    told: dict[str, list[tuple[str, str, str]]]
+    """Each reader's notices by their dates: which, by which channel, and whether it was sent."""
+
+    def but_for(self, expected: "Left") -> dict[str, tuple[object, object]]:
+        """What differs, and what was expected instead."""
+        pairs = ((name, getattr(self, name), getattr(expected, name)) for name in vars(self))
+        return {name: (mine, other) for name, mine, other in pairs if mine != other}
+
+
+async def left_of(client: Client, parts: Parts, settings: Settings, result: PurchaseResult) -> Left:
+    """Looks it up everywhere, and checks that nobody was told anything twice. Needs a worker."""
+    purchase_id = result.purchase_id
+    found = await Purchase(client, purchase_id).status()
+    balances = parts.ledger.balances(purchase_id)
+
+    def bare(text: str) -> str:
+        return text.replace(purchase_id, "P")
+
+    statement = parts.provider.statement()
+    check_each_once(parts, settings, purchase_id)
+    told: dict[str, list[tuple[str, str, str]]] = {}
+    for notice in sorted(
+        parts.notices.list(purchase_id), key=lambda one: (one.at, number(one.transition_id))
+    ):
+        told.setdefault(notice.role, []).append(
+            (notice.transition_id, notice.channel, notice.status)
+        )
+    return Left(
+        outcome=(result.outcome, result.reason, result.refunded, result.released),
+        timeline=[(entry.transition, entry.by) for entry in found.timeline],
+        refused=[item.code for item in found.rejected],
+        attention=[item.kind for item in found.attention],
+        undelivered=len(found.undelivered),
+        balances=(balances.held, balances.in_transit, balances.refunded, balances.released)
+        if balances
+        else None,
+        transfers=[
+            (bare(t.key), t.leg, bare(t.debit_account), bare(t.credit_account), t.amount)
+            for t in parts.ledger.transfers(purchase_id)
+        ],
+        charges=[
+            (bare(each.key), str(each.amount))
+            for each in statement.charges
+            if each.key.startswith(f"purchase-{purchase_id}/")
+        ],
+        refunds=[
+            (bare(each.refund_id), str(each.amount), each.status)
+            for each in statement.refunds
+            if each.refund_id.startswith(f"purchase-{purchase_id}/")
+        ],
+        told=told,
+    )
+
+
+def number(transition_id: str) -> int:
+    """Transitions are counted: `3-client_cancelled`."""
+    return int(transition_id.partition("-")[0])
+
+
+def check_each_once(parts: Parts, settings: Settings, purchase_id: str) -> None:
+    """The mailbox has what the log says was sent, each message once, under the id that follows from
+    what it is about."""
+    logged = [
+        message_id(purchase_id, one.transition_id, one.role, one.channel, SENDS_FROM)
+        for one in parts.notices.list(purchase_id)
+    ]
+    folder = Path(settings.mail_url.removeprefix("maildir:"), "new")
+    arrived = [email.message_from_bytes(file.read_bytes()) for file in folder.glob("*")]
+    assert sorted(str(message["Message-ID"]) for message in arrived) == sorted(logged)

@@ -1,0 +1,156 @@
+"""Where stories are played while workers die: each purchase has a task queue of its own."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import (
+    Client,
+    Interceptor,
+    OutboundInterceptor,
+    QueryWorkflowInput,
+    StartWorkflowInput,
+    WorkflowHandle,
+    WorkflowQueryFailedError,
+)
+from temporalio.service import RPCError
+
+from activities.parts import Parts
+from starter import embedded
+from starter.stories import Story
+from starter.theatre import Skips, Theatre
+from tests.conftest import settings
+from tests.proof.fate import Fate, Post, at_work, killed
+from tests.proof.left import Left, left_of
+
+ONE_TASK = timedelta(seconds=3)
+"""How soon the server takes a task of the workflow away from a worker that has died."""
+
+Answer = TypeVar("Answer")
+
+
+class OwnQueue(Interceptor):
+    """Each purchase is started on a task queue of its own; who gets no answer asks again."""
+
+    def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:
+        """As above."""
+        return _OwnQueue(next)
+
+
+class _OwnQueue(OutboundInterceptor):
+    async def start_workflow(self, input: StartWorkflowInput) -> WorkflowHandle[Any, Any]:
+        input.task_queue = input.id
+        input.task_timeout = ONE_TASK
+        return await super().start_workflow(input)
+
+    async def query_workflow(self, input: QueryWorkflowInput) -> Any:
+        while True:
+            try:
+                return await super().query_workflow(input)
+            except (RPCError, WorkflowQueryFailedError):
+                await asyncio.sleep(0.1)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point of a story at which a worker dies: an event of its history; or, with `activity`, when
+    the activity scheduled there has done its work and not said so."""
+
+    event_id: int
+    kind: str
+    activity: str = ""
+
+
+def points_of(events: Sequence[Any]) -> list[Point]:
+    """Every point of a history, in order."""
+    points = []
+    for event in events:
+        kind = EventType.Name(event.event_type).removeprefix("EVENT_TYPE_").lower()
+        points.append(Point(event.event_id, kind))
+        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+            scheduled = event.activity_task_scheduled_event_attributes
+            done = f"{scheduled.activity_type.name} done, not reported"
+            points.append(Point(event.event_id, done, scheduled.activity_id))
+    return points
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A server, and books that all workers share."""
+
+    clocks: Skips
+    client: Client
+    folder: Path
+    parts: Parts
+
+    async def fast_forward(
+        self, handle: WorkflowHandle[Any, Any], duration: timedelta | float | None = None, /
+    ) -> bool:
+        """The purchase's own clock."""
+        return await self.clocks.fast_forward(handle, duration)
+
+    def post(self, purchase_id: str) -> Post:
+        """Where the workers of one purchase work."""
+        given = replace(settings(self.folder), mail_url=f"maildir:{self.folder}/mail-{purchase_id}")
+        log = self.folder / f"{purchase_id}.log"
+        return Post(embedded.address(self.client), f"purchase-{purchase_id}", given, log)
+
+    async def undisturbed(self, story: Story, purchase_id: str) -> tuple[Left, list[Point]]:
+        """Play a story with one worker: what is left of it, and every point it went through."""
+        post = self.post(purchase_id)
+        with at_work(post):
+            result = await Theatre(self).play(story, purchase_id)
+            left = await left_of(self.client, self.parts, post.settings, result)
+        handle = self.client.get_workflow_handle(f"purchase-{purchase_id}")
+        return left, points_of([event async for event in handle.fetch_history_events()])
+
+    async def disturbed(
+        self, story: Story, purchase_id: str, points: Sequence[Point]
+    ) -> tuple[Left, int]:
+        """Play a story in which one worker after the other dies, each at its point: what is left
+        of it, and how many were killed. If it closes sooner, the one there dies at its end."""
+        post, deaths = self.post(purchase_id), 0
+        playing = asyncio.create_task(Theatre(self).play(story, purchase_id))
+        for point in points:
+            fate = Fate(f"purchase-{purchase_id}", point.event_id, point.activity)
+            with at_work(post, fate) as process:
+                assert await killed(process), f"not killed: see {post.log}"
+            deaths += 1
+            if playing.done():
+                break
+        with at_work(post):
+            result = await playing
+            return await left_of(self.client, self.parts, post.settings, result), deaths
+
+
+@asynccontextmanager
+async def stage(folder: Path) -> AsyncIterator[Stage]:
+    """A server in memory, with empty books under `folder`."""
+    parts = Parts(settings(folder))
+    try:
+        async with embedded.server(skip_time=True) as server:
+            config = server.client.config()
+            config["interceptors"] = [*config["interceptors"], OwnQueue()]
+            yield Stage(server, Client(**config), folder, parts)
+    finally:
+        parts.close()
+
+
+async def few_at_once(
+    number: int, work: Callable[[Any], Awaitable[Answer]], items: Sequence[Any]
+) -> list[Answer]:
+    """The answers in the order of the items; never more than so many under way."""
+    room = asyncio.Semaphore(number)
+
+    async def one(item: Any) -> Answer:
+        async with room:
+            return await work(item)
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one(item)) for item in items]
+    return [task.result() for task in tasks]
