@@ -15,6 +15,7 @@ import sys
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -84,7 +85,7 @@ async def build_worker(
         activities=[*parts.activities, audit.audit_books],
         activity_executor=threads,
         max_concurrent_activities=ACTIVITY_THREADS,
-        workflow_runner=RUNNER,
+        workflow_runner=replace(RUNNER, forget=lambda run_id: forget(purchases, run_id)),
         graceful_shutdown_timeout=SHUTDOWN_GRACE,
         sticky_queue_schedule_to_start_timeout=MISSED_AFTER,
         max_cached_workflows=max_cached_workflows,
@@ -101,6 +102,12 @@ async def build_worker(
             yield purchases
         finally:
             await asyncio.gather(purchases.shutdown(), notices.shutdown())
+
+
+def forget(worker: Worker, run_id: str) -> None:
+    """Drop a run from the worker's cache after the task in hand; the SDK has no public word for
+    it."""
+    worker._bridge_worker.request_workflow_eviction(run_id)
 
 
 async def run(*, dev: bool) -> None:
