@@ -10,7 +10,7 @@ from temporalio.worker import Worker
 
 from activities.parts import Parts, Settings
 from starter import embedded
-from tests.proof.count import write_kills
+from tests.proof.count import tell
 from worker import ACTIVITY_THREADS, build_worker
 
 LONG_HISTORY = 400
@@ -28,21 +28,8 @@ def settings(folder: Path, patience: float = 5.0) -> Settings:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """How much of the rules was walked, what was survived, and how many histories replay."""
-    write_kills(terminalreporter)
-    replayed = 0
-    for report in terminalreporter.getreports("passed"):
-        walked = dict(report.user_properties)
-        if "survived" in walked:
-            terminalreporter.write_line(f"survived {walked['survived']}")
-        if "states" in walked:
-            terminalreporter.write_line(
-                f"walked {walked['states']} states and {walked['transitions']} transitions: "
-                f"{report.nodeid.rpartition('[')[2].rstrip(']')}"
-            )
-        replayed += int("replayed" in walked)
-    if replayed:
-        terminalreporter.write_line(f"replayed {replayed} recorded histories")
+    """What the proofs counted."""
+    tell(terminalreporter)
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from temporalio.worker import Replayer, Worker
 from starter.stories import STORIES
 from tests.histories import record
 from tests.histories.record import CONTINUED, HERE, RELEASE
+from tests.proof.count import counted
 from workflows import view
 from workflows.lifecycle import act, versions
 from workflows.lifecycle.state import Clock
@@ -63,7 +64,7 @@ async def test_recorded_purchases_replay(
     """Every history of every release, with the converter, interceptors and sandbox of the worker
     that production runs."""
     await replay(path, worker)
-    record_property("replayed", 1)
+    record_property("proof", counted("recorded purchases replayed", {"histories": 1}))
 
 
 def test_every_story_is_recorded() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.lifecycle.given import ESCROW, NOON, Purchase, purchase_in, refused, said
 from tests.lifecycle.walk import FIELDS, Edge, Key, Node, Walk, position, walk
+from tests.proof.count import counted
 from workflows.lifecycle import actions, deadlines, decide, waiting_for, wanted
 from workflows.lifecycle.deadlines import DEADLINES, DeadlineRule
 from workflows.lifecycle.rules import RULES, WITH_ESCROW, Rule
@@ -133,15 +134,16 @@ def sound(state: State) -> None:
 # --- states
 
 
-def test_every_state_is_sound(found: Walk, record_property: Callable[[str, object], None]) -> None:
+@pytest.mark.parametrize("policy", POLICIES)
+def test_every_state_is_sound(policy: str, record_property: Callable[[str, object], None]) -> None:
     """No cent appears or vanishes, and a closed purchase has nothing left to do."""
+    found = walked(policy)
     for node in found.nodes.values():
         sound(node.state)
         if node.state.stage is Stage.CLOSED:
             assert not node.pending
-    record_property("states", len(found.nodes))
-    record_property("transitions", found.transitions)
-    print(f"walked {len(found.nodes)} states and {found.transitions} transitions")
+    counts = {"states": len(found.nodes), "transitions": found.transitions}
+    record_property("proof", counted(f"every state walked, {policy}", counts))
 
 
 def test_each_open_deadline_says_what_silence_does(found: Walk) -> None:

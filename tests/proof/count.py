@@ -1,36 +1,54 @@
-"""What was survived: one line each in the summary of the tests; `make kills` also writes it down,
-for programs, in `var/proof/kills.json`."""
+"""What the proofs of a run counted: a line each in the summary of the tests, and for the page
+`docs/reliability.md` in `var/proof/counts.json`.
+
+A test counts by `record_property("proof", counted(...))`.
+"""
 
 import json
 import os
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ALL = os.environ.get("RECOURSE_KILLS") == "all"
 """Whether everything is killed everywhere; else, a sample of it."""
-WRITTEN = Path("var/proof/kills.json")
+WRITTEN = Path("var/proof/counts.json")
+
+Proof = dict[str, Any]
 
 
-def write_kills(terminal: pytest.TerminalReporter) -> None:
-    """Tell of every passed test that has a property `kills`: what was done, and how often at which
-    kind of moment."""
-    kills = []
+def counted(title: str, counts: Mapping[str, int], *, sample: bool = False) -> Proof:
+    """What a test has proved, how often. A `sample` stands for a longer run of the same, and is not
+    written down."""
+    return {"title": title, "counts": dict(counts), "sample": sample}
+
+
+def tell(terminal: pytest.TerminalReporter) -> None:
+    """The counts of all tests that passed, those of one title together."""
+    proofs: dict[str, Proof] = {}
     for report in terminal.getreports("passed"):
-        for what, times in dict(report.user_properties).get("kills", {}).items():
-            kills.append(
-                {
-                    "what": what,
-                    "survived": sum(times.values()),
-                    "times": dict(sorted(times.items())),
-                    "seconds": round(report.duration),
-                    "test": report.nodeid,
-                }
-            )
-            terminal.write_line(f"survived {sum(times.values())} times: {what}")
-            if ALL:
-                for kind, number in sorted(times.items()):
-                    terminal.write_line(f"{number:8} {kind.replace('_', ' ')}")
-    if ALL and kills:
-        WRITTEN.parent.mkdir(parents=True, exist_ok=True)
-        WRITTEN.write_text(json.dumps(kills, indent=2) + "\n")
+        proof = dict(report.user_properties).get("proof")
+        if proof:
+            known = proofs.setdefault(proof["title"], {"counts": Counter(), "seconds": 0.0})
+            known["counts"].update(proof["counts"])
+            known["seconds"] += report.duration
+            known |= {"sample": proof["sample"], "test": report.nodeid.partition("[")[0]}
+    for title, proof in proofs.items():
+        terminal.write_line(f"{title}: {_line(proof['counts'])}")
+    if kept := {title: proof for title, proof in proofs.items() if not proof.pop("sample")}:
+        _write(kept)
+
+
+def _line(counts: Counter[str]) -> str:
+    few = len(counts) <= 3
+    return ", ".join(f"{n} {what}" for what, n in counts.items()) if few else f"{counts.total()}"
+
+
+def _write(proofs: dict[str, Proof]) -> None:
+    """Beside what earlier runs counted."""
+    earlier = json.loads(WRITTEN.read_text()) if WRITTEN.exists() else {}
+    WRITTEN.parent.mkdir(parents=True, exist_ok=True)
+    WRITTEN.write_text(json.dumps(earlier | proofs, indent=2, sort_keys=True) + "\n")

@@ -1,6 +1,7 @@
 """A purchase that an operator reset, to any point: no money moves twice, and it says so."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from activities.parts import Parts
 from starter.census import TemporalCensus
 from starter.stories import PRICE
 from starter.theatre import Handle, say, skip, until
+from tests.proof.count import counted
 from tests.purchases import PAYMENTS, held
 from workflows.messages import PurchaseResult, Role
 
@@ -111,7 +113,7 @@ def check(told: Told, result: PurchaseResult, parts: Parts) -> None:
 
 
 async def test_a_reset_at_every_event_moves_no_money(
-    server: WorkflowEnvironment, parts: Parts
+    server: WorkflowEnvironment, parts: Parts, record_property: Callable[[str, object], None]
 ) -> None:
     """One after the other, each wherever the one before it has come to; the last run ends as the
     first one did, and the books agree with the server."""
@@ -126,6 +128,7 @@ async def test_a_reset_at_every_event_moves_no_money(
     assert parts.ledger.transfers(told.purchase_id) == before
     found = await examine(parts.ledger, parts.provider, TemporalCensus(server.client))
     assert told.purchase_id not in {item.purchase_id for item in found.differences}
+    record_property("proof", counted("a finished refund reset", {"resets": len(done)}))
 
 
 async def test_a_purchase_that_was_reset_ends_as_before_and_says_so(
