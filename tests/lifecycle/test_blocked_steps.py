@@ -8,7 +8,10 @@ from workflows.lifecycle.state import (
     Code,
     DecisionPosted,
     FindDeadline,
+    PaymentHeld,
     PostDecision,
+    RefundAnswered,
+    SendRefund,
     Stage,
     StepBlocked,
 )
@@ -64,6 +67,53 @@ def test_a_step_that_was_overtaken_needs_nobody() -> None:
     assert (purchase.state.attention, purchase.notices) == ((), [])
     answer = purchase.staff(Role.MEDIATOR, "resolve_dispute", refund=0)
     refused(answer, Code.NOT_ALLOWED_NOW)
+
+
+def refund_without_a_calendar() -> Purchase:
+    """A refund was given; nobody can say yet when its settlement window ends."""
+    purchase = Purchase().working()
+    purchase.freelancer("give_refund")
+    purchase.learns(StepBlocked(FindDeadline.kind, "the calendar does not answer"))
+    return purchase
+
+
+def blocked(purchase: Purchase) -> list[str]:
+    """Which steps a person has to see to."""
+    return [item.step for item in purchase.state.attention]
+
+
+def test_a_step_is_still_blocked_when_another_one_is_done() -> None:
+    """needs_attention ends with its own cause: what the books and the provider answer says
+    nothing about the calendar."""
+    purchase = refund_without_a_calendar()
+    for answer in (DecisionPosted(), RefundAnswered(1, "pending", "re_1")):
+        purchase.learns(answer)
+        assert blocked(purchase) == [FindDeadline.kind]
+    purchase.learns(StepBlocked(FindDeadline.kind, "the calendar does not answer"))
+    assert purchase.notices == [], "told once, not with every step that is done"
+
+
+def test_a_new_attempt_is_not_held_up_by_what_held_up_the_one_before() -> None:
+    """failed → retried under a new reference: nobody is sent to see to the attempt that failed,
+    and if the new one is held up, too, they are told."""
+    purchase = Purchase().working()
+    purchase.freelancer("give_refund")
+    purchase.posted()
+    for attempt in (1, 2):
+        purchase.learns(StepBlocked(SendRefund.kind, "the provider does not answer"))
+        becomes(purchase, Stage.SETTLING, told={"operator"})
+        purchase.learns(RefundAnswered(attempt, "failed"))
+        assert SendRefund.kind not in blocked(purchase)
+
+
+def test_a_claim_without_a_calendar_waits_on_when_the_money_is_held() -> None:
+    """needs_attention ends with its own cause: the payment has nothing to do with the calendar."""
+    purchase = Purchase(held=False)
+    purchase.client("cancel")
+    purchase.freelancer("decide_refund", decision="decline")
+    purchase.learns(StepBlocked(FindDeadline.kind, "the calendar does not answer"))
+    purchase.learns(PaymentHeld())
+    assert blocked(purchase) == [FindDeadline.kind]
 
 
 def test_a_closed_purchase_needs_nobody() -> None:

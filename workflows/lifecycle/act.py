@@ -266,8 +266,6 @@ def refund_answered(turn: Turn, attempt: int, status: str, reference: str, text:
     refund = turn.state.refund
     if refund is None or refund.status in (RefundStatus.ARRIVED, RefundStatus.SETTLED):
         return
-    if attempt == refund.attempt:
-        turn.calm(AttentionKind.STEP_BLOCKED)
     if status == "settled":
         _refund_arrived(turn, refund, attempt, reference)
     elif attempt == refund.attempt and refund.status is not RefundStatus.FAILED:
@@ -338,8 +336,9 @@ def _refund_failed(turn: Turn, refund: Refund, text: str) -> None:
 
 
 def send_again(turn: Turn, refund: Refund) -> None:
-    """A new attempt, under a new reference."""
+    """A new attempt, under a new reference. What held up the one before says nothing about it."""
     attempt = refund.attempt + 1
+    turn.unblock(SendRefund.kind)
     turn.set(refund=Refund(refund.amount, attempt, RefundStatus.UNSENT, (*refund.references, "")))
     turn.ask(SendRefund(attempt))
 
@@ -371,7 +370,6 @@ def mark_settled(turn: Turn) -> Refusal | None:
     if refund is None or refund.status in (RefundStatus.ARRIVED, RefundStatus.SETTLED):
         return Refusal(Code.ALREADY_SETTLED, "The refund is already known to have arrived.")
     _refund_arrived(turn, refund, refund.attempt, message.reference)
-    turn.calm(AttentionKind.STEP_BLOCKED)
     return None
 
 

@@ -194,7 +194,6 @@ def _payment_held(turn: Turn, reference: str) -> None:
     if turn.state.payment not in (Payment.PENDING, Payment.CALLING_OFF):
         return
     turn.stop(Clock.PAYMENT)
-    turn.calm(AttentionKind.PAYMENT_UNKNOWN, AttentionKind.STEP_BLOCKED)
     turn.set(payment=Payment.HELD, charge_reference=reference)
     turn.ask(
         Notify(
@@ -230,7 +229,6 @@ def _decision_posted(turn: Turn) -> None:
     decision = turn.state.decision
     if decision is None or not wanted(turn.state, PostDecision(decision.refund, decision.release)):
         return
-    turn.calm(AttentionKind.STEP_BLOCKED)
     turn.set(posted=True)
     if decision.refund:
         turn.set(refund=Refund(decision.refund))

@@ -170,6 +170,10 @@ class Turn:
         """It no longer needs a person."""
         self.set(attention=tuple(a for a in self.state.attention if a.kind not in kinds))
 
+    def unblock(self, step: str) -> None:
+        """It is not held up any more. (A step that is done or overtaken is forgotten anyway.)"""
+        self.set(attention=tuple(a for a in self.state.attention if a.step != step))
+
     def not_an_amount(self, amount: int, least: int) -> Refusal | None:
         """A refusal unless `least` ≤ amount ≤ escrow."""
         if least <= amount <= self.state.terms.amount:
