@@ -227,7 +227,6 @@ def accept_split(turn: Turn) -> Refusal | None:
 
 def call_off_payment(turn: Turn) -> None:
     """The payment window is over: nobody may pay for nothing."""
-    turn.stop(Clock.PAYMENT)
     turn.set(payment=Payment.CALLING_OFF)
     turn.ask(CallOffPayment())
 
@@ -375,7 +374,6 @@ def mark_settled(turn: Turn) -> Refusal | None:
 
 def alert_decision_overdue(turn: Turn) -> None:
     """Nobody answered: a mediator may decide, and the freelancer still can."""
-    turn.stop(Clock.REFUND_DECISION)
     turn.alert(
         AttentionKind.DECISION_OVERDUE,
         "The freelancer has not answered the refund request; a mediator may send resolve_dispute.",
@@ -384,7 +382,6 @@ def alert_decision_overdue(turn: Turn) -> None:
 
 def alert_dispute_overdue(turn: Turn) -> None:
     """Nothing in a dispute is decided by silence."""
-    turn.stop(Clock.DISPUTE)
     turn.alert(
         AttentionKind.DISPUTE_OVERDUE,
         "The dispute is still undecided; a mediator has to send resolve_dispute.",
@@ -393,7 +390,6 @@ def alert_dispute_overdue(turn: Turn) -> None:
 
 def alert_settlement_late(turn: Turn) -> None:
     """It stays settling, and the provider is asked on."""
-    turn.stop(Clock.SETTLEMENT)
     turn.alert(
         AttentionKind.SETTLEMENT_LATE,
         "The refund has not arrived within its window. Ask the provider; then send "

@@ -6,6 +6,7 @@ the diagram in the docs and the exhaustive tests.
 
 from datetime import datetime, timedelta
 
+from activities.amounts import format_amount
 from workflows.lifecycle import act
 from workflows.lifecycle.deadlines import DeadlineRule
 from workflows.lifecycle.refuse import known_sender, refuse
@@ -70,9 +71,7 @@ def begin(terms: Terms, now: datetime) -> Accepted:
             first[0]: terms.purchased_at + first[1],
         },
     )
-    return Accepted(
-        state, (TakePayment(),), "purchased", _say(Turn(state, PaymentHeld(), now), _PURCHASED)
-    )
+    return Accepted(state, (TakePayment(),), "purchased", _say(state, _PURCHASED))
 
 
 _PURCHASED = "{client} bought a project of {freelancer} for {escrow}."
@@ -199,7 +198,7 @@ def _payment_held(turn: Turn, reference: str) -> None:
         Notify(
             "payment_held",
             "system",
-            _say(turn, "{client} paid {escrow}; it is held in escrow."),
+            _say(turn.state, "{client} paid {escrow}; it is held in escrow."),
             "The money stays in escrow until both sides agree or a rule decides.",
             ("client", "freelancer"),
             movements=(Movement(turn.state.terms.amount, _PAYMENT_METHOD, _ESCROW),),
@@ -247,7 +246,7 @@ def _settlement_posted(turn: Turn) -> None:
         Notify(
             "refund_settled",
             "payments",
-            _say(turn, "The refund of {refund} has arrived at {client}."),
+            _say(turn.state, "The refund of {refund} has arrived at {client}."),
             "The purchase is closed; nothing is left in escrow.",
             ("client", "freelancer"),
             movements=(Movement(refund.amount, "refunds in transit", _PAYMENT_METHOD),),
@@ -284,7 +283,9 @@ def _platform_cancelled(turn: Turn) -> None:
         Notify(
             "cancelled_by_platform",
             "operator",
-            _say(turn, "The platform cancelled the purchase; {escrow} goes back to {client}."),
+            _say(
+                turn.state, "The platform cancelled the purchase; {escrow} goes back to {client}."
+            ),
             "The platform may cancel a purchase; the client gets all of the money back.",
             ("client", "freelancer"),
             movements=_movements(turn, before),
@@ -305,7 +306,7 @@ def _tell(
     late_by: timedelta | None = None,
 ) -> Accepted:
     forget_unblocked(turn)
-    what = _say(turn, rule.says, by=by)
+    what = _say(turn.state, rule.says, by=by)
     if rule.readers:
         turn.ask(
             Notify(
@@ -332,11 +333,13 @@ def _movements(turn: Turn, before: State) -> tuple[Movement, ...]:
     return tuple(part for part in parts if part.amount)
 
 
-def _say(turn: Turn, sentence: str, by: Role | None = None) -> str:
-    terms, amounts = turn.state.terms, turn.state.amounts
+def _say(state: State, sentence: str, by: Role | None = None) -> str:
+    terms = state.terms
     names = {Role.CLIENT: terms.client.name, Role.FREELANCER: terms.freelancer.name}
     used = {
-        name: turn.amount(minor) for name, minor in amounts.items() if f"{{{name}}}" in sentence
+        name: format_amount(minor, terms.currency)
+        for name, minor in state.amounts.items()
+        if f"{{{name}}}" in sentence
     }
     speaker = names.get(by, by.value) if by else "the system"
     return sentence.format(

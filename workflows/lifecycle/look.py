@@ -135,8 +135,7 @@ def samples(state: State, name: str, role: Role) -> Iterator[Message]:
         case "decide_refund":
             choices = ({"decision": "approve"}, {"decision": "decline"})
         case "settlement_update":
-            attempt = state.refund.attempt if state.refund else 1
-            fields |= {"refund_id": state.refund_id(attempt), "status": "settled"}
+            fields |= {"refund_id": state.refund_id(1), "status": "settled"}
         case "resolve_attention":
             choices = ({"action": "retry"}, {"action": "mark_settled", "reference": "…"})
     for choice in choices:

@@ -112,8 +112,9 @@ class Turn:
     def go_back(self) -> None:
         """Back to the stage that the refund request left, its clock with what it still had."""
         left, remainder = self.state.left, self.state.remainder
+        assert left is not None
         self.forget_request()
-        self.go(left or Stage.IN_PROGRESS)
+        self.go(left)
         if remainder is not None:
             self.run_until(Clock.REVIEW, self.now + remainder)
 
