@@ -269,7 +269,7 @@ def refund_answered(turn: Turn, attempt: int, status: str, reference: str, text:
         _refund_arrived(turn, refund, attempt, reference)
     elif attempt == refund.attempt and refund.status is not RefundStatus.FAILED:
         if status == "failed":
-            _refund_failed(turn, refund, text)
+            _refund_failed(turn, _named(refund, refund.status, attempt, reference), text)
         else:
             turn.set(refund=_named(refund, RefundStatus.PENDING, attempt, reference))
             turn.start(Clock.SETTLEMENT_CHECK)
