@@ -1,19 +1,30 @@
 """What cannot be carried out: said once, waits, and is done as soon as it can be."""
 
-from tests.lifecycle.given import ESCROW, Purchase, becomes, refused
+from datetime import timedelta
+
+import pytest
+
+from tests.lifecycle.given import ESCROW, NOON, Purchase, becomes, refused
 from workflows.lifecycle import wanted
 from workflows.lifecycle.state import (
     AttentionKind,
+    CallOffPayment,
+    CheckRefund,
     Clock,
     Code,
+    DeadlineKnown,
     DecisionPosted,
+    Fact,
     FindDeadline,
     PaymentHeld,
     PostDecision,
+    PostSettlement,
     RefundAnswered,
     SendRefund,
+    SettlementPosted,
     Stage,
     StepBlocked,
+    TakePayment,
 )
 from workflows.messages import Role
 
@@ -91,6 +102,105 @@ def test_a_step_is_still_blocked_when_another_one_is_done() -> None:
         assert blocked(purchase) == [FindDeadline.kind]
     purchase.learns(StepBlocked(FindDeadline.kind, "the calendar does not answer"))
     assert purchase.notices == [], "told once, not with every step that is done"
+
+
+def waiting_for_step(step: str) -> Purchase:
+    """A purchase in which that step is still to be done, and its answer has not come."""
+    if step == TakePayment.kind:
+        return Purchase(held=False)
+    if step == CallOffPayment.kind:
+        purchase = Purchase(held=False)
+        purchase.deadline(Clock.PAYMENT)
+        return purchase
+    if step == FindDeadline.kind:
+        purchase = Purchase().requested()
+        purchase.freelancer("decide_refund", decision="decline")
+        return purchase
+    purchase = Purchase().working()
+    purchase.freelancer("give_refund")
+    if step != PostDecision.kind:
+        purchase.posted()
+    if step == PostSettlement.kind:
+        purchase.learns(RefundAnswered(1, "settled", "re_1"))
+    if step == CheckRefund.kind:
+        purchase.learns(RefundAnswered(1, "pending", "re_1"))
+        purchase.deadline(Clock.SETTLEMENT_CHECK)
+    return purchase
+
+
+ANSWERED: dict[str, Fact] = {
+    TakePayment.kind: PaymentHeld(),
+    CallOffPayment.kind: PaymentHeld(),
+    FindDeadline.kind: DeadlineKnown(Clock.CLAIM, NOON + timedelta(days=7)),
+    PostDecision.kind: DecisionPosted(),
+    SendRefund.kind: RefundAnswered(1, "pending", "re_1"),
+    CheckRefund.kind: RefundAnswered(1, "pending", "re_1"),
+    PostSettlement.kind: SettlementPosted(),
+}
+
+
+@pytest.mark.parametrize("step", ANSWERED)
+def test_each_step_that_is_held_up_is_said_until_it_is_answered(step: str) -> None:
+    """needs_attention, for whichever step: from the report that it is held up to its answer."""
+    purchase = waiting_for_step(step)
+    purchase.learns(StepBlocked(step, "no answer"))
+    assert blocked(purchase) == [step]
+    purchase.learns(ANSWERED[step])
+    assert blocked(purchase) == []
+    purchase.learns(StepBlocked(step, "no answer"))
+    assert (blocked(purchase), purchase.notices) == ([], []), "it is done"
+
+
+@pytest.mark.parametrize("step", [SendRefund.kind, CheckRefund.kind])
+def test_a_later_attempt_that_is_held_up_is_said_too(step: str) -> None:
+    """needs_attention: the step of the attempt that is under way, whichever it is."""
+    purchase = waiting_for_step(SendRefund.kind)
+    purchase.learns(RefundAnswered(1, "failed"))
+    if step == CheckRefund.kind:
+        purchase.learns(RefundAnswered(2, "pending"))
+        purchase.deadline(Clock.SETTLEMENT_CHECK)
+    purchase.learns(StepBlocked(step, "no answer"))
+    assert blocked(purchase) == [step]
+
+
+def test_a_step_is_to_be_done_until_it_is_answered() -> None:
+    """wanted: each step of a payment and of a refund, from the asking to the answer."""
+    purchase = Purchase(held=False)
+    assert wanted(purchase.state, TakePayment())
+    purchase.learns(PaymentHeld())
+    assert not wanted(purchase.state, TakePayment())
+    purchase.freelancer("give_refund")
+    assert wanted(purchase.state, PostDecision(ESCROW, 0))
+    assert not wanted(purchase.state, SendRefund(1))
+    assert not wanted(purchase.state, PostSettlement("", purchase.now))
+    purchase.posted()
+    assert not wanted(purchase.state, PostDecision(ESCROW, 0))
+    assert wanted(purchase.state, SendRefund(1))
+    assert not wanted(purchase.state, SendRefund(2))
+    assert not wanted(purchase.state, PostSettlement("", purchase.now))
+    purchase.learns(RefundAnswered(1, "settled"))
+    assert not wanted(purchase.state, SendRefund(1))
+    assert wanted(purchase.state, PostSettlement("", purchase.now))
+    purchase.learns(SettlementPosted())
+    assert not wanted(purchase.state, PostSettlement("", purchase.now))
+    assert all(wanted(purchase.state, notice) for notice in purchase.notices)
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_an_unknown_payment_is_looked_up_again_when_an_operator_says_so(held: bool) -> None:
+    """resolve_attention retry while the payment is unknown → nobody is needed meanwhile, the
+    calling off is still to be done, and if the provider stays silent it is said again."""
+    purchase = waiting_for_step(CallOffPayment.kind)
+    purchase.learns(StepBlocked(CallOffPayment.kind, "no answer"))
+    purchase.staff(Role.OPERATOR, "resolve_attention", action="retry")
+    assert purchase.state.attention == ()
+    assert wanted(purchase.state, CallOffPayment())
+    if held:
+        purchase.learns(PaymentHeld())
+        assert not wanted(purchase.state, CallOffPayment())
+    else:
+        purchase.learns(StepBlocked(CallOffPayment.kind, "no answer"))
+        assert [notice.transition for notice in purchase.notices] == ["payment_unknown"]
 
 
 def test_a_new_attempt_is_not_held_up_by_what_held_up_the_one_before() -> None:

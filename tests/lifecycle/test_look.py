@@ -1,5 +1,6 @@
 """What a page shows: buttons, deadlines, whose turn it is, and when to remind whom."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -14,6 +15,7 @@ from workflows.lifecycle import (
     refusal,
     reminder,
     steps,
+    then,
     waiting_for,
 )
 from workflows.lifecycle.look import REMINDED, samples
@@ -225,6 +227,20 @@ def test_a_deadline_says_what_silence_does_under_this_policy(silence: str, then:
     assert [deadline.then for deadline in deadlines(purchase.state)] == [then]
 
 
+def test_a_timer_says_what_happens_when_it_fires() -> None:
+    """As the deadline it stands for; a clock that no row speaks of does nothing."""
+    purchase = refund_under_way()
+    assert then(purchase.state, Clock.SETTLEMENT) == (
+        "our staff looks into it and the provider is asked again"
+    )
+    assert then(purchase.state, Clock.SETTLEMENT_CHECK) == "the provider is asked again"
+    delivered = Purchase().delivered().state
+    stray = replace(delivered, clocks={**delivered.clocks, Clock.CLAIM: NOON})
+    assert then(stray, Clock.REVIEW) == "the escrow is released to the freelancer"
+    assert then(stray, Clock.CLAIM) == "nothing"
+    assert [deadline.name for deadline in deadlines(stray)] == ["review"]
+
+
 def test_asking_the_provider_is_nobodys_deadline() -> None:
     """The refund's own clock is shown; our asking is not."""
     assert [deadline.name for deadline in deadlines(refund_under_way().state)] == ["settlement"]
@@ -273,6 +289,13 @@ def test_an_overdue_dispute_still_waits_for_the_mediator() -> None:
     """Nobody else can decide it."""
     purchase = Purchase().disputed()
     purchase.deadline(Clock.DISPUTE)
+    assert waiting_for(purchase.state) == "mediator"
+
+
+def test_an_overdue_answer_waits_for_the_mediator() -> None:
+    """refund_decision_silence: attention → the mediator may decide now, and nobody else has to."""
+    purchase = Purchase(refund_decision_silence="attention").requested()
+    purchase.deadline(Clock.REFUND_DECISION)
     assert waiting_for(purchase.state) == "mediator"
 
 

@@ -1,5 +1,6 @@
 """Who may do what: every row of that table in `RULES.md` up to the decisions about money."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -158,9 +159,25 @@ def test_client_withdraws_the_cancellation(start: Stage, end: Stage) -> None:
     purchase = carried_to(end, start)
     purchase.client("withdraw_cancellation", note="let us go on")
     becomes(purchase, start)
+    assert purchase.last.transition == "cancellation_withdrawn"
     assert Clock.REFUND_DECISION not in purchase.state.clocks
     assert Clock.CLAIM not in purchase.state.clocks
     assert purchase.state.claim is None
+
+
+@pytest.mark.parametrize("stage", BEFORE_REQUEST)
+def test_a_cancellation_taken_back_at_once_leaves_no_trace(stage: Stage) -> None:
+    """withdraw_cancellation: no claim, no remainder and no clock is left of the request."""
+    purchase = purchase_in(stage)
+    before = purchase.state
+    purchase.client("cancel")
+    purchase.freelancer("decide_refund", decision="decline")
+    purchase.client("withdraw_cancellation")
+    if stage is Stage.IN_PROGRESS:  # where acting counts
+        assert purchase.state.clocks == {Clock.DORMANCY: purchase.now + timedelta(days=90)}
+    else:
+        assert purchase.state.clocks == before.clocks
+    assert replace(purchase.state, clocks=before.clocks) == before
 
 
 def test_a_dispute_is_not_withdrawn() -> None:
@@ -261,6 +278,8 @@ def test_freelancer_delivers_and_the_24_h_window_is_over(stage: Stage) -> None:
     purchase = purchase_in(stage)
     purchase.freelancer("deliver", note="here it is")
     becomes(purchase, Stage.DELIVERED)
+    assert purchase.state.delivered
+    assert purchase.notices[0].words == "here it is"
     assert dict(purchase.state.clocks) == {Clock.REVIEW: purchase.now + timedelta(days=14)}
 
 

@@ -20,6 +20,7 @@ from workflows.lifecycle.state import (
     Clock,
     Code,
     DecisionPosted,
+    Payment,
     PaymentCalledOff,
     PaymentDeclined,
     PaymentHeld,
@@ -136,6 +137,23 @@ def test_the_platform_cancels_before_the_hold() -> None:
     becomes(purchase, Stage.SETTLING)
     purchase.learns(PaymentHeld())
     settles(purchase, "cancelled_by_platform", refund=ESCROW, release=0, moved=False)
+
+
+@pytest.mark.parametrize("fact", [PaymentDeclined(), PaymentCalledOff()])
+def test_without_a_payment_nothing_is_open_any_more(
+    fact: PaymentDeclined | PaymentCalledOff,
+) -> None:
+    """closed/payment_declined, closed/payment_failed: no deadline runs, no offer stands, nobody is
+    needed, whatever was going on meanwhile."""
+    purchase = Purchase(held=False)
+    purchase.client("cancel")
+    purchase.client("propose_split", refund=15_000)
+    purchase.deadline(Clock.PAYMENT)
+    purchase.learns(StepBlocked(CallOffPayment.kind, "the provider does not answer"))
+    purchase.learns(fact)
+    state = purchase.state
+    assert (state.stage, state.payment) == (Stage.CLOSED, Payment.NONE)
+    assert (state.clocks, state.attention, state.offer, state.left) == ({}, (), None, None)
 
 
 # --- refund, release, split

@@ -89,7 +89,7 @@ def test_a_newer_offer_replaces_an_older_one_whosever_it_was(by: Role) -> None:
 def test_without_an_offer_there_is_nothing_to_accept(stage: Stage) -> None:
     """accept_split, no offer stands → NO_OFFER, names propose_split."""
     answer = purchase_in(stage).client("accept_split", refund=15_000)
-    refused(answer, Code.NO_OFFER, "propose_split")
+    refused(answer, Code.NO_OFFER, "No offer stands. Make one with propose_split")
 
 
 @either_side
@@ -99,6 +99,24 @@ def test_nobody_accepts_an_offer_of_their_own(by: Role) -> None:
     purchase.staff(by, "propose_split", refund=15_000)
     answer = purchase.staff(by, "accept_split", refund=15_000)
     refused(answer, Code.WRONG_ROLE, "your own", "propose_split")
+
+
+def test_a_refusal_names_accept_split_to_whom_an_offer_was_made() -> None:
+    """What could be done instead: accepting an offer, if there is one, and not one's own."""
+    purchase = Purchase().working()
+    for role, name in ((Role.CLIENT, "accept_delivery"), (Role.FREELANCER, "cancel")):
+        assert "accept_split" not in getattr(purchase.staff(role, name), "text", "")
+    purchase.freelancer("propose_split", refund=15_000)
+    refused(
+        purchase.client("accept_delivery"),
+        Code.NOT_ALLOWED_NOW,
+        "The client can now send: cancel, propose_split, accept_split, send_message.",
+    )
+    refused(
+        purchase.freelancer("decide_refund", decision="approve"),
+        Code.NOT_ALLOWED_NOW,
+        "The freelancer can now send: propose_split, deliver, give_refund, send_message.",
+    )
 
 
 def test_an_offer_outlives_a_change_of_stage() -> None:

@@ -1,13 +1,26 @@
 """A purchase keeps the rules it was bought under; here without a server."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 from pydantic import TypeAdapter
 
-from tests.lifecycle.given import Purchase, refused, said
-from workflows.lifecycle import actions, begin, deadlines, decide, newest, versions
-from workflows.lifecycle.state import Clock, Code, DeadlineReached, Stage, State
+from tests.lifecycle.given import ESCROW, NOON, Purchase, becomes, refused, said, settles
+from workflows.lifecycle import act, actions, begin, deadlines, decide, newest, versions
+from workflows.lifecycle.act import Action
+from workflows.lifecycle.deadlines import DEADLINES, DeadlineRule
+from workflows.lifecycle.rules import RULES, Rule
+from workflows.lifecycle.state import (
+    Clock,
+    Code,
+    DeadlineReached,
+    Decision,
+    FindDeadline,
+    Stage,
+    State,
+)
+from workflows.lifecycle.turn import Turn
 from workflows.lifecycle.versions import FIRST, VERSIONS, Tables, UnknownVersion
 from workflows.messages import Role
 
@@ -68,6 +81,104 @@ def test_what_a_page_shows_is_of_the_same_version(second: int) -> None:
         for version in (FIRST, second)
     }
     assert allowed[FIRST] - allowed[second] == {"cancel"}
+
+
+def with_row(row: Rule | DeadlineRule, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A first version in which this row comes before all others."""
+    first = VERSIONS[FIRST]
+    changed = (
+        Tables((row, *first.rules), first.deadlines)
+        if isinstance(row, Rule)
+        else Tables(first.rules, (row, *first.deadlines))
+    )
+    monkeypatch.setattr(versions, "VERSIONS", {FIRST: changed})
+
+
+@pytest.mark.parametrize(
+    ("decides", "refund"),
+    [
+        (act.refund_all, ESCROW),
+        (act.release_all, 0),
+        (act.pay_claim, 15_000),
+        (act.split_as_sent, 12_000),
+    ],
+)
+def test_a_new_row_may_decide_in_each_of_the_known_ways(
+    decides: Callable[[str], Action], refund: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refund all, release all, pay the claim, split as sent: for a reason of its own."""
+    row = next(row for row in RULES if row.message == "resolve_dispute")
+    with_row(replace(row, then=decides("because")), monkeypatch)
+    purchase = Purchase().disputed()
+    purchase.staff(Role.MEDIATOR, "resolve_dispute", refund=12_000)
+    settles(purchase, "because", refund=refund, release=ESCROW - refund)
+
+
+def test_paying_a_claim_that_nobody_made_refunds_all() -> None:
+    """Silence about nothing gives nothing away."""
+    turn = Turn(Purchase().working().state, DeadlineReached(Clock.CLAIM), NOON)
+    act.pay_claim("because")(turn)
+    assert turn.state.decision == Decision("because", ESCROW, 0, NOON)
+
+
+def test_a_split_as_sent_stays_within_the_escrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From nothing to all of it; beyond, it is refused."""
+    row = next(row for row in RULES if row.message == "resolve_dispute")
+    with_row(replace(row, then=act.split_as_sent("because")), monkeypatch)
+    for refund in (0, ESCROW):
+        purchase = Purchase().disputed()
+        purchase.staff(Role.MEDIATOR, "resolve_dispute", refund=refund)
+        settles(purchase, "because", refund=refund, release=ESCROW - refund)
+    answer = Purchase().disputed().staff(Role.MEDIATOR, "resolve_dispute", refund=ESCROW + 1)
+    refused(answer, Code.INVALID_AMOUNT, "250.01 USD is not between 0.00 USD and the escrow")
+
+
+def test_a_new_row_may_lead_to_another_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here: a dispute can be opened as soon as the refund is asked for."""
+    row = next(row for row in RULES if row.message == "open_dispute")
+    early = replace(row, stages=(Stage.REFUND_REQUESTED,), then=act.go_to(Stage.DISPUTED))
+    with_row(early, monkeypatch)
+    purchase = Purchase().requested()
+    purchase.client("open_dispute", reason="no answer")
+    becomes(purchase, Stage.DISPUTED)
+    assert set(purchase.state.clocks) == {Clock.DISPUTE}
+
+
+def test_a_new_row_may_name_whoever_acted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A party by its name, staff by their role, silence as the system."""
+    row = next(row for row in RULES if row.message == "resolve_dispute")
+    with_row(replace(row, says="{by} decided: {refund} to {client}."), monkeypatch)
+    purchase = Purchase().disputed()
+    purchase.staff(Role.MEDIATOR, "resolve_dispute", refund=15_000)
+    assert purchase.last.text == "mediator decided: 150.00 USD to Ana."
+    lapse = next(row for row in DEADLINES if row.clock is Clock.REVIEW)
+    with_row(replace(lapse, says="{by} released {escrow} to {freelancer}."), monkeypatch)
+    purchase = Purchase().delivered()
+    purchase.deadline(Clock.REVIEW)
+    assert purchase.last.text == "the system released 250.00 USD to Bo."
+
+
+def test_a_deadline_that_a_version_does_not_know_does_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A version may drop a row of the deadlines: the clock ends, and that is all."""
+    first = VERSIONS[FIRST]
+    rows = tuple(row for row in first.deadlines if row.clock is not Clock.REVIEW)
+    monkeypatch.setattr(versions, "VERSIONS", {FIRST: Tables(first.rules, rows)})
+    purchase = Purchase().delivered()
+    before = purchase.state
+    purchase.deadline(Clock.REVIEW)
+    assert purchase.last.effects == ()
+    assert purchase.state == replace(before, clocks={})
+
+
+def test_a_window_in_business_days_that_starts_anew_waits_for_the_calendar() -> None:
+    """Whatever was known of its end before does not hold any more."""
+    purchase = Purchase().contested()
+    turn = Turn(purchase.state, DeadlineReached(Clock.CLAIM), purchase.now)
+    turn.start(Clock.CLAIM)
+    assert Clock.CLAIM not in turn.state.clocks
+    assert turn.effects == [FindDeadline(Clock.CLAIM, purchase.now, 5)]
 
 
 def test_a_version_nobody_knows_is_refused_in_words() -> None:

@@ -239,6 +239,23 @@ def test_dormancy_window_asks_for_a_refund_in_the_clients_name() -> None:
     becomes(purchase, Stage.IN_PROGRESS)
 
 
+def test_silence_after_dormancy_calls_a_person_where_it_would_resume() -> None:
+    """dormancy_window with refund_decision_silence: resume → nobody asked, so there is nothing to
+    resume; staff look into it. Asked by the client afterwards, it resumes as usual."""
+    purchase = Purchase(refund_decision_silence="resume").working()
+    purchase.deadline(Clock.DORMANCY)
+    assert purchase.state.requested_by_system is True
+    purchase.deadline(Clock.REFUND_DECISION)
+    becomes(purchase, Stage.REFUND_REQUESTED, told={*BOTH, "operator"})
+    assert purchase.state.needs(AttentionKind.DECISION_OVERDUE)
+    purchase.client("withdraw_cancellation")
+    assert purchase.state.attention == ()
+    purchase.client("cancel")
+    assert purchase.state.requested_by_system is False
+    purchase.deadline(Clock.REFUND_DECISION)
+    becomes(purchase, Stage.IN_PROGRESS)
+
+
 @pytest.mark.parametrize("by", ["client", "freelancer"])
 @pytest.mark.parametrize(
     ("name", "fields"), [("send_message", {"text": "hello"}), ("propose_split", {"refund": 1})]
