@@ -1,7 +1,6 @@
 """Do the books agree with themselves? Reads everything and relies on no constraint or trigger."""
 
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Literal
 
 import sqlalchemy as sa
@@ -117,7 +116,7 @@ CHECKS = (
 def audit(connection: Connection) -> list[Difference]:
     """Every difference that the checks find, on the snapshot that `connection` sees."""
     return [
-        Difference(_purchase(check, row[0]), check.what.format(*map(_word, row)), WHAT_TO_DO)
+        Difference(_purchase(check, row[0]), check.what.format(*row), WHAT_TO_DO)
         for check in CHECKS
         for row in connection.execute(sa.text(check.query))
     ]
@@ -128,7 +127,3 @@ def _purchase(check: Check, subject: str) -> str | None:
         role, _, owner = subject.partition(":")
         return None if role == "provider-clearing" else owner
     return subject if check.about == "purchase" else None
-
-
-def _word(value: object) -> object:
-    return int(value) if isinstance(value, Decimal) else value

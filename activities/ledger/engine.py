@@ -8,7 +8,6 @@ refusal is never repeated.
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from secrets import SystemRandom
 from typing import Any, TypeVar
@@ -118,10 +117,18 @@ def read(engine: Engine, work: Callable[[Connection], Result]) -> Result:
 def _repeating(attempt: Callable[[], Result]) -> Result:
     for pause in _pauses():
         try:
-            with _telling():
-                return attempt()
-        except _WorthRepeating:
-            time.sleep(pause)
+            return attempt()
+        except PoolTimeout as error:
+            raise LedgerUnreachable(
+                "All connections to the ledger's database are in use."
+            ) from error
+        except DBAPIError as error:
+            if _worth_repeating(error):
+                time.sleep(pause)
+            elif told := _told(error):
+                raise told from error
+            else:
+                raise
     raise LedgerUnreachable(
         f"The ledger's database was busy with others {ATTEMPTS} times in a row. Ask again."
     )
@@ -133,30 +140,29 @@ def _pauses() -> Iterator[float]:
         yield SystemRandom().uniform(0, 0.02 * 2**number)
 
 
-class _WorthRepeating(Exception):
-    """The database undid the transaction through nobody's fault."""
+def _worth_repeating(error: DBAPIError) -> bool:
+    """Whether the database undid the transaction through nobody's fault."""
+    return _state(error) in WORTH_REPEATING or _sqlite_code(error) in SQLITE_BUSY
 
 
-@contextmanager
-def _telling() -> Iterator[None]:
-    """Translate the drivers' errors; what is neither passing nor about the schema goes through."""
-    try:
-        yield
-    except PoolTimeout as error:
-        raise LedgerUnreachable("All connections to the ledger's database are in use.") from error
-    except DBAPIError as error:
-        state = getattr(error.orig, "sqlstate", None)
-        sqlite_code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
-        if state in WORTH_REPEATING or sqlite_code in SQLITE_BUSY:
-            raise _WorthRepeating from error
-        if state == UNDEFINED_TABLE or str(error.orig).startswith("no such table"):
-            raise SchemaMismatch(f"The ledger's database is not set up. {SET_UP}") from error
-        passing = isinstance(error, OperationalError | InterfaceError)
-        if passing or error.connection_invalidated or state == READ_ONLY_TRANSACTION:
-            raise LedgerUnreachable(
-                f"The ledger's database cannot be reached: {first_line(error)}"
-            ) from error
-        raise
+def _told(error: DBAPIError) -> LedgerUnreachable | SchemaMismatch | None:
+    """What a driver's error means; None if it is neither passing nor about the schema."""
+    state = _state(error)
+    if state == UNDEFINED_TABLE or str(error.orig).startswith("no such table"):
+        return SchemaMismatch(f"The ledger's database is not set up. {SET_UP}")
+    passing = isinstance(error, OperationalError | InterfaceError)
+    if passing or error.connection_invalidated or state == READ_ONLY_TRANSACTION:
+        return LedgerUnreachable(f"The ledger's database cannot be reached: {first_line(error)}")
+    return None
+
+
+def _state(error: DBAPIError) -> str | None:
+    return getattr(error.orig, "sqlstate", None)
+
+
+def _sqlite_code(error: DBAPIError) -> int:
+    """Without what SQLite adds to say more of the same kind of trouble."""
+    return int(getattr(error.orig, "sqlite_errorcode", 0)) & 0xFF
 
 
 def first_line(error: DBAPIError) -> str:

@@ -8,12 +8,9 @@ class LedgerRefused(Exception):
     """
 
     def __init__(self, code: str, text: str) -> None:
-        super().__init__(code, text)
+        super().__init__(f"{code}: {text}")
         self.code = code
         self.text = text
-
-    def __str__(self) -> str:
-        return f"{self.code}: {self.text}"
 
 
 class LedgerUnreachable(Exception):
