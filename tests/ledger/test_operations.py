@@ -1,5 +1,6 @@
 """What the ledger does with the money of a purchase."""
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -9,12 +10,15 @@ from sqlalchemy import Engine
 
 from activities.ledger import (
     AccountBalance,
+    Difference,
     Ledger,
     LedgerRefused,
     PurchaseBalances,
     Transfer,
+    operations,
     schema,
 )
+from activities.ledger.audit import WHAT_TO_DO, Check
 
 AT = datetime(2026, 11, 1, 12, 30, 15, 123456, tzinfo=UTC)
 
@@ -234,6 +238,78 @@ def test_what_was_asked_is_kept_with_its_answer(ledger: Ledger, engine: Engine) 
     assert refusal.reason == refused.value.text
     assert '"amount":101' in refusal.request
     assert started < refusal.recorded_at < datetime.now(UTC) + timedelta(seconds=1)
+
+
+def test_a_snapshot_is_all_the_books_at_one_moment(ledger: Ledger) -> None:
+    """Accounts and purchases by name, each refund's proof of arrival, and what is wrong."""
+    for purchase in ("p-2", "p-1"):
+        hold(ledger, purchase=purchase)
+    decide(ledger, refund=60, release=40)
+    with pytest.raises(LedgerRefused):
+        settle(ledger, 61, key="too much")
+    before = ledger.snapshot()
+    assert before.proofs == {}
+    settle(ledger, 60)
+    books = ledger.snapshot()
+    assert books.accounts == tuple(ledger.accounts())
+    assert [account.account for account in books.accounts] == [
+        "escrow:p-1",
+        "escrow:p-2",
+        "freelancer-balance:p-1",
+        "freelancer-balance:p-2",
+        "provider-clearing:USD",
+        "refunds-in-transit:p-1",
+        "refunds-in-transit:p-2",
+    ]
+    assert books.purchases == (
+        PurchaseBalances("p-1", "USD", 0, 0, 60, 40),
+        PurchaseBalances("p-2", "USD", 100, 0, 0, 0),
+    )
+    assert books.proofs == {"p-1": "re_1"}
+    assert books.differences == ()
+
+
+def test_a_snapshot_says_what_is_wrong(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the audit finds in the same books."""
+    always = Check("purchase", "{0} is bent.", "SELECT DISTINCT purchase_id FROM transfer")
+    monkeypatch.setattr("activities.ledger.audit.CHECKS", (always,))
+    hold(ledger)
+    assert ledger.snapshot().differences == (Difference("p-1", "p-1 is bent.", WHAT_TO_DO),)
+
+
+def test_what_a_key_means_is_written_the_same_way_in_every_release() -> None:
+    """A request that an older release recorded is known again when it is repeated."""
+    asked = operations.settle("k", "p-1", 100, "USD", AT, "re_1")
+    assert asked.request == (
+        '{"currency":"USD","kind":"settled","legs":[{"amount":100,'
+        '"credit":"provider-clearing:USD","debit":"refunds-in-transit:p-1"}],'
+        '"purchase_id":"p-1","reference":"re_1"}'
+    )
+    assert asked.request_hash == (
+        "a109b7846e7e1f3b4e32a93c233b41787939de88e496b80bf0d5255de25591f4"
+    )
+    later = operations.settle("k", "p-1", 100, "USD", AT + timedelta(days=1), "re_2")
+    assert later.request_hash == asked.request_hash
+
+
+def test_instants_are_the_same_whatever_zone_the_machine_is_in(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        hold(ledger)
+        assert [transfer.created_at for transfer in ledger.transfers("p-1")] == [AT]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
+def test_an_instant_that_nobody_knows_is_none(ledger: Ledger, engine: Engine) -> None:
+    instant = schema.Instant()
+    assert instant.process_bind_param(None, engine.dialect) is None
+    assert instant.process_result_value(None, engine.dialect) is None
 
 
 @pytest.mark.parametrize("databases", ["sqlite"], indirect=True)

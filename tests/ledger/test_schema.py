@@ -1,17 +1,27 @@
 """The schema is brought to a database by migrations, the same on both kinds."""
 
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine, event
 
-from activities.ledger import Ledger, SchemaMismatch, check_schema, migrate
+from activities.ledger import (
+    Ledger,
+    LedgerUnreachable,
+    SchemaMismatch,
+    check_schema,
+    migrate,
+    upgrade,
+)
 from activities.ledger.schema import metadata
+from activities.ledger.upgrade import ADVISORY_LOCK
 from tests.ledger.conftest import PostgresDatabases, SqliteFiles, engine_of
 
 ROOT = Path(__file__).parents[2]
@@ -76,6 +86,31 @@ def test_two_processes_may_set_up_at_once(empty_url: str) -> None:
     ]
     assert [process.communicate()[1] for process in processes] == ["", ""]
     with engine_of(empty_url) as engine:
+        check_schema(engine)
+
+
+@pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
+def test_setting_up_takes_turns(empty_url: str) -> None:
+    """While somebody is at it, another waits; here until its patience ends."""
+    hurry = quote("-c lock_timeout=50ms")
+    with engine_of(empty_url) as first, engine_of(f"{empty_url}&options={hurry}") as second:
+        with first.begin() as connection:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(ADVISORY_LOCK)))
+            with pytest.raises(LedgerUnreachable, match="busy with others"):
+                migrate(second)
+        migrate(second)
+        check_schema(first)
+
+
+def test_the_program_may_be_installed_under_any_name(
+    empty_url: str, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A percent sign means something to Alembic's settings."""
+    folder = tmp_path_factory.mktemp("installed") / "100%(here)s" / "migrations"
+    shutil.copytree(upgrade.MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(upgrade, "MIGRATIONS", folder)
+    with engine_of(empty_url) as engine:
+        migrate(engine)
         check_schema(engine)
 
 

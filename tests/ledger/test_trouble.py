@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import sqlalchemy as sa
@@ -73,13 +74,15 @@ def test_the_pool_survives_a_restart_of_the_server(
 @only_postgresql
 def test_a_connection_that_died_in_the_pool_goes_unnoticed(ledger: Ledger, engine: Engine) -> None:
     hold(ledger)
-    with engine.connect() as connection:
-        connection.execute(
+    url = engine.url.render_as_string(hide_password=False)
+    with engine_of(url) as other, other.connect() as connection:  # a pool of its own
+        ended = connection.execute(
             sa.text(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
         )
+        assert ended.all() == [(True,)]
     assert not hold(ledger)
 
 
@@ -196,6 +199,50 @@ def test_every_connection_keeps_what_it_acknowledged(engine: Engine) -> None:
         "synchronous": full,
         "busy_timeout": 1000 * engine_module.BUSY_TIMEOUT_SECONDS,
     }
+
+
+@only_sqlite
+@pytest.mark.parametrize(("query", "milliseconds"), [("", 7000), ("?timeout=2", 2000)])
+def test_how_long_to_wait_for_a_file_may_be_said_in_its_address(
+    url: str, query: str, milliseconds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "BUSY_TIMEOUT_SECONDS", 7)
+    with engine_of(url + query) as engine, engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == milliseconds
+
+
+@only_postgresql
+def test_a_servers_own_settings_change_nothing(url: str) -> None:
+    """Instants, isolation and patience are ours, whatever the database or its address say."""
+    options = "-c TimeZone=America/New_York -c default_transaction_isolation=serializable"
+    with engine_of(f"{url}&options={quote(options)}&connect_timeout=3") as engine:
+        assert hold(Ledger(engine))
+        assert [transfer.created_at for transfer in Ledger(engine).transfers("p-1")] == [AT]
+        with engine.begin() as connection:
+            show = "SELECT current_setting('transaction_isolation'), current_setting('TimeZone')"
+            assert tuple(connection.execute(sa.text(show)).one()) == (
+                "read committed",
+                "America/New_York",
+            )
+    with engine_of(url) as engine, engine.connect() as connection:
+        patience = connection.scalar(sa.text("SELECT current_setting('lock_timeout')"))
+        assert patience == f"{engine_module.LOCK_TIMEOUT_SECONDS}s"
+
+
+@only_postgresql
+def test_everybody_locks_accounts_in_one_order(ledger: Ledger, engine: Engine) -> None:
+    """So that nobody waits for somebody who waits for them; reading is kept from nobody."""
+    locks: list[str] = []
+
+    def note(_c: object, _cursor: object, statement: str, *_: object) -> None:
+        if "FOR " in statement:
+            locks.append(" ".join(statement.split()))
+
+    event.listen(engine, "before_cursor_execute", note)
+    hold(ledger)
+    event.remove(engine, "before_cursor_execute", note)
+    (lock,) = locks
+    assert lock.endswith("ORDER BY account.id FOR NO KEY UPDATE")
 
 
 def test_a_server_that_is_not_there_is_unreachable() -> None:

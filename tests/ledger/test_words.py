@@ -1,0 +1,208 @@
+"""What the ledger says when it does not do what it was asked: codes for programs, exact words for
+people, and never what the statements carried."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from activities.ledger import Ledger, LedgerRefused, LedgerUnreachable, create_engine, operations
+from activities.ledger.audit import audit
+from activities.ledger.judge import Refusal, judge
+from activities.ledger.operations import MAX_AMOUNT
+from tests.ledger.conftest import engine_of
+from tests.ledger.test_audit import without_rules
+
+AT = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+def hold(ledger: Ledger, key: str = "p-1/hold", **given: object) -> bool:
+    terms = {"purchase_id": "p-1", "amount": 100, "currency": "USD", "at": AT} | given
+    return ledger.hold(key=key, **terms)  # type: ignore[arg-type]
+
+
+def decide(ledger: Ledger, key: str = "p-1/decided", refund: int = 100, release: int = 0) -> bool:
+    return ledger.decide(
+        key=key, purchase_id="p-1", refund=refund, release=release, currency="USD", at=AT
+    )
+
+
+def settle(ledger: Ledger, amount: int = 100, reference: str = "re_1") -> bool:
+    terms = {"purchase_id": "p-1", "currency": "USD", "at": AT, "reference": reference}
+    return ledger.settle(key="p-1/settled", amount=amount, **terms)  # type: ignore[arg-type]
+
+
+def refusal(ask: Callable[[], object]) -> tuple[str, str]:
+    """Code and sentence of what has to be a refusal, which as text has both."""
+    with pytest.raises(LedgerRefused) as refused:
+        ask()
+    error = refused.value
+    assert str(error) == f"{error.code}: {error.text}"
+    return error.code, error.text
+
+
+# --- what can never be right
+
+
+@pytest.mark.parametrize("amount", [0, -1, 1.0, True, MAX_AMOUNT + 1])
+def test_what_is_no_amount_is_named(ledger: Ledger, amount: object) -> None:
+    assert refusal(lambda: hold(ledger, amount=amount)) == (
+        "INVALID_AMOUNT",
+        f"{amount!r} is not an amount: give whole minor units from 1 to {MAX_AMOUNT}.",
+    )
+
+
+def test_what_cannot_be_right_is_named(ledger: Ledger) -> None:
+    sentences = {
+        refusal(lambda: hold(ledger, currency="usd")),
+        refusal(lambda: hold(ledger, key="a\0b")),
+        refusal(lambda: hold(ledger, purchase_id="")),
+        refusal(lambda: settle(ledger, reference="re\n1")),
+        refusal(lambda: hold(ledger, at=AT.replace(tzinfo=None))),
+    }
+    assert sentences == {
+        ("INVALID_REQUEST", text)
+        for text in (
+            "'usd' is not a currency: give its three capital letters.",
+            "key must be printable text, not 'a\\x00b'.",
+            "purchase_id must be printable text, not ''.",
+            "reference must be printable text.",
+            "2026-11-01 00:00:00 has no time zone: give an instant.",
+        )
+    }
+
+
+# --- what the books say
+
+
+def test_each_no_of_the_books_has_its_sentence(ledger: Ledger) -> None:
+    assert refusal(lambda: decide(ledger, key="early")) == (
+        "NO_HOLD",
+        "Purchase p-1 has no money in escrow: post its hold first.",
+    )
+    hold(ledger)
+    assert refusal(lambda: hold(ledger, key="again")) == (
+        "ALREADY_HELD",
+        "Purchase p-1 has its one hold already.",
+    )
+    assert refusal(lambda: decide(ledger, key="much", refund=101)) == (
+        "NOT_ENOUGH_MONEY",
+        "escrow:p-1 has 100 USD (minor units), not 101.",
+    )
+    assert refusal(lambda: decide(ledger, key="little", refund=60, release=39)) == (
+        "MONEY_LEFT_OVER",
+        "A decision is about all that is held: escrow:p-1 has 100 USD (minor units), the decision"
+        " moves 99.",
+    )
+    decide(ledger)
+    assert refusal(lambda: decide(ledger, key="twice")) == (
+        "ALREADY_DECIDED",
+        "Purchase p-1 has its one decision about money already.",
+    )
+    assert refusal(lambda: hold(ledger, key="p-1/decided", amount=7)) == (
+        "KEY_REUSED",
+        "p-1/decided already names the refund of purchase p-1, asked for as"
+        ' {"currency":"USD","kind":"refund","legs":[{"amount":100,"credit":"refunds-in-transit:p-1"'
+        ',"debit":"escrow:p-1"}],"purchase_id":"p-1","reference":""}.'
+        " A different operation needs a key of its own.",
+    )
+
+
+def test_the_currency_of_a_purchase_is_named(ledger: Ledger) -> None:
+    hold(ledger)
+    euro = {"key": "e", "purchase_id": "p-1", "refund": 100, "release": 0, "at": AT}
+    assert refusal(lambda: ledger.decide(currency="EUR", **euro)) == (  # type: ignore[arg-type]
+        "CURRENCY_MISMATCH",
+        "Purchase p-1 is in USD, not EUR.",
+    )
+
+
+def test_an_account_that_somebody_deleted_holds_nothing(ledger: Ledger, engine: Engine) -> None:
+    hold(ledger)
+    asked = operations.decide("k", "p-1", 100, 0, "USD", AT)
+    with without_rules(engine) as connection:
+        assert judge(connection, asked, {}) == Refusal(
+            "NOT_ENOUGH_MONEY", "escrow:p-1 has 0 USD (minor units), not 100."
+        )
+
+
+def test_what_the_clerk_overlooks_the_database_refuses(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold(ledger)
+    monkeypatch.setattr("activities.ledger.books.judge", lambda *_: None)
+    code, text = refusal(lambda: decide(ledger, refund=101))
+    assert code == "REFUSED_BY_DATABASE"
+    assert text.startswith("The ledger's own rules forbid p-1/decided: ")
+    assert text.endswith(". Run the audit.")
+    assert "\n" not in text
+    assert ledger.audit() == []
+
+
+def test_the_audit_names_a_purchase_whatever_its_id(ledger: Ledger, engine: Engine) -> None:
+    hold(ledger, purchase_id="shop:7:p-1")
+    with without_rules(engine) as connection:
+        connection.execute(sa.text("UPDATE account SET balance = 7 WHERE id LIKE 'escrow:%'"))
+        found = {(one.purchase_id, one.what) for one in audit(connection)}
+    assert (
+        "shop:7:p-1",
+        "The balance of escrow:shop:7:p-1 is 7, but its transfers add up to 100.",
+    ) in found
+    assert {purchase for purchase, _ in found} == {None, "shop:7:p-1"}
+
+
+# --- what passes
+
+
+def test_a_database_that_is_away_is_told_in_one_line(
+    ledger: Ledger, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(_connection: object) -> None:
+        raise engine.dialect.loaded_dbapi.OperationalError(
+            "\nthe line was cut\nHINT: mend it\nand ask again"
+        )
+
+    monkeypatch.setattr(engine.dialect, "do_commit", cut)
+    with pytest.raises(LedgerUnreachable) as unreachable:
+        hold(ledger)
+    assert str(unreachable.value) == "The ledger's database cannot be reached: the line was cut"
+
+
+def test_a_directory_that_cannot_be_made_is_told(tmp_path_factory: pytest.TempPathFactory) -> None:
+    file = tmp_path_factory.mktemp("full") / "file"
+    file.write_text("no directory")
+    with pytest.raises(LedgerUnreachable, match="directory cannot be made: "):
+        create_engine(f"sqlite:///{file}/sub/ledger.db")
+
+
+def test_the_directory_of_a_new_file_is_made(tmp_path_factory: pytest.TempPathFactory) -> None:
+    file = tmp_path_factory.mktemp("new") / "some" / "where" / "ledger.db"
+    with engine_of(f"sqlite:///{file}") as engine, engine.connect():
+        assert file.exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("sqlite://", "The ledger needs a file: sqlite:///path/to/ledger.db."),
+        (
+            "mysql://x/y",
+            "The ledger works on sqlite:///… and postgresql+psycopg://…, not on mysql.",
+        ),
+    ],
+)
+def test_another_database_is_refused_with_what_is_needed(url: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match="ledger") as refused:
+        create_engine(url)
+    assert str(refused.value) == sentence
+
+
+def test_an_error_never_tells_what_the_statement_carried(engine: Engine) -> None:
+    query = sa.text("SELECT * FROM nowhere WHERE purchase = :secret")
+    with engine.connect() as connection, pytest.raises(DBAPIError) as error:
+        connection.execute(query, {"secret": "ana-4711"})
+    assert "nowhere" in str(error.value)
+    assert "ana-4711" not in str(error.value)
