@@ -9,7 +9,7 @@ READY := $(VENV)/.ready-$(shell cat requirements.lock requirements-dev.lock | ck
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-node test-browser kills histories lint format docs notices screenshots lock clean
+.PHONY: help demo run test test-node test-browser kills mutants histories lint format docs notices screenshots lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -45,6 +45,9 @@ test-browser: $(READY) ## Run the tests in the Web UI; needs Chromium (apt-get i
 
 kills: $(READY) ## Kill workers, servers and databases at every event of every story; half an hour
 	@RECOURSE_KILLS=all $(BIN)/pytest tests/proof
+
+mutants: $(READY) ## Change lifecycle and ledger in small ways: a test has to notice; takes long
+	@$(BIN)/python -m tests.proof.mutants
 
 lint: $(READY) ## Check style, format and types
 	@$(BIN)/ruff check .

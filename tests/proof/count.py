@@ -38,8 +38,8 @@ def tell(terminal: pytest.TerminalReporter) -> None:
             known |= {"sample": proof["sample"], "test": report.nodeid.partition("[")[0]}
     for title, proof in proofs.items():
         terminal.write_line(f"{title}: {_line(proof['counts'])}")
-    if kept := {title: proof for title, proof in proofs.items() if not proof.pop("sample")}:
-        _write(kept)
+    if kept := {title: proof for title, proof in proofs.items() if not proof["sample"]}:
+        write(kept)
 
 
 def _line(counts: Counter[str]) -> str:
@@ -47,7 +47,7 @@ def _line(counts: Counter[str]) -> str:
     return ", ".join(f"{n} {what}" for what, n in counts.items()) if few else f"{counts.total()}"
 
 
-def _write(proofs: dict[str, Proof]) -> None:
+def write(proofs: dict[str, Proof]) -> None:
     """Beside what earlier runs counted."""
     earlier = json.loads(WRITTEN.read_text()) if WRITTEN.exists() else {}
     WRITTEN.parent.mkdir(parents=True, exist_ok=True)
