@@ -9,7 +9,7 @@ READY := $(VENV)/.ready-$(shell cat requirements.lock requirements-dev.lock | ck
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-node test-browser kills mutants histories lint format docs notices screenshots lock clean
+.PHONY: help demo run test test-node test-browser kills soak mutants reliability histories lint format docs notices screenshots lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -46,8 +46,14 @@ test-browser: $(READY) ## Run the tests in the Web UI; needs Chromium (apt-get i
 kills: $(READY) ## Kill workers, servers and databases at every event of every story; half an hour
 	@RECOURSE_KILLS=all $(BIN)/pytest tests/proof
 
+soak: $(READY) ## Make up purchases and compare server and rules; MINUTES=10
+	@RECOURSE_SOAK_MINUTES=$(or $(MINUTES),10) $(BIN)/pytest tests/model -k machine -q
+
 mutants: $(READY) ## Change lifecycle and ledger in small ways: a test has to notice; takes long
 	@$(BIN)/python -m tests.proof.mutants
+
+reliability: test soak kills mutants ## Prove everything anew, and write docs/reliability.md
+	@$(BIN)/python -m docs.reliability
 
 lint: $(READY) ## Check style, format and types
 	@$(BIN)/ruff check .

@@ -81,13 +81,14 @@ def house() -> Iterator[MoneyActivities]:
 
 
 class Rehearsal:
-    """One purchase, from its first moment at `now`. `told` holds its notices in order."""
+    """One purchase, from its first moment at `now`. `told` holds its notices in order, `memory` all
+    else that it remembers."""
 
     def __init__(self, money: MoneyActivities, start: PurchaseStart, now: datetime) -> None:
         self.now = now
         self.told: list[NoticeRequest] = []
         self._outage = Outage()
-        self._memory = Carried.fresh(start, now, lifecycle.newest())
+        self.memory = Carried.fresh(start, now, lifecycle.newest())
         self._carry_out: dict[str, Callable[[Any], Any]] = {
             TAKE_PAYMENT.name: money.take_payment,
             CALL_OFF_PAYMENT.name: money.call_off_payment,
@@ -107,7 +108,7 @@ class Rehearsal:
             self._work()
             match act:
                 case Says():
-                    self._hear(act.role, act.message, act.fields)
+                    self.hear(act.role, act.message, act.fields)
                 case Waits(duration):
                     until = self.now + duration
                     self._wait(until)
@@ -121,57 +122,57 @@ class Rehearsal:
 
     # --- what is said
 
-    def _hear(self, role: Role, name: str, fields: Any) -> None:
+    def hear(self, role: Role, name: str, fields: Any) -> Refusal | None:
         """A message comes in as a signal: a refused one is told to its sender."""
         sent = json.dumps({"by": {"role": role, "id": PEOPLE[role]}, **fields}).encode()
         raw = RawValue(Payload(metadata={"encoding": b"json/plain"}, data=sent))
         try:
             event = read_message(name, [raw])
         except Unreadable as unreadable:
-            self._refuse(role, name, unreadable.refusal)
-        else:
-            self._decide(event, role.value)
+            return self._refuse(role, name, unreadable.refusal)
+        return self._decide(event, role.value)
 
-    def _refuse(self, role: Role, name: str, refusal: Refusal) -> None:
+    def _refuse(self, role: Role, name: str, refusal: Refusal) -> Refusal:
         parties: dict[Role, Reader] = {Role.CLIENT: "client", Role.FREELANCER: "freelancer"}
         if role in parties:
             self._tell(lifecycle.refusal(name, refusal, parties[role]))
+        return refusal
 
     # --- what happens
 
-    def _decide(self, event: Event, by: str = "system") -> None:
-        answer = lifecycle.decide(self._memory.state, event, self.now)
+    def _decide(self, event: Event, by: str = "system") -> Refusal | None:
+        answer = lifecycle.decide(self.memory.state, event, self.now)
         if isinstance(answer, Refusal):
-            self._refuse(Role(by), getattr(event, "name", ""), answer)
-        else:
-            self._accept(answer, by)
-            self._work()
+            return self._refuse(Role(by), getattr(event, "name", ""), answer)
+        self._accept(answer, by)
+        self._work()
+        return None
 
     def _accept(self, answer: Accepted, by: str) -> None:
-        self._memory.record(answer, by, self.now)
-        amounts = self._memory.state.amounts
+        self.memory.record(answer, by, self.now)
+        amounts = self.memory.state.amounts
         steps = [effect for effect in answer.effects if not isinstance(effect, Notify)]
         for step in steps:
             if isinstance(step, FindDeadline):
                 self._attempt(step)
             else:
-                self._memory.steps.append(step)
+                self.memory.steps.append(step)
         for effect in answer.effects:
             if isinstance(effect, Notify):
                 self._tell(effect, amounts)
 
     def _tell(self, notify: Notify, amounts: dict[str, int] | None = None) -> None:
-        self._memory.told += 1
-        number = f"{self._memory.told}-{notify.transition}"
-        given = self._memory.state.amounts if amounts is None else amounts
+        self.memory.told += 1
+        number = f"{self.memory.told}-{notify.transition}"
+        given = self.memory.state.amounts if amounts is None else amounts
         unwritten = Unwritten(notify=notify, number=number, at=self.now, amounts=given)
-        self.told.append(request(self._memory, unwritten))
+        self.told.append(request(self.memory, unwritten))
 
     # --- what is done
 
     def _work(self) -> None:
         """Carry out what has been asked for, in order, until nothing is left or one step fails."""
-        memory = self._memory
+        memory = self.memory
         while memory.steps:
             step = memory.steps[0]
             if lifecycle.wanted(memory.state, step) and not self._attempt(step):
@@ -179,10 +180,10 @@ class Rehearsal:
             memory.steps = [other for other in memory.steps if other is not step]
 
     def _attempt(self, step: Step) -> bool:
-        state = self._memory.state
+        state = self.memory.state
         if any(item.step == step.kind for item in state.attention):
             return False
-        todo = call(step, state, self._memory.start, self.now)
+        todo = call(step, state, self.memory.start, self.now)
         try:
             if todo.type.name in self._outage.activities:
                 raise ApplicationError(self._outage.says)
@@ -195,16 +196,16 @@ class Rehearsal:
         return True
 
     def _learn(self, fact: Event) -> None:
-        answer = lifecycle.decide(self._memory.state, fact, self.now)
+        answer = lifecycle.decide(self.memory.state, fact, self.now)
         assert isinstance(answer, Accepted)
         self._accept(answer, "system")
 
     # --- time
 
     def _wait(self, until: datetime) -> None:
-        while self._memory.state.stage is not Stage.CLOSED:
+        while self.memory.state.stage is not Stage.CLOSED:
             self._work()
-            state, after = self._memory.state, self._memory.reminded_until
+            state, after = self.memory.state, self.memory.reminded_until
             clock = min(state.clocks, key=lambda one: state.clocks[one], default=None)
             reminder = lifecycle.next_reminder(state, after)
             instants = [state.clocks[clock]] if clock else []
@@ -213,7 +214,7 @@ class Rehearsal:
                 return
             self.now = max(self.now, min(instants))
             if reminder and reminder[0] <= self.now:
-                self._memory.reminded_until = self.now
+                self.memory.reminded_until = self.now
                 for due in reminder[1]:
                     if state.clocks[due] > self.now:
                         self._tell(lifecycle.reminder(due))

@@ -1,0 +1,138 @@
+"""The real workflow on the real server does what the pure rules say, whatever happens to it."""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import timedelta
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, seed
+from hypothesis import settings as searching
+from temporalio.testing import WorkflowEnvironment
+
+from activities.parts import Parts
+from tests.conftest import settings
+from tests.model.play import Disagree, Troupe, troupe
+from tests.model.script import SCRIPTS, Deadline, Says, Script, WorkerReplaced
+from tests.proof.count import counted
+
+PLAYERS = 12
+"""So many scripts are played at a time."""
+SECONDS = 35
+"""So long scripts are made up in an ordinary run; `make soak` has its own."""
+SOAK_MINUTES = float(os.environ.get("RECOURSE_SOAK_MINUTES", "0"))
+MISSED_AFTER = timedelta(seconds=4)
+STUCK_AFTER = 120
+"""Seconds for one script."""
+
+
+@pytest.fixture(scope="module")
+async def company(
+    server: WorkflowEnvironment,
+    threads: ThreadPoolExecutor,
+    parts: Parts,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[Troupe]:
+    """A worker that can be replaced. What was on its way to one that stopped is missed soon, so
+    that no script waits for that: a clock is not skipped while an activity is under way."""
+    with (
+        closing(Parts(settings(tmp_path_factory.mktemp("rules")))) as rules_parts,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr("worker.MISSED_AFTER", timedelta(milliseconds=500))
+        patch.setattr("workflows.errands.ONE_ATTEMPT", MISSED_AFTER)
+        patch.setattr("workflows.notices.ONE_DELIVERY", MISSED_AFTER)
+        async with troupe(server, parts, threads, rules_parts) as found:
+            yield found
+
+
+@pytest.mark.timeout(120 + SOAK_MINUTES * 70)
+async def test_the_machine_does_what_the_rules_say(
+    company: Troupe, record_property: Callable[[str, object], None]
+) -> None:
+    """Scripts that Hypothesis makes up, many at a time. One that fails is shrunk, and shown so that
+    it can be pasted below."""
+    began, before = time.monotonic(), company.steps
+    seconds = SOAK_MINUTES * 60 or SECONDS
+    first = time.time_ns() if SOAK_MINUTES else 0
+    loop = asyncio.get_running_loop()
+    with ThreadPoolExecutor(PLAYERS) as players:
+        await asyncio.gather(
+            *(
+                loop.run_in_executor(
+                    players, explore, company, loop, first + number, began + seconds
+                )
+                for number in range(PLAYERS)
+            )
+        )
+    steps = company.steps - before
+    counts = {
+        "steps": steps,
+        "purchases": company.scripts,
+        "workers replaced": company.replaced,
+    }
+    title = "the server compared with the rules"
+    record_property("proof", counted(title, counts, sample=not SOAK_MINUTES))
+    print(f"made up from the seeds {first} and the {PLAYERS - 1} after it")
+    assert steps > seconds, "hardly anything was played"
+
+
+def explore(company: Troupe, loop: asyncio.AbstractEventLoop, number: int, until: float) -> None:
+    """Make up scripts and play them, for so long; raises for the smallest that fails."""
+    failed = False
+
+    @seed(number)
+    @searching(
+        max_examples=1_000_000,
+        deadline=None,
+        database=None,
+        phases=(Phase.generate, Phase.shrink),
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(SCRIPTS)
+    def plays(script: Script) -> None:
+        nonlocal failed
+        if time.monotonic() > until and not failed:
+            raise Enough
+        try:
+            played = asyncio.wait_for(company.play(script), STUCK_AFTER)
+            asyncio.run_coroutine_threadsafe(played, loop).result()
+        except TimeoutError:
+            failed = True
+            raise Disagree(f"It is stuck:\n{script!r}") from None
+        except Disagree:
+            failed = True
+            raise
+
+    try:
+        plays()
+    except Enough:
+        return
+
+
+class Enough(BaseException):
+    """The time is over."""
+
+
+SCRIPTS_THAT_FAILED = [
+    Script((WorkerReplaced(), Says("client", "cancel"), WorkerReplaced(), Deadline())),
+    Script(
+        (
+            Says("client", "submit_requirements", {"requirements": "x"}),
+            Says("client", "cancel", signal=True, twice=True),
+            WorkerReplaced(),
+            Says("freelancer", "decide_refund", {"decision": "approve"}, twice=True),
+            Deadline(),
+        ),
+        "pm_sandbox_refund_fails_once",
+    ),
+]
+
+
+@pytest.mark.parametrize("script", SCRIPTS_THAT_FAILED, ids=str)
+async def test_scripts_that_failed(script: Script, company: Troupe) -> None:
+    """What was once found, and what takes too long to be made up at random."""
+    await company.play(script)
