@@ -101,17 +101,24 @@ def engine_of(url: str) -> Iterator[Engine]:
         engine.dispose()
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
+@contextmanager
+def postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL of its own, as careful as it is by itself."""
     directory = Path(tempfile.mkdtemp(prefix="ledger-postgres-"))
     server = get_server(directory, cleanup_mode="delete")
     try:
+        yield server
+    finally:
+        server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    with postgres_server() as server:
         with psycopg.connect(server.get_uri(), autocommit=True) as connection:
             connection.execute("ALTER SYSTEM SET fsync = off")
             connection.execute("SELECT pg_reload_conf()")
         yield server
-    finally:
-        server.cleanup()
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,13 @@ from typing import Any
 
 import pytest
 
+from starter.stories import STORIES
+
 ALL = os.environ.get("RECOURSE_KILLS") == "all"
 """Whether everything is killed everywhere; else, a sample of it."""
+SAMPLE = ("claim_accepted", "freelancer_cancels_too_late", "platform_cancels")
+PLAYED = [story for story in STORIES if ALL or story.name in SAMPLE]
+"""What is played while something other than the worker dies."""
 WRITTEN = Path("var/proof/counts.json")
 
 Proof = dict[str, Any]

@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,6 +18,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Thread
 from typing import Any, NoReturn
+from unittest.mock import patch
 
 from temporalio import activity
 from temporalio.activity import Info
@@ -36,7 +37,7 @@ from temporalio.workflow import _Definition
 
 import worker
 from activities.parts import Settings
-from workflows import errands, notices
+from workflows import errands, notices, steps
 from workflows.converter import DATA_CONVERTER
 from workflows.sandbox import Sandbox
 from workflows.server import leave
@@ -56,12 +57,14 @@ SOONER = (
 
 @dataclass(frozen=True)
 class Post:
-    """Where a worker works, with which books, and where it writes what it logs."""
+    """Where a worker works, with which books, where it writes what it logs, and how long it tries a
+    step before a person is told."""
 
     address: str
     queue: str
     settings: Settings
     log: Path
+    patience: timedelta = steps.BLOCKED_AFTER
 
 
 @dataclass(frozen=True)
@@ -176,6 +179,7 @@ def work(post: Post, fate: Fate | None) -> None:
     deadly = Deadly(restrictions=worker.RUNNER.restrictions)
     changes = [
         *SOONER,
+        (steps, "BLOCKED_AFTER", post.patience),
         (worker, "RUNNER", deadly),
         (worker, "TASK_QUEUE", post.queue),
         *((module, "NOTICE_QUEUE", f"{post.queue}-notices") for module in (worker, notices)),
@@ -209,13 +213,22 @@ async def connect(post: Post, fate: Fate) -> Client:
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(["pytest", "tests.proof.fate"])
 """Everything is imported and nothing begun: a worker is up in a tenth of a second."""
+SLOWLY = multiprocessing.get_context("spawn")
 
 
 @contextmanager
-def at_work(post: Post, fate: Fate | None = None) -> Iterator[BaseProcess]:
-    """A worker process. Killed at the end if it still lives."""
-    process = processes.Process(target=work, args=(post, fate), daemon=True)
-    process.start()
+def at_work(
+    post: Post, fate: Fate | None = None, *, environment: Mapping[str, str] | None = None
+) -> Iterator[BaseProcess]:
+    """A worker process, in an environment of its own if it is given one, which takes seconds
+    longer. Killed at the end if it still lives."""
+    if environment is None:
+        process: BaseProcess = processes.Process(target=work, args=(post, fate), daemon=True)
+        process.start()
+    else:
+        process = SLOWLY.Process(target=work, args=(post, fate), daemon=True)
+        with patch.dict(os.environ, environment):
+            process.start()
     try:
         yield process
     finally:

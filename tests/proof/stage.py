@@ -1,12 +1,13 @@
 """Where stories are played while workers die: each purchase has a task queue of its own."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import uuid4
 
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import (
@@ -15,12 +16,14 @@ from temporalio.client import (
     OutboundInterceptor,
     QueryWorkflowInput,
     StartWorkflowInput,
+    StartWorkflowUpdateInput,
     WorkflowHandle,
     WorkflowQueryFailedError,
+    WorkflowUpdateHandle,
 )
 from temporalio.service import RPCError
 
-from activities.parts import Parts
+from activities.parts import Parts, Settings
 from starter import embedded
 from starter.stories import Story
 from starter.theatre import Skips, Theatre
@@ -55,6 +58,16 @@ class _OwnQueue(OutboundInterceptor):
             except (RPCError, WorkflowQueryFailedError):
                 await asyncio.sleep(0.1)
 
+    async def start_workflow_update(
+        self, input: StartWorkflowUpdateInput
+    ) -> WorkflowUpdateHandle[Any]:
+        input.update_id = input.update_id or str(uuid4())  # asked again, it counts once
+        while True:
+            try:
+                return await super().start_workflow_update(input)
+            except RPCError:
+                await asyncio.sleep(0.1)
+
 
 @dataclass(frozen=True)
 class Point:
@@ -70,13 +83,17 @@ def points_of(events: Sequence[Any]) -> list[Point]:
     """Every point of a history, in order."""
     points = []
     for event in events:
-        kind = EventType.Name(event.event_type).removeprefix("EVENT_TYPE_").lower()
-        points.append(Point(event.event_id, kind))
+        points.append(Point(event.event_id, kind_of(event)))
         if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
             scheduled = event.activity_task_scheduled_event_attributes
             done = f"{scheduled.activity_type.name} done, not reported"
             points.append(Point(event.event_id, done, scheduled.activity_id))
     return points
+
+
+def kind_of(event: Any) -> str:
+    """What an event of a history is called."""
+    return EventType.Name(event.event_type).removeprefix("EVENT_TYPE_").lower()
 
 
 @dataclass(frozen=True)
@@ -86,6 +103,7 @@ class Stage:
     clocks: Skips
     client: Client
     folder: Path
+    given: Settings
     parts: Parts
 
     async def fast_forward(
@@ -96,7 +114,7 @@ class Stage:
 
     def post(self, purchase_id: str) -> Post:
         """Where the workers of one purchase work."""
-        given = replace(settings(self.folder), mail_url=f"maildir:{self.folder}/mail-{purchase_id}")
+        given = replace(self.given, mail_url=f"maildir:{self.folder}/mail-{purchase_id}")
         log = self.folder / f"{purchase_id}.log"
         return Post(embedded.address(self.client), f"purchase-{purchase_id}", given, log)
 
@@ -128,17 +146,22 @@ class Stage:
             return await left_of(self.client, self.parts, post.settings, result), deaths
 
 
+@contextmanager
+def stage_on(server: Skips, folder: Path, given: Settings | None = None) -> Iterator[Stage]:
+    """A stage on this server, with empty books under `folder`, or as they are given."""
+    given = given or settings(folder)
+    config = server.client.config()
+    config["interceptors"] = [*config["interceptors"], OwnQueue()]
+    with closing(Parts(given)) as parts:
+        yield Stage(server, Client(**config), folder, given, parts)
+
+
 @asynccontextmanager
-async def stage(folder: Path) -> AsyncIterator[Stage]:
-    """A server in memory, with empty books under `folder`."""
-    parts = Parts(settings(folder))
-    try:
-        async with embedded.server(skip_time=True) as server:
-            config = server.client.config()
-            config["interceptors"] = [*config["interceptors"], OwnQueue()]
-            yield Stage(server, Client(**config), folder, parts)
-    finally:
-        parts.close()
+async def stage(folder: Path, given: Settings | None = None) -> AsyncIterator[Stage]:
+    """The same on a server of its own, in memory."""
+    async with embedded.server(skip_time=True) as server:
+        with stage_on(server, folder, given) as opened:
+            yield opened
 
 
 async def few_at_once(

@@ -7,19 +7,19 @@ in one purchase, one after the other, at points far enough apart that each gets 
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pprint import pformat
 
 import pytest
 
 from activities.audit import examine
 from starter.census import TemporalCensus
-from starter.stories import PRICE, STORIES, Story
+from starter.stories import PRICE, STORIES
 from starter.theatre import skip, start, until
+from tests.proof.conftest import Undisturbed
 from tests.proof.count import ALL, counted
 from tests.proof.fate import Fate, at_work, killed
-from tests.proof.left import Left
-from tests.proof.stage import Point, Stage, few_at_once, stage
+from tests.proof.stage import Point, Stage, few_at_once
 from tests.purchases import CLIENT, FREELANCER
 
 APART = 25 if ALL else 80
@@ -27,13 +27,6 @@ APART = 25 if ALL else 80
 AT_ONCE = 12
 SHOWN = 20
 """So many of those that ended otherwise are shown."""
-
-
-@pytest.fixture(scope="module")
-async def theatre(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
-    """A server and books of its own."""
-    async with stage(tmp_path_factory.mktemp("kills")) as opened:
-        yield opened
 
 
 def chosen(points: dict[str, list[Point]]) -> list[tuple[str, int]]:
@@ -69,13 +62,12 @@ async def test_whoever_dies_over_what_nobody_needs_any_more_alerts_nobody(theatr
 
 @pytest.mark.timeout(14_400 if ALL else 300)
 async def test_a_worker_killed_at_any_event_leaves_the_same_end(
-    theatre: Stage, record_property: Callable[[str, object], None]
+    theatre: Stage,
+    undisturbed: Undisturbed,
+    record_property: Callable[[str, object], None],
 ) -> None:
     """Outcome, every posting, every charge and refund, and each notice once: as undisturbed."""
     stories = {story.name: story for story in STORIES}
-
-    async def undisturbed(story: Story) -> tuple[Left, list[Point]]:
-        return await theatre.undisturbed(story, f"{story.name}-undisturbed")
 
     found = await few_at_once(AT_ONCE, undisturbed, STORIES)
     expected = {name: left for name, (left, _) in zip(stories, found, strict=True)}

@@ -1,0 +1,107 @@
+"""Stories that go on while something under them is broken and mended again and again."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import ExitStack
+from pprint import pformat
+from typing import Any
+
+from temporalio.client import WorkflowHandle
+from temporalio.service import RPCError
+
+from activities.audit import examine
+from starter.census import TemporalCensus
+from starter.stories import Story
+from starter.theatre import Theatre
+from tests.proof.conftest import Undisturbed
+from tests.proof.fate import Post, at_work
+from tests.proof.left import left_of
+from tests.proof.stage import Stage, kind_of
+
+Wreck = Callable[[], Awaitable[None]]
+"""Breaks something and mends it."""
+
+
+async def survived(
+    stage: Stage,
+    undisturbed: Undisturbed,
+    stories: Sequence[Story],
+    wreck: Wreck,
+    *,
+    first: int,
+    apart: int,
+) -> Counter[str]:
+    """Play stories at once, each with a worker that lives on, and wreck what is under them all
+    whenever one of them has come to its event number `first`, and to every one so far `apart` after
+    it. Each has to end as undisturbed, and the audit finds nothing. Returns at what kinds of events
+    it was wrecked."""
+    one_at_a_time = asyncio.Lock()
+
+    async def alone() -> None:
+        async with one_at_a_time:
+            await wreck()
+
+    names = [f"{story.name}-{first}" for story in stories]
+    posts = [stage.post(name) for name in names]
+    theatre = Theatre(stage)
+    with ExitStack() as workers:
+        for post in posts:
+            workers.enter_context(at_work(post))
+        await asyncio.gather(*map(begun, posts))
+        async with asyncio.TaskGroup() as group:
+            compared = [group.create_task(undisturbed(story)) for story in stories]
+            ends = [
+                group.create_task(theatre.play(story, name))
+                for story, name in zip(stories, names, strict=True)
+            ]
+            wrecks = [
+                group.create_task(wrecked(stage, name, alone, first + number, apart))
+                for number, name in enumerate(names)
+            ]
+        otherwise = []
+        for post, end, compare in zip(posts, ends, compared, strict=True):
+            left = await left_of(stage.client, stage.parts, post.settings, end.result())
+            expected, _ = compare.result()
+            if differs := left.but_for(expected):
+                otherwise.append(f"{post.queue}: {pformat(differs, width=120)}")
+    assert not otherwise, "\n".join(otherwise)
+    census = TemporalCensus(stage.client)
+    report = await examine(stage.parts.ledger, stage.parts.provider, census)
+    assert report.differences == ()
+    return sum((each.result() for each in wrecks), Counter())
+
+
+async def begun(post: Post) -> None:
+    """Wait until a worker is up: one that finds no server when it begins ends with a sentence."""
+    while not post.log.exists() or "worker_started" not in post.log.read_text():  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
+
+
+async def wrecked(
+    stage: Stage, purchase_id: str, wreck: Wreck, first: int, apart: int
+) -> Counter[str]:
+    """Wreck something whenever a purchase has come to one of its events, until it is closed."""
+    kinds: Counter[str] = Counter()
+    due = first
+    async for event in events_of(stage.client.get_workflow_handle(f"purchase-{purchase_id}")):
+        if event.event_id >= due:
+            await wreck()
+            kinds[kind_of(event)] += 1
+            due += apart
+    return kinds
+
+
+async def events_of(handle: WorkflowHandle[Any, Any]) -> AsyncIterator[Any]:
+    """Each event of a purchase as it happens, whatever is away meanwhile, until it is closed."""
+    seen = 0
+    while True:
+        try:
+            async for event in handle.fetch_history_events(wait_new_event=True):
+                if event.event_id > seen:
+                    seen = event.event_id
+                    yield event
+        except RPCError:  # not started yet, or no server
+            await asyncio.sleep(0.01)
+        else:
+            return
