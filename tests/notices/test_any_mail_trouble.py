@@ -41,17 +41,10 @@ class Fate:
 
 
 async def _play(at: House, row: Row) -> Fate:
-    import time
-
-    t0 = time.time()
     handle, _ = await bought(at, row)
     for act in row.acts:
         await perform(at, handle, act)
-    import time
-
-    t = time.time()
     await quiet(handle)
-    print(row.words, time.time() - t0, time.time() - t)
     found = await status(handle)
     if found.outcome is None:
         await handle.terminate("seen")
