@@ -25,8 +25,10 @@ SECONDS = 35
 """So long scripts are made up in an ordinary run; `make soak` has its own."""
 SOAK_MINUTES = float(os.environ.get("RECOURSE_SOAK_MINUTES", "0"))
 MISSED_AFTER = timedelta(seconds=4)
-STUCK_AFTER = 120
+STUCK_AFTER = 60
 """Seconds for one script."""
+SHRUNK_FOR = 45
+"""Seconds in which one that failed is made smaller."""
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +51,7 @@ async def company(
             yield found
 
 
-@pytest.mark.timeout(120 + SOAK_MINUTES * 70)
+@pytest.mark.timeout(240 + SOAK_MINUTES * 70)
 async def test_the_machine_does_what_the_rules_say(
     company: Troupe, record_property: Callable[[str, object], None]
 ) -> None:
@@ -82,7 +84,7 @@ async def test_the_machine_does_what_the_rules_say(
 
 def explore(company: Troupe, loop: asyncio.AbstractEventLoop, number: int, until: float) -> None:
     """Make up scripts and play them, for so long; raises for the smallest that fails."""
-    failed = False
+    smallest: Disagree | None = None
 
     @seed(number)
     @searching(
@@ -94,23 +96,24 @@ def explore(company: Troupe, loop: asyncio.AbstractEventLoop, number: int, until
     )
     @given(SCRIPTS)
     def plays(script: Script) -> None:
-        nonlocal failed
-        if time.monotonic() > until and not failed:
+        nonlocal smallest, until
+        if time.monotonic() > until:
             raise Enough
         try:
             played = asyncio.wait_for(company.play(script), STUCK_AFTER)
             asyncio.run_coroutine_threadsafe(played, loop).result()
-        except TimeoutError:
-            failed = True
-            raise Disagree(f"It is stuck:\n{script!r}") from None
-        except Disagree:
-            failed = True
-            raise
+        except (TimeoutError, Disagree) as error:
+            if smallest is None:
+                until = time.monotonic() + SHRUNK_FOR
+            stuck = Disagree(f"It is stuck:\n{script!r}")
+            smallest = error if isinstance(error, Disagree) else stuck
+            raise smallest from None
 
     try:
         plays()
     except Enough:
-        return
+        if smallest:
+            raise smallest from None
 
 
 class Enough(BaseException):
