@@ -6,10 +6,12 @@ BIN := $(VENV)/bin
 # One marker a lock: when a lock changes, its packages are installed again.
 RUN := $(VENV)/.run-$(shell cksum < requirements.lock | cut -d' ' -f1)
 READY := $(VENV)/.ready-$(shell cat requirements.lock requirements-dev.lock | cksum | cut -d' ' -f1)
+# Whoever crashes ends the run: with another one in its place it would wait for ever.
+TEST := $(BIN)/pytest -n 3 --dist loadfile --max-worker-restart 0
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-node test-browser kills soak mutants reliability histories lint format docs notices screenshots lock clean
+.PHONY: help demo run test test-uncached test-node test-browser kills soak mutants reliability histories lint format docs notices screenshots lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -35,13 +37,16 @@ run: $(RUN) ## Run a worker with an embedded Temporal server and its Web UI; dat
 	@$(BIN)/python worker.py --dev
 
 test: $(READY) ## Run all tests
-	@$(BIN)/pytest -n 3 --dist loadfile -m "not node and not browser"
+	@$(TEST) -m "not node and not browser"
 
 test-node: $(READY) ## Run the tests that need Node.js with npm
 	@$(BIN)/pytest -m node
 
 test-browser: $(READY) ## Run the tests in the Web UI; needs Chromium (apt-get install chromium)
 	@$(BIN)/pytest -m browser
+
+test-uncached: $(READY) ## Run the tests with workers that replay each task's whole history
+	@RECOURSE_UNCACHED=1 $(TEST) -m "not node and not browser"
 
 kills: $(READY) ## Kill workers, servers and databases at every event of every story; half an hour
 	@RECOURSE_KILLS=all $(BIN)/pytest tests/proof

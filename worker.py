@@ -44,6 +44,8 @@ from workflows.server import (
 )
 
 ACTIVITY_THREADS = 20
+CACHED_WORKFLOWS = 1000
+"""Purchases that a worker keeps in memory between their tasks; others are replayed."""
 SHUTDOWN_GRACE = timedelta(seconds=30)
 NOTICES_AT_ONCE = 20
 NOTICES_GRACE = timedelta(seconds=10)
@@ -68,7 +70,7 @@ log = structlog.get_logger()
 
 @asynccontextmanager
 async def build_worker(
-    client: Client, parts: Parts, threads: ThreadPoolExecutor, *, max_cached_workflows: int = 1000
+    client: Client, parts: Parts, threads: ThreadPoolExecutor
 ) -> AsyncIterator[Worker]:
     """The worker of this process, for as long as the block lasts; the tests and the demo run the
     same one.
@@ -88,7 +90,7 @@ async def build_worker(
         workflow_runner=replace(RUNNER, forget=lambda run_id: forget(purchases, run_id)),
         graceful_shutdown_timeout=SHUTDOWN_GRACE,
         sticky_queue_schedule_to_start_timeout=MISSED_AFTER,
-        max_cached_workflows=max_cached_workflows,
+        max_cached_workflows=CACHED_WORKFLOWS,
     )
     notices = Worker(
         client,
