@@ -42,6 +42,13 @@ async def server() -> AsyncIterator[WorkflowEnvironment]:
         yield environment
 
 
+@pytest.fixture(scope="module")
+async def lonely() -> AsyncIterator[WorkflowEnvironment]:
+    """A server with no worker but those that a test starts."""
+    async with embedded.server(skip_time=True) as environment:
+        yield environment
+
+
 @pytest.fixture(scope="session")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
     """Ledger, sandbox provider and mailbox."""

@@ -32,13 +32,6 @@ FIRED = EventType.EVENT_TYPE_TIMER_FIRED
 RUNNING = PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
 
 
-@pytest.fixture(scope="module")
-async def lonely() -> AsyncIterator[WorkflowEnvironment]:
-    """A server with no worker but those that a test starts."""
-    async with embedded.server(skip_time=True) as environment:
-        yield environment
-
-
 @pytest.fixture
 def books(tmp_path: Path) -> Iterator[Parts]:
     """Books of their own, which the test and the workers share."""

@@ -1,16 +1,14 @@
 """Somebody who only looks at a purchase changes nothing about it, whenever they look."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
-import pytest
 from temporalio.testing import WorkflowEnvironment
 
 from activities.parts import Parts
-from starter import embedded
 from starter.theatre import LOOK_EVERY, Handle, say, skip, start, status, until
 from tests.purchases import CLIENT, purchase
 from worker import build_worker
@@ -18,13 +16,6 @@ from workflows.messages import Role, Status
 
 LOOKED_AT = 12
 """Purchases. Which of its two tasks a worker takes first, the look or the message, is chance."""
-
-
-@pytest.fixture
-async def lonely() -> AsyncIterator[WorkflowEnvironment]:
-    """A server with no worker but those that a test starts."""
-    async with embedded.server(skip_time=True) as environment:
-        yield environment
 
 
 async def quiet(handle: Handle, holds: Callable[[Status], bool]) -> Status:
