@@ -39,6 +39,7 @@ that neither the server's limits nor a fresh history can be overrun by somebody 
 
 LAST_NOTICES = timedelta(minutes=1)
 """So long a closed purchase waits for its last notices before it hands them on."""
+HANDED_ON = "still being tried when the purchase closed"
 
 RETRY = RetryPolicy(
     initial_interval=timedelta(seconds=5),
@@ -243,7 +244,7 @@ class Telling:
             )
         except TimeoutError:
             for notice in self._memory.notices:
-                self._give_up(_missed(notice, "still being tried when the purchase closed"))
+                self._give_up(_missed(notice, HANDED_ON))
             await workflow.start_child_workflow(
                 PurchaseNotices.run,
                 self._memory.notices,

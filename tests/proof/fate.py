@@ -57,12 +57,13 @@ SOONER = (
 
 @dataclass(frozen=True)
 class Post:
-    """Where a worker works, with which books, where it writes what it logs, and how long it tries a
-    step before a person is told."""
+    """Where a worker works, with which books, where its mail arrives, where it writes what it logs,
+    and how long it tries a step before a person is told."""
 
     address: str
     queue: str
     settings: Settings
+    mailbox: Path
     log: Path
     patience: timedelta = steps.BLOCKED_AFTER
 

@@ -98,13 +98,15 @@ def kind_of(event: Any) -> str:
 
 @dataclass(frozen=True)
 class Stage:
-    """A server, and books that all workers share."""
+    """A server, and books that all workers share. Without a `mail_server` each purchase's mail is
+    filed where one would file it."""
 
     clocks: Skips
     client: Client
     folder: Path
     given: Settings
     parts: Parts
+    mail_server: str = ""
 
     async def fast_forward(
         self, handle: WorkflowHandle[Any, Any], duration: timedelta | float | None = None, /
@@ -114,16 +116,17 @@ class Stage:
 
     def post(self, purchase_id: str) -> Post:
         """Where the workers of one purchase work."""
-        given = replace(self.given, mail_url=f"maildir:{self.folder}/mail-{purchase_id}")
+        mailbox = self.folder / f"mail-{purchase_id}"
+        given = replace(self.given, mail_url=self.mail_server or f"maildir:{mailbox}")
         log = self.folder / f"{purchase_id}.log"
-        return Post(embedded.address(self.client), f"purchase-{purchase_id}", given, log)
+        return Post(embedded.address(self.client), f"purchase-{purchase_id}", given, mailbox, log)
 
     async def undisturbed(self, story: Story, purchase_id: str) -> tuple[Left, list[Point]]:
         """Play a story with one worker: what is left of it, and every point it went through."""
         post = self.post(purchase_id)
         with at_work(post):
             result = await Theatre(self).play(story, purchase_id)
-            left = await left_of(self.client, self.parts, post.settings, result)
+            left = await left_of(self.client, self.parts, post.mailbox, result)
         handle = self.client.get_workflow_handle(f"purchase-{purchase_id}")
         return left, points_of([event async for event in handle.fetch_history_events()])
 
@@ -143,24 +146,28 @@ class Stage:
                 break
         with at_work(post):
             result = await playing
-            return await left_of(self.client, self.parts, post.settings, result), deaths
+            return await left_of(self.client, self.parts, post.mailbox, result), deaths
 
 
 @contextmanager
-def stage_on(server: Skips, folder: Path, given: Settings | None = None) -> Iterator[Stage]:
+def stage_on(
+    server: Skips, folder: Path, given: Settings | None = None, mail_server: str = ""
+) -> Iterator[Stage]:
     """A stage on this server, with empty books under `folder`, or as they are given."""
     given = given or settings(folder)
     config = server.client.config()
     config["interceptors"] = [*config["interceptors"], OwnQueue()]
     with closing(Parts(given)) as parts:
-        yield Stage(server, Client(**config), folder, given, parts)
+        yield Stage(server, Client(**config), folder, given, parts, mail_server)
 
 
 @asynccontextmanager
-async def stage(folder: Path, given: Settings | None = None) -> AsyncIterator[Stage]:
+async def stage(
+    folder: Path, given: Settings | None = None, mail_server: str = ""
+) -> AsyncIterator[Stage]:
     """The same on a server of its own, in memory."""
     async with embedded.server(skip_time=True) as server:
-        with stage_on(server, folder, given) as opened:
+        with stage_on(server, folder, given, mail_server) as opened:
             yield opened
 
 

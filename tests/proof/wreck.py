@@ -3,7 +3,8 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from pathlib import Path
 from pprint import pformat
 from typing import Any
 
@@ -61,7 +62,7 @@ async def survived(
             ]
         otherwise = []
         for post, end, compare in zip(posts, ends, compared, strict=True):
-            left = await left_of(stage.client, stage.parts, post.settings, end.result())
+            left = await left_of(stage.client, stage.parts, post.mailbox, end.result())
             expected, _ = compare.result()
             if differs := left.but_for(expected):
                 otherwise.append(f"{post.queue}: {pformat(differs, width=120)}")
@@ -70,6 +71,24 @@ async def survived(
     report = await examine(stage.parts.ledger, stage.parts.provider, census)
     assert report.differences == ()
     return sum((each.result() for each in wrecks), Counter())
+
+
+LONG_ENOUGH = 1.0
+"""Seconds that something is broken at most, if nobody notices."""
+
+
+async def noticed(logs: Path, words: str) -> None:
+    """Wait until a worker says so in its log; nobody may want anything just then."""
+    before = said(logs, words)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LONG_ENOUGH):
+            while said(logs, words) == before:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+
+
+def said(logs: Path, words: str) -> int:
+    """How often workers have said so."""
+    return sum(log.read_text().count(words) for log in logs.glob("*.log"))
 
 
 async def begun(post: Post) -> None:

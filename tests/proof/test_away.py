@@ -1,0 +1,113 @@
+"""The mail server and the payment provider go away in the middle of stories, and come back: the end
+is the same, and nobody is told or paid twice."""
+
+import asyncio
+import mailbox
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from email import message_from_bytes
+from pathlib import Path
+
+import pytest
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from tests.notices.given import closed_port, listening
+from tests.proof.conftest import Undisturbed
+from tests.proof.count import ALL, PLAYED, counted
+from tests.proof.stage import Stage, stage
+from tests.proof.wreck import noticed, said, survived
+from tests.test_crashes import locked
+
+APART = 40
+"""Events between two of a story at which it goes away."""
+FIRST = range(1, APART, 8) if ALL else (12,)
+SILENT = 2.5
+"""Seconds; more than one attempt may take here."""
+NO_MAIL = "The mail server could not be used"
+
+
+class MailServer:
+    """A real SMTP server that files what it has taken, each purchase's mail apart."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._port = closed_port()
+        self._calls: set[SMTP] = set()
+        self._alive = AsyncExitStack()
+        self.url = f"smtp://127.0.0.1:{self._port}"
+
+    async def opens(self) -> None:
+        """Always on the same port."""
+        await self._alive.enter_async_context(listening(self._call, self._port))
+
+    async def goes_away(self) -> None:
+        """At once, also for those who are in the middle of a message."""
+        for call in self._calls:
+            if isinstance(call.transport, asyncio.Transport):
+                call.transport.abort()
+        self._calls.clear()
+        await self._alive.aclose()
+
+    def _call(self) -> SMTP:
+        call = SMTP(self, hostname="mail.test")
+        self._calls.add(call)
+        return call
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        raw = envelope.original_content or b""
+        purchase_id = message_from_bytes(raw)["X-Recourse-Purchase"]
+        mailbox.Maildir(self._folder / f"mail-{purchase_id}").add(raw)
+        return "250 OK"
+
+
+@pytest.fixture
+async def mail_server(tmp_path: Path) -> AsyncIterator[MailServer]:
+    """Open, until the test is over."""
+    server = MailServer(tmp_path)
+    await server.opens()
+    yield server
+    await server.goes_away()
+
+
+@pytest.mark.timeout(3_600 if ALL else 120)
+async def test_a_mail_server_away_at_any_event_leaves_the_same_end(
+    mail_server: MailServer,
+    tmp_path: Path,
+    undisturbed: Undisturbed,
+    record_property: Callable[[str, object], None],
+) -> None:
+    """Notification channel down → money and clocks go on; the notice is retried."""
+
+    async def away_for_a_while() -> None:
+        await mail_server.goes_away()
+        await noticed(tmp_path, NO_MAIL)
+        await mail_server.opens()
+
+    kinds: Counter[str] = Counter()
+    async with stage(tmp_path, mail_server=mail_server.url) as opened:
+        for first in FIRST:
+            kinds += await survived(
+                opened, undisturbed, PLAYED, away_for_a_while, first=first, apart=APART
+            )
+    assert said(tmp_path, NO_MAIL)
+    record_property("proof", counted("the mail server gone", kinds, sample=not ALL))
+
+
+@pytest.mark.timeout(3_600 if ALL else 120)
+async def test_a_silent_provider_at_any_event_leaves_the_same_end(
+    theatre: Stage, undisturbed: Undisturbed, record_property: Callable[[str, object], None]
+) -> None:
+    """Provider times out → unknown is not failed. It says nothing for longer than an attempt may
+    take, and then does all that it was asked meanwhile."""
+
+    async def silent_for_a_while() -> None:
+        with locked(theatre.folder / "sandbox.db"):
+            await asyncio.sleep(SILENT)
+
+    kinds: Counter[str] = Counter()
+    for first in FIRST:
+        kinds += await survived(
+            theatre, undisturbed, PLAYED, silent_for_a_while, first=first, apart=2 * APART
+        )
+    record_property("proof", counted("the provider silent", kinds, sample=not ALL))
