@@ -14,6 +14,10 @@ from tests.proof.count import tell
 from worker import ACTIVITY_THREADS, build_worker
 
 LONG_HISTORY = 400
+SOON_LONG = (
+    "--dynamic-config-value",
+    f"limit.historyCount.suggestContinueAsNew={LONG_HISTORY}",
+)
 """The server suggests a fresh history after so many events, so that tests see it happen."""
 
 
@@ -35,10 +39,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session")
 async def server() -> AsyncIterator[WorkflowEnvironment]:
     """A server on which each purchase's clock can be moved."""
-    shorter = f"limit.historyCount.suggestContinueAsNew={LONG_HISTORY}"
-    async with embedded.server(
-        skip_time=True, extra=("--dynamic-config-value", shorter)
-    ) as environment:
+    async with embedded.server(skip_time=True, extra=SOON_LONG) as environment:
         yield environment
 
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 import pytest
-from temporalio.api.enums.v1 import EventType
+from temporalio.api.enums.v1 import EventType, WorkflowTaskFailedCause
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
@@ -24,6 +24,7 @@ from workflows.messages import PurchaseResult, Role
 
 SHORT_HISTORY = 40
 FAILED = EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED
+BY_THE_WORKER = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_WORKER_UNHANDLED_FAILURE
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +132,7 @@ async def test_a_version_survives_a_fresh_history_and_waits_for_a_worker_that_ha
 async def failure(handle: Handle) -> str:
     """What a worker said that could not go on."""
     async for event in handle.fetch_history_events(wait_new_event=True):
-        if event.event_type == FAILED:
-            return event.workflow_task_failed_event_attributes.failure.message
+        failed = event.workflow_task_failed_event_attributes
+        if event.event_type == FAILED and failed.cause == BY_THE_WORKER:
+            return failed.failure.message
     raise AssertionError("no task failed")

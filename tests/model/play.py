@@ -77,7 +77,9 @@ class Troupe:
             ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._end = asyncio.Event()
             self._working = asyncio.create_task(self._work(ready, self._end))
-            await ready
+            await asyncio.wait({ready, self._working}, return_when=asyncio.FIRST_COMPLETED)
+            if not ready.done():
+                self._working.result()  # raises: it could not begin
             self.replaced += 1
 
     async def _work(self, ready: asyncio.Future[None], end: asyncio.Event) -> None:
@@ -89,7 +91,8 @@ class Troupe:
         """Stop the worker, if there is one."""
         self._end.set()
         if self._working:
-            await self._working
+            await asyncio.wait({self._working})
+            self._working.result()
 
     async def play(self, script: Script) -> None:
         """Play a script. Raises Disagree."""

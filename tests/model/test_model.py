@@ -11,10 +11,10 @@ from datetime import timedelta
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed
 from hypothesis import settings as searching
-from temporalio.testing import WorkflowEnvironment
 
 from activities.parts import Parts
-from tests.conftest import settings
+from starter import embedded
+from tests.conftest import SOON_LONG, settings
 from tests.model.play import Disagree, Troupe, troupe
 from tests.model.script import SCRIPTS, Deadline, Says, Script, WorkerReplaced
 from tests.proof.count import counted
@@ -33,13 +33,13 @@ SHRUNK_FOR = 45
 
 @pytest.fixture(scope="module")
 async def company(
-    server: WorkflowEnvironment,
     threads: ThreadPoolExecutor,
     parts: Parts,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Troupe]:
-    """A worker that can be replaced. What was on its way to one that stopped is missed soon, so
-    that no script waits for that: a clock is not skipped while an activity is under way."""
+    """A server of their own, with a worker that can be replaced. What was on its way to one that
+    stopped is missed soon, so that no script waits for that: a clock is not skipped while an
+    activity is under way."""
     with (
         closing(Parts(settings(tmp_path_factory.mktemp("rules")))) as rules_parts,
         pytest.MonkeyPatch.context() as patch,
@@ -47,7 +47,10 @@ async def company(
         patch.setattr("worker.MISSED_AFTER", timedelta(milliseconds=500))
         patch.setattr("workflows.errands.ONE_ATTEMPT", MISSED_AFTER)
         patch.setattr("workflows.notices.ONE_DELIVERY", MISSED_AFTER)
-        async with troupe(server, parts, threads, rules_parts) as found:
+        async with (
+            embedded.server(skip_time=True, extra=SOON_LONG) as server,
+            troupe(server, parts, threads, rules_parts) as found,
+        ):
             yield found
 
 

@@ -14,7 +14,6 @@ from temporalio.common import RetryPolicy
 from temporalio.testing import WorkflowEnvironment
 
 from activities.parts import Parts
-from starter import embedded
 from starter.theatre import Handle, say, skip, status, until
 from tests.conftest import settings
 from tests.notices.given import Post, closed_port, mail_server
@@ -115,13 +114,6 @@ async def test_what_is_settled_needs_no_reminder(at_home: Any) -> None:
 
 
 # --- nobody is there to remind
-
-
-@pytest.fixture
-async def lonely() -> AsyncIterator[WorkflowEnvironment]:
-    """A server with no worker but those that a test starts."""
-    async with embedded.server(skip_time=True) as server:
-        yield server
 
 
 async def _fired_unseen(

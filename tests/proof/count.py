@@ -15,6 +15,8 @@ import pytest
 
 from starter.stories import STORIES
 
+UNCACHED = bool(os.environ.get("RECOURSE_UNCACHED"))
+"""Whether workers forget a purchase after each of its tasks (tests/__init__.py)."""
 ALL = os.environ.get("RECOURSE_KILLS") == "all"
 """Whether everything is killed everywhere; else, a sample of it."""
 SAMPLE = ("claim_accepted", "freelancer_cancels_too_late", "platform_cancels")
@@ -33,6 +35,9 @@ def counted(title: str, counts: Mapping[str, int], *, sample: bool = False) -> P
 
 def tell(terminal: pytest.TerminalReporter) -> None:
     """The counts of all tests that passed, those of one title together."""
+    if UNCACHED:
+        tell_uncached(terminal)
+        return
     proofs: dict[str, Proof] = {}
     for report in terminal.getreports("passed"):
         proof = dict(report.user_properties).get("proof")
@@ -45,6 +50,17 @@ def tell(terminal: pytest.TerminalReporter) -> None:
         terminal.write_line(f"{title}: {_line(proof['counts'])}")
     if kept := {title: proof for title, proof in proofs.items() if not proof["sample"]}:
         write(kept)
+
+
+def tell_uncached(terminal: pytest.TerminalReporter) -> None:
+    """That all of them passed with workers that remember nothing, if they did."""
+    if terminal.stats.get("failed") or terminal.stats.get("error"):
+        return
+    passed = [report for report in terminal.getreports("passed") if report.when == "call"]
+    title, counts = "workers without a cache", {"tests passed": len(passed)}
+    terminal.write_line(f"{title}: {_line(Counter(counts))}")
+    seconds = sum(report.duration for report in passed)
+    write({title: counted(title, counts) | {"seconds": seconds, "test": "tests/__init__.py"}})
 
 
 def _line(counts: Counter[str]) -> str:

@@ -3,6 +3,7 @@ server's time."""
 
 import asyncio
 import json
+from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +16,7 @@ from starter.census import TemporalCensus
 from starter.theatre import Theatre, skip, start, until
 from tests.notices.inbox import inbox, quiet
 from tests.proof.conftest import Undisturbed
-from tests.proof.count import PLAYED
+from tests.proof.count import ALL, PLAYED, counted
 from tests.proof.fate import Post, at_work
 from tests.proof.left import left_of
 from tests.proof.stage import Stage
@@ -53,7 +54,10 @@ def told_time(post: Post) -> datetime:
 
 
 async def test_clocks_minutes_apart_leave_the_same_end(
-    faketime: Path, theatre: Stage, undisturbed: Undisturbed
+    faketime: Path,
+    theatre: Stage,
+    undisturbed: Undisturbed,
+    record_property: Callable[[str, object], None],
 ) -> None:
     """Stories end as ever, whether the worker is ahead of the server or behind it."""
     plays = [(story, apart) for story in PLAYED for apart in APART]
@@ -78,6 +82,8 @@ async def test_clocks_minutes_apart_leave_the_same_end(
         theatre.parts.ledger, theatre.parts.provider, TemporalCensus(theatre.client)
     )
     assert report.differences == ()
+    counts = {"stories": len(plays)}
+    record_property("proof", counted("clocks seven minutes apart", counts, sample=not ALL))
 
 
 @pytest.mark.parametrize("apart", APART, ids=["ahead", "behind"])
