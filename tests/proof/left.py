@@ -10,7 +10,7 @@ from activities.notices.message import message_id
 from activities.parts import Parts
 from starter.purchases import Purchase
 from workflows.messages import PurchaseResult
-from workflows.notices import HANDED_ON
+from workflows.notices import HANDED_ON, PurchaseNotices
 
 SENDS_FROM = "recourse.invalid"
 
@@ -88,7 +88,8 @@ async def last_notices(client: Client, purchase_id: str) -> None:
     """Wait for those that the purchase handed on when it closed: they arrive, too."""
     purchase = client.get_workflow_handle(f"purchase-{purchase_id}")
     run_id = (await purchase.describe()).run_id
-    assert await client.get_workflow_handle(f"{purchase.id}/notices/{run_id}").result() == []
+    last = client.get_workflow_handle_for(PurchaseNotices.run, f"{purchase.id}/notices/{run_id}")
+    assert await last.result() == []
 
 
 def number(transition_id: str) -> int:
