@@ -27,32 +27,56 @@ SILENT = 2.5
 NO_MAIL = "The mail server could not be used"
 
 
+class Call(SMTP):
+    """One connection; whoever hangs up is hung up on."""
+
+    def __init__(self, server: "MailServer") -> None:
+        super().__init__(server, hostname="mail.test")
+        self._server = server
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Some calls come when nobody is there any more."""
+        assert isinstance(transport, asyncio.Transport)
+        if self._server.is_open:
+            self._server.calls.add(transport)
+            super().connection_made(transport)
+        else:
+            transport.abort()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """A call that nobody took was never begun."""
+        if self.transport is not None:
+            super().connection_lost(error)
+
+    def eof_received(self) -> bool:
+        """Nothing is left open on one side."""
+        super().eof_received()
+        return False
+
+
 class MailServer:
     """A real SMTP server that files what it has taken, each purchase's mail apart."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._port = closed_port()
-        self._calls: set[SMTP] = set()
+        self.calls: set[asyncio.Transport] = set()
+        self.is_open = False
         self._alive = AsyncExitStack()
         self.url = f"smtp://127.0.0.1:{self._port}"
 
     async def opens(self) -> None:
         """Always on the same port."""
-        await self._alive.enter_async_context(listening(self._call, self._port))
+        await self._alive.enter_async_context(listening(lambda: Call(self), self._port))
+        self.is_open = True
 
     async def goes_away(self) -> None:
         """At once, also for those who are in the middle of a message."""
-        for call in self._calls:
-            if isinstance(call.transport, asyncio.Transport):
-                call.transport.abort()
-        self._calls.clear()
+        self.is_open = False
+        for call in self.calls:
+            call.abort()
+        self.calls.clear()
         await self._alive.aclose()
-
-    def _call(self) -> SMTP:
-        call = SMTP(self, hostname="mail.test")
-        self._calls.add(call)
-        return call
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         raw = envelope.original_content or b""
