@@ -7,8 +7,8 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 
 from activities.ledger.errors import LedgerRefused
@@ -135,4 +135,4 @@ def _possible(operation: Operation) -> Operation:
         raise LedgerRefused("INVALID_REQUEST", "reference must be printable text.")
     if operation.at.utcoffset() is None:
         raise LedgerRefused("INVALID_REQUEST", f"{operation.at} has no time zone: give an instant.")
-    return replace(operation, at=operation.at.astimezone(UTC))
+    return operation

@@ -128,6 +128,44 @@ def test_what_passes_by_itself_is_repeated(
 
 
 @only_postgresql
+def test_a_server_that_only_reads_is_unreachable(
+    ledger: Ledger, failing: Callable[[str, int], list[int]]
+) -> None:
+    """As a standby does that has not been promoted yet: asked again later, not refused."""
+    failing("25006", 1000)
+    with pytest.raises(LedgerUnreachable):
+        hold(ledger)
+
+
+@only_postgresql
+def test_what_is_read_is_one_moment_and_changes_nothing(engine: Engine) -> None:
+    """PostgreSQL itself sees to it."""
+
+    def setting(name: str) -> str:
+        query = sa.text(f"SHOW {name}")
+        return str(engine_module.read(engine, lambda connection: connection.scalar(query)))
+
+    assert setting("transaction_isolation") == "repeatable read"
+    assert setting("transaction_read_only") == "on"
+
+
+def test_those_who_collided_wait_for_random_times_that_grow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """From nothing up to twice as much each time, in seconds."""
+    asked: list[tuple[float, float]] = []
+
+    class Dice:
+        def uniform(self, least: float, most: float) -> float:
+            asked.append((least, most))
+            return least
+
+    monkeypatch.setattr(engine_module, "SystemRandom", Dice)
+    assert list(engine_module._pauses()) == [0.0] * engine_module.ATTEMPTS
+    assert asked[:4] == [(0, 0.02), (0, 0.04), (0, 0.08), (0, 0.16)]
+
+
+@only_postgresql
 def test_repeating_has_an_end(ledger: Ledger, failing: Callable[[str, int], list[int]]) -> None:
     attempts = failing("40P01", 1000)
     with pytest.raises(LedgerUnreachable):
@@ -177,6 +215,20 @@ def test_a_file_that_is_locked_for_a_moment_is_waited_for(
 ) -> None:
     monkeypatch.setattr("activities.ledger.engine.time.sleep", lambda _: writer.rollback())
     assert hold(hasty)
+
+
+@only_sqlite
+def test_whoever_may_write_has_the_file_from_the_first_statement_on(
+    engine: Engine, url: str
+) -> None:
+    """What was read before writing is still so when it is written."""
+    file = url.removeprefix("sqlite:///")
+    with (
+        engine.begin(),
+        closing(sqlite3.connect(file, timeout=0)) as other,
+        pytest.raises(sqlite3.OperationalError, match="locked"),
+    ):
+        other.execute("BEGIN IMMEDIATE")
 
 
 @only_sqlite

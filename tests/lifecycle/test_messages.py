@@ -202,6 +202,16 @@ def test_work_waits_while_the_clients_cancellation_is_pending(
     fields = {"requirements": "a logo"} if name == "submit_requirements" else {}
     answer = carried_to(end, start).staff(role, name, **fields)
     refused(answer, Code.CANCELLATION_PENDING, f"{name} has to wait", "withdraw_cancellation")
+    refused(answer, Code.CANCELLATION_PENDING, f"The {role} can now send: ")
+
+
+def test_a_request_of_the_system_that_is_withdrawn_leaves_no_trace() -> None:
+    """The next one is the client's own."""
+    purchase = Purchase().working()
+    purchase.deadline(Clock.DORMANCY)
+    assert purchase.state.requested_by_system
+    purchase.client("withdraw_cancellation")
+    assert not purchase.state.requested_by_system
 
 
 # --- the freelancer's answer

@@ -68,6 +68,7 @@ def test_one_moment_after_the_deadline_took_effect_the_message_is_refused_with_t
     purchase.deadline(Clock.REQUIREMENTS)
     answer = purchase.client("submit_requirements", requirements="a logo")
     refused(answer, Code.ALREADY_SETTLED, "requirements_timeout", "250.00 USD to the client")
+    refused(answer, Code.ALREADY_SETTLED, "The client can now send: send_message.")
 
 
 def test_the_freelancer_keeps_the_24_h_that_ran_out_while_nothing_acted() -> None:

@@ -114,7 +114,7 @@ def test_a_refund_that_is_sent_is_told_of_when_it_arrives() -> None:
 
 @pytest.mark.parametrize(
     ("said", "why"),
-    [("", ""), ("The account is closed.", " (The account is closed)"), ("E.", " (E)")],
+    [("", ""), ("The account is closed.", " (The account is closed)"), ("Code X.", " (Code X)")],
 )
 def test_a_refund_that_fails_is_told_with_the_providers_reason(said: str, why: str) -> None:
     """settlement failed: tried once more; failed again: our staff. The client and operators are

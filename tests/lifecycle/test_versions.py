@@ -194,6 +194,15 @@ def test_a_version_nobody_knows_is_refused_in_words() -> None:
         deadlines(state)
 
 
+def test_a_version_nobody_knows_is_refused_with_those_that_are_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All of them."""
+    monkeypatch.setattr(versions, "VERSIONS", {FIRST: VERSIONS[FIRST], 2: a_second_version()})
+    with pytest.raises(UnknownVersion, match=r"this worker knows 1, 2\."):
+        deadlines(under(7, Purchase().delivered()))
+
+
 def test_a_purchase_without_a_version_has_the_first() -> None:
     """What was carried on or recorded before there were versions."""
     state = Purchase().state

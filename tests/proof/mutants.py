@@ -2,9 +2,9 @@
 time, and each change has to fail a test.
 
 A mutant that survives is explained in `mutants.toml`, because nobody could tell it from the code:
-by its function and its change. Fails for one that survives unexplained, for an explanation that is
-no longer needed, and below the score. The score is the part of all mutants that were killed;
-those that are explained count as not killed.
+by its function and its change; what is alike has one explanation. Fails for one that survives
+unexplained, for an explanation that is no longer needed, and below the score. The score is the part
+of all mutants that were killed; those that are explained count as not killed.
 """
 
 import json
@@ -57,13 +57,17 @@ def change_of(mutant: str) -> Change:
 def explained() -> dict[Change, str]:
     """Why each of them cannot be told from the code."""
     kept = tomllib.loads(EXPLAINED.read_text(encoding="utf-8"))
-    return {(one["function"], one["change"].strip()): one["why"] for one in kept["mutant"]}
+    return {
+        (one["function"], change.strip()): one["why"]
+        for one in kept["mutant"]
+        for change in one["changes"]
+    }
 
 
 def told(change: Change) -> str:
     """As an entry of the file."""
     function, lines = change
-    return f'[[mutant]]\nfunction = "{function}"\nchange = """\n{lines}\n"""\nwhy = ""\n'
+    return f'[[mutant]]\nfunction = "{function}"\nwhy = ""\nchanges = [\n"""\n{lines}\n""",\n]\n'
 
 
 def main() -> int:

@@ -42,7 +42,7 @@ from workflows.lifecycle.state import (
     Terms,
 )
 from workflows.lifecycle.turn import Turn
-from workflows.lifecycle.unfinished import awaits_calendar, forget_unblocked, in_hand, wanted
+from workflows.lifecycle.unfinished import awaits_calendar, forget_unblocked, in_hand
 from workflows.lifecycle.versions import deadline_rule, open_rules
 from workflows.messages import Message, Role
 
@@ -226,7 +226,7 @@ def _payment_over(turn: Turn, outcome: str, what: str) -> None:
 
 def _decision_posted(turn: Turn) -> None:
     decision = turn.state.decision
-    if decision is None or not wanted(turn.state, PostDecision(decision.refund, decision.release)):
+    if decision is None or not in_hand(turn.state, PostDecision.kind):
         return
     turn.set(posted=True)
     if decision.refund:
@@ -238,8 +238,9 @@ def _decision_posted(turn: Turn) -> None:
 
 def _settlement_posted(turn: Turn) -> None:
     decision, refund = turn.state.decision, turn.state.refund
-    if decision is None or refund is None or refund.status is not RefundStatus.ARRIVED:
+    if refund is None or refund.status is not RefundStatus.ARRIVED:
         return
+    assert decision is not None
     turn.set(refund=Refund(refund.amount, refund.attempt, RefundStatus.SETTLED, refund.references))
     turn.close("split" if decision.release else "refunded", decision.reason)
     turn.ask(

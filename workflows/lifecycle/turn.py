@@ -153,7 +153,6 @@ class Turn:
         self.go(Stage.CLOSED)
         self.set(
             clocks={},
-            attention=(),
             offer=None,
             outcome=outcome,
             reason=reason,
