@@ -4,15 +4,14 @@ is the same, and nobody is told or paid twice."""
 import asyncio
 import mailbox
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from collections.abc import Callable
 from email import message_from_bytes
 from pathlib import Path
 
 import pytest
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from tests.notices.given import closed_port, listening
+from tests.notices.given import listening
 from tests.proof.conftest import Undisturbed
 from tests.proof.count import ALL, PLAYED, counted
 from tests.proof.stage import Stage, stage
@@ -35,7 +34,7 @@ class Call(SMTP):
         self._server = server
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Some calls come when nobody is there any more."""
+        """Or not, while nobody is there."""
         assert isinstance(transport, asyncio.Transport)
         if self._server.is_open:
             self._server.calls.add(transport)
@@ -59,24 +58,16 @@ class MailServer:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._port = closed_port()
         self.calls: set[asyncio.Transport] = set()
-        self.is_open = False
-        self._alive = AsyncExitStack()
-        self.url = f"smtp://127.0.0.1:{self._port}"
-
-    async def opens(self) -> None:
-        """Always on the same port."""
-        await self._alive.enter_async_context(listening(lambda: Call(self), self._port))
         self.is_open = True
 
-    async def goes_away(self) -> None:
-        """At once, also for those who are in the middle of a message."""
+    def goes_away(self) -> None:
+        """At once, also for those who are in the middle of a message; whoever calls is hung up on
+        until it is open again."""
         self.is_open = False
         for call in self.calls:
             call.abort()
         self.calls.clear()
-        await self._alive.aclose()
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         raw = envelope.original_content or b""
@@ -85,36 +76,32 @@ class MailServer:
         return "250 OK"
 
 
-@pytest.fixture
-async def mail_server(tmp_path: Path) -> AsyncIterator[MailServer]:
-    """Open, until the test is over."""
-    server = MailServer(tmp_path)
-    await server.opens()
-    yield server
-    await server.goes_away()
-
-
 @pytest.mark.timeout(3_600 if ALL else 120)
 async def test_a_mail_server_away_at_any_event_leaves_the_same_end(
-    mail_server: MailServer,
     tmp_path: Path,
     undisturbed: Undisturbed,
     record_property: Callable[[str, object], None],
 ) -> None:
     """Notification channel down → money and clocks go on; the notice is retried."""
 
+    mail_server = MailServer(tmp_path)
+
     async def away_for_a_while() -> None:
-        await mail_server.goes_away()
+        mail_server.goes_away()
         await noticed(tmp_path, NO_MAIL)
-        await mail_server.opens()
+        mail_server.is_open = True
 
     kinds: Counter[str] = Counter()
-    async with stage(tmp_path, mail_server=mail_server.url) as opened:
+    async with (
+        listening(lambda: Call(mail_server)) as port,
+        stage(tmp_path, mail_server=f"smtp://127.0.0.1:{port}") as opened,
+    ):
         for first in FIRST:
             kinds += await survived(
                 opened, undisturbed, PLAYED, away_for_a_while, first=first, apart=APART
             )
     assert said(tmp_path, NO_MAIL)
+    mail_server.goes_away()
     record_property("proof", counted("the mail server gone", kinds, sample=not ALL))
 
 
