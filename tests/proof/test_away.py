@@ -14,7 +14,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from tests.notices.given import listening
 from tests.proof.conftest import Undisturbed
 from tests.proof.count import ALL, PLAYED, counted
-from tests.proof.stage import Stage, stage
+from tests.proof.stage import stage
 from tests.proof.wreck import noticed, said, survived
 from tests.test_crashes import locked
 
@@ -107,18 +107,19 @@ async def test_a_mail_server_away_at_any_event_leaves_the_same_end(
 
 @pytest.mark.timeout(3_600 if ALL else 120)
 async def test_a_silent_provider_at_any_event_leaves_the_same_end(
-    theatre: Stage, undisturbed: Undisturbed, record_property: Callable[[str, object], None]
+    tmp_path: Path, undisturbed: Undisturbed, record_property: Callable[[str, object], None]
 ) -> None:
     """Provider times out → unknown is not failed. It says nothing for longer than an attempt may
     take, and then does all that it was asked meanwhile."""
 
     async def silent_for_a_while() -> None:
-        with locked(theatre.folder / "sandbox.db"):
+        with locked(tmp_path / "sandbox.db"):
             await asyncio.sleep(SILENT)
 
     kinds: Counter[str] = Counter()
-    for first in FIRST:
-        kinds += await survived(
-            theatre, undisturbed, PLAYED, silent_for_a_while, first=first, apart=2 * APART
-        )
+    async with stage(tmp_path) as opened:
+        for first in FIRST:
+            kinds += await survived(
+                opened, undisturbed, PLAYED, silent_for_a_while, first=first, apart=2 * APART
+            )
     record_property("proof", counted("the provider silent", kinds, sample=not ALL))

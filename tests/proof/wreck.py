@@ -4,6 +4,8 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from pprint import pformat
 from typing import Any
@@ -44,7 +46,7 @@ async def survived(
             await wreck()
 
     names = [f"{story.name}-{first}" for story in stories]
-    posts = [stage.post(name) for name in names]
+    posts = [replace(stage.post(name), patience=PATIENCE) for name in names]
     theatre = Theatre(stage)
     with ExitStack() as workers:
         for post in posts:
@@ -73,6 +75,9 @@ async def survived(
     return sum((each.result() for each in wrecks), Counter())
 
 
+PATIENCE = timedelta(days=1)
+"""Nobody calls a person meanwhile: the clock of a purchase that waits is skipped ahead, and minutes
+of patience are over in a second."""
 LONG_ENOUGH = 1.0
 """Seconds that something is broken at most, if nobody notices."""
 
