@@ -15,14 +15,12 @@ import sys
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import structlog
 from temporalio.client import Client
 from temporalio.worker import Worker
-from temporalio.worker.workflow_sandbox import SandboxRestrictions
 
 from activities.audit import AuditActivities
 from activities.logs import configure_logs
@@ -33,7 +31,7 @@ from starter.census import TemporalCensus
 from workflows.audit import BooksAudit
 from workflows.notices import PurchaseNotices
 from workflows.purchase import ProjectPurchase
-from workflows.sandbox import Sandbox
+from workflows.runner import Runner, WritesCards
 from workflows.server import (
     TASK_QUEUE,
     NotPermitted,
@@ -58,13 +56,6 @@ GARBAGE_AFTER = 20_000
 """Python looks for garbage after so many new objects. By default it spends a third of a task that
 brings thousands of messages on looking in vain."""
 
-RUNNER = Sandbox(
-    restrictions=SandboxRestrictions.default.with_passthrough_modules(
-        "activities", "pydantic", "pydantic_core", "annotated_types", "iso4217", "workflows"
-    )
-)
-"""The sandbox, with our own pure modules taken in as they are: they do no I/O and keep no state."""
-
 log = structlog.get_logger()
 
 
@@ -87,7 +78,8 @@ async def build_worker(
         activities=[*parts.activities, audit.audit_books],
         activity_executor=threads,
         max_concurrent_activities=ACTIVITY_THREADS,
-        workflow_runner=replace(RUNNER, forget=lambda run_id: forget(purchases, run_id)),
+        workflow_runner=Runner(lambda run_id: forget(purchases, run_id)),
+        interceptors=[WritesCards()],
         graceful_shutdown_timeout=SHUTDOWN_GRACE,
         sticky_queue_schedule_to_start_timeout=MISSED_AFTER,
         max_cached_workflows=CACHED_WORKFLOWS,

@@ -7,16 +7,15 @@ from temporalio import workflow
 from temporalio.common import RawValue, RetryPolicy
 from temporalio.exceptions import ActivityError
 
-with workflow.unsafe.imports_passed_through():
-    from activities.requests import (
-        ALERT_OPERATORS,
-        AUDIT_BOOKS,
-        NOTICE_QUEUE,
-        AuditReport,
-        AuditRequest,
-        Difference,
-        OperatorAlert,
-    )
+from activities.requests import (
+    ALERT_OPERATORS,
+    AUDIT_BOOKS,
+    NOTICE_QUEUE,
+    AuditReport,
+    AuditRequest,
+    Difference,
+    OperatorAlert,
+)
 
 ONE_AUDIT = timedelta(hours=2)
 TOLD_WITHIN = timedelta(days=1)

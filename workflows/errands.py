@@ -7,12 +7,11 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 from temporalio.workflow import ActivityCancellationType
 
-with workflow.unsafe.imports_passed_through():
-    from activities.requests import ErrorType
-    from workflows.carried import Carried
-    from workflows.lifecycle import wanted
-    from workflows.lifecycle.state import Fact, FindDeadline, Step, StepBlocked, TakePayment
-    from workflows.steps import ONE_ATTEMPT, RETRY, TRIED_AGAIN_EVERY, call, why
+from activities.requests import ErrorType
+from workflows.carried import Carried
+from workflows.lifecycle import wanted
+from workflows.lifecycle.state import Fact, FindDeadline, Step, StepBlocked, TakePayment
+from workflows.steps import ONE_ATTEMPT, RETRY, TRIED_AGAIN_EVERY, call, why
 
 
 class Errands:

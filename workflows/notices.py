@@ -9,26 +9,25 @@ from temporalio.common import RawValue, RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 from temporalio.workflow import ParentClosePolicy
 
-with workflow.unsafe.imports_passed_through():
-    from activities.requests import (
-        NOTICE_QUEUE,
-        SEND_NOTICES,
-        ErrorType,
-        Money,
-        Movement,
-        NoticeAnswer,
-        NoticeDeadline,
-        NoticeRequest,
-        Recipient,
-        Refused,
-        Undelivered,
-    )
-    from workflows import lifecycle
-    from workflows.carried import UNDELIVERED_KEPT, Carried, Unwritten
-    from workflows.lifecycle.state import Clock, Notify, Reader, State
-    from workflows.lost import REMINDER, is_moot, report, time_left
-    from workflows.messages import Deadline, Role
-    from workflows.policy import Policy
+from activities.requests import (
+    NOTICE_QUEUE,
+    SEND_NOTICES,
+    ErrorType,
+    Money,
+    Movement,
+    NoticeAnswer,
+    NoticeDeadline,
+    NoticeRequest,
+    Recipient,
+    Refused,
+    Undelivered,
+)
+from workflows import lifecycle
+from workflows.carried import UNDELIVERED_KEPT, Carried, Unwritten
+from workflows.lifecycle.state import Clock, Notify, Reader, State
+from workflows.lost import REMINDER, is_moot, report, time_left
+from workflows.messages import Deadline, Role
+from workflows.policy import Policy
 
 ONE_DELIVERY = timedelta(minutes=2)
 """How long one attempt at all the readers of a notice may take."""

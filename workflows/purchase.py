@@ -26,40 +26,39 @@ from temporalio import workflow
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
-with workflow.unsafe.imports_passed_through():
-    from activities.requests import ErrorType
-    from workflows import lifecycle, view
-    from workflows.arrivals import Arrivals
-    from workflows.card import card, span
-    from workflows.carried import Carried
-    from workflows.errands import Errands
-    from workflows.handlers import Receiver, receives_every_message
-    from workflows.inbox import LONGEST_NAME, Unreadable, effort, json_of, read_message, read_one
-    from workflows.lifecycle.state import (
-        Accepted,
-        Clock,
-        Code,
-        DeadlineReached,
-        Fact,
-        Notify,
-        PlatformCancelled,
-        Reader,
-        Refusal,
-        Stage,
-    )
-    from workflows.messages import (
-        Action,
-        Message,
-        PurchaseResult,
-        PurchaseStart,
-        Receipt,
-        Rejection,
-        Role,
-        Sender,
-        Status,
-        SubmitRequirements,
-    )
-    from workflows.notices import Telling
+from activities.requests import ErrorType
+from workflows import lifecycle, view
+from workflows.arrivals import Arrivals
+from workflows.card import card, span
+from workflows.carried import Carried
+from workflows.errands import Errands
+from workflows.handlers import Receiver, receives_every_message
+from workflows.inbox import LONGEST_NAME, Unreadable, effort, json_of, read_message, read_one
+from workflows.lifecycle.state import (
+    Accepted,
+    Clock,
+    Code,
+    DeadlineReached,
+    Fact,
+    Notify,
+    PlatformCancelled,
+    Reader,
+    Refusal,
+    Stage,
+)
+from workflows.messages import (
+    Action,
+    Message,
+    PurchaseResult,
+    PurchaseStart,
+    Receipt,
+    Rejection,
+    Role,
+    Sender,
+    Status,
+    SubmitRequirements,
+)
+from workflows.notices import Telling
 
 FUTURE_ALLOWED = timedelta(minutes=5)
 """How far clocks may differ before a purchase time counts as lying in the future."""
@@ -126,6 +125,10 @@ class ProjectPurchase(Receiver):
             roles = ", ".join(f'"{role}"' for role in Role)
             raise _error(Code.INVALID_MESSAGE, f"actions takes one role: {roles}.") from None
         return list(lifecycle.actions(self._memory.state, role, workflow.now()))
+
+    def card(self) -> str:
+        """The status card of the Web UI, in Markdown."""
+        return self._invalid or card(self._memory)
 
     def _check_valid(self) -> None:
         if self._invalid:
@@ -239,7 +242,7 @@ class ProjectPurchase(Receiver):
     # --- time
 
     def _tend(self) -> None:
-        """Timers, search attributes and the card as the state wants them."""
+        """Timers and search attributes as the state wants them."""
         memory, clocks = self._memory, self._memory.state.clocks
         for clock, (at, timer) in list(self._timers.items()):
             if clocks.get(clock) != at:
@@ -253,7 +256,6 @@ class ProjectPurchase(Receiver):
         if changes := view.updates(self._shown, shown):
             workflow.upsert_search_attributes(changes)
         self._shown = shown
-        workflow.set_current_details(card(memory))
 
     async def _reach(self, clock: Clock, at: datetime) -> None:
         then = lifecycle.then(self._memory.state, clock)

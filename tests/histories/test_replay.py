@@ -61,7 +61,7 @@ async def replay(path: Path, worker: Worker) -> None:
 async def test_recorded_purchases_replay(
     path: Path, worker: Worker, record_property: Callable[[str, object], None]
 ) -> None:
-    """Every history of every release, with the converter, interceptors and sandbox of the worker
+    """Every history of every release, with the converter, interceptors and runner of the worker
     that production runs."""
     await replay(path, worker)
     record_property("proof", counted("recorded purchases replayed", {"histories": 1}))

@@ -33,13 +33,12 @@ from temporalio.worker import (
     WorkflowInstance,
     WorkflowInstanceDetails,
 )
-from temporalio.workflow import _Definition
 
 import worker
 from activities.parts import Settings
 from workflows import errands, notices, steps
 from workflows.converter import DATA_CONVERTER
-from workflows.sandbox import Sandbox
+from workflows.runner import Runner
 from workflows.server import leave
 
 CLOSED = {
@@ -92,14 +91,10 @@ def die() -> NoReturn:
     raise AssertionError("alive")
 
 
-class Deadly(Sandbox):
-    """The production sandbox, without its check of each workflow at the start, which takes longer
-    than everything else. Dies before a task that comes at its time."""
+class Deadly(Runner):
+    """The production runner. Dies before a task that comes at its time."""
 
     fate: Fate | None = None
-
-    def prepare_workflow(self, defn: _Definition) -> None:
-        """Nothing: production does it."""
 
     def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
         """As ever, but watched."""
@@ -177,11 +172,10 @@ def work(post: Post, fate: Fate | None) -> None:
     }
     sys.argv = ["worker.py"]
     Deadly.fate = fate
-    deadly = Deadly(restrictions=worker.RUNNER.restrictions)
     changes = [
         *SOONER,
         (steps, "BLOCKED_AFTER", post.patience),
-        (worker, "RUNNER", deadly),
+        (worker, "Runner", Deadly),
         (worker, "TASK_QUEUE", post.queue),
         *((module, "NOTICE_QUEUE", f"{post.queue}-notices") for module in (worker, notices)),
     ]

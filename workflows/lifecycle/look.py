@@ -6,6 +6,7 @@ from typing import Any
 
 from workflows.lifecycle.deadlines import DeadlineRule
 from workflows.lifecycle.decide import decide
+from workflows.lifecycle.refuse import may_send
 from workflows.lifecycle.rules import choice_of
 from workflows.lifecycle.state import (
     Accepted,
@@ -13,6 +14,7 @@ from workflows.lifecycle.state import (
     Clock,
     DeadlineReached,
     Notify,
+    PlatformCancelled,
     Reader,
     Refusal,
     Stage,
@@ -107,9 +109,11 @@ def _action(state: State, name: str, role: Role, now: datetime) -> Action:
 def steps(state: State, role: Role, now: datetime) -> tuple[str, ...]:
     """Every message that `role` may send now; where one has a choice, each choice that is open:
     `decide_refund approve`."""
+    open_now = may_send(Turn(state, PlatformCancelled(), now), role)
     return tuple(
         " ".join(filter(None, (name, choice_of(message))))
         for name in MESSAGES
+        if name in open_now
         for message in samples(state, name, role)
         if isinstance(decide(state, message, now), Accepted)
     )

@@ -1,9 +1,10 @@
-"""The SDK's sandbox, faster where much arrives, and safe from a look at the wrong moment.
+"""How the worker runs workflows: without the SDK's sandbox, safe from a look at the wrong moment,
+and with a status card that is written when somebody looks.
 
-The SDK asks the workflow instance three times for each payload which codec context it belongs to,
-and the sandbox compiles and runs a little program for each answer. For ten thousand signals in one
-task that takes several seconds, of the ten that the server waits for a task. But what is sent to a
-workflow belongs to that workflow: this is known without asking.
+Our modules would have to be passed through the sandbox, for speed; of all that it guards against it
+would then still notice the opening of files and late imports, and cost as much CPU as the rules do.
+What workflows may not use is forbidden where it can be seen, in `pyproject.toml`; that they are
+deterministic is proved by replaying recorded purchases.
 
 A query that waited for a worker brings the whole history with it, also what has happened since the
 last task. The SDK hands that over before the task that is due for it: with the clock of the last
@@ -14,19 +15,27 @@ answered with what the last task left, and the workflow is forgotten, to be read
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 
+from temporalio import workflow
 from temporalio.bridge.proto.workflow_activation import WorkflowActivation
 from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
-from temporalio.converter import SerializationContext, WorkflowSerializationContext
-from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
+from temporalio.converter import SerializationContext
+from temporalio.worker import (
+    HandleQueryInput,
+    Interceptor,
+    UnsandboxedWorkflowRunner,
+    WorkflowInboundInterceptor,
+    WorkflowInstance,
+    WorkflowInstanceDetails,
+    WorkflowInterceptorClassInput,
+)
 from temporalio.workflow import Info
 
 
 @dataclass(frozen=True)
-class Sandbox(SandboxedWorkflowRunner):
-    """Runs each workflow in the SDK's sandbox.
+class Runner(UnsandboxedWorkflowRunner):
+    """Runs workflows as they are.
 
     `forget` makes the worker drop the run of this id from its cache, after the task in hand.
     """
@@ -34,16 +43,13 @@ class Sandbox(SandboxedWorkflowRunner):
     forget: Callable[[str], None] = lambda _run_id: None
 
     def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
-        """A sandboxed instance that knows its own context."""
-        return _Instance(super().create_instance(det), det.info, self.forget)
+        """An instance that waits for its task."""
+        return _Instance(super().create_instance(det), self.forget)
 
 
 class _Instance(WorkflowInstance):
-    def __init__(
-        self, sandboxed: WorkflowInstance, info: Info, forget: Callable[[str], None]
-    ) -> None:
-        self._sandboxed = sandboxed
-        self._own = WorkflowSerializationContext(info.namespace, info.workflow_id)
+    def __init__(self, instance: WorkflowInstance, forget: Callable[[str], None]) -> None:
+        self._instance = instance
         self._forget = forget
         self._last: _Progress | None = None
         self._ahead = False
@@ -62,21 +68,19 @@ class _Instance(WorkflowInstance):
             self._last = progress
         elif asks and self._ahead:
             self._forget(act.run_id)
-        return self._sandboxed.activate(act)
+        return self._instance.activate(act)
 
     def get_serialization_context(self, command_info: Any) -> SerializationContext | None:
-        if command_info is None:
-            return self._own
-        return self._sandboxed.get_serialization_context(command_info)
+        return self._instance.get_serialization_context(command_info)
 
     def get_external_store_context(self, command_info: Any) -> Any:
-        return self._sandboxed.get_external_store_context(command_info)
+        return self._instance.get_external_store_context(command_info)
 
     def get_info(self) -> Info:
-        return self._sandboxed.get_info()
+        return self._instance.get_info()
 
     def get_thread_id(self) -> int | None:
-        return self._sandboxed.get_thread_id()
+        return self._instance.get_thread_id()
 
 
 class _Progress(NamedTuple):
@@ -93,3 +97,35 @@ class _Progress(NamedTuple):
     def is_ahead_of(self, last: Self) -> bool:
         """Whether it brings events that no task has begun with."""
         return self.events > last.events and self[1:] == last[1:]
+
+
+# --- the status card
+
+
+@runtime_checkable
+class HasCard(Protocol):
+    """A workflow that describes itself to whoever opens it in the Web UI."""
+
+    def card(self) -> str:
+        """Markdown, at most 20 KB."""
+
+
+class WritesCards(Interceptor):
+    """Puts a workflow's card into what the Web UI asks for. `set_current_details` would have it
+    written anew in every task, a sixth of what a task costs, though hardly any is looked at."""
+
+    def workflow_interceptor_class(
+        self, input: WorkflowInterceptorClassInput
+    ) -> type[WorkflowInboundInterceptor]:
+        """As above."""
+        return _WritesCard
+
+
+class _WritesCard(WorkflowInboundInterceptor):
+    async def handle_query(self, input: HandleQueryInput) -> Any:
+        answer = await super().handle_query(input)
+        if input.query == "__temporal_workflow_metadata":
+            asked = workflow.instance()
+            if isinstance(asked, HasCard):
+                answer.current_details = asked.card()
+        return answer
