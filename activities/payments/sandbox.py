@@ -43,7 +43,8 @@ class Method:
     failing_refunds: int = 0
     """So many refunds of a charge are accepted and then fail, one day later."""
     settles_on: int = 3
-    """The business day (US, UTC) after the refund at whose noon the money reaches the client."""
+    """The business day (US, UTC) after the refund at whose noon the money reaches the client; 0: it
+    is there at once."""
     fault: Literal["unreachable", "charge_lost", "flaky"] | None = None
     """unreachable: nothing arrives and nothing answers. charge_lost: charges are made but never
     answered, look-ups answer. flaky: the first call of each kind per key takes effect but is not
@@ -56,6 +57,7 @@ METHODS = {
     "pm_sandbox_refund_fails": Method(failing_refunds=sys.maxsize),
     "pm_sandbox_refund_fails_once": Method(failing_refunds=1),
     "pm_sandbox_refund_fails_twice": Method(failing_refunds=2),
+    "pm_sandbox_at_once": Method(settles_on=0),
     "pm_sandbox_slow": Method(settles_on=10),
     "pm_sandbox_unreachable": Method(fault="unreachable"),
     "pm_sandbox_charge_lost": Method(fault="charge_lost"),
@@ -345,6 +347,8 @@ def _new_refund(
 
 
 def _noon_of(business_day: int, at: datetime) -> datetime:
+    if not business_day:
+        return at
     request = BusinessDeadlineRequest(start=at, days=business_day, country="US", timezone="UTC")
     return business_deadline(request).at - timedelta(hours=12)
 

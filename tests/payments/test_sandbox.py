@@ -169,6 +169,12 @@ def test_a_refund_settles_at_noon_of_the_third_business_day(
     assert (last.status, last.reference) == ("settled", first.reference)
 
 
+def test_a_refund_may_be_there_at_once(sandbox: SandboxProvider) -> None:
+    """As most are at a real provider: its first answer is that the money has arrived."""
+    charge = charged(sandbox, "pm_sandbox_at_once")
+    assert sandbox.refund("r-1", charge, PRICE, NOW).status == "settled"
+
+
 def test_the_same_refund_id_is_one_refund_whose_answer_follows_time(
     sandbox: SandboxProvider,
 ) -> None:
