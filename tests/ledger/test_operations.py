@@ -269,14 +269,6 @@ def test_a_snapshot_is_all_the_books_at_one_moment(ledger: Ledger) -> None:
     assert books.differences == ()
 
 
-def test_the_purchases_of_a_snapshot_are_in_order(ledger: Ledger) -> None:
-    """By name, however they came."""
-    names = [f"p-{number}" for number in range(40)]
-    for purchase in reversed(names):
-        hold(ledger, purchase=purchase)
-    assert [one.purchase_id for one in ledger.snapshot().purchases] == sorted(names)
-
-
 def test_a_snapshot_says_what_is_wrong(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the audit finds in the same books."""
     always = Check("purchase", "{0} is bent.", "SELECT DISTINCT purchase_id FROM transfer")
