@@ -1,10 +1,9 @@
 """A worker whose clock is minutes apart from the server's: the same end, and deadlines by the
 server's time."""
 
-import asyncio
+import itertools
 import json
 from collections.abc import Callable
-from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from pprint import pformat
@@ -13,17 +12,19 @@ import pytest
 
 from activities.audit import examine
 from starter.census import TemporalCensus
+from starter.stories import Story
 from starter.theatre import Theatre, skip, start, until
 from tests.notices.inbox import inbox, quiet
 from tests.proof.conftest import Undisturbed
 from tests.proof.count import ALL, PLAYED, counted
 from tests.proof.fate import Post, at_work
 from tests.proof.left import left_of
-from tests.proof.stage import Stage
+from tests.proof.stage import Stage, few_at_once
 from tests.proof.wreck import begun
 from workflows import view
 
 APART = (timedelta(minutes=7), timedelta(minutes=-7))
+AT_ONCE = 6
 SOON = timedelta(minutes=1)
 """What a busy machine may need."""
 
@@ -53,6 +54,7 @@ def told_time(post: Post) -> datetime:
     return datetime.fromisoformat(at)
 
 
+@pytest.mark.timeout(3_600 if ALL else 120)
 async def test_clocks_minutes_apart_leave_the_same_end(
     faketime: Path,
     theatre: Stage,
@@ -60,23 +62,21 @@ async def test_clocks_minutes_apart_leave_the_same_end(
     record_property: Callable[[str, object], None],
 ) -> None:
     """Stories end as ever, whether the worker is ahead of the server or behind it."""
-    plays = [(story, apart) for story in PLAYED for apart in APART]
-    posts = [theatre.post(f"{story.name}-{apart.total_seconds():.0f}") for story, apart in plays]
-    with ExitStack() as workers:
-        for post, (_, apart) in zip(posts, plays, strict=True):
-            workers.enter_context(at_work(post, environment=clock(faketime, apart)))
-        stage = Theatre(theatre)
-        async with asyncio.TaskGroup() as group:
-            compared = [group.create_task(undisturbed(story)) for story, _ in plays]
-            results = [
-                group.create_task(stage.play(story, post.queue.removeprefix("purchase-")))
-                for post, (story, _) in zip(posts, plays, strict=True)
-            ]
-        otherwise = []
-        for post, result, compare in zip(posts, results, compared, strict=True):
-            left = await left_of(theatre.client, theatre.parts, post.mailbox, result.result())
-            if differs := left.but_for(compare.result()[0]):
-                otherwise.append(f"{post.queue}: {pformat(differs, width=120)}")
+    otherwise: list[str] = []
+
+    async def elsewhere(play: tuple[Story, timedelta]) -> None:
+        story, apart = play
+        purchase_id = f"{story.name}-{apart.total_seconds():.0f}"
+        post = theatre.post(purchase_id)
+        with at_work(post, environment=clock(faketime, apart)):
+            result = await Theatre(theatre).play(story, purchase_id)
+            left = await left_of(theatre.client, theatre.parts, post.mailbox, result)
+        expected, _ = await undisturbed(story)
+        if differs := left.but_for(expected):
+            otherwise.append(f"{post.queue}: {pformat(differs, width=120)}")
+
+    plays = list(itertools.product(PLAYED, APART))
+    await few_at_once(AT_ONCE, elsewhere, plays)
     assert not otherwise, "\n".join(otherwise)
     report = await examine(
         theatre.parts.ledger, theatre.parts.provider, TemporalCensus(theatre.client)
