@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -197,6 +198,31 @@ def _snapshot(connection: Connection) -> Snapshot:
     )
 
 
+# Built once: building a statement costs more than carrying it out.
+_accounts_by_name, _operations = schema.account.c, schema.operation.c
+_FIND = sa.select(schema.operation).where(_operations.key == sa.bindparam("key"))
+_THERE = sa.select(_accounts_by_name.id).where(
+    _accounts_by_name.id.in_(sa.bindparam("names", expanding=True))
+)
+_LOCK = (
+    sa.select(_accounts_by_name.id, _accounts_by_name.currency, _accounts_by_name.balance)
+    .where(_accounts_by_name.id.in_(sa.bindparam("names", expanding=True)))
+    .order_by(_accounts_by_name.id)
+    .with_for_update(key_share=True)  # on SQLite the transaction has the whole file
+)
+_MOVE = sa.insert(schema.transfer).inline()
+
+
+@cache
+def _once(dialect: str, table: sa.Table) -> sa.Executable:
+    """Insert a row unless something unique in it is taken, waiting for whoever is taking it.
+
+    No unique key is named: PostgreSQL would raise when the race is lost on another one.
+    """
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    return insert(table).on_conflict_do_nothing().returning(*table.primary_key.columns)
+
+
 class _Recorded(NamedTuple):
     fresh: bool
     refusal: Refusal | None
@@ -216,9 +242,7 @@ def _record(connection: Connection, operation: Operation) -> _Recorded:
 
 
 def _find(connection: Connection, operation: Operation) -> _Recorded | None:
-    table = schema.operation.c
-    query = sa.select(schema.operation)
-    row = connection.execute(query.where(table.key == operation.key)).first()
+    row = connection.execute(_FIND, {"key": operation.key}).first()
     if row is None:
         return None
     if row.request_hash != operation.request_hash:
@@ -238,22 +262,14 @@ def _open_accounts(connection: Connection, operation: Operation) -> None:
         operations.provider_clearing(currency): None,
         operations.refunds_in_transit(purchase_id): 0,
     }
-    table = schema.account
-    there = set(connection.scalars(sa.select(table.c.id).where(table.c.id.in_(floors))))
+    there = set(connection.scalars(_THERE, {"names": list(floors)}))
     for name in sorted(floors.keys() - there):
         row = {"id": name, "currency": currency, "floor": floors[name]}
-        _insert_once(connection, table, row)
+        _insert_once(connection, schema.account, row)
 
 
 def _lock(connection: Connection, operation: Operation) -> dict[str, Account]:
-    table = schema.account.c
-    query = (
-        sa.select(table.id, table.currency, table.balance)
-        .where(table.id.in_(operation.accounts))
-        .order_by(table.id)
-        .with_for_update(key_share=True)  # on SQLite the transaction has the whole file
-    )
-    rows = connection.execute(query)
+    rows = connection.execute(_LOCK, {"names": list(operation.accounts)})
     return {row.id: Account(row.currency, int(row.balance)) for row in rows}
 
 
@@ -273,8 +289,8 @@ def _insert(connection: Connection, operation: Operation, refusal: Refusal | Non
     legs = len(operation.legs)
     if not _insert_once(connection, schema.operation, row | {"status": "applied", "legs": legs}):
         return False
-    for number, leg in enumerate(operation.legs, start=1):
-        values = {
+    moves = [
+        {
             "operation_key": operation.key,
             "leg": number,
             "legs": legs,
@@ -285,16 +301,13 @@ def _insert(connection: Connection, operation: Operation, refusal: Refusal | Non
             "currency": operation.currency,
             "amount": leg.amount,
         }
-        connection.execute(sa.insert(schema.transfer).values(values).inline())
+        for number, leg in enumerate(operation.legs, start=1)
+    ]
+    connection.execute(_MOVE, moves)
     return True
 
 
 def _insert_once(connection: Connection, table: sa.Table, row: Mapping[str, Any]) -> bool:
-    """Insert `row` unless something unique in it is taken, waiting for whoever is taking it.
-
-    No unique key is named: PostgreSQL would raise when the race is lost on another one.
-    """
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(table).values(row).on_conflict_do_nothing()
-    inserted = connection.execute(statement.returning(*table.primary_key.columns))
+    """Whether the row is new."""
+    inserted = connection.execute(_once(connection.dialect.name, table), row)
     return inserted.first() is not None

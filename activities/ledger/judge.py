@@ -9,9 +9,16 @@ from sqlalchemy.engine import Connection
 from activities.ledger import schema
 from activities.ledger.operations import DECISIONS, Operation
 
-# The words of the partial indexes: such an index answers only for constants in the query itself.
-APPLIED_HOLD = sa.text("status = 'applied' AND kind = 'hold'")
-APPLIED_DECISION = sa.text("status = 'applied' AND kind IN ('refund', 'release', 'split')")
+
+def _applied(kinds: str) -> sa.Select[tuple[str]]:
+    """In the words of the partial indexes: such an index answers only for constants."""
+    table = schema.operation.c
+    constants = sa.text(f"status = 'applied' AND kind {kinds}")
+    return sa.select(table.key).where(table.purchase_id == sa.bindparam("id"), constants).limit(1)
+
+
+APPLIED_HOLD = _applied("= 'hold'")
+APPLIED_DECISION = _applied("IN ('refund', 'release', 'split')")
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,5 @@ def _enough(operation: Operation, accounts: Mapping[str, Account]) -> Refusal | 
     return None
 
 
-def _there_is(connection: Connection, purchase_id: str, applied: sa.TextClause) -> bool:
-    table = schema.operation.c
-    query = sa.select(table.key).where(table.purchase_id == purchase_id, applied)
-    return connection.execute(query.limit(1)).first() is not None
+def _there_is(connection: Connection, purchase_id: str, applied: sa.Select[tuple[str]]) -> bool:
+    return connection.execute(applied, {"id": purchase_id}).first() is not None
