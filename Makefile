@@ -6,12 +6,13 @@ BIN := $(VENV)/bin
 # One marker a lock: when a lock changes, its packages are installed again.
 RUN := $(VENV)/.run-$(shell cksum < requirements.lock | cut -d' ' -f1)
 READY := $(VENV)/.ready-$(shell cat requirements.lock requirements-dev.lock | cksum | cut -d' ' -f1)
+BENCH := $(VENV)/.bench-$(shell cat requirements.lock requirements-dev.lock requirements-bench.lock | cksum | cut -d' ' -f1)
 # Whoever crashes ends the run: with another one in its place it would wait for ever.
 TEST := $(BIN)/pytest -n 3 --dist loadfile --max-worker-restart 0
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-uncached test-node test-browser kills soak mutants reliability histories lint format docs notices screenshots lock clean
+.PHONY: help demo run test test-uncached test-node test-browser kills soak mutants reliability bench histories lint format docs notices screenshots lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -28,6 +29,11 @@ $(RUN): requirements.lock
 $(READY): requirements-dev.lock $(RUN)
 	@echo "Adding what tests and checks need ..."
 	@$(INSTALL) -r requirements-dev.lock
+	@touch $@
+
+$(BENCH): requirements-bench.lock $(READY)
+	@echo "Adding what benchmarks need ..."
+	@$(INSTALL) -r requirements-bench.lock
 	@touch $@
 
 demo: $(RUN) ## Play every story of the article on a real server (EXIT=1 leaves at once)
@@ -49,7 +55,7 @@ test-uncached: $(READY) ## Run the tests with workers that replay each task's wh
 	@RECOURSE_UNCACHED=1 $(TEST) -m "not node and not browser"
 
 kills: $(READY) ## Kill workers, servers and databases at every event of every story; half an hour
-	@RECOURSE_KILLS=all $(BIN)/pytest tests/proof
+	@RECOURSE_KILLS=all $(BIN)/pytest -n 2 --dist loadfile --max-worker-restart 0 tests/proof
 
 soak: $(READY) ## Make up purchases and compare server and rules; MINUTES=10
 	@RECOURSE_SOAK_MINUTES=$(or $(MINUTES),10) $(BIN)/pytest tests/model -k machine -q
@@ -57,7 +63,7 @@ soak: $(READY) ## Make up purchases and compare server and rules; MINUTES=10
 mutants: $(READY) ## Change lifecycle and ledger in small ways: a test has to notice; takes long
 	@$(BIN)/python -m tests.proof.mutants
 
-reliability: test soak kills mutants ## Prove everything anew, and write docs/reliability.md
+reliability: test test-uncached soak kills mutants ## Prove everything anew, and write docs/reliability.md
 	@$(BIN)/python -m docs.reliability
 
 lint: $(READY) ## Check style, format and types
@@ -68,6 +74,9 @@ lint: $(READY) ## Check style, format and types
 format: $(READY) ## Format the code
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+bench: $(BENCH) ## Measure against the engine's floor, and write docs/performance.md; PARTS="tasks ledger"
+	@$(BIN)/python -m benchmarks $(PARTS)
 
 histories: $(READY) ## Record the history of each story under this release, for later ones to replay
 	@$(BIN)/python -m tests.histories.record
@@ -83,10 +92,10 @@ screenshots: $(READY) ## Take the pictures in docs/pictures anew; needs Chromium
 
 lock: $(READY) ## Pin the newest versions that pyproject.toml admits
 	@$(BIN)/pip install --quiet uv
-	@for extra in "" "--extra dev"; do \
-		$(BIN)/uv pip compile -q pyproject.toml --universal --python-version 3.11 $$extra --upgrade \
-			--generate-hashes --no-emit-index-url --no-annotate --no-header \
-			-o requirements$${extra:+-dev}.lock; done
+	@for extra in "" dev bench; do \
+		$(BIN)/uv pip compile -q pyproject.toml --universal --python-version 3.11 --upgrade \
+			$${extra:+--extra $$extra} --generate-hashes --no-emit-index-url --no-annotate --no-header \
+			-o requirements$${extra:+-$$extra}.lock; done
 
 clean: ## Remove the environment and what the demo left
 	rm -rf $(VENV) var .mypy_cache .ruff_cache .pytest_cache

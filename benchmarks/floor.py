@@ -1,0 +1,118 @@
+"""The engine's floor: two stories with the timers, signals and activities of ours and nothing else.
+
+No sandbox, no rules, no models, no search attributes; activities that do nothing. What a purchase
+costs beyond this is ours.
+"""
+
+import asyncio
+from datetime import timedelta
+
+from temporalio import activity, workflow
+
+QUEUE = "floor"
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+@activity.defn
+async def nothing(_: str) -> None:
+    """Does nothing."""
+
+
+def do(what: str) -> asyncio.Task[None]:
+    """Begin an activity."""
+    return asyncio.ensure_future(
+        workflow.execute_activity(nothing, what, start_to_close_timeout=timedelta(seconds=30))
+    )
+
+
+def clock(duration: timedelta) -> asyncio.Task[None]:
+    """Start a timer."""
+    return asyncio.create_task(asyncio.sleep(duration.total_seconds()))
+
+
+class _Settling:
+    """What follows from a decision to refund, in both stories."""
+
+    def __init__(self) -> None:
+        self.told: list[asyncio.Task[None]] = []
+
+    def tell(self, what: str) -> None:
+        """Beside everything else."""
+        self.told.append(do(what))
+
+    async def settle(self, reason: str) -> None:
+        """Post, send, post that it has arrived; tell of both."""
+        date, posted = do("find the date"), do("post the decision")
+        await date
+        self.tell(reason)
+        settlement = clock(7 * DAY)
+        await posted
+        await do("send the refund")
+        settlement.cancel()
+        await do("post the arrival")
+        self.tell("arrived")
+        last = clock(timedelta(minutes=1))
+        await asyncio.wait(self.told)
+        last.cancel()
+
+
+@workflow.defn(name="FloorAutoCancel", sandboxed=False)
+class AutoCancel(_Settling):
+    """The requirements never come."""
+
+    @workflow.run
+    async def run(self, window: float) -> None:
+        """Hold, wait, refund."""
+        payment, requirements = clock(HOUR), clock(timedelta(seconds=window))
+        held = do("hold")
+        await held
+        payment.cancel()
+        self.tell("held")
+        await requirements
+        await self.settle("timeout")
+
+
+@workflow.defn(name="FloorApprovedRefund", sandboxed=False)
+class ApprovedRefund(_Settling):
+    """Requirements, cancellation, approval; each when its signal comes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: asyncio.Task[None] | None = None
+        self.clocks: list[asyncio.Task[None]] = []
+        self.approved = asyncio.Event()
+
+    @workflow.run
+    async def run(self) -> None:
+        """Hold, listen, refund."""
+        payment = clock(HOUR)
+        self._instead(2 * DAY, DAY)
+        await do("hold")
+        payment.cancel()
+        self.tell("held")
+        await workflow.wait_condition(self.approved.is_set)
+        await self.settle("approved")
+
+    @workflow.signal
+    def submit_requirements(self, _: str) -> None:
+        """The freelancer's window starts."""
+        self._instead(DAY, 18 * HOUR)
+        self.tell("requirements")
+
+    @workflow.signal
+    def cancel(self, _: str) -> None:
+        """The freelancer is asked."""
+        self._instead(7 * DAY, 3 * DAY)
+        self.tell("cancelled")
+
+    @workflow.signal
+    def decide_refund(self, _: str) -> None:
+        """Yes."""
+        self._instead()
+        self.tell("approved")
+        self.approved.set()
+
+    def _instead(self, *durations: timedelta) -> None:
+        for each in self.clocks:
+            each.cancel()
+        self.clocks = [clock(duration) for duration in durations]

@@ -1,0 +1,178 @@
+"""The sides of the comparisons: each a worker process of its own, whose CPU time is its own."""
+
+import asyncio
+import gc
+import multiprocessing
+import os
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from typing import Any
+
+import structlog
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+import worker
+from activities.calendar import business_deadline_activity
+from activities.parts import Parts, Settings
+from activities.requests import (
+    POST_DECISION,
+    POST_SETTLEMENT,
+    SEND_NOTICES,
+    SEND_REFUND,
+    TAKE_PAYMENT,
+    DecisionPosting,
+    NoticeAnswer,
+    NoticeRequest,
+    PaymentAnswer,
+    PaymentRequest,
+    Posted,
+    RefundAnswer,
+    RefundRequest,
+    SettlementPosting,
+)
+from benchmarks import floor, plain
+from workflows.converter import DATA_CONVERTER
+
+processes = multiprocessing.get_context("spawn")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a side works: a server and a folder for its books."""
+
+    address: str
+    folder: Path
+
+    @property
+    def settings(self) -> Settings:
+        """Books and mail under the folder."""
+        return Settings(
+            database_url=f"sqlite:///{self.folder}/recourse.db",
+            mail_url=f"maildir:{self.folder}/mail",
+            payments=f"sandbox:{self.folder}/sandbox.db",
+        )
+
+
+class Idle(Parts):
+    """Activities that answer at once and do nothing: what is left is the workflow."""
+
+    @property
+    def activities(self) -> list[Callable[..., Any]]:
+        """As the real ones are called and answer."""
+        return [
+            self.take_payment,
+            self.post_decision,
+            self.send_refund,
+            self.post_settlement,
+            business_deadline_activity,
+        ]
+
+    @property
+    def notice_activities(self) -> list[Callable[..., Any]]:
+        """Nobody is told."""
+        return [self.send_notices]
+
+    @activity.defn(name=TAKE_PAYMENT.name)
+    async def take_payment(self, request: PaymentRequest) -> PaymentAnswer:
+        return PaymentAnswer(status="held", reference="ch")
+
+    @activity.defn(name=POST_DECISION.name)
+    async def post_decision(self, request: DecisionPosting) -> Posted:
+        return Posted(key=request.key, fresh=True)
+
+    @activity.defn(name=SEND_REFUND.name)
+    async def send_refund(self, request: RefundRequest) -> RefundAnswer:
+        return RefundAnswer(status="settled", reference="re")
+
+    @activity.defn(name=POST_SETTLEMENT.name)
+    async def post_settlement(self, request: SettlementPosting) -> Posted:
+        return Posted(key=request.key, fresh=True)
+
+    @activity.defn(name=SEND_NOTICES.name)
+    async def send_notices(self, request: NoticeRequest) -> NoticeAnswer:
+        return NoticeAnswer(delivered=2)
+
+
+async def recourse(place: Place, ready: Event, kind: type[Parts]) -> None:
+    """The production worker."""
+    client = await Client.connect(place.address, data_converter=DATA_CONVERTER)
+    with (
+        closing(kind(place.settings)) as parts,
+        ThreadPoolExecutor(worker.ACTIVITY_THREADS) as threads,
+    ):
+        async with worker.build_worker(client, parts, threads):
+            ready.set()
+            await asyncio.Event().wait()
+
+
+async def floor_worker(place: Place, ready: Event) -> None:
+    """A worker with the same settings as ours, without a sandbox."""
+    gc.set_threshold(worker.GARBAGE_AFTER)
+    client = await Client.connect(place.address)
+    async with Worker(
+        client,
+        task_queue=floor.QUEUE,
+        workflows=[floor.AutoCancel, floor.ApprovedRefund],
+        activities=[floor.nothing],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+        max_concurrent_activities=worker.ACTIVITY_THREADS,
+    ):
+        ready.set()
+        await asyncio.Event().wait()
+
+
+async def plain_worker(place: Place, ready: Event) -> None:
+    """A worker as the SDK makes it, sandbox and all."""
+    client = await Client.connect(place.address, data_converter=pydantic_data_converter)
+    async with Worker(
+        client, task_queue=plain.QUEUE, workflows=[plain.PlainPurchase], activities=[plain.step]
+    ):
+        ready.set()
+        await asyncio.Event().wait()
+
+
+Serve = Callable[[Place, Event], Coroutine[Any, Any, None]]
+
+
+def whole_product(place: Place, ready: Event) -> Coroutine[Any, Any, None]:
+    """Ours, with its books and mail."""
+    return recourse(place, ready, Parts)
+
+
+def workflow_alone(place: Place, ready: Event) -> Coroutine[Any, Any, None]:
+    """Ours, with activities that do nothing."""
+    return recourse(place, ready, Idle)
+
+
+def _work(serve: Serve, place: Place, ready: Event) -> None:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
+    asyncio.run(serve(place, ready))
+
+
+@contextmanager
+def at_work(serve: Serve, place: Place) -> Iterator[int]:
+    """A side's worker process, ready; its id."""
+    ready = processes.Event()
+    process = processes.Process(target=_work, args=(serve, place, ready), daemon=True)
+    process.start()
+    try:
+        if not ready.wait(60):
+            raise RuntimeError(f"{serve.__name__} did not begin")
+        assert process.pid is not None
+        yield process.pid
+    finally:
+        process.kill()
+        process.join()
+
+
+def cpu(process: int) -> float:
+    """Seconds of CPU so far, its own and the kernel's for it."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
