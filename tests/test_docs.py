@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from docs import reliability
 from docs.generate import HERE, stale
 from docs.messages import sample
 from docs.rules import REFUSALS, diagram, page
@@ -97,3 +98,20 @@ def test_a_sample_is_good_and_a_literal_everywhere(name: str) -> None:
     assert ast.literal_eval(json.dumps(SAMPLES[name])) == SAMPLES[name]
     schema = json.loads((HERE / "contract" / f"{name}.schema.json").read_text(encoding="utf-8"))
     assert set(schema["required"]) <= set(SAMPLES[name]) <= set(schema["properties"])
+
+
+# --- the page of proofs
+
+
+def test_every_fault_that_is_told_of_has_its_test() -> None:
+    """Under the name that the page links to, in a file that has it."""
+    written = (HERE / "reliability.md").read_text()
+    for fault in reliability.told()["fault"]:
+        path, _, name = fault["test"].partition("::")
+        functions = {
+            node.name
+            for node in ast.walk(ast.parse((HERE.parent / path).read_text()))
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        }
+        assert name in functions, fault["test"]
+        assert fault["text"] in written, "run `make reliability`"

@@ -20,7 +20,7 @@ from tests.test_crashes import locked
 
 APART = 40
 """Events between two of a story at which it goes away."""
-FIRST = range(1, APART, 8) if ALL else (12,)
+FIRST = range(1, APART, 14) if ALL else (12,)
 SILENT = 2.5
 """Seconds; more than one attempt may take here."""
 NO_MAIL = "The mail server could not be used"

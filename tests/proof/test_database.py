@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 APART = 60
 """Events between two of a story at which the database dies."""
-FIRST = range(1, APART, 10) if ALL else (15,)
+FIRST = range(1, APART, 20) if ALL else (15,)
 
 
 def lives(pid: int) -> bool:

@@ -23,8 +23,8 @@ from workflows.messages import Role
 
 APART = 60
 """Events between two of a story at which the disk is full."""
-FIRST = range(1, APART, 10) if ALL else (15,)
-DISK_BYTES = 8 * 1024 * 1024
+FIRST = range(1, APART, 20) if ALL else (15,)
+DISK_BYTES = (64 if ALL else 8) * 1024 * 1024
 FULL = "database or disk is full"
 
 

@@ -23,7 +23,7 @@ from workflows.converter import DATA_CONVERTER
 
 APART = 48
 """Events between two of a story at which the server dies."""
-FIRST = range(1, APART, 8) if ALL else (10,)
+FIRST = range(1, APART, 16) if ALL else (10,)
 PATIENT = RetryConfig(max_interval_millis=500, max_elapsed_time_millis=None, max_retries=1_000)
 """Whoever drives a story waits for the server; how the worker waits is its own affair."""
 

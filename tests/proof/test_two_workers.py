@@ -17,7 +17,7 @@ from tests.proof.stage import Stage, few_at_once
 
 APART = 40
 """Events between two deaths in one purchase."""
-FIRST = range(1, APART, 5) if ALL else (12,)
+FIRST = range(1, APART, 14) if ALL else (12,)
 AT_ONCE = 6
 
 
