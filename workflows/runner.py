@@ -11,8 +11,11 @@ last task. The SDK hands that over before the task that is due for it: with the 
 one, and apart from the updates of the due one. What the workflow does then is done at a wrong time
 and in an order that no replay finds again, which stops it for ever. So this waits: the query is
 answered with what the last task left, and the workflow is forgotten, to be read anew for its task.
+If that task was begun by a worker that has died, what is handed over looks like the task itself;
+that it was none shows only in the query that comes right after it. Then it is forgotten, too.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
@@ -47,11 +50,17 @@ class Runner(UnsandboxedWorkflowRunner):
         return _Instance(super().create_instance(det), self.forget)
 
 
+RIGHT_AFTER = 5.0
+"""Seconds within which a query may be what a look-alike of a task came with. If it was a task after
+all, forgetting it costs one replay."""
+
+
 class _Instance(WorkflowInstance):
     def __init__(self, instance: WorkflowInstance, forget: Callable[[str], None]) -> None:
         self._instance = instance
         self._forget = forget
         self._last: _Progress | None = None
+        self._last_at: float | None = None
         self._ahead = False
 
     def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
@@ -66,9 +75,20 @@ class _Instance(WorkflowInstance):
                 nothing.successful.SetInParent()
                 return nothing
             self._last = progress
-        elif asks and self._ahead:
-            self._forget(act.run_id)
+            self._last_at = None if act.is_replaying else time.monotonic()
+        elif asks:
+            self._ahead = self._ahead or self._is_look_alike(act)
+            if self._ahead:
+                self._forget(act.run_id)
         return self._instance.activate(act)
+
+    def _is_look_alike(self, act: WorkflowActivation) -> bool:
+        """Whether the last task may have been none, but what this query brought with it."""
+        alone = any(job.query_workflow.query_id == "legacy_query" for job in act.jobs)
+        if not alone or self._last is None or self._last_at is None:
+            return False
+        soon = time.monotonic() - self._last_at < RIGHT_AFTER
+        return soon and act.history_length == self._last.events
 
     def get_serialization_context(self, command_info: Any) -> SerializationContext | None:
         return self._instance.get_serialization_context(command_info)
