@@ -199,15 +199,13 @@ def _snapshot(connection: Connection) -> Snapshot:
 
 
 # Built once: building a statement costs more than carrying it out.
-_accounts_by_name, _operations = schema.account.c, schema.operation.c
-_FIND = sa.select(schema.operation).where(_operations.key == sa.bindparam("key"))
-_THERE = sa.select(_accounts_by_name.id).where(
-    _accounts_by_name.id.in_(sa.bindparam("names", expanding=True))
-)
+_account, _operation = schema.account.c, schema.operation.c
+_FIND = sa.select(schema.operation).where(_operation.key == sa.bindparam("key"))
+_THERE = sa.select(_account.id).where(_account.id.in_(sa.bindparam("names", expanding=True)))
 _LOCK = (
-    sa.select(_accounts_by_name.id, _accounts_by_name.currency, _accounts_by_name.balance)
-    .where(_accounts_by_name.id.in_(sa.bindparam("names", expanding=True)))
-    .order_by(_accounts_by_name.id)
+    sa.select(_account.id, _account.currency, _account.balance)
+    .where(_account.id.in_(sa.bindparam("names", expanding=True)))
+    .order_by(_account.id)
     .with_for_update(key_share=True)  # on SQLite the transaction has the whole file
 )
 _MOVE = sa.insert(schema.transfer).inline()
