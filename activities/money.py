@@ -9,12 +9,12 @@ Payment methods appear in no message, answer or log line.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import structlog
 from temporalio import activity
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from activities.calendar import UnknownCalendar, check_calendar
 from activities.ledger import LedgerRefused, LedgerUnreachable, SchemaMismatch
@@ -44,6 +44,9 @@ from activities.requests import (
 )
 
 log = structlog.get_logger()
+
+CHECK_EVERY = timedelta(hours=24)
+"""How often the provider is asked about a refund that nobody has reported on."""
 
 
 class EscrowLedger(Protocol):
@@ -142,8 +145,21 @@ class MoneyActivities:
 
     @activity.defn(name=CHECK_REFUND.name)
     def check_refund(self, request: RefundRequest) -> RefundAnswer:
-        """How the refund stands; one that never arrived at the provider is sent now."""
-        return self._refund(request)
+        """How the refund ended; one that never arrived at the provider is sent now.
+
+        While it is on its way the attempt fails and the next one comes a day later: the waiting
+        costs neither a timer nor a workflow task.
+        """
+        at = max(request.at, activity.info().current_attempt_scheduled_time)
+        answer = self._refund(request.model_copy(update={"at": at}))
+        if answer.status == "pending":
+            raise ApplicationError(
+                f"The refund of {request.amount} is on its way; the provider is asked every day.",
+                type=ErrorType.REFUND_PENDING,
+                next_retry_delay=CHECK_EVERY,
+                category=ApplicationErrorCategory.BENIGN,
+            )
+        return answer
 
     @activity.defn(name=POST_SETTLEMENT.name)
     def post_settlement(self, request: SettlementPosting) -> Posted:

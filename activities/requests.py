@@ -382,5 +382,7 @@ class ErrorType:
     LEDGER_REFUSED = "LEDGER_REFUSED"
     INVALID_INPUT = "INVALID_INPUT"
     UNKNOWN_CALENDAR = "UNKNOWN_CALENDAR"
+    REFUND_PENDING = "REFUND_PENDING"
+    """The refund is on its way; asked again, once a day."""
     NOTICE_DELAYED = "NOTICE_DELAYED"
     """Some readers could not be reached now; retried. Its detail is the NoticeAnswer so far."""

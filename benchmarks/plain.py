@@ -31,7 +31,7 @@ class Start(BaseModel):
     freelancer: Party
     amount: int
     declined: bool = False
-    settled_on: int = 5
+    settled_on: int
 
 
 class Said(BaseModel):
@@ -77,6 +77,7 @@ class PlainPurchase:
         await self.do("take_payment", amount=start.amount)
         if start.declined:
             await self.tell("payment_declined")
+            self.show("closed", None)
             return "declined"
         await self.tell("payment_held")
         if await self.wait("awaiting_requirements", 48 * HOUR, 24 * HOUR, 4 * HOUR) is None:

@@ -18,10 +18,11 @@ from typing import Any
 from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
+from temporalio.testing import ActivityEnvironment
 
 from activities import ledger
 from activities.calendar import business_deadline
-from activities.money import MoneyActivities
+from activities.money import CHECK_EVERY, MoneyActivities
 from activities.payments.sandbox import SandboxProvider
 from activities.requests import (
     BUSINESS_DEADLINE,
@@ -39,6 +40,7 @@ from workflows.carried import Carried, Unwritten
 from workflows.inbox import Unreadable, read_message
 from workflows.lifecycle.state import (
     Accepted,
+    CheckRefund,
     DeadlineReached,
     Event,
     FindDeadline,
@@ -88,6 +90,7 @@ class Rehearsal:
         self.now = now
         self.told: list[NoticeRequest] = []
         self._outage = Outage()
+        self._asks_at = now
         self.memory = Carried.fresh(start, now, lifecycle.newest())
         self._carry_out: dict[str, Callable[[Any], Any]] = {
             TAKE_PAYMENT.name: money.take_payment,
@@ -156,7 +159,8 @@ class Rehearsal:
             if isinstance(step, FindDeadline):
                 self._attempt(step)
             else:
-                self.memory.steps.append(step)
+                self._asks_at = self.now
+                self.memory.steps = [*(s for s in self.memory.steps if s != step), step]
         for effect in answer.effects:
             if isinstance(effect, Notify):
                 self._tell(effect, amounts)
@@ -183,12 +187,16 @@ class Rehearsal:
         state = self.memory.state
         if any(item.step == step.kind for item in state.attention):
             return False
+        if isinstance(step, CheckRefund) and self.now < self._asks_at:
+            return False
         todo = call(step, state, self.memory.start, self.now)
         try:
             if todo.type.name in self._outage.activities:
                 raise ApplicationError(self._outage.says)
-            fact = todo.fact(self._carry_out[todo.type.name](todo.request))
+            work = self._carry_out[todo.type.name]
+            fact = todo.fact(ActivityEnvironment().run(work, todo.request))
         except ApplicationError as error:
+            self._asks_at = self.now + CHECK_EVERY
             if todo.patience is not None:
                 self._learn(StepBlocked(step.kind, error.message))
             return False
@@ -210,6 +218,7 @@ class Rehearsal:
             reminder = lifecycle.next_reminder(state, after)
             instants = [state.clocks[clock]] if clock else []
             instants += [reminder[0]] if reminder else []
+            instants += self.asks_at
             if not instants or min(instants) > until:
                 return
             self.now = max(self.now, min(instants))
@@ -218,5 +227,11 @@ class Rehearsal:
                 for due in reminder[1]:
                     if state.clocks[due] > self.now:
                         self._tell(lifecycle.reminder(due))
-            elif clock:
+            elif clock and state.clocks[clock] <= self.now:
                 self._decide(DeadlineReached(clock))
+
+    @property
+    def asks_at(self) -> list[datetime]:
+        """When the provider is asked again about a refund, if one is under way."""
+        under_way = any(isinstance(step, CheckRefund) for step in self.memory.steps)
+        return [self._asks_at] if under_way else []

@@ -18,7 +18,6 @@ from workflows.lifecycle.state import (
     State,
     Terms,
 )
-from workflows.lifecycle.turn import CHECK_EVERY
 from workflows.lifecycle.versions import VERSIONS, newest
 from workflows.messages import MESSAGES
 from workflows.policy import Policy
@@ -181,8 +180,6 @@ def windows() -> str:
 
 
 def _window(clock: Clock) -> str:
-    if clock is Clock.SETTLEMENT_CHECK:
-        return f"{window(CHECK_EVERY)}, fixed"
     name = f"{clock}_window"
     value = getattr(Policy(), name)
     return (

@@ -111,7 +111,7 @@ async def _take(ui: WebUI) -> None:
     await ui.page.set_viewport_size({"width": 1400, "height": 1800})
     await ui.purchase("p-1001")
     await ui.button("Descending").click()
-    await ui.page.get_by_text("client and freelancer: refund_settled").wait_for()
+    await ui.page.get_by_text("client and freelancer: refund settled").wait_for()
     await _keep(ui, "timeline", top=ui.page.get_by_role("heading", name="Timeline"), height=1060)
 
     for purchase_id, picture, beside in (("p-1006", "card", True), ("p-1008", "refused", False)):

@@ -8,6 +8,7 @@ from temporalio.client import WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 
+from activities.requests import ErrorType
 from starter.stories import STORIES
 from starter.theatre import Handle, start, until
 from workflows.messages import PurchaseStart
@@ -43,3 +44,12 @@ async def refusal(handle: Handle, name: str, *payloads: Any) -> ApplicationError
 async def events(handle: Handle) -> int:
     """How long the history of the current run is."""
     return (await handle.describe()).history_length
+
+
+def under_way(described: Any) -> bool:
+    """Whether a step or a task is; a refund that is asked about tomorrow is not."""
+    return described.HasField("pending_workflow_task") or any(
+        step.last_failure.application_failure_info.type != ErrorType.REFUND_PENDING
+        or not step.HasField("next_attempt_schedule_time")
+        for step in described.pending_activities
+    )

@@ -13,7 +13,8 @@ from temporalio.testing import WorkflowEnvironment
 
 from activities.parts import Parts
 from starter.stories import PRICE
-from starter.theatre import Handle, say, skip, start, status, until
+from starter.theatre import LOOK_EVERY, Handle, say, skip, start, status, until
+from tests.notices.inbox import quiet
 from tests.purchases import CLIENT, FREELANCER, OPERATOR, events, held, purchase, refusal
 from workflows import steps
 from workflows.messages import MESSAGES, Action, PurchaseResult, Receipt, Role
@@ -231,6 +232,59 @@ async def test_refund_that_fails_twice_waits_for_a_person(
     balances = parts.ledger.balances(result.purchase_id)
     assert balances is not None
     assert (balances.in_transit, balances.refunded) == (0, PRICE)
+
+
+async def test_a_refund_on_its_way_costs_no_tasks_and_is_asked_about_until_it_arrives(
+    server: WorkflowEnvironment,
+) -> None:
+    """Settlement: Temporal tries the asking again every day; only the answer wakes the purchase."""
+    handle = await held(server)
+    await say(handle, Role.FREELANCER, "give_refund")
+    asking = await waits_for_refund(handle)
+    await quiet(handle)
+    before = await tasks(handle)
+
+    await skip(server, handle, timedelta(days=1))
+    await waits_for_refund(handle, attempt=asking.attempt + 1)
+    assert await tasks(handle) == before
+    await skip(server, handle)
+
+    assert (await handle.result()).refunded == PRICE
+
+
+async def test_an_operators_retry_of_a_late_refund_asks_the_provider_at_once(
+    server: WorkflowEnvironment,
+) -> None:
+    """resolve_attention retry: not at the next of our own askings, now; the older one is over."""
+    handle = await held(server, method="pm_sandbox_slow")
+    await say(handle, Role.FREELANCER, "give_refund")
+    await skip(server, handle, timedelta(days=9))
+    await until(handle, lambda found: "settlement_late" in {item.kind for item in found.attention})
+    asked = await waits_for_refund(handle)
+
+    await say(handle, Role.OPERATOR, "resolve_attention", action="retry")
+
+    while (await waits_for_refund(handle)).activity_id == asked.activity_id:  # noqa: ASYNC110 - another process
+        await asyncio.sleep(LOOK_EVERY)
+    described = (await handle.describe()).raw_description
+    assert len(described.pending_activities) == 1
+    await handle.terminate("seen")
+
+
+async def tasks(handle: Handle) -> int:
+    """How many workflow tasks there were."""
+    kind = EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED
+    return sum(event.event_type == kind for event in (await handle.fetch_history()).events)
+
+
+async def waits_for_refund(handle: Handle, attempt: int = 2) -> Any:
+    """The asking about a refund, once it waits for that attempt or a later one."""
+    while True:
+        for asking in (await handle.describe()).raw_description.pending_activities:
+            if asking.attempt >= attempt and asking.HasField("next_attempt_schedule_time"):
+                assert asking.last_failure.message.startswith("The refund of 250.00 USD is on")
+                return asking
+        await asyncio.sleep(LOOK_EVERY)
 
 
 async def test_search_attributes_follow_every_transition(server: WorkflowEnvironment) -> None:

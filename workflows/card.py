@@ -107,7 +107,6 @@ def _newest(items: Sequence[Item], most: int) -> Iterator[Item]:
 def _facts(state: State) -> Iterator[str]:
     """What everybody wants to know first."""
     clocks = dict(state.clocks)
-    clocks.pop(Clock.SETTLEMENT_CHECK, None)
     if state.stage is Stage.CLOSED:
         yield f"**Outcome:** {_spaced(state.outcome)} ({_spaced(state.reason)})"
     else:

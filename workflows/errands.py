@@ -11,7 +11,7 @@ from activities.requests import ErrorType
 from workflows.carried import Carried
 from workflows.lifecycle import wanted
 from workflows.lifecycle.state import Fact, FindDeadline, Step, StepBlocked, TakePayment
-from workflows.steps import ONE_ATTEMPT, RETRY, TRIED_AGAIN_EVERY, call, why
+from workflows.steps import ONE_ATTEMPT, TRIED_AGAIN_EVERY, call, why
 
 
 class Errands:
@@ -28,8 +28,8 @@ class Errands:
         """Why the purchase cannot even begin: found before any money moved."""
 
     def add(self, step: Step) -> None:
-        """One more thing to do, after those before it."""
-        self._memory.steps.append(step)
+        """One more thing to do, after those before it; the same asked for again is begun anew."""
+        self._memory.steps = [*(other for other in self._memory.steps if other != step), step]
         self._begin(step)
 
     def resume(self) -> None:
@@ -55,7 +55,9 @@ class Errands:
         asyncio.create_task(self._carry_out(step))
 
     async def _carry_out(self, step: Step) -> None:
-        await workflow.wait_condition(lambda: self._stopping or self._is_its_turn(step))
+        await workflow.wait_condition(
+            lambda: self._stopping or not self._is_listed(step) or self._is_its_turn(step)
+        )
         while self._is_wanted(step):
             fact = await self._attempt(step)
             if fact is not None:
@@ -72,8 +74,13 @@ class Errands:
             return True
         return next(other for other in self._memory.steps if not _beside(other)) is step
 
+    def _is_listed(self, step: Step) -> bool:
+        return any(other is step for other in self._memory.steps)
+
     def _is_wanted(self, step: Step) -> bool:
-        return not self._stopping and self.impossible is None and wanted(self._memory.state, step)
+        if self._stopping or self.impossible is not None or not self._is_listed(step):
+            return False
+        return wanted(self._memory.state, step)
 
     def _is_blocked(self, kind: str) -> bool:
         return any(item.step == kind for item in self._memory.state.attention)
@@ -88,7 +95,7 @@ class Errands:
             result_type=todo.type.answer,
             schedule_to_close_timeout=todo.patience,
             start_to_close_timeout=ONE_ATTEMPT,
-            retry_policy=RETRY,
+            retry_policy=todo.retry,
             # Money may be moving: what is under way is waited for, never walked away from.
             cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             summary=todo.summary[:200],

@@ -6,7 +6,7 @@ started again asks under the same key, and money moves once (`RULES.md`, Money).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -70,6 +70,13 @@ RETRY = RetryPolicy(
     maximum_interval=timedelta(seconds=30),
 )
 
+RETRY_FOR_DAYS = RetryPolicy(
+    initial_interval=timedelta(seconds=1),
+    backoff_coefficient=2.0,
+    maximum_interval=timedelta(hours=1),
+)
+"""For what may wait for days, so that a provider that is away costs little."""
+
 
 @dataclass(frozen=True)
 class Call:
@@ -81,6 +88,7 @@ class Call:
     fact: Callable[[Any], Fact]
     patience: timedelta | None
     """How long to try before a person is told; None: until it is overtaken."""
+    retry: RetryPolicy = field(default_factory=lambda: RETRY)
 
 
 def call(step: Step, state: State, start: PurchaseStart, now: datetime) -> Call:
@@ -102,9 +110,10 @@ def call(step: Step, state: State, start: PurchaseStart, now: datetime) -> Call:
             request = _refund(state, start, attempt, now)
             return Call(SEND_REFUND, request, summary, _refund_fact(attempt), BLOCKED_AFTER)
         case CheckRefund(attempt):
-            summary = f"Ask the provider about the refund of {_refund_amount(state)}"
+            # The settlement window is its patience: our staff is told when that is over.
+            summary = f"Ask the provider every day until the {_refund_amount(state)} have arrived"
             request = _refund(state, start, attempt, now)
-            return Call(CHECK_REFUND, request, summary, _refund_fact(attempt), BLOCKED_AFTER)
+            return Call(CHECK_REFUND, request, summary, _refund_fact(attempt), None, RETRY_FOR_DAYS)
         case PostSettlement(reference, at):
             posting = SettlementPosting(
                 key=f"{state.terms.key}/settled",

@@ -41,7 +41,7 @@ class Method:
     declined: str = ""
     """Why charges are declined; empty: they succeed."""
     failing_refunds: int = 0
-    """So many refunds of a charge are accepted and then fail, one day later."""
+    """So many refunds of a charge are accepted and then fail, after `FAILS_AFTER`."""
     settles_on: int = 3
     """The business day (US, UTC) after the refund at whose noon the money reaches the client; 0: it
     is there at once."""
@@ -63,6 +63,7 @@ METHODS = {
     "pm_sandbox_charge_lost": Method(fault="charge_lost"),
     "pm_sandbox_flaky": Method(fault="flaky"),
 }
+FAILS_AFTER = timedelta(days=1)
 _UNKNOWN_METHOD = Method(
     declined=f"The sandbox does not know this payment method: use one of {', '.join(METHODS)}."
 )
@@ -342,7 +343,7 @@ def _new_refund(
         _reference("re", refund_id),
         at,
         outcome="failed" if fails else "settled",
-        done_at=at + timedelta(days=1) if fails else _noon_of(charge.method.settles_on, at),
+        done_at=at + FAILS_AFTER if fails else _noon_of(charge.method.settles_on, at),
     )
 
 

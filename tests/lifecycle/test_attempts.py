@@ -127,9 +127,11 @@ def test_before_there_is_a_refund_none_is_known() -> None:
 def test_nothing_runs_on_after_the_arrival() -> None:
     """settled → the settlement window and our own asking are over, and nobody is needed."""
     purchase = refund_under_way()
-    assert set(purchase.state.clocks) == {Clock.SETTLEMENT, Clock.SETTLEMENT_CHECK}
+    assert set(purchase.state.clocks) == {Clock.SETTLEMENT}
+    assert wanted(purchase.state, CheckRefund(1))
     hears(purchase, OURS[0], "settled")
     assert purchase.state.clocks == {}
+    assert not wanted(purchase.state, CheckRefund(1))
     late = refund_under_way()
     late.deadline(Clock.SETTLEMENT)
     late.learns(RefundAnswered(1, "settled"))
@@ -140,9 +142,9 @@ def test_a_failed_attempt_is_not_asked_about() -> None:
     """failed → the provider is asked again only once the new attempt is on its way."""
     purchase = refund_under_way()
     purchase.learns(RefundAnswered(1, "failed"))
-    assert set(purchase.state.clocks) == {Clock.SETTLEMENT}
+    assert not wanted(purchase.state, CheckRefund(1))
     purchase.learns(RefundAnswered(2, "pending"))
-    assert Clock.SETTLEMENT_CHECK in purchase.state.clocks
+    assert CheckRefund(2) in purchase.last.effects
 
 
 def test_a_person_is_not_needed_for_a_failed_refund_that_arrives_after_all() -> None:
@@ -161,7 +163,6 @@ def test_an_operators_retry_of_a_late_refund_asks_the_provider_now() -> None:
     retries(purchase)
     assert purchase.last.effects[0] == CheckRefund(1)
     assert wanted(purchase.state, CheckRefund(1))
-    assert Clock.SETTLEMENT_CHECK not in purchase.state.clocks
 
 
 def late_without_a_refund() -> Purchase:

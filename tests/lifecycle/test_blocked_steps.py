@@ -124,7 +124,6 @@ def waiting_for_step(step: str) -> Purchase:
         purchase.learns(RefundAnswered(1, "settled", "re_1"))
     if step == CheckRefund.kind:
         purchase.learns(RefundAnswered(1, "pending", "re_1"))
-        purchase.deadline(Clock.SETTLEMENT_CHECK)
     return purchase
 
 
@@ -134,7 +133,7 @@ ANSWERED: dict[str, Fact] = {
     FindDeadline.kind: DeadlineKnown(Clock.CLAIM, NOON + timedelta(days=7)),
     PostDecision.kind: DecisionPosted(),
     SendRefund.kind: RefundAnswered(1, "pending", "re_1"),
-    CheckRefund.kind: RefundAnswered(1, "pending", "re_1"),
+    CheckRefund.kind: RefundAnswered(1, "settled", "re_1"),
     PostSettlement.kind: SettlementPosted(),
 }
 
@@ -158,7 +157,6 @@ def test_a_later_attempt_that_is_held_up_is_said_too(step: str) -> None:
     purchase.learns(RefundAnswered(1, "failed"))
     if step == CheckRefund.kind:
         purchase.learns(RefundAnswered(2, "pending"))
-        purchase.deadline(Clock.SETTLEMENT_CHECK)
     purchase.learns(StepBlocked(step, "no answer"))
     assert blocked(purchase) == [step]
 

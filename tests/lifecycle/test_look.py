@@ -233,7 +233,6 @@ def test_a_timer_says_what_happens_when_it_fires() -> None:
     assert then(purchase.state, Clock.SETTLEMENT) == (
         "our staff looks into it and the provider is asked again"
     )
-    assert then(purchase.state, Clock.SETTLEMENT_CHECK) == "the provider is asked again"
     delivered = Purchase().delivered().state
     stray = replace(delivered, clocks={**delivered.clocks, Clock.CLAIM: NOON})
     assert then(stray, Clock.REVIEW) == "the escrow is released to the freelancer"

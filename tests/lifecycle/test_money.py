@@ -258,15 +258,13 @@ def test_a_settlement_message_without_a_refund_is_refused() -> None:
 def test_an_unknown_answer_is_no_failure() -> None:
     """provider times out → the same attempt is asked about; never a new key."""
     purchase = refund_under_way()
-    purchase.deadline(Clock.SETTLEMENT_CHECK)
     assert purchase.last.effects == (CheckRefund(1),)
     purchase.learns(StepBlocked(CheckRefund.kind, "the provider does not answer"))
     assert purchase.state.refund
     assert purchase.state.refund.attempt == 1
     assert wanted(purchase.state, CheckRefund(1))
-    purchase.learns(RefundAnswered(1, "pending"))
+    purchase.learns(RefundAnswered(1, "settled"))
     assert not wanted(purchase.state, CheckRefund(1))
-    assert Clock.SETTLEMENT_CHECK in purchase.state.clocks
 
 
 # --- failed refunds

@@ -171,7 +171,6 @@ def test_a_refund_that_may_arrive_twice_is_told_to_operators() -> None:
 def test_a_step_that_is_held_up_is_told_to_operators() -> None:
     """needs_attention: which step, and what stood in its way."""
     purchase = refund_under_way()
-    purchase.deadline(Clock.SETTLEMENT_CHECK)
     purchase.learns(StepBlocked(CheckRefund.kind, "the provider does not answer"))
     assert told(purchase) == (
         "step_blocked",

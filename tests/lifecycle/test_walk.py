@@ -150,7 +150,7 @@ def test_each_open_deadline_says_what_silence_does(found: Walk) -> None:
     """Every running clock is a row of the tables, and is shown with its consequence."""
     for node in found.nodes.values():
         shown = {deadline.name for deadline in deadlines(node.state)}
-        assert shown == set(node.state.clocks) - {Clock.SETTLEMENT_CHECK}
+        assert shown == set(node.state.clocks)
         assert all(deadline.then for deadline in deadlines(node.state))
 
 

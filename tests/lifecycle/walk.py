@@ -170,7 +170,8 @@ def answers(node: Node) -> Iterator[tuple[Event, Effect | None]]:
             case PostDecision():
                 yield DecisionPosted(), effect
             case SendRefund(attempt) | CheckRefund(attempt):
-                yield RefundAnswered(attempt, "pending", "re_1"), effect
+                if isinstance(effect, SendRefund):
+                    yield RefundAnswered(attempt, "pending", "re_1"), effect
                 yield RefundAnswered(attempt, "settled", "re_1"), effect
                 yield RefundAnswered(attempt, "failed", "re_1"), effect
             case PostSettlement():

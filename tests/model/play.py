@@ -146,7 +146,7 @@ class Rules(Rehearsal):
         return self.memory.state.stage is Stage.CLOSED
 
     def next(self) -> datetime | None:
-        """When the next clock runs out, of those that are not shown, too."""
+        """When the next clock runs out."""
         return min(self.memory.state.clocks.values(), default=None)
 
     @property

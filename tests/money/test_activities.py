@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -9,6 +10,7 @@ from typing import Any, cast
 import pytest
 from structlog.testing import capture_logs
 from temporalio.exceptions import ApplicationError
+from temporalio.testing import ActivityEnvironment
 
 from activities.ledger import LedgerRefused, LedgerUnreachable, create_engine, migrate
 from activities.money import MoneyActivities
@@ -132,13 +134,30 @@ def test_what_the_ledger_refuses_is_not_retried_and_says_why(house: House) -> No
         assert failure.value.non_retryable
 
 
+def under_way(house: House, request: RefundRequest) -> None:
+    """The refund is on its way: asked again, by Temporal, a day later."""
+    with pytest.raises(ApplicationError, match="is on its way") as failure:
+        run(house.money.check_refund, request)
+    assert failure.value.type == ErrorType.REFUND_PENDING
+    assert failure.value.next_retry_delay == timedelta(days=1)
+    assert not failure.value.non_retryable
+
+
+def test_a_later_attempt_asks_how_the_refund_stands_by_then(house: House) -> None:
+    run(house.money.take_payment, payment())
+    run(house.money.send_refund, refund(house))
+    env = ActivityEnvironment()
+    env.info = replace(env.info, current_attempt_scheduled_time=LATER)
+    assert env.run(house.money.check_refund, refund(house)).status == "settled"
+
+
 def test_a_refund_is_sent_once_and_settles(house: House) -> None:
     run(house.money.take_payment, payment())
     run(house.money.post_decision, decision())
     sent = run(house.money.send_refund, refund(house))
     assert sent.status == "pending"
     assert run(house.money.send_refund, refund(house)) == sent
-    assert run(house.money.check_refund, refund(house)) == sent
+    under_way(house, refund(house))
     assert run(house.money.check_refund, refund(house, at=LATER)).status == "settled"
     assert run(house.money.post_settlement, settlement()).fresh
     assert not run(house.money.post_settlement, settlement()).fresh
@@ -148,7 +167,7 @@ def test_a_refund_is_sent_once_and_settles(house: House) -> None:
 
 def test_a_refund_that_never_arrived_is_sent_when_checked(house: House) -> None:
     run(house.money.take_payment, payment())
-    assert run(house.money.check_refund, refund(house, 400)).status == "pending"
+    under_way(house, refund(house, 400))
     assert [each.amount.amount for each in house.sandbox.refunds()] == [400]
 
 
@@ -334,7 +353,7 @@ def test_each_movement_is_one_log_line_without_the_payment_method(house: House) 
         run(house.money.take_payment, payment())
         run(house.money.post_decision, decision(10000, 15000))
         run(house.money.send_refund, refund(house, 10000))
-        run(house.money.check_refund, refund(house, 10000))
+        run(house.money.check_refund, refund(house, 10000, at=LATER))
         run(house.money.post_settlement, settlement(10000))
     assert [(line["event"], line["amount"]) for line in lines] == [
         ("payment_held", 25000),

@@ -121,7 +121,7 @@ async def test_a_worker_that_dies_at_every_point_of_every_money_step_ends_with_t
     record_property: Callable[[str, object], None],
 ) -> None:
     """Races: worker dies before, between, after ledger and provider calls."""
-    monkeypatch.setattr("workflows.errands.RETRY", AT_ONCE)
+    monkeypatch.setattr("workflows.steps.RETRY", AT_ONCE)
     crashes = Crashes()
     with (
         closing(Parts(settings(tmp_path / "undisturbed"))) as undisturbed,

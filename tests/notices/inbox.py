@@ -14,6 +14,7 @@ from typing import Any
 
 from activities.notices.message import message_id
 from starter.theatre import LOOK_EVERY, Handle
+from tests.purchases import under_way
 
 DOMAIN = "recourse.invalid"
 
@@ -83,8 +84,7 @@ def number(purchase: str, count: int, transition: str, role: str, channel: str =
 async def quiet(handle: Handle) -> None:
     """Wait until a purchase has nothing to do but wait."""
     while True:
-        raw = (await handle.describe()).raw_description
-        if not raw.pending_activities and not raw.HasField("pending_workflow_task"):
+        if not under_way((await handle.describe()).raw_description):
             return
         await asyncio.sleep(LOOK_EVERY)
 

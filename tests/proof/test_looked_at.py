@@ -15,7 +15,7 @@ from temporalio.workflow import Info
 
 from activities.parts import Parts
 from starter.theatre import LOOK_EVERY, Handle, say, skip, start, status, until
-from tests.purchases import CLIENT, purchase
+from tests.purchases import CLIENT, purchase, under_way
 from worker import build_worker
 from workflows.messages import Role, Status
 from workflows.runner import _Instance
@@ -90,11 +90,6 @@ async def quiet(handle: Handle, holds: Callable[[Status], bool]) -> Status:
     while under_way((await handle.describe()).raw_description):  # noqa: ASYNC110 - another process
         await asyncio.sleep(LOOK_EVERY)
     return await status(handle)
-
-
-def under_way(described: Any) -> bool:
-    """Whether a step or a task is."""
-    return bool(described.pending_activities) or described.HasField("pending_workflow_task")
 
 
 async def test_a_look_that_waited_for_a_worker_changes_nothing(

@@ -232,8 +232,7 @@ def call_off_payment(turn: Turn) -> None:
 
 
 def check_refund(turn: Turn) -> None:
-    """Ask the provider how the refund stands."""
-    turn.stop(Clock.SETTLEMENT_CHECK)
+    """Ask the provider now how the refund stands, and from now on."""
     refund = turn.state.refund
     if refund and refund.status is RefundStatus.PENDING:
         turn.ask(CheckRefund(refund.attempt))
@@ -272,7 +271,7 @@ def refund_answered(turn: Turn, attempt: int, status: str, reference: str, text:
             _refund_failed(turn, _named(refund, refund.status, attempt, reference), text)
         else:
             turn.set(refund=_named(refund, RefundStatus.PENDING, attempt, reference))
-            turn.start(Clock.SETTLEMENT_CHECK)
+            turn.ask(CheckRefund(attempt))
 
 
 def _named(refund: Refund, status: RefundStatus, attempt: int, reference: str) -> Refund:
@@ -283,7 +282,7 @@ def _named(refund: Refund, status: RefundStatus, attempt: int, reference: str) -
 
 def _refund_arrived(turn: Turn, refund: Refund, attempt: int, reference: str) -> None:
     turn.set(refund=_named(refund, RefundStatus.ARRIVED, attempt, reference))
-    turn.stop(Clock.SETTLEMENT, Clock.SETTLEMENT_CHECK)
+    turn.stop(Clock.SETTLEMENT)
     turn.calm(AttentionKind.SETTLEMENT_LATE, AttentionKind.REFUND_FAILED)
     current = refund.references[refund.attempt - 1]
     if attempt != refund.attempt and not (current and current == refund.references[attempt - 1]):
@@ -301,7 +300,6 @@ def _refund_arrived(turn: Turn, refund: Refund, attempt: int, reference: str) ->
 
 
 def _refund_failed(turn: Turn, refund: Refund, text: str) -> None:
-    turn.stop(Clock.SETTLEMENT_CHECK)
     why = f" ({text.rstrip('.')})" if text else ""
     if refund.attempt == 1:
         send_again(turn, refund)

@@ -194,16 +194,4 @@ DEADLINES: tuple[DeadlineRule, ...] = (
         "A",
         readers=("client", "operator"),
     ),
-    DeadlineRule(
-        Clock.SETTLEMENT_CHECK,
-        "refund sent, and each answer that it is pending",
-        (SETTLING,),
-        act.check_refund,
-        "refund_checked",
-        "The payment provider was asked about the refund.",
-        "The provider is asked until the refund has arrived.",
-        "the provider is asked again",
-        "O",
-        readers=(),
-    ),
 )

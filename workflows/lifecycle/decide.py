@@ -104,11 +104,7 @@ def _hear(turn: Turn, message: Message) -> Accepted | Refusal:
         return refusal
     if turn.state.stage is Stage.IN_PROGRESS and message.by.role in (Role.CLIENT, Role.FREELANCER):
         turn.start(Clock.DORMANCY)
-    overdue = [
-        at
-        for clock, at in before.clocks.items()
-        if at <= turn.now and clock is not Clock.SETTLEMENT_CHECK
-    ]
+    overdue = [at for at in before.clocks.values() if at <= turn.now]
     return _tell(
         turn,
         before,

@@ -46,7 +46,6 @@ AWAITED = {
     Clock.DORMANCY: "either party acts",
     Clock.DISPUTE: "mediator decides",
     Clock.SETTLEMENT: "the refund arrives",
-    Clock.SETTLEMENT_CHECK: "the refund may arrive",
 }
 """What each clock gives time for."""
 
@@ -63,7 +62,7 @@ def deadlines(state: State) -> tuple[Deadline, ...]:
     found = []
     for clock, at in sorted(state.clocks.items(), key=lambda item: item[1]):
         rule = silence(state, clock)
-        if rule and clock is not Clock.SETTLEMENT_CHECK:
+        if rule:
             found.append(Deadline(name=clock.value, at=at, then=rule.warns))
     return tuple(found)
 

@@ -39,8 +39,6 @@ class Clock(StrEnum):
     DORMANCY = "dormancy"
     DISPUTE = "dispute"
     SETTLEMENT = "settlement"
-    SETTLEMENT_CHECK = "settlement_check"
-    """Not a deadline of anyone's: when the provider is asked again about a refund."""
 
 
 class Payment(StrEnum):
@@ -357,7 +355,7 @@ class SendRefund:
 
 @dataclass(frozen=True)
 class CheckRefund:
-    """Ask the provider how the refund stands."""
+    """Ask the provider how the refund stands, again and again until it arrives or fails."""
 
     attempt: int
     kind: Literal["check_refund"] = "check_refund"

@@ -5,7 +5,7 @@ Turn; the State it started from is never touched.
 """
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from activities.amounts import format_amount
@@ -35,9 +35,6 @@ STAGE_CLOCK = {
 """The clock that runs while, and only while, a purchase is in a stage."""
 
 BUSINESS_DAYS = {Clock.CLAIM, Clock.SETTLEMENT}
-
-CHECK_EVERY = timedelta(hours=24)
-"""How often the provider is asked about a refund that nobody has reported on."""
 
 _OVER_WITH_THE_STAGE = {AttentionKind.DECISION_OVERDUE, AttentionKind.DISPUTE_OVERDUE}
 
@@ -71,8 +68,6 @@ class Turn:
         if clock in BUSINESS_DAYS:
             self.stop(clock)
             self.ask(FindDeadline(clock, self.now, getattr(policy, f"{clock}_window")))
-        elif clock is Clock.SETTLEMENT_CHECK:
-            self.run_until(clock, self.now + CHECK_EVERY)
         else:
             self.run_until(clock, self.now + getattr(policy, f"{clock}_window"))
 

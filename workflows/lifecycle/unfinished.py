@@ -40,8 +40,7 @@ def wanted(state: State, effect: Effect) -> bool:
         case SendRefund(attempt):
             return _is(refund, attempt, RefundStatus.UNSENT)
         case CheckRefund(attempt):
-            asked = _is(refund, attempt, RefundStatus.PENDING)
-            return asked and Clock.SETTLEMENT_CHECK not in state.clocks
+            return _is(refund, attempt, RefundStatus.PENDING)
         case PostSettlement():
             return refund is not None and refund.status is RefundStatus.ARRIVED
         case FindDeadline(clock):
