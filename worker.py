@@ -20,7 +20,7 @@ from pathlib import Path
 
 import structlog
 from temporalio.client import Client
-from temporalio.worker import Worker
+from temporalio.worker import PollerBehavior, PollerBehaviorSimpleMaximum, Worker
 
 from activities.audit import AuditActivities
 from activities.logs import configure_logs
@@ -44,6 +44,8 @@ from workflows.server import (
 ACTIVITY_THREADS = 20
 CACHED_WORKFLOWS = 1000
 """Purchases that a worker keeps in memory between their tasks; others are replayed."""
+POLLERS: PollerBehavior = PollerBehaviorSimpleMaximum(5)
+"""Requests for tasks, of each kind, that wait at the server at a time."""
 SHUTDOWN_GRACE = timedelta(seconds=30)
 NOTICES_AT_ONCE = 20
 NOTICES_GRACE = timedelta(seconds=10)
@@ -83,6 +85,8 @@ async def build_worker(
         graceful_shutdown_timeout=SHUTDOWN_GRACE,
         sticky_queue_schedule_to_start_timeout=MISSED_AFTER,
         max_cached_workflows=CACHED_WORKFLOWS,
+        workflow_task_poller_behavior=POLLERS,
+        activity_task_poller_behavior=POLLERS,
     )
     notices = Worker(
         client,

