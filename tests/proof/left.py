@@ -13,6 +13,8 @@ from workflows.messages import PurchaseResult
 from workflows.notices import HANDED_ON, PurchaseNotices
 
 SENDS_FROM = "recourse.invalid"
+ENTERS = {"purchased": 0, "payment_held": 1}
+"""What stands first in a timeline, wherever it came."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,11 @@ async def left_of(client: Client, parts: Parts, mailbox: Path, result: PurchaseR
     for notice in sorted(
         parts.notices.list(purchase_id), key=lambda one: (one.at, number(one.transition_id))
     ):
-        told.setdefault(notice.role, []).append((notice.transition_id, notice.status))
+        transition = notice.transition_id.partition("-")[2]
+        told.setdefault(notice.role, []).append((transition, notice.status))
     return Left(
         outcome=(result.outcome, result.reason, result.refunded, result.released),
-        timeline=[(entry.transition, entry.by) for entry in found.timeline],
+        timeline=in_order([(entry.transition, entry.by) for entry in found.timeline]),
         refused=[item.code for item in found.rejected],
         attention=[item.kind for item in found.attention],
         undelivered=len(given_up),
@@ -80,7 +83,7 @@ async def left_of(client: Client, parts: Parts, mailbox: Path, result: PurchaseR
             for each in statement.refunds
             if each.refund_id.startswith(f"purchase-{purchase_id}/")
         ],
-        told=told,
+        told={role: in_order(notices) for role, notices in told.items()},
     )
 
 
@@ -90,6 +93,12 @@ async def last_notices(client: Client, purchase_id: str) -> None:
     run_id = (await purchase.describe()).run_id
     last = client.get_workflow_handle_for(PurchaseNotices.run, f"{purchase.id}/notices/{run_id}")
     assert await last.result() == []
+
+
+def in_order(entries: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """As they came, but for the payment: a message that is recorded while its answer waits for a
+    worker is heard before it (`RULES.md`, Races)."""
+    return sorted(entries, key=lambda entry: ENTERS.get(entry[0], len(ENTERS)))
 
 
 def number(transition_id: str) -> int:
