@@ -29,6 +29,7 @@ from activities.requests import NOTICE_QUEUE
 from starter import embedded
 from starter.census import TemporalCensus
 from workflows.audit import BooksAudit
+from workflows.codec import WrongKeys
 from workflows.notices import PurchaseNotices
 from workflows.purchase import ProjectPurchase
 from workflows.runner import Runner, WritesCards
@@ -167,7 +168,7 @@ def main() -> int:
     configure_logs()
     try:
         asyncio.run(run(dev=dev))
-    except WrongSetting as error:
+    except (WrongSetting, WrongKeys) as error:
         print(error, file=sys.stderr)
         return 2
     except (Unavailable, Unreachable) as error:

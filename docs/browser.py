@@ -95,6 +95,13 @@ class WebUI:
         if tab != "Timeline":
             await self.page.get_by_role("tab", name=re.compile(f"^{tab}")).click()
 
+    async def use_codec_server(self, address: str) -> None:
+        """Where this browser has payloads decoded, as everybody may set it for their own."""
+        await self.page.get_by_test_id("data-encoder-status").click()
+        await self.page.get_by_test_id("use-local-endpoint-input").check(force=True)
+        await self.page.get_by_label("Codec Server browser endpoint").fill(address)
+        await self.page.get_by_test_id("confirm-modal-button").filter(visible=True).click()
+
     async def card(self) -> Locator:
         """The status card in the tab User Metadata."""
         await self.page.get_by_text("Current Details").wait_for()

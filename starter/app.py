@@ -35,6 +35,13 @@ def webhooks(host: Host = "127.0.0.1", port: Port = 8088) -> None:
     run(serve(host, port), as_json=False)
 
 
+def codec(host: Host = "127.0.0.1", port: Port = 8089) -> None:
+    """Show the Web UI what is encrypted, to those with a token: POST /decode. Ends on Ctrl-C."""
+    from starter.codec import serve  # brings a web server along
+
+    run(serve(host, port), as_json=False)
+
+
 def demo(leave_: Exit = False, as_json: Json = False) -> None:
     """Play every story on a real server of its own, the clock skipped."""
     from starter.demo import demo  # brings a whole worker along
@@ -52,6 +59,7 @@ app.command()(looks.notices)
 app.command()(books.audit)
 app.command()(adopt)
 app.command()(webhooks)
+app.command()(codec)
 app.command()(schema)
 app.command()(setup)
 app.command()(demo)

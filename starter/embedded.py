@@ -14,7 +14,7 @@ from typing import Any
 from temporalio.client import Client
 from temporalio.testing import TimeSkippingConfig, WorkflowEnvironment
 
-from workflows.converter import DATA_CONVERTER
+from workflows.server import data_converter
 from workflows.view import SEARCH_ATTRIBUTES
 
 SKIPS_TIME = ("--dynamic-config-value", "frontend.WorkflowTimeSkippingEnabled=true")
@@ -53,7 +53,7 @@ async def server(
     `skip_time` each workflow's clock can be moved by `fast_forward`.
     """
     options: dict[str, Any] = {
-        "data_converter": DATA_CONVERTER,
+        "data_converter": data_converter(),
         "search_attributes": SEARCH_ATTRIBUTES,
         "dev_server_existing_path": binary(),
         "dev_server_log_level": "error",

@@ -20,6 +20,8 @@ from activities.ledger import LedgerUnreachable, SchemaMismatch
 from activities.notices.words import one_line
 from activities.parts import Unavailable, WrongSetting
 from activities.payments import ProviderUnreachable
+from workflows.codec import WrongKeys
+from workflows.converter import Undecipherable
 from workflows.inbox import explain
 from workflows.server import Unreachable
 
@@ -91,7 +93,7 @@ def _failure(error: Exception) -> Failure | None:
     match error:
         case Failure():
             return error
-        case WrongSetting():
+        case WrongSetting() | WrongKeys() | Undecipherable():
             return Failure(ExitStatus.INVALID, "WRONG_SETTING", str(error))
         case Unreachable():
             return unreachable("SERVER_UNREACHABLE", str(error))

@@ -9,7 +9,6 @@ sends it again.
 import asyncio
 
 import structlog
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -23,6 +22,7 @@ from activities.payments import ProviderRefused, ProviderUnreachable
 from activities.payments.stripe import Forged, RefundNews, StripeProvider
 from starter.failures import Failure
 from starter.purchases import PREFIX, Purchase
+from starter.serving import body_of, listen
 from workflows.messages import Role, Sender, SettlementUpdate
 from workflows.server import connect
 
@@ -47,16 +47,8 @@ async def serve(host: str, port: int) -> None:
     client = await connect()
     configure_logs()
     app = receiver(client, provider, settings.stripe_webhook_secret)
-    config = uvicorn.Config(app, host, port, log_config=None, access_log=False)
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
-    while not (server.started or serving.done()):  # noqa: ASYNC110 - uvicorn has no event for it
-        await asyncio.sleep(0.01)
-    for listener in server.servers:
-        for socket in listener.sockets:
-            log.info("webhooks_listening", address="{}:{}".format(*socket.getsockname()[:2]))
     try:
-        await serving
+        await listen(app, host, port, "webhooks_listening")
     finally:
         provider.close()
 
@@ -66,7 +58,7 @@ def receiver(client: Client, provider: StripeProvider, secret: str) -> Starlette
     provider's, 413 for too much, and 503 for what should come again."""
 
     async def receive(request: Request) -> JSONResponse:
-        body = await _body(request)
+        body = await body_of(request, LARGEST_BODY)
         if body is None:
             return _answer(413, "too_large")
         signature = request.headers.get("stripe-signature", "")
@@ -114,16 +106,6 @@ async def _tell(client: Client, news: RefundNews) -> str:
         return failure.code.lower()
     log.info("webhook_told", **about)
     return "told"
-
-
-async def _body(request: Request) -> bytes | None:
-    """The raw body; None if it is too large."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > LARGEST_BODY:
-            return None
-    return bytes(body)
 
 
 def _answer(status: int, result: str) -> JSONResponse:

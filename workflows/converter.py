@@ -12,6 +12,8 @@ from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
 from temporalio.contrib.pydantic import PydanticPayloadConverter, pydantic_data_converter
 
+from workflows.codec import is_encrypted, why_encrypted
+
 
 class RawUnlessTyped(PydanticPayloadConverter):
     """Payloads that nobody declared a type for are handed over as they came."""
@@ -19,11 +21,25 @@ class RawUnlessTyped(PydanticPayloadConverter):
     def from_payloads(
         self, payloads: Sequence[Payload], type_hints: list[type] | None = None
     ) -> list[Any]:
-        """Convert by type; raw without one."""
+        """Convert by type; raw without one. Raises Undecipherable for what has a type and is still
+        encrypted."""
         if not type_hints:
             return [RawValue(payload) for payload in payloads]
+        for payload in filter(is_encrypted, payloads):
+            raise Undecipherable(why_encrypted(payload))
         return super().from_payloads(payloads, type_hints)
 
 
+class Undecipherable(RuntimeError):
+    """A key is missing here. Nothing is lost: what failed goes on when the key is there."""
+
+
+def check_deciphered(given: Sequence[object]) -> None:
+    """Raises Undecipherable if one of these raw payloads is still encrypted."""
+    for value in given:
+        if isinstance(value, RawValue) and is_encrypted(value.payload):
+            raise Undecipherable(why_encrypted(value.payload))
+
+
 DATA_CONVERTER = replace(pydantic_data_converter, payload_converter_class=RawUnlessTyped)
-"""For workers, replayers and every client of ours."""
+"""For workers, replayers and every client of ours that has no keys."""

@@ -31,6 +31,7 @@ from workflows import lifecycle, view
 from workflows.arrivals import Arrivals
 from workflows.card import card, span
 from workflows.carried import Carried
+from workflows.converter import Undecipherable, check_deciphered
 from workflows.errands import Errands
 from workflows.handlers import Receiver, receives_every_message
 from workflows.inbox import LONGEST_NAME, Unreadable, effort, json_of, read_message, read_one
@@ -74,6 +75,7 @@ class ProjectPurchase(Receiver):
     @workflow.init
     def __init__(self, *given: RawValue) -> None:
         self._invalid: str | None = None
+        self._delayed = False
         self._changed = False
         self._shown = view.known(workflow.info().typed_search_attributes)
         self._timers: dict[Clock, Timer] = {}
@@ -81,8 +83,9 @@ class ProjectPurchase(Receiver):
         self._arrivals = Arrivals()
         try:
             self._memory = _remember(given)
-        except ValueError as error:
+        except (ValueError, Undecipherable) as error:
             self._invalid = str(error)
+            self._delayed = isinstance(error, Undecipherable)
             return
         self._errands = Errands(self._memory, self._happen)
         self._telling = Telling(self._memory, lambda: self._errands.dates_known)
@@ -131,6 +134,8 @@ class ProjectPurchase(Receiver):
         return self._invalid or card(self._memory)
 
     def _check_valid(self) -> None:
+        if self._delayed:
+            raise Undecipherable(self._invalid)
         if self._invalid:
             raise _error(ErrorType.INVALID_INPUT, self._invalid)
 
@@ -329,8 +334,10 @@ async def _sleep_until(at: datetime, then: str) -> None:
 def _remember(given: Sequence[object]) -> Carried:
     """The memory of an earlier run, or a new one from a start input.
 
-    Raises ValueError with a sentence for an input that cannot be right.
+    Raises ValueError with a sentence for an input that cannot be right, and Undecipherable, which
+    only delays the purchase, where a key is missing.
     """
+    check_deciphered(given)
     now = workflow.now()
     if b'"continued":true' in json_of(given)[:32]:
         memory = read_one(Carried, given)

@@ -3,7 +3,9 @@
 import os
 import re
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import NoReturn
 
 from temporalio.api.enums.v1 import IndexedValueType
@@ -24,9 +26,12 @@ from temporalio.client import (
     ScheduleSpec,
     ScheduleState,
 )
+from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes
 from temporalio.envconfig import ClientConfig
 from temporalio.service import RPCError, RPCStatusCode
 
+from workflows import codec
+from workflows.codec import Encryption, read_keys
 from workflows.converter import DATA_CONVERTER
 from workflows.view import SEARCH_ATTRIBUTES
 
@@ -45,15 +50,16 @@ class Unreachable(Exception):
 async def connect() -> Client:
     """A client as the standard environment variables and TOML profiles say; nothing of our own.
 
-    Raises Unreachable with a sentence.
+    Raises Unreachable with a sentence, and WrongKeys.
     """
+    converter = data_converter()
     try:
         options = ClientConfig.load_client_connect_config()
     except Exception as error:  # the SDK raises several kinds for a bad file or profile
         raise Unreachable(f"The Temporal configuration cannot be read: {error}") from None
     address = options.setdefault("target_host", DEFAULT_ADDRESS)
     try:
-        client = await Client.connect(**options, data_converter=DATA_CONVERTER)
+        client = await Client.connect(**options, data_converter=converter)
     except Exception as error:  # RuntimeError, TLS and name errors: all mean the same to a person
         raise Unreachable(
             f"No Temporal server answers at {address}. Is it running, and is TEMPORAL_ADDRESS "
@@ -61,6 +67,21 @@ async def connect() -> Client:
         ) from None
     await check_namespace(client, address)
     return client
+
+
+def data_converter(environment: Mapping[str, str] = os.environ) -> DataConverter:
+    """Encrypting, if there are keys; messages and stack traces of failures, too.
+
+    Raises WrongKeys with a sentence.
+    """
+    setting = environment.get(codec.SETTING, "")
+    if not setting:
+        return DATA_CONVERTER
+    return replace(
+        DATA_CONVERTER,
+        payload_codec=Encryption(read_keys(setting)),
+        failure_converter_class=DefaultFailureConverterWithEncodedAttributes,
+    )
 
 
 async def check_namespace(client: Client, address: str) -> None:

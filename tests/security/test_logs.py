@@ -1,0 +1,97 @@
+"""Names, addresses and payment methods stay out of what many can read: logs, ids, search attributes
+and the words of failures."""
+
+import asyncio
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from temporalio.testing import WorkflowEnvironment
+
+from activities.logs import configure_logs
+from starter import embedded
+from starter.theatre import say, start, until
+from tests.purchases import purchase
+from tests.test_worker import environment, run
+from workflows.messages import Role
+
+SECRET = ("Anastasia", "Bonifatius", "anastasia@example.com", "bonifatius@example.com")
+METHOD = "pm_sandbox_flaky"
+
+
+def parties() -> dict[str, Any]:
+    """Whose names are found nowhere else."""
+    names = zip(("client", "freelancer"), ("ana", "bo"), SECRET[:2], SECRET[2:], strict=True)
+    return {role: {"id": id_, "name": name, "email": email} for role, id_, name, email in names}
+
+
+async def test_a_purchase_in_trouble_shows_nobodys_data_where_many_can_read(
+    lonely: WorkflowEnvironment, tmp_path: Path
+) -> None:
+    """A flaky provider and a mail server that is away, seen by the worker that production runs."""
+    worker = await run(
+        environment(
+            tmp_path,
+            TEMPORAL_ADDRESS=embedded.address(lonely.client),
+            RECOURSE_MAIL_URL="smtp://127.0.0.1:1",
+        )
+    )
+    assert worker.stderr is not None
+    lines: list[str] = []
+    reading = asyncio.create_task(_read(worker.stderr, lines))
+    handle = await start(lonely.client, purchase(METHOD, **parties()))
+    await until(handle, lambda found: found.payment == "held")
+    await say(handle, Role.FREELANCER, "give_refund")
+    await handle.signal("cancel", {"by": "anastasia@example.com"})
+    await until(handle, lambda found: found.escrow.in_transit > 0 and found.rejected_count > 0)
+    await failing(lines, "send_notices")
+    worker.terminate()
+    await worker.wait()
+    await reading
+
+    described = (await handle.describe()).raw_description
+    searched = described.workflow_execution_info.search_attributes.SerializeToString()
+    failures = str([pending.last_failure for pending in described.pending_activities])
+    assert "127.0.0.1" in failures, "the mail server is away"
+    for word in (*SECRET, METHOD):
+        assert word not in "".join(lines), word
+        assert word.encode() not in searched, word
+        assert word not in failures, word
+    await handle.terminate("seen")
+
+
+async def _read(stream: asyncio.StreamReader, lines: list[str]) -> None:
+    async for line in stream:  # one by one: a test waits for them
+        lines += [line.decode()]
+
+
+async def failing(lines: list[str], activity: str) -> None:
+    """Wait until the log tells of an attempt that failed."""
+    async with asyncio.timeout(30):
+        while not any("failed" in line and activity in line for line in lines):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+def test_a_librarys_own_words_are_redacted(capsys: pytest.CaptureFixture[str]) -> None:
+    """Message, arguments, fields and stack trace of a line that somebody else writes."""
+    kept = logging.getLogger().handlers[:], logging.getLogger().level
+    try:
+        configure_logs()
+        try:
+            raise ValueError("no such mailbox: anastasia@example.com")
+        except ValueError:
+            logging.getLogger("smtp").exception("cannot reach %s", "bonifatius@example.com")
+        structlog.get_logger().info("charged", method="pm_card_visa", to=["anastasia@example.com"])
+    finally:
+        logging.getLogger().handlers[:], logging.getLogger().level = kept
+        structlog.reset_defaults()
+    told = capsys.readouterr().err
+    assert [json.loads(line)["event"] for line in told.splitlines()] == [
+        "cannot reach (redacted)",
+        "charged",
+    ]
+    for word in (*SECRET, "pm_card_visa"):
+        assert word not in told

@@ -1,0 +1,84 @@
+"""What is encrypted is cipher in the Web UI, and readable with the codec server for those with a
+token."""
+
+import socket
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Route, expect
+from temporalio.client import Client
+
+from activities.parts import Parts
+from docs.browser import WebUI, browser
+from starter import embedded
+from starter.theatre import start, until
+from tests.conftest import settings
+from tests.purchases import purchase
+from tests.security.codec_process import TOKEN, codec_server
+from tests.security.test_encryption import NEW
+from worker import build_worker
+from workflows.codec import SETTING
+from workflows.server import data_converter
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+async def window(
+    threads: ThreadPoolExecutor, tmp_path: Path
+) -> AsyncIterator[tuple[WebUI, Client]]:
+    """A browser on a server whose worker encrypts."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    async with embedded.server(ui_port=port) as server, browser() as chrome:
+        client = await Client.connect(
+            embedded.address(server.client), data_converter=data_converter({SETTING: NEW})
+        )
+        with closing(Parts(settings(tmp_path))) as parts:
+            async with build_worker(client, parts, threads):
+                yield await WebUI.open(chrome, f"http://127.0.0.1:{port}"), client
+
+
+async def test_cipher_text_without_the_codec_server_and_clear_text_with_it(
+    window: tuple[WebUI, Client],
+) -> None:
+    """Input and card of a purchase. Each asking shows the token of whoever is signed in, as the
+    proxy before a Web UI with sign-in adds it."""
+    ui, client = window
+    handle = await start(client, purchase())
+    await until(handle, lambda found: found.payment == "held")
+    purchase_id = handle.id.removeprefix("purchase-")
+
+    await ui.purchase(purchase_id)
+    await _sees(ui, clear=False)
+
+    async with codec_server(NEW, ui.address) as codec:
+
+        async def signed_in(route: Route) -> None:
+            headers = {**route.request.headers, "authorization": f"Bearer {TOKEN}"}
+            await route.continue_(headers=headers)
+
+        await ui.use_codec_server(codec.address)
+        await ui.page.reload()
+        await _sees(ui, clear=False)
+
+        await ui.page.route(f"{codec.address}/**", signed_in)
+        await ui.page.reload()
+        await _sees(ui, clear=True)
+        await ui.purchase(purchase_id, "User Metadata")
+        await expect((await ui.card()).get_by_text("Whose turn")).to_be_visible()
+
+
+async def _sees(ui: WebUI, *, clear: bool) -> None:
+    """Input and summaries, in the clear or not."""
+    await ui.page.get_by_text("take_payment").first.wait_for()
+    for words in ("ana@example.com", "Charge 250.00 USD"):
+        found = ui.page.get_by_text(words)
+        if clear:
+            await expect(found.first).to_be_visible()
+        else:
+            await expect(found).to_have_count(0)
