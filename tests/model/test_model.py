@@ -21,13 +21,13 @@ from tests.model.play import Disagree, Troupe, troupe
 from tests.model.script import SCRIPTS, Deadline, Says, Script, WorkerReplaced
 from tests.proof.count import counted
 
-PLAYERS = 16
+PLAYERS = 12
 """So many scripts are played at a time."""
 SECONDS = 75
 """So long scripts are made up in an ordinary run; `make soak` has its own."""
 SOAK_MINUTES = float(os.environ.get("RECOURSE_SOAK_MINUTES", "0"))
 MISSED_AFTER = timedelta(seconds=4)
-STUCK_AFTER = 60
+STUCK_AFTER = 120
 """Seconds for one script."""
 SHRUNK_FOR = 45
 """Seconds in which one that failed is made smaller."""

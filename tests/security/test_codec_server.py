@@ -103,6 +103,7 @@ async def test_only_pages_of_the_web_ui_may_ask_from_a_browser(
         ({SETTING: NEW, "RECOURSE_CODEC_TOKENS": TOKEN}, WrongSetting, "`name:token`"),
         ({"RECOURSE_CODEC_TOKENS": f"ines:{TOKEN}"}, WrongKeys, "has no key"),
     ],
+    ids=["no token", "a short token", "a token of nobody", "no key"],
 )
 def test_it_does_not_start_without_keys_and_tokens(
     environment: dict[str, str], error: type[Exception], says: str

@@ -80,6 +80,7 @@ async def test_what_was_bent_on_the_way_is_not_taken_for_a_message(bent: str) ->
         (f"{NEW},{NEW}", "two keys are called '2026-11'"),
         (f"{NEW},é:x", "entry 2 has to be"),
     ],
+    ids=["nothing", "no id", "no base64", "too short", "one id twice", "an id that is not ASCII"],
 )
 def test_keys_that_cannot_be_right_are_refused_without_showing_them(
     setting: str, says: str
