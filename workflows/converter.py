@@ -25,8 +25,9 @@ class RawUnlessTyped(PydanticPayloadConverter):
         encrypted."""
         if not type_hints:
             return [RawValue(payload) for payload in payloads]
-        for payload in filter(is_encrypted, payloads):
-            raise Undecipherable(why_encrypted(payload))
+        for payload, hint in zip(payloads, type_hints, strict=False):
+            if hint is not RawValue and is_encrypted(payload):
+                raise Undecipherable(why_encrypted(payload))
         return super().from_payloads(payloads, type_hints)
 
 

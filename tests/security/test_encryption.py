@@ -173,11 +173,12 @@ async def test_other_systems_may_send_in_the_clear_and_rubbish_stops_nothing(
         clear = secret.server.client.get_workflow_handle(handle.id)
         await clear.signal("submit_requirements", {"by": CLIENT, "requirements": "A logo."})
         strange = (await secret.client(OLD)).get_workflow_handle(handle.id)
+        await strange.signal("nobody_knows_this", {"by": FREELANCER})
         await strange.signal("give_refund", {"by": FREELANCER})
-        found = await until(handle, lambda found: found.rejected_count == 1)
+        found = await until(handle, lambda found: found.rejected_count == 2)
     assert found.stage == "freelancer_review"
-    assert found.rejected[0].code == "INVALID_MESSAGE"
-    assert "binary/encrypted" in found.rejected[0].text
+    assert [item.code for item in found.rejected] == ["UNKNOWN_MESSAGE", "INVALID_MESSAGE"]
+    assert "binary/encrypted" in found.rejected[1].text
     await handle.terminate("seen")
 
 
