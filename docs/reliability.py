@@ -9,6 +9,8 @@ from typing import Any
 HERE = Path(__file__).parent
 TOLD = HERE / "reliability.toml"
 COUNTED = Path("var/proof/counts.json")
+KEPT = HERE / "reliability.json"
+"""What was counted before, so that one proof can be run again without all the others."""
 
 HEAD = """# Reliability: what is promised, and how it is proved
 
@@ -94,9 +96,18 @@ def _test(node: str) -> str:
     return f"[`{name or path}`](../{path})"
 
 
+def counted(*files: Path) -> dict[str, Any]:
+    """All counts; of a proof that is in several files, those of the last."""
+    found: dict[str, Any] = {}
+    for file in filter(Path.exists, files):
+        found |= json.loads(file.read_text(encoding="utf-8"))
+    return found
+
+
 if __name__ == "__main__":
+    known = counted(KEPT, COUNTED)
+    KEPT.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     try:
-        known = json.loads(COUNTED.read_text(encoding="utf-8")) if COUNTED.exists() else {}
         (HERE / "reliability.md").write_text(page(known), encoding="utf-8")
     except NotCounted as missing:
         sys.exit(str(missing))

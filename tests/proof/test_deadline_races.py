@@ -203,8 +203,9 @@ async def prepared(server: WorkflowEnvironment, race: Race, spoken_at: timedelta
 
 
 async def begun(server: WorkflowEnvironment, race: Race, spoken_at: timedelta) -> Runner:
-    """A purchase whose window has begun."""
-    handle = await start(server.client, purchase())
+    """A purchase whose window has begun. Its refund takes long: it is still open when the message
+    comes."""
+    handle = await start(server.client, purchase("pm_sandbox_slow"))
     await until(handle, lambda found: found.payment == "held")
     for act in race.before:
         if isinstance(act, timedelta):
