@@ -19,6 +19,7 @@ from starter import embedded
 from starter.theatre import Handle, say, start, status, until
 from starter.webhooks import receiver
 from tests.money.conftest import StripeWorld
+from tests.notices.inbox import quiet
 from tests.purchases import purchase
 from tests.stripe.serving import serving
 from workflows.converter import DATA_CONVERTER
@@ -45,6 +46,7 @@ async def in_transit(stripe: StripeWorld) -> tuple[Handle, str]:
     await until(handle, lambda _: refund_of(stripe, handle) is not None)
     refund = refund_of(stripe, handle)
     assert refund is not None
+    await quiet(handle)  # asked about, and to be asked again tomorrow
     return handle, refund
 
 

@@ -8,11 +8,13 @@ from temporalio.client import Client
 
 from activities.notices.message import message_id
 from activities.parts import Parts
+from starter.failures import Failure
 from starter.purchases import Purchase
-from workflows.messages import PurchaseResult
+from workflows.messages import PurchaseResult, Status
 from workflows.notices import HANDED_ON, PurchaseNotices
 
 SENDS_FROM = "recourse.invalid"
+ASKED_AT_MOST = 4
 ENTERS = {"purchased": 0, "payment_held": 1}
 """What stands first in a timeline, wherever it came."""
 
@@ -43,7 +45,7 @@ async def left_of(client: Client, parts: Parts, mailbox: Path, result: PurchaseR
     """Looks it up everywhere, and checks that nobody was told anything twice: `mailbox` is where
     the purchase's mail arrives. Needs a worker."""
     purchase_id = result.purchase_id
-    found = await Purchase(client, purchase_id).status()
+    found = await status_of(Purchase(client, purchase_id))
     given_up = [notice for notice in found.undelivered if notice.why != HANDED_ON]
     if len(given_up) < len(found.undelivered):
         await last_notices(client, purchase_id)
@@ -85,6 +87,17 @@ async def left_of(client: Client, parts: Parts, mailbox: Path, result: PurchaseR
         ],
         told={role: in_order(notices) for role, notices in told.items()},
     )
+
+
+async def status_of(purchase: Purchase) -> Status:
+    """Its status; asked again while the worker is only about to come."""
+    for _ in range(ASKED_AT_MOST - 1):
+        try:
+            return await purchase.status()
+        except Failure as failure:
+            if failure.code != "NO_WORKER":
+                raise
+    return await purchase.status()
 
 
 async def last_notices(client: Client, purchase_id: str) -> None:
