@@ -98,11 +98,14 @@ def written(history: dict[str, Any]) -> str:
     return f'{{"events": [\n{events}\n]}}\n'
 
 
+_SAID_INSTEAD = {"identity": "recorder", "stackTrace": "where it was raised"}
+
+
 def _anonymous(value: Any) -> Any:
     match value:
         case dict():
             return {
-                key: "recorder" if key == "identity" else _anonymous(item)
+                key: _SAID_INSTEAD.get(key) or _anonymous(item)
                 for key, item in value.items()
                 if not (key == "name" and value.get("kind") == "TASK_QUEUE_KIND_STICKY")
             }
