@@ -159,8 +159,9 @@ class Rehearsal:
             if isinstance(step, FindDeadline):
                 self._attempt(step)
             else:
+                self.memory.ask(step)
+            if isinstance(step, CheckRefund):
                 self._asks_at = self.now
-                self.memory.steps = [*(s for s in self.memory.steps if s != step), step]
         for effect in answer.effects:
             if isinstance(effect, Notify):
                 self._tell(effect, amounts)
@@ -196,7 +197,8 @@ class Rehearsal:
             work = self._carry_out[todo.type.name]
             fact = todo.fact(ActivityEnvironment().run(work, todo.request))
         except ApplicationError as error:
-            self._asks_at = self.now + CHECK_EVERY
+            if isinstance(step, CheckRefund):
+                self._asks_at = self.now + CHECK_EVERY
             if todo.patience is not None:
                 self._learn(StepBlocked(step.kind, error.message))
             return False
@@ -218,7 +220,7 @@ class Rehearsal:
             reminder = lifecycle.next_reminder(state, after)
             instants = [state.clocks[clock]] if clock else []
             instants += [reminder[0]] if reminder else []
-            instants += self.asks_at
+            instants += [self._asks_at] if self._is_asking else []
             if not instants or min(instants) > until:
                 return
             self.now = max(self.now, min(instants))
@@ -231,7 +233,6 @@ class Rehearsal:
                 self._decide(DeadlineReached(clock))
 
     @property
-    def asks_at(self) -> list[datetime]:
-        """When the provider is asked again about a refund, if one is under way."""
-        under_way = any(isinstance(step, CheckRefund) for step in self.memory.steps)
-        return [self._asks_at] if under_way else []
+    def _is_asking(self) -> bool:
+        """Whether a refund is on its way, that the provider is asked about."""
+        return any(isinstance(step, CheckRefund) for step in self.memory.steps)

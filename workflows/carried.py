@@ -85,6 +85,11 @@ class Carried(BaseModel):
         )
         self.timeline = [*self.timeline, entry][-TIMELINE_KEPT:]
 
+    def ask(self, step: Step) -> None:
+        """One more thing to do, after those before it; the same asked for again takes the place of
+        the older one."""
+        self.steps = [*(other for other in self.steps if other != step), step]
+
     def has_refused(self, code: str, at: datetime) -> bool:
         """Whether one of the newest refusals is of this code and instant."""
         return any((one.code, one.at) == (code, at) for one in reversed(self.rejected))

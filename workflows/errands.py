@@ -29,7 +29,7 @@ class Errands:
 
     def add(self, step: Step) -> None:
         """One more thing to do, after those before it; the same asked for again is begun anew."""
-        self._memory.steps = [*(other for other in self._memory.steps if other != step), step]
+        self._memory.ask(step)
         self._begin(step)
 
     def resume(self) -> None:

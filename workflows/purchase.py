@@ -74,8 +74,7 @@ class ProjectPurchase(Receiver):
 
     @workflow.init
     def __init__(self, *given: RawValue) -> None:
-        self._invalid: str | None = None
-        self._delayed = False
+        self._unfit: ValueError | Undecipherable | None = None
         self._changed = False
         self._shown = view.known(workflow.info().typed_search_attributes)
         self._timers: dict[Clock, Timer] = {}
@@ -84,8 +83,7 @@ class ProjectPurchase(Receiver):
         try:
             self._memory = _remember(given)
         except (ValueError, Undecipherable) as error:
-            self._invalid = str(error)
-            self._delayed = isinstance(error, Undecipherable)
+            self._unfit = error
             return
         self._errands = Errands(self._memory, self._happen)
         self._telling = Telling(self._memory, lambda: self._errands.dates_known)
@@ -131,19 +129,19 @@ class ProjectPurchase(Receiver):
 
     def card(self) -> str:
         """The status card of the Web UI, in Markdown."""
-        return self._invalid or card(self._memory)
+        return str(self._unfit) if self._unfit else card(self._memory)
 
     def _check_valid(self) -> None:
-        if self._delayed:
-            raise Undecipherable(self._invalid)
-        if self._invalid:
-            raise _error(ErrorType.INVALID_INPUT, self._invalid)
+        if isinstance(self._unfit, Undecipherable):
+            raise self._unfit
+        if self._unfit:
+            raise _error(ErrorType.INVALID_INPUT, str(self._unfit))
 
     # --- what others say
 
     def signalled(self, name: str, payloads: Sequence[object]) -> None:
         """Take a signal in. A refused one is recorded, shown and answered; nothing raises."""
-        if not self._invalid:
+        if not self._unfit:
             work = partial(self._answer_signal, name, payloads, workflow.now())
             self._arrivals.take(work, effort(payloads))
 
