@@ -2,7 +2,6 @@
 `make screenshots`."""
 
 import asyncio
-import socket
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, closing
@@ -36,7 +35,7 @@ async def main() -> None:
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         parts = stack.enter_context(closing(Parts(_settings(folder))))
-        port = _free_port()
+        port = embedded.free_port()
         server = await stack.enter_async_context(embedded.server(skip_time=True, ui_port=port))
         threads = stack.enter_context(ThreadPoolExecutor(ACTIVITY_THREADS))
         await stack.enter_async_context(build_worker(server.client, parts, threads))
@@ -52,12 +51,6 @@ def _settings(folder: str) -> Settings:
         mail_url=f"maildir:{folder}/mail",
         payments=f"sandbox:{folder}/sandbox.db",
     )
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def _play(server: WorkflowEnvironment) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import json
 import shutil
 import signal
-import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
@@ -64,7 +63,7 @@ async def demo(*, leave: bool, json_output: bool) -> int:
     if not console.is_terminal:
         console = Console(stderr=json_output, width=WIDTH)
     shutil.rmtree(FOLDER, ignore_errors=True)
-    ui_port = _free_port(UI_PORT)
+    ui_port = embedded.free_port(UI_PORT)
     async with AsyncExitStack() as stack:
         parts = Parts(_settings())
         stack.callback(parts.close)
@@ -177,15 +176,3 @@ async def _interrupted() -> None:
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     await stop.wait()
-
-
-def _free_port(wished: int) -> int:
-    for port in (wished, 0):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            found: int = probe.getsockname()[1]
-            return found
-    raise OSError("no free port")

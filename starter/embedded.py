@@ -4,6 +4,7 @@ For development, the demo and the tests; it is no production server.
 """
 
 import shutil
+import socket
 import sys
 import sysconfig
 from collections.abc import AsyncIterator, Sequence
@@ -77,6 +78,19 @@ async def server(
         yield environment
     finally:
         await environment.shutdown()
+
+
+def free_port(wished: int = 0) -> int:
+    """The port that is wished for if nobody listens on it, else one that nobody listens on."""
+    for port in (wished, 0):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            found: int = probe.getsockname()[1]
+            return found
+    raise OSError("no free port")
 
 
 def address(client: Client) -> str:

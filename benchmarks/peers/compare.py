@@ -162,7 +162,7 @@ async def dbos(folder: Path) -> AsyncIterator[tuple[Users, sides.Place]]:
 async def restate(folder: Path) -> AsyncIterator[tuple[Users, sides.Place]]:
     """With its own server."""
     async with restate_side.server(folder) as (ingress, admin):
-        place = sides.Place(f"127.0.0.1:{restate_side.free_port()}", folder)
+        place = sides.Place(f"127.0.0.1:{embedded.free_port()}", folder)
         with sides.at_work(restate_side.restate_worker, place):
             await restate_side.register(admin, place.address)
             users = restate_side.Restate(ingress)

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import shutil
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
@@ -19,6 +18,7 @@ from restate import DurablePromise, Workflow, WorkflowContext, WorkflowSharedCon
 
 from benchmarks.peers.script import BEGINS, MESSAGES, SETTLES, WINDOWS, Noted
 from benchmarks.sides import Place
+from starter import embedded
 
 NPM = Path("var/npm/node_modules/@restatedev")
 
@@ -92,7 +92,7 @@ async def server(folder: Path) -> AsyncIterator[tuple[str, str]]:
     """Its server, as it comes: where it takes requests, and where it is administered."""
     found = binary()
     assert found is not None
-    ingress, admin, node = free_port(), free_port(), free_port()
+    ingress, admin, node = (embedded.free_port() for _ in range(3))
     settings = {
         "RESTATE_BASE_DIR": str(folder / "restate"),
         "RESTATE_INGRESS__BIND_ADDRESS": f"127.0.0.1:{ingress}",
@@ -135,11 +135,3 @@ async def _answers(url: str) -> None:
                 if (await http.get(url)).is_success:
                     return
             await asyncio.sleep(0.1)
-
-
-def free_port() -> int:
-    """A port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

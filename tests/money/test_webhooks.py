@@ -1,10 +1,7 @@
 """Settlement: the provider's webhook closes the refund, once, and nobody else's does."""
 
 import asyncio
-import json
-import os
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +15,7 @@ from activities.payments.stripe import StripeProvider
 from starter import embedded
 from starter.theatre import Handle, say, start, status, until
 from starter.webhooks import receiver
+from tests.listening import listening
 from tests.money.conftest import StripeWorld
 from tests.notices.inbox import quiet
 from tests.purchases import purchase
@@ -178,29 +176,17 @@ async def test_the_command_serves_until_it_is_stopped(stripe: StripeWorld) -> No
     stripe.stripe.new_refunds("pending")
     handle, refund = await in_transit(stripe)
     stripe.stripe.succeed_refund(refund)
-    running = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "starter", "webhooks", "--port", "0"),
-        cwd=HOUSE,
-        stderr=asyncio.subprocess.PIPE,
-        env={
-            **os.environ,
-            "TEMPORAL_ADDRESS": embedded.address(stripe.client),
-            "RECOURSE_PAYMENTS": "stripe",
-            "STRIPE_API_KEY": stripe.stripe.api_key,
-            "STRIPE_API_BASE": stripe.stripe.url,
-            "STRIPE_WEBHOOK_SECRET": stripe.stripe.webhook_secret,
-        },
-    )
-    try:
-        assert running.stderr is not None
-        address = ""
-        while not address:
-            line = json.loads(await running.stderr.readline())
-            address = line.get("address", "")
-        assert set(await deliver(stripe, f"http://{address}/webhooks/stripe", refund)) == {200}
+    async with listening(
+        "webhooks",
+        TEMPORAL_ADDRESS=embedded.address(stripe.client),
+        RECOURSE_PAYMENTS="stripe",
+        STRIPE_API_KEY=stripe.stripe.api_key,
+        STRIPE_API_BASE=stripe.stripe.url,
+        STRIPE_WEBHOOK_SECRET=stripe.stripe.webhook_secret,
+    ) as running:
+        assert set(await deliver(stripe, f"{running.url}/webhooks/stripe", refund)) == {200}
         assert (await handle.result()).refunded == 25000
-    finally:
-        running.send_signal(signal.SIGINT)
-        _, rest = await running.communicate()
-    assert b"Traceback" not in rest
-    assert running.returncode in (0, 130)
+        running.process.send_signal(signal.SIGINT)
+        await running.process.wait()
+    assert "Traceback" not in "".join(running.lines)
+    assert running.process.returncode in (0, 130)

@@ -1,7 +1,6 @@
 """Requests as the lifecycle makes them, and mailboxes to receive what comes of them."""
 
 import asyncio
-import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,6 +18,7 @@ from activities.requests import (
     Party,
     Recipient,
 )
+from starter import embedded
 
 ANA = Party(id="ana", name="Ana", email="ana@example.com", timezone="Europe/Lisbon", locale="pt_PT")
 BO = Party(id="bo", name="Bo", email="bo@example.com")
@@ -139,7 +139,4 @@ def channel_to(port: int, **options: Any) -> SmtpChannel:
 
 def closed_port() -> int:
     """A port where nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    return embedded.free_port()

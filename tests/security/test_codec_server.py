@@ -1,6 +1,7 @@
 """The codec server: clear text for whoever shows a token, from the Web UI's own origin."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,27 +12,28 @@ from temporalio.api.common.v1 import Payloads
 
 from activities.parts import WrongSetting
 from starter.codec import CodecSettings
-from tests.security.codec_process import TOKEN, CodecServer, codec_server
-from tests.security.test_encryption import HELLO, NEW, OLD
+from tests.listening import Listening
+from tests.security.codec_process import TOKEN, codec_server
+from tests.security.keys import HELLO, NEW, OLD
 from workflows.codec import SETTING, Encryption, WrongKeys, read_keys
 
 UI = "https://temporal.example.com"
 
 
 @pytest.fixture(scope="module")
-async def server() -> AsyncIterator[CodecServer]:
+async def server() -> AsyncIterator[Listening]:
     """As people start it."""
     async with codec_server(NEW, UI) as found:
         yield found
 
 
 async def asked(
-    server: CodecServer, body: Any, path: str = "/decode", **headers: str
+    server: Listening, body: Any, path: str = "/decode", **headers: str
 ) -> requests.Response:
     """Its answer to somebody with a token."""
     given = {"Authorization": f"Bearer {TOKEN}", "Origin": UI, **headers}
     return await asyncio.to_thread(
-        requests.post, f"{server.address}{path}", json=body, headers=given, timeout=10
+        requests.post, f"{server.url}{path}", json=body, headers=given, timeout=10
     )
 
 
@@ -40,19 +42,19 @@ def as_json(*payloads: Any) -> dict[str, Any]:
     return MessageToDict(Payloads(payloads=payloads))
 
 
-async def test_it_decodes_for_those_with_a_token_and_says_who_asked(server: CodecServer) -> None:
+async def test_it_decodes_for_those_with_a_token_and_says_who_asked(server: Listening) -> None:
     """What cannot be decrypted, and what is in the clear, comes back as it was."""
     sealed = await Encryption(read_keys(NEW)).encode([HELLO])
     strange = await Encryption(read_keys(OLD)).encode([HELLO])
     answer = await asked(server, as_json(*sealed, *strange, HELLO), **{"X-Namespace": "default"})
     assert answer.json() == as_json(HELLO, *strange, HELLO)
-    while not (told := [line for line in server.lines if line["event"] == "codec_asked"]):  # noqa: ASYNC110
+    while not (told := [json.loads(line) for line in server.lines if "codec_asked" in line]):  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     assert (told[0]["who"], told[0]["payloads"], told[0]["namespace"]) == ("ines", 3, "default")
     assert "ana@example.com" not in str(server.lines)
 
 
-async def test_what_is_typed_into_the_web_ui_is_encrypted(server: CodecServer) -> None:
+async def test_what_is_typed_into_the_web_ui_is_encrypted(server: Listening) -> None:
     """`/encode`, for its forms."""
     answer = await asked(server, as_json(HELLO), "/encode")
     (payload,) = answer.json()["payloads"]
@@ -63,7 +65,7 @@ async def test_what_is_typed_into_the_web_ui_is_encrypted(server: CodecServer) -
 @pytest.mark.parametrize(
     "header", ["", "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer "]
 )
-async def test_nobody_else_sees_anything(server: CodecServer, header: str) -> None:
+async def test_nobody_else_sees_anything(server: Listening, header: str) -> None:
     """401, the same for every wrong token."""
     sealed = await Encryption(read_keys(NEW)).encode([HELLO])
     answer = await asked(server, as_json(*sealed), Authorization=header)
@@ -72,19 +74,19 @@ async def test_nobody_else_sees_anything(server: CodecServer, header: str) -> No
 
 
 @pytest.mark.parametrize("body", [[], {"payloads": 3}, {"payloads": [{"secret": "x"}]}, "x"])
-async def test_what_are_no_payloads_is_refused(server: CodecServer, body: Any) -> None:
+async def test_what_are_no_payloads_is_refused(server: Listening, body: Any) -> None:
     """400, and it goes on listening."""
     assert (await asked(server, body)).status_code == 400
 
 
 @pytest.mark.parametrize(("origin", "allowed"), [(UI, UI), ("https://evil.example.com", None)])
 async def test_only_pages_of_the_web_ui_may_ask_from_a_browser(
-    server: CodecServer, origin: str, allowed: str | None
+    server: Listening, origin: str, allowed: str | None
 ) -> None:
     """CORS: the preflight names the one origin."""
     preflight = await asyncio.to_thread(
         requests.options,
-        f"{server.address}/decode",
+        f"{server.url}/decode",
         headers={
             "Origin": origin,
             "Access-Control-Request-Method": "POST",

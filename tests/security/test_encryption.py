@@ -3,14 +3,12 @@
 import asyncio
 import base64
 import dataclasses
-import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from temporalio.api.common.v1 import Payload
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
@@ -21,16 +19,12 @@ from starter.theatre import Theatre, say, start, status, until
 from tests.conftest import settings
 from tests.purchases import CLIENT, FREELANCER, purchase
 from tests.security.codec_process import TOKEN, codec_server
+from tests.security.keys import HELLO, NEW, OLD
 from worker import build_worker
 from workflows.codec import ENCODING, SETTING, Encryption, WrongKeys, is_encrypted, read_keys
 from workflows.converter import Undecipherable
 from workflows.messages import Role
 from workflows.server import data_converter
-
-OLD = f"2026-05:{base64.b64encode(os.urandom(32)).decode()}"
-NEW = f"2026-11:{base64.b64encode(os.urandom(32)).decode()}"
-HELLO = Payload(metadata={"encoding": b"json/plain"}, data=b'"ana@example.com"')
-
 
 # --- keys
 
@@ -222,7 +216,7 @@ async def test_the_temporal_command_line_reads_with_a_token(secret: Secret) -> N
         handle = await start(client, purchase())
         await until(handle, lambda found: found.payment == "held")
     async with codec_server(NEW, "http://localhost:8233") as codec:
-        decoding = ("--codec-endpoint", codec.address, "--codec-auth", f"Bearer {TOKEN}")
+        decoding = ("--codec-endpoint", codec.url, "--codec-auth", f"Bearer {TOKEN}")
         shown = [await temporal(secret, handle.id, *more) for more in ((), decoding)]
     assert ["ana@example.com" in text for text in shown] == [False, True]
     await handle.terminate("seen")

@@ -14,6 +14,7 @@ from temporalio.testing import WorkflowEnvironment
 from activities.logs import configure_logs
 from starter import embedded
 from starter.theatre import say, start, until
+from tests.listening import read
 from tests.purchases import purchase
 from tests.test_worker import environment, run
 from workflows.messages import Role
@@ -41,7 +42,7 @@ async def test_a_purchase_in_trouble_shows_nobodys_data_where_many_can_read(
     )
     assert worker.stderr is not None
     lines: list[str] = []
-    reading = asyncio.create_task(_read(worker.stderr, lines))
+    reading = asyncio.create_task(read(worker.stderr, lines))
     handle = await start(lonely.client, purchase(METHOD, **parties()))
     await until(handle, lambda found: found.payment == "held")
     await say(handle, Role.FREELANCER, "give_refund")
@@ -61,11 +62,6 @@ async def test_a_purchase_in_trouble_shows_nobodys_data_where_many_can_read(
         assert word.encode() not in searched, word
         assert word not in failures, word
     await handle.terminate("seen")
-
-
-async def _read(stream: asyncio.StreamReader, lines: list[str]) -> None:
-    async for line in stream:  # one by one: a test waits for them
-        lines += [line.decode()]
 
 
 async def failing(lines: list[str], activity: str) -> None:

@@ -1,6 +1,5 @@
 """A server with its Web UI, a worker and a browser: one of each for all browser tests."""
 
-import socket
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, closing
@@ -32,9 +31,7 @@ async def desk(
     tmp_path_factory: pytest.TempPathFactory, threads: ThreadPoolExecutor
 ) -> AsyncIterator[Desk]:
     """The server lets workflows be paused, too, as newer ones do."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = embedded.free_port()
     pauses = ("--dynamic-config-value", "frontend.WorkflowPauseEnabled=true")
     folder = tmp_path_factory.mktemp("desk")
     async with AsyncExitStack() as stack:

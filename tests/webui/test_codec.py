@@ -1,7 +1,6 @@
 """What is encrypted is cipher in the Web UI, and readable with the codec server for those with a
 token."""
 
-import socket
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -18,7 +17,7 @@ from starter.theatre import start, until
 from tests.conftest import settings
 from tests.purchases import purchase
 from tests.security.codec_process import TOKEN, codec_server
-from tests.security.test_encryption import NEW
+from tests.security.keys import NEW
 from worker import build_worker
 from workflows.codec import SETTING
 from workflows.server import data_converter
@@ -31,9 +30,7 @@ async def window(
     threads: ThreadPoolExecutor, tmp_path: Path
 ) -> AsyncIterator[tuple[WebUI, Client]]:
     """A browser on a server whose worker encrypts."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = embedded.free_port()
     async with embedded.server(ui_port=port) as server, browser() as chrome:
         client = await Client.connect(
             embedded.address(server.client), data_converter=data_converter({SETTING: NEW})
@@ -62,11 +59,11 @@ async def test_cipher_text_without_the_codec_server_and_clear_text_with_it(
             headers = {**route.request.headers, "authorization": f"Bearer {TOKEN}"}
             await route.continue_(headers=headers)
 
-        await ui.use_codec_server(codec.address)
+        await ui.use_codec_server(codec.url)
         await ui.page.reload()
         await _sees(ui, clear=False)
 
-        await ui.page.route(f"{codec.address}/**", signed_in)
+        await ui.page.route(f"{codec.url}/**", signed_in)
         await ui.page.reload()
         await _sees(ui, clear=True)
         await ui.purchase(purchase_id, "User Metadata")

@@ -1,0 +1,51 @@
+"""Commands of ours that listen for HTTP, as people start them: processes of their own."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HOUSE = Path(__file__).parents[1]
+
+
+@dataclass
+class Listening:
+    """The process, where it listens, and the lines it has written to stderr from then on."""
+
+    process: asyncio.subprocess.Process
+    url: str
+    lines: list[str] = field(default_factory=list)
+
+
+async def read(stream: asyncio.StreamReader, lines: list[str]) -> None:
+    """Keep each line of a stream as it comes: a test may wait for one."""
+    async for line in stream:
+        lines += [line.decode()]
+
+
+@asynccontextmanager
+async def listening(command: str, **environment: str) -> AsyncIterator[Listening]:
+    """`python -m starter COMMAND --port 0`, once it listens; stopped, if it still runs."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "starter", command, "--port", "0"),
+        cwd=HOUSE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, **environment},
+    )
+    assert process.stderr is not None
+    address = ""
+    while not address:
+        address = json.loads(await process.stderr.readline()).get("address", "")
+    found = Listening(process, f"http://{address}")
+    reading = asyncio.create_task(read(process.stderr, found.lines))
+    try:
+        yield found
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+        await reading

@@ -1,0 +1,10 @@
+"""Keys that each process of the tests makes up anew, and something to encrypt."""
+
+import base64
+import os
+
+from temporalio.api.common.v1 import Payload
+
+OLD = f"2026-05:{base64.b64encode(os.urandom(32)).decode()}"
+NEW = f"2026-11:{base64.b64encode(os.urandom(32)).decode()}"
+HELLO = Payload(metadata={"encoding": b"json/plain"}, data=b'"ana@example.com"')
