@@ -12,7 +12,7 @@ from temporalio.worker import PollerBehaviorAutoscaling, PollerBehaviorSimpleMax
 
 import worker
 from benchmarks import sides
-from benchmarks.measure import Finding, in_turn
+from benchmarks.measure import Finding, Pair, in_turn
 from benchmarks.peers.compare import Watched, sample, watching
 from benchmarks.peers.ours import Ours, our_worker
 from starter import embedded
@@ -60,20 +60,9 @@ async def measure() -> list[Finding]:
     return findings
 
 
-def _findings(change: str, found: dict[str, tuple[Any, ...]]) -> list[Finding]:
-    rate, mine, other = found["per second"]
-    late, our_late, their_late = found["p99"]
+def _findings(change: str, found: dict[str, Pair]) -> list[Finding]:
+    late = "from the approval to money moved, p99"
     return [
-        Finding(
-            "lifecycles per second", change, 0.95, "more", rate, f"{mine:.1f} /s", f"{other:.1f} /s"
-        ),
-        Finding(
-            "from the approval to money moved, p99",
-            change,
-            1.05,
-            "less",
-            late,
-            f"{our_late:.0f} ms",
-            f"{their_late:.0f} ms",
-        ),
+        found["per second"].finding("lifecycles per second", change, 0.95, "/s", better="more"),
+        found["p99"].finding(late, change, 1.05, "ms"),
     ]

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,13 @@ from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 from temporalio.worker import Replayer
 
 from benchmarks import floor, sides
-from benchmarks.lifecycles import by, terms
-from benchmarks.measure import Finding, Ratio
+from benchmarks.lifecycles import bought, by, terms
+from benchmarks.measure import Finding, Pair, in_turn
 from starter import embedded
 from workflows.converter import DATA_CONVERTER
 from workflows.messages import PurchaseStart, Role
 from workflows.purchase import ProjectPurchase
 from workflows.runner import Runner
-from workflows.server import TASK_QUEUE
 
 FEW, MANY = 1_000, 20_000
 LIVE = 2_000
@@ -69,12 +69,6 @@ async def closed(client: Client, kind: str, at_least: int) -> None:
         await asyncio.sleep(0.1)
 
 
-async def ours(client: Client, start: PurchaseStart) -> Handle:
-    """One of ours."""
-    number = f"purchase-{start.purchase_id}"
-    return await client.start_workflow("ProjectPurchase", start, id=number, task_queue=TASK_QUEUE)
-
-
 # --- 20,000 open ones
 
 
@@ -84,21 +78,19 @@ async def many_open() -> list[Finding]:
         async with embedded.server() as server:
             place = sides.Place(embedded.address(server.client), Path(folder))
             with sides.at_work(sides.workflow_alone, place) as worker:
-                handles = await opened(lambda: ours(server.client, terms()), FEW, worker)
+                handles = await opened(lambda: bought(server.client, terms()), FEW, worker)
                 few = await _measured(handles, worker)
-                handles += await opened(lambda: ours(server.client, terms()), MANY - FEW, worker)
+                handles += await opened(lambda: bought(server.client, terms()), MANY - FEW, worker)
                 many = await _measured(handles, worker)
                 forgotten = await signal_cost(random.sample(handles[:FEW], SIGNALS), worker)
-    what = f"{MANY:,} open purchases"
+    what, less = f"{MANY:,} open purchases", f"{FEW:,} open"
     return [
-        _finding(f"worker's memory, {what}", f"{FEW:,} open", 1.2, few[0], many[0], "MB"),
-        _finding(f"CPU of one more signal, {what}", f"{FEW:,} open", 1.1, few[1], many[1], "ms"),
-        _finding(
+        Pair.of([(many[0], few[0])]).finding(f"worker's memory, {what}", less, 1.2, "MB"),
+        Pair.of([(many[1], few[1])]).finding(f"CPU of one more signal, {what}", less, 1.1, "ms"),
+        Pair.of([(forgotten, many[1])]).finding(
             "CPU of a signal to a purchase that the worker has to replay",
             "one in its memory",
             4.0,
-            many[1],
-            forgotten,
             "ms",
         ),
     ]
@@ -119,15 +111,6 @@ async def signal_cost(handles: Sequence[Handle], worker: int) -> float:
     return (sides.cpu(worker) - before) / len(handles) * 1000
 
 
-def _finding(
-    what: str, against: str, reach: float, theirs: float, mine: float, unit: str
-) -> Finding:
-    ratio = Ratio((mine / theirs,))
-    return Finding(
-        what, against, reach, "less", ratio, f"{mine:.1f} {unit}", f"{theirs:.1f} {unit}"
-    )
-
-
 # --- 2,000 at once
 
 Side = Callable[[Client, sides.Place], Awaitable[float]]
@@ -136,7 +119,7 @@ Side = Callable[[Client, sides.Place], Awaitable[float]]
 async def our_deadlines(client: Client, place: sides.Place) -> float:
     """2,000 whose requirements are due at the same instant: closed a second from then on."""
     with sides.at_work(sides.workflow_alone, place) as worker:
-        window = await _to_open(lambda: ours(client, terms()), worker)
+        window = await _to_open(lambda: bought(client, terms()), worker)
         begin = datetime.now(UTC)
         policy = {"requirements_window": f"PT{window.total_seconds():.0f}S"}
         given = terms(**policy).model_dump(mode="json")
@@ -145,7 +128,7 @@ async def our_deadlines(client: Client, place: sides.Place) -> float:
             name = {"purchase_id": f"due-{next(numbers)}", "purchased_at": begin.isoformat()}
             return PurchaseStart.model_validate({**given, **name})
 
-        handles = await opened(lambda: ours(client, start()), LIVE, worker)
+        handles = await opened(lambda: bought(client, start()), LIVE, worker)
         return await _all_due(client, handles, begin + window, "ProjectPurchase")
 
 
@@ -189,7 +172,7 @@ async def our_cold_start(client: Client, place: sides.Place) -> float:
     """2,000 live ones are sent a message while no worker is there; then one starts: closed a
     second."""
     with sides.at_work(sides.workflow_alone, place) as worker:
-        handles = await opened(lambda: ours(client, terms()), LIVE, worker)
+        handles = await opened(lambda: bought(client, terms()), LIVE, worker)
     refund = by(Role.FREELANCER)
     await asyncio.gather(*(handle.signal("give_refund", refund) for handle in handles))
     return await _started(client, handles, "ProjectPurchase", sides.workflow_alone, place)
@@ -238,26 +221,16 @@ def _failed(event: HistoryEvent) -> bool:
 
 async def together(what: str, mine: Side, other: Side) -> list[Finding]:
     """Both sides in turn, each on a server of its own that holds nothing else."""
-    figures: dict[Side, list[float]] = {mine: [], other: []}
-    for number in range(ROUNDS):
-        for side in (mine, other) if number % 2 else (other, mine):
-            with tempfile.TemporaryDirectory() as folder:
-                async with embedded.server() as server:
-                    place = sides.Place(embedded.address(server.client), Path(folder))
-                    figures[side].append(await side(server.client, place))
-    ratio = Ratio(tuple(a / b for a, b in zip(figures[mine], figures[other], strict=True)))
-    ours_, theirs = (statistics.median(figures[side]) for side in (mine, other))
-    return [
-        Finding(
-            what,
-            "the engine's floor",
-            0.85,
-            "more",
-            ratio,
-            f"{ours_:.0f} /s",
-            f"{theirs:.0f} /s",
-        )
-    ]
+    found = await in_turn(partial(alone, mine), partial(alone, other), ROUNDS, warm_up=False)
+    return [found["rate"].finding(what, "the engine's floor", 0.85, "/s", better="more")]
+
+
+async def alone(side: Side) -> dict[str, float]:
+    """One side, on a new server."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with embedded.server() as server:
+            place = sides.Place(embedded.address(server.client), Path(folder))
+            return {"rate": await side(server.client, place)}
 
 
 # --- one that is sent much
@@ -270,7 +243,7 @@ async def long_one() -> list[Finding]:
         async with embedded.server() as server:
             place = sides.Place(embedded.address(server.client), Path(folder))
             with sides.at_work(sides.workflow_alone, place) as worker:
-                (handle,) = await opened(lambda: ours(server.client, terms()), 1, worker)
+                (handle,) = await opened(lambda: bought(server.client, terms()), 1, worker)
                 costs, lengths = [], []
                 for number in range(MESSAGES):
                     sender = (Role.CLIENT, Role.FREELANCER)[number % 2]
@@ -281,20 +254,16 @@ async def long_one() -> list[Finding]:
                         lengths.append(len(history.events))
                         costs.append(await replay_cost(history))
     return [
-        _finding(
+        Pair.of([(costs[1], costs[0])]).finding(
             f"replay per event after {MESSAGES:,} messages",
             f"{MESSAGES // 10} messages",
             1.1,
-            costs[0],
-            costs[1],
             "ms",
         ),
-        _finding(
+        Pair.of([(max(lengths), 4096)]).finding(
             f"events of one run after {MESSAGES:,} messages",
-            "the server's suggestion to begin anew (4,096 events)",
+            "the server's suggestion to begin anew",
             1.2,
-            4096,
-            max(lengths),
             "events",
         ),
     ]

@@ -134,13 +134,10 @@ async def _compared(name: str, url: str, post: Post) -> Finding:
 
     found = await in_turn(ours, theirs, ROUNDS)
     engine.dispose()
-    ratio, mine, other = found["per second"]
-    return Finding(
+    return found["per second"].finding(
         f"ledger postings per second, {name}",
         "bare INSERTs of the same rows",
         0.6,
-        "more",
-        ratio,
-        f"{mine:.0f} /s",
-        f"{other:.0f} /s",
+        "/s",
+        better="more",
     )

@@ -13,7 +13,7 @@ from typing import Any
 from temporalio.client import Client, WorkflowHandle
 
 from benchmarks import floor, sides
-from benchmarks.measure import Finding, in_turn
+from benchmarks.measure import Finding, Pair, in_turn
 from starter import embedded
 from starter.stories import PEOPLE, STORIES
 from workflows.messages import PurchaseStart, Role
@@ -41,20 +41,21 @@ def by(role: Role, **fields: Any) -> dict[str, Any]:
     return {"by": {"role": role.value, "id": PEOPLE[role]}, **fields}
 
 
-async def our_auto_cancel(client: Client) -> None:
-    """The requirements never come."""
-    start = terms(requirements_window=f"PT{WINDOW}S")
-    await client.execute_workflow(
+async def bought(client: Client, start: PurchaseStart) -> WorkflowHandle[Any, Any]:
+    """One of ours, begun."""
+    return await client.start_workflow(
         "ProjectPurchase", start, id=f"purchase-{start.purchase_id}", task_queue=TASK_QUEUE
     )
+
+
+async def our_auto_cancel(client: Client) -> None:
+    """The requirements never come."""
+    await (await bought(client, terms(requirements_window=f"PT{WINDOW}S"))).result()
 
 
 async def approved(client: Client) -> WorkflowHandle[Any, Any]:
     """A purchase to which requirements, cancellation and approval were sent."""
-    start = terms()
-    handle = await client.start_workflow(
-        "ProjectPurchase", start, id=f"purchase-{start.purchase_id}", task_queue=TASK_QUEUE
-    )
+    handle = await bought(client, terms())
     await handle.signal("submit_requirements", by(Role.CLIENT, requirements="A lighthouse."))
     await handle.signal("cancel", by(Role.CLIENT))
     await handle.signal("decide_refund", by(Role.FREELANCER, decision="approve"))
@@ -90,7 +91,7 @@ STORIES_PLAYED: dict[str, tuple[Play, Play]] = {
 
 
 async def play(client: Client, one: Play, worker: int) -> dict[str, float]:
-    """So many lifecycles, some at a time: per second, and seconds of the worker's CPU for each."""
+    """So many lifecycles, some at a time: per second, and milliseconds of worker CPU for each."""
     room = asyncio.Semaphore(AT_ONCE)
 
     async def alone() -> None:
@@ -102,7 +103,7 @@ async def play(client: Client, one: Play, worker: int) -> dict[str, float]:
     took = time.monotonic() - began
     return {
         "per second": LIFECYCLES / took,
-        "cpu": (sides.cpu(worker) - cpu) / LIFECYCLES,
+        "cpu": (sides.cpu(worker) - cpu) / LIFECYCLES * 1000,
     }
 
 
@@ -128,26 +129,11 @@ async def measure() -> list[Finding]:
     return findings
 
 
-def _findings(what: str, found: dict[str, tuple[Any, ...]]) -> list[Finding]:
-    rate, ours, theirs = found["per second"]
-    cpu, our_cpu, their_cpu = found["cpu"]
+def _findings(what: str, found: dict[str, Pair]) -> list[Finding]:
+    floor_ = "the engine's floor"
     return [
-        Finding(
-            f"lifecycles per second: {what}",
-            "the engine's floor",
-            0.9,
-            "more",
-            rate,
-            f"{ours:.1f} /s",
-            f"{theirs:.1f} /s",
+        found["per second"].finding(
+            f"lifecycles per second: {what}", floor_, 0.9, "/s", better="more"
         ),
-        Finding(
-            f"CPU of the worker per lifecycle: {what}",
-            "the engine's floor",
-            1.25,
-            "less",
-            cpu,
-            f"{our_cpu * 1000:.1f} ms",
-            f"{their_cpu * 1000:.1f} ms",
-        ),
+        found["cpu"].finding(f"CPU of the worker per lifecycle: {what}", floor_, 1.25, "ms"),
     ]

@@ -1,9 +1,9 @@
 """Comparing two sides in turn, and saying how much they differ."""
 
 import statistics
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,39 @@ class Finding:
         return asdict(self) | {"median": self.ratio.median, "reached": self.reached}
 
 
+class Pair(NamedTuple):
+    """One figure of both sides: the ratio, and the medians."""
+
+    ratio: Ratio
+    ours: float
+    theirs: float
+
+    @classmethod
+    def of(cls, rounds: Sequence[tuple[float, float]]) -> "Pair":
+        """Ours and theirs, round by round."""
+        ours, theirs = (statistics.median(side) for side in zip(*rounds, strict=True))
+        return cls(Ratio(tuple(mine / other for mine, other in rounds)), ours, theirs)
+
+    def finding(
+        self, measure: str, against: str, reach: float, unit: str, *, better: str = "less"
+    ) -> Finding:
+        """As a row of the table."""
+        said = (f"{figure:.1f} {unit}" for figure in (self.ours, self.theirs))
+        return Finding(measure, against, reach, better, self.ratio, *said)
+
+
 Sample = Callable[[], Awaitable[dict[str, float]]]
 """Measures one side once: figures by their names."""
 
 
-async def in_turn(ours: Sample, theirs: Sample, rounds: int) -> dict[str, tuple[Any, ...]]:
+async def in_turn(
+    ours: Sample, theirs: Sample, rounds: int, *, warm_up: bool = True
+) -> dict[str, Pair]:
     """Measure both so often, one after the other, each first in every second round; an unmeasured
-    round comes before. Per figure: the ratio, and both sides' own figures."""
-    await ours()
-    await theirs()
+    round comes before. By the names of the figures."""
+    if warm_up:
+        await ours()
+        await theirs()
     pairs: list[tuple[dict[str, float], dict[str, float]]] = []
     for number in range(rounds):
         if number % 2:
@@ -65,10 +89,5 @@ async def in_turn(ours: Sample, theirs: Sample, rounds: int) -> dict[str, tuple[
             mine, other = await ours(), await theirs()
         pairs.append((mine, other))
     return {
-        name: (
-            Ratio(tuple(mine[name] / other[name] for mine, other in pairs)),
-            statistics.median(mine[name] for mine, _ in pairs),
-            statistics.median(other[name] for _, other in pairs),
-        )
-        for name in pairs[0][0]
+        name: Pair.of([(mine[name], other[name]) for mine, other in pairs]) for name in pairs[0][0]
     }

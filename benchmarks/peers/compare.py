@@ -10,12 +10,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import psycopg
 
 from benchmarks import sides
-from benchmarks.measure import Finding, in_turn
+from benchmarks.measure import Finding, Pair, in_turn
 from benchmarks.peers import dbos_side, restate_side
 from benchmarks.peers.ours import Ours, our_worker
 from benchmarks.peers.poller import Poller, poller_worker
@@ -203,30 +203,11 @@ async def measure() -> list[Finding]:
     return findings
 
 
-def _findings(peer: str, found: dict[str, tuple[Any, ...]]) -> list[Finding]:
-    rate, mine, other = found["per second"]
-    rows = [
-        Finding(
-            "lifecycles per second, approved refund",
-            peer,
-            1,
-            "more",
-            rate,
-            f"{mine:.1f} /s",
-            f"{other:.1f} /s",
-        )
-    ]
-    for name in ("p50", "p99"):
-        ratio, mine, other = found[name]
-        rows.append(
-            Finding(
-                f"from the approval to money moved, {name}",
-                peer,
-                1,
-                "less",
-                ratio,
-                f"{mine:.0f} ms",
-                f"{other:.0f} ms",
-            )
-        )
-    return rows
+def _findings(peer: str, found: dict[str, Pair]) -> list[Finding]:
+    rate = found["per second"]
+    reactions = (
+        found[name].finding(f"from the approval to money moved, {name}", peer, 1, "ms")
+        for name in ("p50", "p99")
+    )
+    what = "lifecycles per second, approved refund"
+    return [rate.finding(what, peer, 1, "/s", better="more"), *reactions]

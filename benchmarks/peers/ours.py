@@ -17,11 +17,10 @@ from activities.requests import (
     NoticeRequest,
     Posted,
 )
-from benchmarks.lifecycles import by, terms
+from benchmarks.lifecycles import bought, by, terms
 from benchmarks.peers.script import LAST, MOVED, Noted
 from benchmarks.sides import Idle, Place, recourse
 from workflows.messages import Role
-from workflows.server import TASK_QUEUE
 
 SAYS: dict[str, dict[str, Any]] = {
     "submit_requirements": by(Role.CLIENT, requirements="A lighthouse."),
@@ -63,10 +62,7 @@ class Ours:
 
     async def start(self, purchase: str) -> None:
         """Buy."""
-        start = terms().model_copy(update={"purchase_id": purchase})
-        await self._client.start_workflow(
-            "ProjectPurchase", start, id=f"purchase-{purchase}", task_queue=TASK_QUEUE
-        )
+        await bought(self._client, terms().model_copy(update={"purchase_id": purchase}))
 
     async def say(self, purchase: str, message: str) -> None:
         """Send a signal."""
