@@ -90,6 +90,8 @@ async def test_watching_ends_with_ctrl_c(cli: Cli, cli_purchase: Purchase) -> No
         cwd=HOUSE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        # Whoever runs tests in the background has them ignore Ctrl-C, and so would this.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert watching.stdout is not None
     await watching.stdout.readuntil(b"awaiting_requirements")
