@@ -1,26 +1,37 @@
-"""The process that runs purchases: workflows and activities on one task queue.
+"""The process that runs purchases: workflows and activities.
 
     python worker.py          against the Temporal server of the environment
     python worker.py --dev    with an embedded server and Web UI of its own
 
-Stops gracefully on SIGTERM and SIGINT. Exit status 0; 2 for a wrong setting; 3 when the server or
-the database cannot be reached.
+`RECOURSE_QUEUES` says which of its two task queues it serves (`money,notices`), `RECOURSE_BUILD_ID`
+which version of the deployment `recourse` it is, `RECOURSE_METRICS` and `RECOURSE_HEALTH` where it
+tells how it is. Stops gracefully on SIGTERM and SIGINT. Exit status 0; 2 for a wrong setting; 3
+when the server or the database cannot be reached.
 """
 
 import argparse
 import asyncio
 import gc
+import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 import structlog
 from temporalio.client import Client
-from temporalio.worker import PollerBehavior, PollerBehaviorSimpleMaximum, Worker
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
+from temporalio.runtime import Runtime
+from temporalio.worker import (
+    PollerBehavior,
+    PollerBehaviorSimpleMaximum,
+    Worker,
+    WorkerDeploymentConfig,
+)
 
 from activities.audit import AuditActivities
 from activities.logs import configure_logs
@@ -28,6 +39,8 @@ from activities.parts import Parts, Settings, Unavailable, WrongSetting
 from activities.requests import NOTICE_QUEUE
 from starter import embedded
 from starter.census import TemporalCensus
+from starter.health import HEALTH, Health, told
+from starter.telemetry import runtime
 from workflows.audit import BooksAudit
 from workflows.codec import WrongKeys
 from workflows.notices import PurchaseNotices
@@ -62,45 +75,106 @@ brings thousands of messages on looking in vain."""
 log = structlog.get_logger()
 
 
+MONEY, NOTICES = "money", "notices"
+DEPLOYMENT = "recourse"
+
+
+@dataclass(frozen=True)
+class Duty:
+    """What a worker is there for: which queues, as which version of the deployment.
+
+    Without a build id the server gives it any task. With one it gets those of the versions that an
+    operator made current or ramps up. All workflows move along to a new build: purchases live for
+    weeks, and which rules they live under is pinned by a version in their own history, not by an
+    old process; each build replays the recorded purchases of every release before it is one.
+    """
+
+    queues: frozenset[str] = frozenset({MONEY, NOTICES})
+    build_id: str | None = None
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Duty":
+        """Raises WrongSetting with a sentence."""
+        build_id = environment.get("RECOURSE_BUILD_ID") or None
+        named = environment.get("RECOURSE_QUEUES")
+        if not named:
+            return cls(build_id=build_id)
+        queues = frozenset(name.strip() for name in named.split(","))
+        if not queues <= cls.queues:
+            raise WrongSetting(
+                f"RECOURSE_QUEUES is {named!r}; known are {MONEY} and {NOTICES}, both by default."
+            )
+        return cls(queues, build_id)
+
+    @property
+    def deployment(self) -> WorkerDeploymentConfig | None:
+        """As the SDK wants it."""
+        if self.build_id is None:
+            return None
+        version = WorkerDeploymentVersion(DEPLOYMENT, self.build_id)
+        return WorkerDeploymentConfig(
+            version=version,
+            use_worker_versioning=True,
+            default_versioning_behavior=VersioningBehavior.AUTO_UPGRADE,
+        )
+
+
 @asynccontextmanager
 async def build_worker(
-    client: Client, parts: Parts, threads: ThreadPoolExecutor
+    client: Client, parts: Parts, threads: ThreadPoolExecutor, duty: Duty | None = None
 ) -> AsyncIterator[Worker]:
     """The worker of this process, for as long as the block lasts; the tests and the demo run the
-    same one.
+    same one. Yields the part of it that runs purchases, if there is one.
 
     Notices have slots of their own: however many of them wait for a slow mail server, a refund
     does not.
     """
     gc.set_threshold(GARBAGE_AFTER)
+    duty = duty or Duty()
+    workers = []
+    if MONEY in duty.queues:
+        workers += [_money(client, parts, threads, duty)]
+    if NOTICES in duty.queues:
+        workers += [_notices(client, parts, duty)]
+    async with AsyncExitStack() as stack:
+        for worker in workers:
+            await stack.enter_async_context(worker)
+        try:
+            yield workers[0]
+        finally:
+            await asyncio.gather(*(worker.shutdown() for worker in workers))
+
+
+def _money(client: Client, parts: Parts, threads: ThreadPoolExecutor, duty: Duty) -> Worker:
     audit = AuditActivities(parts.ledger, parts.provider, TemporalCensus(client))
-    purchases = Worker(
+    worker = Worker(
         client,
         task_queue=TASK_QUEUE,
         workflows=[ProjectPurchase, PurchaseNotices, BooksAudit],
         activities=[*parts.activities, audit.audit_books],
         activity_executor=threads,
         max_concurrent_activities=ACTIVITY_THREADS,
-        workflow_runner=Runner(lambda run_id: forget(purchases, run_id)),
+        workflow_runner=Runner(lambda run_id: forget(worker, run_id)),
         interceptors=[WritesCards()],
         graceful_shutdown_timeout=SHUTDOWN_GRACE,
         sticky_queue_schedule_to_start_timeout=MISSED_AFTER,
         max_cached_workflows=CACHED_WORKFLOWS,
         workflow_task_poller_behavior=POLLERS,
         activity_task_poller_behavior=POLLERS,
+        deployment_config=duty.deployment,
     )
-    notices = Worker(
+    return worker
+
+
+def _notices(client: Client, parts: Parts, duty: Duty) -> Worker:
+    return Worker(
         client,
         task_queue=NOTICE_QUEUE,
         activities=parts.notice_activities,
         max_concurrent_activities=NOTICES_AT_ONCE,
         graceful_shutdown_timeout=NOTICES_GRACE,
+        deployment_config=duty.deployment,
     )
-    async with purchases, notices:
-        try:
-            yield purchases
-        finally:
-            await asyncio.gather(purchases.shutdown(), notices.shutdown())
 
 
 def forget(worker: Worker, run_id: str) -> None:
@@ -114,20 +188,27 @@ async def run(*, dev: bool) -> None:
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    duty = Duty.from_environment()
     async with AsyncExitStack() as stack:
         parts = Parts(Settings.from_environment())
         stack.callback(parts.close)
-        client = await _client(stack) if dev else await connect()
+        metrics = runtime()
+        client = await _client(stack, metrics) if dev else await connect(metrics)
         await _register(client)
+        health = Health(client, parts.engine)
+        await stack.enter_async_context(told(health, os.environ.get(HEALTH)))
         threads = stack.enter_context(ThreadPoolExecutor(ACTIVITY_THREADS))
-        await stack.enter_async_context(build_worker(client, parts, threads))
+        await stack.enter_async_context(build_worker(client, parts, threads, duty))
+        health.ready = True
         log.info(
             "worker_started",
             server=embedded.address(client),
             namespace=client.namespace,
-            task_queue=TASK_QUEUE,
+            queues=sorted(duty.queues),
+            build_id=duty.build_id,
         )
         await stop.wait()
+        health.ready = False
         log.info("worker_stopping", grace_seconds=SHUTDOWN_GRACE.total_seconds())
     log.info("worker_stopped")
 
@@ -140,13 +221,14 @@ async def _register(client: Client) -> None:
         log.warning("search_attributes_unseen", why=str(error))
 
 
-async def _client(stack: AsyncExitStack) -> Client:
+async def _client(stack: AsyncExitStack, metrics: Runtime | None) -> Client:
     try:
         environment = await stack.enter_async_context(
             embedded.server(
                 database=Path("var/temporal.db"),
                 port=DEV_PORT,
                 ui_port=DEV_UI_PORT,
+                runtime=metrics,
             )
         )
     except (RuntimeError, FileNotFoundError) as error:

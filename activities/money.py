@@ -263,12 +263,21 @@ def _told_to_a_person(payment_method: str = "") -> Iterator[None]:
             str(error), type=ErrorType.UNKNOWN_CALENDAR, non_retryable=True
         ) from None
     except LedgerRefused as error:
+        _count_refused(error.code)
         raise ApplicationError(
             f"The ledger refused: {error.text}",
             error.code,
             type=ErrorType.LEDGER_REFUSED,
             non_retryable=True,
         ) from None
+
+
+def _count_refused(code: str) -> None:
+    if activity.in_activity():
+        refused = activity.metric_meter().create_counter(
+            "recourse_ledger_refusals", "Movements that the ledger refused"
+        )
+        refused.add(1, {"code": code})
 
 
 def _without(payment_method: str, text: str) -> str:

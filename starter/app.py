@@ -42,6 +42,13 @@ def codec(host: Host = "127.0.0.1", port: Port = 8089) -> None:
     run(serve(host, port), as_json=False)
 
 
+def metrics(host: Host = "127.0.0.1", port: Port = 9465) -> None:
+    """Serve the business in numbers to Prometheus: GET /metrics. Ends on Ctrl-C."""
+    from starter.metrics import serve  # brings a web server along
+
+    run(serve(host, port), as_json=False)
+
+
 def demo(leave_: Exit = False, as_json: Json = False) -> None:
     """Play every story on a real server of its own, the clock skipped."""
     from starter.demo import demo  # brings a whole worker along
@@ -60,6 +67,7 @@ app.command()(books.audit)
 app.command()(adopt)
 app.command()(webhooks)
 app.command()(codec)
+app.command()(metrics)
 app.command()(schema)
 app.command()(setup)
 app.command()(demo)

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from temporalio.client import Client
+from temporalio.runtime import Runtime
 from temporalio.testing import TimeSkippingConfig, WorkflowEnvironment
 
-from workflows.server import data_converter
+from workflows.server import data_converter, interceptors
 from workflows.view import SEARCH_ATTRIBUTES
 
 SKIPS_TIME = ("--dynamic-config-value", "frontend.WorkflowTimeSkippingEnabled=true")
@@ -46,6 +47,7 @@ async def server(
     port: int | None = None,
     ui_port: int | None = None,
     skip_time: bool = False,
+    runtime: Runtime | None = None,
     extra: Sequence[str] = (),
 ) -> AsyncIterator[WorkflowEnvironment]:
     """A running server with our search attributes; ends with the block.
@@ -55,6 +57,8 @@ async def server(
     """
     options: dict[str, Any] = {
         "data_converter": data_converter(),
+        "interceptors": interceptors(),
+        "runtime": runtime,
         "search_attributes": SEARCH_ATTRIBUTES,
         "dev_server_existing_path": binary(),
         "dev_server_log_level": "error",

@@ -6,6 +6,7 @@ which an operator can bring about in the Web UI, is one.
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from temporalio.api.common.v1 import Payload
 from temporalio.api.common.v1 import WorkflowExecution as Named
@@ -33,6 +34,7 @@ class Execution:
     status: str
     attributes: TypedSearchAttributes
     memo: Mapping[str, Payload]
+    closed_at: datetime | None
 
     @property
     def is_open(self) -> bool:
@@ -85,4 +87,5 @@ def _execution(info: WorkflowExecutionInfo) -> Execution:
         status.removeprefix("WORKFLOW_EXECUTION_STATUS_").lower(),
         decode_typed_search_attributes(info.search_attributes),
         info.memo.fields,
+        info.close_time.ToDatetime(UTC) if info.HasField("close_time") else None,
     )

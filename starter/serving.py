@@ -1,26 +1,45 @@
-"""Listening for HTTP: what the receivers of webhooks and of the Web UI's questions share."""
+"""Listening for HTTP: what the receivers of webhooks, the answers to the Web UI's questions, the
+metrics and a worker's health share."""
 
-import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import structlog
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 
+from activities.parts import WrongSetting
+
 log = structlog.get_logger()
 
 
 async def listen(app: Starlette, host: str, port: int, what: str) -> None:
-    """Serve until stopped; one log line `what` says where, once it listens."""
-    config = uvicorn.Config(app, host, port, log_config=None, access_log=False)
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
-    while not (server.started or serving.done()):  # noqa: ASYNC110 - uvicorn has no event for it
-        await asyncio.sleep(0.01)
-    for listener in server.servers:
-        for socket in listener.sockets:
-            log.info(what, address="{}:{}".format(*socket.getsockname()[:2]))
-    await serving
+    """Serve until stopped by a signal; one log line `what` says where. Raises WrongSetting."""
+    with bound(host, port, what) as listener:
+        await uvicorn.Server(_config(app)).serve(sockets=[listener])
+
+
+async def listen_beside(app: Starlette, listener: socket.socket) -> None:
+    """Serve until cancelled; signals stay with whoever runs this beside other work."""
+    await _Beside(_config(app)).serve(sockets=[listener])
+
+
+@contextmanager
+def bound(host: str, port: int, what: str) -> Iterator[socket.socket]:
+    """A socket that listens. Raises WrongSetting where that cannot be."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise WrongSetting(
+            f"Nothing can listen at {host}:{port} ({error.strerror or error}). Is it an address of "
+            "this machine, and the port free?"
+        ) from None
+    with listener:
+        log.info(what, address="{}:{}".format(*listener.getsockname()[:2]))
+        yield listener
 
 
 async def body_of(request: Request, at_most: int) -> bytes | None:
@@ -31,3 +50,13 @@ async def body_of(request: Request, at_most: int) -> bytes | None:
         if len(body) > at_most:
             return None
     return bytes(body)
+
+
+def _config(app: Starlette) -> uvicorn.Config:
+    return uvicorn.Config(app, log_config=None, access_log=False, lifespan="off")
+
+
+class _Beside(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield

@@ -9,8 +9,14 @@ from dataclasses import replace
 from typing import Any
 
 from temporalio.api.common.v1 import Payload
+from temporalio.api.failure.v1 import Failure
 from temporalio.common import RawValue
 from temporalio.contrib.pydantic import PydanticPayloadConverter, pydantic_data_converter
+from temporalio.converter import (
+    DefaultFailureConverter,
+    DefaultFailureConverterWithEncodedAttributes,
+    PayloadConverter,
+)
 
 from workflows.codec import is_encrypted, why_encrypted
 
@@ -33,6 +39,20 @@ class RawUnlessTyped(PydanticPayloadConverter):
 
 class Undecipherable(RuntimeError):
     """A key is missing here. Nothing is lost: what failed goes on when the key is there."""
+
+
+class Discreet(DefaultFailureConverterWithEncodedAttributes):
+    """The words of a failure are encrypted like everything else; but not those of a missing key,
+    which nobody could read then."""
+
+    def to_failure(
+        self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure
+    ) -> None:
+        """As above."""
+        if isinstance(exception, Undecipherable):
+            DefaultFailureConverter().to_failure(exception, payload_converter, failure)
+        else:
+            super().to_failure(exception, payload_converter, failure)
 
 
 def check_deciphered(given: Sequence[object]) -> None:

@@ -48,6 +48,7 @@ from workflows.lifecycle.state import (
     Stage,
 )
 from workflows.messages import (
+    MESSAGES,
     Action,
     Message,
     PurchaseResult,
@@ -154,11 +155,13 @@ class ProjectPurchase(Receiver):
         try:
             message = read_message(name, payloads)
         except Unreadable as unreadable:
+            _count_refused(name, unreadable.refusal.code)
             raise _error(unreadable.refusal.code, unreadable.refusal.text) from None
         if self._arrivals.waiting:
             return
         answer = self._memory.answers.first(message) or self._weigh(message, workflow.now())
         if isinstance(answer, Refusal):
+            _count_refused(name, answer.code)
             raise _error(answer.code, answer.text)
 
     async def updated(self, name: str, payloads: Sequence[object]) -> Receipt:
@@ -206,6 +209,7 @@ class ProjectPurchase(Receiver):
         memory, code, shown = self._memory, refusal.code.value, name[:LONGEST_NAME]
         if not memory.has_refused(code, at):
             workflow.logger.warning("signal_refused", extra={"code": code, "message_name": shown})
+        _count_refused(name, refusal.code)
         memory.reject(Rejection(at=at, name=shown, code=code, text=refusal.text, sender=sender))
         self._changed = True
         reader = _party(memory.start, sender)
@@ -363,6 +367,15 @@ def _mark(version: int) -> bool:
     """Whether it has this version, by a marker in the history of each run, which the server also
     shows as the search attribute `TemporalChangeVersion`. The first version has none."""
     return version == 1 or workflow.patched(f"rules-{version}")
+
+
+def _count_refused(name: str, code: Code) -> None:
+    """For the metrics of the worker; in a replay the SDK counts nothing again."""
+    known = name if name in MESSAGES else "unknown"
+    refused = workflow.metric_meter().create_counter(
+        "recourse_messages_rejected", "Signals and updates that the rules refused"
+    )
+    refused.add(1, {"message": known, "code": code.value})
 
 
 def _party(start: PurchaseStart, sender: Sender | None) -> Reader | None:

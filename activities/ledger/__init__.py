@@ -18,14 +18,17 @@ from activities.ledger.audit import Difference
 from activities.ledger.books import AccountBalance, Ledger, PurchaseBalances, Snapshot, Transfer
 from activities.ledger.engine import create_engine
 from activities.ledger.errors import LedgerRefused, LedgerUnreachable, SchemaMismatch
+from activities.ledger.position import InTransit, Position
 from activities.ledger.upgrade import check_schema, migrate
 
 __all__ = [
     "AccountBalance",
     "Difference",
+    "InTransit",
     "Ledger",
     "LedgerRefused",
     "LedgerUnreachable",
+    "Position",
     "PurchaseBalances",
     "SchemaMismatch",
     "Snapshot",

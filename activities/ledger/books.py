@@ -18,6 +18,8 @@ from activities.ledger.engine import first_line, read, transact
 from activities.ledger.errors import LedgerRefused
 from activities.ledger.judge import Account, Refusal, judge
 from activities.ledger.operations import Operation
+from activities.ledger.position import InTransit, Position, in_transit, positions
+from activities.spans import span
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,14 @@ class Ledger:
         """Every account with its balance, by name."""
         return read(self._engine, _accounts)
 
+    def positions(self) -> list[Position]:
+        """Where all the money is, by currency."""
+        return read(self._engine, positions)
+
+    def in_transit(self) -> list[InTransit]:
+        """Every refund that was decided and has not arrived, the oldest first."""
+        return read(self._engine, in_transit)
+
     def snapshot(self) -> Snapshot:
         """All the books at one moment, audited. Reads every transfer."""
         return read(self._engine, _snapshot)
@@ -164,7 +174,8 @@ class Ledger:
 
     def _post(self, operation: Operation) -> bool:
         try:
-            recorded = transact(self._engine, lambda connection: _record(connection, operation))
+            with span(f"ledger {operation.kind}", key=operation.key):
+                recorded = transact(self._engine, lambda connection: _record(connection, operation))
         except IntegrityError as error:
             raise LedgerRefused(
                 "REFUSED_BY_DATABASE",

@@ -26,6 +26,7 @@ from activities.requests import (
     Role,
     Undelivered,
 )
+from activities.spans import span
 
 SENDER = "Recourse <notices@recourse.invalid>"
 OPERATORS = "Operators"
@@ -167,7 +168,8 @@ class NoticeActivities:
     async def _attempt(self, notice: Notice, name: str) -> tuple[Status, str]:
         try:
             channel = self._channels[notice.channel]
-            await channel.deliver(Outgoing(notice, name, self._sender))
+            with span(f"notice {notice.channel}", id=notice.message_id, role=notice.role):
+                await channel.deliver(Outgoing(notice, name, self._sender))
         except PermanentFailure as error:
             return "failed", str(error)
         except TransientFailure as error:

@@ -23,6 +23,8 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
     and_,
+    func,
+    or_,
     select,
     update,
 )
@@ -147,6 +149,20 @@ class DeliveryLog:
         )
         with self._engine.connect() as connection:
             return tuple(_notice(row) for row in connection.execute(rows))
+
+    def undelivered(self, since: datetime, now: datetime) -> dict[str, int]:
+        """How many notices of transitions since then nobody will get any more, by channel."""
+        given_up = or_(
+            _NOTICES.c.status == "failed",
+            and_(_NOTICES.c.status == "pending", _NOTICES.c.at <= now - TRIED_FOR),
+        )
+        counted = (
+            select(_NOTICES.c.channel, func.count().label("lost"))
+            .where(given_up, _NOTICES.c.status != "sent", _NOTICES.c.at >= since)
+            .group_by(_NOTICES.c.channel)
+        )
+        with self._engine.connect() as connection:
+            return {row.channel: row.lost for row in connection.execute(counted)}
 
 
 def _opened(connection: Connection, notice: Notice) -> Notice:

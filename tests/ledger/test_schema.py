@@ -51,8 +51,8 @@ def stamp(engine: Engine, revision: str) -> None:
 def test_a_log_of_notices_from_before_the_migrations_is_kept(empty_url: str) -> None:
     with engine_of(empty_url) as engine:
         with engine.begin() as connection:
-            connection.execute(sa.text("CREATE TABLE notices (subject TEXT)"))
-            connection.execute(sa.text("INSERT INTO notices VALUES ('Told')"))
+            connection.execute(sa.text("CREATE TABLE notices (at TEXT, status TEXT, subject TEXT)"))
+            connection.execute(sa.text("INSERT INTO notices (subject) VALUES ('Told')"))
         migrate(engine)
         with engine.connect() as connection:
             assert connection.scalar(sa.text("SELECT subject FROM notices")) == "Told"

@@ -20,6 +20,7 @@ from tests.conftest import settings
 from tests.purchases import CLIENT, FREELANCER, purchase
 from tests.security.codec_process import TOKEN, codec_server
 from tests.security.keys import HELLO, NEW, OLD
+from tests.test_rules_versions import failure
 from worker import build_worker
 from workflows.codec import ENCODING, SETTING, Encryption, WrongKeys, is_encrypted, read_keys
 from workflows.converter import Undecipherable
@@ -189,6 +190,19 @@ async def test_a_worker_without_the_key_delays_a_purchase_and_loses_nothing(
     async with build_worker(client, secret.parts, secret.threads):
         await until(handle, lambda found: found.payment == "held")
     await handle.terminate("seen")
+
+
+async def test_a_worker_without_the_key_says_which_one_it_lacks(secret: Secret) -> None:
+    """In the purchase's history and in the clear: the id of a key is no secret."""
+    async with build_worker(await secret.client(OLD), secret.parts, secret.threads):
+        handle = await start(await secret.client(OLD), purchase())
+        await until(handle, lambda found: found.payment == "held")
+    async with build_worker(await secret.client(NEW), secret.parts, secret.threads):
+        await handle.signal("send_message", {"by": CLIENT, "text": "Still there?"})
+        said = await failure(handle)
+    await handle.terminate("seen")
+
+    assert f"the key '2026-05', and cannot be decrypted here: put that key into {SETTING}" in said
 
 
 async def test_a_look_without_the_key_says_which_key_is_missing(secret: Secret) -> None:

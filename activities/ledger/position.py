@@ -1,0 +1,88 @@
+"""Where all the money is, for whoever watches: cheap enough to be asked once a minute."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from activities.ledger import operations, schema
+
+
+@dataclass(frozen=True)
+class Position:
+    """All the money of one currency, in minor units: the four add up to all that was ever held."""
+
+    currency: str
+    held: int = 0
+    in_transit: int = 0
+    refunded: int = 0
+    released: int = 0
+
+
+@dataclass(frozen=True)
+class InTransit:
+    """A refund that was decided and has not arrived: how much, and since when (UTC)."""
+
+    purchase_id: str
+    currency: str
+    amount: int
+    since: datetime
+
+
+_account, _operation, _transfer = schema.account.c, schema.operation.c, schema.transfer.c
+
+
+def _in(prefix: str) -> sa.ColumnElement[int]:
+    there = _account.id.startswith(prefix, autoescape=True)
+    return sa.func.coalesce(sa.func.sum(sa.case((there, _account.balance))), 0)
+
+
+_PLACES = sa.select(
+    _account.currency,
+    _in(operations.escrow("")).label("held"),
+    _in(operations.refunds_in_transit("")).label("in_transit"),
+    _in(operations.freelancer_balance("")).label("released"),
+).group_by(_account.currency)
+_REFUNDED = (
+    sa.select(_transfer.currency, sa.func.sum(_transfer.amount).label("refunded"))
+    .where(_transfer.kind == "settled")
+    .group_by(_transfer.currency)
+)
+_ON_THEIR_WAY = (
+    sa.select(_operation.purchase_id, _account.currency, _account.balance, _operation.at)
+    .join_from(
+        schema.account,
+        schema.operation,
+        _account.id == sa.literal(operations.refunds_in_transit("")) + _operation.purchase_id,
+    )
+    .where(
+        _account.balance > 0,
+        _operation.kind.in_(operations.DECISIONS),
+        _operation.status == "applied",
+    )
+    .order_by(_operation.at)
+)
+
+
+def positions(connection: Connection) -> list[Position]:
+    """By currency."""
+    refunded = {row.currency: int(row.refunded) for row in connection.execute(_REFUNDED)}
+    return [
+        Position(
+            row.currency,
+            held=int(row.held),
+            in_transit=int(row.in_transit),
+            refunded=refunded.get(row.currency, 0),
+            released=int(row.released),
+        )
+        for row in connection.execute(_PLACES.order_by(_account.currency))
+    ]
+
+
+def in_transit(connection: Connection) -> list[InTransit]:
+    """Every refund on its way, the oldest first."""
+    return [
+        InTransit(row.purchase_id, row.currency, int(row.balance), row.at)
+        for row in connection.execute(_ON_THEIR_WAY)
+    ]

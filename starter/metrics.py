@@ -1,0 +1,200 @@
+"""`metrics`: the business in numbers for Prometheus, measured anew at each scrape.
+
+One process for a namespace is enough. It asks the server's visibility and the books, never a
+worker: it tells the truth also when no worker lives. Amounts are minor units, ages seconds.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from prometheus_client import CollectorRegistry, Metric, generate_latest
+from prometheus_client.core import GaugeHistogramMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from temporalio.api.workflowservice.v1 import CountWorkflowExecutionsRequest
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from activities.ledger import Ledger, LedgerUnreachable, SchemaMismatch
+from activities.logs import configure_logs
+from activities.notices import DeliveryLog
+from activities.requests import AuditReport
+from starter.books import opened
+from starter.executions import executions
+from starter.purchases import RUNNING
+from starter.serving import listen
+from workflows import view
+from workflows.lifecycle.state import Stage
+from workflows.server import connect
+
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+MISSED_AFTER = timedelta(minutes=5)
+UNDELIVERED_FOR = timedelta(days=7)
+"""A lost notice is counted for so long; after that the log still has it."""
+AGES = tuple(timedelta(hours=hours) for hours in (1, 24, 48, 72, 120, 168, 240, 336, 720))
+LONGEST_WAIT = timedelta(seconds=5)
+
+_FAILING = (
+    f"{RUNNING} AND TemporalReportedProblems IN "
+    "('category=WorkflowTaskFailed', 'category=WorkflowTaskTimedOut')"
+)
+_AUDITED = "WorkflowType = 'BooksAudit' AND ExecutionStatus = 'Completed'"
+
+log = structlog.get_logger()
+
+
+async def serve(host: str, port: int) -> None:
+    """Listen until stopped. Raises Unreachable, WrongSetting or Unavailable."""
+    client = await connect()
+    configure_logs()
+    with opened() as engine:
+        board = Board(client, Ledger(engine), DeliveryLog(engine))
+        await listen(metrics_server(board), host, port, "metrics_listening")
+
+
+def metrics_server(board: "Board") -> Starlette:
+    """The ASGI application: `GET /metrics`, and `/healthz` for whoever watches the process."""
+
+    async def metrics(_: Request) -> Response:
+        return Response(await board.text(datetime.now(UTC)), media_type=TEXT)
+
+    async def health(_: Request) -> JSONResponse:
+        return JSONResponse({"result": "listening"})
+
+    return Starlette(routes=[Route("/metrics", metrics), Route("/healthz", health)])
+
+
+@dataclass(frozen=True)
+class Board:
+    """What is measured, and of whom."""
+
+    client: Client
+    ledger: Ledger
+    notices: DeliveryLog
+
+    async def text(self, now: datetime) -> str:
+        """All of it, in Prometheus' text format. What cannot be asked is left out, and said by
+        `recourse_up`."""
+        of_temporal, of_books = await asyncio.gather(
+            _or_nothing("temporal", _collected(self._temporal(now))),
+            _or_nothing("books", asyncio.to_thread(lambda: list(self._books(now)))),
+        )
+        up = _gauge("up", "Whether it could be asked", "what")
+        up.add_metric(["temporal"], of_temporal is not None)
+        up.add_metric(["books"], of_books is not None)
+        registry = CollectorRegistry()
+        registry.register(_Measured([up, *(of_temporal or ()), *(of_books or ())]))
+        return generate_latest(registry).decode()
+
+    async def _temporal(self, now: datetime) -> AsyncIterator[Metric]:
+        stages = _gauge("purchases", "Purchases that are running, by stage", "stage")
+        running = [stage for stage in Stage if stage is not Stage.CLOSED]
+        counts = (self._count(f"{RUNNING} AND {view.STAGE.name} = '{s.value}'") for s in running)
+        for stage, count in zip(running, await asyncio.gather(*counts), strict=True):
+            stages.add_metric([stage.value], count)
+        yield stages
+        missed = (now - MISSED_AFTER).isoformat().replace("+00:00", "Z")
+        for name, told, query in (
+            (
+                "attention_open",
+                "Purchases that wait for a person",
+                f"{RUNNING} AND {view.NEEDS_ATTENTION.name} = true",
+            ),
+            (
+                "deadlines_missed",
+                "Purchases whose deadline passed over five minutes ago, and nothing happened",
+                f"{RUNNING} AND {view.DEADLINE.name} < '{missed}'",
+            ),
+            ("workflow_tasks_failing", "Purchases whose workflow task fails repeatedly", _FAILING),
+        ):
+            yield _value(name, told, await self._count(query))
+        async for metric in self._audit(now):
+            yield metric
+
+    async def _audit(self, now: datetime) -> AsyncIterator[Metric]:
+        async for audit in executions(self.client, _AUDITED):
+            handle = self.client.get_workflow_handle(
+                audit.id, run_id=audit.run_id, result_type=AuditReport
+            )
+            found = await handle.result()
+            age = max(0.0, (now - audit.closed_at).total_seconds()) if audit.closed_at else 0
+            yield _value("audit_age_seconds", "Since the last audit was completed", age)
+            differences = len(found.differences) + found.more
+            yield _value("audit_differences", "What the last audit found", differences)
+            return
+
+    async def _count(self, query: str) -> int:
+        request = CountWorkflowExecutionsRequest(namespace=self.client.namespace, query=query)
+        counted = await self.client.workflow_service.count_workflow_executions(
+            request, timeout=LONGEST_WAIT
+        )
+        return counted.count
+
+    def _books(self, now: datetime) -> Iterator[Metric]:
+        money = _gauge("money_minor_units", "Where all the money is", "state", "currency")
+        waiting = _gauge("refunds_in_transit", "Refunds on their way", "currency")
+        on_their_way = self.ledger.in_transit()
+        for of in self.ledger.positions():
+            for state in ("held", "in_transit", "refunded", "released"):
+                money.add_metric([state, of.currency], getattr(of, state))
+            same = [refund for refund in on_their_way if refund.currency == of.currency]
+            waiting.add_metric([of.currency], len(same))
+        yield money
+        yield waiting
+        ages = [max(0.0, (now - refund.since).total_seconds()) for refund in on_their_way]
+        yield _ages(ages)
+        oldest = max(ages, default=0)
+        yield _value("refund_in_transit_oldest_seconds", "Age of the oldest refund", oldest)
+        lost = _gauge(
+            "notices_undelivered", "Notices of the last week that nobody will get", "channel"
+        )
+        for channel, count in self.notices.undelivered(now - UNDELIVERED_FOR, now).items():
+            lost.add_metric([channel], count)
+        yield lost
+
+
+class _Measured(Collector):
+    def __init__(self, metrics: list[Metric]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> list[Metric]:
+        return self._metrics
+
+
+def _gauge(name: str, told: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"recourse_{name}", told, labels=labels)
+
+
+def _value(name: str, told: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"recourse_{name}", told, value=value)
+
+
+def _ages(ages: list[float]) -> GaugeHistogramMetricFamily:
+    """How many refunds have been on their way for at most how long."""
+    limits = [age.total_seconds() for age in AGES]
+    buckets = [(str(limit), sum(age <= limit for age in ages)) for limit in limits]
+    return GaugeHistogramMetricFamily(
+        "recourse_refund_in_transit_age_seconds",
+        "Since their decision, of the refunds on their way now",
+        buckets=[*buckets, ("+Inf", len(ages))],
+        gsum_value=sum(ages),
+    )
+
+
+async def _collected(metrics: AsyncIterator[Metric]) -> list[Metric]:
+    return [metric async for metric in metrics]
+
+
+async def _or_nothing(what: str, asked: Awaitable[list[Metric]]) -> list[Metric] | None:
+    try:
+        return await asked
+    except (RPCError, SQLAlchemyError, LedgerUnreachable, SchemaMismatch) as error:
+        log.warning("metrics_incomplete", what=what, why=str(error))
+        return None

@@ -1,0 +1,1 @@
+"""What whoever runs this relies on: metrics, traces, health, versions, ends."""

@@ -1,0 +1,57 @@
+"""A worker as a process of its own, as it is deployed."""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from temporalio.testing import WorkflowEnvironment
+
+from starter import embedded
+from tests.listening import HOUSE, read
+from tests.test_worker import environment as environment_of
+
+
+@dataclass
+class Post:
+    """The process, the environment it was given, and the lines it has written to stderr."""
+
+    process: asyncio.subprocess.Process
+    environment: Mapping[str, str]
+    lines: list[str] = field(default_factory=list)
+
+    def said(self, event: str) -> bool:
+        """Whether it has logged this."""
+        return any(json.loads(line)["event"] == event for line in self.lines)
+
+    async def until_said(self, event: str) -> None:
+        """Wait until it has."""
+        while not self.said(event):
+            assert self.process.returncode is None, "".join(self.lines)
+            await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def working(
+    server: WorkflowEnvironment, folder: Path, program: str = "worker", **settings: str
+) -> AsyncIterator[Post]:
+    """A worker on this server with its parts under `folder`, once it works; told to stop after."""
+    address = embedded.address(server.client)
+    given = environment_of(folder, TEMPORAL_ADDRESS=address, **settings)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", program), cwd=HOUSE, env=given, stderr=asyncio.subprocess.PIPE
+    )
+    assert process.stderr is not None
+    post = Post(process, given)
+    reading = asyncio.create_task(read(process.stderr, post.lines))
+    try:
+        await post.until_said("worker_started")
+        yield post
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+        await reading

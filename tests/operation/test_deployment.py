@@ -1,0 +1,84 @@
+"""A changed rule is rolled out, and back, by worker deployment versions while purchases run."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from temporalio.testing import WorkflowEnvironment
+
+from activities.parts import Parts
+from starter import embedded
+from starter.theatre import Handle, say, status
+from tests.conftest import settings
+from tests.lifecycle.test_versions import a_second_version
+from tests.operation.processes import working
+from tests.purchases import FREELANCER, held, refusal
+from worker import DEPLOYMENT, Duty, build_worker
+from workflows.lifecycle import versions
+from workflows.lifecycle.versions import FIRST, VERSIONS
+from workflows.messages import Role
+
+OLD, NEW = "1.0", "2.0"
+
+
+async def make_current(server: WorkflowEnvironment, build_id: str) -> None:
+    """The operator's command, tried again until a worker of that build has shown up."""
+    while True:
+        process = await asyncio.create_subprocess_exec(
+            *(embedded.binary(), "worker", "deployment", "set-current-version", "--yes"),
+            *("--deployment-name", DEPLOYMENT, "--build-id", build_id),
+            *("--address", embedded.address(server.client)),
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        if await process.wait() == 0:
+            return
+
+
+async def build_of(handle: Handle) -> str:
+    """Which build did the purchase's last task."""
+    described = (await handle.describe()).raw_description
+    return described.workflow_execution_info.versioning_info.deployment_version.build_id
+
+
+async def reviewed(server: WorkflowEnvironment) -> Handle:
+    """A purchase that its freelancer may cancel, under the first version of the rules."""
+    handle = await held(server)
+    await say(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
+    return handle
+
+
+async def test_a_changed_rule_is_rolled_out_and_back_while_purchases_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: ThreadPoolExecutor
+) -> None:
+    """The new build gets nothing until it is made current; then it has everything. What was bought
+    before keeps its rules on it; what is bought from now on has the new ones. Rolled back, what was
+    bought under the old rules goes on under the old build."""
+    second = {FIRST: VERSIONS[FIRST], 2: a_second_version()}
+    async with (
+        embedded.server() as server,
+        working(server, tmp_path, RECOURSE_BUILD_ID=OLD) as old_worker,
+    ):
+        await make_current(server, OLD)
+        before = await reviewed(server)
+        monkeypatch.setattr(versions, "VERSIONS", second)
+        parts = Parts(settings(tmp_path))
+        async with build_worker(server.client, parts, threads, Duty(build_id=NEW)):
+            still_old = await reviewed(server)
+            builds = [await build_of(before), await build_of(still_old)]
+            await make_current(server, NEW)
+            after = await reviewed(server)
+            refused = await refusal(after, "cancel", {"by": FREELANCER})
+            await say(before, Role.FREELANCER, "cancel")
+            builds += [await build_of(after), await build_of(before)]
+            await make_current(server, OLD)
+        parts.close()
+        await say(still_old, Role.FREELANCER, "cancel")
+        builds += [await build_of(still_old)]
+        canceled = [(await status(handle)).reason for handle in (before, still_old)]
+        assert old_worker.process.returncode is None
+
+    assert refused.type == "WRONG_ROLE"
+    assert canceled == ["freelancer_cancelled", "freelancer_cancelled"]
+    assert builds == [OLD, OLD, NEW, NEW, OLD]

@@ -1,0 +1,193 @@
+"""The business in numbers: `python -m starter metrics`, and the counters of a worker."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from temporalio.testing import WorkflowEnvironment
+
+from activities.parts import Parts
+from starter import embedded
+from starter.metrics import Board
+from starter.stories import PRICE
+from starter.telemetry import BUCKETS
+from starter.theatre import say, skip, until
+from tests.conftest import settings
+from tests.listening import listening
+from tests.operation.processes import working
+from tests.purchases import CLIENT, held
+from worker import build_worker
+from workflows.messages import Role
+from workflows.server import register_schedules
+
+Samples = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def read(text: str) -> Samples:
+    """Every sample of an answer to a scrape."""
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def named(samples: Samples, name: str, **labels: str) -> float:
+    """One sample."""
+    return samples[(f"recourse_{name}", frozenset(labels.items()))]
+
+
+@pytest.fixture
+async def own(tmp_path: Path) -> AsyncIterator[tuple[WorkflowEnvironment, Parts]]:
+    """A server and books of its own, so that what is counted is known."""
+    async with embedded.server(skip_time=True) as environment:
+        parts = Parts(settings(tmp_path))
+        yield environment, parts
+        parts.close()
+
+
+async def test_metrics_tell_where_purchases_and_money_are(
+    own: tuple[WorkflowEnvironment, Parts], threads: ThreadPoolExecutor
+) -> None:
+    """One waits for requirements, one waits for a person, one refund is on its way."""
+    environment, parts = own
+    board = Board(environment.client, parts.ledger, parts.notices)
+    async with build_worker(environment.client, parts, threads):
+        await held(environment)
+        sent = await held(environment, payment_method="pm_sandbox_slow")
+        await say(sent, Role.FREELANCER, "cancel")
+        await until(sent, lambda found: found.escrow.in_transit == PRICE)
+        late = await held(environment, payment_method="pm_sandbox_slow")
+        await say(late, Role.FREELANCER, "cancel")
+        await skip(environment, late, timedelta(days=9))
+        await until(late, lambda found: bool(found.attention))
+        now = datetime.now(UTC)
+        found = await settled(board, now)
+        later = read(await board.text(now + timedelta(days=3)))
+
+    assert named(found, "up", what="temporal") == named(found, "up", what="books") == 1
+    assert named(found, "purchases", stage="awaiting_requirements") == 1
+    assert named(found, "purchases", stage="settling") == 2
+    assert named(found, "attention_open") == 1
+    assert named(found, "deadlines_missed") == 0
+    assert named(found, "workflow_tasks_failing") == 0
+    assert named(found, "money_minor_units", state="held", currency="USD") == PRICE
+    assert named(found, "money_minor_units", state="in_transit", currency="USD") == 2 * PRICE
+    assert named(found, "money_minor_units", state="released", currency="USD") == 0
+    assert named(found, "refunds_in_transit", currency="USD") == 2
+    assert 0 <= named(found, "refund_in_transit_oldest_seconds") < 60
+    assert named(found, "refund_in_transit_age_seconds_bucket", le="3600.0") == 2
+    assert named(later, "refund_in_transit_age_seconds_bucket", le="172800.0") == 0
+    assert named(later, "refund_in_transit_age_seconds_bucket", le="432000.0") == 2
+
+
+async def settled(board: Board, now: datetime) -> Samples:
+    """The numbers, once the server's search has caught up with what happened."""
+    while True:
+        found = read(await board.text(now))
+        if named(found, "attention_open") and named(found, "purchases", stage="settling") == 2:
+            return found
+
+
+async def test_metrics_tell_of_deadlines_that_nobody_keeps(
+    own: tuple[WorkflowEnvironment, Parts], threads: ThreadPoolExecutor
+) -> None:
+    """With no worker there, a deadline passes and nothing happens: visible to who looks."""
+    environment, parts = own
+    board = Board(environment.client, parts.ledger, parts.notices)
+    async with build_worker(environment.client, parts, threads):
+        await held(environment)
+    now = datetime.now(UTC)
+    while not named(read(await board.text(now)), "purchases", stage="awaiting_requirements"):
+        pass
+    kept = read(await board.text(now + timedelta(hours=48)))
+    missed = read(await board.text(now + timedelta(hours=48, minutes=6)))
+
+    assert named(kept, "deadlines_missed") == 0
+    assert named(missed, "deadlines_missed") == 1
+
+
+async def test_metrics_tell_how_the_last_audit_ended(
+    own: tuple[WorkflowEnvironment, Parts], threads: ThreadPoolExecutor
+) -> None:
+    """No audit, no number; after one, its age and what it found."""
+    environment, parts = own
+    client = environment.client
+    board = Board(client, parts.ledger, parts.notices)
+    await register_schedules(client)
+    async with build_worker(client, parts, threads):
+        before = read(await board.text(datetime.now(UTC)))
+        handle = await held(environment)
+        await handle.terminate("an operator pressed the wrong button")
+        await client.get_schedule_handle("recourse-audit").trigger()
+        name = ("recourse_audit_differences", frozenset[tuple[str, str]]())
+        while name not in (found := read(await board.text(datetime.now(UTC)))):
+            pass
+
+    assert name not in before
+    assert named(found, "audit_differences") == 1
+    assert 0 <= named(found, "audit_age_seconds") < 60
+
+
+async def test_what_cannot_be_asked_is_said_and_the_rest_is_told(
+    own: tuple[WorkflowEnvironment, Parts],
+) -> None:
+    """The database is away, then the server: a scrape answers all the same."""
+    environment, parts = own
+    board = Board(environment.client, parts.ledger, parts.notices)
+    gone(parts)
+    without_books = read(await board.text(datetime.now(UTC)))
+    await environment.shutdown()
+    without_both = read(await board.text(datetime.now(UTC)))
+
+    assert named(without_books, "up", what="books") == 0
+    assert named(without_books, "up", what="temporal") == 1
+    assert named(without_books, "attention_open") == 0
+    assert named(without_both, "up", what="temporal") == 0
+
+
+def gone(parts: Parts) -> None:
+    """Nothing can be read where the books were."""
+    parts.close()
+    books = Path(str(parts.engine.url.database))
+    books.unlink()
+    books.mkdir()
+
+
+def scraped(url: str) -> str:
+    """What Prometheus would get."""
+    with urlopen(url) as answer:  # noqa: S310 - it is one of ours
+        text: str = answer.read().decode()
+    return text
+
+
+async def test_processes_serve_their_metrics(
+    own: tuple[WorkflowEnvironment, Parts], tmp_path: Path
+) -> None:
+    """A worker counts what was refused and knows days from weeks; `metrics` listens for itself."""
+    environment, _ = own
+    port = embedded.free_port()
+    async with working(environment, tmp_path, RECOURSE_METRICS=f"127.0.0.1:{port}") as post:
+        handle = await held(environment)
+        await handle.signal("cancle", {"by": CLIENT})
+        await handle.signal("deliver", {"by": CLIENT})
+        await until(handle, lambda found: found.rejected_count == 2)
+        of_worker = await asyncio.to_thread(scraped, f"http://127.0.0.1:{port}/metrics")
+        async with listening("metrics", **post.environment) as metrics:
+            of_business = await asyncio.to_thread(scraped, f"{metrics.url}/metrics")
+
+    refused = {
+        (dict(labels)["message"], dict(labels)["code"])
+        for name, labels in read(of_worker)
+        if name == "recourse_messages_rejected_total"
+    }
+    assert refused == {("unknown", "UNKNOWN_MESSAGE"), ("deliver", "WRONG_ROLE")}
+    last = BUCKETS["temporal_activity_succeed_endtoend_latency"][-1]
+    assert f'le="{last:.0f}"' in of_worker
+    assert "temporal_worker_task_slots_available" in of_worker
+    assert named(read(of_business), "up", what="temporal") == 1
