@@ -12,7 +12,7 @@ TEST := $(BIN)/pytest -n 3 --dist loadfile --max-worker-restart 0
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-uncached test-node test-browser kills soak mutants reliability bench histories lint format docs notices screenshots lock clean
+.PHONY: help demo run test test-uncached test-node test-browser kills soak storm mutants reliability bench histories lint format docs notices screenshots lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -60,10 +60,13 @@ kills: $(READY) ## Kill workers, servers and databases at every event of every s
 soak: $(READY) ## Make up purchases and compare server and rules; MINUTES=10
 	@RECOURSE_SOAK_MINUTES=$(or $(MINUTES),10) $(BIN)/pytest tests/model -k machine -q
 
+storm: $(READY) ## Kill one of three workers under load every few seconds, then deploy; SECONDS=120
+	@RECOURSE_STORM_SECONDS=$(or $(SECONDS),120) $(BIN)/pytest tests/operation/test_storm.py -q
+
 mutants: $(READY) ## Change lifecycle and ledger in small ways: a test has to notice; takes long
 	@$(BIN)/python -m tests.proof.mutants
 
-reliability: test test-uncached soak kills mutants ## Prove everything anew, and write docs/reliability.md
+reliability: test test-uncached soak kills storm mutants ## Prove everything anew, and write docs/reliability.md
 	@$(BIN)/python -m docs.reliability
 
 lint: $(READY) ## Check style, format and types
@@ -98,6 +101,8 @@ lock: $(READY) ## Pin the newest versions that pyproject.toml admits
 		$(BIN)/uv pip compile -q pyproject.toml --universal --python-version 3.11 --upgrade \
 			$${extra:+--extra $$extra} --generate-hashes --no-emit-index-url --no-annotate --no-header \
 			-o requirements$${extra:+-$$extra}.lock; done
+	@echo setuptools | $(BIN)/uv pip compile -q - --python-version 3.11 --upgrade \
+		--generate-hashes --no-emit-index-url --no-annotate --no-header -o deploy/build.lock
 
 clean: ## Remove the environment and what the demo left
 	rm -rf $(VENV) var .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,94 @@
+"""The package: what is in it, and that it runs without the tree it was built from."""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.deploy import ROOT
+
+PARTS = ("activities", "starter", "workflows", "worker.py")
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A wheel, and the Python of an environment that has it beside what it depends on."""
+
+    wheel: Path
+    python: Path
+
+    def runs(self, *arguments: str, cwd: Path, leaves: int = 0) -> str:
+        """What `python -m …` prints before it leaves with this status."""
+        ran = subprocess.run(
+            [self.python, "-m", *arguments],
+            cwd=cwd,
+            env={**os.environ, "PYTHONSAFEPATH": "1"},
+            capture_output=True,
+            text=True,
+        )
+        assert ran.returncode == leaves, ran.stderr
+        return ran.stdout
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """Built from a copy: a build leaves its own things in the tree, and finds them the next time.
+
+    Nothing is fetched. The dependencies are those of the environment that runs the tests.
+    """
+    folder = tmp_path_factory.mktemp("wheel")
+    tree = folder / "tree"
+    tree.mkdir()
+    for name in (*PARTS, "pyproject.toml", "README.md"):
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / name, tree)
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    offline = ["--no-index", "--no-deps"]
+    subprocess.run(
+        [*pip, "wheel", *offline, "--no-build-isolation", "--wheel-dir", folder, tree], check=True
+    )
+    (wheel,) = folder.glob("*.whl")
+    home = folder / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", home], check=True)
+    python = home / "bin" / "python"
+    site = sysconfig.get_path("purelib", "venv", {"base": str(home), "platbase": str(home)})
+    beside = [path for path in sys.path if path.endswith("site-packages")]
+    (Path(site) / "dependencies.pth").write_text("\n".join(beside))
+    subprocess.run([*pip, "--python", python, "install", *offline, wheel], check=True)
+    return Installed(wheel, python)
+
+
+def test_the_wheel_has_every_file_and_no_other(installed: Installed) -> None:
+    """Templates and migrations, too."""
+    files = {
+        file.relative_to(ROOT).as_posix()
+        for part in PARTS
+        for file in ([ROOT / part] if (ROOT / part).is_file() else (ROOT / part).rglob("*"))
+        if file.is_file() and "__pycache__" not in file.parts
+    }
+    packed = set(zipfile.ZipFile(installed.wheel).namelist())
+    assert {name for name in packed if ".dist-info/" not in name} == files
+    assert any(name.endswith(".jinja") for name in files)
+    assert any(name.endswith(".mako") for name in files)
+    assert any("/migrations/versions/" in name for name in files)
+
+
+def test_it_runs_where_it_is_installed(installed: Installed, tmp_path: Path) -> None:
+    """Worker and command line, from a folder that has neither."""
+    assert "--dev" in installed.runs("worker", "--help", cwd=tmp_path)
+    assert "purchase" in installed.runs("starter", "--help", cwd=tmp_path)
+    assert '"title": "Cancel"' in installed.runs("starter", "schema", "cancel", cwd=tmp_path)
+
+
+def test_it_makes_its_books_where_it_is_started(installed: Installed, tmp_path: Path) -> None:
+    """By the migrations that came along, in a folder of the place where it may write."""
+    installed.runs("starter", "ledger", "nobody", cwd=tmp_path, leaves=1)
+    assert (tmp_path / "var" / "recourse.db").exists()

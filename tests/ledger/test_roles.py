@@ -1,0 +1,74 @@
+"""What the role of a worker needs on PostgreSQL, and what it then cannot do (docs/threats.md)."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.errors import InsufficientPrivilege
+from sqlalchemy import make_url
+
+from activities.ledger import Ledger, check_schema
+from activities.notices import DeliveryLog, Notice
+from tests.ledger.conftest import PostgresDatabases, engine_of
+
+NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
+GRANTS = """
+    CREATE ROLE recourse_worker LOGIN;
+    GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO recourse_worker;
+    GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO recourse_worker
+"""
+
+
+@pytest.fixture(scope="module")
+def as_worker(postgres_databases: PostgresDatabases) -> Iterator[str]:
+    """A migrated database, by the role of a worker, which owns nothing."""
+    owner = make_url(postgres_databases.create("roles"))
+    with psycopg.connect(
+        owner.set(drivername="postgresql").render_as_string(False), autocommit=True
+    ) as connection:
+        connection.execute(GRANTS)
+        yield owner.set(username="recourse_worker").render_as_string(hide_password=False)
+        connection.execute("DROP OWNED BY recourse_worker; DROP ROLE recourse_worker")
+    postgres_databases.drop("roles")
+
+
+def test_a_worker_that_owns_nothing_does_all_its_work(as_worker: str) -> None:
+    """Money goes all its ways, and notices are logged."""
+    asked: dict[str, Any] = {"purchase_id": "p-1", "currency": "USD", "at": NOW}
+    notice = Notice("p-1", "1-held", "held", "client", "a@b.c", "smtp", "m-1", NOW)
+    with engine_of(as_worker) as engine:
+        check_schema(engine)
+        books, log = Ledger(engine), DeliveryLog(engine)
+        books.hold(key="h", amount=500, **asked)
+        books.decide(key="d", refund=300, release=200, **asked)
+        books.settle(key="s", amount=300, reference="r", **asked)
+        (opened,) = log.open([notice])
+        log.record(opened, "sent")
+        balances = books.balances("p-1")
+        sent = [logged.status for logged in log.list("p-1")]
+
+    assert balances is not None
+    assert (balances.held, balances.refunded, balances.released) == (0, 300, 200)
+    assert sent == ["sent"]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DROP TRIGGER transfer_append_only ON transfer",
+        "ALTER TABLE transfer DISABLE TRIGGER ALL",
+        "ALTER TABLE account DROP CONSTRAINT ck_account_floor",
+        "SET session_replication_role = replica",
+        "TRUNCATE transfer",
+        "DROP TABLE operation CASCADE",
+    ],
+)
+def test_a_worker_that_owns_nothing_cannot_switch_the_rules_off(
+    statement: str, as_worker: str
+) -> None:
+    """Whoever owns the tables could."""
+    url = make_url(as_worker).set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(url) as connection, pytest.raises(InsufficientPrivilege):
+        connection.execute(statement.encode())
