@@ -85,6 +85,10 @@ def _row(row: dict[str, Any]) -> str:
     )
 
 
+PER_MILLION_ACTIONS = 50
+"""USD: what Temporal Cloud lists for its first millions of actions; volume and plans change it."""
+
+
 def _stories(stories: dict[str, Any]) -> str:
     lines = "\n".join(
         f"| {name.replace('_', ' ')} | "
@@ -95,7 +99,18 @@ def _stories(stories: dict[str, Any]) -> str:
     return (
         "## What each story costs on a bill\n\nOurs / the plain way, counted from the histories:\n"
         "\n| story | events | workflow tasks | billable actions |\n|---|---:|---:|---:|\n"
-        f"{lines}\n"
+        f"{lines}\n\n"
+        "Each million purchases of a story is as many million actions; at "
+        f"{PER_MILLION_ACTIONS} USD a million that is, in thousands of USD:\n\n"
+        f"| story | ours | the plain way |\n|---|---:|---:|\n{_bill(stories)}\n"
+    )
+
+
+def _bill(stories: dict[str, Any]) -> str:
+    return "\n".join(
+        f"| {name.replace('_', ' ')} | {mine['actions'] * PER_MILLION_ACTIONS / 1000:.2f} "
+        f"| {other['actions'] * PER_MILLION_ACTIONS / 1000:.2f} |"
+        for name, (mine, other) in stories.items()
     )
 
 

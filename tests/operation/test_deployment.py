@@ -9,12 +9,13 @@ from temporalio.testing import WorkflowEnvironment
 
 from activities.parts import Parts
 from starter import embedded
-from starter.theatre import Handle, say, status
+from starter.stories import PRICE
+from starter.theatre import Handle, say, status, until
 from tests.conftest import settings
 from tests.lifecycle.test_versions import a_second_version
 from tests.operation.processes import working
 from tests.purchases import FREELANCER, held, refusal
-from worker import DEPLOYMENT, Duty, build_worker
+from worker import DEPLOYMENT, MONEY, NOTICES, Duty, build_worker
 from workflows.lifecycle import versions
 from workflows.lifecycle.versions import FIRST, VERSIONS
 from workflows.messages import Role
@@ -82,3 +83,24 @@ async def test_a_changed_rule_is_rolled_out_and_back_while_purchases_run(
     assert refused.type == "WRONG_ROLE"
     assert canceled == ["freelancer_cancelled", "freelancer_cancelled"]
     assert builds == [OLD, OLD, NEW, NEW, OLD]
+
+
+async def test_workers_for_money_and_for_notices_share_the_work(
+    lonely: WorkflowEnvironment, parts: Parts, threads: ThreadPoolExecutor
+) -> None:
+    """With nobody there for notices a refund goes its way all the same; they are sent when somebody
+    comes."""
+    money, notices = Duty(frozenset({MONEY})), Duty(frozenset({NOTICES}))
+    async with build_worker(lonely.client, parts, threads, money):
+        handle = await held(lonely, method="pm_sandbox_at_once")
+        await say(handle, Role.FREELANCER, "cancel")
+        await until(handle, lambda found: found.escrow.refunded == PRICE)
+        purchase_id = handle.id.removeprefix("purchase-")
+        before = parts.notices.list(purchase_id)
+        async with build_worker(lonely.client, parts, threads, notices):
+            await handle.result()
+
+    assert before == ()
+    told = {notice.transition: notice.status for notice in parts.notices.list(purchase_id)}
+    assert set(told.values()) == {"sent"}
+    assert "freelancer_cancelled" in told

@@ -182,7 +182,7 @@ def work(post: Post, fate: Fate | None) -> None:
     for module, name, value in changes:
         setattr(module, name, value)
     if fate is not None:
-        setattr(worker, "connect", lambda: connect(post, fate))  # noqa: B010
+        setattr(worker, "connect", lambda _metrics: connect(post, fate))  # noqa: B010
     leave(worker.main())
 
 
