@@ -12,7 +12,7 @@ TEST := $(BIN)/pytest -n 3 --dist loadfile --max-worker-restart 0
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-uncached test-node test-browser kills soak storm mutants reliability bench histories lint format docs notices screenshots lock clean
+.PHONY: help demo run test test-uncached test-node test-browser kills soak storm mutants audit reliability bench histories lint format docs notices screenshots lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -73,6 +73,9 @@ lint: $(READY) ## Check style, format and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+audit: $(READY) ## Look for secrets in files, packages withdrawn or known to be at fault; UNASKED=1
+	@$(BIN)/python -m tests.security.audit $(if $(UNASKED),--unasked)
 
 format: $(READY) ## Format the code
 	@$(BIN)/ruff check --fix .

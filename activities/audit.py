@@ -7,7 +7,7 @@ wrong is looked at again, and only what is wrong both times is a difference.
 import asyncio
 import shlex
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Protocol
 
@@ -53,6 +53,10 @@ PLACES = {
 """The kinds of accounts, and what their balances are called in the totals."""
 
 
+DECIDED = ("settling", "closed")
+"""Stages in which a purchase's money is no longer in escrow."""
+
+
 class NoAnswer(Exception):
     """A running purchase cannot say what it counts on; the sentence says why."""
 
@@ -60,8 +64,8 @@ class NoAnswer(Exception):
 class Census(Protocol):
     """What Temporal knows of purchases."""
 
-    async def running(self) -> set[str]:
-        """The ids of the purchases that are running; it may be a moment behind."""
+    async def running(self) -> Mapping[str, str | None]:
+        """The stages of the purchases that are running, by id; it may be a moment behind."""
         ...
 
     async def is_running(self, purchase_id: str) -> bool:
@@ -73,6 +77,10 @@ class Census(Protocol):
 
         Raises NoAnswer.
         """
+        ...
+
+    async def is_undecided(self, purchase_id: str) -> bool:
+        """Whether a running purchase believes its money to be in escrow still. Raises NoAnswer."""
         ...
 
 
@@ -134,7 +142,9 @@ async def _look(ledger: Ledger, provider: PaymentProvider, census: Census) -> Au
         if list(compare(seen)) and not seen.running and await census.is_running(seen.purchase_id):
             seen = replace(seen, running=True)
         differences += compare(seen)
-    for purchase_id in sorted(running - {each.purchase_id for each in books.purchases}):
+        if seen.running and running.get(seen.purchase_id) not in DECIDED:
+            differences += await _forgotten(census, seen)
+    for purchase_id in sorted(running.keys() - {each.purchase_id for each in books.purchases}):
         differences += await _without_hold(ledger, census, purchase_id)
     return AuditReport(
         purchases=len(books.purchases),
@@ -203,7 +213,7 @@ def _is_by_provider(seen: Seen) -> bool:
     return seen.proof in names or ours
 
 
-def _purchases(books: Snapshot, statement: Statement, running: set[str]) -> Iterator[Seen]:
+def _purchases(books: Snapshot, statement: Statement, running: Container[str]) -> Iterator[Seen]:
     balances = {each.purchase_id: each for each in books.purchases}
     charges: dict[str, list[ChargeRecord]] = defaultdict(list)
     refunds: dict[str, list[RefundRecord]] = defaultdict(list)
@@ -227,13 +237,30 @@ def _owner(key: str) -> str:
     return key.rpartition("/")[0].removeprefix(PREFIX)
 
 
+async def _forgotten(census: Census, seen: Seen) -> list[Difference]:
+    """A decision that the books have and the workflow does not: it decides before it posts."""
+    books = seen.books
+    if books is None or books.held:
+        return []
+    try:
+        if not await census.is_undecided(seen.purchase_id):
+            return []
+    except NoAnswer as why:
+        return [_difference(seen, str(why), _LOOK)]
+    back, released = _in(books, books.in_transit + books.refunded), _in(books, books.released)
+    what = (
+        f"The books have decided purchase {seen.purchase_id}: {back} back, {released} released. "
+        "Its workflow knows of no decision."
+    )
+    return [_difference(seen, what, _AGAIN)]
+
+
 async def _without_hold(ledger: Ledger, census: Census, purchase_id: str) -> list[Difference]:
     """A purchase that counts on money, while the books know of none."""
     try:
         counted = await census.counts_on(purchase_id)
     except NoAnswer as why:
-        look = "Look at its workflow in the Web UI."
-        return [Difference(purchase_id=purchase_id, what=str(why), what_to_do=look)]
+        return [Difference(purchase_id=purchase_id, what=str(why), what_to_do=_LOOK)]
     if counted is None:
         return []
     if await asyncio.to_thread(ledger.balances, purchase_id) is not None:
@@ -245,6 +272,11 @@ async def _without_hold(ledger: Ledger, census: Census, purchase_id: str) -> lis
 _COMPARE = "Compare with the payment provider's records before any more money moves."
 
 
+_LOOK = "Look at its workflow in the Web UI."
+_AGAIN = (
+    "Temporal was restored from an older state. Send the messages that led there again; another "
+    "decision is refused by the ledger."
+)
 _OR_BY_HAND = " If it has come to its own end, send the payment back at the provider."
 
 

@@ -240,9 +240,12 @@ async def find(client: Client, wanted: Wanted) -> list[Listed]:
     return list(found.values())
 
 
-async def running(client: Client) -> list[str]:
-    """The ids of the purchases that are running."""
-    return [each.id.removeprefix(PREFIX) async for each in executions(client, RUNNING)]
+async def running(client: Client) -> dict[str, str | None]:
+    """The stages of the purchases that are running, by id."""
+    return {
+        each.id.removeprefix(PREFIX): each.attributes.get(view.STAGE)
+        async for each in executions(client, RUNNING)
+    }
 
 
 async def _is_newest(client: Client, execution: Execution) -> bool:

@@ -97,9 +97,10 @@ async def connect(runtime: Runtime | None = None) -> Client:
             f"{address} is no address of a Temporal server. Leave out what stands before the host: "
             "TEMPORAL_ADDRESS is HOST:PORT, and TEMPORAL_TLS=true asks for TLS."
         )
+    tracing = interceptors()
     try:
         client = await Client.connect(
-            **options, data_converter=converter, interceptors=interceptors(), runtime=runtime
+            **options, data_converter=converter, interceptors=tracing, runtime=runtime
         )
     except Exception as error:  # RuntimeError and ValueError, whatever the cause
         raise Unreachable(_cause(address, options, error)) from None

@@ -1,7 +1,7 @@
 """The audit names every disagreement of books, workflows and provider, and nothing else."""
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -103,9 +103,17 @@ class Town:
     now: set[str] = field(default_factory=set)
     counted: str | None = None
     mute: bool = False
+    stage: str = "settling"
+    undecided: bool = False
 
-    async def running(self) -> set[str]:
-        return self.open.pop(0) if len(self.open) > 1 else self.open[0]
+    async def running(self) -> Mapping[str, str | None]:
+        shown = self.open.pop(0) if len(self.open) > 1 else self.open[0]
+        return dict.fromkeys(shown, self.stage)
+
+    async def is_undecided(self, purchase_id: str) -> bool:
+        if self.mute:
+            raise NoAnswer(f"{purchase_id} cannot say.")
+        return self.undecided
 
     async def is_running(self, purchase_id: str) -> bool:
         return purchase_id in self.now
@@ -139,6 +147,20 @@ async def test_a_running_purchase_must_find_its_hold_in_the_books(house: House) 
     (found,) = await examined(house, Town([{"p-1"}], counted="250.00 USD"))
     assert found == "Purchase p-1 counts on 250.00 USD in escrow; the books have no hold."
     assert await examined(house, Town([{"p-1"}], mute=True)) == ("p-1 cannot say.",)
+
+
+async def test_a_decision_in_the_books_must_be_known_to_the_workflow(house: House) -> None:
+    """It decides before it posts: if it does not know, it was restored from before."""
+    run(house.money.take_payment, payment())
+    run(house.money.post_decision, decision(10000, 15000))
+    behind = Town([{"p-1"}], stage="delivered", undecided=True)
+    assert await examined(house, behind) == (
+        "The books have decided purchase p-1: 100.00 USD back, 150.00 USD released. Its workflow "
+        "knows of no decision.",
+    )
+    assert await examined(house, replace(behind, undecided=False)) == ()
+    assert await examined(house, replace(behind, stage="settling")) == ()
+    assert await examined(house, replace(behind, mute=True)) == ("p-1 cannot say.",)
 
 
 async def test_totals_say_what_the_provider_should_still_have(house: House) -> None:
