@@ -34,16 +34,19 @@ _account, _operation, _transfer = schema.account.c, schema.operation.c, schema.t
 
 
 def _in(prefix: str) -> sa.ColumnElement[int]:
-    there = _account.id.startswith(prefix, autoescape=True)
-    return sa.func.coalesce(sa.func.sum(sa.case((there, _account.balance))), 0)
+    return sa.func.sum(sa.case((_account.id.startswith(prefix), _account.balance)))
 
 
-_PLACES = sa.select(
-    _account.currency,
-    _in(operations.escrow("")).label("held"),
-    _in(operations.refunds_in_transit("")).label("in_transit"),
-    _in(operations.freelancer_balance("")).label("released"),
-).group_by(_account.currency)
+_PLACES = (
+    sa.select(
+        _account.currency,
+        _in(operations.escrow("")).label("held"),
+        _in(operations.refunds_in_transit("")).label("in_transit"),
+        _in(operations.freelancer_balance("")).label("released"),
+    )
+    .group_by(_account.currency)
+    .order_by(_account.currency)
+)
 _REFUNDED = (
     sa.select(_transfer.currency, sa.func.sum(_transfer.amount).label("refunded"))
     .where(_transfer.kind == "settled")
@@ -76,7 +79,7 @@ def positions(connection: Connection) -> list[Position]:
             refunded=refunded.get(row.currency, 0),
             released=int(row.released),
         )
-        for row in connection.execute(_PLACES.order_by(_account.currency))
+        for row in connection.execute(_PLACES)
     ]
 
 

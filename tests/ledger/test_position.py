@@ -1,0 +1,38 @@
+"""Where all the money is, for whoever watches: `positions` and `in_transit`."""
+
+from datetime import timedelta
+
+from activities.ledger import InTransit, Ledger, Position
+from tests.ledger.test_operations import AT
+
+
+def test_positions_tell_each_currency_apart_and_each_place(ledger: Ledger) -> None:
+    """The four add up to all that was ever held in that currency."""
+    assert ledger.positions() == []
+    ledger.hold(key="h1", purchase_id="p-1", amount=500, currency="USD", at=AT)
+    assert ledger.positions() == [Position("USD", held=500)]
+    ledger.hold(key="h2", purchase_id="p-2", amount=70, currency="EUR", at=AT)
+    ledger.decide(key="d2", purchase_id="p-2", refund=40, release=30, currency="EUR", at=AT)
+    ledger.hold(key="h3", purchase_id="p-3", amount=9, currency="EUR", at=AT)
+    ledger.decide(key="d3", purchase_id="p-3", refund=9, release=0, currency="EUR", at=AT)
+    ledger.settle(key="s3", purchase_id="p-3", amount=9, currency="EUR", at=AT, reference="arrived")
+    assert ledger.positions() == [
+        Position("EUR", held=0, in_transit=40, refunded=9, released=30),
+        Position("USD", held=500),
+    ]
+
+
+def test_refunds_on_their_way_are_told_the_oldest_first(ledger: Ledger) -> None:
+    """Since when: since the decision. What has arrived, or was only released, is not among them."""
+    later = AT + timedelta(hours=1)
+    for number, (refund, at) in enumerate([(10, later), (20, AT), (30, AT), (0, AT)]):
+        asked = {"purchase_id": f"p-{number}", "currency": "USD"}
+        ledger.hold(key=f"h{number}", amount=50, at=AT - timedelta(days=1), **asked)
+        ledger.decide(key=f"d{number}", refund=refund, release=50 - refund, at=at, **asked)
+    ledger.settle(
+        key="s2", purchase_id="p-2", amount=30, currency="USD", at=later, reference="arrived"
+    )
+    assert ledger.in_transit() == [
+        InTransit("p-1", "USD", 20, AT),
+        InTransit("p-0", "USD", 10, later),
+    ]
