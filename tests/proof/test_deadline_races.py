@@ -30,7 +30,9 @@ from tests.purchases import purchase
 from worker import build_worker
 from workflows.messages import Role, Status
 
-SPOKEN_AT = [timedelta(milliseconds=ms) for ms in (range(-40, 84, 4) if ALL else (-40, 0, 20, 1_500))]
+SPOKEN_AT = [
+    timedelta(milliseconds=ms) for ms in (range(-40, 84, 4) if ALL else (-40, 0, 20, 1_500))
+]
 """When a message is sent, after the end of the window. What the server needs to get a timer going
 comes on top of the window: some 20 milliseconds."""
 ABSENT_AT = [timedelta(milliseconds=ms) for ms in (range(-200, 201, 20) if ALL else (-200, 200))]
