@@ -2,17 +2,20 @@
 
 import ast
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.main import get_command
 
 from docs import reliability
 from docs.generate import HERE, stale
 from docs.messages import sample
 from docs.rules import REFUSALS, diagram, page
 from docs.samples import SAMPLES, START
+from starter.app import app
 from starter.schema import DIALECT
 from tests import contract
 from workflows.lifecycle.deadlines import DEADLINES
@@ -107,9 +110,42 @@ def test_every_fault_that_is_told_of_has_its_test() -> None:
     """Under the name that the page of proofs links to, in a file that has it."""
     for fault in reliability.told()["fault"]:
         path, _, name = fault["test"].partition("::")
-        functions = {
-            node.name
-            for node in ast.walk(ast.parse((HERE.parent / path).read_text()))
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        }
-        assert name in functions, fault["test"]
+        assert name in _functions(HERE.parent / path), fault["test"]
+
+
+def test_the_page_of_proofs_tells_all_that_is_promised() -> None:
+    """Each promise, how it was tested, and each fault; `make reliability` writes it."""
+    page = (HERE / "reliability.md").read_text(encoding="utf-8")
+    for told in reliability.told().values():
+        assert [one["text"] for one in told if one["text"] not in page] == []
+
+
+def _functions(path: Path) -> set[str]:
+    """All that a file defines."""
+    return {
+        node.name
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+
+
+# --- the pages on threats and operation
+
+
+def test_every_threat_is_shown_by_a_test_that_is_there() -> None:
+    """Whatever the page on threats names."""
+    page = (HERE / "threats.md").read_text(encoding="utf-8")
+    there = {name for path in HERE.parent.glob("tests/**/*.py") for name in _functions(path)}
+    named = set(re.findall(r"`(test_\w+)`", page))
+    assert len(named) > 40
+    assert named - there == set()
+
+
+@pytest.mark.parametrize("page", ["operations.md", "threats.md", "growth.md", "security.md"])
+def test_every_command_in_the_runbook_is_one(page: str) -> None:
+    """Of ours, with options that it has."""
+    text = (HERE / page).read_text(encoding="utf-8")
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    for name, rest in re.findall(r"python -m starter ([a-z-]+)([^`\n#]*)", text):
+        options = {option for parameter in commands[name].params for option in parameter.opts}
+        assert set(re.findall(r"--[a-z-]+", rest)) <= options, name
