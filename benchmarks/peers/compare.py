@@ -26,7 +26,7 @@ from tests.ledger.conftest import postgres_server
 ROUNDS = 3
 LIFECYCLES = 150
 AT_ONCE = 50
-A_SECOND = 8
+A_SECOND = 4
 """So many purchases begin each second while reactions are measured."""
 PAUSE = 0.5
 """Seconds between two messages of a purchase then."""
