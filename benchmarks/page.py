@@ -38,22 +38,23 @@ beside the change.
 
 LOSSES = """## What is not reached, and why
 
-- **Ledger postings.** A bare INSERT here is a commit of a tenth of a millisecond, for the disk answers
-  at once. A posting locks its accounts in one order, looks whether the key has been used and whether
-  the hold and the decision are there, writes operation and legs, and has triggers and six constraints
-  look at each: seven to nine statements through SQLAlchemy, about a millisecond of CPU. That is what
-  it costs that the database itself refuses what must not be. Where a commit waits for a real disk, a
-  few milliseconds, most of the distance goes.
-- **Lifecycles and CPU, workflow alone.** Beside the floor's timers, signals and activities ours reads
-  and answers every message by its own hand, keeps six search attributes true, and tells both parties
-  by an activity of its own for each transition. With books and mail it also does, durably, what the
-  floor only pretends to: postings, provider, Maildir.
-- **A task inside the worker.** The sandboxed sample that took 11 to 12 ms elsewhere takes 5 to 7 ms
-  here, of which most is the SDK's own and the same for both.
-- **The peers.** DBOS and Restate write one row or log entry a step, in the process or in a binary made
-  for it; Temporal keeps the whole history of each workflow, visibility and timers, here in one embedded
-  server with SQLite. What it buys is in [reliability.md](reliability.md). A purchase lives for days, so
-  a hundred milliseconds more from an approval to the money moving is nobody's wait.
+- **Ledger postings.** A bare INSERT here is a commit of a tenth of a millisecond, for the disk
+  answers at once. A posting locks its accounts in one order, looks whether the key has been used
+  and whether the hold and the decision are there, writes operation and legs, and has triggers and
+  six constraints look at each: seven to nine statements through SQLAlchemy, about a millisecond of
+  CPU. That is what it costs that the database itself refuses what must not be. Where a commit
+  waits for a real disk, a few milliseconds, most of the distance goes.
+- **Lifecycles and CPU, workflow alone.** Beside the floor's timers, signals and activities ours
+  reads and answers every message by its own hand, keeps six search attributes true, and tells both
+  parties by an activity of its own for each transition. With books and mail it also does, durably,
+  what the floor only pretends to: postings, provider, Maildir.
+- **A task inside the worker.** The sandboxed sample that took 11 to 12 ms elsewhere takes 5 to 7
+  ms here, of which most is the SDK's own and the same for both.
+- **The peers.** DBOS and Restate write one row or log entry a step, in the process or in a binary
+  made for it; Temporal keeps the whole history of each workflow, visibility and timers, here in
+  one embedded server with SQLite. What it buys is in [reliability.md](reliability.md). A purchase
+  lives for days, so a hundred milliseconds more from an approval to the money moving is nobody's
+  wait.
 """
 
 
