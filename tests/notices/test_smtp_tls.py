@@ -110,7 +110,8 @@ async def test_nobody_else_gets_the_password(
     if host == "mail.example.org":
         request.getfixturevalue("known")
     async with office(authority, scheme, host) as here:
-        with pytest.raises(TransientFailure, match=r"(?i)certificate"):
+        # Of a STARTTLS that breaks off, the client now and then hears only silence.
+        with pytest.raises(TransientFailure, match=r"(?i)certificate|timed out"):
             await channel_from_url(here.url).deliver(outgoing())
     assert here.logins == []
     assert here.post.kept == []
