@@ -270,8 +270,6 @@ async def _without_hold(ledger: Ledger, census: Census, purchase_id: str) -> lis
 
 
 _COMPARE = "Compare with the payment provider's records before any more money moves."
-
-
 _LOOK = "Look at its workflow in the Web UI."
 _AGAIN = (
     "Temporal was restored from an older state. Send the messages that led there again; another "

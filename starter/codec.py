@@ -23,7 +23,7 @@ from temporalio.api.common.v1 import Payloads
 
 from activities.logs import configure_logs
 from activities.parts import WrongSetting
-from starter.serving import body_of, listen
+from starter.serving import LISTENS, body_of, listen
 from workflows import codec
 from workflows.codec import Encryption, read_keys
 
@@ -112,9 +112,6 @@ def codec_server(settings: CodecSettings) -> Starlette:
         )
         return JSONResponse(MessageToDict(answer))
 
-    async def health(_: Request) -> JSONResponse:
-        return JSONResponse({"result": "listening"})
-
     cors = Middleware(
         CORSMiddleware,
         allow_origins=[settings.ui_origin],
@@ -126,7 +123,7 @@ def codec_server(settings: CodecSettings) -> Starlette:
         routes=[
             Route("/decode", convert, methods=["POST"]),
             Route("/encode", convert, methods=["POST"]),
-            Route("/healthz", health),
+            LISTENS,
         ],
         middleware=[cors],
     )

@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 from temporalio.api.workflowservice.v1 import CountWorkflowExecutionsRequest
 from temporalio.client import Client
@@ -29,7 +29,7 @@ from activities.requests import AuditReport
 from starter.books import opened
 from starter.executions import executions
 from starter.purchases import RUNNING
-from starter.serving import listen
+from starter.serving import LISTENS, listen
 from workflows import view
 from workflows.lifecycle.state import Stage
 from workflows.server import connect
@@ -65,10 +65,7 @@ def metrics_server(board: "Board") -> Starlette:
     async def metrics(_: Request) -> Response:
         return Response(await board.text(datetime.now(UTC)), media_type=TEXT)
 
-    async def health(_: Request) -> JSONResponse:
-        return JSONResponse({"result": "listening"})
-
-    return Starlette(routes=[Route("/metrics", metrics), Route("/healthz", health)])
+    return Starlette(routes=[Route("/metrics", metrics), LISTENS])
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,20 @@ import structlog
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 
 from activities.parts import WrongSetting
 
 log = structlog.get_logger()
+
+
+async def _healthz(_: Request) -> JSONResponse:
+    return JSONResponse({"result": "listening"})
+
+
+LISTENS = Route("/healthz", _healthz)
+"""For whoever watches a process that does nothing but answer."""
 
 
 async def listen(app: Starlette, host: str, port: int, what: str) -> None:

@@ -22,7 +22,7 @@ from activities.payments import ProviderRefused, ProviderUnreachable
 from activities.payments.stripe import Forged, RefundNews, StripeProvider
 from starter.failures import Failure
 from starter.purchases import PREFIX, Purchase
-from starter.serving import body_of, listen
+from starter.serving import LISTENS, body_of, listen
 from workflows.messages import Role, Sender, SettlementUpdate
 from workflows.server import connect
 
@@ -75,13 +75,10 @@ def receiver(client: Client, provider: StripeProvider, secret: str) -> Starlette
             log.warning("webhook_not_handled", why=str(error))
             return _answer(503, "come_again")
 
-    async def health(_: Request) -> JSONResponse:
-        return _answer(200, "listening")
-
     return Starlette(
         routes=[
             Route("/webhooks/stripe", receive, methods=["POST"]),
-            Route("/healthz", health),
+            LISTENS,
         ]
     )
 

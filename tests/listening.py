@@ -21,8 +21,25 @@ class Listening:
     lines: list[str] = field(default_factory=list)
 
 
+@asynccontextmanager
+async def read_until_stopped(
+    process: asyncio.subprocess.Process, lines: list[str]
+) -> AsyncIterator[None]:
+    """Keep each line of its stderr as it comes: a test may wait for one. Stopped in the end,
+    if it still runs."""
+    assert process.stderr is not None
+    reading = asyncio.create_task(read(process.stderr, lines))
+    try:
+        yield
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+        await reading
+
+
 async def read(stream: asyncio.StreamReader, lines: list[str]) -> None:
-    """Keep each line of a stream as it comes: a test may wait for one."""
+    """Keep each line of a stream as it comes."""
     async for line in stream:
         lines += [line.decode()]
 
@@ -41,11 +58,5 @@ async def listening(command: str, **environment: str) -> AsyncIterator[Listening
     while not address:
         address = json.loads(await process.stderr.readline()).get("address", "")
     found = Listening(process, f"http://{address}")
-    reading = asyncio.create_task(read(process.stderr, found.lines))
-    try:
+    async with read_until_stopped(process, found.lines):
         yield found
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
-        await reading

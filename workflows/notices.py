@@ -233,10 +233,10 @@ class Telling:
     def _give_up(self, missed: Sequence[Undelivered]) -> None:
         kept = [*self._memory.undelivered, *missed][-UNDELIVERED_KEPT:]
         self._memory.undelivered = kept
+        given_up = workflow.metric_meter().create_counter(
+            "recourse_notices_given_up", "Notices that nobody will get"
+        )
         for notice in missed:
-            given_up = workflow.metric_meter().create_counter(
-                "recourse_notices_given_up", "Notices that nobody will get"
-            )
             given_up.add(1, {"channel": notice.channel})
 
     async def finish(self) -> None:

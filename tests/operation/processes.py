@@ -11,7 +11,7 @@ from pathlib import Path
 from temporalio.testing import WorkflowEnvironment
 
 from starter import embedded
-from tests.listening import HOUSE, read
+from tests.listening import HOUSE, read_until_stopped
 from tests.test_worker import environment as environment_of
 
 
@@ -44,14 +44,7 @@ async def working(
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", program), cwd=HOUSE, env=given, stderr=asyncio.subprocess.PIPE
     )
-    assert process.stderr is not None
     post = Post(process, given)
-    reading = asyncio.create_task(read(process.stderr, post.lines))
-    try:
+    async with read_until_stopped(process, post.lines):
         await post.until_said("worker_started")
         yield post
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
-        await reading

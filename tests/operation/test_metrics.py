@@ -26,6 +26,7 @@ from workflows.messages import Role
 from workflows.server import register_schedules
 
 Samples = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
+Own = tuple[WorkflowEnvironment, Parts, Board]
 
 
 def read(text: str) -> Samples:
@@ -43,20 +44,19 @@ def named(samples: Samples, name: str, **labels: str) -> float:
 
 
 @pytest.fixture
-async def own(tmp_path: Path) -> AsyncIterator[tuple[WorkflowEnvironment, Parts]]:
+async def own(tmp_path: Path) -> AsyncIterator[Own]:
     """A server and books of its own, so that what is counted is known."""
     async with embedded.server(skip_time=True) as environment:
         parts = Parts(settings(tmp_path))
-        yield environment, parts
+        yield environment, parts, Board(environment.client, parts.ledger, parts.notices)
         parts.close()
 
 
 async def test_metrics_tell_where_purchases_and_money_are(
-    own: tuple[WorkflowEnvironment, Parts], threads: ThreadPoolExecutor
+    own: Own, threads: ThreadPoolExecutor
 ) -> None:
     """One waits for requirements, one waits for a person, one refund is on its way."""
-    environment, parts = own
-    board = Board(environment.client, parts.ledger, parts.notices)
+    environment, parts, board = own
     async with build_worker(environment.client, parts, threads):
         await held(environment)
         sent = await held(environment, payment_method="pm_sandbox_slow")
@@ -95,11 +95,10 @@ async def settled(board: Board, now: datetime) -> Samples:
 
 
 async def test_metrics_tell_of_deadlines_that_nobody_keeps(
-    own: tuple[WorkflowEnvironment, Parts], threads: ThreadPoolExecutor
+    own: Own, threads: ThreadPoolExecutor
 ) -> None:
     """With no worker there, a deadline passes and nothing happens: visible to who looks."""
-    environment, parts = own
-    board = Board(environment.client, parts.ledger, parts.notices)
+    environment, parts, board = own
     async with build_worker(environment.client, parts, threads):
         await held(environment)
     now = datetime.now(UTC)
@@ -112,13 +111,10 @@ async def test_metrics_tell_of_deadlines_that_nobody_keeps(
     assert named(missed, "deadlines_missed") == 1
 
 
-async def test_metrics_tell_how_the_last_audit_ended(
-    own: tuple[WorkflowEnvironment, Parts], threads: ThreadPoolExecutor
-) -> None:
+async def test_metrics_tell_how_the_last_audit_ended(own: Own, threads: ThreadPoolExecutor) -> None:
     """No audit, no number; after one, its age and what it found."""
-    environment, parts = own
+    environment, parts, board = own
     client = environment.client
-    board = Board(client, parts.ledger, parts.notices)
     await register_schedules(client)
     async with build_worker(client, parts, threads):
         before = read(await board.text(datetime.now(UTC)))
@@ -135,11 +131,10 @@ async def test_metrics_tell_how_the_last_audit_ended(
 
 
 async def test_what_cannot_be_asked_is_said_and_the_rest_is_told(
-    own: tuple[WorkflowEnvironment, Parts],
+    own: Own,
 ) -> None:
     """The database is away, then the server: a scrape answers all the same."""
-    environment, parts = own
-    board = Board(environment.client, parts.ledger, parts.notices)
+    environment, parts, board = own
     gone(parts)
     without_books = read(await board.text(datetime.now(UTC)))
     await environment.shutdown()
@@ -166,11 +161,9 @@ def scraped(url: str) -> str:
     return text
 
 
-async def test_processes_serve_their_metrics(
-    own: tuple[WorkflowEnvironment, Parts], tmp_path: Path
-) -> None:
+async def test_processes_serve_their_metrics(own: Own, tmp_path: Path) -> None:
     """A worker counts what was refused and knows days from weeks; `metrics` listens for itself."""
-    environment, _ = own
+    environment, _, _ = own
     port = embedded.free_port()
     async with working(environment, tmp_path, RECOURSE_METRICS=f"127.0.0.1:{port}") as post:
         handle = await held(environment)
