@@ -1,16 +1,18 @@
-"""Postings a second: the ledger, and bare INSERTs of the same rows in the same durability."""
+"""Postings a second: the ledger, and bare INSERTs of the same rows in the same durability, into
+tables without any rule and into tables with the ledger's own keys, checks and triggers."""
 
 import itertools
 import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
+from functools import cache, partial
 from typing import Any
 
 import psycopg
+import sqlalchemy as sa
 from sqlalchemy import make_url
 
 from activities.ledger import Ledger, create_engine, migrate
@@ -22,12 +24,19 @@ PURCHASES = 150
 ROUNDS = 5
 AT = datetime(2026, 11, 1, tzinfo=UTC)
 TABLES = (
-    "CREATE TABLE bare_account (id text, currency text, floor bigint, balance bigint)",
-    "CREATE TABLE bare_operation (key text, kind text, purchase_id text, currency text,"
+    "CREATE TABLE account (id text, currency text, floor bigint)",
+    "CREATE TABLE operation (key text, kind text, purchase_id text, currency text,"
     " request text, request_hash text, status text, legs int, at text)",
-    "CREATE TABLE bare_transfer (operation_key text, leg int, legs int, kind text,"
+    "CREATE TABLE transfer (operation_key text, leg int, legs int, kind text,"
     " purchase_id text, debit_account text, credit_account text, currency text, amount bigint)",
 )
+INSERTS = {
+    "account": "id, currency, floor",
+    "operation": "key, kind, purchase_id, currency, request, request_hash, status, legs, at",
+    "transfer": "operation_key, leg, legs, kind, purchase_id, debit_account, credit_account,"
+    " currency, amount",
+}
+CLEARING = "provider-clearing:USD"
 numbers = itertools.count()
 
 Rows = list[tuple[str, tuple[Any, ...]]]
@@ -45,60 +54,76 @@ def post_ours(ledger: Ledger) -> None:
 
 def post_bare(post: Post) -> None:
     """The same rows."""
-    purchase = f"p-{next(numbers)}"
-    accounts = [
-        ("bare_account", (f"{kind}:{purchase}", "USD", 0, 0))
-        for kind in ("escrow", "freelancer-balance", "provider-clearing", "refunds-in-transit")
-    ]
-    request, digest = "x" * 200, "0" * 64
-    for kind, legs in (("hold", 1), ("split", 2), ("settled", 1)):
-        key = f"purchase-{purchase}/{kind}"
-        rows: Rows = accounts if kind == "hold" else []
-        operation = (key, kind, purchase, "USD", request, digest, "applied", legs, AT.isoformat())
-        rows = [*rows, ("bare_operation", operation)]
-        for leg in range(legs):
-            names = (f"escrow:{purchase}", f"refunds-in-transit:{purchase}")
-            transfer = (key, leg + 1, legs, kind, purchase, *names, "USD", 15_000)
-            rows.append(("bare_transfer", transfer))
+    purchase, at = f"p-{next(numbers)}", "2026-11-01T00:00:00.000000Z"
+    escrow, transit, balance = (
+        f"{kind}:{purchase}" for kind in ("escrow", "refunds-in-transit", "freelancer-balance")
+    )
+    moves = {
+        "hold": [(CLEARING, escrow, 25_000)],
+        "split": [(escrow, transit, 15_000), (escrow, balance, 10_000)],
+        "settled": [(transit, CLEARING, 15_000)],
+    }
+    rows: Rows = [("account", (name, "USD", 0)) for name in (escrow, transit, balance)]
+    for kind, legs in moves.items():
+        terms = (kind, purchase, "USD")
+        key, many = f"purchase-{purchase}/{kind}", len(legs)
+        rows.append(("operation", (key, *terms, "x" * 200, "0" * 64, "applied", many, at)))
+        for leg, (debit, credit, amount) in enumerate(legs, start=1):
+            move = (key, leg, many, kind, purchase, debit, credit, "USD", amount)
+            rows.append(("transfer", move))
         post(rows)
+        rows = []
+
+
+Bare = Callable[[str, bool], AbstractContextManager[Post]]
+"""Opens a database of a URL; with the ledger's own tables, or with bare ones."""
 
 
 @contextmanager
-def bare_sqlite(file: Path) -> Iterator[Post]:
+def bare_sqlite(url: str, own: bool) -> Iterator[Post]:
     """The driver alone, as careful with the disk as ours."""
+    file = str(make_url(url).database)
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
         prepare(connection)
-        for table in TABLES:
+        for table in () if own else TABLES:
             connection.execute(table)
 
         def post(rows: Rows) -> None:
             connection.execute("BEGIN IMMEDIATE")
             for table, row in rows:
-                marks = ",".join("?" * len(row))
-                connection.execute(f"INSERT INTO {table} VALUES ({marks})", row)
+                connection.execute(_insert(table, "?"), row)
             connection.execute("COMMIT")
 
+        post([("account", (CLEARING, "USD", None))])
         yield post
 
 
 @contextmanager
-def bare_postgresql(url: str) -> Iterator[Post]:
+def bare_postgresql(url: str, own: bool) -> Iterator[Post]:
     """The driver alone."""
-    with psycopg.connect(url) as connection:
-        for table in TABLES:
+    plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(plain) as connection:
+        for table in () if own else TABLES:
             connection.execute(table.encode())
         connection.commit()
 
         def post(rows: Rows) -> None:
             for table, row in rows:
-                marks = ",".join(["%s"] * len(row))
-                connection.execute(f"INSERT INTO {table} VALUES ({marks})".encode(), row)
+                connection.execute(_insert(table, "%s").encode(), row)
             connection.commit()
 
+        post([("account", (CLEARING, "USD", None))])
         yield post
 
 
-def rate(one: Callable[[], None], operations: int = 3) -> dict[str, float]:
+@cache
+def _insert(table: str, mark: str) -> str:
+    columns = INSERTS[table]
+    marks = ", ".join([mark] * len(columns.split(", ")))
+    return f"INSERT INTO {table} ({columns}) VALUES ({marks})"
+
+
+async def _rate(one: Callable[[], None], operations: int = 3) -> dict[str, float]:
     """Operations a second."""
     began = time.monotonic()
     for _ in range(PURCHASES):
@@ -108,36 +133,37 @@ def rate(one: Callable[[], None], operations: int = 3) -> dict[str, float]:
 
 async def measure() -> list[Finding]:
     """On both databases."""
+    with tempfile.TemporaryDirectory() as folder, postgres_server() as server:
+        file = f"sqlite:///{folder}/{{}}.db".format
+        database = partial(PostgresDatabases(server).create, migrated=False)
+        return [
+            *await _compared("SQLite", file, bare_sqlite),
+            *await _compared("PostgreSQL", database, bare_postgresql),
+        ]
+
+
+async def _compared(name: str, create: Callable[[str], str], bare: Bare) -> list[Finding]:
+    engine = _migrated(create("measured"))
+    ledger = Ledger(engine)
     findings = []
-    with tempfile.TemporaryDirectory() as folder:
-        url = f"sqlite:///{folder}/ledger.db"
-        with bare_sqlite(Path(folder, "bare.db")) as post:
-            findings.append(await _compared("SQLite", url, post))
-    with postgres_server() as server:
-        url = PostgresDatabases(server).create("measured")
-        plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-        with bare_postgresql(plain) as post:
-            findings.append(await _compared("PostgreSQL", url, post))
+    for own, whose in ((False, "tables without a rule"), (True, "the ledger's own tables")):
+        url = create(f"bare_{own}".lower())
+        if own:
+            _migrated(url).dispose()
+        with bare(url, own) as post:
+            found = await in_turn(
+                partial(_rate, partial(post_ours, ledger)),
+                partial(_rate, partial(post_bare, post)),
+                ROUNDS,
+            )
+        what = f"ledger postings per second, {name}"
+        against = f"bare INSERTs of the same rows into {whose}"
+        findings.append(found["per second"].finding(what, against, 0.6, "/s", better="more"))
+    engine.dispose()
     return findings
 
 
-async def _compared(name: str, url: str, post: Post) -> Finding:
+def _migrated(url: str) -> sa.Engine:
     engine = create_engine(url)
     migrate(engine)
-    ledger = Ledger(engine)
-
-    async def ours() -> dict[str, float]:
-        return rate(lambda: post_ours(ledger))
-
-    async def theirs() -> dict[str, float]:
-        return rate(lambda: post_bare(post))
-
-    found = await in_turn(ours, theirs, ROUNDS)
-    engine.dispose()
-    return found["per second"].finding(
-        f"ledger postings per second, {name}",
-        "bare INSERTs of the same rows",
-        0.6,
-        "/s",
-        better="more",
-    )
+    return engine

@@ -209,15 +209,23 @@ def _snapshot(connection: Connection) -> Snapshot:
     )
 
 
-# Built once: building a statement costs more than carrying it out.
-_account, _operation = schema.account.c, schema.operation.c
-_FIND = sa.select(schema.operation).where(_operation.key == sa.bindparam("key"))
-_THERE = sa.select(_account.id).where(_account.id.in_(sa.bindparam("names", expanding=True)))
+# Built once: building a statement costs more than carrying it out. An account's name may be given
+# several times over: a list of changing length would be built anew each time.
+_account = schema.account.c
+_NAMES = ("first", "second", "third")
 _LOCK = (
     sa.select(_account.id, _account.currency, _account.balance)
-    .where(_account.id.in_(sa.bindparam("names", expanding=True)))
+    .where(_account.id.in_([sa.bindparam(name, type_=sa.Text) for name in _NAMES]))
     .order_by(_account.id)
     .with_for_update(key_share=True)  # on SQLite the transaction has the whole file
+)
+_KNOWN = "SELECT key, kind, purchase_id, request, request_hash, status, code, reason FROM operation"
+# In the words of the partial indexes: such an index answers only for constants.
+_LOOK = sa.text(
+    f"{_KNOWN} WHERE key = :key"
+    f" UNION ALL {_KNOWN} WHERE purchase_id = :id AND status = 'applied' AND kind = 'hold'"
+    f" UNION ALL {_KNOWN} WHERE purchase_id = :id AND status = 'applied'"
+    " AND kind IN ('refund', 'release', 'split')"
 )
 _MOVE = sa.insert(schema.transfer).inline()
 
@@ -229,7 +237,8 @@ def _once(dialect: str, table: sa.Table) -> sa.Executable:
     No unique key is named: PostgreSQL would raise when the race is lost on another one.
     """
     insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    return insert(table).on_conflict_do_nothing().returning(*table.primary_key.columns)
+    once = insert(table).inline().on_conflict_do_nothing()
+    return once.execution_options(preserve_rowcount=True)
 
 
 class _Recorded(NamedTuple):
@@ -239,31 +248,41 @@ class _Recorded(NamedTuple):
 
 def _record(connection: Connection, operation: Operation) -> _Recorded:
     """Find or make the one record of `operation`, with all its accounts locked in one order."""
-    if known := _find(connection, operation):
-        return known
-    if operation.kind == "hold":
-        _open_accounts(connection, operation)
-    refusal = judge(connection, operation, _lock(connection, operation))
+    accounts = _lock(connection, operation)
+    found = connection.execute(_LOOK, {"key": operation.key, "id": operation.purchase_id}).all()
+    for row in found:
+        if row.key == operation.key:
+            return _Recorded(False, _first_answer(row, operation))
+    done = {row.kind for row in found}
+    refusal = judge(operation, accounts, done)
+    if operation.kind == "hold" and not refusal:
+        _open_accounts(connection, operation, accounts)
     if _insert(connection, operation, refusal):
         return _Recorded(True, refusal)
     # Somebody recorded the key while this call waited: that record is now there to be found.
     return _record(connection, operation)
 
 
-def _find(connection: Connection, operation: Operation) -> _Recorded | None:
-    row = connection.execute(_FIND, {"key": operation.key}).first()
-    if row is None:
-        return None
+def _lock(connection: Connection, operation: Operation) -> dict[str, Account]:
+    names = sorted(operation.accounts)
+    given = dict(zip(_NAMES, [*names, *names[:1]], strict=False))
+    rows = connection.execute(_LOCK, given)
+    return {row.id: Account(row.currency, int(row.balance)) for row in rows}
+
+
+def _first_answer(row: sa.Row[Any], operation: Operation) -> Refusal | None:
     if row.request_hash != operation.request_hash:
         reason = (
             f"{row.key} already names the {row.kind} of purchase {row.purchase_id}, asked for as"
             f" {row.request}. A different operation needs a key of its own."
         )
-        return _Recorded(False, Refusal("KEY_REUSED", reason))
-    return _Recorded(False, Refusal(row.code, row.reason) if row.code else None)
+        return Refusal("KEY_REUSED", reason)
+    return Refusal(row.code, row.reason) if row.code else None
 
 
-def _open_accounts(connection: Connection, operation: Operation) -> None:
+def _open_accounts(
+    connection: Connection, operation: Operation, there: Mapping[str, Account]
+) -> None:
     purchase_id, currency = operation.purchase_id, operation.currency
     floors: dict[str, int | None] = {
         operations.escrow(purchase_id): 0,
@@ -271,15 +290,11 @@ def _open_accounts(connection: Connection, operation: Operation) -> None:
         operations.provider_clearing(currency): None,
         operations.refunds_in_transit(purchase_id): 0,
     }
-    there = set(connection.scalars(_THERE, {"names": list(floors)}))
-    for name in sorted(floors.keys() - there):
-        row = {"id": name, "currency": currency, "floor": floors[name]}
-        _insert_once(connection, schema.account, row)
-
-
-def _lock(connection: Connection, operation: Operation) -> dict[str, Account]:
-    rows = connection.execute(_LOCK, {"names": list(operation.accounts)})
-    return {row.id: Account(row.currency, int(row.balance)) for row in rows}
+    rows = [
+        {"id": name, "currency": currency, "floor": floors[name]}
+        for name in sorted(floors.keys() - there.keys())
+    ]
+    connection.execute(_once(connection.dialect.name, schema.account), rows)
 
 
 def _insert(connection: Connection, operation: Operation, refusal: Refusal | None) -> bool:
@@ -294,9 +309,9 @@ def _insert(connection: Connection, operation: Operation, refusal: Refusal | Non
     }
     if refusal:
         row |= {"status": "refused", "code": refusal.code, "reason": refusal.reason}
-        return _insert_once(connection, schema.operation, row)
+        return _insert_once(connection, row)
     legs = len(operation.legs)
-    if not _insert_once(connection, schema.operation, row | {"status": "applied", "legs": legs}):
+    if not _insert_once(connection, row | {"status": "applied", "legs": legs}):
         return False
     moves = [
         {
@@ -316,7 +331,7 @@ def _insert(connection: Connection, operation: Operation, refusal: Refusal | Non
     return True
 
 
-def _insert_once(connection: Connection, table: sa.Table, row: Mapping[str, Any]) -> bool:
+def _insert_once(connection: Connection, row: Mapping[str, Any]) -> bool:
     """Whether the row is new."""
-    inserted = connection.execute(_once(connection.dialect.name, table), row)
-    return inserted.first() is not None
+    once = _once(connection.dialect.name, schema.operation)
+    return connection.execute(once, row).rowcount == 1

@@ -1,21 +1,9 @@
 """What the books say to an operation, in words. The database refuses the same by itself."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-import sqlalchemy as sa
-from sqlalchemy.engine import Connection
-
 from activities.ledger.operations import DECISIONS, Operation
-
-# In the words of the partial indexes: such an index answers only for constants.
-APPLIED_HOLD = sa.text(
-    "SELECT key FROM operation WHERE purchase_id = :id AND status = 'applied' AND kind = 'hold'"
-)
-APPLIED_DECISION = sa.text(
-    "SELECT key FROM operation WHERE purchase_id = :id AND status = 'applied'"
-    " AND kind IN ('refund', 'release', 'split')"
-)
 
 
 @dataclass(frozen=True)
@@ -35,12 +23,13 @@ class Refusal:
 
 
 def judge(
-    connection: Connection, operation: Operation, accounts: Mapping[str, Account]
+    operation: Operation, accounts: Mapping[str, Account], done: Collection[str]
 ) -> Refusal | None:
-    """The refusal that `operation` deserves, if any. Its accounts are locked by the caller."""
+    """The refusal that `operation` deserves, if any. Its accounts are locked by the caller; `done`
+    are the kinds of hold and decision that the purchase has had."""
     purchase = f"Purchase {operation.purchase_id}"
     is_hold, is_decision = operation.kind == "hold", operation.kind in DECISIONS
-    held_before = _there_is(connection, operation.purchase_id, APPLIED_HOLD)
+    held_before = "hold" in done
     if is_hold and held_before:
         return Refusal("ALREADY_HELD", f"{purchase} has its one hold already.")
     if not is_hold and not held_before:
@@ -48,7 +37,7 @@ def judge(
     other = next((a.currency for a in accounts.values() if a.currency != operation.currency), None)
     if other:
         return Refusal("CURRENCY_MISMATCH", f"{purchase} is in {other}, not {operation.currency}.")
-    if is_decision and _there_is(connection, operation.purchase_id, APPLIED_DECISION):
+    if is_decision and any(kind in done for kind in DECISIONS):
         return Refusal("ALREADY_DECIDED", f"{purchase} has its one decision about money already.")
     return None if is_hold else _enough(operation, accounts)
 
@@ -68,7 +57,3 @@ def _enough(operation: Operation, accounts: Mapping[str, Account]) -> Refusal | 
             f" the decision moves {asked}.",
         )
     return None
-
-
-def _there_is(connection: Connection, purchase_id: str, applied: sa.TextClause) -> bool:
-    return connection.execute(applied, {"id": purchase_id}).first() is not None

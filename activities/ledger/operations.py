@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -63,7 +63,7 @@ class Operation:
             "kind": self.kind,
             "purchase_id": self.purchase_id,
             "currency": self.currency,
-            "legs": [asdict(leg) for leg in self.legs],
+            "legs": [vars(leg) for leg in self.legs],
         }
 
 

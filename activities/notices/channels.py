@@ -45,28 +45,29 @@ class MaildirChannel:
     async def deliver(self, outgoing: Outgoing) -> None:
         """Any failure of the disk is transient: it concerns no reader in particular."""
         try:
-            await asyncio.to_thread(self._write, outgoing.mail())
+            await asyncio.to_thread(lambda: self._write(outgoing.mail()))
         except OSError as error:
             why = error.strerror or type(error).__name__
             raise TransientFailure(f"The Maildir {self.path} cannot be written: {why}.") from None
 
     def _write(self, message: EmailMessage) -> None:
-        for part in ("tmp", "new", "cur"):
-            (self.path / part).mkdir(mode=0o700, parents=True, exist_ok=True)
+        tmp, new, cur = (self.path / part for part in ("tmp", "new", "cur"))
+        for folder in (tmp, new, cur):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         name = _file_name(message)
-        if any((self.path / "cur").glob(f"{name}*")) or (self.path / "new" / name).exists():
+        if (new / name).exists() or any(file.startswith(name) for file in os.listdir(cur)):
             return
-        handle, draft = tempfile.mkstemp(prefix=f"{name}.", dir=self.path / "tmp")
+        handle, draft = tempfile.mkstemp(prefix=f"{name}.", dir=tmp)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(message.as_bytes(policy=message.policy.clone(linesep="\n")))
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(draft, self.path / "new" / name)
+            os.replace(draft, new / name)
         except BaseException:
             Path(draft).unlink(missing_ok=True)
             raise
-        _sync(self.path / "new")
+        _sync(new)
 
 
 def _file_name(message: EmailMessage) -> str:

@@ -12,7 +12,6 @@ from typing import Any, Literal
 from sqlalchemy import (
     CheckConstraint,
     Column,
-    Connection,
     Dialect,
     Engine,
     Integer,
@@ -23,6 +22,7 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
     and_,
+    bindparam,
     func,
     or_,
     select,
@@ -108,7 +108,24 @@ _NOTICES = Table(
     CheckConstraint("status IN ('pending', 'sent', 'failed')"),
     sqlite_strict=True,
 )
-_INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+# Built once: building a statement costs more than carrying it out.
+_NAMES = ("purchase_id", "transition_id", "role", "channel")
+_THIS = and_(*(_NOTICES.c[name] == bindparam(f"this_{name}") for name in _NAMES))
+_FIND = select(_NOTICES).where(_THIS)
+_OPEN = {
+    "sqlite": sqlite.insert(_NOTICES).inline().on_conflict_do_nothing(),
+    "postgresql": postgresql.insert(_NOTICES).inline().on_conflict_do_nothing(),
+}
+_RECORD = (
+    update(_NOTICES)
+    .where(_THIS, _NOTICES.c.status != "sent")
+    .values(
+        status=bindparam("new_status"),
+        last_error=bindparam("error"),
+        attempts=_NOTICES.c.attempts + 1,
+        updated_at=bindparam("now"),
+    )
+)
 
 
 class DeliveryLog:
@@ -122,23 +139,18 @@ class DeliveryLog:
 
         What the log already holds for (purchase, transition, role, channel) wins.
         """
+        now = datetime.now(UTC)
+        rows = [asdict(notice) | {"updated_at": now} for notice in notices]
         with self._engine.begin() as connection:
-            return tuple(_opened(connection, notice) for notice in notices)
+            connection.execute(_OPEN[connection.dialect.name], rows)
+            found = [connection.execute(_FIND, _this(notice)).one() for notice in notices]
+        return tuple(map(_notice, found))
 
     def record(self, notice: Notice, status: Status, error: str = "") -> None:
         """Note one attempt. A notice that was sent stays sent, whatever a late attempt says."""
-        change = (
-            update(_NOTICES)
-            .where(_same(notice), _NOTICES.c.status != "sent")
-            .values(
-                status=status,
-                last_error=error,
-                attempts=_NOTICES.c.attempts + 1,
-                updated_at=datetime.now(UTC),
-            )
-        )
+        given = {"new_status": status, "error": error, "now": datetime.now(UTC)}
         with self._engine.begin() as connection:
-            connection.execute(change)
+            connection.execute(_RECORD, given | _this(notice))
 
     def list(self, purchase_id: str) -> tuple[Notice, ...]:
         """All notices of a purchase, in the order in which they happened."""
@@ -165,20 +177,8 @@ class DeliveryLog:
             return {row.channel: row.lost for row in connection.execute(counted)}
 
 
-def _opened(connection: Connection, notice: Notice) -> Notice:
-    values = asdict(notice) | {"updated_at": datetime.now(UTC)}
-    insert = _INSERT[connection.dialect.name](_NOTICES).values(values)
-    connection.execute(insert.on_conflict_do_nothing())
-    return _notice(connection.execute(select(_NOTICES).where(_same(notice))).one())
-
-
-def _same(notice: Notice) -> Any:
-    return and_(
-        _NOTICES.c.purchase_id == notice.purchase_id,
-        _NOTICES.c.transition_id == notice.transition_id,
-        _NOTICES.c.role == notice.role,
-        _NOTICES.c.channel == notice.channel,
-    )
+def _this(notice: Notice) -> dict[str, str]:
+    return {f"this_{name}": getattr(notice, name) for name in _NAMES}
 
 
 def _notice(row: Row[Any]) -> Notice:

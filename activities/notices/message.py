@@ -8,10 +8,12 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
-from email.headerregistry import Address
+from email.headerregistry import Address, HeaderRegistry
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import parseaddr
+from functools import cache
+from typing import Any
 
 from activities.notices.failures import PermanentFailure
 from activities.notices.log import Notice
@@ -25,6 +27,17 @@ _ADDRESS = re.compile(
 )
 # These need quotes in a display name, and Python's folding of long quoted names is fragile.
 _SPECIALS = re.compile(r"[\"(),:;<>@\[\\\]]+")
+
+
+class _Headers(HeaderRegistry):
+    """Python makes the class of a header anew for each header; this once for each kind."""
+
+    @cache  # noqa: B019  # there is one registry, for ever
+    def __getitem__(self, name: str) -> Any:
+        return super().__getitem__(name)
+
+
+_POLICY = SMTP.clone(cte_type="7bit", header_factory=_Headers())
 
 
 @dataclass(frozen=True)
@@ -93,7 +106,7 @@ def compose(notice: Notice, name: str, origin: Address) -> EmailMessage:
     them as one thread. Raises PermanentFailure when the reader's address is none.
     """
     root = f"<{_digest(notice.purchase_id, notice.role)}@{origin.domain}>"
-    message = EmailMessage(policy=SMTP.clone(cte_type="7bit"))
+    message = EmailMessage(policy=_POLICY)
     message["From"] = origin
     message["To"] = address(notice.address, name)
     message["Subject"] = header(notice.subject, 200)
@@ -104,10 +117,17 @@ def compose(notice: Notice, name: str, origin: Address) -> EmailMessage:
     message["Auto-Submitted"] = "auto-generated"
     message["X-Recourse-Purchase"] = header(notice.purchase_id)
     message["X-Recourse-Transition"] = header(notice.transition)
-    message.set_content(notice.text, cte="quoted-printable")
-    message.add_alternative(notice.html, subtype="html", cte="quoted-printable")
-    message.set_boundary(f"=_{_digest(notice.message_id)}")
+    message["MIME-Version"] = "1.0"
+    message["Content-Type"] = f'multipart/alternative; boundary="=_{_digest(notice.message_id)}"'
+    message.attach(_part("plain", notice.text))
+    message.attach(_part("html", notice.html))
     return message
+
+
+def _part(subtype: str, text: str) -> EmailMessage:
+    part = EmailMessage(policy=_POLICY)
+    part.set_content(text, subtype=subtype, cte="quoted-printable")
+    return part
 
 
 def _digest(*parts: str) -> str:

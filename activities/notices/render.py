@@ -237,6 +237,7 @@ _ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
     keep_trailing_newline=True,
+    auto_reload=False,
 )
 _ENVIRONMENT.filters |= {"wrapped": _wrapped, "quoted": _quoted, "pieces": _pieces}
 _TEXT = _ENVIRONMENT.get_template("notice.txt.jinja")

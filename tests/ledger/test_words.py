@@ -120,13 +120,11 @@ def test_the_currency_of_a_purchase_is_named(ledger: Ledger) -> None:
     )
 
 
-def test_an_account_that_somebody_deleted_holds_nothing(ledger: Ledger, engine: Engine) -> None:
-    hold(ledger)
+def test_an_account_that_somebody_deleted_holds_nothing() -> None:
     asked = operations.decide("k", "p-1", 100, 0, "USD", AT)
-    with without_rules(engine) as connection:
-        assert judge(connection, asked, {}) == Refusal(
-            "NOT_ENOUGH_MONEY", "escrow:p-1 has 0 USD (minor units), not 100."
-        )
+    assert judge(asked, {}, {"hold"}) == Refusal(
+        "NOT_ENOUGH_MONEY", "escrow:p-1 has 0 USD (minor units), not 100."
+    )
 
 
 def test_what_the_clerk_overlooks_the_database_refuses(
