@@ -164,7 +164,7 @@ def at_work(serve: Serve, place: Place) -> Iterator[int]:
     process.start()
     try:
         if not ready.wait(60):
-            raise RuntimeError(f"{serve.__name__} did not begin")
+            raise RuntimeError(f"{serve} did not begin")
         assert process.pid is not None
         yield process.pid
     finally:

@@ -9,6 +9,7 @@ of all mutants that were killed; those that are explained count as not killed.
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -73,6 +74,7 @@ def told(change: Change) -> str:
 def main() -> int:
     """Run the tool, judge what it found, and write the counts down."""
     began = time.monotonic()
+    shutil.rmtree(RESULTS, ignore_errors=True)  # a run that was cut off would be believed
     children = os.environ.get("MUTANTS_AT_ONCE", str(os.cpu_count() or 1))
     subprocess.run([sys.executable, "-m", "mutmut", "run", "--max-children", children], check=False)
     found = verdicts()
