@@ -29,7 +29,7 @@ from activities.payments import (
     Statement,
 )
 from activities.requests import BusinessDeadlineRequest, Money
-from activities.sqlite import prepare
+from activities.sqlite import POOL, prepare
 
 BUSY_TIMEOUT_SECONDS = 30
 
@@ -288,9 +288,8 @@ class SandboxProvider:
 
 
 def _engine(path: str | Path) -> sa.Engine:
-    engine = sa.create_engine(
-        sa.URL.create("sqlite", database=str(path)), connect_args={"timeout": BUSY_TIMEOUT_SECONDS}
-    )
+    url = sa.URL.create("sqlite", database=str(path))
+    engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}, **POOL)
 
     @sa.event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _record: object) -> None:
