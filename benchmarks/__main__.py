@@ -59,7 +59,10 @@ PARTS: dict[str, Callable[[], Any]] = {
     "ledger": findings(ledger.measure),
     "lifecycles": findings(lifecycles.measure),
     "peers": findings(compare.measure),
-    "growth": findings(growth.measure),
+    "long": findings(growth.long_one),
+    "open": findings(growth.many_open),
+    "deadlines": findings(growth.deadlines),
+    "cold": findings(growth.cold_start),
     "defaults": findings(defaults.measure),
 }
 

@@ -219,6 +219,18 @@ def _failed(event: HistoryEvent) -> bool:
     return event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED
 
 
+async def deadlines() -> list[Finding]:
+    """2,000 of them at one instant."""
+    what = f"{LIVE:,} deadlines at one instant, closed a second"
+    return await together(what, our_deadlines, bare_deadlines)
+
+
+async def cold_start() -> list[Finding]:
+    """A worker that begins among 2,000 live purchases."""
+    what = f"cold start with {LIVE:,} live purchases, closed a second"
+    return await together(what, our_cold_start, bare_cold_start)
+
+
 async def together(what: str, mine: Side, other: Side) -> list[Finding]:
     """Both sides in turn, each on a server of its own that holds nothing else."""
     found = await in_turn(partial(alone, mine), partial(alone, other), ROUNDS, warm_up=False)
@@ -282,19 +294,3 @@ async def replay_cost(history: WorkflowHistory) -> float:
         await replayer.replay_workflow(history)
         took.append((time.process_time() - began) / len(history.events) * 1000)
     return statistics.median(took)
-
-
-async def measure() -> list[Finding]:
-    """All of it."""
-    return [
-        *await long_one(),
-        *await together(
-            f"{LIVE:,} deadlines at one instant, closed a second", our_deadlines, bare_deadlines
-        ),
-        *await together(
-            f"cold start with {LIVE:,} live purchases, closed a second",
-            our_cold_start,
-            bare_cold_start,
-        ),
-        *await many_open(),
-    ]

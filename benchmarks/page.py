@@ -12,6 +12,8 @@ from benchmarks.peers.compare import PEERS, missing
 
 DOCS = Path("docs")
 PICTURE = DOCS / "pictures" / "performance.svg"
+COMPARED = ("lifecycles", "tasks", "ledger", "open", "deadlines", "cold", "long", "peers")
+"""The parts of the table."""
 
 HEAD = """# Performance: as ratios, measured in one run
 
@@ -62,11 +64,7 @@ LOSSES = """## What is not reached, and why
 
 def write(kept: dict[str, Any]) -> None:
     """The page, of the parts that were measured."""
-    rows = [
-        row
-        for part in ("lifecycles", "tasks", "ledger", "growth", "peers")
-        for row in kept.get(part, {}).get("measured", [])
-    ]
+    rows = [row for part in COMPARED for row in kept.get(part, {}).get("measured", [])]
     blocks = [HEAD]
     if rows:
         draw(rows)
@@ -94,12 +92,10 @@ def _table(lines: str) -> str:
     )
 
 
-PARTS = ("stories", "tasks", "ledger", "lifecycles", "peers", "growth", "defaults")
-
-
 def _missing(kept: dict[str, Any]) -> list[str]:
     """What was not measured yet, and the peers that cannot be measured here."""
-    lines = [f"- {part}: `make bench PARTS={part}`" for part in PARTS if part not in kept]
+    parts = ("stories", *COMPARED, "defaults")
+    lines = [f"- {part}: `make bench PARTS={part}`" for part in parts if part not in kept]
     lines += [f"- {name}: {why}" for name in PEERS if (why := missing(name))]
     return ["## What was not measured\n\n" + "\n".join(lines) + "\n"] if lines else []
 
