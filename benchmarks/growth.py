@@ -22,8 +22,9 @@ from benchmarks import floor, sides
 from benchmarks.lifecycles import bought, by, terms
 from benchmarks.measure import Finding, Pair, in_turn
 from starter import embedded
+from starter.purchases import PREFIX, Purchase
 from workflows.converter import DATA_CONVERTER
-from workflows.messages import PurchaseStart, Role
+from workflows.messages import PurchaseStart, Role, SendMessage
 from workflows.purchase import ProjectPurchase
 from workflows.runner import Runner
 
@@ -256,10 +257,12 @@ async def long_one() -> list[Finding]:
             place = sides.Place(embedded.address(server.client), Path(folder))
             with sides.at_work(sides.workflow_alone, place) as worker:
                 (handle,) = await opened(lambda: bought(server.client, terms()), 1, worker)
+                one = Purchase(server.client, handle.id.removeprefix(PREFIX))
                 costs, lengths = [], []
                 for number in range(MESSAGES):
                     sender = (Role.CLIENT, Role.FREELANCER)[number % 2]
-                    await handle.execute_update("send_message", by(sender, text=f"{number}"))
+                    said = by(sender, text=f"{number}", message_id=f"m-{number}")
+                    await one.send(SendMessage.model_validate(said))
                     if number + 1 in (MESSAGES // 10, MESSAGES):
                         await idle(worker)
                         history = await handle.fetch_history()
