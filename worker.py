@@ -68,9 +68,12 @@ MISSED_AFTER = timedelta(seconds=5)
 """A purchase whose worker has died is taken up by another one after so long."""
 DEV_PORT, DEV_UI_PORT = 7233, 8233
 
-GARBAGE_AFTER = 20_000
-"""Python looks for garbage after so many new objects. By default it spends a third of a task that
-brings thousands of messages on looking in vain."""
+GARBAGE_AFTER = (20_000, 5, 1)
+"""Python looks for garbage among the newest objects after so many of them, among older ones after
+so many such looks, and among all soon after. By default it spends a third of a task that brings
+thousands of messages on looking in vain. Among all it has to look often: a purchase that leaves the
+worker's memory is garbage in circles, and when they had piled up one look took more than the two
+seconds after which the SDK gives up a workflow task."""
 
 log = structlog.get_logger()
 
@@ -129,7 +132,7 @@ async def build_worker(
     Notices have slots of their own: however many of them wait for a slow mail server, a refund
     does not.
     """
-    gc.set_threshold(GARBAGE_AFTER)
+    gc.set_threshold(*GARBAGE_AFTER)
     duty = duty or Duty()
     workers = []
     if MONEY in duty.queues:

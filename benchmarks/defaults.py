@@ -25,7 +25,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "as many pollers as the SDK thinks fit": {"POLLERS": PollerBehaviorAutoscaling()},
     "100 slots for activities": {"ACTIVITY_THREADS": 100},
     "a cache of 20 purchases": {"CACHED_WORKFLOWS": 20},
-    "Python's own threshold for garbage": {"GARBAGE_AFTER": 700},
+    "Python's own thresholds for garbage": {"GARBAGE_AFTER": (700, 10, 10)},
 }
 
 

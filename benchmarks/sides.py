@@ -114,7 +114,7 @@ async def recourse(place: Place, ready: Event, kind: Callable[[Settings], Parts]
 
 async def floor_worker(place: Place, ready: Event) -> None:
     """A worker with the same settings as ours, without a sandbox."""
-    gc.set_threshold(worker.GARBAGE_AFTER)
+    gc.set_threshold(*worker.GARBAGE_AFTER)
     client = await Client.connect(place.address)
     async with Worker(
         client,

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
+import worker
 from starter import embedded
 from tests.conftest import settings
 
@@ -94,3 +96,29 @@ async def test_worker_stops_gracefully(name: signal.Signals, tmp_path: Path) -> 
     assert process.returncode == 0
     assert lines[-1]["event"] == "worker_stopped"
     assert "search_attributes_registered" not in {line["event"] for line in lines}
+
+
+REMEMBERS_SOME_AND_FORGETS_MANY = f"""
+import gc
+from collections import deque
+
+gc.set_threshold(*{worker.GARBAGE_AFTER})
+before, most = len(gc.get_objects()), 0
+remembered = deque(maxlen={worker.CACHED_WORKFLOWS})
+for number in range(6 * {worker.CACHED_WORKFLOWS}):
+    purchase = [[] for _ in range(250)]
+    for part in purchase:
+        part.append(purchase)
+    remembered.append(purchase)
+    if not number % 100:
+        most = max(most, len(gc.get_objects()) - before)
+print(most / (251 * {worker.CACHED_WORKFLOWS}))
+"""
+
+
+def test_purchases_that_a_worker_has_forgotten_do_not_pile_up() -> None:
+    """Each is garbage in circles, of some 250 objects; what is in memory is never much more than
+    twice the purchases that the worker remembers."""
+    ran = [sys.executable, "-c", REMEMBERS_SOME_AND_FORGETS_MANY]
+    found = subprocess.run(ran, check=True, capture_output=True, text=True)
+    assert float(found.stdout) < 2.5
