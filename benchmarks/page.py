@@ -56,7 +56,7 @@ LOSSES = """## What is not reached, and why
   long as the plain way's.
 - **The peers.** DBOS and Restate write one row or log entry a step, in the process or in a binary
   made for it; Temporal keeps the whole history of each workflow, visibility and timers, here in
-  one embedded server with SQLite that takes more CPU than all the workers. What it buys is in
+  one embedded server with SQLite that takes twice the CPU of our worker. What it buys is in
   [reliability.md](reliability.md). A purchase lives for days, so fifty milliseconds more from an
   approval to the money moving is nobody's wait.
 """
