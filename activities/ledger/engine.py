@@ -1,8 +1,8 @@
 """Connections: one way to open each database, and one place that tells passing trouble from a no.
 
 `transact` runs work in one transaction and repeats it, a bounded number of times, when the
-database asks for that (serialization failure, deadlock, lock not available, busy) or hangs up: the
-work must be one that may be done again after all. A constraint's refusal is never repeated.
+database asks for that (serialization failure, deadlock, lock not available, busy). A constraint's
+refusal is never repeated.
 """
 
 import sqlite3
@@ -87,6 +87,7 @@ def _postgresql(url: URL) -> Engine:
     return sa.create_engine(
         url,
         connect_args={name: value for name, value in defaults.items() if name not in url.query},
+        pool_pre_ping=True,
         isolation_level="READ COMMITTED",
         hide_parameters=True,
     )
@@ -140,10 +141,8 @@ def _pauses() -> Iterator[float]:
 
 
 def _worth_repeating(error: DBAPIError) -> bool:
-    """Whether the database undid the transaction through nobody's fault, or hung up: then the
-    pool has forgotten all its connections, and the next one is new."""
-    asked = _state(error) in WORTH_REPEATING or _sqlite_code(error) in SQLITE_BUSY
-    return asked or error.connection_invalidated
+    """Whether the database undid the transaction through nobody's fault."""
+    return _state(error) in WORTH_REPEATING or _sqlite_code(error) in SQLITE_BUSY
 
 
 def _told(error: DBAPIError) -> LedgerUnreachable | SchemaMismatch | None:
@@ -151,7 +150,8 @@ def _told(error: DBAPIError) -> LedgerUnreachable | SchemaMismatch | None:
     state = _state(error)
     if state == UNDEFINED_TABLE or str(error.orig).startswith("no such table"):
         return SchemaMismatch(f"The ledger's database is not set up. {SET_UP}")
-    if isinstance(error, OperationalError | InterfaceError) or state == READ_ONLY_TRANSACTION:
+    passing = isinstance(error, OperationalError | InterfaceError)
+    if passing or error.connection_invalidated or state == READ_ONLY_TRANSACTION:
         return LedgerUnreachable(f"The ledger's database cannot be reached: {first_line(error)}")
     return None
 
