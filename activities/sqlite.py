@@ -2,13 +2,24 @@
 
 import sqlite3
 import time
+from typing import Any
+
+import sqlalchemy as sa
 
 PATIENCE_SECONDS = 30
 
-POOL = {"pool_size": 4, "max_overflow": 0}
-"""Few connections, for which threads wait in turn: SQLite has one writer at a time, and makes those
-who wait for it sleep and try again. With twenty threads the slowest in a hundred waits a third as
-long as with SQLAlchemy's fifteen connections."""
+CONNECTIONS = 4
+"""Few, for which threads wait in turn: SQLite has one writer at a time, and makes those who wait
+for it sleep and try again. With twenty threads the slowest in a hundred waits a third as long as
+with SQLAlchemy's fifteen connections."""
+
+
+def open_file(url: sa.URL, **options: Any) -> sa.Engine:
+    """An engine for the file, every connection of which is prepared; whoever opens it also says how
+    its transactions begin."""
+    engine = sa.create_engine(url, pool_size=CONNECTIONS, max_overflow=0, **options)
+    sa.event.listen(engine, "connect", lambda connection, _record: prepare(connection))
+    return engine
 
 
 def prepare(connection: sqlite3.Connection) -> None:

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from activities.ledger.errors import LedgerUnreachable, SchemaMismatch
-from activities.sqlite import POOL, prepare
+from activities.sqlite import open_file
 
 Result = TypeVar("Result")
 
@@ -63,14 +63,9 @@ def _sqlite(url: URL) -> Engine:
     except OSError as error:
         raise LedgerUnreachable(f"The ledger's directory cannot be made: {error}") from error
     timeout = {} if "timeout" in url.query else {"timeout": BUSY_TIMEOUT_SECONDS}
-    engine = sa.create_engine(url, connect_args=timeout, hide_parameters=True, **POOL)
-    event.listen(engine, "connect", _prepare_sqlite)
+    engine = open_file(url, connect_args=timeout, hide_parameters=True)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
-
-
-def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
-    prepare(connection)
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -6,7 +6,6 @@ follows from the `at` of the request, so that time skipped in a workflow settles
 """
 
 import hashlib
-import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,7 +28,7 @@ from activities.payments import (
     Statement,
 )
 from activities.requests import BusinessDeadlineRequest, Money
-from activities.sqlite import POOL, prepare
+from activities.sqlite import open_file
 
 BUSY_TIMEOUT_SECONDS = 30
 
@@ -289,11 +288,7 @@ class SandboxProvider:
 
 def _engine(path: str | Path) -> sa.Engine:
     url = sa.URL.create("sqlite", database=str(path))
-    engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}, **POOL)
-
-    @sa.event.listens_for(engine, "connect")
-    def configure(connection: sqlite3.Connection, _record: object) -> None:
-        prepare(connection)
+    engine = open_file(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
 
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
