@@ -5,6 +5,7 @@ may differ and a running purchase must not (RULES.md, Windows).
 """
 
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from importlib.metadata import version
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -94,6 +95,7 @@ def _zone(timezone: str) -> ZoneInfo:
         ) from None
 
 
+@lru_cache(maxsize=256)
 def _holidays(country: str, year: int, days: int) -> holidays.HolidayBase:
     """Every year that `days` business days after one in `year` can reach, filled in advance:
     a table that grows while it is asked does not know the worked weekends of a new year."""

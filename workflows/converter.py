@@ -13,6 +13,7 @@ from temporalio.api.failure.v1 import Failure
 from temporalio.common import RawValue
 from temporalio.contrib.pydantic import PydanticPayloadConverter, pydantic_data_converter
 from temporalio.converter import (
+    CompositePayloadConverter,
     DefaultFailureConverter,
     DefaultFailureConverterWithEncodedAttributes,
     PayloadConverter,
@@ -20,9 +21,16 @@ from temporalio.converter import (
 
 from workflows.codec import is_encrypted, why_encrypted
 
+ENCODINGS = tuple(PydanticPayloadConverter().converters.values())
+"""Shared: the SDK makes a converter for each task and each workflow, and what pydantic builds for a
+type would be built again in every one."""
 
-class RawUnlessTyped(PydanticPayloadConverter):
+
+class RawUnlessTyped(CompositePayloadConverter):
     """Payloads that nobody declared a type for are handed over as they came."""
+
+    def __init__(self) -> None:
+        super().__init__(*ENCODINGS)
 
     def from_payloads(
         self, payloads: Sequence[Payload], type_hints: list[type] | None = None

@@ -91,7 +91,9 @@ class _Instance(WorkflowInstance):
         return soon and act.history_length == self._last.events
 
     def get_serialization_context(self, command_info: Any) -> SerializationContext | None:
-        return self._instance.get_serialization_context(command_info)
+        """None: no converter or codec of ours asks what a payload belongs to, and the SDK would
+        work it out three times for each."""
+        return None
 
     def get_external_store_context(self, command_info: Any) -> Any:
         return self._instance.get_external_store_context(command_info)
