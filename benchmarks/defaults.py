@@ -55,7 +55,9 @@ async def measure() -> list[Finding]:
                 at_work(Path(here), our_worker) as ours,
                 at_work(Path(there), partial(changed, constants)) as other,
             ):
-                found = await in_turn(partial(sample, *ours), partial(sample, *other), ROUNDS)
+                found = await in_turn(
+                    partial(sample, *ours), partial(sample, *other), ROUNDS, warm_up=False
+                )
         findings += _findings(name, found)
     return findings
 

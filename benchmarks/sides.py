@@ -107,6 +107,7 @@ async def recourse(place: Place, ready: Event, kind: Callable[[Settings], Parts]
         closing(kind(place.settings)) as parts,
         ThreadPoolExecutor(worker.ACTIVITY_THREADS) as threads,
     ):
+        worker.freeze_what_stays()
         async with worker.build_worker(client, parts, threads):
             ready.set()
             await asyncio.Event().wait()
@@ -115,6 +116,7 @@ async def recourse(place: Place, ready: Event, kind: Callable[[Settings], Parts]
 async def floor_worker(place: Place, ready: Event) -> None:
     """A worker with the same settings as ours, without a sandbox."""
     gc.set_threshold(*worker.GARBAGE_AFTER)
+    worker.freeze_what_stays()
     client = await Client.connect(place.address)
     async with Worker(
         client,
