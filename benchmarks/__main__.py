@@ -20,7 +20,7 @@ import structlog
 from benchmarks import actions, defaults, growth, ledger, lifecycles, tasks
 from benchmarks.measure import Finding
 from benchmarks.page import write
-from benchmarks.peers import compare
+from benchmarks.peers import compare, restate_side
 
 KEPT = Path("docs/performance.json")
 MEASURED_WITH = (
@@ -73,6 +73,7 @@ def machine() -> dict[str, str]:
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
         "Python": platform.python_version(),
         **{name: version(name) for name in MEASURED_WITH},
+        "restate-server": restate_side.version(),
     }
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
@@ -27,6 +28,15 @@ def binary() -> str | None:
     """Where its server is, if it is anywhere: the binary itself, not what npm wraps around it."""
     found = next(NPM.glob("restate-server-*/bin/restate-server"), None)
     return str(found.resolve()) if found else shutil.which("restate-server")
+
+
+def version() -> str:
+    """Of its server."""
+    if (found := binary()) is None:
+        return "missing"
+    told = [found, "--version"]
+    said = subprocess.run(told, capture_output=True, text=True, check=True)  # noqa: S603
+    return said.stdout.split()[-1]
 
 
 async def restate_worker(place: Place, ready: Event) -> None:
