@@ -11,7 +11,7 @@ from temporalio.worker import Worker
 from activities.parts import Parts, Settings
 from starter import embedded
 from tests.proof.count import tell
-from worker import ACTIVITY_THREADS, build_worker
+from worker import ACTIVITY_THREADS, build_worker, freeze_what_stays
 
 LONG_HISTORY = 400
 SOON_LONG = (
@@ -34,6 +34,13 @@ def settings(folder: Path, patience: float = 5.0) -> Settings:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """What the proofs counted."""
     tell(terminalreporter)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _frozen() -> None:
+    """All tests there are, and what tests them, is much: a look for garbage through all of it can
+    take longer than the SDK lets a workflow task take."""
+    freeze_what_stays()
 
 
 @pytest.fixture(scope="session")
