@@ -132,7 +132,6 @@ async def build_worker(
     Notices have slots of their own: however many of them wait for a slow mail server, a refund
     does not.
     """
-    gc.set_threshold(*GARBAGE_AFTER)
     duty = duty or Duty()
     workers = []
     if MONEY in duty.queues:
@@ -186,10 +185,11 @@ def forget(worker: Worker, run_id: str) -> None:
     worker._bridge_worker.request_workflow_eviction(run_id)
 
 
-def freeze_what_stays() -> None:
-    """Looks for garbage pass over what is there now: 150,000 objects that stay as long as the
-    process, which is more than half of what a look would see. For a process that is about to run
-    purchases and nothing else."""
+def tune_garbage_collection() -> None:
+    """For the whole process, once, when all that stays has been loaded: looks for garbage come
+    after `GARBAGE_AFTER`, and pass over what is there now, which in a worker is 150,000 objects and
+    more than half of what a look would see."""
+    gc.set_threshold(*GARBAGE_AFTER)
     gc.collect()
     gc.freeze()
 
@@ -209,7 +209,7 @@ async def run(*, dev: bool) -> None:
         health = Health(client, parts.engine)
         await stack.enter_async_context(told(health, os.environ.get(HEALTH)))
         threads = stack.enter_context(ThreadPoolExecutor(ACTIVITY_THREADS))
-        freeze_what_stays()
+        tune_garbage_collection()
         await stack.enter_async_context(build_worker(client, parts, threads, duty))
         health.ready = True
         log.info(

@@ -86,19 +86,12 @@ async def bare_approved_refund(client: Client, shows: bool = False) -> None:
     await handle.result()
 
 
-STORIES_PLAYED: dict[str, tuple[Play, Play, Play]] = {
-    "approved refund": (
-        our_approved_refund,
-        bare_approved_refund,
-        partial(bare_approved_refund, shows=True),
-    ),
-    "auto-cancel": (
-        our_auto_cancel,
-        bare_auto_cancel,
-        partial(bare_auto_cancel, shows=True),
-    ),
+STORIES_PLAYED: dict[str, tuple[Play, Callable[[Client, bool], Coroutine[Any, Any, None]]]] = {
+    "approved refund": (our_approved_refund, bare_approved_refund),
+    "auto-cancel": (our_auto_cancel, bare_auto_cancel),
 }
-FLOOR, SHOWN_FLOOR = "the engine's floor", "the floor with our search attributes"
+FLOORS = {False: "the engine's floor", True: "the floor with our search attributes"}
+"""By whether it shows itself."""
 
 
 async def play(client: Client, one: Play, worker: int) -> dict[str, float]:
@@ -126,18 +119,19 @@ async def measure() -> list[Finding]:
             place = sides.Place(embedded.address(server.client), Path(folder))
             bare = stack.enter_context(sides.at_work(sides.floor_worker, place))
             for serve, what, floors in (
-                (sides.workflow_alone, "workflow alone", (FLOOR, SHOWN_FLOOR)),
-                (sides.whole_product, "books and mail included", (FLOOR,)),
+                (sides.workflow_alone, "workflow alone", (False, True)),
+                (sides.whole_product, "books and mail included", (False,)),
             ):
                 with sides.at_work(serve, place) as mine:
-                    for story, (our, *others) in STORIES_PLAYED.items():
-                        for against, other in zip(floors, others, strict=False):
-                            found = await in_turn(
-                                partial(play, server.client, our, mine),
-                                partial(play, server.client, other, bare),
-                                ROUNDS,
-                            )
-                            findings += _findings(f"{story}, {what}", against, found)
+                    for (story, (our, other)), shows in itertools.product(
+                        STORIES_PLAYED.items(), floors
+                    ):
+                        found = await in_turn(
+                            partial(play, server.client, our, mine),
+                            partial(play, server.client, partial(other, shows=shows), bare),
+                            ROUNDS,
+                        )
+                        findings += _findings(f"{story}, {what}", FLOORS[shows], found)
     return findings
 
 

@@ -1,7 +1,6 @@
 """The sides of the comparisons: each a worker process of its own, whose CPU time is its own."""
 
 import asyncio
-import gc
 import multiprocessing
 import os
 from collections.abc import Callable, Coroutine, Iterator
@@ -107,7 +106,7 @@ async def recourse(place: Place, ready: Event, kind: Callable[[Settings], Parts]
         closing(kind(place.settings)) as parts,
         ThreadPoolExecutor(worker.ACTIVITY_THREADS) as threads,
     ):
-        worker.freeze_what_stays()
+        worker.tune_garbage_collection()
         async with worker.build_worker(client, parts, threads):
             ready.set()
             await asyncio.Event().wait()
@@ -115,8 +114,7 @@ async def recourse(place: Place, ready: Event, kind: Callable[[Settings], Parts]
 
 async def floor_worker(place: Place, ready: Event) -> None:
     """A worker with the same settings as ours, without a sandbox."""
-    gc.set_threshold(*worker.GARBAGE_AFTER)
-    worker.freeze_what_stays()
+    worker.tune_garbage_collection()
     client = await Client.connect(place.address)
     async with Worker(
         client,

@@ -11,7 +11,7 @@ from temporalio.worker import Worker
 from activities.parts import Parts, Settings
 from starter import embedded
 from tests.proof.count import tell
-from worker import ACTIVITY_THREADS, build_worker, freeze_what_stays
+from worker import ACTIVITY_THREADS, build_worker, tune_garbage_collection
 
 LONG_HISTORY = 400
 SOON_LONG = (
@@ -37,10 +37,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _frozen() -> None:
-    """All tests there are, and what tests them, is much: a look for garbage through all of it can
-    take longer than the SDK lets a workflow task take."""
-    freeze_what_stays()
+def _garbage() -> None:
+    """As in a worker. All tests there are, and what runs them, is much: a look for garbage through
+    all of it can take longer than the SDK lets a workflow task take."""
+    tune_garbage_collection()
 
 
 @pytest.fixture(scope="session")
