@@ -1,5 +1,6 @@
 """One real Temporal server for all tests, and a worker on it with real books and a real mailbox."""
 
+import gc
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +12,7 @@ from temporalio.worker import Worker
 from activities.parts import Parts, Settings
 from starter import embedded
 from tests.proof.count import tell
-from worker import ACTIVITY_THREADS, build_worker, tune_garbage_collection
+from worker import ACTIVITY_THREADS, GARBAGE_AFTER, build_worker, tune_garbage_collection
 
 LONG_HISTORY = 400
 SOON_LONG = (
@@ -38,9 +39,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _garbage() -> None:
-    """As in a worker. All tests there are, and what runs them, is much: a look for garbage through
-    all of it can take longer than the SDK lets a workflow task take."""
+    """As in a worker, but seldom among all. All tests there are, and what they leave behind, is
+    much: a look through all of it can take longer than the SDK lets a workflow task take."""
     tune_garbage_collection()
+    newest, _, _ = GARBAGE_AFTER
+    gc.set_threshold(newest, 5, 1)
 
 
 @pytest.fixture(scope="session")
