@@ -56,11 +56,16 @@ class Watched:
         self._waiting: dict[tuple[str, str], asyncio.Future[None]] = {}
 
     async def look(self) -> None:
-        """Read on and on."""
+        """Read on and on. What is being written at that moment may be seen in part."""
         with self._file.open() as lines:
+            line = ""
             while True:
-                for line in lines:
+                for part in lines:
+                    line += part
+                    if not line.endswith("\n"):
+                        break
                     purchase, step, at = json.loads(line)
+                    line = ""
                     self.at.setdefault((purchase, step), at)
                     if waiting := self._waiting.pop((purchase, step), None):
                         waiting.set_result(None)
@@ -71,7 +76,10 @@ class Watched:
         if (purchase, step) not in self.at:
             waiting = asyncio.get_running_loop().create_future()
             self._waiting[purchase, step] = waiting
-            await asyncio.wait_for(waiting, PATIENCE)
+            try:
+                await asyncio.wait_for(waiting, PATIENCE)
+            except TimeoutError as error:
+                raise TimeoutError(f"{self._file}: {purchase} did not {step}") from error
         return self.at[purchase, step]
 
 
@@ -117,12 +125,11 @@ async def reactions(users: Users, watched: Watched) -> dict[str, float]:
 
 @asynccontextmanager
 async def watching(place: sides.Place) -> AsyncIterator[Watched]:
-    """While the side is measured."""
+    """While the side is measured, which fails if looking does."""
     watched = Watched(Noted(place.folder))
-    looking = asyncio.create_task(watched.look())
-    try:
+    async with asyncio.TaskGroup() as group:
+        looking = group.create_task(watched.look())
         yield watched
-    finally:
         looking.cancel()
 
 
