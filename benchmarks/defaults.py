@@ -13,7 +13,8 @@ from temporalio.worker import PollerBehaviorAutoscaling, PollerBehaviorSimpleMax
 import worker
 from benchmarks import sides
 from benchmarks.measure import Finding, Pair, in_turn
-from benchmarks.peers.compare import Watched, sample, watching
+from benchmarks.peers.compare import sample
+from benchmarks.peers.noted import Watched, watching
 from benchmarks.peers.ours import Ours, our_worker
 from starter import embedded
 
@@ -42,7 +43,7 @@ async def at_work(folder: Path, serve: sides.Serve) -> AsyncIterator[tuple[Ours,
     async with embedded.server() as server:
         place = sides.Place(embedded.address(server.client), folder)
         with sides.at_work(serve, place):
-            async with watching(place) as watched:
+            async with watching(place.folder) as watched:
                 yield Ours(server.client), watched
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import json
 import statistics
 import tempfile
 import time
@@ -17,9 +16,10 @@ import psycopg
 from benchmarks import sides
 from benchmarks.measure import Finding, Pair, in_turn
 from benchmarks.peers import dbos_side, restate_side
+from benchmarks.peers.noted import Watched, watching
 from benchmarks.peers.ours import Ours, our_worker
 from benchmarks.peers.poller import Poller, poller_worker
-from benchmarks.peers.script import LAST, MESSAGES, MOVED, Noted
+from benchmarks.peers.script import LAST, MESSAGES, MOVED
 from starter import embedded
 from tests.ledger.conftest import postgres_server
 
@@ -30,8 +30,6 @@ A_SECOND = 4
 """So many purchases begin each second while reactions are measured."""
 PAUSE = 0.5
 """Seconds between two messages of a purchase then."""
-LOOKS_EVERY = 0.005
-PATIENCE = 120
 
 numbers = itertools.count()
 
@@ -44,43 +42,6 @@ class Users(Protocol):
 
     async def say(self, purchase: str, message: str) -> None:
         """Send a message."""
-
-
-class Watched:
-    """What a side has noted so far, and who waits for it."""
-
-    def __init__(self, noted: Noted) -> None:
-        noted.file.touch()
-        self._file = noted.file
-        self.at: dict[tuple[str, str], float] = {}
-        self._waiting: dict[tuple[str, str], asyncio.Future[None]] = {}
-
-    async def look(self) -> None:
-        """Read on and on. What is being written at that moment may be seen in part."""
-        with self._file.open() as lines:
-            line = ""
-            while True:
-                for part in lines:
-                    line += part
-                    if not line.endswith("\n"):
-                        break
-                    purchase, step, at = json.loads(line)
-                    line = ""
-                    self.at.setdefault((purchase, step), at)
-                    if waiting := self._waiting.pop((purchase, step), None):
-                        waiting.set_result(None)
-                await asyncio.sleep(LOOKS_EVERY)
-
-    async def noted(self, purchase: str, step: str) -> float:
-        """When it was done, once it is."""
-        if (purchase, step) not in self.at:
-            waiting = asyncio.get_running_loop().create_future()
-            self._waiting[purchase, step] = waiting
-            try:
-                await asyncio.wait_for(waiting, PATIENCE)
-            except TimeoutError as error:
-                raise TimeoutError(f"{self._file}: {purchase} did not {step}") from error
-        return self.at[purchase, step]
 
 
 async def sample(users: Users, watched: Watched) -> dict[str, float]:
@@ -121,16 +82,6 @@ async def reactions(users: Users, watched: Watched) -> dict[str, float]:
 
     took = await asyncio.gather(*(one(number / A_SECOND) for number in range(LIFECYCLES)))
     return {"p50": statistics.median(took), "p99": statistics.quantiles(took, n=100)[98]}
-
-
-@asynccontextmanager
-async def watching(place: sides.Place) -> AsyncIterator[Watched]:
-    """While the side is measured, which fails if looking does."""
-    watched = Watched(Noted(place.folder))
-    async with asyncio.TaskGroup() as group:
-        looking = group.create_task(watched.look())
-        yield watched
-        looking.cancel()
 
 
 @asynccontextmanager
@@ -198,8 +149,8 @@ async def measure() -> list[Finding]:
             async with (
                 ours(Path(here)) as (our_users, our_place),
                 peer(Path(there)) as (their_users, their_place),
-                watching(our_place) as our_notes,
-                watching(their_place) as their_notes,
+                watching(our_place.folder) as our_notes,
+                watching(their_place.folder) as their_notes,
             ):
                 found = await in_turn(
                     partial(sample, our_users, our_notes),

@@ -6,7 +6,8 @@ from multiprocessing.synchronize import Event
 
 from dbos import DBOS, DBOSClient, EnqueueOptions
 
-from benchmarks.peers.script import BEGINS, MESSAGES, SETTLES, WINDOWS, Noted
+from benchmarks.peers.noted import Noted
+from benchmarks.peers.script import BEGINS, MESSAGES, SETTLES, WINDOWS
 from benchmarks.sides import Place
 
 QUEUE = "purchases"

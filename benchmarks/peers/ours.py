@@ -18,7 +18,8 @@ from activities.requests import (
     Posted,
 )
 from benchmarks.lifecycles import bought, by, terms
-from benchmarks.peers.script import LAST, MOVED, Noted
+from benchmarks.peers.noted import Noted
+from benchmarks.peers.script import LAST, MOVED
 from benchmarks.sides import Idle, Place, recourse
 from workflows.messages import Role
 

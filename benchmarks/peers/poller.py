@@ -8,7 +8,8 @@ from typing import Any
 
 import psycopg
 
-from benchmarks.peers.script import BEGINS, MESSAGES, SETTLES, WINDOWS, Noted
+from benchmarks.peers.noted import Noted
+from benchmarks.peers.script import BEGINS, MESSAGES, SETTLES, WINDOWS
 from benchmarks.sides import Place
 
 EVERY = 1.0

@@ -17,7 +17,8 @@ from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from restate import DurablePromise, Workflow, WorkflowContext, WorkflowSharedContext
 
-from benchmarks.peers.script import BEGINS, MESSAGES, SETTLES, WINDOWS, Noted
+from benchmarks.peers.noted import Noted
+from benchmarks.peers.script import BEGINS, MESSAGES, SETTLES, WINDOWS
 from benchmarks.sides import Place
 from starter import embedded
 
