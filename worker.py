@@ -68,7 +68,7 @@ MISSED_AFTER = timedelta(seconds=5)
 """A purchase whose worker has died is taken up by another one after so long."""
 DEV_PORT, DEV_UI_PORT = 7233, 8233
 
-GARBAGE_AFTER = (20_000, 2, 1)
+GARBAGE_AFTER = (20_000, 1, 1)
 """Python looks for garbage among the newest objects after so many of them, among older ones after
 so many such looks, and among all soon after. By default it spends a third of a task that brings
 thousands of messages on looking in vain. Among all it has to look often: a purchase that leaves the
