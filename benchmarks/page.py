@@ -55,12 +55,12 @@ LOSSES = """## What is not reached, and why
   durably, what the floor only pretends to: postings, provider, Maildir.
 - **2,000 at once.** The same distance, less of it, for the server has more to do beside it. No
   workflow task of any of these purchases failed or was given up.
-- **A task inside the worker.** Of its 4 ms the workflow's own code takes one, of the plain sample's
-  3.5 half of one; the rest is the SDK's hand-over and the server's answer, the same for both. The
+- **A task inside the worker.** Of its 3 to 4 ms the workflow's own code takes one, of the plain
+  way's half of one; the rest is the SDK's hand-over and the server's answer, the same for both. The
   plain way's eleven are in its first task, for which the sandbox loads what the workflow imports;
   ours takes half of that, most of it for the messages that have come in by then, which the plain
   way leaves for later. Ours does more in a task and has half as many of them: the tasks of a
-  purchase together take six tenths of the plain way's time.
+  purchase together take just over half of the plain way's time.
 - **The peers.** DBOS and Restate write one row or log entry a step, in the process or in a binary
   made for it; Temporal keeps the whole history of each workflow, visibility and timers, here in
   one embedded server with SQLite that takes twice the CPU of our worker. What it buys is in
