@@ -90,11 +90,11 @@ def main(names: list[str]) -> int:
     for name in names or PARTS:
         try:
             kept[name] = {"measured": asyncio.run(PARTS[name]()), "with": machine()}
+            KEPT.write_text(json.dumps(kept, indent=2) + "\n")
         except Exception:
             traceback.print_exc()
             failed.append(name)
-        KEPT.write_text(json.dumps(kept, indent=2) + "\n")
-        write(kept)
+    write(kept)
     if failed:
         print(f'Failed: make bench PARTS="{" ".join(failed)}"', file=sys.stderr)
     return 1 if failed else 0

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from benchmarks.peers.script import LAST, MOVED
 
-LOOKS_EVERY = 0.005
-PATIENCE = 120
+LOOKS_EVERY, PATIENCE = 0.005, 120
+"""Seconds."""
 
 
 class Noted:
@@ -46,15 +46,12 @@ class Watched:
 
     async def look(self) -> None:
         """Read on and on. What is being written at that moment may be seen in part."""
-        with self._file.open() as lines:
-            line = ""
+        with self._file.open() as file:
+            rest = ""
             while True:
-                for part in lines:
-                    line += part
-                    if not line.endswith("\n"):
-                        break
+                *whole, rest = (rest + file.read()).split("\n")
+                for line in whole:
                     purchase, step, at = json.loads(line)
-                    line = ""
                     self.at.setdefault((purchase, step), at)
                     if waiting := self._waiting.pop((purchase, step), None):
                         waiting.set_result(None)
