@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from temporalio import workflow
@@ -35,6 +36,9 @@ ONE_DELIVERY = timedelta(minutes=2)
 WAITING_AT_MOST = 50
 """So many notices of a purchase may wait for a mail server that is away; more are given up, so
 that neither the server's limits nor a fresh history can be overrun by somebody who writes a lot."""
+
+SOON_DELIVERED = timedelta(seconds=5)
+"""So long a fresh history waits for notices on their way before the next run sends them again."""
 
 LAST_NOTICES = timedelta(minutes=1)
 """So long a closed purchase waits for its last notices before it hands them on."""
@@ -176,6 +180,8 @@ class Telling:
         self._dates_known = dates_known
         self._unwritten_before = list(memory.unwritten)
         self._notices_before = list(memory.notices)
+        self._on_their_way = 0
+        self._resting = False
 
     @property
     def done(self) -> bool:
@@ -212,8 +218,12 @@ class Telling:
             asyncio.create_task(self._deliver(notice))
 
     async def _deliver(self, notice: NoticeRequest) -> None:
+        if self._resting:
+            return
         deliver = self._remind if notice.transition == REMINDER else send
+        self._on_their_way += 1
         missed = await deliver(notice)
+        self._on_their_way -= 1
         self._give_up(missed)
         self._memory.notices = [one for one in self._memory.notices if one is not notice]
         if told := report(notice, missed, workflow.now()):
@@ -238,6 +248,20 @@ class Telling:
         )
         for notice in missed:
             given_up.add(1, {"channel": notice.channel})
+
+    async def rest(self) -> None:
+        """Send nothing more, and wait a moment for what is on its way: the next run goes on.
+
+        An answer that comes while a run ends makes the server refuse that end. A worker then
+        replays thousands of events, and whoever sends a message waits for that.
+        """
+        self._resting = True
+        with suppress(TimeoutError):
+            await workflow.wait_condition(
+                lambda: not self._on_their_way,
+                timeout=SOON_DELIVERED,
+                timeout_summary="notices on their way",
+            )
 
     async def finish(self) -> None:
         """Give the last notices a moment; hand on what then is left, so that the end of a purchase

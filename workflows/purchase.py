@@ -311,6 +311,7 @@ class ProjectPurchase(Receiver):
 
     async def _continue_as_new(self) -> None:
         """A fresh history with the same memory: no message is lost and no deadline moves."""
+        await self._undisturbed(self._telling.rest())
         await self._undisturbed(self._errands.stop())
         await self._until(lambda: self._heard_all)
         workflow.continue_as_new(self._memory)

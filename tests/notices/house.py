@@ -1,6 +1,6 @@
 """The whole house with a mailbox of the test's choice: real server, real worker, real books."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, replace
@@ -30,13 +30,15 @@ class House:
 
 
 @asynccontextmanager
-async def house(folder: Path, mail_url: str = "", **changed: Any) -> AsyncIterator[House]:
+async def house(
+    folder: Path, mail_url: str = "", *, extra: Sequence[str] = (), **changed: Any
+) -> AsyncIterator[House]:
     """Everything anew under `folder`; without `mail_url` the mail is in `folder/mail`."""
     given = settings(folder)
     given = replace(given, mail_url=mail_url or given.mail_url, **changed)
     with closing(Parts(given)) as parts, ThreadPoolExecutor(ACTIVITY_THREADS) as threads:
         async with (
-            embedded.server(skip_time=True) as server,
+            embedded.server(skip_time=True, extra=extra) as server,
             build_worker(server.client, parts, threads),
         ):
             yield House(server, parts)

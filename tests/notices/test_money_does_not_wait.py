@@ -1,17 +1,24 @@
-"""Money waits for nobody's mail server (`DESIGN.md`, How it must behave)."""
+"""Nothing waits for a mail server, least of all money (`DESIGN.md`, How it must behave)."""
 
 import asyncio
+from itertools import count
 from pathlib import Path
 
 import pytest
+from temporalio.api.enums.v1 import EventType
 
 import worker
+from starter.purchases import Purchase
 from starter.stories import PRICE
 from starter.theatre import say, until
+from tests.conftest import SOON_LONG
 from tests.notices.given import listening
-from tests.notices.house import house
+from tests.notices.house import house, purchase_of
 from tests.purchases import held
-from workflows.messages import Role
+from tests.signals.crowd import good
+from tests.signals.payloads import of_type, whole_history
+from workflows.messages import Role, SendMessage
+from workflows.notices import WAITING_AT_MOST
 
 SLOTS = 2
 SOON = 10
@@ -49,5 +56,29 @@ async def test_a_silent_mail_server_holds_up_no_payment_and_no_refund(
             await say(bought[-1], Role.PAYMENTS, "settlement_update", **settled)
             await until(bought[-1], lambda found: found.stage == "closed")
         assert {notice.status for one in bought for notice in at.told(one)} == {"pending"}
+        for call in calls:
+            call.abort()
+
+
+async def test_a_silent_mail_server_holds_up_no_fresh_history(tmp_path: Path) -> None:
+    """What hangs is carried along, and sent by the next run."""
+    calls: set[asyncio.Transport] = set()
+    async with (
+        listening(lambda: Silent(calls)) as port,
+        house(tmp_path, f"smtp://127.0.0.1:{port}", extra=SOON_LONG) as at,
+    ):
+        handle = await held(at.server)
+        first_run = (await handle.describe()).run_id
+        bought = Purchase(at.server.client, purchase_of(handle))
+        messages = (SendMessage.model_validate(good(number)[1]) for number in count())
+        while (await handle.describe()).run_id == first_run:
+            await bought.send(next(messages))
+        said = (await bought.status()).timeline[-1].number
+        await bought.send(next(messages))
+        assert (await bought.status()).timeline[-1].number == said + 1
+        assert {notice.status for notice in at.told(handle)} == {"pending"}
+        newest = (await whole_history(at.server.client, handle))[-1:]
+        sent = of_type(newest, EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED)
+        assert len(sent) == WAITING_AT_MOST
         for call in calls:
             call.abort()

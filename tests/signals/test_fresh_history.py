@@ -1,0 +1,40 @@
+"""When a purchase begins a fresh history: between two notices, so that nobody waits for it."""
+
+from temporalio.api.enums.v1 import EventType
+from temporalio.testing import WorkflowEnvironment
+
+from starter.purchases import Purchase
+from tests.conftest import LONG_HISTORY
+from tests.notices.house import purchase_of
+from tests.purchases import held
+from tests.signals.crowd import good
+from tests.signals.payloads import of_type, whole_history
+from workflows.messages import SendMessage
+
+EVENTS_OF_A_MESSAGE = 8
+"""At the least: its task, its answer and its notice."""
+
+
+async def test_fresh_history_begins_while_no_notice_is_on_its_way(
+    server: WorkflowEnvironment, worker: object
+) -> None:
+    """The server refuses the end of a run to which an answer comes at that moment: the worker then
+    has to replay all of it, and the next message waits for that."""
+    handle = await held(server)
+    messages = 3 * LONG_HISTORY // EVENTS_OF_A_MESSAGE
+
+    bought = Purchase(server.client, purchase_of(handle))
+    for number in range(messages):
+        await bought.send(SendMessage.model_validate(good(number)[1]))
+    found = await bought.status()
+    await handle.terminate("seen")
+
+    runs = await whole_history(server.client, handle)
+    assert len(runs) > 2
+    for run in runs[:-1]:
+        sent = of_type([run], EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED)
+        answered = of_type([run], EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED)
+        assert len(sent) == len(answered)
+    assert not of_type(runs[:-1], EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED)
+    told = [entry.transition for entry in found.timeline].count("message_sent")
+    assert told == messages
