@@ -9,6 +9,7 @@ import sys
 import sysconfig
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,9 @@ ENDS_NO_PURCHASE = ("--dynamic-config-value", "history.maxInFlightUpdatePayloads
 would end the purchase. With this limit it refuses the updates instead, and their senders try again.
 """
 QUICK_FILE = ("--sqlite-pragma", "journal_mode=WAL")
+UP_WITHIN = timedelta(seconds=20)
+"""A busy machine takes longer than the five seconds of the SDK; of a server that cannot start, for
+its port or its file, the SDK tells only after this."""
 
 
 def binary() -> str:
@@ -62,6 +66,7 @@ async def server(
         "search_attributes": SEARCH_ATTRIBUTES,
         "dev_server_existing_path": binary(),
         "dev_server_log_level": "error",
+        "dev_server_startup_timeout": UP_WITHIN,
         "port": port,
         "ui": ui_port is not None,
         "ui_port": ui_port,
