@@ -81,6 +81,15 @@ def number(purchase: str, count: int, transition: str, role: str, channel: str =
     return message_id(purchase, f"{count}-{transition}", role, channel, DOMAIN)
 
 
+async def answered(handle: Handle) -> None:
+    """Wait until the server has the answer to every task. One that a busy server loses is done
+    again, after what has come in since: what a query told of it is then told in another order."""
+    while True:
+        if not (await handle.describe()).raw_description.HasField("pending_workflow_task"):
+            return
+        await asyncio.sleep(LOOK_EVERY)
+
+
 async def quiet(handle: Handle) -> None:
     """Wait until a purchase has nothing to do but wait."""
     while True:

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 from starter.stories import PlatformCancels, Says, Waits
 from starter.theatre import Handle, say, skip, start, until
 from tests.notices.house import House
-from tests.notices.inbox import number, quiet
+from tests.notices.inbox import answered, number, quiet
 from tests.notices.rows import AWAY, Act, Row, Signals
 from tests.purchases import purchase
 from workflows.messages import PurchaseStart
@@ -43,6 +43,7 @@ async def bought(at: House, row: Row) -> tuple[Handle, PurchaseStart]:
     )
     handle = await start(at.server.client, terms)
     await until(handle, lambda found: found.payment != "pending" or row.method == AWAY)
+    await answered(handle)
     return handle, terms
 
 
