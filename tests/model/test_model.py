@@ -63,7 +63,7 @@ async def company(
             yield found
 
 
-@pytest.mark.timeout(240 + SOAK_MINUTES * 70)
+@pytest.mark.timeout(300 + SOAK_MINUTES * 70)
 async def test_the_machine_does_what_the_rules_say(
     company: Troupe, record_property: Callable[[str, object], None]
 ) -> None:

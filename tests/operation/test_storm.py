@@ -31,7 +31,7 @@ WORKERS = 3
 SECONDS = float(os.environ.get("RECOURSE_STORM_SECONDS", "5"))
 KILLED_EVERY = 2.5
 
-pytestmark = pytest.mark.timeout(SECONDS * 3 + 110)
+pytestmark = pytest.mark.timeout(SECONDS * 3 + 285)
 
 
 class Crew:

@@ -19,6 +19,8 @@ UNCACHED = bool(os.environ.get("RECOURSE_UNCACHED"))
 """Whether workers forget a purchase after each of its tasks (tests/__init__.py)."""
 ALL = os.environ.get("RECOURSE_KILLS") == "all"
 """Whether everything is killed everywhere; else, a sample of it."""
+TIME_LIMIT = 3_600 if ALL else 300
+"""Seconds that one of these tests may take on slow cores."""
 SAMPLE = ("claim_accepted", "freelancer_cancels_too_late", "platform_cancels")
 PLAYED = [story for story in STORIES if ALL or story.name in SAMPLE]
 """What is played while something other than the worker dies."""

@@ -13,7 +13,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from tests.notices.given import listening
 from tests.proof.conftest import Undisturbed
-from tests.proof.count import ALL, PLAYED, counted
+from tests.proof.count import ALL, PLAYED, TIME_LIMIT, counted
 from tests.proof.stage import stage
 from tests.proof.wreck import noticed, said, survived
 from tests.test_crashes import locked
@@ -76,7 +76,7 @@ class MailServer:
         return "250 OK"
 
 
-@pytest.mark.timeout(3_600 if ALL else 120)
+@pytest.mark.timeout(TIME_LIMIT)
 async def test_a_mail_server_away_at_any_event_leaves_the_same_end(
     tmp_path: Path,
     undisturbed: Undisturbed,
@@ -105,7 +105,7 @@ async def test_a_mail_server_away_at_any_event_leaves_the_same_end(
     record_property("proof", counted("the mail server gone", kinds, sample=not ALL))
 
 
-@pytest.mark.timeout(3_600 if ALL else 120)
+@pytest.mark.timeout(TIME_LIMIT)
 async def test_a_silent_provider_at_any_event_leaves_the_same_end(
     tmp_path: Path, undisturbed: Undisturbed, record_property: Callable[[str, object], None]
 ) -> None:

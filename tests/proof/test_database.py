@@ -15,7 +15,7 @@ import pytest
 from tests.conftest import settings
 from tests.ledger.conftest import PostgresDatabases, postgres_server
 from tests.proof.conftest import Undisturbed
-from tests.proof.count import ALL, PLAYED, counted
+from tests.proof.count import ALL, PLAYED, TIME_LIMIT, counted
 from tests.proof.stage import stage
 from tests.proof.wreck import survived
 
@@ -52,7 +52,7 @@ async def cut_the_power(server: "PostgresServer") -> None:
     await asyncio.to_thread(server.ensure_postgres_running)
 
 
-@pytest.mark.timeout(3_600 if ALL else 120)
+@pytest.mark.timeout(TIME_LIMIT)
 async def test_a_postgresql_killed_at_any_event_leaves_the_same_end(
     tmp_path: Path,
     undisturbed: Undisturbed,

@@ -259,7 +259,7 @@ def closest(verdicts: Sequence[Verdict]) -> int:
     return math.ceil(min(abs(after) for _, after, _ in verdicts) / timedelta(milliseconds=1))
 
 
-@pytest.mark.timeout(900 if ALL else 120)
+@pytest.mark.timeout(900 if ALL else 300)
 async def test_with_a_worker_there_what_was_recorded_first_counts(
     server: WorkflowEnvironment,
     worker: Worker,
@@ -283,7 +283,7 @@ async def test_with_a_worker_there_what_was_recorded_first_counts(
     record_property("proof", counted(f"{TITLE}, a worker there", won, sample=not ALL))
 
 
-@pytest.mark.timeout(900 if ALL else 120)
+@pytest.mark.timeout(900 if ALL else 300)
 async def test_with_no_worker_there_every_message_counts(
     lonely: WorkflowEnvironment,
     parts: Parts,

@@ -14,7 +14,7 @@ from starter.stories import PRICE, STORIES
 from starter.theatre import say, skip, start, until
 from tests.conftest import settings
 from tests.proof.conftest import Undisturbed
-from tests.proof.count import ALL, PLAYED, counted
+from tests.proof.count import ALL, PLAYED, TIME_LIMIT, counted
 from tests.proof.fate import at_work
 from tests.proof.left import left_of
 from tests.proof.stage import Stage, stage
@@ -69,7 +69,7 @@ async def on_small_disk(disk: Disk, tmp_path: Path) -> AsyncIterator[Stage]:
         yield opened
 
 
-@pytest.mark.timeout(3_600 if ALL else 120)
+@pytest.mark.timeout(TIME_LIMIT)
 async def test_a_full_disk_at_any_event_leaves_the_same_end(
     disk: Disk,
     on_small_disk: Stage,

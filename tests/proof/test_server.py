@@ -16,7 +16,7 @@ from temporalio.testing import TimeSkipper, TimeSkippingConfig
 
 from starter import embedded
 from tests.proof.conftest import Undisturbed
-from tests.proof.count import ALL, PLAYED, counted
+from tests.proof.count import ALL, PLAYED, TIME_LIMIT, counted
 from tests.proof.stage import stage_on
 from tests.proof.wreck import survived
 from workflows.converter import DATA_CONVERTER
@@ -68,7 +68,7 @@ async def mortal(tmp_path: Path) -> AsyncIterator[Mortal]:
     await server.end()
 
 
-@pytest.mark.timeout(3_600 if ALL else 120)
+@pytest.mark.timeout(TIME_LIMIT)
 async def test_a_server_killed_at_any_event_leaves_the_same_end(
     mortal: Mortal,
     tmp_path: Path,

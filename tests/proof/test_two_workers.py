@@ -11,7 +11,7 @@ from activities.audit import examine
 from starter.census import TemporalCensus
 from starter.stories import Story
 from tests.proof.conftest import Undisturbed
-from tests.proof.count import ALL, PLAYED, counted
+from tests.proof.count import ALL, PLAYED, TIME_LIMIT, counted
 from tests.proof.fate import at_work
 from tests.proof.stage import Stage, few_at_once
 
@@ -21,7 +21,7 @@ FIRST = range(1, APART, 14) if ALL else (12,)
 AT_ONCE = 6
 
 
-@pytest.mark.timeout(3_600 if ALL else 120)
+@pytest.mark.timeout(TIME_LIMIT)
 async def test_one_of_two_workers_dies_again_and_again(
     theatre: Stage,
     undisturbed: Undisturbed,

@@ -28,7 +28,7 @@ from tests.signals.payloads import failed_tasks, whole_history
 from worker import build_worker
 from workflows.messages import Receipt, Status
 
-BURST = int(os.environ.get("RECOURSE_BURST", "1600"))
+BURST = int(os.environ.get("RECOURSE_BURST", "800"))
 AT_ONCE = 50
 LIMITS = {
     "history.maximumSignalsPerExecution": BURST,
