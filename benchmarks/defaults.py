@@ -18,7 +18,7 @@ from benchmarks.peers.noted import Watched, watching
 from benchmarks.peers.ours import Ours, our_worker
 from starter import embedded
 
-ROUNDS = 3
+ROUNDS = 2
 
 CHANGES: dict[str, dict[str, Any]] = {
     "two pollers for each kind of task": {"POLLERS": PollerBehaviorSimpleMaximum(2)},

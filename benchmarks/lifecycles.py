@@ -20,7 +20,7 @@ from workflows.messages import PurchaseStart, Role
 from workflows.server import TASK_QUEUE
 
 AT_ONCE = 50
-LIFECYCLES = 150
+LIFECYCLES = 100
 ROUNDS = 5
 WINDOW = 1.0
 """Seconds in which the requirements do not come."""
