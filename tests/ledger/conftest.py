@@ -112,12 +112,20 @@ def postgres_server() -> Iterator[PostgresServer]:
         server.cleanup()
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
+@contextmanager
+def quick_postgres() -> Iterator[PostgresServer]:
+    """One that waits for no disk: what it has written is safe as long as the machine is, and tests
+    kill only servers. After that it is up again at once, however busy the disk."""
     with postgres_server() as server:
         with psycopg.connect(server.get_uri(), autocommit=True) as connection:
             connection.execute("ALTER SYSTEM SET fsync = off")
             connection.execute("SELECT pg_reload_conf()")
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    with quick_postgres() as server:
         yield server
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import settings
-from tests.ledger.conftest import PostgresDatabases, postgres_server
+from tests.ledger.conftest import PostgresDatabases, quick_postgres
 from tests.proof.conftest import Undisturbed
 from tests.proof.count import ALL, PLAYED, TIME_LIMIT, counted
 from tests.proof.stage import stage
@@ -60,7 +60,7 @@ async def test_a_postgresql_killed_at_any_event_leaves_the_same_end(
 ) -> None:
     """What it acknowledged is there, what it did not is done again under the same keys."""
     kinds: Counter[str] = Counter()
-    with postgres_server() as postgres:
+    with quick_postgres() as postgres:
         url = PostgresDatabases(postgres).create("killed")
         async with stage(tmp_path, replace(settings(tmp_path), database_url=url)) as opened:
             for first in FIRST:
