@@ -1,6 +1,7 @@
 """One real Temporal server for all tests, and a worker on it with real books and a real mailbox."""
 
 import gc
+import inspect
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +12,7 @@ from temporalio.worker import Worker
 
 from activities.parts import Parts, Settings
 from starter import embedded
+from tests.hanging import in_time, seconds_for
 from tests.proof.count import tell
 from worker import ACTIVITY_THREADS, GARBAGE_AFTER, build_worker, tune_garbage_collection
 
@@ -30,6 +32,12 @@ def settings(folder: Path, patience: float = 5.0) -> Settings:
         mail_url=f"maildir:{folder}/mail",
         payments=f"sandbox:{folder}/sandbox.db",
     )
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Nothing waits until the whole run is ended."""
+    if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+        item.obj = in_time(item.obj, seconds_for(item))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

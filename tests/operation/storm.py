@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -119,16 +119,20 @@ async def insist(
                 raise
 
 
-async def trouble(client: Client, purchase_id: str) -> Counter[str]:
-    """What did not go smoothly in a purchase, by what its history says."""
+async def trouble(client: Client, purchase_id: str, gone: Collection[str]) -> Counter[str]:
+    """What did not go smoothly in a purchase, by what its history says. A task is lost if the
+    worker that had it is one of those that are `gone`: another one was merely too slow."""
     found: Counter[str] = Counter()
+    had: dict[int, str] = {}
     handle = client.get_workflow_handle(f"purchase-{purchase_id}")
     async for event in handle.fetch_history_events():
         if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED:
             found["workflow tasks failed"] += 1
+        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED:
+            had[event.event_id] = event.workflow_task_started_event_attributes.identity
         lost = event.workflow_task_timed_out_event_attributes
         if lost.timeout_type == TimeoutType.TIMEOUT_TYPE_START_TO_CLOSE:
-            found["workflow tasks lost"] += 1
+            found["workflow tasks lost"] += had[lost.started_event_id] in gone
         if event.activity_task_started_event_attributes.attempt > 1:
             found["activities tried again"] += 1
     return found

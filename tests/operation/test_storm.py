@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from socket import gethostname
 
 import pytest
 from temporalio.testing import WorkflowEnvironment
@@ -88,9 +89,11 @@ async def test_three_workers_under_load_lose_and_double_nothing(
             kills = await raging(load, crew)
             stormy = len(load.results)
             async with load.running():
-                left = await drained(load, await crew.deploy())
+                old = await crew.deploy()
+                left = await drained(load, old)
             calm = [result.purchase_id for result, _ in load.results[stormy:]]
-            histories = [trouble(server.client, purchase_id) for purchase_id in calm]
+            gone = [f"{post.process.pid}@{gethostname()}" for post in old]
+            histories = [trouble(server.client, purchase_id, gone) for purchase_id in calm]
             rough = sum(await asyncio.gather(*histories), Counter[str]())
             parts = Parts(settings(tmp_path))
             report = await examine(parts.ledger, parts.provider, TemporalCensus(server.client))

@@ -55,10 +55,10 @@ async def elsewhere(post: Post, library: Path, apart: timedelta) -> AsyncIterato
     """A worker with another clock, once it works. The library now and then hangs a process that
     begins: then another one is started."""
     for _ in range(TRIES):
-        with at_work(post, environment=clock(library, apart)):
+        with at_work(post, environment=clock(library, apart)) as process:
             try:
                 async with asyncio.timeout(SOON.total_seconds()):
-                    await begun(post)
+                    await begun(post, process)
             except TimeoutError:
                 continue
             yield

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import timedelta
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from pprint import pformat
 from typing import Any
@@ -49,9 +50,8 @@ async def survived(
     posts = [replace(stage.post(name), patience=PATIENCE) for name in names]
     theatre = Theatre(stage)
     with ExitStack() as workers:
-        for post in posts:
-            workers.enter_context(at_work(post))
-        await asyncio.gather(*map(begun, posts))
+        processes = [workers.enter_context(at_work(post)) for post in posts]
+        await asyncio.gather(*map(begun, posts, processes))
         async with asyncio.TaskGroup() as group:
             compared = [group.create_task(undisturbed(story)) for story in stories]
             ends = [
@@ -96,9 +96,10 @@ def said(logs: Path, words: str) -> int:
     return sum(log.read_text().count(words) for log in logs.glob("*.log"))
 
 
-async def begun(post: Post) -> None:
+async def begun(post: Post, process: BaseProcess) -> None:
     """Wait until a worker is up: one that finds no server when it begins ends with a sentence."""
-    while not post.log.exists() or "worker_started" not in post.log.read_text():  # noqa: ASYNC110
+    while not post.log.exists() or "worker_started" not in post.log.read_text():
+        assert process.is_alive(), post.log.read_text()
         await asyncio.sleep(0.05)
 
 
