@@ -30,8 +30,8 @@ ENDS_NO_PURCHASE = ("--dynamic-config-value", "history.maxInFlightUpdatePayloads
 would end the purchase. With this limit it refuses the updates instead, and their senders try again.
 """
 SKIPS_AT_MOST = 100_000
-"""By itself the server stops skipping after 200 timers and retries, and whoever waits for a purchase
-to close then waits for days."""
+"""By itself the server stops skipping after 200 timers and retries, and whoever waits for a
+purchase to close then waits for days."""
 QUICK_FILE = ("--sqlite-pragma", "journal_mode=WAL")
 UP_WITHIN = timedelta(seconds=20)
 """A busy machine takes longer than the five seconds of the SDK; of a server that cannot start, for
