@@ -9,6 +9,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 
 from activities.requests import ErrorType
+from starter.purchases import PREFIX
 from starter.stories import STORIES
 from starter.theatre import Handle, start, until
 from workflows.messages import PurchaseStart
@@ -24,6 +25,11 @@ def purchase(method: str = "pm_sandbox_ok", **changed: Any) -> PurchaseStart:
     """A purchase with an id of its own."""
     given = STORIES[0].start(f"t-{next(numbers)}").model_dump(mode="json")
     return PurchaseStart.model_validate({**given, "payment_method": method, **changed})
+
+
+def purchase_of(handle: Handle) -> str:
+    """The purchase's id."""
+    return handle.id.removeprefix(PREFIX)
 
 
 async def held(server: WorkflowEnvironment, **changed: Any) -> Handle:

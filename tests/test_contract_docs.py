@@ -19,7 +19,7 @@ from docs.samples import PURCHASE, SAMPLES
 from starter import embedded
 from starter.purchases import Purchase
 from starter.theatre import Handle, say, status, until
-from tests.purchases import held, numbers
+from tests.purchases import held, numbers, purchase_of
 from workflows.messages import MESSAGES, Role, Status
 from workflows.server import DEFAULT_ADDRESS
 
@@ -121,7 +121,7 @@ def shell(server: WorkflowEnvironment, worker: object, tmp_path: Path) -> Shell:
 async def running(server: WorkflowEnvironment, folder: Path) -> Shell:
     """The same for a purchase whose money is in escrow."""
     handle = await held(server)
-    return Shell(server, handle.id.removeprefix("purchase-"), folder)
+    return Shell(server, purchase_of(handle), folder)
 
 
 # --- every message

@@ -31,7 +31,7 @@ from tests.model.script import (
     Waits,
     WorkerReplaced,
 )
-from tests.purchases import purchase
+from tests.purchases import purchase, purchase_of
 from workflows import lifecycle, view
 from workflows.lifecycle.state import Stage
 from workflows.messages import Action, PurchaseStart, Role, Status
@@ -283,7 +283,7 @@ class Both:
         found = (await self.handle.result()).model_dump(mode="python")
         expected = view.result(self.rules.memory).model_dump(mode="python")
         self._same("the result", found, expected, "the end")
-        name = self.handle.id.removeprefix("purchase-")
+        name = purchase_of(self.handle)
         ours = [_moved(each) for each in self.troupe.parts.ledger.transfers(name)]
         theirs = [_moved(each) for each in self.troupe.rules_parts.ledger.transfers(name)]
         self._same("the transfers", ours, theirs, "the end")

@@ -13,10 +13,10 @@ from activities.requests import Difference
 from starter.adopt import money_inside, resume
 from starter.census import TemporalCensus
 from starter.failures import Failure
-from starter.purchases import PREFIX, Purchase, find
+from starter.purchases import Purchase, find
 from starter.theatre import Handle, say, skip, start, status, until
 from tests.money.house import NOW
-from tests.purchases import held, purchase
+from tests.purchases import held, purchase, purchase_of
 from workflows.messages import PurchaseStart, Role
 
 DAY = timedelta(days=1)
@@ -60,7 +60,7 @@ async def test_a_terminated_purchase_is_found_adopted_and_ends_as_it_would_have(
     """Audit, then adopt: one charge, one refund, the same outcome, and a clean audit."""
     handle = await held(server)
     await before(server, handle)
-    purchase_id = handle.id.removeprefix(PREFIX)
+    purchase_id = purchase_of(handle)
     was = await status(handle)
     await handle.terminate("by mistake")
 
@@ -102,7 +102,7 @@ async def test_two_who_adopt_at_once_leave_one_purchase_running(
 ) -> None:
     """The later one takes over from the earlier, or is told that it runs."""
     handle = await held(server)
-    purchase_id = handle.id.removeprefix(PREFIX)
+    purchase_id = purchase_of(handle)
     await handle.terminate("by mistake")
     inside = money_inside(parts.ledger.balances(purchase_id))
     both = await asyncio.gather(
@@ -137,7 +137,7 @@ async def test_only_what_was_ended_with_money_inside_can_be_adopted(
 
 async def refused(server: WorkflowEnvironment, handle: Handle, money: str | None) -> str:
     with pytest.raises(Failure) as failure:
-        await resume(server.client, handle.id.removeprefix(PREFIX), money)
+        await resume(server.client, purchase_of(handle), money)
     return failure.value.code
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from starter.theatre import Handle, say, skip, start, until
 from tests.money.conftest import StripeWorld
-from tests.purchases import purchase
+from tests.purchases import purchase, purchase_of
 from tests.stripe.fake import Fault
 from workflows.messages import PurchaseResult, Role
 
@@ -59,7 +59,7 @@ async def test_one_charge_and_the_right_refund_whatever_the_provider_answers(
     assert any(result.refunded for _, result, _ in ended), "nobody got through"
     met = {call.fault for call in stripe.stripe.requests if call.fault}
     assert len(met) > len(FAULTS) / 2, f"hardly any trouble: {met}"
-    ours = {handle.id.removeprefix("purchase-") for handle, _, _ in ended}
+    ours = {purchase_of(handle) for handle, _, _ in ended}
     assert [each for each in await stripe.differences() if each.purchase_id in ours] == []
 
 

@@ -9,7 +9,7 @@ from temporalio.worker import Worker
 from activities.parts import Parts
 from activities.requests import AuditReport
 from starter.adopt import money_inside, resume
-from tests.purchases import held
+from tests.purchases import held, purchase_of
 from workflows.server import AUDIT, register_schedules
 
 
@@ -38,7 +38,7 @@ async def test_the_daily_audit_tells_the_operators_what_is_wrong_and_what_to_do(
     assert await register_schedules(server.client) == [AUDIT]
     assert await register_schedules(server.client) == []
     handle = await held(server)
-    purchase_id = handle.id.removeprefix("purchase-")
+    purchase_id = purchase_of(handle)
     await handle.terminate("by mistake")
 
     report = await audited(server)

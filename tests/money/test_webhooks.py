@@ -18,7 +18,7 @@ from starter.webhooks import receiver
 from tests.listening import listening
 from tests.money.conftest import StripeWorld
 from tests.notices.inbox import quiet
-from tests.purchases import purchase
+from tests.purchases import purchase, purchase_of
 from tests.stripe.serving import serving
 from workflows.converter import DATA_CONVERTER
 from workflows.messages import Role
@@ -165,7 +165,7 @@ async def test_a_refund_that_fails_after_it_had_arrived_is_left_to_the_audit(
     stripe.stripe.fail_refund(refund)
     assert set(await deliver(stripe, url, refund)) == {200}
     (found,) = await stripe.differences()
-    assert found.purchase_id == handle.id.removeprefix("purchase-")
+    assert found.purchase_id == purchase_of(handle)
     assert "is booked as arrived" in found.what
     assert "at the provider it is failed" in found.what
     stripe.stripe.reset()

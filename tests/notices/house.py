@@ -14,6 +14,7 @@ from activities.parts import Parts
 from starter import embedded
 from starter.theatre import Handle
 from tests.conftest import settings
+from tests.purchases import purchase_of
 from worker import ACTIVITY_THREADS, build_worker
 
 
@@ -42,8 +43,3 @@ async def house(
             build_worker(server.client, parts, threads),
         ):
             yield House(server, parts)
-
-
-def purchase_of(handle: Handle) -> str:
-    """The purchase's id."""
-    return handle.id.removeprefix("purchase-")

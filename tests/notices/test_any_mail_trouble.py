@@ -13,11 +13,12 @@ from temporalio.common import RetryPolicy
 from activities.notices import SmtpChannel
 from starter.stories import Waits
 from starter.theatre import Handle, status
-from tests.notices.house import House, house, purchase_of
+from tests.notices.house import House, house
 from tests.notices.inbox import number, quiet
 from tests.notices.moody import AT_THE_DOOR, INSIDE, WAIT, Moody, moody_server
 from tests.notices.playing import ADDRESSES, bought, expected_mail, perform
 from tests.notices.rows import AWAY, ROWS, Row
+from tests.purchases import purchase_of
 from workflows import notices
 from workflows.messages import Status
 

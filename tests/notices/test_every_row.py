@@ -13,10 +13,11 @@ from activities.calendar import business_deadline
 from activities.payments import ProviderUnreachable
 from activities.payments.sandbox import SandboxProvider
 from activities.requests import BusinessDeadlineRequest
-from tests.notices.house import House, house, purchase_of
+from tests.notices.house import House, house
 from tests.notices.inbox import Mail, inbox, quiet
 from tests.notices.playing import ADDRESSES, TITLE, ZONES, bought, expected_mail, perform
 from tests.notices.rows import AWAY, ROWS, Row
+from tests.purchases import purchase_of
 from workflows.lifecycle.deadlines import DEADLINES
 from workflows.lifecycle.rules import RULES
 from workflows.messages import PurchaseStart

@@ -16,10 +16,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from starter.theatre import Handle, say, skip, until
-from tests.notices.house import House, house, purchase_of
+from tests.notices.house import House, house
 from tests.notices.inbox import Mail, inbox, quiet
 from tests.notices.playing import NO_REMINDERS
-from tests.purchases import held
+from tests.purchases import held, purchase_of
 from workflows.messages import Deadline, Role
 
 A_WHILE = timedelta(minutes=20)

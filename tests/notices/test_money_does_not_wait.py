@@ -13,8 +13,8 @@ from starter.stories import PRICE
 from starter.theatre import say, until
 from tests.conftest import SOON_LONG
 from tests.notices.given import listening
-from tests.notices.house import house, purchase_of
-from tests.purchases import held
+from tests.notices.house import house
+from tests.purchases import held, purchase_of
 from tests.signals.crowd import good
 from tests.signals.payloads import of_type, whole_history
 from workflows.messages import Role, SendMessage

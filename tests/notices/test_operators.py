@@ -21,9 +21,9 @@ from activities.requests import Undelivered
 from starter.stories import PRICE
 from starter.theatre import LOOK_EVERY, Handle, say, skip, start, status, until
 from tests.notices.given import Post, mail_server
-from tests.notices.house import House, house, purchase_of
+from tests.notices.house import House, house
 from tests.notices.inbox import Mail, inbox, quiet, read
-from tests.purchases import held, purchase
+from tests.purchases import held, purchase, purchase_of
 from workflows import notices, steps
 from workflows.messages import Role
 

@@ -17,9 +17,9 @@ from activities.parts import Parts
 from starter.theatre import Handle, say, skip, status, until
 from tests.conftest import settings
 from tests.notices.given import Post, closed_port, mail_server
-from tests.notices.house import house, purchase_of
+from tests.notices.house import house
 from tests.notices.inbox import inbox, quiet, read
-from tests.purchases import held
+from tests.purchases import held, purchase_of
 from tests.test_crashes import event
 from worker import build_worker
 from workflows import notices

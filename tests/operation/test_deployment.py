@@ -14,7 +14,7 @@ from starter.theatre import Handle, say, status, until
 from tests.conftest import settings
 from tests.lifecycle.test_versions import a_second_version
 from tests.operation.processes import working
-from tests.purchases import FREELANCER, held, refusal
+from tests.purchases import FREELANCER, held, purchase_of, refusal
 from worker import DEPLOYMENT, MONEY, NOTICES, Duty, build_worker
 from workflows.lifecycle import versions
 from workflows.lifecycle.versions import FIRST, VERSIONS
@@ -95,7 +95,7 @@ async def test_workers_for_money_and_for_notices_share_the_work(
         handle = await held(lonely, method="pm_sandbox_at_once")
         await say(handle, Role.FREELANCER, "cancel")
         await until(handle, lambda found: found.escrow.refunded == PRICE)
-        purchase_id = handle.id.removeprefix("purchase-")
+        purchase_id = purchase_of(handle)
         before = parts.notices.list(purchase_id)
         async with build_worker(lonely.client, parts, threads, notices):
             await handle.result()

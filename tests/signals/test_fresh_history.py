@@ -5,8 +5,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from starter.purchases import Purchase
 from tests.conftest import LONG_HISTORY
-from tests.notices.house import purchase_of
-from tests.purchases import held
+from tests.purchases import held, purchase_of
 from tests.signals.crowd import good
 from tests.signals.payloads import of_type, whole_history
 from workflows.messages import SendMessage

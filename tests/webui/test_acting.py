@@ -15,16 +15,11 @@ from starter import embedded
 from starter.stories import PRICE
 from starter.theatre import Handle, say, skip, start, until
 from tests.conftest import settings
-from tests.purchases import CLIENT, FREELANCER, held, purchase
+from tests.purchases import CLIENT, FREELANCER, held, purchase, purchase_of
 from tests.webui.conftest import Desk
 from workflows.messages import PurchaseResult, Role
 
 pytestmark = pytest.mark.browser
-
-
-def purchase_of(handle: Handle) -> str:
-    """The purchase that a workflow is."""
-    return handle.id.removeprefix("purchase-")
 
 
 def books(desk: Desk, handle: Handle) -> tuple[int, int, int, int]:

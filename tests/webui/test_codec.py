@@ -15,7 +15,7 @@ from docs.browser import WebUI, browser
 from starter import embedded
 from starter.theatre import start, until
 from tests.conftest import settings
-from tests.purchases import purchase
+from tests.purchases import purchase, purchase_of
 from tests.security.codec_process import TOKEN, codec_server
 from tests.security.keys import NEW
 from worker import build_worker
@@ -48,7 +48,7 @@ async def test_cipher_text_without_the_codec_server_and_clear_text_with_it(
     ui, client = window
     handle = await start(client, purchase())
     await until(handle, lambda found: found.payment == "held")
-    purchase_id = handle.id.removeprefix("purchase-")
+    purchase_id = purchase_of(handle)
 
     await ui.purchase(purchase_id)
     await _sees(ui, clear=False)

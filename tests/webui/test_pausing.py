@@ -9,7 +9,7 @@ from starter.census import TemporalCensus
 from starter.failures import Failure
 from starter.purchases import Purchase, find
 from starter.theatre import Handle
-from tests.purchases import held
+from tests.purchases import held, purchase_of
 from tests.webui.conftest import Desk
 
 
@@ -29,7 +29,7 @@ async def test_it_is_listed(desk: Desk) -> None:
 
     found = await find(desk.server.client, {})
 
-    assert handle.id.removeprefix("purchase-") in {item.purchase_id for item in found}
+    assert purchase_of(handle) in {item.purchase_id for item in found}
 
 
 async def test_it_is_no_difference_in_the_audit(desk: Desk) -> None:
@@ -39,9 +39,7 @@ async def test_it_is_no_difference_in_the_audit(desk: Desk) -> None:
     census = TemporalCensus(desk.server.client)
     found = await examine(desk.parts.ledger, desk.parts.provider, census)
 
-    assert handle.id.removeprefix("purchase-") not in {
-        item.purchase_id for item in found.differences
-    }
+    assert purchase_of(handle) not in {item.purchase_id for item in found.differences}
 
 
 async def test_it_says_that_it_is_paused(desk: Desk) -> None:
@@ -49,4 +47,4 @@ async def test_it_says_that_it_is_paused(desk: Desk) -> None:
     handle = await paused(desk.server)
 
     with pytest.raises(Failure, match="paused"):
-        await Purchase(desk.server.client, handle.id.removeprefix("purchase-")).status()
+        await Purchase(desk.server.client, purchase_of(handle)).status()

@@ -8,7 +8,7 @@ from playwright.async_api import expect
 
 from docs.browser import WebUI
 from starter.theatre import say, skip, start, until
-from tests.purchases import FREELANCER, held, purchase
+from tests.purchases import FREELANCER, held, purchase, purchase_of
 from tests.webui.conftest import Desk
 from workflows.messages import Role
 
@@ -22,7 +22,7 @@ async def disputed(desk: Desk) -> str:
     await say(handle, Role.CLIENT, "cancel")
     await say(handle, Role.FREELANCER, "decide_refund", decision="decline", claim=10_000)
     await say(handle, Role.CLIENT, "open_dispute", reason="Nothing was delivered.")
-    return handle.id.removeprefix("purchase-")
+    return purchase_of(handle)
 
 
 async def test_the_list_is_filtered_by_stage_and_by_what_needs_attention(
@@ -34,7 +34,7 @@ async def test_the_list_is_filtered_by_stage_and_by_what_needs_attention(
     await say(failing, Role.FREELANCER, "give_refund")
     await skip(desk.server, failing, timedelta(days=4))
     await until(failing, lambda found: bool(found.attention))
-    failed = failing.id.removeprefix("purchase-")
+    failed = purchase_of(failing)
     await ui.list()
     await ui.show_columns("PurchaseStage", "PurchaseClient", remove=("Run ID", "Type"))
 
@@ -82,7 +82,7 @@ async def test_every_open_deadline_is_a_timer_with_a_summary(desk: Desk, ui: Web
     await say(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
     await say(handle, Role.CLIENT, "cancel")
 
-    await ui.purchase(handle.id.removeprefix("purchase-"))
+    await ui.purchase(purchase_of(handle))
 
     for words in (
         "24 h: freelancer may cancel, then the freelancer is committed to the project",
@@ -110,7 +110,7 @@ async def test_the_form_explains_every_message(desk: Desk, ui: WebUI) -> None:
     handle = await held(desk.server)
 
     for kind, action in (("signal", "Send a Signal"), ("update", "Send an Update")):
-        await ui.purchase(handle.id.removeprefix("purchase-"))
+        await ui.purchase(purchase_of(handle))
         await ui.press(action)
         await ui.dialog.get_by_test_id(f"{kind}-select-button").click()
         explained = ui.dialog.get_by_role("option", name=re.compile("^decide_refund"))
