@@ -23,7 +23,7 @@ class Errands:
         self._happen = happen
         self._running = 0
         self._left = list(memory.steps)
-        self._stopping = False
+        self._resting = False
         self.impossible: str | None = None
         """Why the purchase cannot even begin: found before any money moved."""
 
@@ -45,9 +45,9 @@ class Errands:
         asked = (step for step in self._memory.steps if _beside(step))
         return self._is_blocked(FindDeadline.kind) or not any(wanted(state, step) for step in asked)
 
-    async def stop(self) -> None:
+    async def rest(self) -> None:
         """Come to rest between two steps; what is left stays in memory for the next run."""
-        self._stopping = True
+        self._resting = True
         await workflow.wait_condition(lambda: not self._running)
 
     def _begin(self, step: Step) -> None:
@@ -56,7 +56,7 @@ class Errands:
 
     async def _carry_out(self, step: Step) -> None:
         await workflow.wait_condition(
-            lambda: self._stopping or not self._is_listed(step) or self._is_its_turn(step)
+            lambda: self._resting or not self._is_listed(step) or self._is_its_turn(step)
         )
         while self._is_wanted(step):
             fact = await self._attempt(step)
@@ -64,7 +64,7 @@ class Errands:
                 self._happen(fact)
             if isinstance(fact, StepBlocked):
                 await self._pause(step)
-        if not self._stopping:
+        if not self._resting:
             steps = self._memory.steps
             self._memory.steps = [other for other in steps if other is not step]
         self._running -= 1
@@ -78,7 +78,7 @@ class Errands:
         return any(other is step for other in self._memory.steps)
 
     def _is_wanted(self, step: Step) -> bool:
-        if self._stopping or self.impossible is not None or not self._is_listed(step):
+        if self._resting or self.impossible is not None or not self._is_listed(step):
             return False
         return wanted(self._memory.state, step)
 

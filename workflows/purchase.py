@@ -312,13 +312,13 @@ class ProjectPurchase(Receiver):
     async def _continue_as_new(self) -> None:
         """A fresh history with the same memory: no message is lost and no deadline moves."""
         await self._undisturbed(self._telling.rest())
-        await self._undisturbed(self._errands.stop())
+        await self._undisturbed(self._errands.rest())
         await self._until(lambda: self._heard_all)
         workflow.continue_as_new(self._memory)
 
     async def _finish(self) -> None:
         """Let go of everything: what is under way ends, the last notices get a moment."""
-        await self._undisturbed(self._errands.stop())
+        await self._undisturbed(self._errands.rest())
         await self._undisturbed(self._telling.finish())
         await self._until(lambda: self._heard_all)
 
