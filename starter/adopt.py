@@ -125,7 +125,8 @@ async def _reset(client: Client, ended: Execution, last: int) -> str:
             workflow_task_finish_event_id=last,
             request_id=str(uuid.uuid4()),
             reset_reapply_type=ResetReapplyType.RESET_REAPPLY_TYPE_ALL_ELIGIBLE,
-        )
+        ),
+        retry=True,
     )
     return answer.run_id
 

@@ -1,7 +1,8 @@
 """Workflow executions as the server itself has them, asked of no worker.
 
 The SDK's own list and describe end in a ValueError at a status they do not know, and `Paused`,
-which an operator can bring about in the Web UI, is one.
+which an operator can bring about in the Web UI, is one. Like theirs, our requests are repeated
+while the server cannot be reached, for ten seconds.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -46,7 +47,7 @@ async def executions(client: Client, query: str) -> AsyncIterator[Execution]:
     """What a visibility query finds, the newest first. Raises RPCError."""
     request = ListWorkflowExecutionsRequest(namespace=client.namespace, query=query)
     while True:
-        page = await client.workflow_service.list_workflow_executions(request)
+        page = await client.workflow_service.list_workflow_executions(request, retry=True)
         for info in page.executions:
             yield _execution(info)
         if not page.next_page_token:
@@ -60,7 +61,7 @@ async def newest(client: Client, workflow_id: str) -> Execution | None:
         namespace=client.namespace, execution=Named(workflow_id=workflow_id)
     )
     try:
-        found = await client.workflow_service.describe_workflow_execution(request)
+        found = await client.workflow_service.describe_workflow_execution(request, retry=True)
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
             return None

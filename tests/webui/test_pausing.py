@@ -18,7 +18,7 @@ async def paused(server: WorkflowEnvironment) -> Handle:
     handle = await held(server)
     client = server.client
     await client.workflow_service.pause_workflow_execution(
-        PauseWorkflowExecutionRequest(namespace=client.namespace, workflow_id=handle.id)
+        PauseWorkflowExecutionRequest(namespace=client.namespace, workflow_id=handle.id), retry=True
     )
     return handle
 

@@ -57,7 +57,8 @@ class Told:
                     request_id=f"{self.run_id}-{event_id}",
                     workflow_task_finish_event_id=event_id,
                     reset_reapply_exclude_types=leave_out,
-                )
+                ),
+                retry=True,
             )
         except RPCError as refusal:
             if refusal.status is not RPCStatusCode.INVALID_ARGUMENT:
