@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
 
 from starter.purchases import Purchase
 from starter.stories import PEOPLE, Act, PlatformCancels, Says, Story, UntilClosed, Waits
@@ -72,14 +73,23 @@ async def until(handle: Handle, holds: Callable[[Status], bool]) -> Status:
 
 
 async def skip(environment: Skips, handle: Handle, duration: timedelta | None = None) -> None:
-    """Let the purchase's clock run `duration` ahead, or until it is closed."""
+    """Let the purchase's clock run `duration` ahead, or until it is closed.
+
+    Raises whatever keeps the clock from being moved: a purchase would then wait for days.
+    """
     skipping = asyncio.create_task(environment.fast_forward(handle, duration))
     closing = asyncio.create_task(handle.result())
-    tasks = {skipping, closing}
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    try:
+        done, _ = await asyncio.wait({skipping, closing}, return_when=asyncio.FIRST_COMPLETED)
+        if closing not in done:
+            skipping.result()
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:  # not there any more: closed meanwhile
+            raise
+    finally:
+        skipping.cancel()
+        closing.cancel()
+        await asyncio.gather(skipping, closing, return_exceptions=True)
 
 
 @dataclass

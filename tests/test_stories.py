@@ -2,14 +2,18 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 
 import pytest
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from activities.parts import Parts
 from starter.stories import STORIES, Story
-from starter.theatre import Theatre
+from starter.theatre import Theatre, skip, start
+from tests.purchases import purchase
 from workflows.messages import PurchaseResult
 
 Played = dict[str, asyncio.Task[PurchaseResult]]
@@ -33,23 +37,55 @@ def purchase_of(story: Story) -> str:
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
 async def test_story_ends_as_told(story: Story, played: Played, parts: Parts) -> None:
     """Outcome, money in the books, and exactly the notices the story tells of."""
-    purchase = purchase_of(story)
+    purchase_id = purchase_of(story)
 
     result = await played[story.name]
 
     ends = story.ends
     assert (result.outcome, result.reason) == (ends.outcome, ends.reason)
     assert (result.refunded, result.released) == (ends.refunded, ends.released)
-    balances = parts.ledger.balances(purchase)
+    balances = parts.ledger.balances(purchase_id)
     if ends.refunded or ends.released:
         assert balances is not None
         assert (balances.held, balances.in_transit) == (0, 0)
         assert (balances.refunded, balances.released) == (ends.refunded, ends.released)
     else:
         assert balances is None
-    found = told(parts, purchase)
+    found = told(parts, purchase_id)
     assert sorted(found) == sorted(story.notices)
     assert but_for_the_payment(found) == but_for_the_payment(story.notices)
+
+
+class Stuck:
+    """A server whose clocks cannot be moved just now."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    async def fast_forward(self, *_: object) -> bool:
+        raise RPCError("busy", RPCStatusCode.DEADLINE_EXCEEDED, b"")
+
+
+async def test_a_clock_that_cannot_be_moved_ends_the_story(
+    server: WorkflowEnvironment, worker: Worker
+) -> None:
+    """Or it would go on at the pace of the real one, and take days."""
+    story = next(story for story in STORIES if story.name == "requirements_never_come")
+
+    with pytest.raises(RPCError, match="busy"):
+        await Theatre(Stuck(server.client)).play(story, "stuck")
+
+    await server.client.get_workflow_handle("purchase-stuck").terminate("seen")
+
+
+async def test_the_clock_of_a_purchase_that_is_closed_need_not_be_moved(
+    server: WorkflowEnvironment, worker: Worker
+) -> None:
+    handle = await start(server.client, purchase("pm_sandbox_declined"))
+    await handle.result()
+
+    for duration in (None, timedelta(hours=1)):
+        await skip(server, handle, duration)
 
 
 def but_for_the_payment(notices: Sequence[str]) -> list[str]:
