@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from temporalio.client import WorkflowUpdateFailedError
+from temporalio.client import WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
 from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
@@ -12,6 +12,8 @@ from tests.purchases import CLIENT, held
 
 LARGE = {"by": CLIENT, "requirements": "x" * 1_000_000}
 AT_ONCE = 17
+REFUSED_OR_LOST = (WorkflowUpdateFailedError, RPCError, WorkflowUpdateRPCTimeoutOrCancelledError)
+"""So many large ones can also break a busy connection: then their sender has no answer."""
 
 
 @pytest.mark.usefixtures("worker")
@@ -24,6 +26,6 @@ async def test_many_large_updates_at_once_do_not_end_a_purchase(
     sent = [handle.execute_update("submit_requirements", LARGE) for _ in range(AT_ONCE)]
     answers = await asyncio.gather(*sent, return_exceptions=True)
 
-    assert all(isinstance(answer, WorkflowUpdateFailedError | RPCError) for answer in answers)
+    assert [answer for answer in answers if not isinstance(answer, REFUSED_OR_LOST)] == []
     assert (await status(handle)).stage == "awaiting_requirements"
     await handle.terminate("seen")
