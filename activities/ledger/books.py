@@ -295,6 +295,9 @@ def _open_accounts(
         for name in sorted(floors.keys() - there.keys())
     ]
     connection.execute(_once(connection.dialect.name, schema.account), rows)
+    if operations.provider_clearing(currency) not in there:
+        # The first payments of a currency all come to open it: for all but one it is another's.
+        _lock(connection, operation)
 
 
 def _insert(connection: Connection, operation: Operation, refusal: Refusal | None) -> bool:

@@ -100,6 +100,20 @@ def test_of_two_payments_at_once_one_is_held(ledger: Ledger) -> None:
     assert race([payment("a"), payment("b")]) == {True: 1, "ALREADY_HELD": 1}
 
 
+def test_the_first_payments_of_a_currency_are_all_held(ledger: Ledger) -> None:
+    """The account they all come from is opened by one of them, and then taken in turn."""
+
+    def payment(number: int, currency: str) -> Callable[[], bool]:
+        purchase = f"p-{currency}-{number}"
+        return lambda: ledger.hold(
+            key=purchase, purchase_id=purchase, amount=9, currency=currency, at=AT
+        )
+
+    for currency in ("USD", "EUR", "GBP", "CHF", "SEK", "JPY", "CAD", "PLN"):
+        assert race([payment(number, currency) for number in range(8)]) == {True: 8}
+    assert ledger.audit() == []
+
+
 def test_opposite_transfers_from_8_threads_all_arrive(ledger: Ledger) -> None:
     """Half of the threads move money from clearing, half back to it, by way of the same purchases
     in opposite orders; a ninth audits meanwhile."""
