@@ -29,7 +29,7 @@ ENDS_NO_PURCHASE = ("--dynamic-config-value", "history.maxInFlightUpdatePayloads
 """The SDK repeats each update in its answer: more than 4 MB of them in one answer and the server
 would end the purchase. With this limit it refuses the updates instead, and their senders try again.
 """
-SKIPS_AT_MOST = 100_000
+SKIPS_WHEN_ASKED = TimeSkippingConfig(enabled=False, max_session_skip_count=100_000)
 """By itself the server stops skipping after 200 timers and retries, and whoever waits for a
 purchase to close then waits for days."""
 QUICK_FILE = ("--sqlite-pragma", "journal_mode=WAL")
@@ -82,8 +82,7 @@ async def server(
     if skip_time:
         options["dev_server_extra_args"] += SKIPS_TIME
         environment = await WorkflowEnvironment.start_time_skipping_v2(
-            ts_config=TimeSkippingConfig(enabled=False, max_session_skip_count=SKIPS_AT_MOST),
-            **options,
+            ts_config=SKIPS_WHEN_ASKED, **options
         )
     else:
         environment = await WorkflowEnvironment.start_local(**options)

@@ -5,7 +5,7 @@ import asyncio
 import itertools
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from pprint import pformat
@@ -56,13 +56,13 @@ async def elsewhere(post: Post, library: Path, apart: timedelta) -> AsyncIterato
     begins: then another one is started."""
     for _ in range(TRIES):
         with at_work(post, environment=clock(library, apart)) as process:
-            try:
+            up = False
+            with suppress(TimeoutError):
                 async with asyncio.timeout(SOON.total_seconds()):
-                    await begun(post, process)
-            except TimeoutError:
-                continue
-            yield
-            return
+                    up = await begun(post, process)
+            if up:
+                yield
+                return
     raise AssertionError(f"no worker begins: {post.log}")
 
 

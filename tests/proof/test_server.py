@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 from temporalio.service import RetryConfig
-from temporalio.testing import TimeSkipper, TimeSkippingConfig
+from temporalio.testing import TimeSkipper
 
 from starter import embedded
 from tests.proof.conftest import Undisturbed
@@ -78,7 +78,7 @@ async def test_a_server_killed_at_any_event_leaves_the_same_end(
     """Nothing that it said it had was lost: workers and clients ask again until it is back."""
     address = await mortal.start()
     client = await Client.connect(address, data_converter=DATA_CONVERTER, retry_config=PATIENT)
-    server = TimeSkipper(client, config=TimeSkippingConfig(enabled=False))
+    server = TimeSkipper(client, config=embedded.SKIPS_WHEN_ASKED)
     kinds: Counter[str] = Counter()
     with stage_on(server, tmp_path) as stage:
         for first in FIRST:

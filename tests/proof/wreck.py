@@ -51,7 +51,8 @@ async def survived(
     theatre = Theatre(stage)
     with ExitStack() as workers:
         processes = [workers.enter_context(at_work(post)) for post in posts]
-        await asyncio.gather(*map(begun, posts, processes))
+        up = await asyncio.gather(*map(begun, posts, processes))
+        assert all(up), f"no worker begins: {stage.folder}"
         async with asyncio.TaskGroup() as group:
             compared = [group.create_task(undisturbed(story)) for story in stories]
             ends = [
@@ -96,11 +97,14 @@ def said(logs: Path, words: str) -> int:
     return sum(log.read_text().count(words) for log in logs.glob("*.log"))
 
 
-async def begun(post: Post, process: BaseProcess) -> None:
-    """Wait until a worker is up: one that finds no server when it begins ends with a sentence."""
+async def begun(post: Post, process: BaseProcess) -> bool:
+    """Wait until a worker is up. False if it ends instead, with a sentence in its log, as one does
+    that finds no server when it begins."""
     while not post.log.exists() or "worker_started" not in post.log.read_text():
-        assert process.is_alive(), post.log.read_text()
+        if not process.is_alive():
+            return False
         await asyncio.sleep(0.05)
+    return True
 
 
 async def wrecked(
