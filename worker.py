@@ -35,25 +35,25 @@ from temporalio.worker import (
 
 from activities.audit import AuditActivities
 from activities.logs import configure_logs
-from activities.parts import Parts, Settings, Unavailable, WrongSetting
 from activities.requests import NOTICE_QUEUE
-from starter import embedded
-from starter.census import TemporalCensus
-from starter.health import HEALTH, Health, told
-from starter.telemetry import runtime
-from workflows.audit import BooksAudit
-from workflows.codec import WrongKeys
-from workflows.notices import PurchaseNotices
-from workflows.purchase import ProjectPurchase
-from workflows.runner import Runner, WritesCards
-from workflows.server import (
+from activities.services import Services, Settings, Unavailable, WrongSetting
+from temporal import embedded
+from temporal.client import (
     TASK_QUEUE,
     NotPermitted,
     Unreachable,
     connect,
-    leave,
+    exit_process,
     register_search_attributes,
 )
+from temporal.codec import WrongKeys
+from temporal.directory import TemporalPurchaseDirectory
+from temporal.health import HEALTH, Health, told
+from temporal.runner import Runner, WritesCards
+from temporal.telemetry import runtime
+from workflows.audit import BooksAudit
+from workflows.notifying import PurchaseNotices
+from workflows.purchase import ProjectPurchase
 
 ACTIVITY_THREADS = 20
 CACHED_WORKFLOWS = 1000
@@ -68,7 +68,7 @@ MISSED_AFTER = timedelta(seconds=5)
 """A purchase whose worker has died is taken up by another one after so long."""
 DEV_PORT, DEV_UI_PORT = 7233, 8233
 
-GARBAGE_AFTER = (20_000, 1, 1)
+GC_THRESHOLDS = (20_000, 1, 1)
 """Python looks for garbage among the newest objects after so many of them, among older ones after
 so many such looks, and among all soon after. By default it spends a third of a task that brings
 thousands of messages on looking in vain. Among all it has to look often: a purchase that leaves the
@@ -83,7 +83,7 @@ DEPLOYMENT = "recourse"
 
 
 @dataclass(frozen=True)
-class Duty:
+class WorkerConfig:
     """What a worker is there for: which queues, as which version of the deployment.
 
     Without a build id the server gives it any task. With one it gets those of the versions that an
@@ -96,7 +96,7 @@ class Duty:
     build_id: str | None = None
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Duty":
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "WorkerConfig":
         """Raises WrongSetting with a sentence."""
         build_id = environment.get("RECOURSE_BUILD_ID") or None
         named = environment.get("RECOURSE_QUEUES")
@@ -124,7 +124,10 @@ class Duty:
 
 @asynccontextmanager
 async def build_worker(
-    client: Client, parts: Parts, threads: ThreadPoolExecutor, duty: Duty | None = None
+    client: Client,
+    services: Services,
+    threads: ThreadPoolExecutor,
+    config: WorkerConfig | None = None,
 ) -> AsyncIterator[Worker]:
     """The worker of this process, for as long as the block lasts; the tests and the demo run the
     same one. Yields the part of it that runs purchases, if there is one.
@@ -132,12 +135,12 @@ async def build_worker(
     Notices have slots of their own: however many of them wait for a slow mail server, a refund
     does not.
     """
-    duty = duty or Duty()
+    config = config or WorkerConfig()
     workers = []
-    if MONEY in duty.queues:
-        workers += [_money(client, parts, threads, duty)]
-    if NOTICES in duty.queues:
-        workers += [_notices(client, parts, duty)]
+    if MONEY in config.queues:
+        workers += [_money(client, services, threads, config)]
+    if NOTICES in config.queues:
+        workers += [_notices(client, services, config)]
     async with AsyncExitStack() as stack:
         for worker in workers:
             await stack.enter_async_context(worker)
@@ -147,13 +150,15 @@ async def build_worker(
             await asyncio.gather(*(worker.shutdown() for worker in workers))
 
 
-def _money(client: Client, parts: Parts, threads: ThreadPoolExecutor, duty: Duty) -> Worker:
-    audit = AuditActivities(parts.ledger, parts.provider, TemporalCensus(client))
+def _money(
+    client: Client, services: Services, threads: ThreadPoolExecutor, config: WorkerConfig
+) -> Worker:
+    audit = AuditActivities(services.ledger, services.provider, TemporalPurchaseDirectory(client))
     worker = Worker(
         client,
         task_queue=TASK_QUEUE,
         workflows=[ProjectPurchase, PurchaseNotices, BooksAudit],
-        activities=[*parts.activities, audit.audit_books],
+        activities=[*services.activities, audit.audit_books],
         activity_executor=threads,
         max_concurrent_activities=ACTIVITY_THREADS,
         workflow_runner=Runner(lambda run_id: forget(worker, run_id)),
@@ -163,19 +168,19 @@ def _money(client: Client, parts: Parts, threads: ThreadPoolExecutor, duty: Duty
         max_cached_workflows=CACHED_WORKFLOWS,
         workflow_task_poller_behavior=POLLERS,
         activity_task_poller_behavior=POLLERS,
-        deployment_config=duty.deployment,
+        deployment_config=config.deployment,
     )
     return worker
 
 
-def _notices(client: Client, parts: Parts, duty: Duty) -> Worker:
+def _notices(client: Client, services: Services, config: WorkerConfig) -> Worker:
     return Worker(
         client,
         task_queue=NOTICE_QUEUE,
-        activities=parts.notice_activities,
+        activities=services.notice_activities,
         max_concurrent_activities=NOTICES_AT_ONCE,
         graceful_shutdown_timeout=NOTICES_GRACE,
-        deployment_config=duty.deployment,
+        deployment_config=config.deployment,
     )
 
 
@@ -187,9 +192,9 @@ def forget(worker: Worker, run_id: str) -> None:
 
 def tune_garbage_collection() -> None:
     """For the whole process, once, when all that stays has been loaded: looks for garbage come
-    after `GARBAGE_AFTER`, and pass over what is there now, which in a worker is 150,000 objects and
+    after `GC_THRESHOLDS`, and pass over what is there now, which in a worker is 150,000 objects and
     more than half of what a look would see."""
-    gc.set_threshold(*GARBAGE_AFTER)
+    gc.set_threshold(*GC_THRESHOLDS)
     gc.collect()
     gc.freeze()
 
@@ -199,25 +204,25 @@ async def run(*, dev: bool) -> None:
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
-    duty = Duty.from_environment()
+    config = WorkerConfig.from_environment()
     async with AsyncExitStack() as stack:
-        parts = Parts(Settings.from_environment())
-        stack.callback(parts.close)
+        services = Services(Settings.from_environment())
+        stack.callback(services.close)
         metrics = runtime()
         client = await _client(stack, metrics) if dev else await connect(metrics)
         await _register(client)
-        health = Health(client, parts.engine)
+        health = Health(client, services.engine)
         await stack.enter_async_context(told(health, os.environ.get(HEALTH)))
         threads = stack.enter_context(ThreadPoolExecutor(ACTIVITY_THREADS))
         tune_garbage_collection()
-        await stack.enter_async_context(build_worker(client, parts, threads, duty))
+        await stack.enter_async_context(build_worker(client, services, threads, config))
         health.ready = True
         log.info(
             "worker_started",
             server=embedded.address(client),
             namespace=client.namespace,
-            queues=sorted(duty.queues),
-            build_id=duty.build_id,
+            queues=sorted(config.queues),
+            build_id=config.build_id,
         )
         await stop.wait()
         health.ready = False
@@ -272,4 +277,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    leave(main())
+    exit_process(main())

@@ -61,7 +61,7 @@ class NoAnswer(Exception):
     """A running purchase cannot say what it counts on; the sentence says why."""
 
 
-class Census(Protocol):
+class PurchaseDirectory(Protocol):
     """What Temporal knows of purchases."""
 
     async def running(self) -> Mapping[str, str | None]:
@@ -85,7 +85,7 @@ class Census(Protocol):
 
 
 @dataclass(frozen=True)
-class Seen:
+class PurchaseRecords:
     """One purchase as the books, the provider and Temporal have it."""
 
     purchase_id: str
@@ -96,13 +96,15 @@ class Seen:
     refunds: tuple[RefundRecord, ...] = ()
 
 
-async def examine(ledger: Ledger, provider: PaymentProvider, census: Census) -> AuditReport:
+async def reconcile(
+    ledger: Ledger, provider: PaymentProvider, directory: PurchaseDirectory
+) -> AuditReport:
     """Audit everything. Raises LedgerUnreachable, SchemaMismatch, ProviderUnreachable, and what
     the census raises."""
-    report = await _look(ledger, provider, census)
+    report = await _look(ledger, provider, directory)
     if not report.differences:
         return report
-    again = await _look(ledger, provider, census)
+    again = await _look(ledger, provider, directory)
     lasting = tuple(found for found in again.differences if found in report.differences)
     return again.model_copy(update={"differences": lasting})
 
@@ -110,16 +112,18 @@ async def examine(ledger: Ledger, provider: PaymentProvider, census: Census) -> 
 class AuditActivities:
     """The daily audit."""
 
-    def __init__(self, ledger: Ledger, provider: PaymentProvider, census: Census) -> None:
+    def __init__(
+        self, ledger: Ledger, provider: PaymentProvider, directory: PurchaseDirectory
+    ) -> None:
         self._ledger = ledger
         self._provider = provider
-        self._census = census
+        self._census = directory
 
     @activity.defn(name=AUDIT_BOOKS.name)
     async def audit_books(self, _request: AuditRequest) -> AuditReport:
         """Everything that does not agree. Retryable ApplicationError where something is away."""
         try:
-            report = await examine(self._ledger, self._provider, self._census)
+            report = await reconcile(self._ledger, self._provider, self._census)
         except (LedgerUnreachable, SchemaMismatch) as error:
             raise ApplicationError(str(error), type=ErrorType.LEDGER_UNREACHABLE) from None
         except ProviderUnreachable as error:
@@ -132,20 +136,26 @@ class AuditActivities:
         return report.model_copy(update={"differences": listed, "more": more})
 
 
-async def _look(ledger: Ledger, provider: PaymentProvider, census: Census) -> AuditReport:
+async def _look(
+    ledger: Ledger, provider: PaymentProvider, directory: PurchaseDirectory
+) -> AuditReport:
     # A refund is posted before it is sent: read in this order, none can seem to lack its posting.
     statement = await asyncio.to_thread(provider.statement)
     books = await asyncio.to_thread(ledger.snapshot)
-    running = await census.running()
+    running = await directory.running()
     differences = [Difference(**asdict(each)) for each in books.differences]
-    for seen in _purchases(books, statement, running):
-        if list(compare(seen)) and not seen.running and await census.is_running(seen.purchase_id):
-            seen = replace(seen, running=True)
-        differences += compare(seen)
-        if seen.running and running.get(seen.purchase_id) not in DECIDED:
-            differences += await _forgotten(census, seen)
+    for records in _purchases(books, statement, running):
+        if (
+            list(compare(records))
+            and not records.running
+            and await directory.is_running(records.purchase_id)
+        ):
+            records = replace(records, running=True)
+        differences += compare(records)
+        if records.running and running.get(records.purchase_id) not in DECIDED:
+            differences += await _forgotten(directory, records)
     for purchase_id in sorted(running.keys() - {each.purchase_id for each in books.purchases}):
-        differences += await _without_hold(ledger, census, purchase_id)
+        differences += await _without_hold(ledger, directory, purchase_id)
     return AuditReport(
         purchases=len(books.purchases),
         totals=tuple(_totals(books.accounts, statement)),
@@ -153,67 +163,71 @@ async def _look(ledger: Ledger, provider: PaymentProvider, census: Census) -> Au
     )
 
 
-def compare(seen: Seen) -> Iterator[Difference]:
+def compare(records: PurchaseRecords) -> Iterator[Difference]:
     """What is wrong with one purchase, each in a sentence with what to do."""
-    name = f"Purchase {seen.purchase_id}"
-    books, charged = seen.books, sum(each.amount.amount for each in seen.charges)
+    name = f"Purchase {records.purchase_id}"
+    books, charged = records.books, sum(each.amount.amount for each in records.charges)
     if books is None:
-        if charged and not seen.running:
-            paid = seen.charges[0].amount
+        if charged and not records.running:
+            paid = records.charges[0].amount
             what = f"{name} was paid ({paid}), but the books have no hold of it."
-            yield _difference(seen, what, f"{_adopt(seen)}{_OR_BY_HAND}")
-        elif seen.refunds:
-            yield _difference(seen, f"{name} was refunded without a posting.", _COMPARE)
+            yield _difference(records, what, f"{_adopt(records)}{_OR_BY_HAND}")
+        elif records.refunds:
+            yield _difference(records, f"{name} was refunded without a posting.", _COMPARE)
         return
     held = _in(books, books.held + books.in_transit + books.refunded + books.released)
-    if (books.held or books.in_transit) and not seen.running:
+    if (books.held or books.in_transit) and not records.running:
         what = (
             f"{name} has {_in(books, books.held)} in escrow and {_in(books, books.in_transit)} in "
             "transit, but no workflow of it is running."
         )
-        yield _difference(seen, what, _adopt(seen))
-    if [str(each.amount) for each in seen.charges] != [held]:
-        taken = ", ".join(str(each.amount) for each in seen.charges) or "nothing"
+        yield _difference(records, what, _adopt(records))
+    if [str(each.amount) for each in records.charges] != [held]:
+        taken = ", ".join(str(each.amount) for each in records.charges) or "nothing"
         yield _difference(
-            seen, f"{name} was held at {held}; the provider charged {taken}.", _COMPARE
+            records, f"{name} was held at {held}; the provider charged {taken}.", _COMPARE
         )
-    yield from _compare_refunds(seen, books)
+    yield from _compare_refunds(records, books)
 
 
-def _compare_refunds(seen: Seen, books: PurchaseBalances) -> Iterator[Difference]:
-    name = f"Purchase {seen.purchase_id}"
-    alive = [each for each in seen.refunds if each.status != "failed"]
+def _compare_refunds(records: PurchaseRecords, books: PurchaseBalances) -> Iterator[Difference]:
+    name = f"Purchase {records.purchase_id}"
+    alive = [each for each in records.refunds if each.status != "failed"]
     sent = sum(each.amount.amount for each in alive)
     decided = books.in_transit + books.refunded
     if sent not in (0, decided) or any(each.amount.currency != books.currency for each in alive):
         amounts = " + ".join(str(each.amount) for each in alive)
         yield _difference(
-            seen,
+            records,
             f"{name}: the provider sent back {amounts}; the books decided {_in(books, decided)}.",
             "Find out at the provider who sent the other refund. The books stay as they are: "
             "settle the difference with the client, or with the freelancer whose money it was.",
         )
-    elif books.refunded and _is_by_provider(seen):
+    elif books.refunded and _is_by_provider(records):
         arrived = sum(each.amount.amount for each in alive if each.status == "settled")
         if arrived < books.refunded:
-            states = ", ".join(sorted({each.status for each in seen.refunds})) or "unknown"
+            states = ", ".join(sorted({each.status for each in records.refunds})) or "unknown"
             yield _difference(
-                seen,
+                records,
                 f"{name}: the refund of {_in(books, books.refunded)} is booked as arrived "
-                f"({seen.proof}), but at the provider it is {states}.",
+                f"({records.proof}), but at the provider it is {states}.",
                 "The client may not have the money. Look the refund up at the provider and send "
                 "the money another way; keep the proof, the books stay as they are.",
             )
 
 
-def _is_by_provider(seen: Seen) -> bool:
+def _is_by_provider(records: PurchaseRecords) -> bool:
     """Whether the arrival was booked on the provider's word, not on a proof that a person gave."""
-    names = {name for each in seen.refunds for name in (each.refund_id, each.reference)}
-    ours = seen.proof is not None and seen.proof.startswith(f"{PREFIX}{seen.purchase_id}/refund")
-    return seen.proof in names or ours
+    names = {name for each in records.refunds for name in (each.refund_id, each.reference)}
+    ours = records.proof is not None and records.proof.startswith(
+        f"{PREFIX}{records.purchase_id}/refund"
+    )
+    return records.proof in names or ours
 
 
-def _purchases(books: Snapshot, statement: Statement, running: Container[str]) -> Iterator[Seen]:
+def _purchases(
+    books: Snapshot, statement: Statement, running: Container[str]
+) -> Iterator[PurchaseRecords]:
     balances = {each.purchase_id: each for each in books.purchases}
     charges: dict[str, list[ChargeRecord]] = defaultdict(list)
     refunds: dict[str, list[RefundRecord]] = defaultdict(list)
@@ -222,7 +236,7 @@ def _purchases(books: Snapshot, statement: Statement, running: Container[str]) -
     for refund in statement.refunds:
         refunds[_owner(refund.refund_id)].append(refund)
     for purchase_id in sorted(balances.keys() | charges.keys() | refunds.keys()):
-        yield Seen(
+        yield PurchaseRecords(
             purchase_id,
             purchase_id in running,
             balances.get(purchase_id),
@@ -237,28 +251,30 @@ def _owner(key: str) -> str:
     return key.rpartition("/")[0].removeprefix(PREFIX)
 
 
-async def _forgotten(census: Census, seen: Seen) -> list[Difference]:
+async def _forgotten(directory: PurchaseDirectory, records: PurchaseRecords) -> list[Difference]:
     """A decision that the books have and the workflow does not: it decides before it posts."""
-    books = seen.books
+    books = records.books
     if books is None or books.held:
         return []
     try:
-        if not await census.is_undecided(seen.purchase_id):
+        if not await directory.is_undecided(records.purchase_id):
             return []
     except NoAnswer as why:
-        return [_difference(seen, str(why), _LOOK)]
+        return [_difference(records, str(why), _LOOK)]
     back, released = _in(books, books.in_transit + books.refunded), _in(books, books.released)
     what = (
-        f"The books have decided purchase {seen.purchase_id}: {back} back, {released} released. "
+        f"The books have decided purchase {records.purchase_id}: {back} back, {released} released. "
         "Its workflow knows of no decision."
     )
-    return [_difference(seen, what, _AGAIN)]
+    return [_difference(records, what, _AGAIN)]
 
 
-async def _without_hold(ledger: Ledger, census: Census, purchase_id: str) -> list[Difference]:
+async def _without_hold(
+    ledger: Ledger, directory: PurchaseDirectory, purchase_id: str
+) -> list[Difference]:
     """A purchase that counts on money, while the books know of none."""
     try:
-        counted = await census.counts_on(purchase_id)
+        counted = await directory.counts_on(purchase_id)
     except NoAnswer as why:
         return [Difference(purchase_id=purchase_id, what=str(why), what_to_do=_LOOK)]
     if counted is None:
@@ -278,15 +294,15 @@ _AGAIN = (
 _OR_BY_HAND = " If it has come to its own end, send the payment back at the provider."
 
 
-def _adopt(seen: Seen) -> str:
+def _adopt(records: PurchaseRecords) -> str:
     return (
         "Resume it; its money then goes where the rules say: "
-        f"python -m starter adopt {shlex.quote(seen.purchase_id)}"
+        f"python -m starter adopt {shlex.quote(records.purchase_id)}"
     )
 
 
-def _difference(seen: Seen, what: str, what_to_do: str) -> Difference:
-    return Difference(purchase_id=seen.purchase_id, what=what, what_to_do=what_to_do)
+def _difference(records: PurchaseRecords, what: str, what_to_do: str) -> Difference:
+    return Difference(purchase_id=records.purchase_id, what=what, what_to_do=what_to_do)
 
 
 def _in(books: PurchaseBalances, amount: int) -> str:

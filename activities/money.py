@@ -17,21 +17,21 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from activities.calendar import UnknownCalendar, check_calendar
-from activities.ledger import LedgerRefused, LedgerUnreachable, SchemaMismatch
+from activities.ledger import LedgerRejected, LedgerUnreachable, SchemaMismatch
 from activities.payments import (
     ChargeResult,
     PaymentProvider,
-    ProviderRefused,
+    ProviderRejected,
     ProviderUnreachable,
     RefundResult,
 )
 from activities.requests import (
-    CALL_OFF_PAYMENT,
     CHECK_REFUND,
     POST_DECISION,
     POST_SETTLEMENT,
     SEND_REFUND,
     TAKE_PAYMENT,
+    VOID_PAYMENT,
     DecisionPosting,
     ErrorType,
     Money,
@@ -51,7 +51,7 @@ CHECK_EVERY = timedelta(hours=24)
 
 class EscrowLedger(Protocol):
     """The part of the ledger that moves money. Each method answers true if this call posted the
-    operation, false if the ledger held it already, and raises LedgerRefused or LedgerUnreachable.
+    operation, false if the ledger held it already, and raises LedgerRejected or LedgerUnreachable.
     """
 
     def hold(
@@ -98,23 +98,23 @@ class MoneyActivities:
             text = _without(request.payment_method, charge.text)
             return PaymentAnswer(status="declined", reference=charge.reference, text=text)
 
-    @activity.defn(name=CALL_OFF_PAYMENT.name)
-    def call_off_payment(self, request: PaymentRequest) -> PaymentAnswer:
+    @activity.defn(name=VOID_PAYMENT.name)
+    def void_payment(self, request: PaymentRequest) -> PaymentAnswer:
         """Make sure the charge is never made; if it already was, hold the money in escrow."""
         with _told_to_a_person(request.payment_method):
-            charge = self._provider.call_off(
+            charge = self._provider.void(
                 request.key, request.price, request.payment_method, request.at
             )
             if charge is not None:
                 return self._hold(request, charge)
-            _log_payment("payment_called_off", request)
-            return PaymentAnswer(status="called_off")
+            _log_payment("payment_voided", request)
+            return PaymentAnswer(status="voided")
 
     @activity.defn(name=POST_DECISION.name)
     def post_decision(self, request: DecisionPosting) -> Posted:
         """Empty the escrow: `refund` goes into transit, `release` to the freelancer's balance."""
         with _told_to_a_person():
-            fresh = self._ledger.decide(
+            created = self._ledger.decide(
                 key=request.key,
                 purchase_id=request.purchase_id,
                 refund=request.refund,
@@ -130,9 +130,9 @@ class MoneyActivities:
             refund=request.refund,
             release=request.release,
             currency=request.currency,
-            fresh=fresh,
+            created=created,
         )
-        return Posted(key=request.key, fresh=fresh)
+        return Posted(key=request.key, created=created)
 
     @activity.defn(name=SEND_REFUND.name)
     def send_refund(self, request: RefundRequest) -> RefundAnswer:
@@ -165,7 +165,7 @@ class MoneyActivities:
     def post_settlement(self, request: SettlementPosting) -> Posted:
         """Post that refunded money has reached the client: it is no longer in transit."""
         with _told_to_a_person():
-            fresh = self._ledger.settle(
+            created = self._ledger.settle(
                 key=request.key,
                 purchase_id=request.purchase_id,
                 amount=request.amount,
@@ -179,20 +179,20 @@ class MoneyActivities:
             key=request.key,
             amount=request.amount,
             currency=request.currency,
-            fresh=fresh,
+            created=created,
         )
-        return Posted(key=request.key, fresh=fresh)
+        return Posted(key=request.key, created=created)
 
     def _hold(self, request: PaymentRequest, charge: ChargeResult) -> PaymentAnswer:
         _check_amount("charge", asked=request.price, made=charge.charged)
-        fresh = self._ledger.hold(
+        created = self._ledger.hold(
             key=request.key,
             purchase_id=request.purchase_id,
             amount=request.price.amount,
             currency=request.price.currency,
             at=request.at,
         )
-        _log_payment("payment_held", request, fresh=fresh)
+        _log_payment("payment_held", request, created=created)
         return PaymentAnswer(status="held", reference=charge.reference)
 
     def _refund(self, request: RefundRequest) -> RefundAnswer:
@@ -225,7 +225,7 @@ class MoneyActivities:
 def _check_amount(what: str, *, asked: Money, made: Money | None) -> None:
     """A look-up by key finds whatever was made under it, such as in an older set of books."""
     if made != asked:
-        raise ProviderRefused(f"it has a {what} of another amount under the same key.")
+        raise ProviderRejected(f"it has a {what} of another amount under the same key.")
 
 
 def _log_payment(event: str, request: PaymentRequest, **more: bool) -> None:
@@ -250,10 +250,10 @@ def _told_to_a_person(payment_method: str = "") -> Iterator[None]:
             f"The payment provider cannot be reached: {_without(payment_method, str(error))}",
             type=ErrorType.PROVIDER_UNREACHABLE,
         ) from None
-    except ProviderRefused as error:
+    except ProviderRejected as error:
         raise ApplicationError(
             f"The payment provider refused: {_without(payment_method, str(error))}",
-            type=ErrorType.PROVIDER_REFUSED,
+            type=ErrorType.PROVIDER_REJECTED,
             non_retryable=True,
         ) from None
     except (LedgerUnreachable, SchemaMismatch) as error:  # set up in a moment, perhaps
@@ -262,22 +262,22 @@ def _told_to_a_person(payment_method: str = "") -> Iterator[None]:
         raise ApplicationError(
             str(error), type=ErrorType.UNKNOWN_CALENDAR, non_retryable=True
         ) from None
-    except LedgerRefused as error:
+    except LedgerRejected as error:
         _count_refused(error.code)
         raise ApplicationError(
             f"The ledger refused: {error.text}",
             error.code,
-            type=ErrorType.LEDGER_REFUSED,
+            type=ErrorType.LEDGER_REJECTED,
             non_retryable=True,
         ) from None
 
 
 def _count_refused(code: str) -> None:
     if activity.in_activity():
-        refused = activity.metric_meter().create_counter(
-            "recourse_ledger_refusals", "Movements that the ledger refused"
+        rejected = activity.metric_meter().create_counter(
+            "recourse_ledger_rejections", "Movements that the ledger refused"
         )
-        refused.add(1, {"code": code})
+        rejected.add(1, {"code": code})
 
 
 def _without(payment_method: str, text: str) -> str:

@@ -109,9 +109,9 @@ class PaymentRequest(Model):
 
 class PaymentAnswer(Model):
     """`held`: charged and posted to escrow. `declined`: the provider said no, nothing moved.
-    `called_off`: the provider has no such charge and will never make it."""
+    `voided`: the provider has no such charge and will never make it."""
 
-    status: Literal["held", "declined", "called_off"]
+    status: Literal["held", "declined", "voided"]
     reference: str = ""
     text: str = ""
 
@@ -143,7 +143,7 @@ class Posted(Model):
     """The ledger holds the operation. `fresh` is false when it held it before this call."""
 
     key: str
-    fresh: bool
+    created: bool
 
 
 class RefundRequest(Model):
@@ -270,7 +270,7 @@ class NoticeRequest(Model):
     """What each reader's own sentences speak of, by name: `escrow`, `claim`, `refund`, …"""
     windows: dict[str, timedelta | int] = {}
     """The windows of this purchase by clock: elapsed time, or a number of business days."""
-    refused: Refused | None = None
+    rejected: Refused | None = None
     """What was refused, where a refusal is told."""
 
 
@@ -355,7 +355,7 @@ class ActivityType(Generic[Request, Answer]):
 
 
 TAKE_PAYMENT = ActivityType("take_payment", PaymentRequest, PaymentAnswer)
-CALL_OFF_PAYMENT = ActivityType("call_off_payment", PaymentRequest, PaymentAnswer)
+VOID_PAYMENT = ActivityType("void_payment", PaymentRequest, PaymentAnswer)
 POST_DECISION = ActivityType("post_decision", DecisionPosting, Posted)
 SEND_REFUND = ActivityType("send_refund", RefundRequest, RefundAnswer)
 CHECK_REFUND = ActivityType("check_refund", RefundRequest, RefundAnswer)
@@ -378,8 +378,8 @@ class ErrorType:
 
     PROVIDER_UNREACHABLE = "PROVIDER_UNREACHABLE"
     LEDGER_UNREACHABLE = "LEDGER_UNREACHABLE"
-    PROVIDER_REFUSED = "PROVIDER_REFUSED"
-    LEDGER_REFUSED = "LEDGER_REFUSED"
+    PROVIDER_REJECTED = "PROVIDER_REJECTED"
+    LEDGER_REJECTED = "LEDGER_REJECTED"
     INVALID_INPUT = "INVALID_INPUT"
     UNKNOWN_CALENDAR = "UNKNOWN_CALENDAR"
     REFUND_PENDING = "REFUND_PENDING"

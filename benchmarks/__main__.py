@@ -48,14 +48,14 @@ def findings(of: Callable[[], Awaitable[list[Finding]]]) -> Callable[[], Any]:
     return measured
 
 
-async def stories() -> dict[str, list[dict[str, int]]]:
+async def scenarios() -> dict[str, list[dict[str, int]]]:
     """What each story costs, ours and the plain way."""
     found = await actions.measure()
-    return {story: [asdict(mine), asdict(other)] for story, (mine, other) in found.items()}
+    return {scenario: [asdict(mine), asdict(other)] for scenario, (mine, other) in found.items()}
 
 
 PARTS: dict[str, Callable[[], Any]] = {
-    "stories": stories,
+    "stories": scenarios,
     "tasks": findings(tasks.measure),
     "ledger": findings(ledger.measure),
     "lifecycles": findings(lifecycles.measure),

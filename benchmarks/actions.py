@@ -17,11 +17,20 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Worker
 
 import worker
-from activities.parts import Parts
+from activities.services import Services
 from benchmarks import plain, sides
-from starter import embedded
-from starter.stories import PEOPLE, PRICE, STORIES, PlatformCancels, Says, Story, UntilClosed, Waits
-from starter.theatre import Skips, skip, start, until
+from demo.runner import Skips, skip, start, until
+from demo.scenarios import (
+    PEOPLE,
+    PRICE,
+    SCENARIOS,
+    CancelWorkflow,
+    Scenario,
+    Send,
+    Sleep,
+    UntilClosed,
+)
+from temporal import embedded
 from tests.notices.inbox import quiet
 
 BILLED = {
@@ -64,55 +73,55 @@ class Cost:
         return cls(kinds.total(), kinds["WORKFLOW_TASK_COMPLETED"], billed + again, max(attempts))
 
 
-async def ours(server: Skips, story: Story) -> Cost:
+async def ours(server: Skips, scenario: Scenario) -> Cost:
     """Played by ours; everything is said by a signal."""
-    handle = await start(server.client, story.start(f"cost-{story.name}"))
+    handle = await start(server.client, scenario.start(f"cost-{scenario.name}"))
     await until(handle, lambda found: found.payment != "pending")
-    return await _played(server, story, handle, our_signal)
+    return await _played(server, scenario, handle, our_signal)
 
 
-async def theirs(server: Skips, client: Client, story: Story, days: int) -> Cost:
+async def theirs(server: Skips, client: Client, scenario: Scenario, days: int) -> Cost:
     """Played the plain way; a refund takes as many `days` to arrive."""
-    given = story.start("x")
+    given = scenario.start("x")
     parties = [
         plain.Party(id=party.id, name=party.name, email=party.email)
         for party in (given.client, given.freelancer)
     ]
     begun = plain.Start(
-        purchase_id=story.name,
+        purchase_id=scenario.name,
         client=parties[0],
         freelancer=parties[1],
         amount=PRICE,
-        declined=story.payment_method == "pm_sandbox_declined",
+        declined=scenario.payment_method == "pm_sandbox_declined",
         settled_on=days,
     )
     handle = await client.start_workflow(
-        plain.PlainPurchase.run, begun, id=f"plain-{story.name}", task_queue=plain.QUEUE
+        plain.PlainPurchase.run, begun, id=f"plain-{scenario.name}", task_queue=plain.QUEUE
     )
-    return await _played(server, story, handle, plain_signal)
+    return await _played(server, scenario, handle, plain_signal)
 
 
-async def our_signal(handle: WorkflowHandle[Any, Any], act: Says) -> None:
+async def our_signal(handle: WorkflowHandle[Any, Any], act: Send) -> None:
     """The contract's."""
     payload = {"by": {"role": act.role.value, "id": PEOPLE[act.role]}, **act.fields}
     await handle.signal(act.message, payload)
 
 
-async def plain_signal(handle: WorkflowHandle[Any, Any], act: Says) -> None:
+async def plain_signal(handle: WorkflowHandle[Any, Any], act: Send) -> None:
     """The plain one's."""
     fields = {"by": act.role.value, **act.fields}
     await handle.signal("said", plain.Said(message=act.message, fields=fields))
 
 
-async def _played(server: Skips, story: Story, handle: Any, signal: Any) -> Cost:
-    for act in story.acts:
+async def _played(server: Skips, scenario: Scenario, handle: Any, signal: Any) -> Cost:
+    for act in scenario.acts:
         await quiet(handle)
         match act:
-            case Says(refused=None):
+            case Send(rejected=None):
                 await signal(handle, act)
-            case Waits(duration):
+            case Sleep(duration):
                 await skip(server, handle, duration)
-            case PlatformCancels():
+            case CancelWorkflow():
                 await handle.cancel()
             case UntilClosed():
                 await skip(server, handle)
@@ -133,14 +142,14 @@ async def measure() -> dict[str, tuple[Cost, Cost]]:
                 activities=[plain.step],
                 graceful_shutdown_timeout=timedelta(0),
             )
-            with closing(Parts(place.settings)) as parts:
-                async with worker.build_worker(server.client, parts, threads), other:
-                    mine = await asyncio.gather(*(ours(server, story) for story in STORIES))
+            with closing(Services(place.settings)) as services:
+                async with worker.build_worker(server.client, services, threads), other:
+                    mine = await asyncio.gather(*(ours(server, scenario) for scenario in SCENARIOS))
                     plainly = await asyncio.gather(
                         *(
-                            theirs(server, client, story, cost.attempts - 1)
-                            for story, cost in zip(STORIES, mine, strict=True)
+                            theirs(server, client, scenario, cost.attempts - 1)
+                            for scenario, cost in zip(SCENARIOS, mine, strict=True)
                         )
                     )
-    names = (story.name for story in STORIES)
+    names = (scenario.name for scenario in SCENARIOS)
     return dict(zip(names, zip(mine, plainly, strict=True), strict=True))

@@ -16,7 +16,7 @@ from benchmarks.measure import Finding, Pair, in_turn
 from benchmarks.peers.compare import sample
 from benchmarks.peers.noted import Watched, watching
 from benchmarks.peers.ours import Ours, our_worker
-from starter import embedded
+from temporal import embedded
 
 ROUNDS = 2
 
@@ -26,7 +26,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "as many pollers as the SDK thinks fit": {"POLLERS": PollerBehaviorAutoscaling()},
     "100 slots for activities": {"ACTIVITY_THREADS": 100},
     "a cache of 20 purchases": {"CACHED_WORKFLOWS": 20},
-    "Python's own thresholds for garbage": {"GARBAGE_AFTER": (700, 10, 10)},
+    "Python's own thresholds for garbage": {"GC_THRESHOLDS": (700, 10, 10)},
 }
 
 

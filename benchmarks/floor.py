@@ -108,7 +108,7 @@ class ApprovedRefund(_Settling):
     @workflow.init
     def __init__(self, shows: bool = False) -> None:
         super().__init__(shows)
-        self.clocks: list[asyncio.Task[None]] = []
+        self.deadlines: list[asyncio.Task[None]] = []
         self.approved = asyncio.Event()
 
     @workflow.run
@@ -145,6 +145,6 @@ class ApprovedRefund(_Settling):
         self.approved.set()
 
     def _instead(self, *durations: timedelta) -> None:
-        for each in self.clocks:
+        for each in self.deadlines:
             each.cancel()
-        self.clocks = [clock(duration) for duration in durations]
+        self.deadlines = [clock(duration) for duration in durations]

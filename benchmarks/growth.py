@@ -23,17 +23,17 @@ from temporalio.worker import Replayer
 from benchmarks import floor, sides
 from benchmarks.lifecycles import bought, by, terms
 from benchmarks.measure import Finding, Pair, in_turn
-from starter import embedded
-from starter.purchases import PREFIX, Purchase
-from workflows.converter import DATA_CONVERTER
+from temporal import embedded
+from temporal.converter import DATA_CONVERTER
+from temporal.purchases import PREFIX, Purchase
+from temporal.runner import Runner
 from workflows.messages import PurchaseStart, Role, SendMessage
 from workflows.purchase import ProjectPurchase
-from workflows.runner import Runner
 
 FEW, MANY = 1_000, 20_000
 LIVE = 2_000
 ROUNDS = 2
-AT_ONCE = 100
+FIRST_BATCH = 100
 SIGNALS = 100
 SIGNAL_ROUNDS = 5
 MESSAGES = 2_000
@@ -48,7 +48,7 @@ Open = Callable[[], Awaitable[Handle]]
 
 async def opened(one: Open, how_many: int, worker: int) -> list[Handle]:
     """So many begun, some at a time; the worker has nothing to do any more."""
-    room = asyncio.Semaphore(AT_ONCE)
+    room = asyncio.Semaphore(FIRST_BATCH)
 
     async def alone() -> Handle:
         async with room:

@@ -14,12 +14,12 @@ from temporalio.client import Client, WorkflowHandle
 
 from benchmarks import floor, sides
 from benchmarks.measure import Finding, Pair, in_turn
-from starter import embedded
-from starter.stories import PEOPLE, STORIES
+from demo.scenarios import PEOPLE, SCENARIOS
+from temporal import embedded
+from temporal.client import TASK_QUEUE
 from workflows.messages import PurchaseStart, Role
-from workflows.server import TASK_QUEUE
 
-AT_ONCE = 50
+FIRST_BATCH = 50
 LIFECYCLES = 100
 ROUNDS = 5
 WINDOW = 1.0
@@ -31,7 +31,7 @@ Play = Callable[[Client], Coroutine[Any, Any, None]]
 
 def terms(**policy: Any) -> PurchaseStart:
     """A purchase whose refund is there at once, as most are at a real provider."""
-    given = STORIES[0].start(f"bench-{next(numbers)}").model_dump(mode="json")
+    given = SCENARIOS[0].start(f"bench-{next(numbers)}").model_dump(mode="json")
     changed = {"payment_method": "pm_sandbox_at_once", "policy": policy}
     return PurchaseStart.model_validate({**given, **changed})
 
@@ -96,7 +96,7 @@ FLOORS = {False: "the engine's floor", True: "the floor with our search attribut
 
 async def play(client: Client, one: Play, worker: int) -> dict[str, float]:
     """So many lifecycles, some at a time: per second, and milliseconds of worker CPU for each."""
-    room = asyncio.Semaphore(AT_ONCE)
+    room = asyncio.Semaphore(FIRST_BATCH)
 
     async def alone() -> None:
         async with room:
@@ -123,7 +123,7 @@ async def measure() -> list[Finding]:
                 (sides.whole_product, "books and mail included", (False,)),
             ):
                 with sides.at_work(serve, place) as mine:
-                    for (story, (our, other)), shows in itertools.product(
+                    for (scenario, (our, other)), shows in itertools.product(
                         STORIES_PLAYED.items(), floors
                     ):
                         found = await in_turn(
@@ -131,7 +131,7 @@ async def measure() -> list[Finding]:
                             partial(play, server.client, partial(other, shows=shows), bare),
                             ROUNDS,
                         )
-                        findings += _findings(f"{story}, {what}", FLOORS[shows], found)
+                        findings += _findings(f"{scenario}, {what}", FLOORS[shows], found)
     return findings
 
 

@@ -111,8 +111,8 @@ def _table(lines: str) -> str:
 
 def _missing(kept: dict[str, Any]) -> list[str]:
     """What was not measured yet, and the peers that cannot be measured here."""
-    parts = ("stories", *COMPARED, "defaults")
-    lines = [f"- {part}: `make bench PARTS={part}`" for part in parts if part not in kept]
+    services = ("stories", *COMPARED, "defaults")
+    lines = [f"- {part}: `make bench PARTS={part}`" for part in services if part not in kept]
     lines += [f"- {name}: {why}" for name in PEERS if (why := missing(name))]
     return ["## What was not measured\n\n" + "\n".join(lines) + "\n"] if lines else []
 
@@ -132,12 +132,12 @@ PER_MILLION_ACTIONS = 50
 """USD: what Temporal Cloud lists for its first millions of actions; volume and plans change it."""
 
 
-def _stories(stories: dict[str, Any]) -> str:
+def _stories(scenarios: dict[str, Any]) -> str:
     lines = "\n".join(
         f"| {name.replace('_', ' ')} | "
         + " | ".join(f"{mine[what]} / {other[what]}" for what in ("events", "tasks", "actions"))
         + " |"
-        for name, (mine, other) in stories.items()
+        for name, (mine, other) in scenarios.items()
     )
     return (
         "## What each story costs on a bill\n\nOurs / the plain way, counted from the histories:\n"
@@ -145,25 +145,25 @@ def _stories(stories: dict[str, Any]) -> str:
         f"{lines}\n\n"
         "Each million purchases of a story is as many million actions; at "
         f"{PER_MILLION_ACTIONS} USD a million that is, in thousands of USD:\n\n"
-        f"| story | ours | the plain way |\n|---|---:|---:|\n{_bill(stories)}\n"
+        f"| story | ours | the plain way |\n|---|---:|---:|\n{_bill(scenarios)}\n"
     )
 
 
-def _bill(stories: dict[str, Any]) -> str:
+def _bill(scenarios: dict[str, Any]) -> str:
     return "\n".join(
         f"| {name.replace('_', ' ')} | {mine['actions'] * PER_MILLION_ACTIONS / 1000:.2f} "
         f"| {other['actions'] * PER_MILLION_ACTIONS / 1000:.2f} |"
-        for name, (mine, other) in stories.items()
+        for name, (mine, other) in scenarios.items()
     )
 
 
 def _versions(kept: dict[str, Any]) -> str:
     """Commands, and with which versions; parts that were measured with the same ones together."""
-    parts: dict[str, list[str]] = {}
+    services: dict[str, list[str]] = {}
     for part, found in kept.items():
         versions = ", ".join(f"{name} {value}" for name, value in found["with"].items())
-        parts.setdefault(versions, []).append(part)
-    lines = [f'- `make bench PARTS="{" ".join(each)}"`: {seen}' for seen, each in parts.items()]
+        services.setdefault(versions, []).append(part)
+    lines = [f'- `make bench PARTS="{" ".join(each)}"`: {seen}' for seen, each in services.items()]
     return "## How it was measured\n\n" + "\n".join(lines) + "\n"
 
 

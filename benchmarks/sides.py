@@ -19,7 +19,6 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 import worker
 from activities.calendar import business_deadline_activity
-from activities.parts import Parts, Settings
 from activities.requests import (
     POST_DECISION,
     POST_SETTLEMENT,
@@ -36,8 +35,9 @@ from activities.requests import (
     RefundRequest,
     SettlementPosting,
 )
+from activities.services import Services, Settings
 from benchmarks import floor, plain
-from workflows.converter import DATA_CONVERTER
+from temporal.converter import DATA_CONVERTER
 
 processes = multiprocessing.get_context("spawn")
 
@@ -59,7 +59,7 @@ class Place:
         )
 
 
-class Idle(Parts):
+class Idle(Services):
     """Activities that answer at once and do nothing: what is left is the workflow."""
 
     @property
@@ -84,7 +84,7 @@ class Idle(Parts):
 
     @activity.defn(name=POST_DECISION.name)
     async def post_decision(self, request: DecisionPosting) -> Posted:
-        return Posted(key=request.key, fresh=True)
+        return Posted(key=request.key, created=True)
 
     @activity.defn(name=SEND_REFUND.name)
     async def send_refund(self, request: RefundRequest) -> RefundAnswer:
@@ -92,22 +92,22 @@ class Idle(Parts):
 
     @activity.defn(name=POST_SETTLEMENT.name)
     async def post_settlement(self, request: SettlementPosting) -> Posted:
-        return Posted(key=request.key, fresh=True)
+        return Posted(key=request.key, created=True)
 
     @activity.defn(name=SEND_NOTICES.name)
     async def send_notices(self, request: NoticeRequest) -> NoticeAnswer:
         return NoticeAnswer(delivered=2)
 
 
-async def recourse(place: Place, ready: Event, kind: Callable[[Settings], Parts]) -> None:
+async def recourse(place: Place, ready: Event, kind: Callable[[Settings], Services]) -> None:
     """The production worker."""
     client = await Client.connect(place.address, data_converter=DATA_CONVERTER)
     with (
-        closing(kind(place.settings)) as parts,
+        closing(kind(place.settings)) as services,
         ThreadPoolExecutor(worker.ACTIVITY_THREADS) as threads,
     ):
         worker.tune_garbage_collection()
-        async with worker.build_worker(client, parts, threads):
+        async with worker.build_worker(client, services, threads):
             ready.set()
             await asyncio.Event().wait()
 
@@ -143,7 +143,7 @@ Serve = Callable[[Place, Event], Coroutine[Any, Any, None]]
 
 def whole_product(place: Place, ready: Event) -> Coroutine[Any, Any, None]:
     """Ours, with its books and mail."""
-    return recourse(place, ready, Parts)
+    return recourse(place, ready, Services)
 
 
 def workflow_alone(place: Place, ready: Event) -> Coroutine[Any, Any, None]:

@@ -23,7 +23,7 @@ from temporalio.runtime import (
 from benchmarks import plain, sides
 from benchmarks.lifecycles import approved, numbers
 from benchmarks.measure import Finding, in_turn
-from starter import embedded
+from temporal import embedded
 
 PLAYS = 15
 ROUNDS = 5

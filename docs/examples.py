@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from docs.samples import PURCHASE, SAMPLES
-from starter.purchases import PREFIX, WORKFLOW_TYPE
-from workflows.server import DEFAULT_ADDRESS, TASK_QUEUE
+from temporal.client import DEFAULT_ADDRESS, TASK_QUEUE
+from temporal.purchases import PREFIX, WORKFLOW_TYPE
 
 WORKFLOW = f"{PREFIX}{PURCHASE}"
 CANCEL = json.dumps(SAMPLES["cancel"])

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from docs import messages, rules, schemas
+from docs import messages_page, rules_page, schemas
 
 HERE = Path(__file__).parent
 
 
 def files() -> dict[Path, str]:
     """Every generated file, and what it has to say."""
-    pages = {HERE / "rules.md": rules.page(), HERE / "messages.md": messages.page()}
+    pages = {HERE / "rules.md": rules_page.page(), HERE / "messages.md": messages_page.page()}
     contract = schemas.files()
     return pages | {HERE / "contract" / name: text for name, text in contract.items()}
 

@@ -9,8 +9,8 @@ import structlog
 from playwright.async_api import Browser
 
 from docs.browser import browser
+from docs.notice_samples import CASTS
 from docs.notices import samples
-from docs.scenes import CASTS
 
 PICTURES = Path(__file__).parent / "pictures"
 PHONE, DESKTOP = 375, 1_000

@@ -1,7 +1,7 @@
 """Writes every kind of notice to var/notices, for a look: `make notices`.
 
-The kinds come from the code: the scenes of `docs.scenes` are rehearsed, and whatever differs in
-what is told, by whom or of which deadline is shown once for each reader.
+The scenes of `docs.notice_samples` are rehearsed. Notices that differ in transition, actor or
+deadline are shown once for each recipient.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,8 +16,8 @@ from activities.money import MoneyActivities
 from activities.notices import Rendered, render
 from activities.notices.render import render_alert
 from activities.requests import NoticeRequest, OperatorAlert
+from docs.notice_samples import CASTS, SCENES, Cast, Scene
 from docs.rehearsal import Rehearsal, house
-from docs.scenes import CASTS, SCENES, Cast, Scene
 from workflows.messages import PurchaseStart
 
 FOLDER = Path("var/notices")
@@ -49,7 +49,7 @@ class Sample:
 
 def kind_of(request: NoticeRequest) -> Kind:
     """What makes a request another kind of notice."""
-    about = request.refused.code if request.refused else ""
+    about = request.rejected.code if request.rejected else ""
     if request.transition == "reminder" and request.deadline:
         about = request.deadline.name
     return request.transition, request.actor, about

@@ -26,35 +26,35 @@ from activities.money import CHECK_EVERY, MoneyActivities
 from activities.payments.sandbox import SandboxProvider
 from activities.requests import (
     BUSINESS_DEADLINE,
-    CALL_OFF_PAYMENT,
     CHECK_REFUND,
     POST_DECISION,
     POST_SETTLEMENT,
     SEND_REFUND,
     TAKE_PAYMENT,
+    VOID_PAYMENT,
     NoticeRequest,
 )
-from starter.stories import PEOPLE, Act, PlatformCancels, Says, UntilClosed, Waits
+from demo.scenarios import PEOPLE, Act, CancelWorkflow, Send, Sleep, UntilClosed
 from workflows import lifecycle
-from workflows.carried import Carried, Unwritten
-from workflows.inbox import Unreadable, read_message
+from workflows.activity_calls import call
 from workflows.lifecycle.state import (
     Accepted,
     CheckRefund,
-    DeadlineReached,
+    ComputeDeadline,
+    DeadlineExpired,
+    EffectBlocked,
     Event,
-    FindDeadline,
     Notify,
     PlatformCancelled,
-    Reader,
-    Refusal,
+    RecipientRole,
+    Rejection,
     Stage,
     Step,
-    StepBlocked,
 )
 from workflows.messages import PurchaseStart, Role
-from workflows.notices import request
-from workflows.steps import call
+from workflows.notifying import request
+from workflows.receiving.parsing import InvalidMessage, parse_message
+from workflows.workflow_state import PendingNotice, WorkflowState
 
 LONGEST = timedelta(days=400)
 """No purchase stays open for so long when nobody acts; one that does would never end."""
@@ -91,10 +91,10 @@ class Rehearsal:
         self.told: list[NoticeRequest] = []
         self._outage = Outage()
         self._asks_at = now
-        self.memory = Carried.fresh(start, now, lifecycle.newest())
+        self.memory = WorkflowState.fresh(start, now, lifecycle.newest())
         self._carry_out: dict[str, Callable[[Any], Any]] = {
             TAKE_PAYMENT.name: money.take_payment,
-            CALL_OFF_PAYMENT.name: money.call_off_payment,
+            VOID_PAYMENT.name: money.void_payment,
             POST_DECISION.name: money.post_decision,
             SEND_REFUND.name: money.send_refund,
             CHECK_REFUND.name: money.check_refund,
@@ -110,43 +110,43 @@ class Rehearsal:
                 continue
             self._work()
             match act:
-                case Says():
+                case Send():
                     self.hear(act.role, act.message, act.fields)
-                case Waits(duration):
+                case Sleep(duration):
                     until = self.now + duration
                     self._wait(until)
                     self.now = until
                 case UntilClosed():
                     self._wait(self.now + LONGEST)
-                case PlatformCancels():
+                case CancelWorkflow():
                     self._decide(PlatformCancelled(), "operator")
         self._work()
         return self.told
 
     # --- what is said
 
-    def hear(self, role: Role, name: str, fields: Any) -> Refusal | None:
+    def hear(self, role: Role, name: str, fields: Any) -> Rejection | None:
         """A message comes in as a signal: a refused one is told to its sender."""
         sent = json.dumps({"by": {"role": role, "id": PEOPLE[role]}, **fields}).encode()
         raw = RawValue(Payload(metadata={"encoding": b"json/plain"}, data=sent))
         try:
-            event = read_message(name, [raw])
-        except Unreadable as unreadable:
-            return self._refuse(role, name, unreadable.refusal)
+            event = parse_message(name, [raw])
+        except InvalidMessage as unreadable:
+            return self._reject(role, name, unreadable.rejection)
         return self._decide(event, role.value)
 
-    def _refuse(self, role: Role, name: str, refusal: Refusal) -> Refusal:
-        parties: dict[Role, Reader] = {Role.CLIENT: "client", Role.FREELANCER: "freelancer"}
+    def _reject(self, role: Role, name: str, rejection: Rejection) -> Rejection:
+        parties: dict[Role, RecipientRole] = {Role.CLIENT: "client", Role.FREELANCER: "freelancer"}
         if role in parties:
-            self._tell(lifecycle.refusal(name, refusal, parties[role]))
-        return refusal
+            self._tell(lifecycle.rejection(name, rejection, parties[role]))
+        return rejection
 
     # --- what happens
 
-    def _decide(self, event: Event, by: str = "system") -> Refusal | None:
+    def _decide(self, event: Event, by: str = "system") -> Rejection | None:
         answer = lifecycle.decide(self.memory.state, event, self.now)
-        if isinstance(answer, Refusal):
-            return self._refuse(Role(by), getattr(event, "name", ""), answer)
+        if isinstance(answer, Rejection):
+            return self._reject(Role(by), getattr(event, "name", ""), answer)
         self._accept(answer, by)
         self._work()
         return None
@@ -156,7 +156,7 @@ class Rehearsal:
         amounts = self.memory.state.amounts
         steps = [effect for effect in answer.effects if not isinstance(effect, Notify)]
         for step in steps:
-            if isinstance(step, FindDeadline):
+            if isinstance(step, ComputeDeadline):
                 self._attempt(step)
             else:
                 self.memory.ask(step)
@@ -170,8 +170,8 @@ class Rehearsal:
         self.memory.told += 1
         number = f"{self.memory.told}-{notify.transition}"
         given = self.memory.state.amounts if amounts is None else amounts
-        unwritten = Unwritten(notify=notify, number=number, at=self.now, amounts=given)
-        self.told.append(request(self.memory, unwritten))
+        pending_notices = PendingNotice(notify=notify, number=number, at=self.now, amounts=given)
+        self.told.append(request(self.memory, pending_notices))
 
     # --- what is done
 
@@ -180,7 +180,7 @@ class Rehearsal:
         memory = self.memory
         while memory.steps:
             step = memory.steps[0]
-            if lifecycle.wanted(memory.state, step) and not self._attempt(step):
+            if lifecycle.is_pending(memory.state, step) and not self._attempt(step):
                 return
             memory.steps = [other for other in memory.steps if other is not step]
 
@@ -199,8 +199,8 @@ class Rehearsal:
         except ApplicationError as error:
             if isinstance(step, CheckRefund):
                 self._asks_at = self.now + CHECK_EVERY
-            if todo.patience is not None:
-                self._learn(StepBlocked(step.kind, error.message))
+            if todo.give_up_after is not None:
+                self._learn(EffectBlocked(step.kind, error.message))
             return False
         self._learn(fact)
         return True
@@ -216,9 +216,9 @@ class Rehearsal:
         while self.memory.state.stage is not Stage.CLOSED:
             self._work()
             state, after = self.memory.state, self.memory.reminded_until
-            clock = min(state.clocks, key=lambda one: state.clocks[one], default=None)
+            deadline = min(state.deadlines, key=lambda one: state.deadlines[one], default=None)
             reminder = lifecycle.next_reminder(state, after)
-            instants = [state.clocks[clock]] if clock else []
+            instants = [state.deadlines[deadline]] if deadline else []
             instants += [reminder[0]] if reminder else []
             instants += [self._asks_at] if self._is_asking else []
             if not instants or min(instants) > until:
@@ -227,10 +227,10 @@ class Rehearsal:
             if reminder and reminder[0] <= self.now:
                 self.memory.reminded_until = self.now
                 for due in reminder[1]:
-                    if state.clocks[due] > self.now:
+                    if state.deadlines[due] > self.now:
                         self._tell(lifecycle.reminder(due))
-            elif clock and state.clocks[clock] <= self.now:
-                self._decide(DeadlineReached(clock))
+            elif deadline and state.deadlines[deadline] <= self.now:
+                self._decide(DeadlineExpired(deadline))
 
     @property
     def _is_asking(self) -> bool:

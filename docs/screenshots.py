@@ -11,13 +11,13 @@ import structlog
 from playwright.async_api import Locator
 from temporalio.testing import WorkflowEnvironment
 
-from activities.parts import Parts, Settings
+from activities.services import Services, Settings
+from demo.runner import Handle, ScenarioRunner, say, skip, start, until
+from demo.scenarios import BRIEF, CANCELS, DECLINES, SCENARIOS, Send, client, freelancer
 from docs import notice_pictures
 from docs.browser import WebUI, browser
 from docs.notice_pictures import PICTURES
-from starter import embedded
-from starter.stories import BRIEF, CANCELS, DECLINES, STORIES, Says, client, freelancer
-from starter.theatre import Handle, Theatre, say, skip, start, until
+from temporal import embedded
 from worker import ACTIVITY_THREADS, build_worker
 from workflows.messages import PurchaseStart, Role
 from workflows.view import SEARCH_ATTRIBUTES
@@ -34,11 +34,11 @@ async def main() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
-        parts = stack.enter_context(closing(Parts(_settings(folder))))
+        services = stack.enter_context(closing(Services(_settings(folder))))
         port = embedded.free_port()
         server = await stack.enter_async_context(embedded.server(skip_time=True, ui_port=port))
         threads = stack.enter_context(ThreadPoolExecutor(ACTIVITY_THREADS))
-        await stack.enter_async_context(build_worker(server.client, parts, threads))
+        await stack.enter_async_context(build_worker(server.client, services, threads))
         await _play(server)
         chrome = await stack.enter_async_context(browser())
         await notice_pictures.take(chrome)
@@ -55,10 +55,10 @@ def _settings(folder: str) -> Settings:
 
 async def _play(server: WorkflowEnvironment) -> None:
     """A shop on an ordinary day."""
-    theatre = Theatre(server)
-    stories = {story.name: story for story in STORIES}
-    await theatre.play(stories[FULL_STORY], "p-1001")
-    await theatre.play(stories["card_declined"], "p-1002")
+    runner = ScenarioRunner(server)
+    scenarios = {scenario.name: scenario for scenario in SCENARIOS}
+    await runner.play(scenarios[FULL_STORY], "p-1001")
+    await runner.play(scenarios["card_declined"], "p-1002")
     await _bought(server, "p-1003", "Song mix", client("send_message", text="Hello!"))
     await _bought(server, "p-1004", "Web shop", BRIEF)
     await _bought(server, "p-1005", "Translation", BRIEF, freelancer("deliver"))
@@ -69,20 +69,20 @@ async def _play(server: WorkflowEnvironment) -> None:
     )
     await skip(server, failed, timedelta(days=4))
     await until(failed, lambda found: bool(found.attention))
-    refused = await _bought(server, "p-1008", "Book cover", BRIEF, CANCELS)
-    await refused.signal("deliver", {"by": {"role": Role.FREELANCER, "id": "bo"}})
-    await refused.signal("decide_refund", {"by": {"role": Role.CLIENT, "id": "ana"}})
-    await until(refused, lambda found: found.rejected_count == 2)
+    rejected = await _bought(server, "p-1008", "Book cover", BRIEF, CANCELS)
+    await rejected.signal("deliver", {"by": {"role": Role.FREELANCER, "id": "bo"}})
+    await rejected.signal("decide_refund", {"by": {"role": Role.CLIENT, "id": "ana"}})
+    await until(rejected, lambda found: found.rejected_count == 2)
 
 
 async def _bought(
     server: WorkflowEnvironment,
     purchase_id: str,
     title: str,
-    *said: Says,
+    *said: Send,
     method: str = "pm_sandbox_ok",
 ) -> Handle:
-    given = STORIES[0].start(purchase_id).model_dump(mode="json")
+    given = SCENARIOS[0].start(purchase_id).model_dump(mode="json")
     terms = PurchaseStart.model_validate({**given, "title": title, "payment_method": method})
     handle = await start(server.client, terms)
     await until(handle, lambda found: found.payment == "held")

@@ -16,15 +16,15 @@ from temporalio.common import WorkflowIDReusePolicy
 
 from activities.amounts import format_amount
 from activities.ledger import Ledger, PurchaseBalances
-from activities.parts import Settings, provider_of
 from activities.requests import Model, Money
+from activities.services import Settings, provider_of
 from starter import show
 from starter.books import opened
-from starter.executions import Execution
-from starter.failures import refused, run
+from starter.failures import rejected, run
 from starter.options import Json, PurchaseId, read_id
-from starter.purchases import PREFIX, Purchase
-from workflows.server import connect
+from temporal.client import connect
+from temporal.executions import Execution
+from temporal.purchases import PREFIX, Purchase
 
 ENDED = ("terminated", "failed", "timed_out", "canceled")
 """How a workflow may have been ended that did not come to its own end."""
@@ -60,17 +60,17 @@ async def resume(client: Client, purchase_id: str, money: str | None) -> Adopted
     purchase = Purchase(client, purchase_id)
     ended = await purchase.newest()
     if ended is None:
-        raise refused(
+        raise rejected(
             "NOT_FOUND",
             f"The server has no history of purchase {purchase_id}. If it was kept elsewhere, "
             "import it; money that nobody can resume has to be settled with the provider by hand.",
         )
     if ended.is_open:
-        raise refused("RUNNING", f"Purchase {purchase_id} is running: there is nothing to adopt.")
+        raise rejected("RUNNING", f"Purchase {purchase_id} is running: there is nothing to adopt.")
     if ended.status not in ENDED:
-        raise refused("CLOSED", f"Purchase {purchase_id} has come to its own end.")
+        raise rejected("CLOSED", f"Purchase {purchase_id} has come to its own end.")
     if money is None:
-        raise refused(
+        raise rejected(
             "NO_MONEY",
             f"Purchase {purchase_id} has no money inside: nobody paid, or all of it has arrived. "
             "To buy again, start a new purchase.",

@@ -6,13 +6,13 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from starter import books, launch, looks, messages
+from starter import books, messages, queries, start
 from starter.adopt import adopt
 from starter.failures import run
 from starter.options import Json
 from starter.schema import schema
 from starter.setup import setup
-from workflows.server import leave
+from temporal.client import exit_process
 
 app = typer.Typer(
     name="python -m starter",
@@ -49,20 +49,20 @@ def metrics(host: Host = "127.0.0.1", port: Port = 9465) -> None:
     run(serve(host, port), as_json=False)
 
 
-def demo(leave_: Exit = False, as_json: Json = False) -> None:
+def demo(exit_at_once: Exit = False, as_json: Json = False) -> None:
     """Play every story on a real server of its own, the clock skipped."""
-    from starter.demo import demo  # brings a whole worker along
+    from demo.demo import demo  # brings a whole worker along
 
-    run(demo(leave=leave_, json_output=as_json), as_json=as_json)
+    run(demo(leave=exit_at_once, json_output=as_json), as_json=as_json)
 
 
-app.command()(launch.purchase)
+app.command()(start.purchase)
 messages.add_commands(app)
-app.command()(looks.status)
-app.command()(looks.actions)
-app.command("list")(looks.list_)
-app.command()(looks.ledger)
-app.command()(looks.notices)
+app.command()(queries.status)
+app.command()(queries.actions)
+app.command("list")(queries.list_)
+app.command()(queries.ledger)
+app.command()(queries.notices)
 app.command()(books.audit)
 app.command()(adopt)
 app.command()(webhooks)
@@ -83,4 +83,4 @@ def main() -> NoReturn:
         app()
     except SystemExit as leaving:
         status = leaving.code if isinstance(leaving.code, int) else 1
-    leave(status)
+    exit_process(status)

@@ -7,15 +7,15 @@ from rich.console import Group
 from sqlalchemy import Engine
 
 from activities.amounts import format_amount
-from activities.audit import examine
+from activities.audit import reconcile
 from activities.ledger import Ledger
-from activities.parts import Settings, open_database, provider_of
 from activities.requests import AuditReport, Total
+from activities.services import Settings, open_database, provider_of
 from starter import show
-from starter.census import TemporalCensus
 from starter.failures import ExitStatus, run
 from starter.options import Json
-from workflows.server import connect
+from temporal.client import connect
+from temporal.directory import TemporalPurchaseDirectory
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def audit(as_json: Json = False) -> None:
 async def _audit(as_json: bool) -> int:
     client = await connect()
     with opened() as engine, closing(provider_of(Settings.from_environment())) as provider:
-        found = await examine(Ledger(engine), provider, TemporalCensus(client))
+        found = await reconcile(Ledger(engine), provider, TemporalPurchaseDirectory(client))
     show.answer(found, _shown(found), as_json=as_json)
     return ExitStatus.REFUSED if found.differences else 0
 

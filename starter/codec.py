@@ -22,10 +22,10 @@ from starlette.routing import Route
 from temporalio.api.common.v1 import Payloads
 
 from activities.logs import configure_logs
-from activities.parts import WrongSetting
-from starter.serving import LISTENS, body_of, listen
-from workflows import codec
-from workflows.codec import Encryption, read_keys
+from activities.services import WrongSetting
+from temporal.codec import Encryption, read_keys
+from temporal.serving import LISTENS, body_of, listen
+from workflows.receiving.encrypted import SETTING
 
 LARGEST_BODY = 20_000_000
 """Bytes. The Web UI asks for a page of events at a time; each may have two megabytes."""
@@ -58,7 +58,7 @@ class CodecSettings:
         if not tokens:
             raise WrongSetting("RECOURSE_CODEC_TOKENS says who may see what is encrypted; set it.")
         return cls(
-            read_keys(environment.get(codec.SETTING, "")),
+            read_keys(environment.get(SETTING, "")),
             tokens,
             environment.get("RECOURSE_UI_ORIGIN", "http://localhost:8233"),
         )

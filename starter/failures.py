@@ -17,13 +17,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.ledger import LedgerUnreachable, SchemaMismatch
-from activities.notices.words import one_line
-from activities.parts import Unavailable, WrongSetting
 from activities.payments import ProviderUnreachable
-from workflows.codec import WrongKeys
-from workflows.converter import Undecipherable
-from workflows.inbox import explain
-from workflows.server import Unreachable
+from activities.sanitize import one_line
+from activities.services import Unavailable, WrongSetting
+from temporal.client import Unreachable
+from temporal.codec import WrongKeys
+from workflows.receiving.encrypted import Undecipherable
+from workflows.receiving.parsing import explain
 
 LONGEST_SENTENCE = 2_000
 
@@ -47,7 +47,7 @@ class Failure(Exception):
         self.text = text
 
 
-def refused(code: str, text: str) -> Failure:
+def rejected(code: str, text: str) -> Failure:
     """The rules say no."""
     return Failure(ExitStatus.REFUSED, code, text)
 

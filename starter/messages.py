@@ -23,10 +23,10 @@ from starter.options import (
     read_object,
     read_sender,
 )
-from starter.purchases import Purchase
-from workflows.inbox import explain
+from temporal.client import connect
+from temporal.purchases import Purchase
 from workflows.messages import MESSAGES, Message
-from workflows.server import connect
+from workflows.receiving.parsing import explain
 
 AMOUNTS = ("claim", "refund")
 """Fields that people write as `100.00` with `--currency`."""

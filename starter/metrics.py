@@ -27,12 +27,12 @@ from activities.logs import configure_logs
 from activities.notices import DeliveryLog
 from activities.requests import AuditReport
 from starter.books import opened
-from starter.executions import executions
-from starter.purchases import RUNNING
-from starter.serving import LISTENS, listen
+from temporal.client import connect
+from temporal.executions import executions
+from temporal.purchases import RUNNING
+from temporal.serving import LISTENS, listen
 from workflows import view
 from workflows.lifecycle.state import Stage
-from workflows.server import connect
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 MISSED_AFTER = timedelta(minutes=5)
@@ -55,21 +55,21 @@ async def serve(host: str, port: int) -> None:
     client = await connect()
     configure_logs()
     with opened() as engine:
-        board = Board(client, Ledger(engine), DeliveryLog(engine))
-        await listen(metrics_server(board), host, port, "metrics_listening")
+        collector = MetricsCollector(client, Ledger(engine), DeliveryLog(engine))
+        await listen(metrics_server(collector), host, port, "metrics_listening")
 
 
-def metrics_server(board: "Board") -> Starlette:
+def metrics_server(collector: "MetricsCollector") -> Starlette:
     """The ASGI application: `GET /metrics`, and `/healthz` for whoever watches the process."""
 
     async def metrics(_: Request) -> Response:
-        return Response(await board.text(datetime.now(UTC)), media_type=TEXT)
+        return Response(await collector.text(datetime.now(UTC)), media_type=TEXT)
 
     return Starlette(routes=[Route("/metrics", metrics), LISTENS])
 
 
 @dataclass(frozen=True)
-class Board:
+class MetricsCollector:
     """What is measured, and of whom."""
 
     client: Client

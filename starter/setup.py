@@ -4,11 +4,11 @@ from sqlalchemy import Engine
 
 from activities import ledger
 from activities.ledger import SchemaMismatch
-from activities.parts import Settings, engine_of
+from activities.services import Settings, engine_of
 from starter import show
 from starter.failures import run
 from starter.options import Json
-from workflows.server import connect, register_schedules, register_search_attributes
+from temporal.client import connect, register_schedules, register_search_attributes
 
 
 def setup(as_json: Json = False) -> None:

@@ -16,8 +16,8 @@ from rich.text import Text
 from activities.amounts import format_amount
 from activities.ledger import PurchaseBalances, Transfer
 from activities.notices import Notice
-from activities.notices.words import lines, one_line
-from starter.purchases import Listed
+from activities.sanitize import lines, one_line
+from temporal.purchases import Listed
 from workflows.card import instant
 from workflows.messages import Action, Escrow, Receipt, Status
 

@@ -17,14 +17,14 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from activities.logs import configure_logs
-from activities.parts import Settings, WrongSetting, stripe_of
-from activities.payments import ProviderRefused, ProviderUnreachable
+from activities.payments import ProviderRejected, ProviderUnreachable
 from activities.payments.stripe import Forged, RefundNews, StripeProvider
+from activities.services import Settings, WrongSetting, stripe_of
 from starter.failures import Failure
-from starter.purchases import PREFIX, Purchase
-from starter.serving import LISTENS, body_of, listen
+from temporal.client import connect
+from temporal.purchases import PREFIX, Purchase
+from temporal.serving import LISTENS, body_of, listen
 from workflows.messages import Role, Sender, SettlementUpdate
-from workflows.server import connect
 
 LARGEST_BODY = 1_000_000
 """Bytes. An event about a refund has a few thousand."""
@@ -68,7 +68,7 @@ def receiver(client: Client, provider: StripeProvider, secret: str) -> Starlette
         except Forged as error:
             log.warning("webhook_refused", why=str(error))
             return _answer(400, "forged")
-        except ProviderRefused as error:
+        except ProviderRejected as error:
             log.warning("webhook_about_nothing", why=str(error))
             return _answer(200, "unknown_refund")
         except (ProviderUnreachable, RPCError) as error:

@@ -10,11 +10,11 @@ import pytest
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
-from activities.parts import Parts, Settings
-from starter import embedded
+from activities.services import Services, Settings
+from temporal import embedded
 from tests.hanging import in_time, seconds_for
 from tests.proof.count import tell
-from worker import ACTIVITY_THREADS, GARBAGE_AFTER, build_worker, tune_garbage_collection
+from worker import ACTIVITY_THREADS, GC_THRESHOLDS, build_worker, tune_garbage_collection
 
 LONG_HISTORY = 400
 SOON_LONG = (
@@ -50,7 +50,7 @@ def _garbage() -> None:
     """As in a worker, but seldom among all. All tests there are, and what they leave behind, is
     much: a look through all of it can take longer than the SDK lets a workflow task take."""
     tune_garbage_collection()
-    newest, _, _ = GARBAGE_AFTER
+    newest, _, _ = GC_THRESHOLDS
     gc.set_threshold(newest, 5, 1)
 
 
@@ -69,11 +69,11 @@ async def lonely() -> AsyncIterator[WorkflowEnvironment]:
 
 
 @pytest.fixture(scope="session")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     """Ledger, sandbox provider and mailbox."""
-    parts = Parts(settings(tmp_path_factory.mktemp("parts")))
-    yield parts
-    parts.close()
+    services = Services(settings(tmp_path_factory.mktemp("parts")))
+    yield services
+    services.close()
 
 
 @pytest.fixture(scope="session")
@@ -85,8 +85,8 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 @pytest.fixture(scope="session")
 async def worker(
-    server: WorkflowEnvironment, parts: Parts, threads: ThreadPoolExecutor
+    server: WorkflowEnvironment, services: Services, threads: ThreadPoolExecutor
 ) -> AsyncIterator[Worker]:
     """The worker that production runs."""
-    async with build_worker(server.client, parts, threads) as worker:
+    async with build_worker(server.client, services, threads) as worker:
         yield worker

@@ -9,9 +9,9 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 
 from activities.requests import ErrorType
-from starter.purchases import PREFIX
-from starter.stories import STORIES
-from starter.theatre import Handle, start, until
+from demo.runner import Handle, start, until
+from demo.scenarios import SCENARIOS
+from temporal.purchases import PREFIX
 from workflows.messages import PurchaseStart
 
 CLIENT = {"role": "client", "id": "ana"}
@@ -23,7 +23,7 @@ numbers = itertools.count(1)
 
 def purchase(method: str = "pm_sandbox_ok", **changed: Any) -> PurchaseStart:
     """A purchase with an id of its own."""
-    given = STORIES[0].start(f"t-{next(numbers)}").model_dump(mode="json")
+    given = SCENARIOS[0].start(f"t-{next(numbers)}").model_dump(mode="json")
     return PurchaseStart.model_validate({**given, "payment_method": method, **changed})
 
 
@@ -39,7 +39,7 @@ async def held(server: WorkflowEnvironment, **changed: Any) -> Handle:
     return handle
 
 
-async def refusal(handle: Handle, name: str, *payloads: Any) -> ApplicationError:
+async def rejection(handle: Handle, name: str, *payloads: Any) -> ApplicationError:
     """How an update is refused."""
     with pytest.raises(WorkflowUpdateFailedError) as failure:
         await handle.execute_update(name, args=list(payloads))

@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
+from demo.runner import Handle, say, status, until
 from docs.generate import HERE
 from docs.samples import PURCHASE, SAMPLES
-from starter import embedded
-from starter.purchases import Purchase
-from starter.theatre import Handle, say, status, until
+from temporal import embedded
+from temporal.client import DEFAULT_ADDRESS
+from temporal.purchases import Purchase
 from tests.purchases import held, numbers, purchase_of
 from workflows.messages import MESSAGES, Role, Status
-from workflows.server import DEFAULT_ADDRESS
 
 UPDATE, SIGNAL = "update execute", "signal"
 PAGE = (HERE / "messages.md").read_text(encoding="utf-8")

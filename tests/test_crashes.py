@@ -17,27 +17,27 @@ from temporalio.api.enums.v1 import EventType, PendingActivityState
 from temporalio.client import Client, WorkflowExecution
 from temporalio.testing import WorkflowEnvironment
 
-from activities.parts import Parts
-from starter import embedded
-from starter.stories import PRICE
-from starter.theatre import Handle, say, skip, start, status, until
+from activities.services import Services
+from demo.runner import Handle, say, skip, start, status, until
+from demo.scenarios import PRICE
+from temporal import embedded
+from temporal.client import TASK_QUEUE
 from tests.conftest import settings
 from tests.purchases import CLIENT, FREELANCER, purchase
 from worker import build_worker
-from workflows import lost, steps
+from workflows import activity_calls, undelivered
 from workflows.messages import Role
-from workflows.server import TASK_QUEUE
 
 FIRED = EventType.EVENT_TYPE_TIMER_FIRED
 RUNNING = PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
 
 
 @pytest.fixture
-def books(tmp_path: Path) -> Iterator[Parts]:
+def books(tmp_path: Path) -> Iterator[Services]:
     """Books of their own, which the test and the workers share."""
-    parts = Parts(settings(tmp_path))
-    yield parts
-    parts.close()
+    services = Services(settings(tmp_path))
+    yield services
+    services.close()
 
 
 @asynccontextmanager
@@ -67,10 +67,10 @@ async def process(lonely: WorkflowEnvironment, folder: Path) -> AsyncIterator[in
 
 @asynccontextmanager
 async def at_work(
-    lonely: WorkflowEnvironment, parts: Parts, threads: ThreadPoolExecutor
+    lonely: WorkflowEnvironment, services: Services, threads: ThreadPoolExecutor
 ) -> AsyncIterator[None]:
     """A worker in this process, for as long as the block lasts."""
-    async with build_worker(lonely.client, parts, threads):
+    async with build_worker(lonely.client, services, threads):
         yield
 
 
@@ -114,7 +114,7 @@ async def seen(client: Client, query: str) -> list[WorkflowExecution]:
 
 
 async def test_worker_killed_while_a_purchase_waits(
-    lonely: WorkflowEnvironment, books: Parts, tmp_path: Path
+    lonely: WorkflowEnvironment, books: Services, tmp_path: Path
 ) -> None:
     """kill -9 while nothing happens: the next worker goes on where the purchase was."""
     async with process(lonely, tmp_path) as pid:
@@ -136,7 +136,7 @@ async def test_worker_killed_while_a_purchase_waits(
     [("post_decision", "recourse.db"), ("send_refund", "sandbox.db")],
 )
 async def test_worker_killed_while_it_refunds(
-    activity: str, database: str, lonely: WorkflowEnvironment, books: Parts, tmp_path: Path
+    activity: str, database: str, lonely: WorkflowEnvironment, books: Services, tmp_path: Path
 ) -> None:
     """kill -9 in the middle of the ledger's or the provider's call: money moves once."""
     async with process(lonely, tmp_path) as pid:
@@ -155,7 +155,7 @@ async def test_worker_killed_while_it_refunds(
     check_moved_once(books, result.purchase_id)
 
 
-def check_moved_once(books: Parts, purchase_id: str) -> None:
+def check_moved_once(books: Services, purchase_id: str) -> None:
     """One hold, one refund, one settlement; one charge and one refund at the provider."""
     assert [t.key.split("/")[1] for t in books.ledger.transfers(purchase_id)] == [
         "hold",
@@ -168,7 +168,7 @@ def check_moved_once(books: Parts, purchase_id: str) -> None:
 
 
 async def test_message_recorded_before_the_deadline_took_effect_counts(
-    lonely: WorkflowEnvironment, books: Parts, threads: ThreadPoolExecutor
+    lonely: WorkflowEnvironment, books: Services, threads: ThreadPoolExecutor
 ) -> None:
     """Races: requirements sent while our worker was down over the deadline are accepted, late."""
     handle = await start(lonely.client, purchase(policy={"requirements_window": "PT2S"}))
@@ -187,7 +187,7 @@ async def test_message_recorded_before_the_deadline_took_effect_counts(
 
 
 async def test_message_after_the_deadline_took_effect_is_refused(
-    lonely: WorkflowEnvironment, books: Parts, threads: ThreadPoolExecutor
+    lonely: WorkflowEnvironment, books: Services, threads: ThreadPoolExecutor
 ) -> None:
     """Races: one moment after the deadline has taken effect, the message is refused with why."""
     async with at_work(lonely, books, threads):
@@ -203,7 +203,7 @@ async def test_message_after_the_deadline_took_effect_is_refused(
 
 
 async def test_messages_before_any_worker_is_up_are_heard(
-    lonely: WorkflowEnvironment, books: Parts, threads: ThreadPoolExecutor
+    lonely: WorkflowEnvironment, books: Services, threads: ThreadPoolExecutor
 ) -> None:
     """Start, requirements and cancel race before the worker is even up: all count, in order."""
     bought = purchase()
@@ -240,15 +240,15 @@ async def test_database_away_the_decision_stands_and_the_purchase_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Races: database down → the decision stands, the purchase says so and waits."""
-    monkeypatch.setattr(steps, "BLOCKED_AFTER", timedelta(seconds=1))
-    books = Parts(settings(tmp_path, patience=0.01))
+    monkeypatch.setattr(activity_calls, "BLOCKED_AFTER", timedelta(seconds=1))
+    books = Services(settings(tmp_path, patience=0.01))
     async with at_work(lonely, books, threads):
         handle = await start(lonely.client, purchase())
         await until(handle, lambda found: found.payment == "held")
         with locked(tmp_path / "recourse.db"):
             await say(handle, Role.FREELANCER, "give_refund")
             found = await until(handle, lambda found: bool(found.attention))
-            assert found.attention[0].kind == "step_blocked"
+            assert found.attention[0].kind == "effect_blocked"
             assert found.reason == "freelancer_gave_refund"
             assert found.escrow.held == PRICE
             await say(handle, Role.CLIENT, "send_message", text="Is it on its way?")
@@ -268,7 +268,7 @@ async def test_mail_away_money_and_clocks_go_on(
     """Races: notification channel down → the purchase ends with the right money all the same, and
     what was left to tell is handed on."""
     nobody_listens = replace(settings(tmp_path), mail_url="smtp://127.0.0.1:1")
-    books = Parts(nobody_listens)
+    books = Services(nobody_listens)
     async with at_work(lonely, books, threads):
         handle = await start(lonely.client, purchase())
         await until(handle, lambda found: found.payment == "held")
@@ -299,9 +299,9 @@ async def test_notices_that_cannot_be_delivered_are_shown_and_bounded(
 ) -> None:
     """Races: a notice is retried for a day, then shown as undelivered; a party who writes a lot
     meanwhile overruns nothing."""
-    monkeypatch.setattr(lost, "TRIED_FOR", timedelta(0))
-    monkeypatch.setattr(lost, "AT_LEAST", timedelta(seconds=6))
-    books = Parts(replace(settings(tmp_path), mail_url="smtp://127.0.0.1:1"))
+    monkeypatch.setattr(undelivered, "TRIED_FOR", timedelta(0))
+    monkeypatch.setattr(undelivered, "AT_LEAST", timedelta(seconds=6))
+    books = Services(replace(settings(tmp_path), mail_url="smtp://127.0.0.1:1"))
     async with at_work(lonely, books, threads):
         handle = await start(lonely.client, purchase())
         await until(handle, lambda found: found.payment == "held")
@@ -326,7 +326,7 @@ async def test_notices_that_cannot_be_delivered_are_shown_and_bounded(
 
 
 async def test_cancelled_before_any_worker_is_up(
-    lonely: WorkflowEnvironment, books: Parts, threads: ThreadPoolExecutor
+    lonely: WorkflowEnvironment, books: Services, threads: ThreadPoolExecutor
 ) -> None:
     """The platform cancels a purchase that nobody has begun: it ends well, and nobody has paid
     without getting it back."""

@@ -12,15 +12,15 @@ from typer.main import get_command
 
 from docs import reliability
 from docs.generate import HERE, stale
-from docs.messages import sample
-from docs.rules import REFUSALS, diagram, page
+from docs.messages_page import sample
+from docs.rules_page import REFUSALS, diagram, page
 from docs.samples import SAMPLES, START
 from starter.app import app
 from starter.schema import DIALECT
 from tests import contract
 from workflows.lifecycle.deadlines import DEADLINES
-from workflows.lifecycle.rules import RULES
 from workflows.lifecycle.state import Code, Stage
+from workflows.lifecycle.transitions import RULES
 from workflows.messages import MESSAGES
 
 SCHEMAS = sorted(HERE.glob("contract/*.schema.json"))

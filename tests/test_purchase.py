@@ -11,15 +11,15 @@ from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.testing import WorkflowEnvironment
 
-from activities.parts import Parts
 from activities.requests import CHECK_REFUND
-from starter.stories import PRICE
-from starter.theatre import LOOK_EVERY, Handle, say, skip, start, status, until
+from activities.services import Services
+from demo.runner import LOOK_EVERY, Handle, say, skip, start, status, until
+from demo.scenarios import PRICE
+from temporal.client import TASK_QUEUE
 from tests.notices.inbox import quiet
-from tests.purchases import CLIENT, FREELANCER, OPERATOR, events, held, purchase, refusal
-from workflows import steps
+from tests.purchases import CLIENT, FREELANCER, OPERATOR, events, held, purchase, rejection
+from workflows import activity_calls
 from workflows.messages import MESSAGES, Action, PurchaseResult, Receipt, Role
-from workflows.server import TASK_QUEUE
 
 pytestmark = pytest.mark.usefixtures("worker")
 
@@ -40,7 +40,7 @@ async def test_refused_update_leaves_no_trace_in_history(server: WorkflowEnviron
     """Its sender gets code and sentence; nothing else happens."""
     handle = await held(server)
 
-    error = await refusal(handle, "deliver", {"by": FREELANCER})
+    error = await rejection(handle, "deliver", {"by": FREELANCER})
 
     assert error.type == "NOT_ALLOWED_NOW"
     assert "cancel" in error.message
@@ -82,11 +82,11 @@ async def test_message_id_is_answered_once(server: WorkflowEnvironment) -> None:
     assert again == first
     assert [entry.transition for entry in found.timeline].count("client_cancelled") == 1
     assert found.rejected_count == 0
-    assert (await refusal(handle, "cancel", {"by": CLIENT})).type == "ALREADY_REQUESTED"
+    assert (await rejection(handle, "cancel", {"by": CLIENT})).type == "ALREADY_REQUESTED"
 
 
 async def test_refused_signal_is_shown_and_answered_once_an_hour(
-    server: WorkflowEnvironment, parts: Parts
+    server: WorkflowEnvironment, services: Services
 ) -> None:
     """`rejected` has time, name, code, sentence and sender; the sender gets one notice."""
     handle = await held(server)
@@ -99,8 +99,10 @@ async def test_refused_signal_is_shown_and_answered_once_an_hour(
 
     assert [item.code for item in found.rejected] == ["NOT_ALLOWED_NOW"] * 3
     assert found.rejected[0].sender is not None
-    told = [notice for notice in parts.notices.list(found.purchase_id) if notice.role != "client"]
-    assert [notice.transition for notice in told].count("message_refused") == 1
+    told = [
+        notice for notice in services.notices.list(found.purchase_id) if notice.role != "client"
+    ]
+    assert [notice.transition for notice in told].count("message_rejected") == 1
 
 
 @pytest.mark.parametrize(
@@ -120,7 +122,7 @@ async def test_refused_signal_is_shown_and_answered_once_an_hour(
     ids=str,
 )
 async def test_input_that_cannot_be_right_is_refused_before_money_moves(
-    change: dict[str, Any], names: str, server: WorkflowEnvironment, parts: Parts
+    change: dict[str, Any], names: str, server: WorkflowEnvironment, services: Services
 ) -> None:
     """The workflow fails with INVALID_INPUT and names the field; nothing is charged."""
     good = purchase()
@@ -135,9 +137,9 @@ async def test_input_that_cannot_be_right_is_refused_before_money_moves(
     assert isinstance(failure.value.cause, ApplicationError)
     assert failure.value.cause.type == "INVALID_INPUT"
     assert names in failure.value.cause.message
-    assert parts.ledger.balances(good.purchase_id) is None
+    assert services.ledger.balances(good.purchase_id) is None
     assert not any(
-        c.key == f"purchase-{good.purchase_id}/hold" for c in parts.provider.statement().charges
+        c.key == f"purchase-{good.purchase_id}/hold" for c in services.provider.statement().charges
     )
 
 
@@ -159,10 +161,10 @@ async def test_purchase_id_is_used_once_ever(server: WorkflowEnvironment) -> Non
 
 
 async def test_unreachable_provider_ends_in_attention_and_resumes_on_retry(
-    server: WorkflowEnvironment, parts: Parts, monkeypatch: pytest.MonkeyPatch
+    server: WorkflowEnvironment, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Windows: the payment window ends and the provider is unknown there too → needs_attention."""
-    monkeypatch.setattr(steps, "BLOCKED_AFTER", timedelta(seconds=2))
+    monkeypatch.setattr(activity_calls, "BLOCKED_AFTER", timedelta(seconds=2))
     bought = purchase("pm_sandbox_unreachable", policy={"payment_window": "PT1M"})
     handle = await start(server.client, bought)
 
@@ -171,8 +173,8 @@ async def test_unreachable_provider_ends_in_attention_and_resumes_on_retry(
 
     assert found.attention[0].kind == "payment_unknown"
     assert "cannot be reached" in found.attention[0].text
-    assert found.payment == "calling_off"
-    assert parts.ledger.balances(found.purchase_id) is None
+    assert found.payment == "voiding"
+    assert services.ledger.balances(found.purchase_id) is None
     receipt = await say(handle, Role.OPERATOR, "resolve_attention", action="retry")
     assert receipt.accepted
     again = await until(handle, lambda found: bool(found.attention))
@@ -181,20 +183,20 @@ async def test_unreachable_provider_ends_in_attention_and_resumes_on_retry(
 
 
 async def test_charge_whose_answer_is_lost_is_found_and_held(
-    server: WorkflowEnvironment, parts: Parts
+    server: WorkflowEnvironment, services: Services
 ) -> None:
     """Races: provider times out → looked up under the same key, charged once."""
     handle = await held(server, method="pm_sandbox_charge_lost")
 
     found = await status(handle)
-    charges = [c for c in parts.provider.statement().charges if found.purchase_id in c.key]
+    charges = [c for c in services.provider.statement().charges if found.purchase_id in c.key]
     assert len(charges) == 1
     assert found.escrow.held == PRICE
     await handle.terminate("seen")
 
 
 async def test_false_report_of_a_failure_sends_no_second_refund(
-    server: WorkflowEnvironment, parts: Parts
+    server: WorkflowEnvironment, services: Services
 ) -> None:
     """Money: a second attempt goes out only if the provider itself says that the first failed."""
     handle = await held(server)
@@ -205,14 +207,14 @@ async def test_false_report_of_a_failure_sends_no_second_refund(
     await skip(server, handle)
 
     assert (await handle.result()).refunded == PRICE
-    refunds = [each.refund_id for each in parts.provider.statement().refunds]
+    refunds = [each.refund_id for each in services.provider.statement().refunds]
     assert [each for each in refunds if each.startswith(handle.id)] == [refund_id]
-    told = {notice.transition for notice in parts.notices.list(handle.id[len("purchase-") :])}
-    assert not told & {"step_blocked", "refund_failed", "refund_doubtful"}
+    told = {notice.transition for notice in services.notices.list(handle.id[len("purchase-") :])}
+    assert not told & {"effect_blocked", "refund_failed", "refund_doubtful"}
 
 
 async def test_refund_that_fails_twice_waits_for_a_person(
-    server: WorkflowEnvironment, parts: Parts
+    server: WorkflowEnvironment, services: Services
 ) -> None:
     """Money: failed → retried once under a new reference, then `resolve_attention`."""
     handle = await held(server, method="pm_sandbox_refund_fails")
@@ -230,7 +232,7 @@ async def test_refund_that_fails_twice_waits_for_a_person(
     result = await handle.result()
 
     assert (result.outcome, result.refunded) == ("refunded", PRICE)
-    balances = parts.ledger.balances(result.purchase_id)
+    balances = services.ledger.balances(result.purchase_id)
     assert balances is not None
     assert (balances.in_transit, balances.refunded) == (0, PRICE)
 

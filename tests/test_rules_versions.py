@@ -11,12 +11,12 @@ from temporalio.api.enums.v1 import EventType, WorkflowTaskFailedCause
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
-from activities.parts import Parts
-from starter import embedded
-from starter.stories import PRICE
-from starter.theatre import Handle, say, start, status, until
+from activities.services import Services
+from demo.runner import Handle, say, start, status, until
+from demo.scenarios import PRICE
+from temporal import embedded
 from tests.lifecycle.test_versions import a_second_version
-from tests.purchases import CLIENT, FREELANCER, purchase, refusal
+from tests.purchases import CLIENT, FREELANCER, purchase, rejection
 from worker import build_worker
 from workflows.lifecycle import versions
 from workflows.lifecycle.versions import FIRST, VERSIONS
@@ -40,7 +40,7 @@ async def short_lived() -> AsyncIterator[WorkflowEnvironment]:
 @asynccontextmanager
 async def deployed(
     client: Client,
-    parts: Parts,
+    services: Services,
     threads: ThreadPoolExecutor,
     patch: pytest.MonkeyPatch,
     *known: int,
@@ -48,7 +48,7 @@ async def deployed(
     """A worker that knows these versions of the rules; whatever it takes up it has to replay."""
     tables = {FIRST: VERSIONS[FIRST], 2: a_second_version()}
     patch.setattr(versions, "VERSIONS", {version: tables[version] for version in known})
-    async with build_worker(client, parts, threads):
+    async with build_worker(client, services, threads):
         yield
 
 
@@ -62,17 +62,17 @@ async def reviewed(client: Client) -> Handle:
 
 async def test_purchases_of_two_versions_run_side_by_side(
     short_lived: WorkflowEnvironment,
-    parts: Parts,
+    services: Services,
     threads: ThreadPoolExecutor,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Bought before the change: the freelancer may still cancel. Bought after it: no more."""
     client = short_lived.client
-    async with deployed(client, parts, threads, monkeypatch, 1):
+    async with deployed(client, services, threads, monkeypatch, 1):
         old = await reviewed(client)
-    async with deployed(client, parts, threads, monkeypatch, 1, 2):
+    async with deployed(client, services, threads, monkeypatch, 1, 2):
         new = await reviewed(client)
-        error = await refusal(new, "cancel", {"by": FREELANCER})
+        error = await rejection(new, "cancel", {"by": FREELANCER})
         await say(old, Role.FREELANCER, "cancel")
         await say(new, Role.FREELANCER, "give_refund")
         ends = [await arrived(old), await arrived(new)]
@@ -100,25 +100,25 @@ async def listed(client: Client, handle: Handle) -> object:
 @pytest.mark.filterwarnings("ignore:coroutine '_WorkflowInstanceImpl")  # tasks that never ran
 async def test_a_version_survives_a_fresh_history_and_waits_for_a_worker_that_has_it(
     short_lived: WorkflowEnvironment,
-    parts: Parts,
+    services: Services,
     threads: ThreadPoolExecutor,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Continued as new under the second version; a worker that was rolled back says what it lacks
     and harms nothing; the next one that has it goes on."""
     client = short_lived.client
-    async with deployed(client, parts, threads, monkeypatch, 1, 2):
+    async with deployed(client, services, threads, monkeypatch, 1, 2):
         handle = await reviewed(client)
         first = (await handle.describe()).run_id
         for _ in range(SHORT_HISTORY):
             await handle.signal("send_message", {"by": CLIENT, "text": "Hello?"})
         while (await handle.describe()).run_id == first:  # noqa: ASYNC110 - it is another process
             await asyncio.sleep(0.05)
-    async with deployed(client, parts, threads, monkeypatch, 1):
+    async with deployed(client, services, threads, monkeypatch, 1):
         await handle.signal("send_message", {"by": CLIENT, "text": "Still there?"})
         failed = await failure(handle)
-    async with deployed(client, parts, threads, monkeypatch, 1, 2):
-        error = await refusal(handle, "cancel", {"by": FREELANCER})
+    async with deployed(client, services, threads, monkeypatch, 1, 2):
+        error = await rejection(handle, "cancel", {"by": FREELANCER})
         found = await status(handle)
         await handle.terminate("seen")
 

@@ -10,9 +10,9 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
-from activities.parts import Parts
-from starter.stories import STORIES, Story
-from starter.theatre import Theatre, skip, start
+from activities.services import Services
+from demo.runner import ScenarioRunner, skip, start
+from demo.scenarios import SCENARIOS, Scenario
 from tests.purchases import purchase
 from workflows.messages import PurchaseResult
 
@@ -22,38 +22,38 @@ Played = dict[str, asyncio.Task[PurchaseResult]]
 @pytest.fixture(scope="module")
 async def played(server: WorkflowEnvironment, worker: Worker) -> Played:
     """All stories at once, each on its own clock: skipping a timer takes the server a second."""
-    theatre = Theatre(server)
+    runner = ScenarioRunner(server)
     return {
-        story.name: asyncio.create_task(theatre.play(story, purchase_of(story)))
-        for story in STORIES
+        scenario.name: asyncio.create_task(runner.play(scenario, purchase_of(scenario)))
+        for scenario in SCENARIOS
     }
 
 
-def purchase_of(story: Story) -> str:
+def purchase_of(scenario: Scenario) -> str:
     """The purchase a story is played with."""
-    return f"story-{story.name}"
+    return f"story-{scenario.name}"
 
 
-@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
-async def test_story_ends_as_told(story: Story, played: Played, parts: Parts) -> None:
+@pytest.mark.parametrize("story", SCENARIOS, ids=lambda scenario: scenario.name)
+async def test_story_ends_as_told(scenario: Scenario, played: Played, services: Services) -> None:
     """Outcome, money in the books, and exactly the notices the story tells of."""
-    purchase_id = purchase_of(story)
+    purchase_id = purchase_of(scenario)
 
-    result = await played[story.name]
+    result = await played[scenario.name]
 
-    ends = story.ends
+    ends = scenario.ends
     assert (result.outcome, result.reason) == (ends.outcome, ends.reason)
     assert (result.refunded, result.released) == (ends.refunded, ends.released)
-    balances = parts.ledger.balances(purchase_id)
+    balances = services.ledger.balances(purchase_id)
     if ends.refunded or ends.released:
         assert balances is not None
         assert (balances.held, balances.in_transit) == (0, 0)
         assert (balances.refunded, balances.released) == (ends.refunded, ends.released)
     else:
         assert balances is None
-    found = told(parts, purchase_id)
-    assert sorted(found) == sorted(story.notices)
-    assert but_for_the_payment(found) == but_for_the_payment(story.notices)
+    found = told(services, purchase_id)
+    assert sorted(found) == sorted(scenario.notices)
+    assert but_for_the_payment(found) == but_for_the_payment(scenario.notices)
 
 
 class Stuck:
@@ -70,10 +70,12 @@ async def test_a_clock_that_cannot_be_moved_ends_the_story(
     server: WorkflowEnvironment, worker: Worker
 ) -> None:
     """Or it would go on at the pace of the real one, and take days."""
-    story = next(story for story in STORIES if story.name == "requirements_never_come")
+    scenario = next(
+        scenario for scenario in SCENARIOS if scenario.name == "requirements_never_come"
+    )
 
     with pytest.raises(RPCError, match="busy"):
-        await Theatre(Stuck(server.client)).play(story, "stuck")
+        await ScenarioRunner(Stuck(server.client)).play(scenario, "stuck")
 
     await server.client.get_workflow_handle("purchase-stuck").terminate("seen")
 
@@ -94,11 +96,11 @@ def but_for_the_payment(notices: Sequence[str]) -> list[str]:
     return [notice for notice in notices if not notice.startswith("payment_held")]
 
 
-def told(parts: Parts, purchase: str) -> list[str]:
+def told(services: Services, purchase: str) -> list[str]:
     """`transition: role, role` for every transition of which somebody was told, in order."""
     found: dict[str, list[str]] = {}
     names = {}
-    for notice in parts.notices.list(purchase):
+    for notice in services.notices.list(purchase):
         assert notice.status == "sent"
         found.setdefault(notice.transition_id, []).append(notice.role)
         names[notice.transition_id] = notice.transition

@@ -13,7 +13,7 @@ import pytest
 from temporalio.testing import WorkflowEnvironment
 
 import worker
-from starter import embedded
+from temporal import embedded
 from tests.conftest import settings
 
 
@@ -102,7 +102,7 @@ REMEMBERS_SOME_AND_FORGETS_MANY = f"""
 import gc
 from collections import deque
 
-gc.set_threshold(*{worker.GARBAGE_AFTER})
+gc.set_threshold(*{worker.GC_THRESHOLDS})
 before, most = len(gc.get_objects()), 0
 remembered = deque(maxlen={worker.CACHED_WORKFLOWS})
 for number in range(6 * {worker.CACHED_WORKFLOWS}):

@@ -4,11 +4,11 @@ is given up after five seconds, so that tests need not wait. On slow cores two w
 from datetime import timedelta
 
 import worker
-from workflows import errands, notices
-from workflows.server import leave
+from temporal.client import exit_process
+from workflows import effect_runner, notifying
 
-for module, name in ((errands, "ONE_ATTEMPT"), (notices, "ONE_DELIVERY")):
+for module, name in ((effect_runner, "ATTEMPT_TIMEOUT"), (notifying, "ONE_DELIVERY")):
     setattr(module, name, timedelta(seconds=5))
 
 if __name__ == "__main__":
-    leave(worker.main())
+    exit_process(worker.main())

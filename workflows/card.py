@@ -13,21 +13,21 @@ from temporalio import workflow
 from activities.amounts import format_amount
 from activities.requests import Undelivered
 from workflows import lifecycle
-from workflows.carried import Carried
-from workflows.lifecycle.look import samples
-from workflows.lifecycle.refuse import IN_WORDS, may_send
-from workflows.lifecycle.rules import Rule, choice_of
+from workflows.lifecycle.draft import STAGE_DEADLINE, Draft
+from workflows.lifecycle.queries import samples
+from workflows.lifecycle.rejections import IN_WORDS, may_send
 from workflows.lifecycle.state import (
     Accepted,
-    Clock,
+    DeadlineName,
     Payment,
     PlatformCancelled,
     Stage,
     State,
 )
-from workflows.lifecycle.turn import STAGE_CLOCK, Turn
+from workflows.lifecycle.transitions import Rule, choice_of
 from workflows.lifecycle.versions import open_rules
-from workflows.messages import Rejection, Role, TimelineEntry
+from workflows.messages import RejectedSignal, Role, TimelineEntry
+from workflows.workflow_state import WorkflowState
 
 Item = TypeVar("Item")
 
@@ -35,17 +35,17 @@ EVENTS_SHOWN = 5
 PROBLEMS_SHOWN = 3
 """So many refused signals, and so many undelivered notices: the newest."""
 
-_WHOSE_CLOCK = {
-    Stage.AWAITING_REQUIREMENTS: Clock.REQUIREMENTS,
-    Stage.FREELANCER_REVIEW: Clock.FREELANCER_CANCEL,
-    Stage.SETTLING: Clock.SETTLEMENT,
-    **STAGE_CLOCK,
+_STAGE_DEADLINE = {
+    Stage.AWAITING_REQUIREMENTS: DeadlineName.REQUIREMENTS,
+    Stage.FREELANCER_REVIEW: DeadlineName.FREELANCER_CANCEL,
+    Stage.SETTLING: DeadlineName.SETTLEMENT,
+    **STAGE_DEADLINE,
 }
 """Until when it is somebody's turn."""
 
 _NOTHING_HELD = {
     Payment.PENDING: "nothing is held yet; {price} is being charged",
-    Payment.CALLING_OFF: "nothing is held; the payment of {price} is being called off",
+    Payment.VOIDING: "nothing is held; the payment of {price} is being called off",
     Payment.HELD: "nothing is left here",
     Payment.NONE: "nothing was paid",
 }
@@ -64,7 +64,7 @@ _TERMINATE = "Never press *Terminate*: the money would stay where it is, and onl
 _TIMES = "%Y-%m-%d %H:%M:%S"
 
 
-def card(memory: Carried) -> str:
+def card(memory: WorkflowState) -> str:
     """Stage in words, whose turn and until when, what silence does and by which rule, where the
     money is, what needs a person, what staff may do, the last events, what went wrong.
 
@@ -106,17 +106,17 @@ def _newest(items: Sequence[Item], most: int) -> Iterator[Item]:
 
 def _facts(state: State) -> Iterator[str]:
     """What everybody wants to know first."""
-    clocks = dict(state.clocks)
+    deadlines = dict(state.deadlines)
     if state.stage is Stage.CLOSED:
         yield f"**Outcome:** {_spaced(state.outcome)} ({_spaced(state.reason)})"
     else:
-        clock = _WHOSE_CLOCK[state.stage]
-        until = f", until {instant(at)}" if (at := clocks.get(clock)) else ""
+        deadline = _STAGE_DEADLINE[state.stage]
+        until = f", until {instant(at)}" if (at := deadlines.get(deadline)) else ""
         yield f"**Whose turn:** {_whose(state)}{'' if state.attention else until}"
         if at and not state.attention:
-            clocks.pop(clock)
-            yield f"**Silence until then:** {lifecycle.then(state, clock)}"
-            yield f"**Rule:** {_rule(state, clock)}"
+            deadlines.pop(deadline)
+            yield f"**Silence until then:** {lifecycle.then(state, deadline)}"
+            yield f"**Rule:** {_rule(state, deadline)}"
     yield f"**Money:** {_money(state)}"
     if decision := state.decision:
         yield f"**Decided:** {_spaced(decision.reason)}, {_divided(state, decision.refund)}"
@@ -125,8 +125,8 @@ def _facts(state: State) -> Iterator[str]:
         yield f"**Claim:** the freelancer wants to keep {claim}"
     if offer := state.offer:
         yield f"**Offer of the {offer.by}:** {_divided(state, offer.refund)}"
-    for clock, at in sorted(clocks.items(), key=lambda item: item[1]):
-        yield f"**Also running:** {_spaced(clock)} until {instant(at)}, {_then(state, clock)}"
+    for deadline, at in sorted(deadlines.items(), key=lambda item: item[1]):
+        yield f"**Also running:** {_spaced(deadline)} until {instant(at)}, {_then(state, deadline)}"
 
 
 def _whose(state: State) -> str:
@@ -140,12 +140,12 @@ def _whose(state: State) -> str:
     }[lifecycle.waiting_for(state)]
 
 
-def _then(state: State, clock: Clock) -> str:
-    return f"then {lifecycle.then(state, clock)}"
+def _then(state: State, deadline: DeadlineName) -> str:
+    return f"then {lifecycle.then(state, deadline)}"
 
 
-def _rule(state: State, clock: Clock) -> str:
-    rule = lifecycle.silence(state, clock)
+def _rule(state: State, deadline: DeadlineName) -> str:
+    rule = lifecycle.on_expiry(state, deadline)
     return rule.rule if rule else "none"
 
 
@@ -179,9 +179,9 @@ def _divided(state: State, refund: int) -> str:
 
 def _staff(state: State, now: datetime) -> Iterator[str]:
     """What staff may do, with the message to send."""
-    turn = Turn(state, PlatformCancelled(), now)
+    draft = Draft(state, PlatformCancelled(), now)
     for role in (Role.MEDIATOR, Role.OPERATOR):
-        for rule in open_rules(turn, role):
+        for rule in open_rules(draft, role):
             yield _sendable(state, rule, role)
     answer = lifecycle.decide(state, PlatformCancelled(), now)
     if isinstance(answer, Accepted) and answer.transition:
@@ -199,15 +199,15 @@ def _sendable(state: State, rule: Rule, role: Role) -> str:
     given = message.model_dump(mode="json", exclude_defaults=True)
     given["by"]["id"] = "your-id"
     sent = json.dumps(given, ensure_ascii=False)
-    wanted = _WANTED.get(rule.choice or rule.message, "")
-    return f"Send `{rule.message}` with `{sent}`: {rule.rule} {wanted}".rstrip()
+    is_pending = _WANTED.get(rule.choice or rule.message, "")
+    return f"Send `{rule.message}` with `{sent}`: {rule.rule} {is_pending}".rstrip()
 
 
 def _parties(state: State, now: datetime) -> Iterator[str]:
     """What the parties may send."""
-    turn, terms = Turn(state, PlatformCancelled(), now), state.terms
+    draft, terms = Draft(state, PlatformCancelled(), now), state.terms
     for role, party in ((Role.CLIENT, terms.client), (Role.FREELANCER, terms.freelancer)):
-        if names := may_send(turn, role):
+        if names := may_send(draft, role):
             said = ", ".join(f"`{name}`" for name in names)
             yield f"The {role} ({plain(party.id)}): {said}"
 
@@ -219,7 +219,7 @@ def _event(entry: TimelineEntry) -> str:
     return f"{entry.at:{_TIMES}} {plain(entry.text)}"
 
 
-def _refused(item: Rejection) -> str:
+def _refused(item: RejectedSignal) -> str:
     sender = item.sender
     by = f" by the {sender.role} ({plain(sender.id)})" if sender else ""
     return f"{item.at:{_TIMES}} {plain(item.name)}{by}, {plain(item.code)}: {plain(item.text)}"

@@ -322,7 +322,7 @@ class TimelineEntry(Model):
     late_by: float | None = None
 
 
-class Rejection(Model):
+class RejectedSignal(Model):
     """A signal that was refused, and why."""
 
     at: UtcDatetime
@@ -363,7 +363,7 @@ class Status(Model):
     requirements: JsonValue = None
     attention: tuple[AttentionItem, ...]
     timeline: tuple[TimelineEntry, ...]
-    rejected: tuple[Rejection, ...]
+    rejected: tuple[RejectedSignal, ...]
     rejected_count: int
     undelivered: tuple[Undelivered, ...]
     late_by: float | None = None

@@ -8,7 +8,7 @@ What it guarantees:
   change; what cannot be carried out is said, waits, and is tried again.
 - Every open deadline is one visible timer to an absolute instant. A message that was recorded
   before a deadline took effect counts.
-- Telling people never delays money or clocks.
+- Notifier people never delays money or clocks.
 - It never fails once money may be inside: a business outcome completes it, and cancelling the
   workflow refunds.
 
@@ -28,23 +28,18 @@ from temporalio.exceptions import ApplicationError
 
 from activities.requests import ErrorType
 from workflows import lifecycle, view
-from workflows.arrivals import Arrivals
 from workflows.card import card, span
-from workflows.carried import Carried
-from workflows.converter import Undecipherable, check_deciphered
-from workflows.errands import Errands
-from workflows.handlers import Receiver, receives_every_message
-from workflows.inbox import LONGEST_NAME, Unreadable, effort, json_of, read_message, read_one
+from workflows.effect_runner import EffectRunner
 from workflows.lifecycle.state import (
     Accepted,
-    Clock,
     Code,
-    DeadlineReached,
+    DeadlineExpired,
+    DeadlineName,
     Fact,
     Notify,
     PlatformCancelled,
-    Reader,
-    Refusal,
+    RecipientRole,
+    Rejection,
     Stage,
 )
 from workflows.messages import (
@@ -54,13 +49,25 @@ from workflows.messages import (
     PurchaseResult,
     PurchaseStart,
     Receipt,
-    Rejection,
+    RejectedSignal,
     Role,
     Sender,
     Status,
     SubmitRequirements,
 )
-from workflows.notices import Telling
+from workflows.notifying import Notifier
+from workflows.receiving.encrypted import Undecipherable, check_deciphered
+from workflows.receiving.handlers import Receiver, receives_every_message
+from workflows.receiving.parsing import (
+    LONGEST_NAME,
+    InvalidMessage,
+    effort,
+    json_of,
+    parse,
+    parse_message,
+)
+from workflows.receiving.queue import MessageQueue
+from workflows.workflow_state import WorkflowState
 
 FUTURE_ALLOWED = timedelta(minutes=5)
 """How far clocks may differ before a purchase time counts as lying in the future."""
@@ -78,16 +85,16 @@ class ProjectPurchase(Receiver):
         self._unfit: ValueError | Undecipherable | None = None
         self._changed = False
         self._shown = view.known(workflow.info().typed_search_attributes)
-        self._timers: dict[Clock, Timer] = {}
+        self._timers: dict[DeadlineName, Timer] = {}
         self._reminder: Timer | None = None
-        self._arrivals = Arrivals()
+        self._arrivals = MessageQueue()
         try:
             self._memory = _remember(given)
         except (ValueError, Undecipherable) as error:
             self._unfit = error
             return
-        self._errands = Errands(self._memory, self._happen)
-        self._telling = Telling(self._memory, lambda: self._errands.dates_known)
+        self._errands = EffectRunner(self._memory, self._happen)
+        self._telling = Notifier(self._memory, lambda: self._errands.dates_known)
 
     @workflow.run
     async def run(self, *given: RawValue) -> PurchaseResult:
@@ -140,7 +147,7 @@ class ProjectPurchase(Receiver):
 
     # --- what others say
 
-    def signalled(self, name: str, payloads: Sequence[object]) -> None:
+    def receive_signal(self, name: str, payloads: Sequence[object]) -> None:
         """Take a signal in. A refused one is recorded, shown and answered; nothing raises."""
         if not self._unfit:
             work = partial(self._answer_signal, name, payloads, workflow.now())
@@ -153,44 +160,44 @@ class ProjectPurchase(Receiver):
         """
         self._check_valid()
         try:
-            message = read_message(name, payloads)
-        except Unreadable as unreadable:
-            _count_refused(name, unreadable.refusal.code)
-            raise _error(unreadable.refusal.code, unreadable.refusal.text) from None
+            message = parse_message(name, payloads)
+        except InvalidMessage as unreadable:
+            _count_refused(name, unreadable.rejection.code)
+            raise _error(unreadable.rejection.code, unreadable.rejection.text) from None
         if self._arrivals.waiting:
             return
         answer = self._memory.answers.first(message) or self._weigh(message, workflow.now())
-        if isinstance(answer, Refusal):
+        if isinstance(answer, Rejection):
             _count_refused(name, answer.code)
             raise _error(answer.code, answer.text)
 
-    async def updated(self, name: str, payloads: Sequence[object]) -> Receipt:
+    async def receive_update(self, name: str, payloads: Sequence[object]) -> Receipt:
         """Take an update in; its effect is readable by `status` when this returns."""
-        message, now = read_message(name, payloads), workflow.now()
-        given: asyncio.Future[Receipt | Refusal] = asyncio.get_running_loop().create_future()
+        message, now = parse_message(name, payloads), workflow.now()
+        given: asyncio.Future[Receipt | Rejection] = asyncio.get_running_loop().create_future()
         self._arrivals.take(lambda: given.set_result(self._answer(message, now)), effort(payloads))
         answer = await given
-        if isinstance(answer, Refusal):
+        if isinstance(answer, Rejection):
             raise _error(answer.code, answer.text)
         return answer
 
     def _answer_signal(self, name: str, payloads: Sequence[object], at: datetime) -> None:
         try:
-            message = read_message(name, payloads)
-        except Unreadable as unreadable:
-            self._reject(name, unreadable.refusal, unreadable.sender, at)
+            message = parse_message(name, payloads)
+        except InvalidMessage as unreadable:
+            self._reject(name, unreadable.rejection, unreadable.sender, at)
             return
         if self._memory.answers.first(message) is None:
             answer = self._hear(message, at)
-            if isinstance(answer, Refusal):
+            if isinstance(answer, Rejection):
                 self._reject(name, answer, message.by, at)
 
-    def _answer(self, message: Message, at: datetime) -> Receipt | Refusal:
+    def _answer(self, message: Message, at: datetime) -> Receipt | Rejection:
         return self._memory.answers.first(message) or self._hear(message, at)
 
-    def _hear(self, message: Message, at: datetime) -> Receipt | Refusal:
+    def _hear(self, message: Message, at: datetime) -> Receipt | Rejection:
         answer = self._weigh(message, at)
-        if isinstance(answer, Refusal):
+        if isinstance(answer, Rejection):
             self._memory.answers.remember(message, answer)
             return answer
         if isinstance(message, SubmitRequirements):
@@ -205,20 +212,22 @@ class ProjectPurchase(Receiver):
         self._memory.answers.remember(message, receipt)
         return receipt
 
-    def _reject(self, name: str, refusal: Refusal, sender: Sender | None, at: datetime) -> None:
-        memory, code, shown = self._memory, refusal.code.value, name[:LONGEST_NAME]
-        if not memory.has_refused(code, at):
-            workflow.logger.warning("signal_refused", extra={"code": code, "message_name": shown})
-        _count_refused(name, refusal.code)
-        memory.reject(Rejection(at=at, name=shown, code=code, text=refusal.text, sender=sender))
+    def _reject(self, name: str, rejection: Rejection, sender: Sender | None, at: datetime) -> None:
+        memory, code, shown = self._memory, rejection.code.value, name[:LONGEST_NAME]
+        if not memory.has_rejected(code, at):
+            workflow.logger.warning("signal_rejected", extra={"code": code, "message_name": shown})
+        _count_refused(name, rejection.code)
+        memory.reject(
+            RejectedSignal(at=at, name=shown, code=code, text=rejection.text, sender=sender)
+        )
         self._changed = True
-        reader = _party(memory.start, sender)
-        if reader and not self._closed and memory.must_be_told(reader, code, at):
-            self._telling.tell(lifecycle.refusal(shown, refusal, reader), at)
+        recipient = _party(memory.start, sender)
+        if recipient and not self._closed and memory.should_notify_rejection(recipient, code, at):
+            self._telling.tell(lifecycle.rejection(shown, rejection, recipient), at)
 
     # --- what happens
 
-    def _weigh(self, event: Message | Fact, at: datetime) -> Accepted | Refusal:
+    def _weigh(self, event: Message | Fact, at: datetime) -> Accepted | Rejection:
         return lifecycle.decide(self._memory.state, event, at)
 
     def _happen(self, fact: Fact) -> None:
@@ -250,28 +259,28 @@ class ProjectPurchase(Receiver):
 
     def _tend(self) -> None:
         """Timers and search attributes as the state wants them."""
-        memory, clocks = self._memory, self._memory.state.clocks
-        for clock, (at, timer) in list(self._timers.items()):
-            if clocks.get(clock) != at:
+        memory, deadlines = self._memory, self._memory.state.deadlines
+        for deadline, (at, timer) in list(self._timers.items()):
+            if deadlines.get(deadline) != at:
                 timer.cancel()
-                del self._timers[clock]
-        for clock, at in clocks.items():
-            if clock not in self._timers:
-                self._timers[clock] = (at, asyncio.create_task(self._reach(clock, at)))
+                del self._timers[deadline]
+        for deadline, at in deadlines.items():
+            if deadline not in self._timers:
+                self._timers[deadline] = (at, asyncio.create_task(self._reach(deadline, at)))
         self._tend_reminder()
         shown = view.searchable(memory.state)
         if changes := view.updates(self._shown, shown):
             workflow.upsert_search_attributes(changes)
         self._shown = shown
 
-    async def _reach(self, clock: Clock, at: datetime) -> None:
-        then = lifecycle.then(self._memory.state, clock)
-        await _sleep_until(at, f"{lifecycle.AWAITED[clock]}, then {then}")
-        self._arrivals.take(partial(self._reached, clock, at))
+    async def _reach(self, deadline: DeadlineName, at: datetime) -> None:
+        then = lifecycle.then(self._memory.state, deadline)
+        await _sleep_until(at, f"{lifecycle.AWAITED[deadline]}, then {then}")
+        self._arrivals.take(partial(self._reached, deadline, at))
 
-    def _reached(self, clock: Clock, at: datetime) -> None:
-        if self._memory.state.clocks.get(clock) == at:
-            self._happen(DeadlineReached(clock))
+    def _reached(self, deadline: DeadlineName, at: datetime) -> None:
+        if self._memory.state.deadlines.get(deadline) == at:
+            self._happen(DeadlineExpired(deadline))
 
     def _tend_reminder(self) -> None:
         upcoming = lifecycle.next_reminder(self._memory.state, self._memory.reminded_until)
@@ -289,9 +298,9 @@ class ProjectPurchase(Receiver):
         memory.reminded_until = now
         self._reminder = None
         self._changed = True
-        for clock in upcoming[1] if upcoming and upcoming[0] == at else ():
-            if memory.state.clocks[clock] > now:
-                self._telling.tell(lifecycle.reminder(clock), now)
+        for deadline in upcoming[1] if upcoming and upcoming[0] == at else ():
+            if memory.state.deadlines[deadline] > now:
+                self._telling.tell(lifecycle.reminder(deadline), now)
 
     # --- waiting
 
@@ -334,7 +343,7 @@ async def _sleep_until(at: datetime, then: str) -> None:
         await workflow.sleep(left, summary=f"{span(left)}: {then}"[:200])
 
 
-def _remember(given: Sequence[object]) -> Carried:
+def _remember(given: Sequence[object]) -> WorkflowState:
     """The memory of an earlier run, or a new one from a start input.
 
     Raises ValueError with a sentence for an input that cannot be right, and Undecipherable, which
@@ -343,11 +352,11 @@ def _remember(given: Sequence[object]) -> Carried:
     check_deciphered(given)
     now = workflow.now()
     if b'"continued":true' in json_of(given)[:32]:
-        memory = read_one(Carried, given)
+        memory = parse(WorkflowState, given)
         lifecycle.tables(memory.state)  # raises before anything begins that would need them
         _mark(memory.state.terms.rules_version)
         return memory
-    start = read_one(PurchaseStart, given)
+    start = parse(PurchaseStart, given)
     workflow_id = workflow.info().workflow_id
     if workflow_id != f"purchase-{start.purchase_id}":
         raise ValueError(
@@ -356,7 +365,7 @@ def _remember(given: Sequence[object]) -> Carried:
         )
     if start.purchased_at and start.purchased_at > now + FUTURE_ALLOWED:
         raise ValueError("purchased_at: lies in the future.")
-    return Carried.fresh(start, now, _newest_rules())
+    return WorkflowState.fresh(start, now, _newest_rules())
 
 
 def _newest_rules() -> int:
@@ -373,13 +382,13 @@ def _mark(version: int) -> bool:
 def _count_refused(name: str, code: Code) -> None:
     """For the metrics of the worker; in a replay the SDK counts nothing again."""
     known = name if name in MESSAGES else "unknown"
-    refused = workflow.metric_meter().create_counter(
+    rejected = workflow.metric_meter().create_counter(
         "recourse_messages_rejected", "Signals and updates that the rules refused"
     )
-    refused.add(1, {"message": known, "code": code.value})
+    rejected.add(1, {"message": known, "code": code.value})
 
 
-def _party(start: PurchaseStart, sender: Sender | None) -> Reader | None:
+def _party(start: PurchaseStart, sender: Sender | None) -> RecipientRole | None:
     """The party that a sender is, if it is one."""
     match sender:
         case Sender(role=Role.CLIENT, id=start.client.id):

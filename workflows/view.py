@@ -6,7 +6,6 @@ from typing import Any
 from temporalio.common import SearchAttributeKey, SearchAttributeUpdate, TypedSearchAttributes
 
 from workflows import lifecycle
-from workflows.carried import Carried
 from workflows.lifecycle.state import State
 from workflows.messages import (
     AttentionItem,
@@ -16,6 +15,7 @@ from workflows.messages import (
     RefundAttempt,
     Status,
 )
+from workflows.workflow_state import WorkflowState
 
 STAGE = SearchAttributeKey.for_keyword("PurchaseStage")
 OUTCOME = SearchAttributeKey.for_keyword("PurchaseOutcome")
@@ -65,7 +65,7 @@ def updates(before: Searchable, after: Searchable) -> list[SearchAttributeUpdate
     return changed + [key.value_unset() for key in before if key not in after]
 
 
-def status(memory: Carried) -> Status:
+def status(memory: WorkflowState) -> Status:
     """Everything about the purchase."""
     state, start = memory.state, memory.start
     refund, offer = state.refund, state.offer
@@ -119,7 +119,7 @@ def status(memory: Carried) -> Status:
     )
 
 
-def result(memory: Carried) -> PurchaseResult:
+def result(memory: WorkflowState) -> PurchaseResult:
     """What the workflow returns when the purchase is closed."""
     state = memory.state
     assert state.outcome is not None

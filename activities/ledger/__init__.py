@@ -17,7 +17,7 @@ Amounts are integer minor units; times are UTC instants.
 from activities.ledger.audit import Difference
 from activities.ledger.books import AccountBalance, Ledger, PurchaseBalances, Snapshot, Transfer
 from activities.ledger.engine import create_engine
-from activities.ledger.errors import LedgerRefused, LedgerUnreachable, SchemaMismatch
+from activities.ledger.errors import LedgerRejected, LedgerUnreachable, SchemaMismatch
 from activities.ledger.position import InTransit, Position
 from activities.ledger.upgrade import check_schema, migrate
 
@@ -26,7 +26,7 @@ __all__ = [
     "Difference",
     "InTransit",
     "Ledger",
-    "LedgerRefused",
+    "LedgerRejected",
     "LedgerUnreachable",
     "Position",
     "PurchaseBalances",

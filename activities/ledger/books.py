@@ -15,10 +15,10 @@ from sqlalchemy.exc import IntegrityError
 from activities.ledger import operations, schema
 from activities.ledger.audit import Difference, audit
 from activities.ledger.engine import first_line, read, transact
-from activities.ledger.errors import LedgerRefused
-from activities.ledger.judge import Account, Refusal, judge
+from activities.ledger.errors import LedgerRejected
 from activities.ledger.operations import Operation
 from activities.ledger.position import InTransit, Position, in_transit, positions
+from activities.ledger.validate import Account, Rejection, validate
 from activities.spans import span
 
 
@@ -87,7 +87,7 @@ class Ledger:
     def hold(self, *, key: str, purchase_id: str, amount: int, currency: str, at: datetime) -> bool:
         """Provider clearing → escrow, once per purchase. True if this call did it.
 
-        Raises LedgerRefused: ALREADY_HELD, CURRENCY_MISMATCH.
+        Raises LedgerRejected: ALREADY_HELD, CURRENCY_MISMATCH.
         """
         return self._post(operations.hold(key, purchase_id, amount, currency, at))
 
@@ -103,7 +103,7 @@ class Ledger:
     ) -> bool:
         """Escrow → refunds in transit and/or freelancer balance, together all that is held.
 
-        Once per purchase; a side of 0 has no leg. True if this call did it. Raises LedgerRefused:
+        Once per purchase; a side of 0 has no leg. True if this call did it. Raises LedgerRejected:
         NO_HOLD, ALREADY_DECIDED, NOT_ENOUGH_MONEY, MONEY_LEFT_OVER, CURRENCY_MISMATCH.
         """
         return self._post(operations.decide(key, purchase_id, refund, release, currency, at))
@@ -120,7 +120,7 @@ class Ledger:
     ) -> bool:
         """Refunds in transit → provider clearing: the refund has arrived. True if this call did it.
 
-        `reference` is the provider's proof. Raises LedgerRefused: NO_HOLD, NOT_ENOUGH_MONEY,
+        `reference` is the provider's proof. Raises LedgerRejected: NO_HOLD, NOT_ENOUGH_MONEY,
         CURRENCY_MISMATCH.
         """
         return self._post(operations.settle(key, purchase_id, amount, currency, at, reference))
@@ -177,14 +177,14 @@ class Ledger:
             with span(f"ledger {operation.kind}", key=operation.key):
                 recorded = transact(self._engine, lambda connection: _record(connection, operation))
         except IntegrityError as error:
-            raise LedgerRefused(
-                "REFUSED_BY_DATABASE",
+            raise LedgerRejected(
+                "REJECTED_BY_DATABASE",
                 f"The ledger's own rules forbid {operation.key}: {first_line(error)}."
                 " Run the audit.",
             ) from error
-        if recorded.refusal:
-            raise LedgerRefused(recorded.refusal.code, recorded.refusal.reason)
-        return recorded.fresh
+        if recorded.rejection:
+            raise LedgerRejected(recorded.rejection.code, recorded.rejection.reason)
+        return recorded.created
 
 
 def _accounts(connection: Connection) -> list[AccountBalance]:
@@ -242,8 +242,8 @@ def _once(dialect: str, table: sa.Table) -> sa.Executable:
 
 
 class _Recorded(NamedTuple):
-    fresh: bool
-    refusal: Refusal | None
+    created: bool
+    rejection: Rejection | None
 
 
 def _record(connection: Connection, operation: Operation) -> _Recorded:
@@ -254,11 +254,11 @@ def _record(connection: Connection, operation: Operation) -> _Recorded:
         if row.key == operation.key:
             return _Recorded(False, _first_answer(row, operation))
     done = {row.kind for row in found}
-    refusal = judge(operation, accounts, done)
-    if operation.kind == "hold" and not refusal:
+    rejection = validate(operation, accounts, done)
+    if operation.kind == "hold" and not rejection:
         _open_accounts(connection, operation, accounts)
-    if _insert(connection, operation, refusal):
-        return _Recorded(True, refusal)
+    if _insert(connection, operation, rejection):
+        return _Recorded(True, rejection)
     # Somebody recorded the key while this call waited: that record is now there to be found.
     return _record(connection, operation)
 
@@ -270,14 +270,14 @@ def _lock(connection: Connection, operation: Operation) -> dict[str, Account]:
     return {row.id: Account(row.currency, int(row.balance)) for row in rows}
 
 
-def _first_answer(row: sa.Row[Any], operation: Operation) -> Refusal | None:
+def _first_answer(row: sa.Row[Any], operation: Operation) -> Rejection | None:
     if row.request_hash != operation.request_hash:
         reason = (
             f"{row.key} already names the {row.kind} of purchase {row.purchase_id}, asked for as"
             f" {row.request}. A different operation needs a key of its own."
         )
-        return Refusal("KEY_REUSED", reason)
-    return Refusal(row.code, row.reason) if row.code else None
+        return Rejection("KEY_REUSED", reason)
+    return Rejection(row.code, row.reason) if row.code else None
 
 
 def _open_accounts(
@@ -300,7 +300,7 @@ def _open_accounts(
         _lock(connection, operation)
 
 
-def _insert(connection: Connection, operation: Operation, refusal: Refusal | None) -> bool:
+def _insert(connection: Connection, operation: Operation, rejection: Rejection | None) -> bool:
     row = {
         "key": operation.key,
         "kind": operation.kind,
@@ -310,8 +310,8 @@ def _insert(connection: Connection, operation: Operation, refusal: Refusal | Non
         "request_hash": operation.request_hash,
         "at": operation.at,
     }
-    if refusal:
-        row |= {"status": "refused", "code": refusal.code, "reason": refusal.reason}
+    if rejection:
+        row |= {"status": "refused", "code": rejection.code, "reason": rejection.reason}
         return _insert_once(connection, row)
     legs = len(operation.legs)
     if not _insert_once(connection, row | {"status": "applied", "legs": legs}):

@@ -1,7 +1,7 @@
 """The three ways in which the ledger does not do what it was asked."""
 
 
-class LedgerRefused(Exception):
+class LedgerRejected(Exception):
     """The ledger said no. Asking again gives the same answer, so it is never retried.
 
     `code` is for programs; `text` is a sentence that a person can act on.

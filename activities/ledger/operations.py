@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from activities.ledger.errors import LedgerRefused
+from activities.ledger.errors import LedgerRejected
 
 MAX_AMOUNT = 2**53 - 1
 DECISIONS = ("refund", "release", "split")
@@ -89,7 +89,7 @@ def freelancer_balance(purchase_id: str) -> str:
 
 def hold(key: str, purchase_id: str, amount: int, currency: str, at: datetime) -> Operation:
     leg = Leg(provider_clearing(currency), escrow(purchase_id), amount)
-    return _possible(Operation(key, "hold", purchase_id, currency, at, (leg,)))
+    return _check(Operation(key, "hold", purchase_id, currency, at, (leg,)))
 
 
 def decide(
@@ -104,35 +104,39 @@ def decide(
     moving = {kind: leg for kind, leg in sides.items() if type(leg.amount) is not int or leg.amount}
     kind = "split" if len(moving) == 2 else next(iter(moving), "refund")
     legs = tuple(moving.values()) or (sides["refund"],)
-    return _possible(Operation(key, kind, purchase_id, currency, at, legs))
+    return _check(Operation(key, kind, purchase_id, currency, at, legs))
 
 
 def settle(
     key: str, purchase_id: str, amount: int, currency: str, at: datetime, reference: str
 ) -> Operation:
     leg = Leg(refunds_in_transit(purchase_id), provider_clearing(currency), amount)
-    return _possible(Operation(key, "settled", purchase_id, currency, at, (leg,), reference))
+    return _check(Operation(key, "settled", purchase_id, currency, at, (leg,), reference))
 
 
-def _possible(operation: Operation) -> Operation:
+def _check(operation: Operation) -> Operation:
     for leg in operation.legs:
         # A bool is an int to Python, and 1.0 equals 1: only the exact type is an amount.
         if type(leg.amount) is not int or not 0 < leg.amount <= MAX_AMOUNT:
-            raise LedgerRefused(
+            raise LedgerRejected(
                 "INVALID_AMOUNT",
                 f"{leg.amount!r} is not an amount: give whole minor units from 1 to {MAX_AMOUNT}.",
             )
     if not re.fullmatch("[A-Z]{3}", operation.currency):
-        raise LedgerRefused(
+        raise LedgerRejected(
             "INVALID_REQUEST",
             f"{operation.currency!r} is not a currency: give its three capital letters.",
         )
     for name in ("key", "purchase_id"):
         value = getattr(operation, name)
         if not (value and value.isprintable()):
-            raise LedgerRefused("INVALID_REQUEST", f"{name} must be printable text, not {value!r}.")
+            raise LedgerRejected(
+                "INVALID_REQUEST", f"{name} must be printable text, not {value!r}."
+            )
     if not operation.reference.isprintable():
-        raise LedgerRefused("INVALID_REQUEST", "reference must be printable text.")
+        raise LedgerRejected("INVALID_REQUEST", "reference must be printable text.")
     if operation.at.utcoffset() is None:
-        raise LedgerRefused("INVALID_REQUEST", f"{operation.at} has no time zone: give an instant.")
+        raise LedgerRejected(
+            "INVALID_REQUEST", f"{operation.at} has no time zone: give an instant."
+        )
     return operation

@@ -9,7 +9,7 @@ from activities.notices.channels import (
     channels_from_urls,
 )
 from activities.notices.failures import ChannelUrlError, PermanentFailure, TransientFailure
-from activities.notices.log import DeliveryLog, Notice, standing
+from activities.notices.log import DeliveryLog, Notice, effective_status
 from activities.notices.message import Outgoing, mail_address, sender, web_address
 from activities.notices.render import Rendered, render
 from activities.notices.webhook import WebhookChannel
@@ -30,9 +30,9 @@ __all__ = [
     "WebhookChannel",
     "channel_from_url",
     "channels_from_urls",
+    "effective_status",
     "mail_address",
     "render",
     "sender",
-    "standing",
     "web_address",
 ]

@@ -14,7 +14,6 @@ from activities.notices.failures import PermanentFailure, TransientFailure
 from activities.notices.log import DeliveryLog, Notice, Status
 from activities.notices.message import Outgoing, mail_address, message_id, sender, web_address
 from activities.notices.render import Rendered, reader_of, render, render_alert
-from activities.notices.words import one_line, trace
 from activities.requests import (
     ALERT_OPERATORS,
     SEND_NOTICES,
@@ -26,6 +25,7 @@ from activities.requests import (
     Role,
     Undelivered,
 )
+from activities.sanitize import one_line, trace
 from activities.spans import span
 
 SENDER = "Recourse <notices@recourse.invalid>"
@@ -88,7 +88,7 @@ class NoticeActivities:
     async def alert_operators(self, alert: OperatorAlert) -> NoticeAnswer:
         """Tell the operators of something that is of no single purchase, once per `alert_id`.
 
-        Answers and raises like `send_notices`. The log keeps it under no purchase.
+        IdempotencyCache and raises like `send_notices`. The log keeps it under no purchase.
         """
         draft = self._notice("", alert.alert_id, ALERT, "operator", self._operator_email, alert.at)
         return await self._deliver([self._written(draft, lambda: render_alert(alert))], {})

@@ -17,7 +17,7 @@ import aiosmtplib
 from activities.notices.failures import ChannelUrlError, PermanentFailure, TransientFailure
 from activities.notices.message import Outgoing
 from activities.notices.webhook import webhook_from_url
-from activities.notices.words import redacted
+from activities.sanitize import redacted
 
 
 class Channel(Protocol):
@@ -199,34 +199,34 @@ def channel_from_url(url: str, webhook_secret: str = "") -> Channel:
 
 def _smtp(url: str) -> SmtpChannel:
     try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
+        services = urlsplit(url)
+        host, port = services.hostname, services.port
     except ValueError:
         raise ChannelUrlError(f"The mail server's address cannot be read; {_WANTED}.") from None
-    if not host or parts.path not in ("", "/") or parts.fragment:
+    if not host or services.path not in ("", "/") or services.fragment:
         raise ChannelUrlError(f"The mail server's address cannot be read; {_WANTED}.")
-    if (parts.username is None) != (parts.password is None):
+    if (services.username is None) != (services.password is None):
         raise ChannelUrlError("A login at the mail server needs both a user and a password.")
     return SmtpChannel(
         host=host,
         port=port,
-        tls=parts.scheme == "smtps",
-        starttls=_starttls(parts),
-        username=None if parts.username is None else unquote(parts.username),
-        password=None if parts.password is None else unquote(parts.password),
+        tls=services.scheme == "smtps",
+        starttls=_starttls(services),
+        username=None if services.username is None else unquote(services.username),
+        password=None if services.password is None else unquote(services.password),
     )
 
 
-def _starttls(parts: SplitResult) -> bool | None:
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+def _starttls(services: SplitResult) -> bool | None:
+    options = dict(parse_qsl(services.query, keep_blank_values=True))
     choice = options.pop("starttls", None)
     if options:
         raise ChannelUrlError(f"Unknown option of the mail server: {', '.join(sorted(options))}.")
-    if parts.scheme == "smtps":
+    if services.scheme == "smtps":
         if choice is not None:
             raise ChannelUrlError("smtps:// is encrypted from the start; leave starttls out.")
         return False
-    choice = choice or ("auto" if parts.username is None else "require")
+    choice = choice or ("auto" if services.username is None else "require")
     if choice not in _STARTTLS:
         raise ChannelUrlError(f"starttls is one of {', '.join(_STARTTLS)}.")
     return _STARTTLS[choice]

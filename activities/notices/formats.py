@@ -11,8 +11,8 @@ from babel import Locale, UnknownLocaleError
 from babel.dates import format_date, format_time
 
 from activities.amounts import decimals
-from activities.notices.words import isolated
 from activities.requests import Money, Party
+from activities.sanitize import isolated
 
 # CLDR sets a space between digits and a currency written in letters; Babel leaves it out.
 _UNSPACED = re.compile(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])")
@@ -76,12 +76,12 @@ def window(value: timedelta | int) -> str:
         return f"{number} business day{'' if value == 1 else 's'}"
     left = round(value.total_seconds())
     sizes = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
-    parts = []
+    services = []
     for unit, size in sizes if value > timedelta(days=2) else sizes[1:]:
         count, left = divmod(left, size)
         if count:
-            parts.append(f"{count} {unit}{'' if count == 1 else 's'}")
-    return " ".join(parts) or "a moment"
+            services.append(f"{count} {unit}{'' if count == 1 else 's'}")
+    return " ".join(services) or "a moment"
 
 
 def utc(at: datetime) -> str:

@@ -41,7 +41,7 @@ class Notice:
     """One notice to one reader through one channel.
 
     `sent` and `failed` are final; `pending` has not arrived yet, `last_error` says why.
-    `undelivered` is never written down, but what `standing` makes of a pending one after its day.
+    `undelivered` is never stored: `effective_status` derives it from a pending one after a day.
     `at` is the transition's time, `updated_at` the log's own.
     """
 
@@ -62,7 +62,7 @@ class Notice:
     updated_at: datetime | None = None
 
 
-def standing(notice: Notice, now: datetime) -> Notice:
+def effective_status(notice: Notice, now: datetime) -> Notice:
     """The notice as it stands at `now`: nobody tries a pending one any more after its day."""
     given_up = notice.status == "pending" and now >= notice.at + TRIED_FOR
     return replace(notice, status="undelivered") if given_up else notice

@@ -17,7 +17,7 @@ from typing import Any
 
 from activities.notices.failures import PermanentFailure
 from activities.notices.log import Notice
-from activities.notices.words import header
+from activities.sanitize import header
 
 # The HTML standard's "valid e-mail address", less what could pass for an encoded word.
 _ADDRESS = re.compile(
@@ -130,5 +130,5 @@ def _part(subtype: str, text: str) -> EmailMessage:
     return part
 
 
-def _digest(*parts: str) -> str:
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:40]
+def _digest(*services: str) -> str:
+    return hashlib.sha256(json.dumps(services).encode()).hexdigest()[:40]

@@ -7,11 +7,10 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from activities.notices import sentences, wording
+from activities.notices import headings, texts
+from activities.notices.action_labels import Step, status_command, steps
 from activities.notices.formats import Reader, reader, utc
-from activities.notices.steps import Step, status_command, steps
-from activities.notices.voice import Voice, named, safe
-from activities.notices.words import header, lines, one_line, unlinked
+from activities.notices.formatter import Voice, named, safe
 from activities.requests import (
     NoticeDeadline,
     NoticeRequest,
@@ -19,6 +18,7 @@ from activities.requests import (
     Party,
     Recipient,
 )
+from activities.sanitize import header, lines, one_line, unlinked
 
 _WIDTH = 72
 
@@ -108,36 +108,36 @@ def reader_of(request: NoticeRequest, recipient: Recipient) -> Party | None:
 def _view(request: NoticeRequest, recipient: Recipient, base_url: str | None) -> View:
     party = reader_of(request, recipient)
     own = reader(party)
-    voice = Voice(request, recipient, own)
+    formatter = Voice(request, recipient, own)
     terse = recipient.role == "operator"
-    what, rule = _sentences(request, recipient, voice)
+    what, rule = _sentences(request, recipient, formatter)
     clock = request.deadline.name if request.deadline else ""
-    heading = wording.heading(request.transition, clock)
-    advice = wording.ADVICE.get((request.transition, recipient.role), ())
+    heading = headings.heading(request.transition, clock)
+    advice = headings.ADVICE.get((request.transition, recipient.role), ())
     open_ones = _open_ones(request, recipient)
     page = quote(request.purchase_id, safe="")
     other = "freelancer" if recipient.role == "client" else "client"
     return View(
         terse=terse,
         language=str(own.locale).replace("_", "-"),
-        heading=safe(voice.say(heading) or heading, 120),
+        heading=safe(formatter.say(heading) or heading, 120),
         greeting=f"Hello {named(party)}," if party else "Hello,",
         what=what,
         rule=rule,
-        quoted_by=_capital(voice.name(request.actor)),
+        quoted_by=_capital(formatter.name(request.actor)),
         quote=unlinked(lines(request.words)) if request.words else None,
-        advice=tuple(voice.say(paragraph) or "" for paragraph in advice),
+        advice=tuple(formatter.say(paragraph) or "" for paragraph in advice),
         movements=tuple(
-            (own.money(move.amount), voice.theirs(f"From {move.source} to {move.target}"))
+            (own.money(move.amount), formatter.theirs(f"From {move.source} to {move.target}"))
             for move in request.movements
         ),
-        refund=_refund(request, voice, own),
-        deadlines=tuple(_deadline(each, recipient, voice, own) for each in open_ones),
+        refund=_refund(request, formatter, own),
+        deadlines=tuple(_deadline(each, recipient, formatter, own) for each in open_ones),
         steps=steps(
             request,
             recipient,
             reader=one_line(party.id) if party else "YOUR-ID",
-            other=voice.name(other),
+            other=formatter.name(other),
             with_commands=terse or base_url is None,
         ),
         link=f"{base_url.rstrip('/')}/purchases/{page}" if base_url else None,
@@ -148,34 +148,34 @@ def _view(request: NoticeRequest, recipient: Recipient, base_url: str | None) ->
     )
 
 
-def _sentences(request: NoticeRequest, recipient: Recipient, voice: Voice) -> tuple[str, str]:
+def _sentences(request: NoticeRequest, recipient: Recipient, formatter: Voice) -> tuple[str, str]:
     """What happened, and the rule: in the parties' own words where there are any. Operators read
     the exact sentences, and so does everybody whose request an older release has written."""
     what = rule = None
     if recipient.role == "operator":
         pass
-    elif request.refused:
-        why = sentences.REFUSALS.get(request.refused.code, "")
-        what = voice.say(f"{{Message}} was not accepted. {why}".rstrip())
-        rule = f"The exact answer: {request.refused.code}. {safe(request.rule, 600)}"
+    elif request.rejected:
+        why = texts.REFUSALS.get(request.rejected.code, "")
+        what = formatter.say(f"{{Message}} was not accepted. {why}".rstrip())
+        rule = f"The exact answer: {request.rejected.code}. {safe(request.rule, 600)}"
     elif request.transition == "reminder" and request.deadline:
-        what = voice.say(sentences.REMINDERS.get(request.deadline.name, ""))
-        rule = sentences.REMINDER_RULE
-    elif own := sentences.TRANSITIONS.get(request.transition):
-        what, rule = voice.say(own.what), voice.say(f"The rule: {own.rule}")
+        what = formatter.say(texts.REMINDERS.get(request.deadline.name, ""))
+        rule = texts.REMINDER_RULE
+    elif own := texts.TRANSITIONS.get(request.transition):
+        what, rule = formatter.say(own.what), formatter.say(f"The rule: {own.rule}")
     if what and rule:
         return what, rule
     return safe(request.what, 600), f"The rule: {safe(request.rule, 600)}" if request.rule else ""
 
 
-def _refund(request: NoticeRequest, voice: Voice, own: Reader) -> str | None:
+def _refund(request: NoticeRequest, formatter: Voice, own: Reader) -> str | None:
     """How long a refund takes. policy-article.txt: up to five business days."""
     back = any(move.target.startswith("the client's") for move in request.movements)
-    if request.transition in wording.NO_PROMISE:
+    if request.transition in headings.NO_PROMISE:
         return None
-    if not back and request.transition not in wording.FULL_REFUNDS:
+    if not back and request.transition not in headings.FULL_REFUNDS:
         return None
-    sentence = voice.say(sentences.REFUND_TAKES)
+    sentence = formatter.say(texts.REFUND_TAKES)
     if request.refund_by and request.refund_by > request.at:
         return f"{sentence}: at the latest on {own.day(request.refund_by)}."
     return f"{sentence}."
@@ -184,22 +184,22 @@ def _refund(request: NoticeRequest, voice: Voice, own: Reader) -> str | None:
 def _open_ones(request: NoticeRequest, recipient: Recipient) -> tuple[NoticeDeadline, ...]:
     """The deadlines to show. Who reads that staff looks into a refund is not told when it will."""
     found = (request.deadline, *request.later) if request.deadline else ()
-    known = request.transition in wording.NO_PROMISE and recipient.role != "operator"
+    known = request.transition in headings.NO_PROMISE and recipient.role != "operator"
     return tuple(each for each in found if not (known and each.silence == "settlement_late"))
 
 
 def _deadline(
-    deadline: NoticeDeadline, recipient: Recipient, voice: Voice, own: Reader
+    deadline: NoticeDeadline, recipient: Recipient, formatter: Voice, own: Reader
 ) -> Deadline:
     then = safe(deadline.then, 300).rstrip(".")
     return Deadline(
-        name=voice.say(sentences.DEADLINES.get(deadline.name, ""))
-        or _capital(safe(wording.in_words(deadline.name), 60)),
+        name=formatter.say(texts.DEADLINES.get(deadline.name, ""))
+        or _capital(safe(headings.in_words(deadline.name), 60)),
         at=own.moment(deadline.at),
         utc=utc(deadline.at) if own.zone_name != "UTC" else None,
-        then=voice.say(sentences.SILENCE.get(deadline.silence, ""))
+        then=formatter.say(texts.SILENCE.get(deadline.silence, ""))
         or f"If nobody acts until then: {then}.",
-        yours=sentences.TURNS.get(deadline.name) == recipient.role,
+        yours=texts.TURNS.get(deadline.name) == recipient.role,
     )
 
 

@@ -129,21 +129,21 @@ def webhook_from_url(url: str, secret: str) -> WebhookChannel:
     The channel's name shows the host and nothing else. Raises ChannelUrlError.
     """
     try:
-        parts = urlsplit(url.removeprefix("webhook+"))
-        host, port = parts.hostname, parts.port
+        services = urlsplit(url.removeprefix("webhook+"))
+        host, port = services.hostname, services.port
     except ValueError:
         host, port = None, None
-    if not host or parts.fragment or "@" in parts.netloc:
+    if not host or services.fragment or "@" in services.netloc:
         raise ChannelUrlError(f"The webhook's address cannot be read; {_WANTED}.")
-    if parts.scheme == "http" and host not in _LOOPBACK:
+    if services.scheme == "http" and host not in _LOOPBACK:
         raise ChannelUrlError("A webhook to another machine needs webhook+https://.")
     # A plus sign is a digit of base64; a form would read a space.
-    options = parse_qsl(parts.query.replace("+", "%2B"), keep_blank_values=True)
+    options = parse_qsl(services.query.replace("+", "%2B"), keep_blank_values=True)
     own = [value for key, value in options if key == "secret"]
     query = "&".join(f"{quote_plus(k)}={quote_plus(v)}" for k, v in options if k != "secret")
     return WebhookChannel(
         name=f"webhook:{host}" + (f":{port}" if port else ""),
-        url=urlunsplit(parts._replace(query=query)),
+        url=urlunsplit(services._replace(query=query)),
         secret=_checked(own or [secret]),
     )
 

@@ -17,7 +17,7 @@ class ProviderUnreachable(Exception):
     """Nobody knows whether the call took effect: look it up, then ask again under the same key."""
 
 
-class ProviderRefused(Exception):
+class ProviderRejected(Exception):
     """The provider says no for good; the message is a sentence for a person."""
 
 
@@ -78,7 +78,7 @@ class PaymentProvider(Protocol):
         """Take `amount` from the client, once per `key`; the same answer for the same request.
 
         A charge that the provider is still working on is unknown: ProviderUnreachable.
-        Raises ProviderRefused if `key` was used for another request, ProviderUnreachable.
+        Raises ProviderRejected if `key` was used for another request, ProviderUnreachable.
         """
         ...
 
@@ -89,7 +89,7 @@ class PaymentProvider(Protocol):
         """
         ...
 
-    def call_off(
+    def void(
         self, key: str, amount: Money, payment_method: str, at: datetime
     ) -> ChargeResult | None:
         """The charge with this key if it succeeded; otherwise None, and it will never be made: a
@@ -104,7 +104,7 @@ class PaymentProvider(Protocol):
     ) -> RefundResult:
         """Send `amount` of a charge back to the client, once per `refund_id`.
 
-        Raises ProviderRefused if there is no such charge, if all refunds together would exceed
+        Raises ProviderRejected if there is no such charge, if all refunds together would exceed
         it (failed ones do not count), or if `refund_id` was used for another request;
         ProviderUnreachable.
         """

@@ -21,7 +21,7 @@ from activities.calendar import business_deadline
 from activities.payments import (
     ChargeRecord,
     ChargeResult,
-    ProviderRefused,
+    ProviderRejected,
     ProviderUnreachable,
     RefundRecord,
     RefundResult,
@@ -194,7 +194,7 @@ class SandboxProvider:
                 amount,
                 payment_method,
             ):
-                raise ProviderRefused("This idempotency key was used for another charge.")
+                raise ProviderRejected("This idempotency key was used for another charge.")
             answered = _is_answered(books, "charge", key, charge.method)
         _raise_unless(answered)
         return charge.result
@@ -206,7 +206,7 @@ class SandboxProvider:
         _raise_unless(answered)
         return charge.result if charge else None
 
-    def call_off(
+    def void(
         self, key: str, amount: Money, payment_method: str, at: datetime
     ) -> ChargeResult | None:
         with self._books() as books:
@@ -214,7 +214,7 @@ class SandboxProvider:
             if charge is None:
                 void = Charge(key, "void", None, "", _reference("ch", key), _CALLED_OFF, at)
                 _insert(books, _charges, void)
-            answered = charge is None or _is_answered(books, "call_off", key, charge.method)
+            answered = charge is None or _is_answered(books, "void", key, charge.method)
         _raise_unless(answered)
         return charge.result if charge and charge.status == "succeeded" else None
 
@@ -224,13 +224,13 @@ class SandboxProvider:
         with self._books() as books:
             charge = _charge(books, _charges.c.reference == charge_reference)
             if charge is None or charge.amount is None or charge.status != "succeeded":
-                raise ProviderRefused("There is no such charge to refund.")
+                raise ProviderRejected("There is no such charge to refund.")
             refund = _refund(books, refund_id)
             if refund is None:
                 refund = _new_refund(books, charge, charge.amount, refund_id, amount, at)
                 _insert(books, _refunds, refund)
             elif (refund.charge_reference, refund.amount) != (charge_reference, amount):
-                raise ProviderRefused("This refund id was used for another refund.")
+                raise ProviderRejected("This refund id was used for another refund.")
             answered = _is_answered(books, "refund", refund_id, charge.method)
         _raise_unless(answered)
         return refund.result(at)
@@ -320,11 +320,11 @@ def _new_refund(
     gone = sum(each.amount.amount for each in earlier if each.result(at).status != "failed")
     left = charged.amount - gone
     if amount.currency != charged.currency:
-        raise ProviderRefused(
+        raise ProviderRejected(
             f"The charge is in {charged.currency}, the refund in {amount.currency}."
         )
     if amount.amount > left:
-        raise ProviderRefused(
+        raise ProviderRejected(
             f"A refund of {amount.amount} exceeds what is left of the charge: "
             f"{left} of {charged.amount} (minor units, {charged.currency})."
         )

@@ -35,7 +35,7 @@ from activities.amounts import decimals
 from activities.payments import (
     ChargeRecord,
     ChargeResult,
-    ProviderRefused,
+    ProviderRejected,
     ProviderUnreachable,
     RefundRecord,
     RefundResult,
@@ -56,10 +56,10 @@ CONNECTIONS = 20
 """Kept open for the next call: one for each thread of activities."""
 
 DECLINED = "The payment was declined."
-CALLED_OFF = "The payment was called off."
+VOIDED = "The payment was called off."
 NO_METHOD = "Stripe has no such payment method."
 
-OUR_CHARGE, OUR_REFUND = "recourse_charge", "recourse_refund"
+CHARGE_KEY, REFUND_KEY = "recourse_charge", "recourse_refund"
 """Metadata: our key of a charge, our id of a refund."""
 
 _EXPONENTS = {
@@ -146,7 +146,7 @@ class StripeProvider:
         last = charges[0]
         return ChargeResult("declined", None, _intent_of(last), last.failure_message or DECLINED)
 
-    def call_off(
+    def void(
         self, key: str, amount: Money, payment_method: str, at: datetime
     ) -> ChargeResult | None:
         found = self.find_charge(key)
@@ -154,9 +154,9 @@ class StripeProvider:
             with _unknown_unless_told():
                 try:
                     intent = self._intent(key, amount, payment_method)
-                except (stripe.InvalidRequestError, ProviderRefused):
+                except (stripe.InvalidRequestError, ProviderRejected):
                     return None  # it could never have been charged
-                found = self._cancel(intent, CALLED_OFF)
+                found = self._cancel(intent, VOIDED)
         return found if found.status == "succeeded" else None
 
     def refund(
@@ -170,7 +170,7 @@ class StripeProvider:
                     "payment_intent": charge_reference,
                     "amount": minor,
                     "reason": "requested_by_customer",
-                    "metadata": {OUR_REFUND: refund_id},
+                    "metadata": {REFUND_KEY: refund_id},
                 },
                 {"idempotency_key": key},
             )
@@ -179,7 +179,7 @@ class StripeProvider:
         with _unknown_unless_told():
             result = _refund_result(look_up() or _once(refund_id, ask, look_up))
         if result.amount != amount:
-            raise ProviderRefused("This refund id was used for another refund.")
+            raise ProviderRejected("This refund id was used for another refund.")
         return result
 
     def find_refund(
@@ -194,12 +194,12 @@ class StripeProvider:
             charges = [
                 ChargeRecord(key, from_stripe(charge.amount, charge.currency), _intent_of(charge))
                 for charge in self._stripe.v1.charges.list({"limit": 100}).auto_paging_iter()
-                if charge.status == "succeeded" and (key := _ours(charge, OUR_CHARGE))
+                if charge.status == "succeeded" and (key := _ours(charge, CHARGE_KEY))
             ]
             refunds = [
                 _refund_record(refund)
                 for refund in self._stripe.v1.refunds.list({"limit": 100}).auto_paging_iter()
-                if _ours(refund, OUR_REFUND)
+                if _ours(refund, REFUND_KEY)
             ]
         return Statement(tuple(charges), tuple(refunds))
 
@@ -207,7 +207,7 @@ class StripeProvider:
         """What a webhook says of a refund of ours; None if it is about something else.
 
         The signature covers the raw `body` and its time. The status is fetched afresh: webhooks
-        repeat and reorder. Raises Forged, ProviderUnreachable, and ProviderRefused if Stripe has
+        repeat and reorder. Raises Forged, ProviderUnreachable, and ProviderRejected if Stripe has
         no such refund.
         """
         try:
@@ -217,11 +217,11 @@ class StripeProvider:
             raise Forged("The signature is not Stripe's, or it is too old.") from None
         except (ValueError, TypeError, AttributeError):  # the SDK takes much for granted
             raise Forged("This is not an event with a signature.") from None
-        if not (isinstance(about, stripe.Refund) and _ours(about, OUR_REFUND)):
+        if not (isinstance(about, stripe.Refund) and _ours(about, REFUND_KEY)):
             return None
         with _unknown_unless_told():
             refund = self._stripe.v1.refunds.retrieve(about.id)
-        return RefundNews(event.id, _ours(refund, OUR_REFUND), _refund_result(refund))
+        return RefundNews(event.id, _ours(refund, REFUND_KEY), _refund_result(refund))
 
     # --- charges
 
@@ -240,7 +240,7 @@ class StripeProvider:
             "payment_method": payment_method,
             "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
             "transfer_group": key,
-            "metadata": {OUR_CHARGE: key},
+            "metadata": {CHARGE_KEY: key},
         }
         if owner:
             asked["customer"] = owner
@@ -254,7 +254,7 @@ class StripeProvider:
         """The charge that was made with this key, if it was one of this amount."""
         made = self.find_charge(key)
         if made and made.charged not in (None, amount):
-            raise ProviderRefused("This key was used for another charge.")
+            raise ProviderRejected("This key was used for another charge.")
         return made
 
     def _confirm(self, intent: stripe.PaymentIntent) -> ChargeResult:
@@ -280,7 +280,7 @@ class StripeProvider:
                 paid = from_stripe(intent.amount_received, intent.currency)
                 return ChargeResult("succeeded", paid, intent.id)
             case "canceled":
-                return ChargeResult("declined", None, intent.id, CALLED_OFF)
+                return ChargeResult("declined", None, intent.id, VOIDED)
             case "requires_payment_method":
                 why = intent.last_payment_error and intent.last_payment_error.message
                 return ChargeResult("declined", None, intent.id, why or DECLINED)
@@ -293,19 +293,19 @@ class StripeProvider:
     def _find_refund(self, refund_id: str, charge_reference: str) -> stripe.Refund | None:
         listed = self._stripe.v1.refunds.list({"payment_intent": charge_reference, "limit": 100})
         for refund in listed.auto_paging_iter():
-            if _ours(refund, OUR_REFUND) == refund_id:
+            if _ours(refund, REFUND_KEY) == refund_id:
                 return refund
         return None
 
 
 def to_stripe(amount: Money) -> int:
-    """The amount in Stripe's units. Raises ProviderRefused for one that Stripe cannot express."""
+    """The amount in Stripe's units. Raises ProviderRejected for one that Stripe cannot express."""
     exponent = _EXPONENTS.get(amount.currency, 2)
     shift = exponent - decimals(amount.currency)
     minor, rest = divmod(amount.amount * _ten(shift), _ten(-shift))
     # Of three decimals, Stripe's banks know two.
     if rest or (exponent == 3 and minor % 10):
-        raise ProviderRefused(f"Stripe cannot move {amount}: it has too many decimals.")
+        raise ProviderRejected(f"Stripe cannot move {amount}: it has too many decimals.")
     return minor
 
 
@@ -366,7 +366,7 @@ def _refund_result(refund: stripe.Refund) -> RefundResult:
 def _refund_record(refund: stripe.Refund) -> RefundRecord:
     amount = from_stripe(refund.amount, refund.currency)
     status = _REFUND_STATUS.get(refund.status, "pending")
-    return RefundRecord(_ours(refund, OUR_REFUND), amount, refund.id, status)
+    return RefundRecord(_ours(refund, REFUND_KEY), amount, refund.id, status)
 
 
 def _ours(made: stripe.Charge | stripe.Refund, name: str) -> str:
@@ -382,9 +382,9 @@ def _unknown_unless_told() -> Iterator[None]:
     try:
         yield
     except stripe.IdempotencyError:
-        raise ProviderRefused("This idempotency key was used for another request.") from None
+        raise ProviderRejected("This idempotency key was used for another request.") from None
     except (stripe.InvalidRequestError, stripe.CardError) as error:
-        raise ProviderRefused(_message(error)) from None
+        raise ProviderRejected(_message(error)) from None
     except (stripe.AuthenticationError, stripe.PermissionError):
         raise ProviderUnreachable("Stripe does not take our API key: set STRIPE_API_KEY.") from None
     except stripe.RateLimitError:

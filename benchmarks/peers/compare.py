@@ -20,12 +20,12 @@ from benchmarks.peers.noted import Watched, watching
 from benchmarks.peers.ours import Ours, our_worker
 from benchmarks.peers.poller import Poller, poller_worker
 from benchmarks.peers.script import LAST, MESSAGES, MOVED
-from starter import embedded
+from temporal import embedded
 from tests.ledger.conftest import postgres_server
 
 ROUNDS = 3
 LIFECYCLES = 100
-AT_ONCE = 50
+FIRST_BATCH = 50
 REACTIONS = 50
 A_SECOND = 2
 """So many purchases begin each second while reactions are measured: half of what the slowest side
@@ -53,7 +53,7 @@ async def sample(users: Users, watched: Watched) -> dict[str, float]:
 
 async def throughput(users: Users, watched: Watched) -> float:
     """Lifecycles a second, some at a time, everything said at once."""
-    room = asyncio.Semaphore(AT_ONCE)
+    room = asyncio.Semaphore(FIRST_BATCH)
 
     async def one() -> None:
         async with room:

@@ -8,7 +8,6 @@ from typing import Any
 from temporalio import activity
 from temporalio.client import Client
 
-from activities.parts import Settings
 from activities.requests import (
     POST_DECISION,
     SEND_NOTICES,
@@ -17,6 +16,7 @@ from activities.requests import (
     NoticeRequest,
     Posted,
 )
+from activities.services import Settings
 from benchmarks.lifecycles import bought, by, terms
 from benchmarks.peers.noted import Noted
 from benchmarks.peers.script import LAST, MOVED

@@ -20,7 +20,7 @@ from restate import DurablePromise, Workflow, WorkflowContext, WorkflowSharedCon
 from benchmarks.peers.noted import Noted
 from benchmarks.peers.script import BEGINS, MESSAGES, SETTLES, WINDOWS
 from benchmarks.sides import Place
-from starter import embedded
+from temporal import embedded
 
 NPM = Path("var/npm/node_modules/@restatedev")
 

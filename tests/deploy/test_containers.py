@@ -6,10 +6,10 @@ import tomllib
 import pytest
 
 from activities.requests import NOTICE_QUEUE
-from starter import embedded
+from temporal import embedded
+from temporal.client import TASK_QUEUE
 from tests.deploy import DEPLOY, IMAGE, ROOT, compose, mentioned, of_kind, passes, pods
 from worker import SHUTDOWN_GRACE
-from workflows.server import TASK_QUEUE
 
 STANDARD = {
     *("TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE", "TEMPORAL_API_KEY"),
@@ -185,7 +185,7 @@ def test_every_selector_finds_a_pod() -> None:
 
 
 def test_a_worker_is_given_the_time_it_drains_in() -> None:
-    """Longer than its own patience, wherever it runs."""
+    """Longer than its own time limit, wherever it runs."""
     drains = SHUTDOWN_GRACE.total_seconds()
     workers = [pod for _, pod in pods() if pod["spec"]["containers"][0]["args"] == ["worker"]]
     assert len(workers) == 2

@@ -22,7 +22,7 @@ OURS = {
     "recourse_audit_age_seconds",
     "recourse_audit_differences",
     "recourse_deadlines_missed",
-    "recourse_ledger_refusals",
+    "recourse_ledger_rejections",
     "recourse_messages_rejected",
     "recourse_money_minor_units",
     "recourse_notices_given_up",

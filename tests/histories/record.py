@@ -18,10 +18,10 @@ from typing import Any
 import structlog
 from temporalio.testing import WorkflowEnvironment
 
-from activities.parts import Parts
-from starter import embedded
-from starter.stories import STORIES, Story
-from starter.theatre import Theatre
+from activities.services import Services
+from demo.runner import ScenarioRunner
+from demo.scenarios import SCENARIOS, Scenario
+from temporal import embedded
 from tests.conftest import settings
 from worker import ACTIVITY_THREADS, build_worker
 
@@ -36,11 +36,11 @@ CONTINUED = "dispute_resolved"
 async def record() -> int:
     """Record what is missing; the exit status."""
     folder = HERE / RELEASE
-    whole = [story for story in STORIES if not (folder / f"{story.name}.json").exists()]
+    whole = [scenario for scenario in SCENARIOS if not (folder / f"{scenario.name}.json").exists()]
     short = [
-        story
-        for story in STORIES
-        if story.name == CONTINUED and not (folder / f"{story.name}-1.json").exists()
+        scenario
+        for scenario in SCENARIOS
+        if scenario.name == CONTINUED and not (folder / f"{scenario.name}-1.json").exists()
     ]
     if not whole and not short:
         print(
@@ -53,10 +53,12 @@ async def record() -> int:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
     folder.mkdir(exist_ok=True)
     async with stage() as environment:
-        await asyncio.gather(*(_keep(environment, story, folder) for story in whole))
+        await asyncio.gather(*(_keep(environment, scenario, folder) for scenario in whole))
     shorter = f"limit.historyCount.suggestContinueAsNew={SHORT_HISTORY}"
     async with stage("--dynamic-config-value", shorter) as environment:
-        await asyncio.gather(*(_keep(environment, story, folder, runs=True) for story in short))
+        await asyncio.gather(
+            *(_keep(environment, scenario, folder, runs=True) for scenario in short)
+        )
     return 0
 
 
@@ -64,28 +66,28 @@ async def record() -> int:
 async def stage(*extra: str) -> AsyncIterator[WorkflowEnvironment]:
     """A server and the worker that production runs."""
     with tempfile.TemporaryDirectory() as books, ThreadPoolExecutor(ACTIVITY_THREADS) as threads:
-        parts = Parts(settings(Path(books)))
+        services = Services(settings(Path(books)))
         async with (
             embedded.server(skip_time=True, extra=extra) as environment,
-            build_worker(environment.client, parts, threads),
+            build_worker(environment.client, services, threads),
         ):
             yield environment
-        parts.close()
+        services.close()
 
 
 async def _keep(
-    environment: WorkflowEnvironment, story: Story, folder: Path, runs: bool = False
+    environment: WorkflowEnvironment, scenario: Scenario, folder: Path, runs: bool = False
 ) -> None:
     """Play a story; write its history, or with `runs` one of each run."""
-    await Theatre(environment).play(story, f"recorded-{story.name}")
-    client, workflow_id = environment.client, f"purchase-recorded-{story.name}"
+    await ScenarioRunner(environment).play(scenario, f"recorded-{scenario.name}")
+    client, workflow_id = environment.client, f"purchase-recorded-{scenario.name}"
     found = [
         execution async for execution in client.list_workflows(f"WorkflowId = '{workflow_id}'")
     ]
     for number, execution in enumerate(sorted(found, key=lambda one: one.start_time), 1):
         handle = client.get_workflow_handle(workflow_id, run_id=execution.run_id)
         history = (await handle.fetch_history()).to_json_dict()
-        path = folder / f"{story.name}{f'-{number}' if runs else ''}.json"
+        path = folder / f"{scenario.name}{f'-{number}' if runs else ''}.json"
         path.write_text(written(history))
         print(f"recorded {path.relative_to(HERE)}, {len(history['events'])} events")
 

@@ -10,13 +10,13 @@ import pytest
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer, Worker
 
-from starter.stories import STORIES
+from demo.scenarios import SCENARIOS
 from tests.histories import record
 from tests.histories.record import CONTINUED, HERE, RELEASE
 from tests.proof.count import counted
 from workflows import view
-from workflows.lifecycle import act, versions
-from workflows.lifecycle.state import Clock
+from workflows.lifecycle import handlers, versions
+from workflows.lifecycle.state import DeadlineName
 from workflows.lifecycle.versions import FIRST, VERSIONS, Tables
 
 HISTORIES = sorted(HERE.glob("*/*.json"))
@@ -77,7 +77,7 @@ async def test_recorded_purchases_replay(
 def test_every_story_is_recorded() -> None:
     """A story that this release can tell and no history shows: `make histories` records it."""
     recorded = {path.stem for path in HISTORIES if path.parent.name == RELEASE}
-    assert {story.name for story in STORIES} <= recorded, "run `make histories`"
+    assert {scenario.name for scenario in SCENARIOS} <= recorded, "run `make histories`"
     assert {f"{CONTINUED}-1", f"{CONTINUED}-2"} <= recorded
 
 
@@ -104,7 +104,9 @@ def a_rule_edited_in_place() -> dict[int, Tables]:
     """The first version itself is changed: a review that runs out pays the client back."""
     first = VERSIONS[FIRST]
     rows = (
-        replace(row, then=act.refund_all("review_lapsed")) if row.clock is Clock.REVIEW else row
+        replace(row, then=handlers.refund_all("review_lapsed"))
+        if row.deadline is DeadlineName.REVIEW
+        else row
         for row in first.deadlines
     )
     return {FIRST: replace(first, deadlines=tuple(rows))}

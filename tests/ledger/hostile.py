@@ -11,10 +11,10 @@ HASH = "0" * 64
 LARGEST = 2**53 - 1
 
 
-def account(name: str, currency: str = "USD", floor: str = "0", balance: str = "0") -> str:
+def account(name: str, currency: str = "USD", min_balance: str = "0", balance: str = "0") -> str:
     return (
         "INSERT INTO account (id, currency, floor, balance)"
-        f" VALUES ('{name}', '{currency}', {floor}, {balance});"
+        f" VALUES ('{name}', '{currency}', {min_balance}, {balance});"
     )
 
 
@@ -257,8 +257,8 @@ ON_BOTH = (
     Attempt("open an account with money", account("escrow:new", balance="100")),
     Attempt("open an account with a little money", account("escrow:new", balance="0.4")),
     Attempt("open an account in debt", account("escrow:new", balance="-100")),
-    Attempt("open an escrow without a floor", account("escrow:new", floor="NULL")),
-    Attempt("open an escrow with a lower floor", account("escrow:new", floor="-1")),
+    Attempt("open an escrow without a floor", account("escrow:new", min_balance="NULL")),
+    Attempt("open an escrow with a lower floor", account("escrow:new", min_balance="-1")),
     Attempt("open an account of one's own", account("mine")),
     Attempt("open an escrow of nobody", account("escrow:")),
     Attempt("open clearing in two currencies", account("provider-clearing:CHF", "USD", "NULL")),

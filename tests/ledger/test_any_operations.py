@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from activities.ledger import Ledger, LedgerRefused, PurchaseBalances
+from activities.ledger import Ledger, LedgerRejected, PurchaseBalances
 
 AT = datetime(2026, 11, 1, tzinfo=UTC)
 EXAMPLE = count()
@@ -70,11 +70,11 @@ class Arithmetic:
             if first.meaning != request.meaning:
                 return "KEY_REUSED"
             return False if answer is True else answer
-        answer = self.judge(request)
+        answer = self.validate(request)
         self.known[request.key] = (request, answer)
         return answer
 
-    def judge(self, request: Request) -> Answer:
+    def validate(self, request: Request) -> Answer:
         money = self.purchases.get(request.purchase)
         if request.kind == "hold":
             if money:
@@ -135,8 +135,8 @@ def ask(ledger: Ledger, example: int, request: Request) -> Answer:
             at=AT,
             reference=str(request.second),
         )
-    except LedgerRefused as refused:
-        return refused.code
+    except LedgerRejected as rejected:
+        return rejected.code
 
 
 @settings(

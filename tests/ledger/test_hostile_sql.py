@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from sqlalchemy import Engine
 
-from activities.ledger import Ledger, LedgerRefused
+from activities.ledger import Ledger, LedgerRejected
 from tests.ledger.hostile import ON_BOTH, ON_POSTGRESQL, ON_SQLITE, Attempt, new_hold
 
 AT = datetime(2026, 11, 1, tzinfo=UTC)
@@ -24,7 +24,7 @@ def books(shared_engine: Engine) -> Ledger:
         )
     decided = {"purchase_id": "decided", "currency": "USD", "at": AT}
     ledger.decide(key="decided/decision", refund=60, release=40, **decided)  # type: ignore[arg-type]
-    with pytest.raises(LedgerRefused):
+    with pytest.raises(LedgerRejected):
         ledger.decide(key="refused", refund=999, release=0, **decided)  # type: ignore[arg-type]
     return ledger
 

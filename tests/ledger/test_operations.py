@@ -12,7 +12,7 @@ from activities.ledger import (
     AccountBalance,
     Difference,
     Ledger,
-    LedgerRefused,
+    LedgerRejected,
     PurchaseBalances,
     Transfer,
     operations,
@@ -99,7 +99,7 @@ def test_a_refund_may_arrive_in_parts_but_never_twice(ledger: Ledger) -> None:
     hold(ledger)
     decide(ledger, refund=100, release=0)
     assert settle(ledger, 70, key="p-1/settled/1")
-    with pytest.raises(LedgerRefused, match="NOT_ENOUGH_MONEY"):
+    with pytest.raises(LedgerRejected, match="NOT_ENOUGH_MONEY"):
         settle(ledger, 70, key="p-1/settled/2")
     assert settle(ledger, 30, key="p-1/settled/3")
     assert ledger.balances("p-1") == PurchaseBalances("p-1", "USD", 0, 0, 100, 0)
@@ -129,17 +129,17 @@ def test_a_key_never_means_two_things(ledger: Ledger) -> None:
         lambda: settle(ledger, 100, key="p-1/hold"),
     )
     for request in requests:
-        with pytest.raises(LedgerRefused, match="KEY_REUSED"):
+        with pytest.raises(LedgerRejected, match="KEY_REUSED"):
             request()
     assert len(ledger.transfers("p-1")) == 1
 
 
 def test_what_was_refused_stays_refused_when_the_money_has_come(ledger: Ledger) -> None:
-    with pytest.raises(LedgerRefused) as first:
+    with pytest.raises(LedgerRejected) as first:
         decide(ledger, refund=100, release=0)
     assert first.value.code == "NO_HOLD"
     hold(ledger)
-    with pytest.raises(LedgerRefused) as second:
+    with pytest.raises(LedgerRejected) as second:
         decide(ledger, refund=100, release=0)
     assert (second.value.code, second.value.text) == (first.value.code, first.value.text)
     assert decide(ledger, refund=100, release=0, key="p-1/decision/2")
@@ -160,32 +160,32 @@ def test_a_decision_is_about_exactly_what_is_held(
     hold(ledger)
     decision = {"purchase_id": "p-1", "refund": refund, "release": release, "currency": currency}
     for _ in range(2):
-        with pytest.raises(LedgerRefused) as refused:
+        with pytest.raises(LedgerRejected) as rejected:
             ledger.decide(key="d", at=AT, **decision)  # type: ignore[arg-type]
-        assert refused.value.code == code
+        assert rejected.value.code == code
     assert ledger.balances("p-1") == PurchaseBalances("p-1", "USD", 100, 0, 0, 0)
 
 
 def test_a_purchase_is_paid_once_and_decided_once(ledger: Ledger) -> None:
     hold(ledger)
-    with pytest.raises(LedgerRefused, match="ALREADY_HELD"):
+    with pytest.raises(LedgerRejected, match="ALREADY_HELD"):
         ledger.hold(key="again", purchase_id="p-1", amount=100, currency="USD", at=AT)
     decide(ledger, refund=60, release=40)
-    with pytest.raises(LedgerRefused, match="ALREADY_DECIDED"):
+    with pytest.raises(LedgerRejected, match="ALREADY_DECIDED"):
         decide(ledger, refund=0, release=100, key="again/2")
 
 
 def test_nothing_is_settled_before_it_was_refunded(ledger: Ledger) -> None:
-    with pytest.raises(LedgerRefused, match="NO_HOLD"):
+    with pytest.raises(LedgerRejected, match="NO_HOLD"):
         settle(ledger, 1, key="early")
     hold(ledger)
-    with pytest.raises(LedgerRefused, match="NOT_ENOUGH_MONEY"):
+    with pytest.raises(LedgerRejected, match="NOT_ENOUGH_MONEY"):
         settle(ledger, 1)
 
 
 @pytest.mark.parametrize("amount", [0, -1, 2**53, 1.5, 1.0, True, "100", None])
 def test_what_is_no_amount_is_refused_and_keeps_no_key(ledger: Ledger, amount: object) -> None:
-    with pytest.raises(LedgerRefused, match="INVALID_AMOUNT"):
+    with pytest.raises(LedgerRejected, match="INVALID_AMOUNT"):
         hold(ledger, amount=amount)  # type: ignore[arg-type]
     assert hold(ledger, amount=100)
 
@@ -204,16 +204,16 @@ def test_what_is_no_amount_is_refused_and_keeps_no_key(ledger: Ledger, amount: o
 )
 def test_what_cannot_be_right_is_refused(ledger: Ledger, wrong: dict[str, object]) -> None:
     right = {"key": "k", "purchase_id": "p-1", "amount": 100, "currency": "USD", "at": AT}
-    with pytest.raises(LedgerRefused, match="INVALID_REQUEST"):
+    with pytest.raises(LedgerRejected, match="INVALID_REQUEST"):
         ledger.hold(**(right | wrong))  # type: ignore[arg-type]
     assert ledger.accounts() == []
 
 
 def test_a_decision_about_nothing_is_refused(ledger: Ledger) -> None:
     hold(ledger)
-    with pytest.raises(LedgerRefused, match="INVALID_AMOUNT"):
+    with pytest.raises(LedgerRejected, match="INVALID_AMOUNT"):
         decide(ledger, refund=0, release=0)
-    with pytest.raises(LedgerRefused, match="INVALID_AMOUNT"):
+    with pytest.raises(LedgerRejected, match="INVALID_AMOUNT"):
         decide(ledger, refund=-1, release=101)
 
 
@@ -228,16 +228,20 @@ def test_purchases_in_several_currencies_do_not_touch(ledger: Ledger) -> None:
 def test_what_was_asked_is_kept_with_its_answer(ledger: Ledger, engine: Engine) -> None:
     started = datetime.now(UTC) - timedelta(seconds=1)
     hold(ledger)
-    with pytest.raises(LedgerRefused) as refused:
+    with pytest.raises(LedgerRejected) as rejected:
         decide(ledger, refund=101, release=0)
     table = schema.operation
     with engine.connect() as connection:
-        applied, refusal = connection.execute(sa.select(table).order_by(table.c.status)).all()
+        applied, rejection = connection.execute(sa.select(table).order_by(table.c.status)).all()
     assert (applied.status, applied.legs, applied.code, applied.at) == ("applied", 1, None, AT)
-    assert (refusal.status, refusal.legs, refusal.code) == ("refused", None, "NOT_ENOUGH_MONEY")
-    assert refusal.reason == refused.value.text
-    assert '"amount":101' in refusal.request
-    assert started < refusal.recorded_at < datetime.now(UTC) + timedelta(seconds=1)
+    assert (rejection.status, rejection.legs, rejection.code) == (
+        "refused",
+        None,
+        "NOT_ENOUGH_MONEY",
+    )
+    assert rejection.reason == rejected.value.text
+    assert '"amount":101' in rejection.request
+    assert started < rejection.recorded_at < datetime.now(UTC) + timedelta(seconds=1)
 
 
 def test_a_snapshot_is_all_the_books_at_one_moment(ledger: Ledger) -> None:
@@ -245,7 +249,7 @@ def test_a_snapshot_is_all_the_books_at_one_moment(ledger: Ledger) -> None:
     for purchase in ("p-2", "p-1"):
         hold(ledger, purchase=purchase)
     decide(ledger, refund=60, release=40)
-    with pytest.raises(LedgerRefused):
+    with pytest.raises(LedgerRejected):
         settle(ledger, 61, key="too much")
     before = ledger.snapshot()
     assert before.proofs == {}

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from threading import Barrier
 
-from activities.ledger import Ledger, LedgerRefused, PurchaseBalances
+from activities.ledger import Ledger, LedgerRejected, PurchaseBalances
 
 AT = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -47,8 +47,8 @@ def race(calls: Sequence[Callable[[], bool]]) -> Counter[bool | str]:
         start.wait()
         try:
             return call()
-        except LedgerRefused as refused:
-            return refused.code
+        except LedgerRejected as rejected:
+            return rejected.code
 
     with ThreadPoolExecutor(len(calls)) as threads:
         return Counter(threads.map(run, calls))

@@ -70,9 +70,9 @@ def test_a_newer_database_is_left_alone(empty_url: str) -> None:
     with engine_of(empty_url) as engine:
         migrate(engine)
         stamp(engine, "9999")
-        for refuse in (check_schema, migrate):
+        for reject in (check_schema, migrate):
             with pytest.raises(SchemaMismatch, match="newer"):
-                refuse(engine)
+                reject(engine)
 
 
 def test_two_processes_may_set_up_at_once(empty_url: str) -> None:
@@ -91,7 +91,7 @@ def test_two_processes_may_set_up_at_once(empty_url: str) -> None:
 
 @pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
 def test_setting_up_takes_turns(empty_url: str) -> None:
-    """While somebody is at it, another waits; here until its patience ends."""
+    """While somebody is at it, another waits; here until its time limit ends."""
     hurry = quote("-c lock_timeout=50ms")
     with engine_of(empty_url) as first, engine_of(f"{empty_url}&options={hurry}") as second:
         with first.begin() as connection:

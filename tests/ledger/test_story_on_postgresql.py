@@ -8,18 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from activities.audit import examine
+from activities.audit import reconcile
 from activities.ledger import migrate
-from activities.parts import Parts, Settings, Unavailable
-from starter import embedded
-from starter.census import TemporalCensus
-from starter.stories import STORIES
-from starter.theatre import Theatre
+from activities.services import Services, Settings, Unavailable
+from demo.runner import ScenarioRunner
+from demo.scenarios import SCENARIOS
+from temporal import embedded
+from temporal.directory import TemporalPurchaseDirectory
 from tests.conftest import settings
 from tests.ledger.conftest import PostgresDatabases, engine_of
 from worker import build_worker
 
-SPLIT = next(story for story in STORIES if story.ends.refunded and story.ends.released)
+SPLIT = next(
+    scenario for scenario in SCENARIOS if scenario.ends.refunded and scenario.ends.released
+)
 
 
 @pytest.fixture
@@ -35,16 +37,18 @@ async def test_a_purchase_on_postgresql(
 ) -> None:
     """Nothing runs on an unmigrated database; after the set-up a split ends as told."""
     with pytest.raises(Unavailable, match="python -m starter setup"):
-        Parts(on_postgresql)
+        Services(on_postgresql)
     with engine_of(on_postgresql.database_url) as engine:
         migrate(engine)
     async with embedded.server(skip_time=True) as server:
-        with closing(Parts(on_postgresql)) as parts:
-            async with build_worker(server.client, parts, threads):
-                result = await Theatre(server).play(SPLIT, "pg-1")
-                report = await examine(parts.ledger, parts.provider, TemporalCensus(server.client))
-            balances = parts.ledger.balances("pg-1")
-            told = parts.notices.list("pg-1")
+        with closing(Services(on_postgresql)) as services:
+            async with build_worker(server.client, services, threads):
+                result = await ScenarioRunner(server).play(SPLIT, "pg-1")
+                report = await reconcile(
+                    services.ledger, services.provider, TemporalPurchaseDirectory(server.client)
+                )
+            balances = services.ledger.balances("pg-1")
+            told = services.notices.list("pg-1")
     ends = SPLIT.ends
     assert (result.refunded, result.released) == (ends.refunded, ends.released)
     assert balances is not None

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, event
 
 from activities.ledger import (
     Ledger,
-    LedgerRefused,
+    LedgerRejected,
     LedgerUnreachable,
     check_schema,
     create_engine,
@@ -180,7 +180,7 @@ def test_a_constraint_is_asked_once(
     ledger: Ledger, failing: Callable[[str, int], list[int]], state: str
 ) -> None:
     attempts = failing(state, 1000)
-    with pytest.raises(LedgerRefused, match="REFUSED_BY_DATABASE"):
+    with pytest.raises(LedgerRejected, match="REJECTED_BY_DATABASE"):
         hold(ledger)
     assert len(attempts) == 1
 
@@ -265,7 +265,7 @@ def test_how_long_to_wait_for_a_file_may_be_said_in_its_address(
 
 @only_postgresql
 def test_a_servers_own_settings_change_nothing(url: str) -> None:
-    """Instants, isolation and patience are ours, whatever the database or its address say."""
+    """Instants, isolation and time limits are ours, whatever the database or its address say."""
     options = "-c TimeZone=America/New_York -c default_transaction_isolation=serializable"
     with engine_of(f"{url}&options={quote(options)}&connect_timeout=3") as engine:
         assert hold(Ledger(engine))
@@ -277,8 +277,8 @@ def test_a_servers_own_settings_change_nothing(url: str) -> None:
                 "America/New_York",
             )
     with engine_of(url) as engine, engine.connect() as connection:
-        patience = connection.scalar(sa.text("SELECT current_setting('lock_timeout')"))
-        assert patience == f"{engine_module.LOCK_TIMEOUT_SECONDS}s"
+        give_up_after = connection.scalar(sa.text("SELECT current_setting('lock_timeout')"))
+        assert give_up_after == f"{engine_module.LOCK_TIMEOUT_SECONDS}s"
 
 
 @only_postgresql

@@ -9,10 +9,10 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from activities.ledger import Ledger, LedgerRefused, LedgerUnreachable, create_engine, operations
+from activities.ledger import Ledger, LedgerRejected, LedgerUnreachable, create_engine, operations
 from activities.ledger.audit import audit
-from activities.ledger.judge import Refusal, judge
 from activities.ledger.operations import MAX_AMOUNT
+from activities.ledger.validate import Rejection, validate
 from tests.ledger.conftest import engine_of
 from tests.ledger.test_audit import without_rules
 
@@ -35,11 +35,11 @@ def settle(ledger: Ledger, amount: int = 100, reference: str = "re_1") -> bool:
     return ledger.settle(key="p-1/settled", amount=amount, **terms)  # type: ignore[arg-type]
 
 
-def refusal(ask: Callable[[], object]) -> tuple[str, str]:
+def rejection(ask: Callable[[], object]) -> tuple[str, str]:
     """Code and sentence of what has to be a refusal, which as text has both."""
-    with pytest.raises(LedgerRefused) as refused:
+    with pytest.raises(LedgerRejected) as rejected:
         ask()
-    error = refused.value
+    error = rejected.value
     assert str(error) == f"{error.code}: {error.text}"
     return error.code, error.text
 
@@ -49,7 +49,7 @@ def refusal(ask: Callable[[], object]) -> tuple[str, str]:
 
 @pytest.mark.parametrize("amount", [0, -1, 1.0, True, MAX_AMOUNT + 1])
 def test_what_is_no_amount_is_named(ledger: Ledger, amount: object) -> None:
-    assert refusal(lambda: hold(ledger, amount=amount)) == (
+    assert rejection(lambda: hold(ledger, amount=amount)) == (
         "INVALID_AMOUNT",
         f"{amount!r} is not an amount: give whole minor units from 1 to {MAX_AMOUNT}.",
     )
@@ -57,11 +57,11 @@ def test_what_is_no_amount_is_named(ledger: Ledger, amount: object) -> None:
 
 def test_what_cannot_be_right_is_named(ledger: Ledger) -> None:
     sentences = {
-        refusal(lambda: hold(ledger, currency="usd")),
-        refusal(lambda: hold(ledger, key="a\0b")),
-        refusal(lambda: hold(ledger, purchase_id="")),
-        refusal(lambda: settle(ledger, reference="re\n1")),
-        refusal(lambda: hold(ledger, at=AT.replace(tzinfo=None))),
+        rejection(lambda: hold(ledger, currency="usd")),
+        rejection(lambda: hold(ledger, key="a\0b")),
+        rejection(lambda: hold(ledger, purchase_id="")),
+        rejection(lambda: settle(ledger, reference="re\n1")),
+        rejection(lambda: hold(ledger, at=AT.replace(tzinfo=None))),
     }
     assert sentences == {
         ("INVALID_REQUEST", text)
@@ -79,30 +79,30 @@ def test_what_cannot_be_right_is_named(ledger: Ledger) -> None:
 
 
 def test_each_no_of_the_books_has_its_sentence(ledger: Ledger) -> None:
-    assert refusal(lambda: decide(ledger, key="early")) == (
+    assert rejection(lambda: decide(ledger, key="early")) == (
         "NO_HOLD",
         "Purchase p-1 has no money in escrow: post its hold first.",
     )
     hold(ledger)
-    assert refusal(lambda: hold(ledger, key="again")) == (
+    assert rejection(lambda: hold(ledger, key="again")) == (
         "ALREADY_HELD",
         "Purchase p-1 has its one hold already.",
     )
-    assert refusal(lambda: decide(ledger, key="much", refund=101)) == (
+    assert rejection(lambda: decide(ledger, key="much", refund=101)) == (
         "NOT_ENOUGH_MONEY",
         "escrow:p-1 has 100 USD (minor units), not 101.",
     )
-    assert refusal(lambda: decide(ledger, key="little", refund=60, release=39)) == (
+    assert rejection(lambda: decide(ledger, key="little", refund=60, release=39)) == (
         "MONEY_LEFT_OVER",
         "A decision is about all that is held: escrow:p-1 has 100 USD (minor units), the decision"
         " moves 99.",
     )
     decide(ledger)
-    assert refusal(lambda: decide(ledger, key="twice")) == (
+    assert rejection(lambda: decide(ledger, key="twice")) == (
         "ALREADY_DECIDED",
         "Purchase p-1 has its one decision about money already.",
     )
-    assert refusal(lambda: hold(ledger, key="p-1/decided", amount=7)) == (
+    assert rejection(lambda: hold(ledger, key="p-1/decided", amount=7)) == (
         "KEY_REUSED",
         "p-1/decided already names the refund of purchase p-1, asked for as"
         ' {"currency":"USD","kind":"refund","legs":[{"amount":100,"credit":"refunds-in-transit:p-1"'
@@ -114,7 +114,7 @@ def test_each_no_of_the_books_has_its_sentence(ledger: Ledger) -> None:
 def test_the_currency_of_a_purchase_is_named(ledger: Ledger) -> None:
     hold(ledger)
     euro = {"key": "e", "purchase_id": "p-1", "refund": 100, "release": 0, "at": AT}
-    assert refusal(lambda: ledger.decide(currency="EUR", **euro)) == (  # type: ignore[arg-type]
+    assert rejection(lambda: ledger.decide(currency="EUR", **euro)) == (  # type: ignore[arg-type]
         "CURRENCY_MISMATCH",
         "Purchase p-1 is in USD, not EUR.",
     )
@@ -122,7 +122,7 @@ def test_the_currency_of_a_purchase_is_named(ledger: Ledger) -> None:
 
 def test_an_account_that_somebody_deleted_holds_nothing() -> None:
     asked = operations.decide("k", "p-1", 100, 0, "USD", AT)
-    assert judge(asked, {}, {"hold"}) == Refusal(
+    assert validate(asked, {}, {"hold"}) == Rejection(
         "NOT_ENOUGH_MONEY", "escrow:p-1 has 0 USD (minor units), not 100."
     )
 
@@ -132,8 +132,8 @@ def test_what_the_clerk_overlooks_the_database_refuses(
 ) -> None:
     hold(ledger)
     monkeypatch.setattr("activities.ledger.books.judge", lambda *_: None)
-    code, text = refusal(lambda: decide(ledger, refund=101))
-    assert code == "REFUSED_BY_DATABASE"
+    code, text = rejection(lambda: decide(ledger, refund=101))
+    assert code == "REJECTED_BY_DATABASE"
     assert text.startswith("The ledger's own rules forbid p-1/decided: ")
     assert text.endswith(". Run the audit.")
     assert "\n" not in text
@@ -193,9 +193,9 @@ def test_the_directory_of_a_new_file_is_made(tmp_path_factory: pytest.TempPathFa
     ],
 )
 def test_another_database_is_refused_with_what_is_needed(url: str, sentence: str) -> None:
-    with pytest.raises(ValueError, match="ledger") as refused:
+    with pytest.raises(ValueError, match="ledger") as rejected:
         create_engine(url)
-    assert str(refused.value) == sentence
+    assert str(rejected.value) == sentence
 
 
 def test_an_error_never_tells_what_the_statement_carried(engine: Engine) -> None:

@@ -7,13 +7,12 @@ from typing import Any
 import pytest
 
 from workflows.lifecycle import begin, decide
-from workflows.lifecycle.rules import WITH_ESCROW
 from workflows.lifecycle.state import (
     Accepted,
-    Clock,
     Code,
-    DeadlineKnown,
-    DeadlineReached,
+    DeadlineComputed,
+    DeadlineExpired,
+    DeadlineName,
     DecisionPosted,
     Event,
     Notify,
@@ -21,11 +20,12 @@ from workflows.lifecycle.state import (
     Person,
     PostDecision,
     RefundAnswered,
-    Refusal,
+    Rejection,
     Stage,
     State,
     Terms,
 )
+from workflows.lifecycle.transitions import WITH_ESCROW
 from workflows.messages import MESSAGES, Message, Role, Sender
 from workflows.policy import Policy
 
@@ -76,21 +76,21 @@ class Purchase:
         self.now += timedelta(**duration)
         return self
 
-    def _decide(self, event: Event) -> Accepted | Refusal:
+    def _decide(self, event: Event) -> Accepted | Rejection:
         answer = decide(self.state, event, self.now)
         if isinstance(answer, Accepted):
             self.state, self.last = answer.state, answer
         return answer
 
-    def client(self, name: str, **fields: Any) -> Accepted | Refusal:
+    def client(self, name: str, **fields: Any) -> Accepted | Rejection:
         """The client says something."""
         return self._decide(said(name, Role.CLIENT, **fields))
 
-    def freelancer(self, name: str, **fields: Any) -> Accepted | Refusal:
+    def freelancer(self, name: str, **fields: Any) -> Accepted | Rejection:
         """The freelancer says something."""
         return self._decide(said(name, Role.FREELANCER, **fields))
 
-    def staff(self, role: Role, name: str, **fields: Any) -> Accepted | Refusal:
+    def staff(self, role: Role, name: str, **fields: Any) -> Accepted | Rejection:
         """Somebody else says something."""
         return self._decide(said(name, role, **fields))
 
@@ -100,15 +100,17 @@ class Purchase:
         assert isinstance(answer, Accepted)
         return answer
 
-    def deadline(self, clock: Clock) -> Accepted:
+    def deadline(self, deadline: DeadlineName) -> Accepted:
         """The clock runs out, at its own time."""
-        assert clock in self.state.clocks, f"{clock} is not running: {dict(self.state.clocks)}"
-        self.now = max(self.now, self.state.clocks[clock])
-        return self.learns(DeadlineReached(clock))
+        assert deadline in self.state.deadlines, (
+            f"{deadline} is not running: {dict(self.state.deadlines)}"
+        )
+        self.now = max(self.now, self.state.deadlines[deadline])
+        return self.learns(DeadlineExpired(deadline))
 
-    def calendar(self, clock: Clock, days: int = 7) -> Accepted:
+    def calendar(self, deadline: DeadlineName, days: int = 7) -> Accepted:
         """The calendar answers."""
-        return self.learns(DeadlineKnown(clock, self.now + timedelta(days=days)))
+        return self.learns(DeadlineComputed(deadline, self.now + timedelta(days=days)))
 
     # --- stages, the short way
 
@@ -119,7 +121,7 @@ class Purchase:
 
     def working(self) -> "Purchase":
         """The freelancer is committed."""
-        self.reviewed().deadline(Clock.FREELANCER_CANCEL)
+        self.reviewed().deadline(DeadlineName.FREELANCER_CANCEL)
         return self
 
     def delivered(self) -> "Purchase":
@@ -135,7 +137,7 @@ class Purchase:
     def contested(self, claim: int = 10_000) -> "Purchase":
         """The freelancer claims a part."""
         self.requested().freelancer("decide_refund", decision="decline", claim=claim)
-        self.calendar(Clock.CLAIM)
+        self.calendar(DeadlineName.CLAIM)
         return self
 
     def disputed(self) -> "Purchase":
@@ -145,8 +147,8 @@ class Purchase:
 
     def posted(self) -> "Purchase":
         """The ledger has the decision."""
-        if Clock.SETTLEMENT not in self.state.clocks:
-            self.calendar(Clock.SETTLEMENT)
+        if DeadlineName.SETTLEMENT not in self.state.deadlines:
+            self.calendar(DeadlineName.SETTLEMENT)
         self.learns(DecisionPosted())
         return self
 
@@ -180,7 +182,7 @@ def refund_under_way() -> Purchase:
     """The freelancer gave a refund; the ledger has it, and the provider too."""
     purchase = Purchase().working()
     purchase.freelancer("give_refund")
-    purchase.calendar(Clock.SETTLEMENT, days=7)
+    purchase.calendar(DeadlineName.SETTLEMENT, days=7)
     purchase.posted().learns(RefundAnswered(1, "pending", "re_1"))
     return purchase
 
@@ -194,8 +196,8 @@ BOTH = {"client", "freelancer"}
 def becomes(purchase: Purchase, stage: Stage, *, told: set[str] = BOTH) -> None:
     """The last event led to `stage`, and exactly these were told, each once."""
     assert purchase.state.stage is stage
-    readers = [reader for notice in purchase.notices for reader in notice.readers]
-    assert sorted(readers) == sorted(told)
+    recipients = [reader for notice in purchase.notices for reader in notice.recipients]
+    assert sorted(recipients) == sorted(told)
 
 
 def settles(
@@ -216,9 +218,9 @@ def settles(
         assert told == [move for move in (to_client, to_freelancer) if move[0]]
 
 
-def refused(answer: Accepted | Refusal, code: Code, *says: str) -> None:
+def rejected(answer: Accepted | Rejection, code: Code, *says: str) -> None:
     """The answer is a refusal with this code, and its sentence contains these words."""
-    assert isinstance(answer, Refusal), "the message was accepted"
+    assert isinstance(answer, Rejection), "the message was accepted"
     assert answer.code is code, answer.text
     assert answer.text.endswith("."), answer.text
     for words in says:

@@ -3,34 +3,34 @@ of one is never taken for another's (`RULES.md`, settlement_update and resolve_a
 
 import pytest
 
-from tests.lifecycle.given import ESCROW, Purchase, refund_under_way, refused
-from workflows.lifecycle import wanted
+from tests.lifecycle.given import ESCROW, Purchase, refund_under_way, rejected
+from workflows.lifecycle import is_pending
 from workflows.lifecycle.state import (
     Accepted,
     AttentionKind,
     CheckRefund,
-    Clock,
     Code,
+    ComputeDeadline,
+    DeadlineName,
     DecisionPosted,
-    FindDeadline,
+    EffectBlocked,
     PaymentHeld,
     PostDecision,
     PostSettlement,
     Refund,
     RefundAnswered,
     RefundStatus,
-    Refusal,
+    Rejection,
     SendRefund,
     SettlementPosted,
     Stage,
-    StepBlocked,
 )
 from workflows.messages import Role
 
 OURS = ("purchase-p-1/refund", "purchase-p-1/refund-2")
 
 
-def hears(purchase: Purchase, refund_id: str, status: str, **more: str) -> Accepted | Refusal:
+def hears(purchase: Purchase, refund_id: str, status: str, **more: str) -> Accepted | Rejection:
     """The payment provider reports."""
     fields = {"refund_id": refund_id, "status": status, **more}
     return purchase.staff(Role.PAYMENTS, "settlement_update", **fields)
@@ -48,7 +48,7 @@ def second_attempt(first: str = "re_1", second: str = "") -> Purchase:
     purchase.freelancer("give_refund")
     purchase.posted()
     purchase.learns(RefundAnswered(1, "failed", first))
-    assert wanted(purchase.state, SendRefund(2))
+    assert is_pending(purchase.state, SendRefund(2))
     purchase.learns(RefundAnswered(2, "pending", second))
     return purchase
 
@@ -71,7 +71,7 @@ def test_the_providers_name_of_the_charge_is_kept_for_the_refund() -> None:
     """hold: a refund is asked of the provider under the charge that was made."""
     assert Purchase(held=False).state.charge_reference == ""
     purchase = Purchase(held=False)
-    purchase.deadline(Clock.PAYMENT)
+    purchase.deadline(DeadlineName.PAYMENT)
     purchase.client("send_message", text="has it worked?")
     purchase.learns(PaymentHeld("ch_1"))
     assert purchase.state.charge_reference == "ch_1"
@@ -118,7 +118,7 @@ def test_before_there_is_a_refund_none_is_known() -> None:
     """settlement_update while the books do not have the decision yet → refused and shown."""
     purchase = Purchase().working()
     purchase.freelancer("give_refund")
-    refused(hears(purchase, OURS[0], "settled"), Code.NOT_ALLOWED_NOW, f"no refund {OURS[0]};")
+    rejected(hears(purchase, OURS[0], "settled"), Code.NOT_ALLOWED_NOW, f"no refund {OURS[0]};")
 
 
 # --- what stops and what is asked again
@@ -127,13 +127,13 @@ def test_before_there_is_a_refund_none_is_known() -> None:
 def test_nothing_runs_on_after_the_arrival() -> None:
     """settled → the settlement window and our own asking are over, and nobody is needed."""
     purchase = refund_under_way()
-    assert set(purchase.state.clocks) == {Clock.SETTLEMENT}
-    assert wanted(purchase.state, CheckRefund(1))
+    assert set(purchase.state.deadlines) == {DeadlineName.SETTLEMENT}
+    assert is_pending(purchase.state, CheckRefund(1))
     hears(purchase, OURS[0], "settled")
-    assert purchase.state.clocks == {}
-    assert not wanted(purchase.state, CheckRefund(1))
+    assert purchase.state.deadlines == {}
+    assert not is_pending(purchase.state, CheckRefund(1))
     late = refund_under_way()
-    late.deadline(Clock.SETTLEMENT)
+    late.deadline(DeadlineName.SETTLEMENT)
     late.learns(RefundAnswered(1, "settled"))
     assert late.state.attention == ()
 
@@ -142,7 +142,7 @@ def test_a_failed_attempt_is_not_asked_about() -> None:
     """failed → the provider is asked again only once the new attempt is on its way."""
     purchase = refund_under_way()
     purchase.learns(RefundAnswered(1, "failed"))
-    assert not wanted(purchase.state, CheckRefund(1))
+    assert not is_pending(purchase.state, CheckRefund(1))
     purchase.learns(RefundAnswered(2, "pending"))
     assert CheckRefund(2) in purchase.last.effects
 
@@ -159,19 +159,19 @@ def test_a_person_is_not_needed_for_a_failed_refund_that_arrives_after_all() -> 
 def test_an_operators_retry_of_a_late_refund_asks_the_provider_now() -> None:
     """retry → not at the next of our own askings: now, once."""
     purchase = refund_under_way()
-    purchase.deadline(Clock.SETTLEMENT)
+    purchase.deadline(DeadlineName.SETTLEMENT)
     retries(purchase)
     assert purchase.last.effects[0] == CheckRefund(1)
-    assert wanted(purchase.state, CheckRefund(1))
+    assert is_pending(purchase.state, CheckRefund(1))
 
 
 def late_without_a_refund() -> Purchase:
     """The settlement window has ended, and the books could not be reached all the while."""
     purchase = Purchase().working()
     purchase.freelancer("give_refund")
-    purchase.calendar(Clock.SETTLEMENT)
-    purchase.learns(StepBlocked(PostDecision.kind, "the ledger cannot be reached"))
-    purchase.deadline(Clock.SETTLEMENT)
+    purchase.calendar(DeadlineName.SETTLEMENT)
+    purchase.learns(EffectBlocked(PostDecision.kind, "the ledger cannot be reached"))
+    purchase.deadline(DeadlineName.SETTLEMENT)
     return purchase
 
 
@@ -181,20 +181,20 @@ def test_nobody_asks_about_a_refund_that_was_never_sent() -> None:
     retries(purchase)
     assert not [effect for effect in purchase.last.effects if isinstance(effect, CheckRefund)]
     purchase.learns(DecisionPosted())
-    purchase.learns(StepBlocked(SendRefund.kind, "the provider does not answer"))
+    purchase.learns(EffectBlocked(SendRefund.kind, "the provider does not answer"))
     retries(purchase)
     assert not [effect for effect in purchase.last.effects if isinstance(effect, CheckRefund)]
-    assert wanted(purchase.state, SendRefund(1))
+    assert is_pending(purchase.state, SendRefund(1))
 
 
 def test_a_settled_refund_is_not_settled_by_hand_once_more() -> None:
     """mark_settled while the books do not have the arrival yet → ALREADY_SETTLED."""
     purchase = refund_under_way()
     hears(purchase, "re_1", "settled")
-    purchase.learns(StepBlocked(PostSettlement.kind, "the ledger cannot be reached"))
+    purchase.learns(EffectBlocked(PostSettlement.kind, "the ledger cannot be reached"))
     proof = {"action": "mark_settled", "reference": "statement 7"}
     answer = purchase.staff(Role.OPERATOR, "resolve_attention", **proof)
-    refused(answer, Code.ALREADY_SETTLED, "The refund is already known to have arrived.")
+    rejected(answer, Code.ALREADY_SETTLED, "The refund is already known to have arrived.")
 
 
 # --- two attempts, one of which arrives
@@ -245,11 +245,11 @@ def test_an_answer_from_the_books_without_a_question_changes_nothing() -> None:
 def test_a_settlement_window_without_a_refund_to_wait_for_is_not_looked_up() -> None:
     """settlement_window: wanted from the decision to the arrival, whatever the refund has done."""
     purchase = refund_under_way()
-    lookup = FindDeadline(Clock.SETTLEMENT, purchase.now, 5)
-    assert not wanted(purchase.state, lookup), "it is known already"
+    lookup = ComputeDeadline(DeadlineName.SETTLEMENT, purchase.now, 5)
+    assert not is_pending(purchase.state, lookup), "it is known already"
     late = refund_under_way()
-    late.deadline(Clock.SETTLEMENT)
-    assert wanted(late.state, lookup)
+    late.deadline(DeadlineName.SETTLEMENT)
+    assert is_pending(late.state, lookup)
     late.learns(RefundAnswered(1, "settled"))
     assert late.state.stage is Stage.SETTLING
-    assert not wanted(late.state, lookup)
+    assert not is_pending(late.state, lookup)

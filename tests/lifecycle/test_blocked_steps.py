@@ -4,18 +4,18 @@ from datetime import timedelta
 
 import pytest
 
-from tests.lifecycle.given import ESCROW, NOON, Purchase, becomes, refused
-from workflows.lifecycle import wanted
+from tests.lifecycle.given import ESCROW, NOON, Purchase, becomes, rejected
+from workflows.lifecycle import is_pending
 from workflows.lifecycle.state import (
     AttentionKind,
-    CallOffPayment,
     CheckRefund,
-    Clock,
     Code,
-    DeadlineKnown,
+    ComputeDeadline,
+    DeadlineComputed,
+    DeadlineName,
     DecisionPosted,
+    EffectBlocked,
     Fact,
-    FindDeadline,
     PaymentHeld,
     PostDecision,
     PostSettlement,
@@ -23,8 +23,8 @@ from workflows.lifecycle.state import (
     SendRefund,
     SettlementPosted,
     Stage,
-    StepBlocked,
     TakePayment,
+    VoidPayment,
 )
 from workflows.messages import Role
 
@@ -34,9 +34,9 @@ def test_a_decision_that_cannot_be_posted_stands_and_waits() -> None:
     purchase = Purchase().working()
     purchase.freelancer("give_refund")
     decision = purchase.state.decision
-    purchase.learns(StepBlocked(PostDecision.kind, "the ledger cannot be reached"))
+    purchase.learns(EffectBlocked(PostDecision.kind, "the ledger cannot be reached"))
     becomes(purchase, Stage.SETTLING, told={"operator"})
-    purchase.learns(StepBlocked(PostDecision.kind, "the ledger cannot be reached"))
+    purchase.learns(EffectBlocked(PostDecision.kind, "the ledger cannot be reached"))
     assert purchase.notices == [], "told once, not at every try"
     assert [item.step for item in purchase.state.attention] == [PostDecision.kind]
     assert purchase.state.held == ESCROW
@@ -48,11 +48,11 @@ def test_operator_has_a_blocked_step_tried_again() -> None:
     """resolve_attention retry → tried again at once, and said again if in vain."""
     purchase = Purchase().working()
     purchase.freelancer("give_refund")
-    purchase.learns(StepBlocked(PostDecision.kind, "the ledger cannot be reached"))
+    purchase.learns(EffectBlocked(PostDecision.kind, "the ledger cannot be reached"))
     purchase.staff(Role.OPERATOR, "resolve_attention", action="retry")
     assert purchase.state.attention == ()
-    assert wanted(purchase.state, PostDecision(ESCROW, 0))
-    purchase.learns(StepBlocked(PostDecision.kind, "the ledger cannot be reached"))
+    assert is_pending(purchase.state, PostDecision(ESCROW, 0))
+    purchase.learns(EffectBlocked(PostDecision.kind, "the ledger cannot be reached"))
     becomes(purchase, Stage.SETTLING, told={"operator"})
 
 
@@ -60,9 +60,9 @@ def test_a_calendar_that_is_away_needs_nobody_once_it_has_answered() -> None:
     """needs_attention ends with its cause: the claim window is known after all."""
     purchase = Purchase().requested()
     purchase.freelancer("decide_refund", decision="decline")
-    purchase.learns(StepBlocked(FindDeadline.kind, "the calendar does not answer"))
-    assert purchase.state.needs(AttentionKind.STEP_BLOCKED)
-    purchase.calendar(Clock.CLAIM)
+    purchase.learns(EffectBlocked(ComputeDeadline.kind, "the calendar does not answer"))
+    assert purchase.state.needs(AttentionKind.EFFECT_BLOCKED)
+    purchase.calendar(DeadlineName.CLAIM)
     assert purchase.state.attention == ()
 
 
@@ -71,20 +71,20 @@ def test_a_step_that_was_overtaken_needs_nobody() -> None:
     mediator may decide a project that goes on in peace."""
     purchase = Purchase().requested()
     purchase.freelancer("decide_refund", decision="decline")
-    purchase.learns(StepBlocked(FindDeadline.kind, "the calendar does not answer"))
+    purchase.learns(EffectBlocked(ComputeDeadline.kind, "the calendar does not answer"))
     purchase.client("withdraw_cancellation")
     assert purchase.state.attention == ()
-    purchase.learns(StepBlocked(FindDeadline.kind, "the calendar does not answer"))
+    purchase.learns(EffectBlocked(ComputeDeadline.kind, "the calendar does not answer"))
     assert (purchase.state.attention, purchase.notices) == ((), [])
     answer = purchase.staff(Role.MEDIATOR, "resolve_dispute", refund=0)
-    refused(answer, Code.NOT_ALLOWED_NOW)
+    rejected(answer, Code.NOT_ALLOWED_NOW)
 
 
 def refund_without_a_calendar() -> Purchase:
     """A refund was given; nobody can say yet when its settlement window ends."""
     purchase = Purchase().working()
     purchase.freelancer("give_refund")
-    purchase.learns(StepBlocked(FindDeadline.kind, "the calendar does not answer"))
+    purchase.learns(EffectBlocked(ComputeDeadline.kind, "the calendar does not answer"))
     return purchase
 
 
@@ -99,8 +99,8 @@ def test_a_step_is_still_blocked_when_another_one_is_done() -> None:
     purchase = refund_without_a_calendar()
     for answer in (DecisionPosted(), RefundAnswered(1, "pending", "re_1")):
         purchase.learns(answer)
-        assert blocked(purchase) == [FindDeadline.kind]
-    purchase.learns(StepBlocked(FindDeadline.kind, "the calendar does not answer"))
+        assert blocked(purchase) == [ComputeDeadline.kind]
+    purchase.learns(EffectBlocked(ComputeDeadline.kind, "the calendar does not answer"))
     assert purchase.notices == [], "told once, not with every step that is done"
 
 
@@ -108,11 +108,11 @@ def waiting_for_step(step: str) -> Purchase:
     """A purchase in which that step is still to be done, and its answer has not come."""
     if step == TakePayment.kind:
         return Purchase(held=False)
-    if step == CallOffPayment.kind:
+    if step == VoidPayment.kind:
         purchase = Purchase(held=False)
-        purchase.deadline(Clock.PAYMENT)
+        purchase.deadline(DeadlineName.PAYMENT)
         return purchase
-    if step == FindDeadline.kind:
+    if step == ComputeDeadline.kind:
         purchase = Purchase().requested()
         purchase.freelancer("decide_refund", decision="decline")
         return purchase
@@ -129,8 +129,8 @@ def waiting_for_step(step: str) -> Purchase:
 
 ANSWERED: dict[str, Fact] = {
     TakePayment.kind: PaymentHeld(),
-    CallOffPayment.kind: PaymentHeld(),
-    FindDeadline.kind: DeadlineKnown(Clock.CLAIM, NOON + timedelta(days=7)),
+    VoidPayment.kind: PaymentHeld(),
+    ComputeDeadline.kind: DeadlineComputed(DeadlineName.CLAIM, NOON + timedelta(days=7)),
     PostDecision.kind: DecisionPosted(),
     SendRefund.kind: RefundAnswered(1, "pending", "re_1"),
     CheckRefund.kind: RefundAnswered(1, "settled", "re_1"),
@@ -142,11 +142,11 @@ ANSWERED: dict[str, Fact] = {
 def test_each_step_that_is_held_up_is_said_until_it_is_answered(step: str) -> None:
     """needs_attention, for whichever step: from the report that it is held up to its answer."""
     purchase = waiting_for_step(step)
-    purchase.learns(StepBlocked(step, "no answer"))
+    purchase.learns(EffectBlocked(step, "no answer"))
     assert blocked(purchase) == [step]
     purchase.learns(ANSWERED[step])
     assert blocked(purchase) == []
-    purchase.learns(StepBlocked(step, "no answer"))
+    purchase.learns(EffectBlocked(step, "no answer"))
     assert (blocked(purchase), purchase.notices) == ([], []), "it is done"
 
 
@@ -157,47 +157,47 @@ def test_a_later_attempt_that_is_held_up_is_said_too(step: str) -> None:
     purchase.learns(RefundAnswered(1, "failed"))
     if step == CheckRefund.kind:
         purchase.learns(RefundAnswered(2, "pending"))
-    purchase.learns(StepBlocked(step, "no answer"))
+    purchase.learns(EffectBlocked(step, "no answer"))
     assert blocked(purchase) == [step]
 
 
 def test_a_step_is_to_be_done_until_it_is_answered() -> None:
     """wanted: each step of a payment and of a refund, from the asking to the answer."""
     purchase = Purchase(held=False)
-    assert wanted(purchase.state, TakePayment())
+    assert is_pending(purchase.state, TakePayment())
     purchase.learns(PaymentHeld())
-    assert not wanted(purchase.state, TakePayment())
+    assert not is_pending(purchase.state, TakePayment())
     purchase.freelancer("give_refund")
-    assert wanted(purchase.state, PostDecision(ESCROW, 0))
-    assert not wanted(purchase.state, SendRefund(1))
-    assert not wanted(purchase.state, PostSettlement("", purchase.now))
+    assert is_pending(purchase.state, PostDecision(ESCROW, 0))
+    assert not is_pending(purchase.state, SendRefund(1))
+    assert not is_pending(purchase.state, PostSettlement("", purchase.now))
     purchase.posted()
-    assert not wanted(purchase.state, PostDecision(ESCROW, 0))
-    assert wanted(purchase.state, SendRefund(1))
-    assert not wanted(purchase.state, SendRefund(2))
-    assert not wanted(purchase.state, PostSettlement("", purchase.now))
+    assert not is_pending(purchase.state, PostDecision(ESCROW, 0))
+    assert is_pending(purchase.state, SendRefund(1))
+    assert not is_pending(purchase.state, SendRefund(2))
+    assert not is_pending(purchase.state, PostSettlement("", purchase.now))
     purchase.learns(RefundAnswered(1, "settled"))
-    assert not wanted(purchase.state, SendRefund(1))
-    assert wanted(purchase.state, PostSettlement("", purchase.now))
+    assert not is_pending(purchase.state, SendRefund(1))
+    assert is_pending(purchase.state, PostSettlement("", purchase.now))
     purchase.learns(SettlementPosted())
-    assert not wanted(purchase.state, PostSettlement("", purchase.now))
-    assert all(wanted(purchase.state, notice) for notice in purchase.notices)
+    assert not is_pending(purchase.state, PostSettlement("", purchase.now))
+    assert all(is_pending(purchase.state, notice) for notice in purchase.notices)
 
 
 @pytest.mark.parametrize("held", [False, True])
 def test_an_unknown_payment_is_looked_up_again_when_an_operator_says_so(held: bool) -> None:
     """resolve_attention retry while the payment is unknown → nobody is needed meanwhile, the
     calling off is still to be done, and if the provider stays silent it is said again."""
-    purchase = waiting_for_step(CallOffPayment.kind)
-    purchase.learns(StepBlocked(CallOffPayment.kind, "no answer"))
+    purchase = waiting_for_step(VoidPayment.kind)
+    purchase.learns(EffectBlocked(VoidPayment.kind, "no answer"))
     purchase.staff(Role.OPERATOR, "resolve_attention", action="retry")
     assert purchase.state.attention == ()
-    assert wanted(purchase.state, CallOffPayment())
+    assert is_pending(purchase.state, VoidPayment())
     if held:
         purchase.learns(PaymentHeld())
-        assert not wanted(purchase.state, CallOffPayment())
+        assert not is_pending(purchase.state, VoidPayment())
     else:
-        purchase.learns(StepBlocked(CallOffPayment.kind, "no answer"))
+        purchase.learns(EffectBlocked(VoidPayment.kind, "no answer"))
         assert [notice.transition for notice in purchase.notices] == ["payment_unknown"]
 
 
@@ -208,7 +208,7 @@ def test_a_new_attempt_is_not_held_up_by_what_held_up_the_one_before() -> None:
     purchase.freelancer("give_refund")
     purchase.posted()
     for attempt in (1, 2):
-        purchase.learns(StepBlocked(SendRefund.kind, "the provider does not answer"))
+        purchase.learns(EffectBlocked(SendRefund.kind, "the provider does not answer"))
         becomes(purchase, Stage.SETTLING, told={"operator"})
         purchase.learns(RefundAnswered(attempt, "failed"))
         assert SendRefund.kind not in blocked(purchase)
@@ -219,9 +219,9 @@ def test_a_claim_without_a_calendar_waits_on_when_the_money_is_held() -> None:
     purchase = Purchase(held=False)
     purchase.client("cancel")
     purchase.freelancer("decide_refund", decision="decline")
-    purchase.learns(StepBlocked(FindDeadline.kind, "the calendar does not answer"))
+    purchase.learns(EffectBlocked(ComputeDeadline.kind, "the calendar does not answer"))
     purchase.learns(PaymentHeld())
-    assert blocked(purchase) == [FindDeadline.kind]
+    assert blocked(purchase) == [ComputeDeadline.kind]
 
 
 def test_a_closed_purchase_needs_nobody() -> None:
@@ -229,5 +229,5 @@ def test_a_closed_purchase_needs_nobody() -> None:
     purchase = Purchase().delivered()
     purchase.client("accept_delivery")
     purchase.posted()
-    purchase.learns(StepBlocked(PostDecision.kind, "the ledger cannot be reached"))
+    purchase.learns(EffectBlocked(PostDecision.kind, "the ledger cannot be reached"))
     assert (purchase.state.attention, purchase.last.effects) == ((), ())

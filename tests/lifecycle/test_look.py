@@ -12,14 +12,14 @@ from workflows.lifecycle import (
     decide,
     next_deadline,
     next_reminder,
-    refusal,
+    rejection,
     reminder,
     steps,
     then,
     waiting_for,
 )
-from workflows.lifecycle.look import REMINDED, samples
-from workflows.lifecycle.state import CallOffPayment, Clock, Refusal, Stage, StepBlocked
+from workflows.lifecycle.queries import REMINDED, samples
+from workflows.lifecycle.state import DeadlineName, EffectBlocked, Rejection, Stage, VoidPayment
 from workflows.messages import MESSAGES, Action, Role
 from workflows.policy import Reminders
 
@@ -96,11 +96,11 @@ def test_of_a_messages_choices_only_the_open_ones_are_steps() -> None:
         "decide_refund approve"
     }
     blocked = Purchase(held=False)
-    blocked.deadline(Clock.PAYMENT)
-    blocked.learns(StepBlocked(CallOffPayment.kind, "the provider does not answer"))
+    blocked.deadline(DeadlineName.PAYMENT)
+    blocked.learns(EffectBlocked(VoidPayment.kind, "the provider does not answer"))
     assert steps(blocked.state, Role.OPERATOR, blocked.now) == ("resolve_attention retry",)
     late = refund_under_way()
-    late.deadline(Clock.SETTLEMENT)
+    late.deadline(DeadlineName.SETTLEMENT)
     assert steps(late.state, Role.OPERATOR, late.now) == (
         "resolve_attention retry",
         "resolve_attention mark_settled",
@@ -110,9 +110,9 @@ def test_of_a_messages_choices_only_the_open_ones_are_steps() -> None:
 def test_a_refusal_is_told_to_its_sender() -> None:
     """With the message's name, the code and the exact sentence."""
     answer = Purchase().client("accept_delivery")
-    assert isinstance(answer, Refusal)
-    told = refusal("accept_delivery", answer, "client")
-    assert (told.readers, told.refused) == (("client",), ("accept_delivery", answer.code))
+    assert isinstance(answer, Rejection)
+    told = rejection("accept_delivery", answer, "client")
+    assert (told.recipients, told.rejected) == (("client",), ("accept_delivery", answer.code))
     assert told.rule == answer.text
 
 
@@ -161,7 +161,7 @@ def test_operators_see_their_buttons_when_they_are_needed() -> None:
     """resolve_attention is enabled by needs_attention."""
     purchase = refund_under_way()
     assert enabled(purchase, Role.PAYMENTS) == {"settlement_update"}
-    purchase.deadline(Clock.SETTLEMENT)
+    purchase.deadline(DeadlineName.SETTLEMENT)
     assert enabled(purchase, Role.OPERATOR) == {"resolve_attention"}
 
 
@@ -193,7 +193,7 @@ def test_the_samples_are_messages_of_that_name_and_role(name: str, role: Role) -
     for message in samples(purchase.state, name, role):
         assert (message.name, message.by.role) == (name, role)
         answer = decide(purchase.state, message, purchase.now)
-        assert not isinstance(answer, Refusal) or answer.code.value != "NOT_A_PARTY"
+        assert not isinstance(answer, Rejection) or answer.code.value != "NOT_A_PARTY"
 
 
 # --- deadlines
@@ -230,13 +230,13 @@ def test_a_deadline_says_what_silence_does_under_this_policy(silence: str, then:
 def test_a_timer_says_what_happens_when_it_fires() -> None:
     """As the deadline it stands for; a clock that no row speaks of does nothing."""
     purchase = refund_under_way()
-    assert then(purchase.state, Clock.SETTLEMENT) == (
+    assert then(purchase.state, DeadlineName.SETTLEMENT) == (
         "our staff looks into it and the provider is asked again"
     )
     delivered = Purchase().delivered().state
-    stray = replace(delivered, clocks={**delivered.clocks, Clock.CLAIM: NOON})
-    assert then(stray, Clock.REVIEW) == "the escrow is released to the freelancer"
-    assert then(stray, Clock.CLAIM) == "nothing"
+    stray = replace(delivered, deadlines={**delivered.deadlines, DeadlineName.CLAIM: NOON})
+    assert then(stray, DeadlineName.REVIEW) == "the escrow is released to the freelancer"
+    assert then(stray, DeadlineName.CLAIM) == "nothing"
     assert [deadline.name for deadline in deadlines(stray)] == ["review"]
 
 
@@ -248,7 +248,7 @@ def test_asking_the_provider_is_nobodys_deadline() -> None:
 def test_without_clocks_there_is_no_next_deadline() -> None:
     """A dispute that is overdue waits for a person."""
     purchase = Purchase().disputed()
-    purchase.deadline(Clock.DISPUTE)
+    purchase.deadline(DeadlineName.DISPUTE)
     assert next_deadline(purchase.state) is None
 
 
@@ -276,7 +276,7 @@ def test_whose_turn_it_is_when_the_money_is_on_its_way() -> None:
     """The provider's, until it is late; then a person's; in the end nobody's."""
     purchase = refund_under_way()
     assert waiting_for(purchase.state) == "payments"
-    purchase.deadline(Clock.SETTLEMENT)
+    purchase.deadline(DeadlineName.SETTLEMENT)
     assert waiting_for(purchase.state) == "operator"
     done = Purchase().delivered()
     done.client("accept_delivery")
@@ -287,29 +287,29 @@ def test_whose_turn_it_is_when_the_money_is_on_its_way() -> None:
 def test_an_overdue_dispute_still_waits_for_the_mediator() -> None:
     """Nobody else can decide it."""
     purchase = Purchase().disputed()
-    purchase.deadline(Clock.DISPUTE)
+    purchase.deadline(DeadlineName.DISPUTE)
     assert waiting_for(purchase.state) == "mediator"
 
 
 def test_an_overdue_answer_waits_for_the_mediator() -> None:
     """refund_decision_silence: attention → the mediator may decide now, and nobody else has to."""
     purchase = Purchase(refund_decision_silence="attention").requested()
-    purchase.deadline(Clock.REFUND_DECISION)
+    purchase.deadline(DeadlineName.REFUND_DECISION)
     assert waiting_for(purchase.state) == "mediator"
 
 
 def test_a_person_is_waited_for_when_one_is_needed() -> None:
     """needs_attention comes before the stage: here the payment is unknown."""
     purchase = Purchase(held=False)
-    purchase.deadline(Clock.PAYMENT)
-    purchase.learns(StepBlocked(CallOffPayment.kind, "the provider does not answer"))
+    purchase.deadline(DeadlineName.PAYMENT)
+    purchase.learns(EffectBlocked(VoidPayment.kind, "the provider does not answer"))
     assert waiting_for(purchase.state) == "operator"
 
 
 # --- reminders
 
 
-def reminders(purchase: Purchase) -> list[tuple[datetime, tuple[Clock, ...]]]:
+def reminders(purchase: Purchase) -> list[tuple[datetime, tuple[DeadlineName, ...]]]:
     """All reminders that are still to come, if nobody acts."""
     found, after = [], purchase.now
     while upcoming := next_reminder(purchase.state, after):
@@ -332,16 +332,19 @@ def test_the_reminders_of_each_window() -> None:
     }
     for stage, offsets in before.items():
         purchase = purchase_in(stage)
-        ((clock, ends),) = purchase.state.clocks.items()
-        assert reminders(purchase) == [(ends - offset, (clock,)) for offset in offsets], stage
+        ((deadline, ends),) = purchase.state.deadlines.items()
+        assert reminders(purchase) == [(ends - offset, (deadline,)) for offset in offsets], stage
 
 
 def test_reminders_follow_the_clocks() -> None:
     """What was answered reminds nobody; two deadlines that are near at once are said at once."""
     purchase = Purchase(refund_decision_window="PT48H")
     purchase.client("cancel")
-    first, clocks = reminders(purchase)[0]
-    assert (first, set(clocks)) == (NOON + DAY, {Clock.REQUIREMENTS, Clock.REFUND_DECISION})
+    first, deadlines = reminders(purchase)[0]
+    assert (first, set(deadlines)) == (
+        NOON + DAY,
+        {DeadlineName.REQUIREMENTS, DeadlineName.REFUND_DECISION},
+    )
     purchase.freelancer("give_refund")
     assert reminders(purchase) == []
 
@@ -353,6 +356,6 @@ def test_the_policy_may_remind_of_nothing() -> None:
 
 def test_whoever_has_to_act_is_reminded() -> None:
     """Every deadline with reminders has a reader."""
-    assert {clock.value for clock in REMINDED} == set(Reminders.model_fields)
-    for clock, reader in REMINDED.items():
-        assert reminder(clock).readers == (reader,)
+    assert {deadline.value for deadline in REMINDED} == set(Reminders.model_fields)
+    for deadline, reader in REMINDED.items():
+        assert reminder(deadline).recipients == (reader,)

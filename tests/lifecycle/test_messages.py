@@ -14,22 +14,22 @@ from tests.lifecycle.given import (
     any_stage_with_escrow,
     becomes,
     purchase_in,
-    refused,
+    rejected,
     said,
     settles,
 )
 from workflows.lifecycle import begin, decide
-from workflows.lifecycle.rules import BEFORE_REQUEST, WITH_ESCROW
 from workflows.lifecycle.state import (
     Accepted,
-    Clock,
     Code,
+    DeadlineName,
     PaymentDeclined,
     PaymentHeld,
     PlatformCancelled,
     Stage,
     TakePayment,
 )
+from workflows.lifecycle.transitions import BEFORE_REQUEST, WITH_ESCROW
 from workflows.messages import Role
 
 EARLY = (Stage.AWAITING_REQUIREMENTS, Stage.FREELANCER_REVIEW)
@@ -83,14 +83,16 @@ def test_client_submits_requirements_while_awaiting_and_the_24_h_start() -> None
     purchase = Purchase().after(hours=40).reviewed()
     becomes(purchase, Stage.FREELANCER_REVIEW)
     assert purchase.state.requirements_received
-    assert dict(purchase.state.clocks) == {Clock.FREELANCER_CANCEL: NOON + timedelta(hours=40 + 24)}
+    assert dict(purchase.state.deadlines) == {
+        DeadlineName.FREELANCER_CANCEL: NOON + timedelta(hours=40 + 24)
+    }
 
 
 @pytest.mark.parametrize("stage", [Stage.FREELANCER_REVIEW, Stage.IN_PROGRESS, Stage.DELIVERED])
 def test_requirements_are_submitted_once(stage: Stage) -> None:
     """submit_requirements anywhere else is refused and says what the client can do."""
     answer = purchase_in(stage).client("submit_requirements", requirements="more")
-    refused(answer, Code.NOT_ALLOWED_NOW, "submit_requirements is not possible", "cancel")
+    rejected(answer, Code.NOT_ALLOWED_NOW, "submit_requirements is not possible", "cancel")
 
 
 # --- cancel by the freelancer
@@ -115,7 +117,7 @@ def test_freelancer_cancels_before_requirements_or_inside_the_24_h(
 def test_freelancer_cancels_too_late_and_is_shown_give_refund(stage: Stage) -> None:
     """cancel, freelancer, later → WINDOW_CLOSED; says when it closed, and names give_refund."""
     answer = purchase_in(stage).freelancer("cancel")
-    refused(answer, Code.WINDOW_CLOSED, "closed at 2026-03-03T12:00:00Z", "give_refund")
+    rejected(answer, Code.WINDOW_CLOSED, "closed at 2026-03-03T12:00:00Z", "give_refund")
 
 
 def test_freelancer_cannot_cancel_inside_the_24_h_after_a_delivery() -> None:
@@ -123,9 +125,9 @@ def test_freelancer_cannot_cancel_inside_the_24_h_after_a_delivery() -> None:
     purchase = Purchase().reviewed().after(hours=2)
     purchase.freelancer("deliver")
     answer = purchase.after(hours=1).freelancer("cancel")
-    refused(answer, Code.WINDOW_CLOSED, "closed at 2026-03-02T14:00:00Z", "give_refund")
+    rejected(answer, Code.WINDOW_CLOSED, "closed at 2026-03-02T14:00:00Z", "give_refund")
     purchase.client("request_changes")
-    refused(purchase.freelancer("cancel"), Code.WINDOW_CLOSED)
+    rejected(purchase.freelancer("cancel"), Code.WINDOW_CLOSED)
 
 
 # --- cancel by the client
@@ -138,7 +140,9 @@ def test_client_cancels_while_awaiting_freelancer_review_in_progress_or_delivere
     """cancel, client → refund_requested; the freelancer has seven days."""
     purchase = cancelled_in(stage)
     becomes(purchase, Stage.REFUND_REQUESTED)
-    assert purchase.state.clocks[Clock.REFUND_DECISION] == purchase.now + timedelta(days=7)
+    assert purchase.state.deadlines[DeadlineName.REFUND_DECISION] == purchase.now + timedelta(
+        days=7
+    )
     assert purchase.state.decision is None
     assert purchase.notices[0].words == "plans change"
 
@@ -148,7 +152,7 @@ def test_client_cancels_again(end: Stage) -> None:
     """cancel, client, while one is under way → ALREADY_REQUESTED, and what the client can do."""
     purchase = carried_to(end, Stage.IN_PROGRESS)
     before = purchase.state
-    refused(purchase.client("cancel"), Code.ALREADY_REQUESTED, "clock runs on", "propose_split")
+    rejected(purchase.client("cancel"), Code.ALREADY_REQUESTED, "clock runs on", "propose_split")
     assert purchase.state == before
 
 
@@ -160,8 +164,8 @@ def test_client_withdraws_the_cancellation(start: Stage, end: Stage) -> None:
     purchase.client("withdraw_cancellation", note="let us go on")
     becomes(purchase, start)
     assert purchase.last.transition == "cancellation_withdrawn"
-    assert Clock.REFUND_DECISION not in purchase.state.clocks
-    assert Clock.CLAIM not in purchase.state.clocks
+    assert DeadlineName.REFUND_DECISION not in purchase.state.deadlines
+    assert DeadlineName.CLAIM not in purchase.state.deadlines
     assert purchase.state.claim is None
 
 
@@ -174,16 +178,18 @@ def test_a_cancellation_taken_back_at_once_leaves_no_trace(stage: Stage) -> None
     purchase.freelancer("decide_refund", decision="decline")
     purchase.client("withdraw_cancellation")
     if stage is Stage.IN_PROGRESS:  # where acting counts
-        assert purchase.state.clocks == {Clock.DORMANCY: purchase.now + timedelta(days=90)}
+        assert purchase.state.deadlines == {
+            DeadlineName.DORMANCY: purchase.now + timedelta(days=90)
+        }
     else:
-        assert purchase.state.clocks == before.clocks
-    assert replace(purchase.state, clocks=before.clocks) == before
+        assert purchase.state.deadlines == before.deadlines
+    assert replace(purchase.state, deadlines=before.deadlines) == before
 
 
 def test_a_dispute_is_not_withdrawn() -> None:
     """withdraw_cancellation, client, disputed → refused; a split is still possible."""
     answer = Purchase().disputed().client("withdraw_cancellation")
-    refused(answer, Code.NOT_ALLOWED_NOW, "in a dispute that a mediator decides", "propose_split")
+    rejected(answer, Code.NOT_ALLOWED_NOW, "in a dispute that a mediator decides", "propose_split")
 
 
 @pytest.mark.parametrize(
@@ -201,14 +207,14 @@ def test_work_waits_while_the_clients_cancellation_is_pending(
     """deliver, submit_requirements, accept_delivery → CANCELLATION_PENDING, names the way out."""
     fields = {"requirements": "a logo"} if name == "submit_requirements" else {}
     answer = carried_to(end, start).staff(role, name, **fields)
-    refused(answer, Code.CANCELLATION_PENDING, f"{name} has to wait", "withdraw_cancellation")
-    refused(answer, Code.CANCELLATION_PENDING, f"The {role} can now send: ")
+    rejected(answer, Code.CANCELLATION_PENDING, f"{name} has to wait", "withdraw_cancellation")
+    rejected(answer, Code.CANCELLATION_PENDING, f"The {role} can now send: ")
 
 
 def test_a_request_of_the_system_that_is_withdrawn_leaves_no_trace() -> None:
     """The next one is the client's own."""
     purchase = Purchase().working()
-    purchase.deadline(Clock.DORMANCY)
+    purchase.deadline(DeadlineName.DORMANCY)
     assert purchase.state.requested_by_system
     purchase.client("withdraw_cancellation")
     assert not purchase.state.requested_by_system
@@ -235,14 +241,14 @@ def test_freelancer_declines_with_a_claim(sent: int | None, claim: int) -> None:
     assert purchase.state.claim == claim
     assert purchase.state.decision is None
     assert "claims " in purchase.last.text
-    assert Clock.REFUND_DECISION not in purchase.state.clocks
+    assert DeadlineName.REFUND_DECISION not in purchase.state.deadlines
 
 
 @pytest.mark.parametrize("claim", [0, ESCROW + 1])
 def test_a_claim_of_nothing_or_of_more_than_the_escrow_is_refused(claim: int) -> None:
     """decide_refund decline → INVALID_AMOUNT, and the range that is possible."""
     answer = Purchase().requested().freelancer("decide_refund", decision="decline", claim=claim)
-    refused(answer, Code.INVALID_AMOUNT, "between 0.01 USD and the escrow of 250.00 USD")
+    rejected(answer, Code.INVALID_AMOUNT, "between 0.01 USD and the escrow of 250.00 USD")
 
 
 @pytest.mark.parametrize("stage", BEFORE_REQUEST)
@@ -250,7 +256,7 @@ def test_a_claim_of_nothing_or_of_more_than_the_escrow_is_refused(claim: int) ->
 def test_there_is_nothing_to_answer_before_a_request(stage: Stage, decision: str) -> None:
     """decide_refund without a request → NOT_ALLOWED_NOW; give_refund is the freelancer's way."""
     answer = purchase_in(stage).freelancer("decide_refund", decision=decision)
-    refused(answer, Code.NOT_ALLOWED_NOW, "give_refund")
+    rejected(answer, Code.NOT_ALLOWED_NOW, "give_refund")
 
 
 # --- the client's answer to the claim
@@ -267,7 +273,9 @@ def test_client_opens_a_dispute() -> None:
     """open_dispute, client, contested → disputed; thirty days, then staff are alerted."""
     purchase = Purchase().disputed()
     becomes(purchase, Stage.DISPUTED)
-    assert dict(purchase.state.clocks) == {Clock.DISPUTE: purchase.now + timedelta(days=30)}
+    assert dict(purchase.state.deadlines) == {
+        DeadlineName.DISPUTE: purchase.now + timedelta(days=30)
+    }
     assert purchase.notices[0].words == "not what I asked for"
 
 
@@ -276,7 +284,7 @@ def test_without_a_claim_there_is_nothing_to_accept_or_dispute(name: str) -> Non
     """accept_claim, open_dispute, client, refund_requested → NOT_ALLOWED_NOW."""
     fields = {"reason": "too slow"} if name == "open_dispute" else {}
     answer = Purchase().requested().client(name, **fields)
-    refused(answer, Code.NOT_ALLOWED_NOW, "waiting for the freelancer's answer", "withdraw")
+    rejected(answer, Code.NOT_ALLOWED_NOW, "waiting for the freelancer's answer", "withdraw")
 
 
 # --- the work
@@ -290,13 +298,15 @@ def test_freelancer_delivers_and_the_24_h_window_is_over(stage: Stage) -> None:
     becomes(purchase, Stage.DELIVERED)
     assert purchase.state.delivered
     assert purchase.notices[0].words == "here it is"
-    assert dict(purchase.state.clocks) == {Clock.REVIEW: purchase.now + timedelta(days=14)}
+    assert dict(purchase.state.deadlines) == {
+        DeadlineName.REVIEW: purchase.now + timedelta(days=14)
+    }
 
 
 def test_nothing_is_delivered_before_the_requirements() -> None:
     """deliver, freelancer, awaiting_requirements → NOT_ALLOWED_NOW."""
     answer = Purchase().freelancer("deliver")
-    refused(answer, Code.NOT_ALLOWED_NOW, "waiting for the client's requirements", "cancel")
+    rejected(answer, Code.NOT_ALLOWED_NOW, "waiting for the client's requirements", "cancel")
 
 
 def test_client_requests_changes() -> None:
@@ -304,7 +314,9 @@ def test_client_requests_changes() -> None:
     purchase = Purchase().delivered()
     purchase.client("request_changes", note="bluer")
     becomes(purchase, Stage.IN_PROGRESS)
-    assert dict(purchase.state.clocks) == {Clock.DORMANCY: purchase.now + timedelta(days=90)}
+    assert dict(purchase.state.deadlines) == {
+        DeadlineName.DORMANCY: purchase.now + timedelta(days=90)
+    }
 
 
 def test_client_accepts_the_delivery() -> None:
@@ -372,8 +384,8 @@ def test_a_closed_purchase_changes_no_more() -> None:
     purchase.client("accept_delivery")
     purchase.posted()
     answer = purchase.client("cancel")
-    refused(answer, Code.CLOSED, "released, delivery_accepted", "nothing can be changed")
-    refused(purchase.freelancer("send_message", text="thanks"), Code.CLOSED)
+    rejected(answer, Code.CLOSED, "released, delivery_accepted", "nothing can be changed")
+    rejected(purchase.freelancer("send_message", text="thanks"), Code.CLOSED)
 
 
 def test_the_same_purchase_starts_the_same_way_whoever_asks() -> None:

@@ -8,32 +8,32 @@ from tests.lifecycle.given import (
     Purchase,
     becomes,
     refund_under_way,
-    refused,
+    rejected,
     settles,
 )
-from workflows.lifecycle import wanted
+from workflows.lifecycle import is_pending
 from workflows.lifecycle.state import (
     Accepted,
     AttentionKind,
-    CallOffPayment,
     CheckRefund,
-    Clock,
     Code,
+    DeadlineName,
     DecisionPosted,
+    EffectBlocked,
     Payment,
-    PaymentCalledOff,
     PaymentDeclined,
     PaymentHeld,
+    PaymentVoided,
     PlatformCancelled,
     PostDecision,
     PostSettlement,
     RefundAnswered,
-    Refusal,
+    Rejection,
     SendRefund,
     SettlementPosted,
     Stage,
-    StepBlocked,
     TakePayment,
+    VoidPayment,
 )
 from workflows.messages import Role
 
@@ -46,7 +46,7 @@ def money(purchase: Purchase) -> dict[str, int]:
     return {name: amount for name in names if (amount := getattr(purchase.state, name))}
 
 
-def hears(purchase: Purchase, refund_id: str, status: str, **more: str) -> Accepted | Refusal:
+def hears(purchase: Purchase, refund_id: str, status: str, **more: str) -> Accepted | Rejection:
     """The payment provider reports."""
     fields = {"refund_id": refund_id, "status": status, **more}
     return purchase.staff(Role.PAYMENTS, "settlement_update", **fields)
@@ -86,9 +86,9 @@ def test_money_is_held_from_the_hold_to_the_posting() -> None:
     assert money(purchase) == {"held": ESCROW}
 
 
-@pytest.mark.parametrize("again", [PaymentHeld(), PaymentDeclined(), PaymentCalledOff()])
+@pytest.mark.parametrize("again", [PaymentHeld(), PaymentDeclined(), PaymentVoided()])
 def test_the_first_answer_about_the_payment_counts(
-    again: PaymentHeld | PaymentDeclined | PaymentCalledOff,
+    again: PaymentHeld | PaymentDeclined | PaymentVoided,
 ) -> None:
     """Held once is held; nothing said later about the charge undoes it here."""
     purchase = Purchase()
@@ -100,21 +100,21 @@ def test_the_first_answer_about_the_payment_counts(
 def test_a_charge_that_is_being_called_off_may_still_be_made() -> None:
     """payment called off and held cross each other: what the provider has, counts."""
     purchase = Purchase(held=False)
-    purchase.deadline(Clock.PAYMENT)
-    assert not wanted(purchase.state, TakePayment())
-    assert wanted(purchase.state, CallOffPayment())
+    purchase.deadline(DeadlineName.PAYMENT)
+    assert not is_pending(purchase.state, TakePayment())
+    assert is_pending(purchase.state, VoidPayment())
     purchase.learns(PaymentHeld())
     assert money(purchase) == {"held": ESCROW}
-    assert not wanted(purchase.state, CallOffPayment())
+    assert not is_pending(purchase.state, VoidPayment())
 
 
 def test_the_payment_window_runs_on_after_an_early_decision() -> None:
     """Decided while the hold is pending: the charge is still called off in time."""
     purchase = Purchase(held=False)
     purchase.freelancer("give_refund")
-    assert set(purchase.state.clocks) == {Clock.PAYMENT}
-    purchase.deadline(Clock.PAYMENT)
-    purchase.learns(PaymentCalledOff())
+    assert set(purchase.state.deadlines) == {DeadlineName.PAYMENT}
+    purchase.deadline(DeadlineName.PAYMENT)
+    purchase.learns(PaymentVoided())
     becomes(purchase, Stage.CLOSED)
     assert purchase.state.outcome == "payment_failed"
 
@@ -139,21 +139,21 @@ def test_the_platform_cancels_before_the_hold() -> None:
     settles(purchase, "cancelled_by_platform", refund=ESCROW, release=0, moved=False)
 
 
-@pytest.mark.parametrize("fact", [PaymentDeclined(), PaymentCalledOff()])
+@pytest.mark.parametrize("fact", [PaymentDeclined(), PaymentVoided()])
 def test_without_a_payment_nothing_is_open_any_more(
-    fact: PaymentDeclined | PaymentCalledOff,
+    fact: PaymentDeclined | PaymentVoided,
 ) -> None:
     """closed/payment_declined, closed/payment_failed: no deadline runs, no offer stands, nobody is
     needed, whatever was going on meanwhile."""
     purchase = Purchase(held=False)
     purchase.client("cancel")
     purchase.client("propose_split", refund=15_000)
-    purchase.deadline(Clock.PAYMENT)
-    purchase.learns(StepBlocked(CallOffPayment.kind, "the provider does not answer"))
+    purchase.deadline(DeadlineName.PAYMENT)
+    purchase.learns(EffectBlocked(VoidPayment.kind, "the provider does not answer"))
     purchase.learns(fact)
     state = purchase.state
     assert (state.stage, state.payment) == (Stage.CLOSED, Payment.NONE)
-    assert (state.clocks, state.attention, state.offer, state.left) == ({}, (), None, None)
+    assert (state.deadlines, state.attention, state.offer, state.left) == ({}, (), None, None)
 
 
 # --- refund, release, split
@@ -163,7 +163,7 @@ def test_a_refund_goes_through_transit() -> None:
     """refund r: escrow → refunds in transit; settled: in transit → provider clearing."""
     purchase = Purchase().working()
     purchase.freelancer("give_refund")
-    purchase.calendar(Clock.SETTLEMENT)
+    purchase.calendar(DeadlineName.SETTLEMENT)
     purchase.learns(DecisionPosted())
     assert money(purchase) == {"in_transit": ESCROW}
     assert purchase.last.effects == (SendRefund(1),)
@@ -202,7 +202,7 @@ def test_the_outcome_is_what_the_amounts_say(refund: int, outcome: str) -> None:
     """refunded, released, split: whoever decided it."""
     purchase = Purchase().disputed()
     purchase.staff(Role.MEDIATOR, "resolve_dispute", refund=refund)
-    purchase.calendar(Clock.SETTLEMENT)
+    purchase.calendar(DeadlineName.SETTLEMENT)
     purchase.learns(DecisionPosted())
     if refund:
         purchase.learns(RefundAnswered(1, "settled"))
@@ -227,7 +227,7 @@ def test_a_settlement_message_may_overtake_the_answer_to_our_own_request() -> No
     purchase.freelancer("give_refund")
     purchase.posted()
     hears(purchase, FIRST, "settled", reference="re_1")
-    assert not wanted(purchase.state, SendRefund(1))
+    assert not is_pending(purchase.state, SendRefund(1))
     purchase.learns(RefundAnswered(1, "pending", "re_1"))
     closes_after = purchase.learns(SettlementPosted())
     assert closes_after.state.stage is Stage.CLOSED
@@ -247,24 +247,24 @@ def test_a_settlement_message_after_the_arrival_changes_nothing(status: str) -> 
 def test_a_settlement_message_for_an_unknown_refund_is_refused(name: str) -> None:
     """unknown → refused and shown."""
     purchase = refund_under_way()
-    refused(hears(purchase, name, "settled"), Code.NOT_ALLOWED_NOW, f"no refund {name}")
+    rejected(hears(purchase, name, "settled"), Code.NOT_ALLOWED_NOW, f"no refund {name}")
 
 
 def test_a_settlement_message_without_a_refund_is_refused() -> None:
     """settlement_update before anything is settling."""
-    refused(hears(Purchase().working(), FIRST, "settled"), Code.NOT_ALLOWED_NOW, "in progress")
+    rejected(hears(Purchase().working(), FIRST, "settled"), Code.NOT_ALLOWED_NOW, "in progress")
 
 
 def test_an_unknown_answer_is_no_failure() -> None:
     """provider times out → the same attempt is asked about; never a new key."""
     purchase = refund_under_way()
     assert purchase.last.effects == (CheckRefund(1),)
-    purchase.learns(StepBlocked(CheckRefund.kind, "the provider does not answer"))
+    purchase.learns(EffectBlocked(CheckRefund.kind, "the provider does not answer"))
     assert purchase.state.refund
     assert purchase.state.refund.attempt == 1
-    assert wanted(purchase.state, CheckRefund(1))
+    assert is_pending(purchase.state, CheckRefund(1))
     purchase.learns(RefundAnswered(1, "settled"))
-    assert not wanted(purchase.state, CheckRefund(1))
+    assert not is_pending(purchase.state, CheckRefund(1))
 
 
 # --- failed refunds
@@ -310,12 +310,12 @@ def test_operator_marks_a_refund_as_settled_with_the_proof() -> None:
     """resolve_attention mark_settled, operator, with a reference to the proof."""
     purchase = failed_twice()
     answer = purchase.staff(Role.OPERATOR, "resolve_attention", action="mark_settled")
-    refused(answer, Code.INVALID_MESSAGE, "reference", "proof")
+    rejected(answer, Code.INVALID_MESSAGE, "reference", "proof")
     proof = {"action": "mark_settled", "reference": "bank statement 7"}
     purchase.staff(Role.OPERATOR, "resolve_attention", **proof)
     assert PostSettlement("bank statement 7", purchase.now) in purchase.last.effects
     again = purchase.staff(Role.OPERATOR, "resolve_attention", **proof)
-    assert isinstance(again, Refusal)
+    assert isinstance(again, Rejection)
     closes(purchase, "refunded", "freelancer_gave_refund")
 
 
@@ -325,8 +325,8 @@ def test_an_attempt_given_up_may_arrive_after_all() -> None:
     hears(purchase, FIRST, "failed")
     hears(purchase, FIRST, "settled")
     (notice,) = purchase.notices
-    assert (notice.transition, notice.readers) == ("refund_doubtful", ("operator",))
-    assert not wanted(purchase.state, SendRefund(2))
+    assert (notice.transition, notice.recipients) == ("refund_doubtful", ("operator",))
+    assert not is_pending(purchase.state, SendRefund(2))
     closes(purchase, "refunded", "freelancer_gave_refund")
     assert money(purchase) == {"refunded": ESCROW}
 
@@ -336,7 +336,7 @@ def test_operators_have_nothing_to_resolve_while_all_goes_well() -> None:
     for purchase in (Purchase().working(), refund_under_way()):
         for fields in ({"action": "retry"}, {"action": "mark_settled", "reference": "x"}):
             answer = purchase.staff(Role.OPERATOR, "resolve_attention", **fields)
-            refused(answer, Code.NOT_ALLOWED_NOW, "resolve_attention is not possible")
+            rejected(answer, Code.NOT_ALLOWED_NOW, "resolve_attention is not possible")
 
 
 # --- late refunds
@@ -345,7 +345,7 @@ def test_operators_have_nothing_to_resolve_while_all_goes_well() -> None:
 def test_operator_asks_about_a_late_refund_at_once() -> None:
     """resolve_attention retry on a late refund → asked now; it stays late until it arrives."""
     purchase = refund_under_way()
-    purchase.deadline(Clock.SETTLEMENT)
+    purchase.deadline(DeadlineName.SETTLEMENT)
     purchase.staff(Role.OPERATOR, "resolve_attention", action="retry")
     assert CheckRefund(1) in purchase.last.effects
     assert purchase.state.needs(AttentionKind.SETTLEMENT_LATE)
@@ -368,5 +368,5 @@ def test_both_are_told_when_the_money_has_arrived() -> None:
     hears(purchase, FIRST, "settled")
     purchase.learns(SettlementPosted())
     (notice,) = purchase.notices
-    assert set(notice.readers) == BOTH
+    assert set(notice.recipients) == BOTH
     assert "250.00 USD has arrived at Ana" in notice.what

@@ -14,25 +14,25 @@ from tests.lifecycle.given import (
     Purchase,
     becomes,
     refund_under_way,
-    refused,
+    rejected,
     settles,
 )
 from workflows.lifecycle.state import (
     Accepted,
-    Clock,
     Code,
-    DeadlineReached,
-    PaymentCalledOff,
+    DeadlineExpired,
+    DeadlineName,
     PaymentDeclined,
     PaymentHeld,
+    PaymentVoided,
     PostDecision,
-    Refusal,
+    Rejection,
     Stage,
 )
 from workflows.messages import Role
 
 
-def late_by(answer: Accepted | Refusal) -> timedelta | None:
+def late_by(answer: Accepted | Rejection) -> timedelta | None:
     """By how much an accepted message came after its window."""
     assert isinstance(answer, Accepted)
     return answer.late_by
@@ -47,7 +47,7 @@ def test_requirements_at_the_last_second_and_a_worker_down_until_hour_50_are_acc
     answer = purchase.client("submit_requirements", requirements="a logo")
     becomes(purchase, Stage.FREELANCER_REVIEW)
     assert late_by(answer) == timedelta(hours=2)
-    purchase.learns(DeadlineReached(Clock.REQUIREMENTS))
+    purchase.learns(DeadlineExpired(DeadlineName.REQUIREMENTS))
     becomes(purchase, Stage.FREELANCER_REVIEW, told=set())
 
 
@@ -65,10 +65,10 @@ def test_a_message_is_late_from_the_instant_its_window_ends(
 def test_one_moment_after_the_deadline_took_effect_the_message_is_refused_with_the_reason() -> None:
     """Deadline and message meet: what has taken effect is not taken back."""
     purchase = Purchase()
-    purchase.deadline(Clock.REQUIREMENTS)
+    purchase.deadline(DeadlineName.REQUIREMENTS)
     answer = purchase.client("submit_requirements", requirements="a logo")
-    refused(answer, Code.ALREADY_SETTLED, "requirements_timeout", "250.00 USD to the client")
-    refused(answer, Code.ALREADY_SETTLED, "The client can now send: send_message.")
+    rejected(answer, Code.ALREADY_SETTLED, "requirements_timeout", "250.00 USD to the client")
+    rejected(answer, Code.ALREADY_SETTLED, "The client can now send: send_message.")
 
 
 def test_the_freelancer_keeps_the_24_h_that_ran_out_while_nothing_acted() -> None:
@@ -89,8 +89,8 @@ def test_a_deadline_that_is_not_running_any_more_changes_nothing() -> None:
     """A timer that fires after the message that stopped it."""
     purchase = Purchase().reviewed()
     before = purchase.state
-    for clock in set(Clock) - set(before.clocks):
-        assert purchase.learns(DeadlineReached(clock)).effects == ()
+    for deadline in set(DeadlineName) - set(before.deadlines):
+        assert purchase.learns(DeadlineExpired(deadline)).effects == ()
         assert purchase.state == before
 
 
@@ -100,9 +100,9 @@ def test_a_deadline_that_is_not_running_any_more_changes_nothing() -> None:
 def test_a_second_cancel_does_not_restart_the_clock() -> None:
     """second cancel by the client, new id → ALREADY_REQUESTED; the clock is not restarted."""
     purchase = Purchase().requested()
-    ends = purchase.state.clocks[Clock.REFUND_DECISION]
-    refused(purchase.after(days=3).client("cancel"), Code.ALREADY_REQUESTED)
-    assert purchase.state.clocks[Clock.REFUND_DECISION] == ends
+    ends = purchase.state.deadlines[DeadlineName.REFUND_DECISION]
+    rejected(purchase.after(days=3).client("cancel"), Code.ALREADY_REQUESTED)
+    assert purchase.state.deadlines[DeadlineName.REFUND_DECISION] == ends
 
 
 def test_client_first_then_freelancer_cancel_inside_24_h() -> None:
@@ -118,38 +118,38 @@ def test_freelancer_first_then_client_cancel_inside_24_h() -> None:
     """client and freelancer cancel together: the client's later one gets ALREADY_SETTLED."""
     purchase = Purchase().reviewed()
     purchase.freelancer("cancel")
-    refused(purchase.client("cancel"), Code.ALREADY_SETTLED, "freelancer_cancelled")
+    rejected(purchase.client("cancel"), Code.ALREADY_SETTLED, "freelancer_cancelled")
 
 
 def test_approve_after_the_seven_days_took_effect() -> None:
     """→ ALREADY_SETTLED, money moved once."""
     purchase = Purchase().requested()
-    purchase.deadline(Clock.REFUND_DECISION)
+    purchase.deadline(DeadlineName.REFUND_DECISION)
     assert purchase.last.effects.count(PostDecision(ESCROW, 0)) == 1
     answer = purchase.freelancer("decide_refund", decision="approve")
-    refused(answer, Code.ALREADY_SETTLED, "freelancer_silent", "250.00 USD to the client")
+    rejected(answer, Code.ALREADY_SETTLED, "freelancer_silent", "250.00 USD to the client")
 
 
 def test_decline_after_the_seven_days_took_effect() -> None:
     """→ TOO_LATE; a decision about money is never taken back."""
     purchase = Purchase().requested()
-    purchase.deadline(Clock.REFUND_DECISION)
+    purchase.deadline(DeadlineName.REFUND_DECISION)
     answer = purchase.freelancer("decide_refund", decision="decline")
-    refused(answer, Code.TOO_LATE, "never taken back", "send_message")
+    rejected(answer, Code.TOO_LATE, "never taken back", "send_message")
 
 
 def test_approve_then_decline_from_two_devices() -> None:
     """approve and decline from two devices: first recorded wins; the other is refused."""
     purchase = Purchase().requested()
     purchase.freelancer("decide_refund", decision="approve")
-    refused(purchase.freelancer("decide_refund", decision="decline"), Code.TOO_LATE)
+    rejected(purchase.freelancer("decide_refund", decision="decline"), Code.TOO_LATE)
 
 
 def test_decline_from_two_devices() -> None:
     """The first claim stands; approving is still the freelancer's, by its own row."""
     purchase = Purchase().contested(claim=10_000)
     answer = purchase.freelancer("decide_refund", decision="decline", claim=20_000)
-    refused(answer, Code.NOT_ALLOWED_NOW, "decide_refund")
+    rejected(answer, Code.NOT_ALLOWED_NOW, "decide_refund")
     assert purchase.state.claim == 10_000
 
 
@@ -158,7 +158,7 @@ def test_withdraw_then_approve() -> None:
     purchase = Purchase().requested()
     purchase.client("withdraw_cancellation")
     answer = purchase.freelancer("decide_refund", decision="approve")
-    refused(answer, Code.NOT_ALLOWED_NOW, "in progress", "give_refund")
+    rejected(answer, Code.NOT_ALLOWED_NOW, "in progress", "give_refund")
 
 
 def test_approve_then_withdraw() -> None:
@@ -166,7 +166,7 @@ def test_approve_then_withdraw() -> None:
     purchase = Purchase().requested()
     purchase.freelancer("decide_refund", decision="approve")
     answer = purchase.client("withdraw_cancellation")
-    refused(answer, Code.ALREADY_SETTLED, "refund_approved")
+    rejected(answer, Code.ALREADY_SETTLED, "refund_approved")
 
 
 @pytest.mark.parametrize("first", [Role.CLIENT, Role.MEDIATOR])
@@ -180,7 +180,7 @@ def test_split_accepted_while_the_mediator_resolves(first: Role) -> None:
     reason = "mutual_split" if first is Role.CLIENT else "dispute_resolved"
     settles(purchase, reason, refund=refund, release=ESCROW - refund)
     ((second, (name, amount)),) = messages.items()
-    refused(purchase.staff(second, name, refund=amount), Code.ALREADY_SETTLED, reason)
+    rejected(purchase.staff(second, name, refund=amount), Code.ALREADY_SETTLED, reason)
 
 
 # --- the 48 h meet a cancellation
@@ -197,7 +197,7 @@ def test_48_h_end_while_a_request_a_decline_or_a_dispute_is_open(end: Stage) -> 
     if end is Stage.DISPUTED:
         purchase.client("open_dispute", reason="nothing was done")
     assert purchase.state.stage is end
-    purchase.deadline(Clock.REQUIREMENTS)
+    purchase.deadline(DeadlineName.REQUIREMENTS)
     assert purchase.now == NOON + timedelta(hours=48)
     settles(purchase, "requirements_timeout", refund=ESCROW, release=0)
 
@@ -217,15 +217,15 @@ def test_a_decision_before_the_hold_is_carried_out_after_it() -> None:
 
 @pytest.mark.parametrize(
     ("fact", "outcome"),
-    [(PaymentDeclined(), "payment_declined"), (PaymentCalledOff(), "payment_failed")],
+    [(PaymentDeclined(), "payment_declined"), (PaymentVoided(), "payment_failed")],
 )
 def test_a_decision_before_a_hold_that_fails_moves_nothing(
-    fact: PaymentDeclined | PaymentCalledOff, outcome: str
+    fact: PaymentDeclined | PaymentVoided, outcome: str
 ) -> None:
     """… if the hold fails, there is nothing to move."""
     purchase = Purchase(held=False)
     purchase.freelancer("cancel")
-    purchase.deadline(Clock.PAYMENT)
+    purchase.deadline(DeadlineName.PAYMENT)
     purchase.learns(fact)
     becomes(purchase, Stage.CLOSED)
     state = purchase.state
@@ -241,4 +241,6 @@ def test_a_running_purchase_keeps_its_snapshot_of_the_policy() -> None:
     purchase = Purchase(refund_decision_window="P3D").requested()
     with pytest.raises(ValidationError, match="frozen"):
         purchase.state.terms.policy.refund_decision_window = timedelta(days=9)  # type: ignore[misc]
-    assert purchase.state.clocks[Clock.REFUND_DECISION] == purchase.now + timedelta(days=3)
+    assert purchase.state.deadlines[DeadlineName.REFUND_DECISION] == purchase.now + timedelta(
+        days=3
+    )

@@ -12,13 +12,20 @@ from tests.lifecycle.given import (
     any_stage_with_escrow,
     becomes,
     purchase_in,
-    refused,
+    rejected,
     said,
     settles,
 )
 from workflows.lifecycle import decide
-from workflows.lifecycle.rules import WITH_ESCROW
-from workflows.lifecycle.state import CallOffPayment, Clock, Code, Refusal, Stage, StepBlocked
+from workflows.lifecycle.state import (
+    Code,
+    DeadlineName,
+    EffectBlocked,
+    Rejection,
+    Stage,
+    VoidPayment,
+)
+from workflows.lifecycle.transitions import WITH_ESCROW
 from workflows.messages import Role
 
 OTHER = {Role.CLIENT: Role.FREELANCER, Role.FREELANCER: Role.CLIENT}
@@ -33,13 +40,13 @@ either_side = pytest.mark.parametrize("by", list(OTHER))
 def test_either_side_proposes_a_split_in_any_stage_with_escrow(by: Role, stage: Stage) -> None:
     """propose_split {refund}, client or freelancer → offered to the other side; nothing moves."""
     purchase = purchase_in(stage)
-    clocks = set(purchase.state.clocks)
+    deadlines = set(purchase.state.deadlines)
     purchase.staff(by, "propose_split", refund=15_000)
     becomes(purchase, stage)
     offer = purchase.state.offer
     assert offer is not None
     assert (offer.by, offer.refund, offer.at) == (by, 15_000, purchase.now)
-    assert set(purchase.state.clocks) == clocks
+    assert set(purchase.state.deadlines) == deadlines
     assert "150.00 USD to Ana, 100.00 USD to Bo" in purchase.last.text
 
 
@@ -68,7 +75,7 @@ def test_more_than_the_escrow_cannot_be_offered() -> None:
     purchase = Purchase().working()
     purchase.client("propose_split", refund=15_000)
     answer = purchase.client("propose_split", refund=ESCROW + 1)
-    refused(answer, Code.INVALID_AMOUNT, "250.01 USD", "the escrow of 250.00 USD")
+    rejected(answer, Code.INVALID_AMOUNT, "250.01 USD", "the escrow of 250.00 USD")
     purchase.freelancer("accept_split", refund=15_000)
     settles(purchase, "mutual_split", refund=15_000, release=10_000)
 
@@ -80,7 +87,7 @@ def test_a_newer_offer_replaces_an_older_one_whosever_it_was(by: Role) -> None:
     purchase.client("propose_split", refund=20_000)
     purchase.staff(by, "propose_split", refund=12_000)
     old = purchase.staff(OTHER[by], "accept_split", refund=20_000)
-    refused(old, Code.INVALID_AMOUNT, "120.00 USD", "not 200.00 USD", "repeat the amount")
+    rejected(old, Code.INVALID_AMOUNT, "120.00 USD", "not 200.00 USD", "repeat the amount")
     purchase.staff(OTHER[by], "accept_split", refund=12_000)
     settles(purchase, "mutual_split", refund=12_000, release=13_000)
 
@@ -89,7 +96,7 @@ def test_a_newer_offer_replaces_an_older_one_whosever_it_was(by: Role) -> None:
 def test_without_an_offer_there_is_nothing_to_accept(stage: Stage) -> None:
     """accept_split, no offer stands → NO_OFFER, names propose_split."""
     answer = purchase_in(stage).client("accept_split", refund=15_000)
-    refused(answer, Code.NO_OFFER, "No offer stands. Make one with propose_split")
+    rejected(answer, Code.NO_OFFER, "No offer stands. Make one with propose_split")
 
 
 @either_side
@@ -98,7 +105,7 @@ def test_nobody_accepts_an_offer_of_their_own(by: Role) -> None:
     purchase = Purchase().working()
     purchase.staff(by, "propose_split", refund=15_000)
     answer = purchase.staff(by, "accept_split", refund=15_000)
-    refused(answer, Code.WRONG_ROLE, "your own", "propose_split")
+    rejected(answer, Code.WRONG_ROLE, "your own", "propose_split")
 
 
 def test_a_refusal_names_accept_split_to_whom_an_offer_was_made() -> None:
@@ -107,12 +114,12 @@ def test_a_refusal_names_accept_split_to_whom_an_offer_was_made() -> None:
     for role, name in ((Role.CLIENT, "accept_delivery"), (Role.FREELANCER, "cancel")):
         assert "accept_split" not in getattr(purchase.staff(role, name), "text", "")
     purchase.freelancer("propose_split", refund=15_000)
-    refused(
+    rejected(
         purchase.client("accept_delivery"),
         Code.NOT_ALLOWED_NOW,
         "The client can now send: cancel, propose_split, accept_split, send_message.",
     )
-    refused(
+    rejected(
         purchase.freelancer("decide_refund", decision="approve"),
         Code.NOT_ALLOWED_NOW,
         "The freelancer can now send: propose_split, deliver, give_refund, send_message.",
@@ -143,20 +150,20 @@ def test_mediator_resolves_a_dispute(refund: int) -> None:
 def test_mediator_cannot_give_more_than_the_escrow() -> None:
     """resolve_dispute above E → INVALID_AMOUNT."""
     answer = Purchase().disputed().staff(Role.MEDIATOR, "resolve_dispute", refund=ESCROW + 1)
-    refused(answer, Code.INVALID_AMOUNT, "the escrow of 250.00 USD")
+    rejected(answer, Code.INVALID_AMOUNT, "the escrow of 250.00 USD")
 
 
 @pytest.mark.parametrize("stage", WITH_ESCROW[:-1])
 def test_mediator_stays_out_while_the_parties_can_decide(stage: Stage) -> None:
     """resolve_dispute outside of a dispute, nobody needed → NOT_ALLOWED_NOW."""
     answer = purchase_in(stage).staff(Role.MEDIATOR, "resolve_dispute", refund=0)
-    refused(answer, Code.NOT_ALLOWED_NOW, "resolve_dispute is not possible while")
+    rejected(answer, Code.NOT_ALLOWED_NOW, "resolve_dispute is not possible while")
 
 
 def test_mediator_decides_an_unanswered_request_that_needs_attention() -> None:
     """resolve_dispute, mediator, a stage under needs_attention → as decided."""
     purchase = Purchase(refund_decision_silence="attention").requested()
-    purchase.deadline(Clock.REFUND_DECISION)
+    purchase.deadline(DeadlineName.REFUND_DECISION)
     purchase.staff(Role.MEDIATOR, "resolve_dispute", refund=20_000)
     settles(purchase, "dispute_resolved", refund=20_000, release=5_000)
 
@@ -164,8 +171,8 @@ def test_mediator_decides_an_unanswered_request_that_needs_attention() -> None:
 def test_mediator_decides_while_the_payment_is_unknown_and_the_money_follows() -> None:
     """resolve_dispute under needs_attention before the hold: carried out once it is held."""
     purchase = Purchase(held=False)
-    purchase.deadline(Clock.PAYMENT)
-    purchase.learns(StepBlocked(CallOffPayment.kind, "the provider does not answer"))
+    purchase.deadline(DeadlineName.PAYMENT)
+    purchase.learns(EffectBlocked(VoidPayment.kind, "the provider does not answer"))
     purchase.staff(Role.MEDIATOR, "resolve_dispute", refund=ESCROW)
     becomes(purchase, Stage.SETTLING)
     assert purchase.state.held == 0
@@ -182,7 +189,7 @@ def test_strangers_and_the_other_party_cannot_speak_for_a_party(role: Role, stag
     for sender in ("eve", IDS[OTHER[role]], "Ana", "BO"):
         message = said("send_message", role, sender=sender, text="hello")
         answer = decide(purchase.state, message, purchase.now)
-        refused(answer, Code.NOT_A_PARTY, sender, f"not the {role.value}", "check `by`")
+        rejected(answer, Code.NOT_A_PARTY, sender, f"not the {role.value}", "check `by`")
 
 
 @pytest.mark.parametrize(
@@ -200,16 +207,16 @@ def test_a_party_cannot_act_as_staff_in_its_own_purchase(
     """A mediator who is the client, an operator who is the freelancer → WRONG_ROLE."""
     purchase = Purchase().disputed()
     answer = decide(purchase.state, said(name, role, sender=party, **fields), purchase.now)
-    refused(answer, Code.WRONG_ROLE, "party to this purchase")
+    rejected(answer, Code.WRONG_ROLE, "party to this purchase")
 
 
 def test_a_wrong_role_is_told_whose_message_it_is() -> None:
     """deliver by the client, accept_delivery by the freelancer → WRONG_ROLE, names its roles."""
     purchase = Purchase().delivered()
-    refused(purchase.client("deliver"), Code.WRONG_ROLE, "for the freelancer, not for the client")
-    refused(purchase.freelancer("accept_delivery"), Code.WRONG_ROLE, "for the client")
+    rejected(purchase.client("deliver"), Code.WRONG_ROLE, "for the freelancer, not for the client")
+    rejected(purchase.freelancer("accept_delivery"), Code.WRONG_ROLE, "for the client")
     offer = purchase.staff(Role.MEDIATOR, "propose_split", refund=0)
-    refused(offer, Code.WRONG_ROLE, "for the client or freelancer, not for the mediator")
+    rejected(offer, Code.WRONG_ROLE, "for the client or freelancer, not for the mediator")
 
 
 def test_a_refusal_leaves_everything_as_it_was() -> None:
@@ -217,7 +224,7 @@ def test_a_refusal_leaves_everything_as_it_was() -> None:
     purchase = Purchase().working().after(days=10)
     before = purchase.state
     answer = purchase.client("accept_delivery")
-    assert isinstance(answer, Refusal)
+    assert isinstance(answer, Rejection)
     assert purchase.state is before
 
 
@@ -226,7 +233,7 @@ def test_each_row_tells_both_sides_or_says_why_not() -> None:
     and the provider's reports have notices of their own."""
     purchase = Purchase().working()
     purchase.client("propose_split", refund=1)
-    assert set(purchase.notices[0].readers) == BOTH
+    assert set(purchase.notices[0].recipients) == BOTH
     assert purchase.notices[0].by == "client"
     assert purchase.notices[0].what == purchase.last.text
     assert purchase.notices[0].rule

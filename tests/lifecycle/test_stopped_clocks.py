@@ -6,20 +6,20 @@ from datetime import timedelta
 import pytest
 
 from tests.lifecycle.given import ESCROW, NOON, Purchase, becomes, settles
-from workflows.lifecycle.state import Accepted, Clock, Stage
+from workflows.lifecycle.state import Accepted, DeadlineName, Stage
 
 
 def test_the_review_clock_stops_and_keeps_its_remainder() -> None:
     """cancel, client, delivered: the review stops; withdrawn, it goes on with what it had."""
     purchase = Purchase().delivered().after(days=10)
     purchase.client("cancel")
-    assert Clock.REVIEW not in purchase.state.clocks
+    assert DeadlineName.REVIEW not in purchase.state.deadlines
     purchase.after(days=5).client("withdraw_cancellation")
-    assert purchase.state.clocks == {Clock.REVIEW: purchase.now + timedelta(days=4)}
+    assert purchase.state.deadlines == {DeadlineName.REVIEW: purchase.now + timedelta(days=4)}
     purchase.after(days=1).client("cancel")
     purchase.freelancer("decide_refund", decision="decline")
     purchase.after(days=2).client("withdraw_cancellation")
-    assert purchase.state.clocks == {Clock.REVIEW: purchase.now + timedelta(days=3)}
+    assert purchase.state.deadlines == {DeadlineName.REVIEW: purchase.now + timedelta(days=3)}
 
 
 @pytest.mark.parametrize("silence", ["refund_decision", "claim"])
@@ -29,28 +29,28 @@ def test_the_review_clock_goes_on_when_silence_ends_the_cancellation(silence: st
     purchase.delivered().after(days=10).client("cancel")
     if silence == "claim":
         purchase.freelancer("decide_refund", decision="decline")
-        purchase.calendar(Clock.CLAIM)
-    purchase.deadline(Clock(silence))
-    assert purchase.state.clocks == {Clock.REVIEW: purchase.now + timedelta(days=4)}
+        purchase.calendar(DeadlineName.CLAIM)
+    purchase.deadline(DeadlineName(silence))
+    assert purchase.state.deadlines == {DeadlineName.REVIEW: purchase.now + timedelta(days=4)}
 
 
 def test_the_48_h_run_on_while_a_request_is_open() -> None:
     """cancel, client, awaiting_requirements: the 48 h run on, and end in a full refund."""
     purchase = Purchase().after(hours=10)
     purchase.client("cancel")
-    assert purchase.state.clocks[Clock.REQUIREMENTS] == NOON + timedelta(hours=48)
+    assert purchase.state.deadlines[DeadlineName.REQUIREMENTS] == NOON + timedelta(hours=48)
     purchase.after(hours=5).client("withdraw_cancellation")
-    assert purchase.state.clocks == {Clock.REQUIREMENTS: NOON + timedelta(hours=48)}
+    assert purchase.state.deadlines == {DeadlineName.REQUIREMENTS: NOON + timedelta(hours=48)}
 
 
 def test_the_24_h_run_on_while_a_request_is_open() -> None:
     """cancel, client, freelancer_review: the freelancer's 24 h run on."""
     purchase = Purchase().reviewed().after(hours=10)
     purchase.client("cancel")
-    assert purchase.state.clocks[Clock.FREELANCER_CANCEL] == NOON + timedelta(hours=24)
+    assert purchase.state.deadlines[DeadlineName.FREELANCER_CANCEL] == NOON + timedelta(hours=24)
     purchase.after(hours=5).client("withdraw_cancellation")
     becomes(purchase, Stage.FREELANCER_REVIEW)
-    assert purchase.state.clocks == {Clock.FREELANCER_CANCEL: NOON + timedelta(hours=24)}
+    assert purchase.state.deadlines == {DeadlineName.FREELANCER_CANCEL: NOON + timedelta(hours=24)}
 
 
 @pytest.mark.parametrize("contested", [False, True])
@@ -62,11 +62,11 @@ def test_the_24_h_that_ended_meanwhile_commit_the_freelancer(contested: bool) ->
     if contested:
         purchase.freelancer("decide_refund", decision="decline")
     stage = purchase.state.stage
-    purchase.deadline(Clock.FREELANCER_CANCEL)
+    purchase.deadline(DeadlineName.FREELANCER_CANCEL)
     becomes(purchase, stage)
     purchase.after(hours=1).client("withdraw_cancellation")
     becomes(purchase, Stage.IN_PROGRESS)
-    assert purchase.state.clocks == {Clock.DORMANCY: purchase.now + timedelta(days=90)}
+    assert purchase.state.deadlines == {DeadlineName.DORMANCY: purchase.now + timedelta(days=90)}
 
 
 def test_the_request_gets_its_seven_days_each_time() -> None:
@@ -75,7 +75,9 @@ def test_the_request_gets_its_seven_days_each_time() -> None:
     purchase.client("cancel")
     purchase.after(days=6).client("withdraw_cancellation")
     purchase.client("cancel")
-    assert purchase.state.clocks == {Clock.REFUND_DECISION: purchase.now + timedelta(days=7)}
+    assert purchase.state.deadlines == {
+        DeadlineName.REFUND_DECISION: purchase.now + timedelta(days=7)
+    }
 
 
 def test_every_clock_stops_with_a_decision() -> None:
@@ -84,13 +86,13 @@ def test_every_clock_stops_with_a_decision() -> None:
     purchase.client("cancel")
     purchase.freelancer("decide_refund", decision="approve")
     settles(purchase, "refund_approved", refund=ESCROW, release=0)
-    assert purchase.state.clocks == {}
+    assert purchase.state.deadlines == {}
 
 
 def test_a_message_to_the_freelancer_stops_no_clock() -> None:
     """send_message never changes anything: the seven days run on."""
     purchase = Purchase().requested()
-    before = dict(purchase.state.clocks)
+    before = dict(purchase.state.deadlines)
     answer = purchase.after(days=1).freelancer("send_message", text="let us talk")
     assert isinstance(answer, Accepted)
-    assert dict(purchase.state.clocks) == before
+    assert dict(purchase.state.deadlines) == before

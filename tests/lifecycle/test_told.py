@@ -6,24 +6,24 @@ from datetime import timedelta
 import pytest
 
 from tests.lifecycle.given import ESCROW, NOON, Purchase, purchase_in, refund_under_way
-from workflows.lifecycle import begin, next_reminder, refusal, reminder
+from workflows.lifecycle import begin, next_reminder, rejection, reminder
 from workflows.lifecycle.state import (
     CheckRefund,
-    Clock,
     Code,
+    DeadlineName,
     DecisionPosted,
+    EffectBlocked,
     Fact,
     Movement,
     Notify,
-    PaymentCalledOff,
     PaymentDeclined,
     PaymentHeld,
+    PaymentVoided,
     PlatformCancelled,
     RefundAnswered,
-    Refusal,
+    Rejection,
     SettlementPosted,
     Stage,
-    StepBlocked,
 )
 from workflows.messages import Role
 
@@ -35,7 +35,7 @@ def told(purchase: Purchase) -> tuple[str, str, str, tuple[str, ...]]:
     (notice,) = purchase.notices
     assert notice.rule.endswith(".")
     assert (purchase.last.transition, purchase.last.text) == (notice.transition, notice.what)
-    return notice.transition, notice.by, notice.what, notice.readers
+    return notice.transition, notice.by, notice.what, notice.recipients
 
 
 def moved(purchase: Purchase) -> tuple[Movement, ...]:
@@ -76,7 +76,7 @@ def test_a_hold_is_told_to_both() -> None:
             "The payment was declined; nothing was paid.",
         ),
         (
-            PaymentCalledOff(),
+            PaymentVoided(),
             "payment_failed",
             "The payment could not be made and was called off; nothing was paid.",
         ),
@@ -171,9 +171,9 @@ def test_a_refund_that_may_arrive_twice_is_told_to_operators() -> None:
 def test_a_step_that_is_held_up_is_told_to_operators() -> None:
     """needs_attention: which step, and what stood in its way."""
     purchase = refund_under_way()
-    purchase.learns(StepBlocked(CheckRefund.kind, "the provider does not answer"))
+    purchase.learns(EffectBlocked(CheckRefund.kind, "the provider does not answer"))
     assert told(purchase) == (
-        "step_blocked",
+        "effect_blocked",
         "system",
         "The step “check refund” is held up: the provider does not answer",
         ("operator",),
@@ -216,20 +216,20 @@ def test_what_a_party_did_is_told_in_its_name_and_with_its_words() -> None:
 def test_silence_is_told_in_the_name_of_the_system() -> None:
     """A deadline that takes effect is nobody's act."""
     purchase = Purchase().delivered()
-    purchase.deadline(Clock.REVIEW)
+    purchase.deadline(DeadlineName.REVIEW)
     (notice,) = purchase.notices
     assert (notice.transition, notice.by, notice.words) == ("review_lapsed", "system", None)
 
 
 def test_a_reminder_names_its_deadline() -> None:
     """Of one deadline, to whose turn it is."""
-    assert reminder(Clock.REFUND_DECISION) == Notify(
+    assert reminder(DeadlineName.REFUND_DECISION) == Notify(
         "reminder",
         "system",
         "A reminder: it is your turn (refund decision).",
         "We remind you before a deadline passes.",
         ("freelancer",),
-        clock=Clock.REFUND_DECISION,
+        deadline=DeadlineName.REFUND_DECISION,
     )
 
 
@@ -237,19 +237,22 @@ def test_a_reminder_is_due_once() -> None:
     """At its instant it is no longer to come: the next one is."""
     state = purchase_in(Stage.AWAITING_REQUIREMENTS).state
     first, last = NOON + timedelta(hours=24), NOON + timedelta(hours=44)
-    assert next_reminder(state, first - timedelta(seconds=1)) == (first, (Clock.REQUIREMENTS,))
-    assert next_reminder(state, first) == (last, (Clock.REQUIREMENTS,))
+    assert next_reminder(state, first - timedelta(seconds=1)) == (
+        first,
+        (DeadlineName.REQUIREMENTS,),
+    )
+    assert next_reminder(state, first) == (last, (DeadlineName.REQUIREMENTS,))
     assert next_reminder(state, last) is None
 
 
 def test_a_refusal_is_told_in_the_words_of_the_rules() -> None:
     """To the sender only: the message's name, the code and the sentence."""
-    answer = Refusal(Code.NO_OFFER, "No offer stands.")
-    assert refusal("accept_split", answer, "client") == Notify(
-        "message_refused",
+    answer = Rejection(Code.NO_OFFER, "No offer stands.")
+    assert rejection("accept_split", answer, "client") == Notify(
+        "message_rejected",
         "system",
         "Your message accept_split could not be accepted (NO_OFFER).",
         "No offer stands.",
         ("client",),
-        refused=("accept_split", Code.NO_OFFER),
+        rejected=("accept_split", Code.NO_OFFER),
     )

@@ -6,21 +6,21 @@ from dataclasses import replace
 import pytest
 from pydantic import TypeAdapter
 
-from tests.lifecycle.given import ESCROW, NOON, Purchase, becomes, refused, said, settles
-from workflows.lifecycle import act, actions, begin, deadlines, decide, newest, versions
-from workflows.lifecycle.act import Action
+from tests.lifecycle.given import ESCROW, NOON, Purchase, becomes, rejected, said, settles
+from workflows.lifecycle import actions, begin, deadlines, decide, handlers, newest, versions
 from workflows.lifecycle.deadlines import DEADLINES, DeadlineRule
-from workflows.lifecycle.rules import RULES, Rule
+from workflows.lifecycle.draft import Draft
+from workflows.lifecycle.handlers import Action
 from workflows.lifecycle.state import (
-    Clock,
     Code,
-    DeadlineReached,
+    ComputeDeadline,
+    DeadlineExpired,
+    DeadlineName,
     Decision,
-    FindDeadline,
     Stage,
     State,
 )
-from workflows.lifecycle.turn import Turn
+from workflows.lifecycle.transitions import RULES, Rule
 from workflows.lifecycle.versions import FIRST, VERSIONS, Tables, UnknownVersion
 from workflows.messages import Role
 
@@ -33,7 +33,7 @@ def a_second_version() -> Tables:
     return Tables(
         tuple(row for row in first.rules if row.transition != "freelancer_cancelled"),
         tuple(
-            replace(row, warns="something else") if row.clock is Clock.REVIEW else row
+            replace(row, warns="something else") if row.deadline is DeadlineName.REVIEW else row
             for row in first.deadlines
         ),
     )
@@ -58,7 +58,7 @@ def test_both_versions_decide_side_by_side(second: int) -> None:
     purchase = Purchase().reviewed()
     answer = decide(under(FIRST, purchase), cancel, purchase.now)
     assert getattr(answer, "transition", None) == "freelancer_cancelled"
-    refused(
+    rejected(
         decide(under(second, purchase), cancel, purchase.now),
         Code.WRONG_ROLE,
         "cancel is for the client",
@@ -97,10 +97,10 @@ def with_row(row: Rule | DeadlineRule, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("decides", "refund"),
     [
-        (act.refund_all, ESCROW),
-        (act.release_all, 0),
-        (act.pay_claim, 15_000),
-        (act.split_as_sent, 12_000),
+        (handlers.refund_all, ESCROW),
+        (handlers.release_all, 0),
+        (handlers.pay_claim, 15_000),
+        (handlers.split_as_sent, 12_000),
     ],
 )
 def test_a_new_row_may_decide_in_each_of_the_known_ways(
@@ -116,32 +116,32 @@ def test_a_new_row_may_decide_in_each_of_the_known_ways(
 
 def test_paying_a_claim_that_nobody_made_refunds_all() -> None:
     """Silence about nothing gives nothing away."""
-    turn = Turn(Purchase().working().state, DeadlineReached(Clock.CLAIM), NOON)
-    act.pay_claim("because")(turn)
-    assert turn.state.decision == Decision("because", ESCROW, 0, NOON)
+    draft = Draft(Purchase().working().state, DeadlineExpired(DeadlineName.CLAIM), NOON)
+    handlers.pay_claim("because")(draft)
+    assert draft.state.decision == Decision("because", ESCROW, 0, NOON)
 
 
 def test_a_split_as_sent_stays_within_the_escrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """From nothing to all of it; beyond, it is refused."""
     row = next(row for row in RULES if row.message == "resolve_dispute")
-    with_row(replace(row, then=act.split_as_sent("because")), monkeypatch)
+    with_row(replace(row, then=handlers.split_as_sent("because")), monkeypatch)
     for refund in (0, ESCROW):
         purchase = Purchase().disputed()
         purchase.staff(Role.MEDIATOR, "resolve_dispute", refund=refund)
         settles(purchase, "because", refund=refund, release=ESCROW - refund)
     answer = Purchase().disputed().staff(Role.MEDIATOR, "resolve_dispute", refund=ESCROW + 1)
-    refused(answer, Code.INVALID_AMOUNT, "250.01 USD is not between 0.00 USD and the escrow")
+    rejected(answer, Code.INVALID_AMOUNT, "250.01 USD is not between 0.00 USD and the escrow")
 
 
 def test_a_new_row_may_lead_to_another_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here: a dispute can be opened as soon as the refund is asked for."""
     row = next(row for row in RULES if row.message == "open_dispute")
-    early = replace(row, stages=(Stage.REFUND_REQUESTED,), then=act.go_to(Stage.DISPUTED))
+    early = replace(row, stages=(Stage.REFUND_REQUESTED,), then=handlers.go_to(Stage.DISPUTED))
     with_row(early, monkeypatch)
     purchase = Purchase().requested()
     purchase.client("open_dispute", reason="no answer")
     becomes(purchase, Stage.DISPUTED)
-    assert set(purchase.state.clocks) == {Clock.DISPUTE}
+    assert set(purchase.state.deadlines) == {DeadlineName.DISPUTE}
 
 
 def test_a_new_row_may_name_whoever_acted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,10 +151,10 @@ def test_a_new_row_may_name_whoever_acted(monkeypatch: pytest.MonkeyPatch) -> No
     purchase = Purchase().disputed()
     purchase.staff(Role.MEDIATOR, "resolve_dispute", refund=15_000)
     assert purchase.last.text == "mediator decided: 150.00 USD to Ana."
-    lapse = next(row for row in DEADLINES if row.clock is Clock.REVIEW)
+    lapse = next(row for row in DEADLINES if row.deadline is DeadlineName.REVIEW)
     with_row(replace(lapse, says="{by} released {escrow} to {freelancer}."), monkeypatch)
     purchase = Purchase().delivered()
-    purchase.deadline(Clock.REVIEW)
+    purchase.deadline(DeadlineName.REVIEW)
     assert purchase.last.text == "the system released 250.00 USD to Bo."
 
 
@@ -163,22 +163,22 @@ def test_a_deadline_that_a_version_does_not_know_does_nothing(
 ) -> None:
     """A version may drop a row of the deadlines: the clock ends, and that is all."""
     first = VERSIONS[FIRST]
-    rows = tuple(row for row in first.deadlines if row.clock is not Clock.REVIEW)
+    rows = tuple(row for row in first.deadlines if row.deadline is not DeadlineName.REVIEW)
     monkeypatch.setattr(versions, "VERSIONS", {FIRST: Tables(first.rules, rows)})
     purchase = Purchase().delivered()
     before = purchase.state
-    purchase.deadline(Clock.REVIEW)
+    purchase.deadline(DeadlineName.REVIEW)
     assert purchase.last.effects == ()
-    assert purchase.state == replace(before, clocks={})
+    assert purchase.state == replace(before, deadlines={})
 
 
 def test_a_window_in_business_days_that_starts_anew_waits_for_the_calendar() -> None:
     """Whatever was known of its end before does not hold any more."""
     purchase = Purchase().contested()
-    turn = Turn(purchase.state, DeadlineReached(Clock.CLAIM), purchase.now)
-    turn.start(Clock.CLAIM)
-    assert Clock.CLAIM not in turn.state.clocks
-    assert turn.effects == [FindDeadline(Clock.CLAIM, purchase.now, 5)]
+    draft = Draft(purchase.state, DeadlineExpired(DeadlineName.CLAIM), purchase.now)
+    draft.start(DeadlineName.CLAIM)
+    assert DeadlineName.CLAIM not in draft.state.deadlines
+    assert draft.effects == [ComputeDeadline(DeadlineName.CLAIM, purchase.now, 5)]
 
 
 def test_a_version_nobody_knows_is_refused_in_words() -> None:
@@ -189,7 +189,7 @@ def test_a_version_nobody_knows_is_refused_in_words() -> None:
     with pytest.raises(UnknownVersion, match=words):
         decide(state, said("accept_delivery", Role.CLIENT), purchase.now)
     with pytest.raises(UnknownVersion, match=words):
-        decide(state, DeadlineReached(Clock.REVIEW), purchase.now)
+        decide(state, DeadlineExpired(DeadlineName.REVIEW), purchase.now)
     with pytest.raises(UnknownVersion, match=words):
         deadlines(state)
 

@@ -10,37 +10,37 @@ from typing import Any
 
 import pytest
 
-from tests.lifecycle.given import ESCROW, NOON, Purchase, purchase_in, refused, said
+from tests.lifecycle.given import ESCROW, NOON, Purchase, purchase_in, rejected, said
 from tests.lifecycle.walk import FIELDS, Edge, Key, Node, Walk, position, walk
 from tests.proof.count import counted
-from workflows.lifecycle import actions, deadlines, decide, waiting_for, wanted
+from workflows.lifecycle import actions, deadlines, decide, is_pending, waiting_for
 from workflows.lifecycle.deadlines import DEADLINES, DeadlineRule
-from workflows.lifecycle.rules import RULES, WITH_ESCROW, Rule
+from workflows.lifecycle.draft import STAGE_DEADLINE
 from workflows.lifecycle.state import (
     Accepted,
     CheckRefund,
-    Clock,
     Code,
-    DeadlineKnown,
-    DeadlineReached,
+    DeadlineComputed,
+    DeadlineExpired,
+    DeadlineName,
     DecisionPosted,
+    EffectBlocked,
     Event,
     Fact,
     Notify,
     Payment,
-    PaymentCalledOff,
     PaymentDeclined,
     PaymentHeld,
+    PaymentVoided,
     PlatformCancelled,
     RefundAnswered,
-    Refusal,
+    Rejection,
     SettlementPosted,
     Stage,
     State,
     Step,
-    StepBlocked,
 )
-from workflows.lifecycle.turn import STAGE_CLOCK
+from workflows.lifecycle.transitions import RULES, WITH_ESCROW, Rule
 from workflows.messages import MESSAGES, Message, Role
 
 POLICIES: dict[str, dict[str, Any]] = {
@@ -88,15 +88,15 @@ def everything() -> Iterator[tuple[Node, Edge]]:
             yield from ((found.nodes[key], edge) for edge in edges)
 
 
-def taken(event: Event, answer: Accepted | Refusal) -> Rule | DeadlineRule | None:
+def taken(event: Event, answer: Accepted | Rejection) -> Rule | DeadlineRule | None:
     """The row of the tables that an event took, if it took one."""
-    if isinstance(answer, Refusal) or not answer.transition:
+    if isinstance(answer, Rejection) or not answer.transition:
         return None
-    if isinstance(event, DeadlineReached):
+    if isinstance(event, DeadlineExpired):
         return next(
             row
             for row in DEADLINES
-            if (row.clock, row.transition) == (event.clock, answer.transition)
+            if (row.deadline, row.transition) == (event.deadline, answer.transition)
         )
     if not isinstance(event, Message):
         return None
@@ -120,12 +120,17 @@ def sound(state: State) -> None:
     if state.decision:
         assert state.decision.refund + state.decision.release == ESCROW
     assert (state.claim is not None) == (state.stage in (Stage.CONTESTED, Stage.DISPUTED))
-    for stage, clock in STAGE_CLOCK.items():
-        assert clock not in state.clocks or state.stage is stage
+    for stage, deadline in STAGE_DEADLINE.items():
+        assert deadline not in state.deadlines or state.stage is stage
     assert waiting_for(state) in {*Role, "nobody"}
     assert (state.stage is Stage.CLOSED) == (waiting_for(state) == "nobody")
     if state.stage is Stage.CLOSED:
-        assert (state.held, state.in_transit, dict(state.clocks), state.attention) == (0, 0, {}, ())
+        assert (state.held, state.in_transit, dict(state.deadlines), state.attention) == (
+            0,
+            0,
+            {},
+            (),
+        )
         assert state.outcome in OUTCOMES
         assert state.reason
         assert state.closed_at
@@ -150,7 +155,7 @@ def test_each_open_deadline_says_what_silence_does(found: Walk) -> None:
     """Every running clock is a row of the tables, and is shown with its consequence."""
     for node in found.nodes.values():
         shown = {deadline.name for deadline in deadlines(node.state)}
-        assert shown == set(node.state.clocks)
+        assert shown == set(node.state.deadlines)
         assert all(deadline.then for deadline in deadlines(node.state))
 
 
@@ -160,9 +165,9 @@ def test_what_is_asked_for_is_answered_or_overtaken(found: Walk) -> None:
     for node in found.nodes.values():
         state = node.state
         if state.stage is Stage.SETTLING:
-            assert node.pending or state.clocks or state.attention, state
+            assert node.pending or state.deadlines or state.attention, state
         elif state.stage is not Stage.CLOSED:
-            assert state.clocks or state.attention or node.pending, state
+            assert state.deadlines or state.attention or node.pending, state
 
 
 # --- transitions
@@ -184,7 +189,7 @@ def test_every_refusal_has_a_code_and_a_sentence(found: Walk) -> None:
     """Nobody is turned away without a reason that can be read."""
     for edges in found.edges.values():
         for edge in edges:
-            if isinstance(edge.answer, Refusal):
+            if isinstance(edge.answer, Rejection):
                 assert edge.answer.code in Code
                 assert edge.answer.text.endswith("."), edge.answer.text
                 assert "{" not in edge.answer.text
@@ -203,7 +208,7 @@ def test_each_transition_tells_each_reader_once(found: Walk) -> None:
         for edge in edges:
             if isinstance(edge.answer, Accepted):
                 notices = [e for e in edge.answer.effects if isinstance(e, Notify)]
-                told = [(n.transition, reader) for n in notices for reader in n.readers]
+                told = [(n.transition, reader) for n in notices for reader in n.recipients]
                 assert len(told) == len(set(told)), told
                 assert all(n.what and n.rule and "{" not in n.what for n in notices)
 
@@ -213,7 +218,7 @@ def test_a_step_is_done_once_its_answer_has_come(found: Walk) -> None:
     for key, edges in found.edges.items():
         for edge in edges:
             if edge.answered and isinstance(edge.answer, Accepted):
-                assert not wanted(edge.answer.state, edge.answered), (key, edge)
+                assert not is_pending(edge.answer.state, edge.answered), (key, edge)
 
 
 # --- the tables
@@ -241,7 +246,7 @@ def test_rows_lead_where_they_say() -> None:
 
 def test_every_refusal_code_of_the_rules_is_used() -> None:
     """Each code is given somewhere; three speak of what the rules never see."""
-    used = {edge.answer.code for _, edge in everything() if isinstance(edge.answer, Refusal)}
+    used = {edge.answer.code for _, edge in everything() if isinstance(edge.answer, Rejection)}
     elsewhere = {Code.NOT_A_PARTY, Code.UNKNOWN_MESSAGE}
     assert used | elsewhere == set(Code)
 
@@ -254,7 +259,7 @@ def test_silence_leads_to_the_end_or_to_a_person(found: Walk) -> None:
     back: dict[Key, set[Key]] = defaultdict(set)
     for key, edges in found.edges.items():
         for edge in edges:
-            if not isinstance(edge.event, Message | PlatformCancelled | StepBlocked):
+            if not isinstance(edge.event, Message | PlatformCancelled | EffectBlocked):
                 back[edge.target].add(key)
     good = {
         key
@@ -295,7 +300,7 @@ def test_a_wrong_role_is_refused_in_every_stage(name: str, stage: Stage) -> None
     for role in set(Role) - right:
         message = said(name, role, **FIELDS.get(name, ({},))[0])
         answer = decide(purchase.state, message, purchase.now)
-        refused(answer, Code.WRONG_ROLE, f"not for the {role.value}")
+        rejected(answer, Code.WRONG_ROLE, f"not for the {role.value}")
 
 
 def decided(stage: Stage) -> Purchase:
@@ -312,15 +317,18 @@ def decided(stage: Stage) -> Purchase:
 
 def any_fact(state: State) -> Iterator[Fact]:
     """Every kind of fact, whether or not it was asked for."""
-    yield from (DeadlineReached(clock) for clock in Clock)
-    yield from (DeadlineKnown(clock, NOON) for clock in (Clock.CLAIM, Clock.SETTLEMENT))
-    yield from (PaymentHeld(), PaymentDeclined(), PaymentCalledOff(), PlatformCancelled())
+    yield from (DeadlineExpired(deadline) for deadline in DeadlineName)
+    yield from (
+        DeadlineComputed(deadline, NOON)
+        for deadline in (DeadlineName.CLAIM, DeadlineName.SETTLEMENT)
+    )
+    yield from (PaymentHeld(), PaymentDeclined(), PaymentVoided(), PlatformCancelled())
     yield from (DecisionPosted(), SettlementPosted())
     for attempt in range(1, (state.refund.attempt if state.refund else 1) + 1):
         yield RefundAnswered(attempt, "pending", "re_1")
         yield RefundAnswered(attempt, "settled", "re_1")
         yield RefundAnswered(attempt, "failed", "re_1")
-    yield from (StepBlocked(kind, "it does not answer") for kind in BLOCKABLE)
+    yield from (EffectBlocked(kind, "it does not answer") for kind in BLOCKABLE)
 
 
 def test_stale_repeated_and_unasked_answers_break_nothing() -> None:

@@ -13,30 +13,30 @@ from tests.lifecycle.given import (
     becomes,
     purchase_in,
     refund_under_way,
-    refused,
+    rejected,
     settles,
 )
-from workflows.lifecycle import begin, deadlines, wanted
+from workflows.lifecycle import begin, deadlines, is_pending
 from workflows.lifecycle.state import (
     AttentionKind,
-    CallOffPayment,
     CheckRefund,
-    Clock,
     Code,
-    FindDeadline,
+    ComputeDeadline,
+    DeadlineName,
+    EffectBlocked,
     Payment,
-    PaymentCalledOff,
     PaymentHeld,
+    PaymentVoided,
     Stage,
-    StepBlocked,
+    VoidPayment,
 )
 
 DAY = timedelta(days=1)
 
 
-def in_days(purchase: Purchase, clock: Clock) -> float:
+def in_days(purchase: Purchase, deadline: DeadlineName) -> float:
     """How long the clock still has."""
-    return (purchase.state.clocks[clock] - purchase.now) / DAY
+    return (purchase.state.deadlines[deadline] - purchase.now) / DAY
 
 
 # --- payment_window
@@ -45,11 +45,11 @@ def in_days(purchase: Purchase, clock: Clock) -> float:
 def test_payment_window_starts_at_the_purchase_and_calls_the_charge_off() -> None:
     """payment_window, PT1H: the charge is called off at the provider, looked up first."""
     purchase = Purchase(held=False)
-    assert purchase.state.clocks[Clock.PAYMENT] == NOON + timedelta(hours=1)
-    purchase.deadline(Clock.PAYMENT)
+    assert purchase.state.deadlines[DeadlineName.PAYMENT] == NOON + timedelta(hours=1)
+    purchase.deadline(DeadlineName.PAYMENT)
     becomes(purchase, Stage.AWAITING_REQUIREMENTS, told=set())
-    assert purchase.last.effects == (CallOffPayment(),)
-    purchase.learns(PaymentCalledOff())
+    assert purchase.last.effects == (VoidPayment(),)
+    purchase.learns(PaymentVoided())
     becomes(purchase, Stage.CLOSED)
     assert purchase.state.outcome == "payment_failed"
 
@@ -57,7 +57,7 @@ def test_payment_window_starts_at_the_purchase_and_calls_the_charge_off() -> Non
 def test_payment_window_finds_a_charge_that_was_made_after_all() -> None:
     """payment_window: looked up first, so that nobody pays for nothing."""
     purchase = Purchase(held=False)
-    purchase.deadline(Clock.PAYMENT)
+    purchase.deadline(DeadlineName.PAYMENT)
     purchase.learns(PaymentHeld("ch_1"))
     becomes(purchase, Stage.AWAITING_REQUIREMENTS)
     assert purchase.state.held == ESCROW
@@ -66,11 +66,11 @@ def test_payment_window_finds_a_charge_that_was_made_after_all() -> None:
 def test_payment_unknown_at_the_provider_too_needs_attention() -> None:
     """payment_window: unknown there too → needs_attention, and nothing is given up."""
     purchase = Purchase(held=False)
-    purchase.deadline(Clock.PAYMENT)
-    purchase.learns(StepBlocked(CallOffPayment.kind, "the provider does not answer"))
+    purchase.deadline(DeadlineName.PAYMENT)
+    purchase.learns(EffectBlocked(VoidPayment.kind, "the provider does not answer"))
     becomes(purchase, Stage.AWAITING_REQUIREMENTS, told={"operator"})
     assert purchase.state.needs(AttentionKind.PAYMENT_UNKNOWN)
-    assert purchase.state.payment is Payment.CALLING_OFF
+    assert purchase.state.payment is Payment.VOIDING
     purchase.learns(PaymentHeld())
     assert purchase.state.attention == ()
 
@@ -81,8 +81,8 @@ def test_payment_unknown_at_the_provider_too_needs_attention() -> None:
 def test_requirements_window_is_48_h_from_the_purchase() -> None:
     """requirements_window, PT48H: full refund, requirements_timeout."""
     purchase = Purchase()
-    assert dict(purchase.state.clocks) == {Clock.REQUIREMENTS: NOON + timedelta(hours=48)}
-    purchase.deadline(Clock.REQUIREMENTS)
+    assert dict(purchase.state.deadlines) == {DeadlineName.REQUIREMENTS: NOON + timedelta(hours=48)}
+    purchase.deadline(DeadlineName.REQUIREMENTS)
     settles(purchase, "requirements_timeout", refund=ESCROW, release=0)
 
 
@@ -90,8 +90,8 @@ def test_requirements_window_of_a_purchase_made_before_its_workflow_started() ->
     """The 48 h count from the purchase, the payment window from the asking."""
     later = NOON + timedelta(hours=5)
     state = begin(Purchase().state.terms, later).state
-    assert state.clocks[Clock.REQUIREMENTS] == NOON + timedelta(hours=48)
-    assert state.clocks[Clock.PAYMENT] == later + timedelta(hours=1)
+    assert state.deadlines[DeadlineName.REQUIREMENTS] == NOON + timedelta(hours=48)
+    assert state.deadlines[DeadlineName.PAYMENT] == later + timedelta(hours=1)
 
 
 # --- freelancer_cancel_window
@@ -100,8 +100,10 @@ def test_requirements_window_of_a_purchase_made_before_its_workflow_started() ->
 def test_freelancer_cancel_window_is_24_h_from_the_requirements() -> None:
     """freelancer_cancel_window, PT24H: the freelancer is committed: in_progress."""
     purchase = Purchase().after(hours=30).reviewed()
-    assert dict(purchase.state.clocks) == {Clock.FREELANCER_CANCEL: NOON + timedelta(hours=54)}
-    purchase.deadline(Clock.FREELANCER_CANCEL)
+    assert dict(purchase.state.deadlines) == {
+        DeadlineName.FREELANCER_CANCEL: NOON + timedelta(hours=54)
+    }
+    purchase.deadline(DeadlineName.FREELANCER_CANCEL)
     becomes(purchase, Stage.IN_PROGRESS)
     assert purchase.state.cancel_window_closed_at == NOON + timedelta(hours=54)
 
@@ -110,15 +112,17 @@ def test_without_requirements_the_24_h_count_from_the_purchase() -> None:
     """requirements_needed: false starts in freelancer_review, its 24 h from the purchase."""
     purchase = Purchase(requirements_needed=False)
     assert purchase.state.stage is Stage.FREELANCER_REVIEW
-    assert dict(purchase.state.clocks) == {Clock.FREELANCER_CANCEL: NOON + timedelta(hours=24)}
-    refused(
+    assert dict(purchase.state.deadlines) == {
+        DeadlineName.FREELANCER_CANCEL: NOON + timedelta(hours=24)
+    }
+    rejected(
         purchase.client("submit_requirements", requirements="a logo"),
         Code.NOT_ALLOWED_NOW,
         "under review by the freelancer",
     )
-    purchase.deadline(Clock.FREELANCER_CANCEL)
+    purchase.deadline(DeadlineName.FREELANCER_CANCEL)
     becomes(purchase, Stage.IN_PROGRESS)
-    refused(purchase.freelancer("cancel"), Code.WINDOW_CLOSED, "2026-03-03T12:00:00Z")
+    rejected(purchase.freelancer("cancel"), Code.WINDOW_CLOSED, "2026-03-03T12:00:00Z")
 
 
 # --- refund_decision_window
@@ -127,8 +131,8 @@ def test_without_requirements_the_24_h_count_from_the_purchase() -> None:
 def test_refund_decision_window_ends_in_a_refund_by_default() -> None:
     """refund_decision_window, P7D: refund E, freelancer_silent."""
     purchase = Purchase().requested()
-    assert in_days(purchase, Clock.REFUND_DECISION) == 7
-    purchase.deadline(Clock.REFUND_DECISION)
+    assert in_days(purchase, DeadlineName.REFUND_DECISION) == 7
+    purchase.deadline(DeadlineName.REFUND_DECISION)
     settles(purchase, "freelancer_silent", refund=ESCROW, release=0)
 
 
@@ -137,17 +141,17 @@ def test_refund_decision_silence_may_resume_the_project(stage: Stage) -> None:
     """refund_decision_silence: resume → back to the stage it left."""
     purchase = purchase_in(stage, refund_decision_silence="resume")
     purchase.client("cancel")
-    purchase.deadline(Clock.REFUND_DECISION)
+    purchase.deadline(DeadlineName.REFUND_DECISION)
     becomes(purchase, stage)
     assert purchase.last.transition == "request_resumed"
     purchase.client("cancel")
-    assert in_days(purchase, Clock.REFUND_DECISION) == 7
+    assert in_days(purchase, DeadlineName.REFUND_DECISION) == 7
 
 
 def test_refund_decision_silence_may_call_a_person() -> None:
     """refund_decision_silence: attention → staff; the freelancer can still answer."""
     purchase = Purchase(refund_decision_silence="attention").requested()
-    purchase.deadline(Clock.REFUND_DECISION)
+    purchase.deadline(DeadlineName.REFUND_DECISION)
     becomes(purchase, Stage.REFUND_REQUESTED, told={*BOTH, "operator"})
     assert purchase.state.needs(AttentionKind.DECISION_OVERDUE)
     purchase.freelancer("decide_refund", decision="approve")
@@ -162,16 +166,16 @@ def test_claim_window_is_five_business_days_from_the_decline() -> None:
     """claim_window, 5 business days from the decline: asked of the calendar, then recorded."""
     purchase = Purchase().requested()
     purchase.after(days=1).freelancer("decide_refund", decision="decline", claim=10_000)
-    assert FindDeadline(Clock.CLAIM, purchase.now, 5) in purchase.last.effects
-    assert Clock.CLAIM not in purchase.state.clocks
-    purchase.calendar(Clock.CLAIM, days=7)
-    assert in_days(purchase, Clock.CLAIM) == 7
+    assert ComputeDeadline(DeadlineName.CLAIM, purchase.now, 5) in purchase.last.effects
+    assert DeadlineName.CLAIM not in purchase.state.deadlines
+    purchase.calendar(DeadlineName.CLAIM, days=7)
+    assert in_days(purchase, DeadlineName.CLAIM) == 7
 
 
 def test_claim_silence_pays_the_claim_by_default() -> None:
     """claim_silence: pay_claim → claim released, rest refunded, claim_lapsed."""
     purchase = Purchase().contested(claim=10_000)
-    purchase.deadline(Clock.CLAIM)
+    purchase.deadline(DeadlineName.CLAIM)
     settles(purchase, "claim_lapsed", refund=15_000, release=10_000)
 
 
@@ -181,8 +185,8 @@ def test_claim_silence_may_resume_the_project(stage: Stage) -> None:
     purchase = purchase_in(stage, claim_silence="resume", freelancer_cancel_window="P30D")
     purchase.client("cancel")
     purchase.freelancer("decide_refund", decision="decline")
-    purchase.calendar(Clock.CLAIM)
-    purchase.deadline(Clock.CLAIM)
+    purchase.calendar(DeadlineName.CLAIM)
+    purchase.deadline(DeadlineName.CLAIM)
     becomes(purchase, stage)
     assert purchase.state.claim is None
 
@@ -196,9 +200,9 @@ def test_an_early_answer_of_the_calendar_does_not_shorten_a_later_claim() -> Non
     purchase.client("withdraw_cancellation")
     purchase.after(days=3).client("cancel")
     purchase.freelancer("decide_refund", decision="decline")
-    purchase.calendar(Clock.CLAIM, days=7)
-    purchase.calendar(Clock.CLAIM, days=(first_ends - purchase.now).days)
-    assert in_days(purchase, Clock.CLAIM) == 7
+    purchase.calendar(DeadlineName.CLAIM, days=7)
+    purchase.calendar(DeadlineName.CLAIM, days=(first_ends - purchase.now).days)
+    assert in_days(purchase, DeadlineName.CLAIM) == 7
 
 
 # --- review_window
@@ -207,8 +211,8 @@ def test_an_early_answer_of_the_calendar_does_not_shorten_a_later_claim() -> Non
 def test_review_window_releases_the_escrow() -> None:
     """review_window, P14D from each delivery: released, review_lapsed."""
     purchase = Purchase().delivered()
-    assert in_days(purchase, Clock.REVIEW) == 14
-    purchase.deadline(Clock.REVIEW)
+    assert in_days(purchase, DeadlineName.REVIEW) == 14
+    purchase.deadline(DeadlineName.REVIEW)
     settles(purchase, "review_lapsed", refund=0, release=ESCROW)
 
 
@@ -216,9 +220,9 @@ def test_each_delivery_starts_a_review_of_its_own() -> None:
     """review_window starts with each delivery, whatever the one before had left."""
     purchase = Purchase().delivered().after(days=13)
     purchase.client("request_changes")
-    assert Clock.REVIEW not in purchase.state.clocks
+    assert DeadlineName.REVIEW not in purchase.state.deadlines
     purchase.after(days=2).freelancer("deliver")
-    assert in_days(purchase, Clock.REVIEW) == 14
+    assert in_days(purchase, DeadlineName.REVIEW) == 14
 
 
 # --- dormancy_window
@@ -227,12 +231,12 @@ def test_each_delivery_starts_a_review_of_its_own() -> None:
 def test_dormancy_window_asks_for_a_refund_in_the_clients_name() -> None:
     """dormancy_window, P90D: as if the client had cancelled; both are told it was the system."""
     purchase = Purchase().working()
-    assert in_days(purchase, Clock.DORMANCY) == 90
-    purchase.deadline(Clock.DORMANCY)
+    assert in_days(purchase, DeadlineName.DORMANCY) == 90
+    purchase.deadline(DeadlineName.DORMANCY)
     becomes(purchase, Stage.REFUND_REQUESTED)
     assert purchase.notices[0].by == "system"
     assert "the system asks Bo in Ana's name" in purchase.notices[0].what
-    assert in_days(purchase, Clock.REFUND_DECISION) == 7
+    assert in_days(purchase, DeadlineName.REFUND_DECISION) == 7
     purchase.client("withdraw_cancellation")
     becomes(purchase, Stage.IN_PROGRESS)
 
@@ -241,16 +245,16 @@ def test_silence_after_dormancy_calls_a_person_where_it_would_resume() -> None:
     """dormancy_window with refund_decision_silence: resume → nobody asked, so there is nothing to
     resume; staff look into it. Asked by the client afterwards, it resumes as usual."""
     purchase = Purchase(refund_decision_silence="resume").working()
-    purchase.deadline(Clock.DORMANCY)
+    purchase.deadline(DeadlineName.DORMANCY)
     assert purchase.state.requested_by_system is True
-    purchase.deadline(Clock.REFUND_DECISION)
+    purchase.deadline(DeadlineName.REFUND_DECISION)
     becomes(purchase, Stage.REFUND_REQUESTED, told={*BOTH, "operator"})
     assert purchase.state.needs(AttentionKind.DECISION_OVERDUE)
     purchase.client("withdraw_cancellation")
     assert purchase.state.attention == ()
     purchase.client("cancel")
     assert purchase.state.requested_by_system is False
-    purchase.deadline(Clock.REFUND_DECISION)
+    purchase.deadline(DeadlineName.REFUND_DECISION)
     becomes(purchase, Stage.IN_PROGRESS)
 
 
@@ -264,22 +268,22 @@ def test_dormancy_starts_anew_with_every_act_of_either_party(
     """dormancy_window starts with the last act of either party while in progress."""
     purchase = Purchase().working().after(days=89)
     getattr(purchase, by)(name, **fields)
-    assert in_days(purchase, Clock.DORMANCY) == 90
+    assert in_days(purchase, DeadlineName.DORMANCY) == 90
 
 
 def test_a_refused_message_is_no_act() -> None:
     """dormancy_window: what was refused did not happen."""
     purchase = Purchase().working().after(days=89)
-    refused(purchase.client("deliver"), Code.WRONG_ROLE)
-    assert in_days(purchase, Clock.DORMANCY) == 1
+    rejected(purchase.client("deliver"), Code.WRONG_ROLE)
+    assert in_days(purchase, DeadlineName.DORMANCY) == 1
 
 
 def test_nobody_is_dormant_while_the_other_side_has_to_answer() -> None:
     """dormancy_window runs in progress only."""
     purchase = Purchase().delivered()
-    assert set(purchase.state.clocks) == {Clock.REVIEW}
+    assert set(purchase.state.deadlines) == {DeadlineName.REVIEW}
     purchase.client("cancel")
-    assert set(purchase.state.clocks) == {Clock.REFUND_DECISION}
+    assert set(purchase.state.deadlines) == {DeadlineName.REFUND_DECISION}
 
 
 # --- dispute_window
@@ -288,12 +292,12 @@ def test_nobody_is_dormant_while_the_other_side_has_to_answer() -> None:
 def test_dispute_window_alerts_staff_and_decides_nothing() -> None:
     """dispute_window, P30D: needs_attention; nothing is decided by silence."""
     purchase = Purchase().disputed()
-    assert in_days(purchase, Clock.DISPUTE) == 30
-    purchase.deadline(Clock.DISPUTE)
+    assert in_days(purchase, DeadlineName.DISPUTE) == 30
+    purchase.deadline(DeadlineName.DISPUTE)
     becomes(purchase, Stage.DISPUTED, told={*BOTH, "operator"})
     assert purchase.state.needs(AttentionKind.DISPUTE_OVERDUE)
     assert purchase.state.decision is None
-    assert purchase.state.clocks == {}
+    assert purchase.state.deadlines == {}
 
 
 # --- settlement_window
@@ -303,16 +307,16 @@ def test_settlement_window_is_five_business_days_from_the_refund() -> None:
     """settlement_window, 5 business days from the start of the refund: asked of the calendar."""
     purchase = Purchase().working()
     purchase.freelancer("give_refund")
-    assert FindDeadline(Clock.SETTLEMENT, purchase.now, 5) in purchase.last.effects
+    assert ComputeDeadline(DeadlineName.SETTLEMENT, purchase.now, 5) in purchase.last.effects
 
 
 def test_settlement_window_tells_staff_and_client_and_keeps_asking() -> None:
     """settlement_window: told that it is late; it stays settling and keeps asking the provider."""
     purchase = refund_under_way()
-    purchase.deadline(Clock.SETTLEMENT)
+    purchase.deadline(DeadlineName.SETTLEMENT)
     becomes(purchase, Stage.SETTLING, told={"client", "operator"})
     assert purchase.state.needs(AttentionKind.SETTLEMENT_LATE)
-    assert wanted(purchase.state, CheckRefund(1))
+    assert is_pending(purchase.state, CheckRefund(1))
     assert purchase.state.needs(AttentionKind.SETTLEMENT_LATE)
 
 
@@ -320,7 +324,7 @@ def test_a_release_has_no_settlement_to_wait_for() -> None:
     """settlement_window starts with a refund; a release arrives in our own books."""
     purchase = Purchase().delivered()
     purchase.client("accept_delivery")
-    assert not [e for e in purchase.last.effects if isinstance(e, FindDeadline)]
+    assert not [e for e in purchase.last.effects if isinstance(e, ComputeDeadline)]
 
 
 # --- other choices
@@ -361,8 +365,8 @@ def test_a_window_of_the_policy_is_the_window_of_the_purchase(stage: Stage) -> N
         "dispute_window": "P60D",
     }
     usual, twice = purchase_in(stage), purchase_in(stage, **windows)
-    for clock in set(usual.state.clocks) - {Clock.CLAIM}:
-        assert in_days(twice, clock) == 2 * in_days(usual, clock)
+    for deadline in set(usual.state.deadlines) - {DeadlineName.CLAIM}:
+        assert in_days(twice, deadline) == 2 * in_days(usual, deadline)
 
 
 def test_deadlines_say_what_silence_does() -> None:

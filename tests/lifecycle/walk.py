@@ -12,35 +12,35 @@ from functools import cached_property
 from typing import Any
 
 from tests.lifecycle.given import ESCROW, NOON, said, terms
-from workflows.lifecycle import begin, decide, wanted
-from workflows.lifecycle.rules import RULES
+from workflows.lifecycle import begin, decide, is_pending
 from workflows.lifecycle.state import (
     Accepted,
-    CallOffPayment,
     CheckRefund,
-    Clock,
-    DeadlineKnown,
-    DeadlineReached,
+    ComputeDeadline,
+    DeadlineComputed,
+    DeadlineExpired,
+    DeadlineName,
     DecisionPosted,
     Effect,
+    EffectBlocked,
     Event,
-    FindDeadline,
     Notify,
     Payment,
-    PaymentCalledOff,
     PaymentDeclined,
     PaymentHeld,
+    PaymentVoided,
     PlatformCancelled,
     PostDecision,
     PostSettlement,
     RefundAnswered,
-    Refusal,
+    Rejection,
     SendRefund,
     SettlementPosted,
     State,
-    StepBlocked,
     TakePayment,
+    VoidPayment,
 )
+from workflows.lifecycle.transitions import RULES
 from workflows.messages import MESSAGES, Message, Role
 
 CLAIM, SPLIT = 10_000, 15_000
@@ -71,7 +71,7 @@ def position(s: State) -> Key:
         s.delivered,
         s.cancel_window_closed_at is not None,
         s.left,
-        s.remainder is not None,
+        s.time_left is not None,
         s.requested_by_system,
         s.claim,
         s.offer and (s.offer.by, s.offer.refund),
@@ -79,7 +79,7 @@ def position(s: State) -> Key:
     return (
         s.stage,
         s.payment,
-        frozenset(s.clocks),
+        frozenset(s.deadlines),
         (s.decision.refund, s.decision.release) if s.decision else undecided,
         s.posted,
         s.refund and (s.refund.attempt, s.refund.status),
@@ -97,7 +97,7 @@ class Edge:
     """One event and where it led; `answered`: what it was the answer to."""
 
     event: Event
-    answer: Accepted | Refusal
+    answer: Accepted | Rejection
     target: Key
     answered: Effect | None = None
 
@@ -162,11 +162,11 @@ def answers(node: Node) -> Iterator[tuple[Event, Effect | None]]:
             case TakePayment():
                 yield PaymentHeld(), effect
                 yield PaymentDeclined(), effect
-            case CallOffPayment():
+            case VoidPayment():
                 yield PaymentHeld(), effect
-                yield PaymentCalledOff(), effect
-            case FindDeadline(clock):
-                yield DeadlineKnown(clock, NOON), effect
+                yield PaymentVoided(), effect
+            case ComputeDeadline(deadline):
+                yield DeadlineComputed(deadline, NOON), effect
             case PostDecision():
                 yield DecisionPosted(), effect
             case SendRefund(attempt) | CheckRefund(attempt):
@@ -176,15 +176,15 @@ def answers(node: Node) -> Iterator[tuple[Event, Effect | None]]:
                 yield RefundAnswered(attempt, "failed", "re_1"), effect
             case PostSettlement():
                 yield SettlementPosted(), effect
-        if not isinstance(effect, TakePayment | FindDeadline):
-            yield StepBlocked(step, "it does not answer"), None
+        if not isinstance(effect, TakePayment | ComputeDeadline):
+            yield EffectBlocked(step, "it does not answer"), None
 
 
 def silence(node: Node) -> Iterator[tuple[Event, Effect | None]]:
     """Deadlines, and the answers of a world in which nobody acts."""
-    for clock in Clock:
-        if clock in node.state.clocks:
-            yield DeadlineReached(clock), None
+    for deadline in DeadlineName:
+        if deadline in node.state.deadlines:
+            yield DeadlineExpired(deadline), None
     yield from answers(node)
 
 
@@ -212,8 +212,8 @@ def walk(**given: Any) -> Walk:
     return found
 
 
-def _next(node: Node, answer: Accepted | Refusal, answered: Effect | None) -> Node:
-    if isinstance(answer, Refusal):
+def _next(node: Node, answer: Accepted | Rejection, answered: Effect | None) -> Node:
+    if isinstance(answer, Rejection):
         return node
     pending = node.pending - {answered} if answered else node.pending
     asked = {effect for effect in answer.effects if not isinstance(effect, Notify)}
@@ -225,5 +225,5 @@ def _next(node: Node, answer: Accepted | Refusal, answered: Effect | None) -> No
 
 def _awaited(state: State, effect: Effect) -> bool:
     """A payment may still answer while it is being called off."""
-    taking = isinstance(effect, TakePayment) and state.payment is Payment.CALLING_OFF
-    return taking or wanted(state, effect)
+    taking = isinstance(effect, TakePayment) and state.payment is Payment.VOIDING
+    return taking or is_pending(state, effect)

@@ -17,18 +17,18 @@ from temporalio.testing import WorkflowEnvironment
 import worker
 from activities.ledger import Transfer
 from activities.money import MoneyActivities
-from activities.parts import Parts
+from activities.services import Services
+from demo import scenarios
+from demo.runner import LOOK_EVERY, Handle, skip, start
+from demo.scenarios import PEOPLE
 from docs.rehearsal import Rehearsal
-from starter import stories
-from starter.stories import PEOPLE
-from starter.theatre import LOOK_EVERY, Handle, skip, start
 from tests.model.script import (
     Act,
+    CancelWorkflow,
     Deadline,
-    PlatformCancels,
-    Says,
     Script,
-    Waits,
+    Send,
+    Sleep,
     WorkerReplaced,
 )
 from tests.purchases import purchase, purchase_of
@@ -60,9 +60,9 @@ class Troupe:
     """A server, books, and a worker that can be replaced. `steps`: acts that were compared."""
 
     environment: WorkflowEnvironment
-    parts: Parts
+    services: Services
     threads: ThreadPoolExecutor
-    rules_parts: Parts
+    rules_parts: Services
     steps: int = 0
     scripts: int = 0
     replaced: int = 0
@@ -83,7 +83,7 @@ class Troupe:
             self.replaced += 1
 
     async def _work(self, ready: asyncio.Future[None], end: asyncio.Event) -> None:
-        async with worker.build_worker(self.environment.client, self.parts, self.threads):
+        async with worker.build_worker(self.environment.client, self.services, self.threads):
             ready.set_result(None)
             await end.wait()
 
@@ -119,12 +119,12 @@ class Troupe:
 @asynccontextmanager
 async def troupe(
     environment: WorkflowEnvironment,
-    parts: Parts,
+    services: Services,
     threads: ThreadPoolExecutor,
-    rules_parts: Parts,
+    rules_parts: Services,
 ) -> AsyncIterator[Troupe]:
     """A troupe with a worker."""
-    found = Troupe(environment, parts, threads, rules_parts)
+    found = Troupe(environment, services, threads, rules_parts)
     await found.replace_worker()
     try:
         yield found
@@ -135,8 +135,8 @@ async def troupe(
 class Rules(Rehearsal):
     """The rules alone, on a clock that is set, with books of their own."""
 
-    def __init__(self, parts: Parts, terms: PurchaseStart, now: datetime) -> None:
-        super().__init__(MoneyActivities(parts.ledger, parts.provider), terms, now)
+    def __init__(self, services: Services, terms: PurchaseStart, now: datetime) -> None:
+        super().__init__(MoneyActivities(services.ledger, services.provider), terms, now)
         self._carry_out = {name: _retried(carry) for name, carry in self._carry_out.items()}
         self.play()
 
@@ -147,14 +147,14 @@ class Rules(Rehearsal):
 
     def next(self) -> datetime | None:
         """When the next clock runs out."""
-        return min(self.memory.state.clocks.values(), default=None)
+        return min(self.memory.state.deadlines.values(), default=None)
 
     @property
     def is_near_something(self) -> bool:
         """Whether a few seconds more or less could make a difference now."""
         midnight = (self.now + NEAR).date() != (self.now - NEAR).date()
         return midnight or any(
-            abs(at - self.now) < NEAR for at in self.memory.state.clocks.values()
+            abs(at - self.now) < NEAR for at in self.memory.state.deadlines.values()
         )
 
 
@@ -185,18 +185,18 @@ class Both:
     async def perform(self, act: Act) -> None:
         """The same act in both worlds."""
         match act:
-            case Says():
+            case Send():
                 await self._away_from_deadlines()
                 await self._say(act)
-            case Waits(hours):
+            case Sleep(hours):
                 await self._wait(timedelta(hours=hours))
             case Deadline():
                 at = self.rules.next()
                 await self._wait(at - self.rules.now + NEAR * 2 if at else NEAR)
-            case PlatformCancels():
+            case CancelWorkflow():
                 await self._away_from_deadlines()
                 await self.handle.cancel()
-                self.rules.play(stories.PlatformCancels())
+                self.rules.play(scenarios.CancelWorkflow())
             case WorkerReplaced():
                 await self.troupe.replace_worker()
 
@@ -206,18 +206,18 @@ class Both:
             await self.agree("away from a deadline")
 
     async def _wait(self, duration: timedelta) -> None:
-        self.rules.play(stories.Waits(duration))
+        self.rules.play(scenarios.Sleep(duration))
         await skip(self.troupe.environment, self.handle, duration)
 
-    async def _say(self, act: Says) -> None:
+    async def _say(self, act: Send) -> None:
         if self.rules.closed:
             return
         role, fields = Role(act.role), dict(act.fields)
         if "refund_id" in fields:
             fields["refund_id"] = f"{self.handle.id}/{fields['refund_id']}"
-        refusal = self.rules.hear(role, act.message, fields)
+        rejection = self.rules.hear(role, act.message, fields)
         self.rules.play()
-        expected = refusal.code.value if refusal else None
+        expected = rejection.code.value if rejection else None
         self.said += 1
         given = {"by": {"role": role.value, "id": PEOPLE[role]}, **fields}
         if act.twice:
@@ -231,7 +231,7 @@ class Both:
         if act.twice and not self.rules.closed:
             await self._again(act, given, expected)
 
-    async def _again(self, act: Says, given: dict[str, Any], expected: str | None) -> None:
+    async def _again(self, act: Send, given: dict[str, Any], expected: str | None) -> None:
         """The same message id once more: the same answer, and nothing happens."""
         if act.signal:
             await self.handle.signal(act.message, given)
@@ -258,7 +258,7 @@ class Both:
         while True:
             found = await asked(self.handle, "status", Status)
             here = {**shown(found), "rejected": [each.code for each in found.rejected]}
-            books = self.troupe.parts.ledger.balances(found.purchase_id)
+            books = self.troupe.services.ledger.balances(found.purchase_id)
             alike = close(here, expected) and (books is None) == (found.payment != "held")
             if alike or asyncio.get_running_loop().time() > give_up:
                 break
@@ -284,7 +284,7 @@ class Both:
         expected = view.result(self.rules.memory).model_dump(mode="python")
         self._same("the result", found, expected, "the end")
         name = purchase_of(self.handle)
-        ours = [_moved(each) for each in self.troupe.parts.ledger.transfers(name)]
+        ours = [_moved(each) for each in self.troupe.services.ledger.transfers(name)]
         theirs = [_moved(each) for each in self.troupe.rules_parts.ledger.transfers(name)]
         self._same("the transfers", ours, theirs, "the end")
 

@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 
 from activities.payments.sandbox import METHODS
 from tests.lifecycle.walk import FIELDS
-from workflows.lifecycle.rules import RULES
+from workflows.lifecycle.transitions import RULES
 from workflows.messages import MESSAGES, Role
 
 LONGEST_SCRIPT = 40
 
 
 @dataclass(frozen=True)
-class Says:
+class Send:
     """Somebody sends a message: as an update or a signal, `twice` under the same message id.
     Names of refunds are without that of the purchase."""
 
@@ -26,7 +26,7 @@ class Says:
 
 
 @dataclass(frozen=True)
-class Waits:
+class Sleep:
     """Time passes."""
 
     hours: int
@@ -38,7 +38,7 @@ class Deadline:
 
 
 @dataclass(frozen=True)
-class PlatformCancels:
+class CancelWorkflow:
     """An operator presses Request Cancellation."""
 
 
@@ -47,7 +47,7 @@ class WorkerReplaced:
     """The worker of all purchases stops wherever they are; another one has to replay them."""
 
 
-Act = Says | Waits | Deadline | PlatformCancels | WorkerReplaced
+Act = Send | Sleep | Deadline | CancelWorkflow | WorkerReplaced
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ LIKELY = {
 def _says(sender: tuple[str, str]) -> st.SearchStrategy[Act]:
     role, message = sender
     return st.builds(
-        Says,
+        Send,
         st.just(role),
         st.just(message),
         st.sampled_from([_named(given) for given in FIELDS.get(message, ({},))]),
@@ -103,9 +103,9 @@ ANYBODY = st.tuples(st.sampled_from([role.value for role in Role]), st.sampled_f
 ACTS: st.SearchStrategy[Act] = st.one_of(
     *[RIGHT.flatmap(_says)] * 20,
     ANYBODY.flatmap(_says),
-    st.builds(Waits, st.sampled_from([1, 5, 23, 25, 49, 170])),
+    st.builds(Sleep, st.sampled_from([1, 5, 23, 25, 49, 170])),
     *[st.just(Deadline())] * 3,
-    st.sampled_from([WorkerReplaced(), PlatformCancels()]),
+    st.sampled_from([WorkerReplaced(), CancelWorkflow()]),
 )
 METHODS_MOSTLY_GOOD = st.one_of(
     st.just("pm_sandbox_ok"), st.sampled_from(sorted(METHODS.keys() - {"pm_sandbox_unreachable"}))

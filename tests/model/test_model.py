@@ -13,12 +13,12 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed
 from hypothesis import settings as searching
 
-from activities.parts import Parts
 from activities.payments.sandbox import METHODS
-from starter import embedded
+from activities.services import Services
+from temporal import embedded
 from tests.conftest import SOON_LONG, settings
 from tests.model.play import Disagree, Troupe, troupe
-from tests.model.script import SCRIPTS, Deadline, Says, Script, WorkerReplaced
+from tests.model.script import SCRIPTS, Deadline, Script, Send, WorkerReplaced
 from tests.proof.count import counted
 
 PLAYERS = 12
@@ -33,7 +33,7 @@ SHRUNK_FOR = 45
 """Seconds in which one that failed is made smaller."""
 
 
-AT_ONCE = {name: replace(method, settles_on=0) for name, method in METHODS.items()}
+FIRST_BATCH = {name: replace(method, settles_on=0) for name, method in METHODS.items()}
 """A server that skips time tries a failed activity again up to a day too early, and passes timers
 by meanwhile. So refunds arrive or fail at once here; the stories wait for the days between."""
 
@@ -41,24 +41,24 @@ by meanwhile. So refunds arrive or fail at once here; the stories wait for the d
 @pytest.fixture(scope="module")
 async def company(
     threads: ThreadPoolExecutor,
-    parts: Parts,
+    services: Services,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Troupe]:
     """A server of their own, with a worker that can be replaced. What was on its way to one that
     stopped is missed soon, so that no script waits for that: a clock is not skipped while an
     activity is under way."""
     with (
-        closing(Parts(settings(tmp_path_factory.mktemp("rules")))) as rules_parts,
+        closing(Services(settings(tmp_path_factory.mktemp("rules")))) as rules_parts,
         pytest.MonkeyPatch.context() as patch,
     ):
-        patch.setattr("activities.payments.sandbox.METHODS", AT_ONCE)
+        patch.setattr("activities.payments.sandbox.METHODS", FIRST_BATCH)
         patch.setattr("activities.payments.sandbox.FAILS_AFTER", timedelta(0))
         patch.setattr("worker.MISSED_AFTER", timedelta(milliseconds=500))
-        patch.setattr("workflows.errands.ONE_ATTEMPT", MISSED_AFTER)
-        patch.setattr("workflows.notices.ONE_DELIVERY", MISSED_AFTER)
+        patch.setattr("workflows.effect_runner.ATTEMPT_TIMEOUT", MISSED_AFTER)
+        patch.setattr("workflows.notifying.ONE_DELIVERY", MISSED_AFTER)
         async with (
             embedded.server(skip_time=True, extra=SOON_LONG) as server,
-            troupe(server, parts, threads, rules_parts) as found,
+            troupe(server, services, threads, rules_parts) as found,
         ):
             yield found
 
@@ -136,13 +136,13 @@ class Enough(BaseException):
 
 
 SCRIPTS_THAT_FAILED = [
-    Script((WorkerReplaced(), Says("client", "cancel"), WorkerReplaced(), Deadline())),
+    Script((WorkerReplaced(), Send("client", "cancel"), WorkerReplaced(), Deadline())),
     Script(
         (
-            Says("client", "submit_requirements", {"requirements": "x"}),
-            Says("client", "cancel", signal=True, twice=True),
+            Send("client", "submit_requirements", {"requirements": "x"}),
+            Send("client", "cancel", signal=True, twice=True),
             WorkerReplaced(),
-            Says("freelancer", "decide_refund", {"decision": "approve"}, twice=True),
+            Send("freelancer", "decide_refund", {"decision": "approve"}, twice=True),
             Deadline(),
         ),
         "pm_sandbox_refund_fails_once",

@@ -12,13 +12,13 @@ import pytest
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
-from activities.audit import examine
+from activities.audit import reconcile
 from activities.ledger import create_engine, migrate
-from activities.parts import Parts
 from activities.payments.stripe import StripeProvider
 from activities.requests import Difference
-from starter import embedded
-from starter.census import TemporalCensus
+from activities.services import Services
+from temporal import embedded
+from temporal.directory import TemporalPurchaseDirectory
 from tests.conftest import settings
 from tests.money.house import House, opened
 from tests.stripe.fake import FakeStripe
@@ -53,7 +53,7 @@ class StripeWorld:
 
     server: WorkflowEnvironment
     stripe: FakeStripe
-    parts: Parts
+    services: Services
 
     @property
     def client(self) -> Client:
@@ -62,8 +62,10 @@ class StripeWorld:
 
     async def differences(self) -> tuple[Difference, ...]:
         """What an audit of everything finds."""
-        census = TemporalCensus(self.client)
-        return (await examine(self.parts.ledger, self.parts.provider, census)).differences
+        directory = TemporalPurchaseDirectory(self.client)
+        return (
+            await reconcile(self.services.ledger, self.services.provider, directory)
+        ).differences
 
 
 @pytest.fixture(scope="session")
@@ -73,12 +75,12 @@ async def stripe_world(
     """One for all tests; silence of the provider is given up soon."""
     with FakeStripe() as fake, pytest.MonkeyPatch.context() as patch:
         hasty = partial(StripeProvider, fake.api_key, api_base=fake.url, timeout=HASTY_SECONDS)
-        patch.setattr("activities.parts.stripe_of", lambda _: hasty())
+        patch.setattr("activities.services.stripe_of", lambda _: hasty())
         folder = tmp_path_factory.mktemp("stripe")
         async with embedded.server(skip_time=True) as server:
-            with closing(Parts(replace(settings(folder), payments="stripe"))) as parts:
-                async with build_worker(server.client, parts, threads):
-                    yield StripeWorld(server, fake, parts)
+            with closing(Services(replace(settings(folder), payments="stripe"))) as services:
+                async with build_worker(server.client, services, threads):
+                    yield StripeWorld(server, fake, services)
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from structlog.testing import capture_logs
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.ledger import LedgerRefused, LedgerUnreachable, create_engine, migrate
+from activities.ledger import LedgerRejected, LedgerUnreachable, create_engine, migrate
 from activities.money import MoneyActivities
-from activities.payments import ProviderRefused, ProviderUnreachable
+from activities.payments import ProviderRejected, ProviderUnreachable
 from activities.requests import (
     ErrorType,
     Model,
@@ -70,7 +70,7 @@ def test_while_the_provider_is_unreachable_nothing_is_charged_held_or_called_off
     house: House,
 ) -> None:
     request = payment("pm_sandbox_unreachable")
-    for activity in (house.money.take_payment, house.money.call_off_payment):
+    for activity in (house.money.take_payment, house.money.void_payment):
         with pytest.raises(ApplicationError, match="payment provider cannot be reached") as failure:
             retried(activity, request)
         assert failure.value.type == ErrorType.PROVIDER_UNREACHABLE
@@ -80,7 +80,7 @@ def test_while_the_provider_is_unreachable_nothing_is_charged_held_or_called_off
 
 
 def test_a_payment_called_off_in_time_is_never_taken(house: House) -> None:
-    assert run(house.money.call_off_payment, payment()).status == "called_off"
+    assert run(house.money.void_payment, payment()).status == "voided"
     late = run(house.money.take_payment, payment())
     assert (late.status, late.text) == (
         "declined",
@@ -96,7 +96,7 @@ def test_a_payment_that_was_taken_unheard_is_held_instead_of_called_off(
     with pytest.raises(ApplicationError):
         run(house.money.take_payment, payment(method))
     later = payment(method).model_copy(update={"at": NOW + timedelta(hours=1)})
-    answer = retried(house.money.call_off_payment, later)
+    answer = retried(house.money.void_payment, later)
     assert (answer.status, answer.reference) == ("held", house.sandbox.charges()[0].reference)
     assert retried(house.money.take_payment, payment(method)) == answer
     assert house.where == (25000, 0, 0, 0)
@@ -104,10 +104,10 @@ def test_a_payment_that_was_taken_unheard_is_held_instead_of_called_off(
 
 def test_a_charge_of_another_amount_under_the_same_key_is_not_held(house: House) -> None:
     house.sandbox.charge("purchase-p-1/pay", Money(amount=1, currency="USD"), "pm_sandbox_ok", NOW)
-    for activity in (house.money.take_payment, house.money.call_off_payment):
+    for activity in (house.money.take_payment, house.money.void_payment):
         with pytest.raises(ApplicationError, match="charge of another amount") as failure:
             run(activity, payment())
-        assert failure.value.type == ErrorType.PROVIDER_REFUSED
+        assert failure.value.type == ErrorType.PROVIDER_REJECTED
         assert failure.value.non_retryable
     assert house.where is None
 
@@ -117,8 +117,8 @@ def test_a_charge_of_another_amount_under_the_same_key_is_not_held(house: House)
 
 def test_a_decision_is_posted_once(house: House) -> None:
     run(house.money.take_payment, payment())
-    assert run(house.money.post_decision, decision(10000, 15000)).fresh
-    assert not run(house.money.post_decision, decision(10000, 15000)).fresh
+    assert run(house.money.post_decision, decision(10000, 15000)).created
+    assert not run(house.money.post_decision, decision(10000, 15000)).created
     assert house.where == (0, 10000, 0, 15000)
 
 
@@ -129,7 +129,7 @@ def test_what_the_ledger_refuses_is_not_retried_and_says_why(house: House) -> No
     ):
         with pytest.raises(ApplicationError, match="The ledger refused: ") as failure:
             run(activity, request)
-        assert failure.value.type == ErrorType.LEDGER_REFUSED
+        assert failure.value.type == ErrorType.LEDGER_REJECTED
         assert failure.value.details == ("NO_HOLD",)
         assert failure.value.non_retryable
 
@@ -159,8 +159,8 @@ def test_a_refund_is_sent_once_and_settles(house: House) -> None:
     assert run(house.money.send_refund, refund(house)) == sent
     under_way(house, refund(house))
     assert run(house.money.check_refund, refund(house, at=LATER)).status == "settled"
-    assert run(house.money.post_settlement, settlement()).fresh
-    assert not run(house.money.post_settlement, settlement()).fresh
+    assert run(house.money.post_settlement, settlement()).created
+    assert not run(house.money.post_settlement, settlement()).created
     assert house.where == (0, 0, 25000, 0)
     assert len(house.sandbox.refunds()) == 1
 
@@ -224,7 +224,7 @@ def test_a_refund_above_the_charge_is_refused_by_the_provider(house: House) -> N
     run(house.money.take_payment, payment())
     with pytest.raises(ApplicationError, match="The payment provider refused: ") as failure:
         run(house.money.send_refund, refund(house, 25001))
-    assert failure.value.type == ErrorType.PROVIDER_REFUSED
+    assert failure.value.type == ErrorType.PROVIDER_REJECTED
     assert failure.value.non_retryable
 
 
@@ -233,7 +233,7 @@ def test_a_refund_of_another_amount_under_the_same_id_is_not_taken_for_ours(hous
     run(house.money.send_refund, refund(house, 400))
     with pytest.raises(ApplicationError, match="refund of another amount") as failure:
         run(house.money.check_refund, refund(house, 500))
-    assert failure.value.type == ErrorType.PROVIDER_REFUSED
+    assert failure.value.type == ErrorType.PROVIDER_REJECTED
 
 
 def test_workers_that_take_the_same_payment_at_once_take_it_once(folder: Path) -> None:
@@ -287,10 +287,10 @@ def told_by(activity: Callable[[Any], Any], request: Model) -> tuple[str, str | 
             ),
         ),
         (
-            ProviderRefused("No such PaymentMethod: pm_secret."),
+            ProviderRejected("No such PaymentMethod: pm_secret."),
             (
                 "The payment provider refused: No such PaymentMethod: the payment method.",
-                ErrorType.PROVIDER_REFUSED,
+                ErrorType.PROVIDER_REJECTED,
                 True,
             ),
         ),
@@ -302,7 +302,7 @@ def test_an_error_of_the_provider_is_told_without_the_payment_method(
     money = MoneyActivities(house.ledger, cast(Any, Failing(error)))
     house.sandbox.charge("purchase-p-1/pay", PRICE, "pm_sandbox_ok", NOW)
     assert told_by(money.take_payment, payment("pm_secret")) == told
-    assert told_by(money.call_off_payment, payment("pm_secret")) == told
+    assert told_by(money.void_payment, payment("pm_secret")) == told
     assert told_by(money.send_refund, refund(house, method="pm_secret")) == told
     assert told_by(money.check_refund, refund(house, method="pm_secret")) == told
 
@@ -319,8 +319,8 @@ def test_an_error_of_the_provider_is_told_without_the_payment_method(
             ),
         ),
         (
-            LedgerRefused("ALREADY_HELD", "Another step holds the money."),
-            ("The ledger refused: Another step holds the money.", ErrorType.LEDGER_REFUSED, True),
+            LedgerRejected("ALREADY_HELD", "Another step holds the money."),
+            ("The ledger refused: Another step holds the money.", ErrorType.LEDGER_REJECTED, True),
         ),
     ],
 )
@@ -329,7 +329,7 @@ def test_an_error_of_the_ledger_is_told_as_it_is(
 ) -> None:
     money = MoneyActivities(cast(Any, Failing(error)), house.sandbox)
     assert told_by(money.take_payment, payment()) == told
-    assert told_by(money.call_off_payment, payment()) == told
+    assert told_by(money.void_payment, payment()) == told
     assert told_by(money.post_decision, decision()) == told
     assert told_by(money.post_settlement, settlement()) == told
 

@@ -7,14 +7,14 @@ from datetime import timedelta
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
-from activities.audit import examine
-from activities.parts import Parts
+from activities.audit import reconcile
 from activities.requests import Difference
+from activities.services import Services
+from demo.runner import Handle, say, skip, start, status, until
 from starter.adopt import money_inside, resume
-from starter.census import TemporalCensus
 from starter.failures import Failure
-from starter.purchases import Purchase, find
-from starter.theatre import Handle, say, skip, start, status, until
+from temporal.directory import TemporalPurchaseDirectory
+from temporal.purchases import Purchase, find
 from tests.money.house import NOW
 from tests.purchases import held, purchase, purchase_of
 from workflows.messages import PurchaseStart, Role
@@ -55,7 +55,7 @@ Before = Callable[[WorkflowEnvironment, Handle], Awaitable[None]]
     ids=["in escrow", "refund asked for", "refund in transit"],
 )
 async def test_a_terminated_purchase_is_found_adopted_and_ends_as_it_would_have(
-    server: WorkflowEnvironment, parts: Parts, before: Before, reason: str
+    server: WorkflowEnvironment, services: Services, before: Before, reason: str
 ) -> None:
     """Audit, then adopt: one charge, one refund, the same outcome, and a clean audit."""
     handle = await held(server)
@@ -64,93 +64,95 @@ async def test_a_terminated_purchase_is_found_adopted_and_ends_as_it_would_have(
     was = await status(handle)
     await handle.terminate("by mistake")
 
-    (found,) = await differences(server, parts, purchase_id)
+    (found,) = await differences(server, services, purchase_id)
     assert "no workflow of it is running" in found.what
     assert f"adopt {purchase_id}" in found.what_to_do
 
-    inside = money_inside(parts.ledger.balances(purchase_id))
+    inside = money_inside(services.ledger.balances(purchase_id))
     await resume(server.client, purchase_id, inside)
     resumed = await status(handle)
     assert (resumed.stage, resumed.escrow) == (was.stage, was.escrow)
     assert [(each.name, each.at) for each in resumed.deadlines] == [
         (each.name, each.at) for each in was.deadlines
     ]
-    assert await differences(server, parts, purchase_id) == []
+    assert await differences(server, services, purchase_id) == []
     listed = [each for each in await find(server.client, {}) if each.purchase_id == purchase_id]
     assert [each.workflow_status for each in listed] == ["running"]
 
     await skip(server, handle)
     result = await handle.result()
     assert (result.outcome, result.reason, result.refunded) == ("refunded", reason, 25000)
-    moved = [transfer.key for transfer in parts.ledger.transfers(purchase_id)]
+    moved = [transfer.key for transfer in services.ledger.transfers(purchase_id)]
     assert moved == [f"{handle.id}/{step}" for step in ("hold", "refund", "settled")]
-    statement = parts.provider.statement()
+    statement = services.provider.statement()
     assert [each.key for each in statement.charges].count(f"{handle.id}/hold") == 1
     assert [each.refund_id for each in statement.refunds].count(f"{handle.id}/refund") == 1
-    assert await differences(server, parts, purchase_id) == []
+    assert await differences(server, services, purchase_id) == []
 
 
 async def differences(
-    server: WorkflowEnvironment, parts: Parts, purchase_id: str
+    server: WorkflowEnvironment, services: Services, purchase_id: str
 ) -> list[Difference]:
-    report = await examine(parts.ledger, parts.provider, TemporalCensus(server.client))
+    report = await reconcile(
+        services.ledger, services.provider, TemporalPurchaseDirectory(server.client)
+    )
     return [each for each in report.differences if each.purchase_id == purchase_id]
 
 
 async def test_two_who_adopt_at_once_leave_one_purchase_running(
-    server: WorkflowEnvironment, parts: Parts
+    server: WorkflowEnvironment, services: Services
 ) -> None:
     """The later one takes over from the earlier, or is told that it runs."""
     handle = await held(server)
     purchase_id = purchase_of(handle)
     await handle.terminate("by mistake")
-    inside = money_inside(parts.ledger.balances(purchase_id))
+    inside = money_inside(services.ledger.balances(purchase_id))
     both = await asyncio.gather(
         *(resume(server.client, purchase_id, inside) for _ in range(2)), return_exceptions=True
     )
-    refusals = [each.code for each in both if isinstance(each, Failure)]
-    assert refusals in ([], ["RUNNING"])
+    rejections = [each.code for each in both if isinstance(each, Failure)]
+    assert rejections in ([], ["RUNNING"])
     assert (await status(handle)).stage == "awaiting_requirements"
     await say(handle, Role.FREELANCER, "give_refund")
     await skip(server, handle)
-    moved = [transfer.key for transfer in parts.ledger.transfers(purchase_id)]
+    moved = [transfer.key for transfer in services.ledger.transfers(purchase_id)]
     assert moved == [f"{handle.id}/{step}" for step in ("hold", "refund", "settled")]
 
 
 async def test_only_what_was_ended_with_money_inside_can_be_adopted(
-    server: WorkflowEnvironment, parts: Parts
+    server: WorkflowEnvironment, services: Services
 ) -> None:
     """Each refusal says what is the matter."""
     running = await held(server)
-    assert await refused(server, running, "25 USD") == "RUNNING"
-    assert await refused(server, server.client.get_workflow_handle("purchase-none"), "x") == (
+    assert await rejected(server, running, "25 USD") == "RUNNING"
+    assert await rejected(server, server.client.get_workflow_handle("purchase-none"), "x") == (
         "NOT_FOUND"
     )
     closed = await start(server.client, purchase("pm_sandbox_declined"))
     await closed.result()
-    assert await refused(server, closed, None) == "CLOSED"
+    assert await rejected(server, closed, None) == "CLOSED"
     unpaid = await start(server.client, purchase("pm_sandbox_unreachable"))
     await status(unpaid)
     await unpaid.terminate("by mistake")
-    assert await refused(server, unpaid, None) == "NO_MONEY"
+    assert await rejected(server, unpaid, None) == "NO_MONEY"
 
 
-async def refused(server: WorkflowEnvironment, handle: Handle, money: str | None) -> str:
+async def rejected(server: WorkflowEnvironment, handle: Handle, money: str | None) -> str:
     with pytest.raises(Failure) as failure:
         await resume(server.client, purchase_of(handle), money)
     return failure.value.code
 
 
 async def test_one_that_was_ended_before_it_could_act_starts_with_its_terms(
-    server: WorkflowEnvironment, parts: Parts
+    server: WorkflowEnvironment, services: Services
 ) -> None:
     """It was paid, but its books were not written: the charge is found, not made again."""
     terms = PurchaseStart.model_validate(purchase().model_dump(mode="json"))
     bought = Purchase(server.client, terms.purchase_id)
     key = f"{bought.workflow_id}/hold"
-    parts.provider.charge(key, terms.price, terms.payment_method, terms.purchased_at or NOW)
+    services.provider.charge(key, terms.price, terms.payment_method, terms.purchased_at or NOW)
     await bought.start(terms)
     await bought.handle.terminate("at once")
     await resume(server.client, bought.id, "25 USD at the payment provider")
     await until(bought.handle, lambda found: found.payment == "held")
-    assert [each.key for each in parts.provider.statement().charges].count(key) == 1
+    assert [each.key for each in services.provider.statement().charges].count(key) == 1

@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 
-from starter.theatre import Handle, say, skip, start, until
+from demo.runner import Handle, say, skip, start, until
 from tests.money.conftest import StripeWorld
 from tests.purchases import purchase, purchase_of
 from tests.stripe.fake import Fault
@@ -66,7 +66,7 @@ async def test_one_charge_and_the_right_refund_whatever_the_provider_answers(
 async def live(stripe: StripeWorld, claim: int) -> tuple[Handle, PurchaseResult, int]:
     """Bought, cancelled by the client, and refunded, all of it or all but a claim."""
     handle = await start(stripe.client, purchase("pm_card_visa"))
-    while (await until(handle, lambda _: True)).payment in ("pending", "calling_off"):
+    while (await until(handle, lambda _: True)).payment in ("pending", "voiding"):
         await skip(stripe.server, handle, timedelta(minutes=1))
     if (await until(handle, lambda _: True)).payment == "held":
         await say(handle, Role.CLIENT, "cancel")

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from activities.audit import NoAnswer, Seen, compare, examine
+from activities.audit import NoAnswer, PurchaseRecords, compare, reconcile
 from activities.ledger import PurchaseBalances
 from activities.payments import ChargeRecord, PaymentProvider, RefundRecord, Statement
 from activities.requests import Money, Total
@@ -20,7 +20,7 @@ HELD = PurchaseBalances("p-1", "USD", held=25000, in_transit=0, refunded=0, rele
 CHARGE = ChargeRecord("purchase-p-1/hold", PAID, "ch_1")
 REFUND = RefundRecord("purchase-p-1/refund", PAID, "re_1", "settled")
 
-GOOD = Seen("p-1", running=True, books=HELD, charges=(CHARGE,))
+GOOD = PurchaseRecords("p-1", running=True, books=HELD, charges=(CHARGE,))
 IN_TRANSIT = replace(GOOD, books=replace(HELD, held=0, in_transit=25000))
 REFUNDED = replace(
     GOOD,
@@ -51,10 +51,10 @@ SECOND = replace(REFUND, refund_id="purchase-p-1/refund-2", reference="re_2")
         replace(REFUNDED, proof="letter of the bank", refunds=(FAILED,)),
         RELEASED,
         SPLIT,
-        Seen("p-1", running=True, charges=(CHARGE,)),
+        PurchaseRecords("p-1", running=True, charges=(CHARGE,)),
     ],
 )
-def test_what_happens_every_day_is_no_difference(seen: Seen) -> None:
+def test_what_happens_every_day_is_no_difference(seen: PurchaseRecords) -> None:
     assert list(compare(seen)) == []
 
 
@@ -63,8 +63,8 @@ def test_what_happens_every_day_is_no_difference(seen: Seen) -> None:
     [
         (replace(GOOD, running=False), "250.00 USD in escrow", "adopt p-1"),
         (replace(IN_TRANSIT, running=False), "250.00 USD in transit", "adopt p-1"),
-        (Seen("p-1", running=False, charges=(CHARGE,)), "no hold", "adopt p-1"),
-        (Seen("p-1", running=False, refunds=(REFUND,)), "without a posting", "Compare"),
+        (PurchaseRecords("p-1", running=False, charges=(CHARGE,)), "no hold", "adopt p-1"),
+        (PurchaseRecords("p-1", running=False, refunds=(REFUND,)), "without a posting", "Compare"),
         (replace(GOOD, charges=()), "charged nothing", "Compare"),
         (replace(GOOD, charges=(replace(CHARGE, amount=PART.amount),)), "100.00 USD", "Compare"),
         (replace(GOOD, charges=(CHARGE, CHARGE)), "250.00 USD, 250.00 USD", "Compare"),
@@ -82,7 +82,9 @@ def test_what_happens_every_day_is_no_difference(seen: Seen) -> None:
         ),
     ],
 )
-def test_each_disagreement_is_named_with_what_to_do(seen: Seen, what: str, what_to_do: str) -> None:
+def test_each_disagreement_is_named_with_what_to_do(
+    seen: PurchaseRecords, what: str, what_to_do: str
+) -> None:
     (found,) = compare(seen)
     assert found.purchase_id == "p-1"
     assert what in found.what
@@ -125,7 +127,7 @@ class Town:
 
 
 async def examined(house: House, town: Town) -> tuple[str, ...]:
-    report = await examine(house.ledger, house.sandbox, town)
+    report = await reconcile(house.ledger, house.sandbox, town)
     return tuple(each.what for each in report.differences)
 
 
@@ -168,7 +170,7 @@ async def test_totals_say_what_the_provider_should_still_have(house: House) -> N
     run(house.money.post_decision, decision(10000, 15000))
     run(house.money.send_refund, refund(house, 10000))
     run(house.money.post_settlement, settlement(10000))
-    report = await examine(house.ledger, house.sandbox, Town([set()]))
+    report = await reconcile(house.ledger, house.sandbox, Town([set()]))
     assert report.totals == (
         Total(currency="USD", released=15000, provider=-15000, at_provider=15000),
     )
@@ -190,7 +192,7 @@ async def test_books_and_provider_of_different_houses_do_not_agree(house: House)
     """A wrong provider account shows at every purchase."""
     run(house.money.take_payment, payment())
     elsewhere = cast(PaymentProvider, Elsewhere(()))
-    report = await examine(house.ledger, elsewhere, Town([{"p-1"}]))
+    report = await reconcile(house.ledger, elsewhere, Town([{"p-1"}]))
     (found,) = report.differences
     assert found.what == "Purchase p-1 was held at 250.00 USD; the provider charged nothing."
 

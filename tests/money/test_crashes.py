@@ -77,26 +77,26 @@ def story_of_a_refund(method: str) -> list[Step]:
     ]
 
 
-STORIES: dict[str, list[Step]] = {
+SCENARIOS: dict[str, list[Step]] = {
     "refund": story_of_a_refund("pm_sandbox_ok"),
     "refund on a flaky line": story_of_a_refund("pm_sandbox_flaky"),
     "charge whose answer is lost": [
         step("take_payment", lambda _: payment("pm_sandbox_charge_lost"))
     ],
     "declined": [step("take_payment", lambda _: payment("pm_sandbox_declined"))],
-    "called off": [step("call_off_payment", lambda _: payment())],
+    "called off": [step("void_payment", lambda _: payment())],
     "charged, then called off": [
         lambda house: house.sandbox.charge("purchase-p-1/pay", PRICE, "pm_sandbox_ok", NOW),
-        step("call_off_payment", lambda _: payment()),
+        step("void_payment", lambda _: payment()),
         step("take_payment", lambda _: payment()),
     ],
 }
 
 
-def told(story: list[Step], folder: Path, fuse: Fuse) -> tuple[tuple[object, ...], int]:
+def told(scenario: list[Step], folder: Path, fuse: Fuse) -> tuple[tuple[object, ...], int]:
     """The books at the end of a story, and how often the worker crashed and started anew."""
     crashes = 0
-    left = list(story)
+    left = list(scenario)
     while True:
         with opened(folder, fuse.wrap) as house:
             try:
@@ -108,13 +108,13 @@ def told(story: list[Step], folder: Path, fuse: Fuse) -> tuple[tuple[object, ...
                 crashes += 1
 
 
-@pytest.mark.parametrize("name", STORIES)
+@pytest.mark.parametrize("name", SCENARIOS)
 def test_a_crash_before_or_after_any_call_leaves_the_same_books(
     name: str, empty_books: Path, tmp_path: Path
 ) -> None:
     def books(crash_at: int) -> tuple[tuple[object, ...], int]:
         folder = Path(shutil.copytree(empty_books, tmp_path / str(crash_at)))
-        return told(STORIES[name], folder, Fuse(crash_at))
+        return told(SCENARIOS[name], folder, Fuse(crash_at))
 
     expected, _ = books(crash_at=0)
     crash_at, crashes = 0, 1

@@ -15,19 +15,19 @@ import pytest
 from sqlalchemy import event
 from temporalio.common import RetryPolicy
 
-from activities.audit import examine
+from activities.audit import reconcile
 from activities.money import MoneyActivities
-from activities.parts import Parts, Settings
-from starter import embedded
-from starter.census import TemporalCensus
-from starter.stories import STORIES
-from starter.theatre import Theatre
+from activities.services import Services, Settings
+from demo.runner import ScenarioRunner
+from demo.scenarios import SCENARIOS
+from temporal import embedded
+from temporal.directory import TemporalPurchaseDirectory
 from tests.conftest import settings
 from tests.money.test_crashes import Crash
 from tests.proof.count import counted
 from worker import build_worker
 
-AT_ONCE = RetryPolicy(initial_interval=timedelta(milliseconds=10), backoff_coefficient=1.0)
+FIRST_BATCH = RetryPolicy(initial_interval=timedelta(milliseconds=10), backoff_coefficient=1.0)
 
 
 @dataclass
@@ -73,7 +73,7 @@ class Deadly:
         return call
 
 
-class DeadlyParts(Parts):
+class DeadlyParts(Services):
     """The real parts; whoever moves money with them dies now and then."""
 
     def __init__(self, given: Settings, crashes: Crashes) -> None:
@@ -87,25 +87,27 @@ LATE = "settlement_late"
 asking: it may be told as late in any story."""
 
 
-async def played(parts: Parts, threads: ThreadPoolExecutor) -> dict[str, Any]:
+async def played(services: Services, threads: ThreadPoolExecutor) -> dict[str, Any]:
     """All stories at once: how each ended, and every movement in the books and at the provider."""
     async with (
         embedded.server(skip_time=True) as server,
-        build_worker(server.client, parts, threads),
+        build_worker(server.client, services, threads),
     ):
-        theatre = Theatre(server)
-        plays = (theatre.play(story, story.name) for story in STORIES)
+        runner = ScenarioRunner(server)
+        plays = (runner.play(scenario, scenario.name) for scenario in SCENARIOS)
         results = await asyncio.gather(*plays)
-        report = await examine(parts.ledger, parts.provider, TemporalCensus(server.client))
+        report = await reconcile(
+            services.ledger, services.provider, TemporalPurchaseDirectory(server.client)
+        )
         assert report.differences == ()
-    statement = parts.provider.statement()
+    statement = services.provider.statement()
     ends: dict[str, Any] = {}
-    for story, result in zip(STORIES, results, strict=True):
-        moved = parts.ledger.transfers(story.name)
-        workflow_id = f"purchase-{story.name}/"
-        ends[story.name] = (
+    for scenario, result in zip(SCENARIOS, results, strict=True):
+        moved = services.ledger.transfers(scenario.name)
+        workflow_id = f"purchase-{scenario.name}/"
+        ends[scenario.name] = (
             (result.outcome, result.reason, result.refunded, result.released),
-            parts.ledger.balances(story.name),
+            services.ledger.balances(scenario.name),
             [(t.key, t.leg, t.debit_account, t.credit_account, t.amount) for t in moved],
             [(c.key, c.amount) for c in statement.charges if c.key.startswith(workflow_id)],
             [
@@ -115,8 +117,8 @@ async def played(parts: Parts, threads: ThreadPoolExecutor) -> dict[str, Any]:
             ],
             sorted(
                 (told.transition, told.role, told.status)
-                for told in parts.notices.list(story.name)
-                if told.transition not in {LATE} - {story.name}
+                for told in services.notices.list(scenario.name)
+                if told.transition not in {LATE} - {scenario.name}
             ),
         )
     return ends
@@ -130,17 +132,17 @@ async def test_a_worker_that_dies_at_every_point_of_every_money_step_ends_with_t
     record_property: Callable[[str, object], None],
 ) -> None:
     """Races: worker dies before, between, after ledger and provider calls."""
-    monkeypatch.setattr("workflows.steps.RETRY", AT_ONCE)
+    monkeypatch.setattr("workflows.activity_calls.RETRY", FIRST_BATCH)
     crashes = Crashes()
     with (
-        closing(Parts(settings(tmp_path / "undisturbed"))) as undisturbed,
+        closing(Services(settings(tmp_path / "undisturbed"))) as undisturbed,
         closing(DeadlyParts(settings(tmp_path / "deadly"), crashes)) as deadly,
     ):
         expected, ended = await asyncio.gather(
             played(undisturbed, threads), played(deadly, threads)
         )
-    for story in STORIES:
-        assert ended[story.name] == expected[story.name], story.name
+    for scenario in SCENARIOS:
+        assert ended[scenario.name] == expected[scenario.name], scenario.name
     points = {(call, point) for call, _, point in crashes.met}
     for call in ("charge", "find_charge", "refund", "find_refund", "hold", "decide", "settle"):
         assert {(call, "before"), (call, "after")} <= points
@@ -148,4 +150,4 @@ async def test_a_worker_that_dies_at_every_point_of_every_money_step_ends_with_t
         assert (call, "before commit") in points
     counts = Counter(point for _, _, point in crashes.met)
     record_property("proof", counted("a worker gone around a call that moves money", counts))
-    assert len(crashes.met) > 10 * len(STORIES), f"only {len(crashes.met)} crashes"
+    assert len(crashes.met) > 10 * len(SCENARIOS), f"only {len(crashes.met)} crashes"

@@ -6,11 +6,11 @@ from temporalio.client import WorkflowExecutionStatus
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
-from activities.parts import Parts
 from activities.requests import AuditReport
+from activities.services import Services
 from starter.adopt import money_inside, resume
+from temporal.client import AUDIT, register_schedules
 from tests.purchases import held, purchase_of
-from workflows.server import AUDIT, register_schedules
 
 
 async def audited(server: WorkflowEnvironment) -> AuditReport:
@@ -32,7 +32,7 @@ async def audited(server: WorkflowEnvironment) -> AuditReport:
 
 
 async def test_the_daily_audit_tells_the_operators_what_is_wrong_and_what_to_do(
-    server: WorkflowEnvironment, worker: Worker, parts: Parts
+    server: WorkflowEnvironment, worker: Worker, services: Services
 ) -> None:
     """Somebody pressed Terminate: the operators read of it, and how to go on."""
     assert await register_schedules(server.client) == [AUDIT]
@@ -43,13 +43,13 @@ async def test_the_daily_audit_tells_the_operators_what_is_wrong_and_what_to_do(
 
     report = await audited(server)
     (found,) = (each for each in report.differences if each.purchase_id == purchase_id)
-    notice = parts.notices.list("")[-1]
+    notice = services.notices.list("")[-1]
     assert (notice.status, notice.role) == ("sent", "operator")
     assert notice.subject.startswith("[Recourse] The audit found")
     for told in (notice.text, notice.html):
         assert found.what in " ".join(told.split())
         assert f"adopt {purchase_id}" in " ".join(told.split())
 
-    await resume(server.client, purchase_id, money_inside(parts.ledger.balances(purchase_id)))
+    await resume(server.client, purchase_id, money_inside(services.ledger.balances(purchase_id)))
     again = await audited(server)
     assert purchase_id not in {each.purchase_id for each in again.differences}

@@ -12,15 +12,15 @@ from temporalio.client import Client
 from temporalio.service import RetryConfig
 
 from activities.payments.stripe import StripeProvider
-from starter import embedded
-from starter.theatre import Handle, say, start, status, until
+from demo.runner import Handle, say, start, status, until
 from starter.webhooks import receiver
+from temporal import embedded
+from temporal.converter import DATA_CONVERTER
 from tests.listening import listening
 from tests.money.conftest import StripeWorld
 from tests.notices.inbox import quiet
 from tests.purchases import purchase, purchase_of
 from tests.stripe.serving import serving
-from workflows.converter import DATA_CONVERTER
 from workflows.messages import Role
 
 HOUSE = Path(__file__).parents[2]
@@ -29,9 +29,9 @@ HOUSE = Path(__file__).parents[2]
 @pytest.fixture
 def url(stripe: StripeWorld) -> Iterator[str]:
     """Where the receiver listens; refunds wait for the provider's word."""
-    assert isinstance(stripe.parts.provider, StripeProvider)
+    assert isinstance(stripe.services.provider, StripeProvider)
     stripe.stripe.new_refunds("pending")
-    app = receiver(stripe.client, stripe.parts.provider, stripe.stripe.webhook_secret)
+    app = receiver(stripe.client, stripe.services.provider, stripe.stripe.webhook_secret)
     with serving(app) as base:
         yield f"{base}/webhooks/stripe"
 
@@ -139,14 +139,14 @@ async def test_while_something_is_away_the_provider_is_to_send_it_again(
     stripe.stripe.succeed_refund(refund)
     stripe.stripe.fault("rate_limited", method="GET", path="/v1/refunds", times=2)
     assert set(await deliver(stripe, url, refund)) == {503}
-    assert isinstance(stripe.parts.provider, StripeProvider)
+    assert isinstance(stripe.services.provider, StripeProvider)
     async with embedded.server() as gone:
         client = await Client.connect(
             embedded.address(gone.client),
             data_converter=DATA_CONVERTER,
             retry_config=RetryConfig(max_elapsed_time_millis=200),
         )
-    app = receiver(client, stripe.parts.provider, stripe.stripe.webhook_secret)
+    app = receiver(client, stripe.services.provider, stripe.stripe.webhook_secret)
     with serving(app) as base:
         assert 503 in await deliver(stripe, f"{base}/webhooks/stripe", refund)
     assert (await status(handle)).escrow.in_transit == 25000

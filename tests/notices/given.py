@@ -18,7 +18,7 @@ from activities.requests import (
     Party,
     Recipient,
 )
-from starter import embedded
+from temporal import embedded
 
 ANA = Party(id="ana", name="Ana", email="ana@example.com", timezone="Europe/Lisbon", locale="pt_PT")
 BO = Party(id="bo", name="Bo", email="bo@example.com")

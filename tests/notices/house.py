@@ -10,9 +10,9 @@ from typing import Any
 from temporalio.testing import WorkflowEnvironment
 
 from activities.notices import Notice
-from activities.parts import Parts
-from starter import embedded
-from starter.theatre import Handle
+from activities.services import Services
+from demo.runner import Handle
+from temporal import embedded
 from tests.conftest import settings
 from tests.purchases import purchase_of
 from worker import ACTIVITY_THREADS, build_worker
@@ -23,11 +23,11 @@ class House:
     """A server whose time can be skipped, and the parts behind its worker."""
 
     server: WorkflowEnvironment
-    parts: Parts
+    services: Services
 
     def told(self, handle: Handle) -> tuple[Notice, ...]:
         """The delivery log of a purchase."""
-        return self.parts.notices.list(purchase_of(handle))
+        return self.services.notices.list(purchase_of(handle))
 
 
 @asynccontextmanager
@@ -37,9 +37,9 @@ async def house(
     """Everything anew under `folder`; without `mail_url` the mail is in `folder/mail`."""
     given = settings(folder)
     given = replace(given, mail_url=mail_url or given.mail_url, **changed)
-    with closing(Parts(given)) as parts, ThreadPoolExecutor(ACTIVITY_THREADS) as threads:
+    with closing(Services(given)) as services, ThreadPoolExecutor(ACTIVITY_THREADS) as threads:
         async with (
             embedded.server(skip_time=True, extra=extra) as server,
-            build_worker(server.client, parts, threads),
+            build_worker(server.client, services, threads),
         ):
-            yield House(server, parts)
+            yield House(server, services)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from activities.notices.message import message_id
-from starter.theatre import LOOK_EVERY, Handle
+from demo.runner import LOOK_EVERY, Handle
 from tests.purchases import under_way
 
 DOMAIN = "recourse.invalid"
@@ -63,9 +63,9 @@ def read(raw: bytes) -> Mail:
     assert isinstance(message, EmailMessage)
     assert not message.defects
     assert message.get_content_type() == "multipart/alternative"
-    parts = {part.get_content_type(): part.get_content() for part in message.iter_parts()}
-    assert list(parts) == ["text/plain", "text/html"]
-    return Mail(message, _plain(parts["text/plain"]), _plain(_visible(parts["text/html"])))
+    services = {part.get_content_type(): part.get_content() for part in message.iter_parts()}
+    assert list(services) == ["text/plain", "text/html"]
+    return Mail(message, _plain(services["text/plain"]), _plain(_visible(services["text/html"])))
 
 
 def inbox(folder: Path, purchase: str) -> list[Mail]:

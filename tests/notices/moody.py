@@ -44,7 +44,7 @@ class Moody:
         self.had: Counter[str] = Counter()
         self.kept: list[Mail] = []
         self.raw: dict[str, set[bytes]] = {}
-        self.refused: set[str] = set()
+        self.rejected: set[str] = set()
         self.asked_again: set[str] = set()
 
     def at_the_door(self) -> str:
@@ -62,14 +62,14 @@ class Moody:
     async def handle_DATA(self, server: "MoodySmtp", session: Session, envelope: Envelope) -> str:
         raw = envelope.original_content or b""
         mail = read(raw)
-        if mail.id in self.refused:
+        if mail.id in self.rejected:
             self.asked_again.add(mail.id)
         if server.mood.startswith("taken"):
             self.kept.append(mail)
             self.raw.setdefault(mail.id, set()).add(raw)
         match server.mood:
             case "refused":
-                self.refused.add(mail.id)
+                self.rejected.add(mail.id)
                 return "550 not here"
             case "greylisted":
                 return "451 come back"

@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from starter.stories import PlatformCancels, Says, Waits
-from starter.theatre import Handle, say, skip, start, until
+from demo.runner import Handle, say, skip, start, until
+from demo.scenarios import CancelWorkflow, Send, Sleep
 from tests.notices.house import House
 from tests.notices.inbox import answered, number, quiet
 from tests.notices.rows import AWAY, Act, Row, Signals
@@ -14,7 +14,7 @@ from workflows.policy import Reminders
 
 ADDRESSES = {"client": "ana@example.com", "freelancer": "bo@example.com", "operator": "staff@x.org"}
 ZONES = {"client": ZoneInfo("Asia/Kolkata"), "freelancer": ZoneInfo("Asia/Tokyo")}
-NO_REMINDERS: dict[str, list[str]] = {clock: [] for clock in Reminders.model_fields}
+NO_REMINDERS: dict[str, list[str]] = {deadline: [] for deadline in Reminders.model_fields}
 TITLE = "A poster for the fair"
 
 
@@ -54,18 +54,18 @@ async def perform(at: House, handle: Handle, act: Act) -> None:
             before = (await until(handle, lambda _: True)).rejected_count
             await handle.signal(name, payload)
             await until(handle, lambda found: found.rejected_count > before)
-        case Says(role, "settlement_update", fields):
+        case Send(role, "settlement_update", fields):
             found = await until(handle, lambda found: found.refund is not None)
             assert found.refund is not None
             current = found.refund.refund_id
             named = f"{handle.id}/refund" if fields.get("attempt") == 1 else current
             await say(handle, role, act.message, refund_id=named, status=fields["status"])
-        case Says(role, message, fields):
+        case Send(role, message, fields):
             await say(handle, role, message, **fields)
-        case PlatformCancels():
+        case CancelWorkflow():
             await handle.cancel()
             await until(handle, lambda found: found.reason is not None)
-        case Waits(duration):
+        case Sleep(duration):
             await quiet(handle)
             await skip(at.server, handle, duration + timedelta(minutes=1))
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from starter.stories import (
+from demo.scenarios import (
     A_DAY_AND_AN_HOUR,
     ASKED,
     BRIEF,
@@ -15,9 +15,9 @@ from starter.stories import (
     DECLINES,
     PAID,
     STARTED,
-    PlatformCancels,
-    Says,
-    Waits,
+    CancelWorkflow,
+    Send,
+    Sleep,
     client,
     freelancer,
 )
@@ -35,7 +35,7 @@ class Signals:
     payload: Any
 
 
-Act = Says | Waits | PlatformCancels | Signals
+Act = Send | Sleep | CancelWorkflow | Signals
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ def _both(*transitions: str) -> tuple[str, ...]:
     return tuple(f"{name}: client, freelancer" for name in transitions)
 
 
-def _days(count: float) -> Waits:
-    return Waits(timedelta(days=count))
+def _days(count: float) -> Sleep:
+    return Sleep(timedelta(days=count))
 
 
 def _refused(name: str, role: str, **fields: Any) -> Signals:
@@ -129,7 +129,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "- 1 h -, the charge is called off",
-        (Waits(timedelta(minutes=1)),),
+        (Sleep(timedelta(minutes=1)),),
         _both("payment_failed"),
         shows=("called off", "nothing was (paid|charged)"),
         method=AWAY,
@@ -176,7 +176,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "cancel, freelancer, inside the 24 h",
-        (BRIEF, Waits(timedelta(hours=23)), freelancer("cancel")),
+        (BRIEF, Sleep(timedelta(hours=23)), freelancer("cancel")),
         (*STARTED, *_both("freelancer_cancelled")),
         pays=ALL,
     ),
@@ -195,7 +195,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "cancel, freelancer, later",
         (*DONE, _refused("cancel", "freelancer")),
-        (*HANDED, "message_refused: freelancer"),
+        (*HANDED, "message_rejected: freelancer"),
     ),
     Row(
         "- 24 h -",
@@ -357,14 +357,14 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "resolve_dispute, disputed",
-        (*DONE, CANCELS, DECLINES, DISPUTES, Says(Role.MEDIATOR, "resolve_dispute", {"refund": 1})),
+        (*DONE, CANCELS, DECLINES, DISPUTES, Send(Role.MEDIATOR, "resolve_dispute", {"refund": 1})),
         (*DISPUTED, *_both("dispute_resolved")),
         pays=(1, 24_999),
         shows=("mediator",),
     ),
     Row(
         "resolve_dispute, needs_attention",
-        (*DONE, CANCELS, _days(7), Says(Role.MEDIATOR, "resolve_dispute", {"refund": 0})),
+        (*DONE, CANCELS, _days(7), Send(Role.MEDIATOR, "resolve_dispute", {"refund": 0})),
         (
             *RECALLED,
             "decision_overdue: client, freelancer, operator",
@@ -442,7 +442,7 @@ ROWS: tuple[Row, ...] = (
     # --- settlement
     Row(
         "settlement_update settled",
-        (GIVES, Says(Role.PAYMENTS, "settlement_update", {"status": "settled"})),
+        (GIVES, Send(Role.PAYMENTS, "settlement_update", {"status": "settled"})),
         (*REFUNDING, *_both("refund_settled")),
         shows=(r"250\.00", "arrived"),
     ),
@@ -465,7 +465,7 @@ ROWS: tuple[Row, ...] = (
         (
             GIVES,
             _days(1.5),
-            Says(Role.PAYMENTS, "settlement_update", {"status": "settled", "attempt": 1}),
+            Send(Role.PAYMENTS, "settlement_update", {"status": "settled", "attempt": 1}),
         ),
         (
             *REFUNDING,
@@ -485,7 +485,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "resolve_attention retry",
-        (GIVES, _days(3), Says(Role.OPERATOR, "resolve_attention", {"action": "retry"})),
+        (GIVES, _days(3), Send(Role.OPERATOR, "resolve_attention", {"action": "retry"})),
         (
             *REFUNDING,
             "refund_retried: client, operator",
@@ -499,7 +499,7 @@ ROWS: tuple[Row, ...] = (
         (
             GIVES,
             _days(3),
-            Says(
+            Send(
                 Role.OPERATOR,
                 "resolve_attention",
                 {"action": "mark_settled", "reference": "statement 7"},
@@ -518,13 +518,13 @@ ROWS: tuple[Row, ...] = (
     # --- the platform
     Row(
         "workflow cancellation, before a cancellation",
-        (BRIEF, PlatformCancels()),
+        (BRIEF, CancelWorkflow()),
         (*STARTED, *_both("cancelled_by_platform")),
         pays=ALL,
     ),
     Row(
         "workflow cancellation, disputed",
-        (*DONE, CANCELS, DECLINES, DISPUTES, PlatformCancels()),
+        (*DONE, CANCELS, DECLINES, DISPUTES, CancelWorkflow()),
         (*DISPUTED, *_both("cancelled_by_platform")),
         pays=ALL,
     ),
@@ -532,22 +532,22 @@ ROWS: tuple[Row, ...] = (
     Row(
         "refused, NOT_ALLOWED_NOW",
         (_refused("deliver", "freelancer"), _refused("deliver", "freelancer")),
-        (*PAID, "message_refused: freelancer"),
+        (*PAID, "message_rejected: freelancer"),
     ),
     Row(
         "refused, WRONG_ROLE",
         (_refused("deliver", "client"),),
-        (*PAID, "message_refused: client"),
+        (*PAID, "message_rejected: client"),
     ),
     Row(
         "refused, ALREADY_REQUESTED",
         (*DONE, CANCELS, _refused("cancel", "client")),
-        (*RECALLED, "message_refused: client"),
+        (*RECALLED, "message_rejected: client"),
     ),
     Row(
         "refused, CANCELLATION_PENDING",
         (BRIEF, CANCELS, _refused("deliver", "freelancer")),
-        (*ASKED, "message_refused: freelancer"),
+        (*ASKED, "message_rejected: freelancer"),
     ),
     Row(
         "refused, ALREADY_SETTLED and TOO_LATE",
@@ -559,8 +559,8 @@ ROWS: tuple[Row, ...] = (
         (
             *RECALLED,
             *_both("refund_approved"),
-            "message_refused: client",
-            "message_refused: freelancer",
+            "message_rejected: client",
+            "message_rejected: freelancer",
         ),
     ),
     Row(
@@ -569,12 +569,12 @@ ROWS: tuple[Row, ...] = (
             _refused("accept_split", "client", refund=1),
             _refused("propose_split", "client", refund=25_001),
         ),
-        (*PAID, "message_refused: client", "message_refused: client"),
+        (*PAID, "message_rejected: client", "message_rejected: client"),
     ),
     Row(
         "refused, INVALID_MESSAGE and UNKNOWN_MESSAGE",
         (_refused("cancel", "client", surprise=1), _refused("dance", "freelancer")),
-        (*PAID, "message_refused: client", "message_refused: freelancer"),
+        (*PAID, "message_rejected: client", "message_rejected: freelancer"),
     ),
     Row(
         "refused, from nobody of this purchase",

@@ -3,8 +3,8 @@
 from functools import cache
 from html.parser import HTMLParser
 
+from docs.notice_samples import CASTS, Cast
 from docs.notices import Sample, samples
-from docs.scenes import CASTS, Cast
 
 PARTIES = ("client", "freelancer")
 

@@ -161,11 +161,11 @@ async def test_over_many_notices_and_faults_nothing_is_lost_or_has_two_ids(
     """Down, slow, greylisting, refusing and dropping mid-message, in random order."""
     chance = random.Random(seed)
     asked = [request(transition_id=str(number)) for number in range(12)]
-    refused = request(transition_id="refused", recipients=(client(),))
+    rejected = request(transition_id="refused", recipients=(client(),))
     open_ones = [*asked]
     post = Post()
     async with post_office(Post(rcpt={ANA.email: "550 unknown"})) as channel:
-        assert who(await send(told(log, channel), refused)) == ["client"]
+        assert who(await send(told(log, channel), rejected)) == ["client"]
     async with post_office(post) as up, listening(asyncio.Protocol) as silent:
         while open_ones:
             chance.shuffle(open_ones)
@@ -175,7 +175,7 @@ async def test_over_many_notices_and_faults_nothing_is_lost_or_has_two_ids(
             activities = told(log, paths.get(fault, up))
             open_ones = [one for one in open_ones if not await arrived(activities, one)]
         post.answers = []
-        assert who(await send(told(log, up), refused)) == ["client"]
+        assert who(await send(told(log, up), rejected)) == ["client"]
     sent = [notice for notice in log.list("p-1001") if notice.transition_id != "refused"]
     bodies = set(post.bodies())
     ids = {message_from_bytes(body)["Message-ID"] for body in bodies}

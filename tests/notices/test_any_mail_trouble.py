@@ -11,15 +11,15 @@ import pytest
 from temporalio.common import RetryPolicy
 
 from activities.notices import SmtpChannel
-from starter.stories import Waits
-from starter.theatre import Handle, status
+from demo.runner import Handle, status
+from demo.scenarios import Sleep
 from tests.notices.house import House, house
 from tests.notices.inbox import number, quiet
 from tests.notices.moody import AT_THE_DOOR, INSIDE, WAIT, Moody, moody_server
 from tests.notices.playing import ADDRESSES, bought, expected_mail, perform
 from tests.notices.rows import AWAY, ROWS, Row
 from tests.purchases import purchase_of
-from workflows import notices
+from workflows import notifying
 from workflows.messages import Status
 
 SEEDS = (1, 2, 3)
@@ -55,7 +55,7 @@ async def _play(at: House, row: Row) -> Fate:
 def _transfers(at: House, handle: Handle) -> tuple[Transfer, ...]:
     """The books, whatever the purchase's id."""
     purchase_id = purchase_of(handle)
-    found = at.parts.ledger.transfers(purchase_id)
+    found = at.services.ledger.transfers(purchase_id)
     return tuple(
         (
             one.key.replace(purchase_id, ""),
@@ -74,14 +74,14 @@ async def test_in_any_order_of_trouble(
     """Away, busy, silent, greylisting, refusing, cut off before, within and after a message."""
     print(f"seed {seed}")
     rows = _some(random.Random(seed))
-    monkeypatch.setattr(notices, "RETRY", SOON)
+    monkeypatch.setattr(notifying, "RETRY", SOON)
     mind = Moody(seed)
     async with (
         house(tmp_path / "calm", operator_email=OPERATORS) as calm,
         moody_server(mind) as port,
     ):
         hasty = SmtpChannel("127.0.0.1", port, starttls=False, wait=WAIT)
-        monkeypatch.setattr("activities.parts.channels_from_urls", lambda *_: (hasty,))
+        monkeypatch.setattr("activities.services.channels_from_urls", lambda *_: (hasty,))
         async with house(tmp_path / "rough", operator_email=OPERATORS) as rough:
             fates = await asyncio.gather(*(_play(at, row) for at in (rough, calm) for row in rows))
 
@@ -95,8 +95,8 @@ async def test_in_any_order_of_trouble(
 
 def _some(chance: random.Random) -> list[Row]:
     """Rows in which somebody acts, and one in which time passes."""
-    quick = [row for row in ROWS if row.acts and not any(isinstance(a, Waits) for a in row.acts)]
-    slow = [row for row in ROWS if any(isinstance(a, Waits) for a in row.acts)]
+    quick = [row for row in ROWS if row.acts and not any(isinstance(a, Sleep) for a in row.acts)]
+    slow = [row for row in ROWS if any(isinstance(a, Sleep) for a in row.acts)]
     slow = [row for row in slow if row.method not in (AWAY, "pm_sandbox_slow")]
     return [*chance.sample(quick, PLAYED), chance.choice(slow)]
 
@@ -126,9 +126,9 @@ def _check_notices(row: Row, found: Status, mind: Moody) -> None:
     kept = {mail.id: mail for mail in mind.kept if mail["X-Recourse-Purchase"] == found.purchase_id}
     assert kept.keys() <= {*expected, *reports}
     lost = {one for one in expected if one not in kept}
-    assert lost <= mind.refused
+    assert lost <= mind.rejected
     shown = [item for item in found.undelivered if item.transition != "notice_undelivered"]
-    assert len(shown) == len(mind.refused & expected.keys())
+    assert len(shown) == len(mind.rejected & expected.keys())
     assert all("550 not here" in item.why for item in shown)
     for one, mail in kept.items():
         assert one in reports or mail.to == expected[one]

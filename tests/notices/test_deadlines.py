@@ -7,8 +7,8 @@ import pytest
 from activities.notices import render
 from activities.notices.formats import reader, utc, window
 from activities.requests import NoticeDeadline, NoticeRequest, Party
+from demo.scenarios import BRIEF, CANCELS, Act, freelancer
 from docs.rehearsal import Rehearsal, house
-from starter.stories import BRIEF, CANCELS, Act, freelancer
 from tests.notices.given import ANA, at, client, request
 from workflows.messages import PurchaseStart
 

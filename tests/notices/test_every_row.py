@@ -19,11 +19,11 @@ from tests.notices.playing import ADDRESSES, TITLE, ZONES, bought, expected_mail
 from tests.notices.rows import AWAY, ROWS, Row
 from tests.purchases import purchase_of
 from workflows.lifecycle.deadlines import DEADLINES
-from workflows.lifecycle.rules import RULES
+from workflows.lifecycle.transitions import RULES
 from workflows.messages import PurchaseStart
 
 MOMENTS = timedelta(seconds=30)
-AT_ONCE = 8
+FIRST_BATCH = 8
 """So many purchases are played at a time."""
 
 Played = tuple[PurchaseStart, list[Mail]]
@@ -55,7 +55,7 @@ class Rows:
     async def played(self, row: Row) -> Played:
         """A row, once it has been played."""
         here = ROWS.index(row)
-        for each in ROWS[here : here + AT_ONCE]:
+        for each in ROWS[here : here + FIRST_BATCH]:
             if each.words not in self._tasks:
                 self._tasks[each.words] = asyncio.create_task(self._play(each))
         return await self._tasks[row.words]
@@ -95,8 +95,8 @@ async def test_row(row: Row, rows: Rows) -> None:
     assert sorted((mail.id, mail.to) for mail in mails) == sorted(expected)
     for mail in mails:
         _check_headers(mail, mails)
-    last, _, readers = row.told[-1].partition(": ")
-    ids = [found for found, _ in expected[-len(readers.split(", ")) :]]
+    last, _, recipients = row.told[-1].partition(": ")
+    ids = [found for found, _ in expected[-len(recipients.split(", ")) :]]
     own = [mail for mail in mails if mail.id in ids]
     for mail in own:
         advice = row.advises if mail.to == ADDRESSES["client"] else ()
@@ -111,8 +111,8 @@ async def test_row(row: Row, rows: Rows) -> None:
 def test_every_transition_is_in_a_row() -> None:
     """No row of the lifecycle's tables that tells somebody is left out."""
     told = {entry.split(":")[0] for row in ROWS for entry in row.told}
-    assert {rule.transition for rule in RULES if rule.readers} <= told
-    assert {rule.transition for rule in DEADLINES if rule.readers} <= told
+    assert {rule.transition for rule in RULES if rule.recipients} <= told
+    assert {rule.transition for rule in DEADLINES if rule.recipients} <= told
 
 
 def _check_headers(mail: Mail, mails: list[Mail]) -> None:

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from starter.theatre import Handle, say, skip, until
+from demo.runner import Handle, say, skip, until
 from tests.notices.house import House, house
 from tests.notices.inbox import Mail, inbox, quiet
 from tests.notices.playing import NO_REMINDERS

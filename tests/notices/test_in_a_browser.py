@@ -8,8 +8,8 @@ from playwright.async_api import Page
 
 from activities.notices.render import render_alert
 from docs.browser import browser
+from docs.notice_samples import CASTS
 from docs.notices import ALERT
-from docs.scenes import CASTS
 from tests.notices.shown import shown
 
 pytestmark = pytest.mark.browser

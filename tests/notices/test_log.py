@@ -9,7 +9,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from activities.ledger import create_engine, migrate
-from activities.notices import DeliveryLog, Notice, standing
+from activities.notices import DeliveryLog, Notice, effective_status
 from tests.notices.given import at
 
 NOTICE = Notice(
@@ -68,10 +68,10 @@ def test_attempts_are_counted_and_sent_stays_sent(any_log: DeliveryLog) -> None:
 
 def test_a_notice_that_waited_for_a_day_is_undelivered() -> None:
     day_after = at(2026, 11, 24, 18)
-    assert standing(NOTICE, at(2026, 11, 24, 17, 59)) == NOTICE
-    assert standing(NOTICE, day_after) == replace(NOTICE, status="undelivered")
+    assert effective_status(NOTICE, at(2026, 11, 24, 17, 59)) == NOTICE
+    assert effective_status(NOTICE, day_after) == replace(NOTICE, status="undelivered")
     for final in (replace(NOTICE, status="sent"), replace(NOTICE, status="failed")):
-        assert standing(final, day_after) == final
+        assert effective_status(final, day_after) == final
 
 
 def test_many_may_migrate_and_open_at_once(any_engine: Engine) -> None:

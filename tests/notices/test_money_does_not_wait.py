@@ -8,9 +8,9 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 
 import worker
-from starter.purchases import Purchase
-from starter.stories import PRICE
-from starter.theatre import say, until
+from demo.runner import say, until
+from demo.scenarios import PRICE
+from temporal.purchases import Purchase
 from tests.conftest import SOON_LONG
 from tests.notices.given import listening
 from tests.notices.house import house
@@ -18,7 +18,7 @@ from tests.purchases import held, purchase_of
 from tests.signals.crowd import good
 from tests.signals.payloads import of_type, whole_history
 from workflows.messages import Role, SendMessage
-from workflows.notices import WAITING_AT_MOST
+from workflows.notifying import WAITING_AT_MOST
 
 SLOTS = 2
 SOON = 10

@@ -18,26 +18,26 @@ from temporalio.common import RetryPolicy
 from activities.payments import ProviderUnreachable
 from activities.payments.sandbox import SandboxProvider
 from activities.requests import Undelivered
-from starter.stories import PRICE
-from starter.theatre import LOOK_EVERY, Handle, say, skip, start, status, until
+from demo.runner import LOOK_EVERY, Handle, say, skip, start, status, until
+from demo.scenarios import PRICE
 from tests.notices.given import Post, mail_server
 from tests.notices.house import House, house
 from tests.notices.inbox import Mail, inbox, quiet, read
 from tests.purchases import held, purchase, purchase_of
-from workflows import notices, steps
+from workflows import activity_calls, notifying
 from workflows.messages import Role
 
 OPERATORS = "staff@example.com"
 ANA, BO = "ana@example.com", "bo@example.com"
 HOUR = timedelta(hours=1)
-AGAIN = steps.TRIED_AGAIN_EVERY + timedelta(minutes=1)
+AGAIN = activity_calls.RETRY_BLOCKED_EVERY + timedelta(minutes=1)
 
 
 @pytest.fixture(autouse=True)
 def _hourly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tries are an hour apart, so that a day of them is soon over."""
     once_an_hour = RetryPolicy(initial_interval=HOUR, backoff_coefficient=4.0)
-    monkeypatch.setattr(notices, "RETRY", once_an_hour)
+    monkeypatch.setattr(notifying, "RETRY", once_an_hour)
 
 
 @asynccontextmanager
@@ -75,7 +75,7 @@ async def test_a_payment_nobody_can_call_off_is_told_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is tried again and again; the operators are told when it begins, with what they can do."""
-    monkeypatch.setattr(steps, "BLOCKED_AFTER", timedelta(seconds=2))
+    monkeypatch.setattr(activity_calls, "BLOCKED_AFTER", timedelta(seconds=2))
     async with house(tmp_path, operator_email=OPERATORS) as at:
         terms = purchase("pm_sandbox_unreachable", policy={"payment_window": "PT5S"})
         handle = await start(at.server.client, terms)
@@ -95,8 +95,8 @@ async def test_a_payment_nobody_can_call_off_is_told_once(
 async def test_a_refund_that_cannot_be_sent_is_told_once_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """step_blocked, to the operators alone; when the provider is back, the refund is sent."""
-    monkeypatch.setattr(steps, "BLOCKED_AFTER", timedelta(seconds=2))
+    """effect_blocked, to the operators alone; when the provider is back, the refund is sent."""
+    monkeypatch.setattr(activity_calls, "BLOCKED_AFTER", timedelta(seconds=2))
 
     def away(*_: object) -> None:
         raise ProviderUnreachable("the sandbox did not answer")
@@ -115,7 +115,7 @@ async def test_a_refund_that_cannot_be_sent_is_told_once_and_goes_on(
 
         mails = inbox(tmp_path / "mail", purchase_of(handle))
         told = [mail.transition for mail in mails if mail.to == OPERATORS]
-        assert sorted(told) == ["attention_retried", "step_blocked"]
+        assert sorted(told) == ["attention_retried", "effect_blocked"]
         await handle.terminate("seen")
 
 

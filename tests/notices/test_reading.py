@@ -9,19 +9,19 @@ from typing import Any
 
 import pytest
 
-from activities.notices import Rendered, render, sentences, wording
-from activities.notices.steps import WAYS
+from activities.notices import Rendered, headings, render, texts
+from activities.notices.action_labels import ACTION_LABELS
 from activities.requests import NoticeRequest, Recipient
-from starter.stories import STORIES
+from demo.scenarios import SCENARIOS
 from tests.lifecycle.given import NOON
 from tests.lifecycle.test_walk import POLICIES, walked
 from tests.notices.shown import PARTIES, shown
 from workflows import lifecycle
-from workflows.carried import Carried, Unwritten
-from workflows.lifecycle.look import REMINDED
+from workflows.lifecycle.queries import REMINDED
 from workflows.lifecycle.state import Accepted, Code, Notify, State
 from workflows.messages import PurchaseStart
-from workflows.notices import request
+from workflows.notifying import request
+from workflows.workflow_state import PendingNotice, WorkflowState
 
 NAMES = {"client": "Ana", "freelancer": "Bo"}
 NOT_OURS = ("Hello ", "The exact answer: ", "See the purchase")
@@ -46,7 +46,7 @@ class Read:
 
 def start(policy: dict[str, Any]) -> PurchaseStart:
     """Ana buys from Bo under this policy; both read English."""
-    given = STORIES[0].start("p-1").model_dump(mode="json")
+    given = SCENARIOS[0].start("p-1").model_dump(mode="json")
     given["client"]["locale"] = "en_US"
     needed = policy.get("requirements_needed", True)
     chosen = {name: value for name, value in policy.items() if name != "requirements_needed"}
@@ -72,7 +72,7 @@ def tellings() -> Iterator[tuple[str, Notify, State]]:
 
 def silences(state: State) -> frozenset[str]:
     """What silence can lead to."""
-    rows = (lifecycle.silence(state, clock) for clock in state.clocks)
+    rows = (lifecycle.on_expiry(state, deadline) for deadline in state.deadlines)
     return frozenset(row.transition for row in rows if row)
 
 
@@ -81,13 +81,17 @@ def everything() -> tuple[Read, ...]:
     """Every notice for each of its readers, and in every state each reminder that may come."""
     found = []
     for policy, notify, state in tellings():
-        memory = Carried.fresh(start(POLICIES[policy]), NOON, lifecycle.newest())
+        memory = WorkflowState.fresh(start(POLICIES[policy]), NOON, lifecycle.newest())
         memory.state = state
-        near = [lifecycle.reminder(clock) for clock in REMINDED if clock in state.clocks]
+        near = [
+            lifecycle.reminder(deadline) for deadline in REMINDED if deadline in state.deadlines
+        ]
         for each in (notify, *near):
             early = NOON - timedelta(days=1)
-            unwritten = Unwritten(notify=each, number="1", at=early, amounts=state.amounts)
-            asked = request(memory, unwritten)
+            pending_notices = PendingNotice(
+                notify=each, number="1", at=early, amounts=state.amounts
+            )
+            asked = request(memory, pending_notices)
             found += [Read(asked, who, render(asked, who, None)) for who in asked.recipients]
     return tuple(found)
 
@@ -103,7 +107,7 @@ def read(request: pytest.FixtureRequest) -> list[Read]:
 
 def test_whatever_can_be_told_is_shown() -> None:
     """A transition, an actor or a reader of whom `make notices` has no sample is found here: give
-    docs/scenes.py a scene in which it happens."""
+    docs/notice_samples.py a scene in which it happens."""
     samples = shown("en-US")
     told = {
         (each.request.transition, each.request.actor, each.reader.role) for each in everything()
@@ -113,7 +117,7 @@ def test_whatever_can_be_told_is_shown() -> None:
     kinds = {sample.kind for sample in samples}
     assert {about for name, _, about in kinds if name == "reminder"} == set(REMINDED)
     silent = {Code.CLOSED, Code.NOT_A_PARTY}  # nobody is told of these
-    assert {about for name, _, about in kinds if name == "message_refused"} == set(Code) - silent
+    assert {about for name, _, about in kinds if name == "message_rejected"} == set(Code) - silent
 
 
 def test_no_words_are_missing_and_none_are_left_over() -> None:
@@ -121,18 +125,18 @@ def test_no_words_are_missing_and_none_are_left_over() -> None:
     samples = shown("en-US")
     everyone = {sample.request.transition for sample in samples}
     parties = {sample.request.transition for sample in samples if sample.role in PARTIES}
-    assert set(wording.HEADINGS) == everyone
-    assert set(sentences.TRANSITIONS) == parties - {"reminder", "message_refused"}
-    assert set(wording.REMINDERS) == set(sentences.REMINDERS) == set(REMINDED)
-    codes = {sample.request.refused.code for sample in samples if sample.request.refused}
-    assert set(sentences.REFUSALS) == codes
-    assert parties >= {transition for transition, _ in wording.ADVICE}
-    assert everyone >= wording.FULL_REFUNDS | wording.NO_PROMISE
+    assert set(headings.HEADINGS) == everyone
+    assert set(texts.TRANSITIONS) == parties - {"reminder", "message_rejected"}
+    assert set(headings.REMINDERS) == set(texts.REMINDERS) == set(REMINDED)
+    codes = {sample.request.rejected.code for sample in samples if sample.request.rejected}
+    assert set(texts.REFUSALS) == codes
+    assert parties >= {transition for transition, _ in headings.ADVICE}
+    assert everyone >= headings.FULL_REFUNDS | headings.NO_PROMISE
     asked = [each.request for each in everything()]
     deadlines = {one for each in asked for one in (each.deadline, *each.later) if one}
-    assert set(sentences.DEADLINES) == {deadline.name for deadline in deadlines}
-    assert set(sentences.SILENCE) == {deadline.silence for deadline in deadlines}
-    assert set(WAYS) == {can for each in everything() for can in each.reader.can}
+    assert set(texts.DEADLINES) == {deadline.name for deadline in deadlines}
+    assert set(texts.SILENCE) == {deadline.silence for deadline in deadlines}
+    assert set(ACTION_LABELS) == {can for each in everything() for can in each.reader.can}
 
 
 # --- how it reads
@@ -202,7 +206,7 @@ def test_the_next_deadline_and_what_silence_does(read: list[Read]) -> None:
     shown_to = {"client": "Europe/Lisbon, UTC+", "freelancer": "(UTC)"}
     for each in read:
         found = [at for at, said in enumerate(each.said) if said.startswith("Next deadline: ")]
-        known = each.request.transition in wording.NO_PROMISE
+        known = each.request.transition in headings.NO_PROMISE
         if each.request.deadline is None or known:
             assert not found
             continue

@@ -13,8 +13,8 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.common import RetryPolicy
 from temporalio.testing import WorkflowEnvironment
 
-from activities.parts import Parts
-from starter.theatre import Handle, say, skip, status, until
+from activities.services import Services
+from demo.runner import Handle, say, skip, status, until
 from tests.conftest import settings
 from tests.notices.given import Post, closed_port, mail_server
 from tests.notices.house import house
@@ -22,7 +22,7 @@ from tests.notices.inbox import inbox, quiet, read
 from tests.purchases import held, purchase_of
 from tests.test_crashes import event
 from worker import build_worker
-from workflows import notices
+from workflows import notifying
 from workflows.messages import Role
 from workflows.policy import Reminders
 
@@ -42,27 +42,27 @@ READERS = {
     "claim": "ana@example.com",
     "review": "ana@example.com",
 }
-ONLY: dict[str, list[str]] = {clock: [] for clock in Reminders.model_fields}
+ONLY: dict[str, list[str]] = {deadline: [] for deadline in Reminders.model_fields}
 """A policy that reminds of nothing, to add one to."""
 
 
-async def _reach(handle: Handle, clock: str) -> None:
+async def _reach(handle: Handle, deadline: str) -> None:
     """Let a clock run that is the only one."""
-    if clock == "requirements":
+    if deadline == "requirements":
         return
     await say(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
-    if clock == "freelancer_cancel":
+    if deadline == "freelancer_cancel":
         return
     await say(handle, Role.FREELANCER, "deliver")
-    if clock != "review":
+    if deadline != "review":
         await say(handle, Role.CLIENT, "cancel")
-    if clock == "claim":
+    if deadline == "claim":
         await say(handle, Role.FREELANCER, "decide_refund", decision="decline")
 
 
-async def _deadline(handle: Handle, clock: str) -> datetime:
-    found = await until(handle, lambda found: any(one.name == clock for one in found.deadlines))
-    return next(one.at for one in found.deadlines if one.name == clock)
+async def _deadline(handle: Handle, deadline: str) -> datetime:
+    found = await until(handle, lambda found: any(one.name == deadline for one in found.deadlines))
+    return next(one.at for one in found.deadlines if one.name == deadline)
 
 
 @pytest.fixture(scope="module")
@@ -73,23 +73,21 @@ async def at_home(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any
         yield at, folder / "mail"
 
 
-@pytest.mark.parametrize("clock", OFFSETS)
-async def test_each_deadline_is_reminded_of_at_the_policys_offsets(
-    clock: str, at_home: Any
-) -> None:
+@pytest.mark.parametrize("name", OFFSETS)
+async def test_each_deadline_is_reminded_of_at_the_policys_offsets(name: str, at_home: Any) -> None:
     """One reminder for each offset, to whose turn it is, and it names the deadline."""
     at, mail = at_home
     bo = {"id": "bo", "name": "Bo", "email": "bo@example.com", "timezone": "Asia/Tokyo"}
     handle = await held(at.server, freelancer=bo)
-    await _reach(handle, clock)
-    deadline = await _deadline(handle, clock)
+    await _reach(handle, name)
+    deadline = await _deadline(handle, name)
 
     await skip(at.server, handle, deadline - datetime.now(UTC) - timedelta(minutes=1))
     await quiet(handle)
 
     reminders = _reminders(mail, handle)
-    assert {one.to for one in reminders} == {READERS[clock]}
-    for one, offset in zip(reminders, OFFSETS[clock], strict=True):
+    assert {one.to for one in reminders} == {READERS[name]}
+    for one, offset in zip(reminders, OFFSETS[name], strict=True):
         assert abs(deadline - offset - one.date) < timedelta(seconds=10)
         assert one.shows(f"{deadline:%Y-%m-%d %H:%M} UTC")
     await handle.terminate("seen")
@@ -118,14 +116,14 @@ async def test_what_is_settled_needs_no_reminder(at_home: Any) -> None:
 
 async def _fired_unseen(
     lonely: WorkflowEnvironment,
-    parts: Parts,
+    services: Services,
     threads: ThreadPoolExecutor,
     reminders: list[str],
     timers: int,
 ) -> Handle:
     """A purchase whose reminder is due while no worker is up. After the first timer that nobody
     acts on, the clock runs as ours does."""
-    async with build_worker(lonely.client, parts, threads):
+    async with build_worker(lonely.client, services, threads):
         handle = await held(lonely, policy={"reminders": {**ONLY, "requirements": reminders}})
         await quiet(handle)
     skipping = asyncio.create_task(skip(lonely, handle, 50 * HOUR))
@@ -139,9 +137,9 @@ async def test_worker_down_over_reminders_sends_one_while_there_is_time(
     tmp_path: Path, lonely: WorkflowEnvironment, threads: ThreadPoolExecutor
 ) -> None:
     """Two were due meanwhile: one is sent, and it names a deadline that lies ahead."""
-    with closing(Parts(settings(tmp_path))) as parts:
-        handle = await _fired_unseen(lonely, parts, threads, ["PT10H", "PT9H59M59S"], timers=1)
-        deadline = await _wait_past(lonely, parts, threads, handle)
+    with closing(Services(settings(tmp_path))) as services:
+        handle = await _fired_unseen(lonely, services, threads, ["PT10H", "PT9H59M59S"], timers=1)
+        deadline = await _wait_past(lonely, services, threads, handle)
         reminders = _reminders(tmp_path / "mail", handle)
         assert len(reminders) == 1
         assert deadline - 10 * HOUR <= reminders[0].date < deadline
@@ -149,10 +147,10 @@ async def test_worker_down_over_reminders_sends_one_while_there_is_time(
 
 
 async def _wait_past(
-    lonely: WorkflowEnvironment, parts: Parts, threads: ThreadPoolExecutor, handle: Handle
+    lonely: WorkflowEnvironment, services: Services, threads: ThreadPoolExecutor, handle: Handle
 ) -> datetime:
     await asyncio.sleep(1.1)  # until the second offset has passed, too: the clock is the server's
-    async with build_worker(lonely.client, parts, threads):
+    async with build_worker(lonely.client, services, threads):
         deadline = await _deadline(handle, "requirements")
         await skip(lonely, handle, timedelta(minutes=1))
         await quiet(handle)
@@ -163,9 +161,9 @@ async def test_worker_down_over_the_deadline_sends_no_reminder(
     tmp_path: Path, lonely: WorkflowEnvironment, threads: ThreadPoolExecutor
 ) -> None:
     """Reminder and deadline were both due: the deadline takes effect, and nobody is reminded."""
-    with closing(Parts(settings(tmp_path))) as parts:
-        handle = await _fired_unseen(lonely, parts, threads, ["PT2S"], timers=2)
-        async with build_worker(lonely.client, parts, threads):
+    with closing(Services(settings(tmp_path))) as services:
+        handle = await _fired_unseen(lonely, services, threads, ["PT2S"], timers=2)
+        async with build_worker(lonely.client, services, threads):
             await until(handle, lambda found: found.reason == "requirements_timeout")
             await quiet(handle)
         told = {one.transition for one in inbox(tmp_path / "mail", purchase_of(handle))}
@@ -186,7 +184,7 @@ async def test_mail_server_down_over_the_deadline_gets_no_reminder_later(
 ) -> None:
     """A reminder that could not be sent before its deadline, or before the matter was settled, is
     not sent after it. If the deadline passed, that is shown as undelivered."""
-    monkeypatch.setattr(notices, "RETRY", RetryPolicy(initial_interval=HOUR / 2))
+    monkeypatch.setattr(notifying, "RETRY", RetryPolicy(initial_interval=HOUR / 2))
     port = closed_port()
     reminders = {**ONLY, "requirements": ["PT2H"]}
     policy = {"requirements_window": "PT4H", "reminders": reminders}

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from activities.notices import Rendered, render, wording
+from activities.notices import Rendered, headings, render
 from activities.notices.formats import reader
 from activities.requests import Money, Movement, NoticeDeadline, Party, Recipient
 from tests.notices.given import ANA, BO, at, client, freelancer, operator, request
@@ -17,7 +17,7 @@ def flat(rendered: Rendered) -> str:
     return " ".join(rendered.text.split())
 
 
-@pytest.mark.parametrize("transition", [*sorted(wording.HEADINGS), "something_new"])
+@pytest.mark.parametrize("transition", [*sorted(headings.HEADINGS), "something_new"])
 @pytest.mark.parametrize("who", [client(), freelancer(), operator()], ids=lambda who: who.role)
 def test_what_an_older_release_has_written_is_still_told(transition: str, who: Recipient) -> None:
     """A request may wait for a mail server across a deployment: without the newer fields, and for
@@ -103,7 +103,7 @@ def test_cancelling_advises_to_talk_first_and_promises_nothing() -> None:
     assert "not guaranteed" not in flat(render(cancelled, freelancer(), None))
 
 
-@pytest.mark.parametrize("transition", sorted(wording.FULL_REFUNDS))
+@pytest.mark.parametrize("transition", sorted(headings.FULL_REFUNDS))
 def test_refunds_say_how_long_they_take(transition: str) -> None:
     """policy-article.txt: any refunds may take up to five business days."""
     said = flat(render(request(transition=transition), client(), None))
@@ -112,7 +112,7 @@ def test_refunds_say_how_long_they_take(transition: str) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"transition": name} for name in sorted(wording.NO_PROMISE)]
+    [{"transition": name} for name in sorted(headings.NO_PROMISE)]
     + [{"movements": ()}, {"movements": request().movements[:1]}],
 )
 def test_no_refund_is_promised_where_it_would_mislead(changes: dict[str, Any]) -> None:

@@ -9,11 +9,11 @@ import typer
 
 from activities.notices import render
 from activities.requests import NoticeRequest
+from demo.scenarios import SCENARIOS, Scenario
+from docs.notice_samples import CASTS, SCENES
 from docs.notices import BEGIN, Sample, write
 from docs.rehearsal import Rehearsal, house
-from docs.scenes import CASTS, SCENES
 from starter.app import app
-from starter.stories import STORIES, Story
 from tests.notices.shown import Page, cast, shown
 from workflows.messages import PurchaseStart
 
@@ -24,17 +24,17 @@ def seen(request: pytest.FixtureRequest) -> list[Sample]:
     return shown(request.param)
 
 
-@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
-def test_a_rehearsal_tells_what_the_story_tells(story: Story) -> None:
+@pytest.mark.parametrize("story", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_a_rehearsal_tells_what_the_story_tells(scenario: Scenario) -> None:
     """The samples are those of a real purchase: the stories are proved on a real server."""
     with house() as money:
-        told = Rehearsal(money, story.start("p-1"), BEGIN).play(*story.acts)
+        told = Rehearsal(money, scenario.start("p-1"), BEGIN).play(*scenario.acts)
     said = [
         f"{each.transition}: {', '.join(reader.role for reader in each.recipients)}"
         for each in told
-        if not each.refused  # the stories send updates, whose refusals nobody is told of
+        if not each.rejected  # the stories send updates, whose refusals nobody is told of
     ]
-    assert said == list(story.notices)
+    assert said == list(scenario.notices)
 
 
 def test_every_cast_plays_every_kind(seen: list[Sample]) -> None:

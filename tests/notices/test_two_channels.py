@@ -13,16 +13,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from activities.parts import Parts
-from starter import embedded
-from starter.stories import STORIES
-from starter.theatre import Theatre
+from activities.services import Services
+from demo.runner import ScenarioRunner
+from demo.scenarios import SCENARIOS
+from temporal import embedded
 from tests.conftest import settings
 from tests.stripe.serving import serving
 from worker import build_worker
 
 SECRET = "whsec_" + base64.b64encode(b"a secret of the receiver").decode()
-DECLINED = next(story for story in STORIES if story.ends.outcome == "payment_declined")
+DECLINED = next(scenario for scenario in SCENARIOS if scenario.ends.outcome == "payment_declined")
 
 
 async def test_each_reader_is_told_through_each_channel(
@@ -39,13 +39,13 @@ async def test_each_reader_is_told_through_each_channel(
     with serving(Starlette(routes=[Route("/", receive, methods=["POST"])])) as base:
         both = f"{given.mail_url} webhook+{base}/"
         given = replace(given, mail_url=both, webhook_secret=SECRET)
-        with closing(Parts(given)) as parts:
+        with closing(Services(given)) as services:
             async with (
                 embedded.server(skip_time=True) as server,
-                build_worker(server.client, parts, threads),
+                build_worker(server.client, services, threads),
             ):
-                await Theatre(server).play(DECLINED, "two-1")
-            told = await asyncio.to_thread(parts.notices.list, "two-1")
+                await ScenarioRunner(server).play(DECLINED, "two-1")
+            told = await asyncio.to_thread(services.notices.list, "two-1")
     assert {notice.status for notice in told} == {"sent"}
     assert len({notice.channel for notice in told}) == 2
     assert len(told) == 2 * len(events) == 2 * len(list((tmp_path / "mail" / "new").iterdir()))

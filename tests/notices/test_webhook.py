@@ -24,8 +24,8 @@ from activities.notices import (
     channel_from_url,
     channels_from_urls,
 )
-from activities.parts import Settings
 from activities.requests import NoticeAnswer, NoticeRequest, Party
+from activities.services import Settings
 from tests.notices.given import OPERATORS, client, closed_port, freelancer, request
 from tests.notices.test_channels import outgoing
 from tests.stripe.serving import cut, gone, serving

@@ -2,7 +2,7 @@
 
 import pytest
 
-from activities.notices.words import header, isolated, lines, one_line, redacted, trace, unlinked
+from activities.sanitize import header, isolated, lines, one_line, redacted, trace, unlinked
 
 
 @pytest.mark.parametrize(

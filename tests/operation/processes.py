@@ -10,7 +10,7 @@ from pathlib import Path
 
 from temporalio.testing import WorkflowEnvironment
 
-from starter import embedded
+from temporal import embedded
 from tests.listening import HOUSE, read_until_stopped
 from tests.test_worker import environment as environment_of
 

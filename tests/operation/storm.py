@@ -11,9 +11,9 @@ from typing import Any
 from temporalio.api.enums.v1 import EventType, TimeoutType
 from temporalio.client import Client
 
+from demo.scenarios import PEOPLE, PRICE
 from starter.failures import Failure
-from starter.purchases import Purchase
-from starter.stories import PEOPLE, PRICE
+from temporal.purchases import Purchase
 from tests.purchases import purchase
 from workflows.messages import MESSAGES, PurchaseResult, Role
 

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
-from activities.parts import Parts
-from starter import embedded
-from starter.stories import PRICE
-from starter.theatre import Handle, say, status, until
+from activities.services import Services
+from demo.runner import Handle, say, status, until
+from demo.scenarios import PRICE
+from temporal import embedded
 from tests.conftest import settings
 from tests.lifecycle.test_versions import a_second_version
 from tests.operation.processes import working
-from tests.purchases import FREELANCER, held, purchase_of, refusal
-from worker import DEPLOYMENT, MONEY, NOTICES, Duty, build_worker
+from tests.purchases import FREELANCER, held, purchase_of, rejection
+from worker import DEPLOYMENT, MONEY, NOTICES, WorkerConfig, build_worker
 from workflows.lifecycle import versions
 from workflows.lifecycle.versions import FIRST, VERSIONS
 from workflows.messages import Role
@@ -64,43 +64,43 @@ async def test_a_changed_rule_is_rolled_out_and_back_while_purchases_run(
         await make_current(server, OLD)
         before = await reviewed(server)
         monkeypatch.setattr(versions, "VERSIONS", second)
-        parts = Parts(settings(tmp_path))
-        async with build_worker(server.client, parts, threads, Duty(build_id=NEW)):
+        services = Services(settings(tmp_path))
+        async with build_worker(server.client, services, threads, WorkerConfig(build_id=NEW)):
             still_old = await reviewed(server)
             builds = [await build_of(before), await build_of(still_old)]
             await make_current(server, NEW)
             after = await reviewed(server)
-            refused = await refusal(after, "cancel", {"by": FREELANCER})
+            rejected = await rejection(after, "cancel", {"by": FREELANCER})
             await say(before, Role.FREELANCER, "cancel")
             builds += [await build_of(after), await build_of(before)]
             await make_current(server, OLD)
-        parts.close()
+        services.close()
         await say(still_old, Role.FREELANCER, "cancel")
         builds += [await build_of(still_old)]
         canceled = [(await status(handle)).reason for handle in (before, still_old)]
         assert old_worker.process.returncode is None
 
-    assert refused.type == "WRONG_ROLE"
+    assert rejected.type == "WRONG_ROLE"
     assert canceled == ["freelancer_cancelled", "freelancer_cancelled"]
     assert builds == [OLD, OLD, NEW, NEW, OLD]
 
 
 async def test_workers_for_money_and_for_notices_share_the_work(
-    lonely: WorkflowEnvironment, parts: Parts, threads: ThreadPoolExecutor
+    lonely: WorkflowEnvironment, services: Services, threads: ThreadPoolExecutor
 ) -> None:
     """With nobody there for notices a refund goes its way all the same; they are sent when somebody
     comes."""
-    money, notices = Duty(frozenset({MONEY})), Duty(frozenset({NOTICES}))
-    async with build_worker(lonely.client, parts, threads, money):
+    money, notices = WorkerConfig(frozenset({MONEY})), WorkerConfig(frozenset({NOTICES}))
+    async with build_worker(lonely.client, services, threads, money):
         handle = await held(lonely, method="pm_sandbox_at_once")
         await say(handle, Role.FREELANCER, "cancel")
         await until(handle, lambda found: found.escrow.refunded == PRICE)
         purchase_id = purchase_of(handle)
-        before = parts.notices.list(purchase_id)
-        async with build_worker(lonely.client, parts, threads, notices):
+        before = services.notices.list(purchase_id)
+        async with build_worker(lonely.client, services, threads, notices):
             await handle.result()
 
     assert before == ()
-    told = {notice.transition: notice.status for notice in parts.notices.list(purchase_id)}
+    told = {notice.transition: notice.status for notice in services.notices.list(purchase_id)}
     assert set(told.values()) == {"sent"}
     assert "freelancer_cancelled" in told

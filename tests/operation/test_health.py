@@ -10,7 +10,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from starter import embedded
+from temporal import embedded
 from tests.operation.processes import working
 from tests.test_worker import environment, run
 
@@ -20,9 +20,9 @@ def asked(url: str) -> tuple[int, Mapping[str, object]]:
     try:
         with urlopen(url) as answer:  # noqa: S310 - it is one of ours
             return answer.status, json.load(answer)
-    except HTTPError as refusal:
-        with refusal:
-            return refusal.code, json.load(refusal)
+    except HTTPError as rejection:
+        with rejection:
+            return rejection.code, json.load(rejection)
 
 
 async def test_a_worker_is_ready_as_long_as_it_takes_work(tmp_path: Path) -> None:

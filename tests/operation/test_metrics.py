@@ -11,22 +11,22 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from temporalio.testing import WorkflowEnvironment
 
-from activities.parts import Parts
-from starter import embedded
-from starter.metrics import Board
-from starter.stories import PRICE
-from starter.telemetry import BUCKETS
-from starter.theatre import say, skip, until
+from activities.services import Services
+from demo.runner import say, skip, until
+from demo.scenarios import PRICE
+from starter.metrics import MetricsCollector
+from temporal import embedded
+from temporal.client import register_schedules
+from temporal.telemetry import BUCKETS
 from tests.conftest import settings
 from tests.listening import listening
 from tests.operation.processes import working
 from tests.purchases import CLIENT, held
 from worker import build_worker
 from workflows.messages import Role
-from workflows.server import register_schedules
 
 Samples = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
-Own = tuple[WorkflowEnvironment, Parts, Board]
+Own = tuple[WorkflowEnvironment, Services, MetricsCollector]
 
 
 def read(text: str) -> Samples:
@@ -47,17 +47,21 @@ def named(samples: Samples, name: str, **labels: str) -> float:
 async def own(tmp_path: Path) -> AsyncIterator[Own]:
     """A server and books of its own, so that what is counted is known."""
     async with embedded.server(skip_time=True) as environment:
-        parts = Parts(settings(tmp_path))
-        yield environment, parts, Board(environment.client, parts.ledger, parts.notices)
-        parts.close()
+        services = Services(settings(tmp_path))
+        yield (
+            environment,
+            services,
+            MetricsCollector(environment.client, services.ledger, services.notices),
+        )
+        services.close()
 
 
 async def test_metrics_tell_where_purchases_and_money_are(
     own: Own, threads: ThreadPoolExecutor
 ) -> None:
     """One waits for requirements, one waits for a person, one refund is on its way."""
-    environment, parts, board = own
-    async with build_worker(environment.client, parts, threads):
+    environment, services, collector = own
+    async with build_worker(environment.client, services, threads):
         await held(environment)
         sent = await held(environment, payment_method="pm_sandbox_slow")
         await say(sent, Role.FREELANCER, "cancel")
@@ -67,8 +71,8 @@ async def test_metrics_tell_where_purchases_and_money_are(
         await skip(environment, late, timedelta(days=9))
         await until(late, lambda found: bool(found.attention))
         now = datetime.now(UTC)
-        found = await settled(board, now)
-        later = read(await board.text(now + timedelta(days=3)))
+        found = await settled(collector, now)
+        later = read(await collector.text(now + timedelta(days=3)))
 
     assert named(found, "up", what="temporal") == named(found, "up", what="books") == 1
     assert named(found, "purchases", stage="awaiting_requirements") == 1
@@ -86,10 +90,10 @@ async def test_metrics_tell_where_purchases_and_money_are(
     assert named(later, "refund_in_transit_age_seconds_bucket", le="432000.0") == 2
 
 
-async def settled(board: Board, now: datetime) -> Samples:
+async def settled(collector: MetricsCollector, now: datetime) -> Samples:
     """The numbers, once the server's search has caught up with what happened."""
     while True:
-        found = read(await board.text(now))
+        found = read(await collector.text(now))
         if named(found, "attention_open") and named(found, "purchases", stage="settling") == 2:
             return found
 
@@ -98,14 +102,14 @@ async def test_metrics_tell_of_deadlines_that_nobody_keeps(
     own: Own, threads: ThreadPoolExecutor
 ) -> None:
     """With no worker there, a deadline passes and nothing happens: visible to who looks."""
-    environment, parts, board = own
-    async with build_worker(environment.client, parts, threads):
+    environment, services, collector = own
+    async with build_worker(environment.client, services, threads):
         await held(environment)
     now = datetime.now(UTC)
-    while not named(read(await board.text(now)), "purchases", stage="awaiting_requirements"):
+    while not named(read(await collector.text(now)), "purchases", stage="awaiting_requirements"):
         pass
-    kept = read(await board.text(now + timedelta(hours=48)))
-    missed = read(await board.text(now + timedelta(hours=48, minutes=6)))
+    kept = read(await collector.text(now + timedelta(hours=48)))
+    missed = read(await collector.text(now + timedelta(hours=48, minutes=6)))
 
     assert named(kept, "deadlines_missed") == 0
     assert named(missed, "deadlines_missed") == 1
@@ -113,16 +117,16 @@ async def test_metrics_tell_of_deadlines_that_nobody_keeps(
 
 async def test_metrics_tell_how_the_last_audit_ended(own: Own, threads: ThreadPoolExecutor) -> None:
     """No audit, no number; after one, its age and what it found."""
-    environment, parts, board = own
+    environment, services, collector = own
     client = environment.client
     await register_schedules(client)
-    async with build_worker(client, parts, threads):
-        before = read(await board.text(datetime.now(UTC)))
+    async with build_worker(client, services, threads):
+        before = read(await collector.text(datetime.now(UTC)))
         handle = await held(environment)
         await handle.terminate("an operator pressed the wrong button")
         await client.get_schedule_handle("recourse-audit").trigger()
         name = ("recourse_audit_differences", frozenset[tuple[str, str]]())
-        while name not in (found := read(await board.text(datetime.now(UTC)))):
+        while name not in (found := read(await collector.text(datetime.now(UTC)))):
             pass
 
     assert name not in before
@@ -134,11 +138,11 @@ async def test_what_cannot_be_asked_is_said_and_the_rest_is_told(
     own: Own,
 ) -> None:
     """The database is away, then the server: a scrape answers all the same."""
-    environment, parts, board = own
-    gone(parts)
-    without_books = read(await board.text(datetime.now(UTC)))
+    environment, services, collector = own
+    gone(services)
+    without_books = read(await collector.text(datetime.now(UTC)))
     await environment.shutdown()
-    without_both = read(await board.text(datetime.now(UTC)))
+    without_both = read(await collector.text(datetime.now(UTC)))
 
     assert named(without_books, "up", what="books") == 0
     assert named(without_books, "up", what="temporal") == 1
@@ -146,10 +150,10 @@ async def test_what_cannot_be_asked_is_said_and_the_rest_is_told(
     assert named(without_both, "up", what="temporal") == 0
 
 
-def gone(parts: Parts) -> None:
+def gone(services: Services) -> None:
     """Nothing can be read where the books were."""
-    parts.close()
-    books = Path(str(parts.engine.url.database))
+    services.close()
+    books = Path(str(services.engine.url.database))
     books.unlink()
     books.mkdir()
 
@@ -174,12 +178,12 @@ async def test_processes_serve_their_metrics(own: Own, tmp_path: Path) -> None:
         async with listening("metrics", **post.environment) as metrics:
             of_business = await asyncio.to_thread(scraped, f"{metrics.url}/metrics")
 
-    refused = {
+    rejected = {
         (dict(labels)["message"], dict(labels)["code"])
         for name, labels in read(of_worker)
         if name == "recourse_messages_rejected_total"
     }
-    assert refused == {("unknown", "UNKNOWN_MESSAGE"), ("deliver", "WRONG_ROLE")}
+    assert rejected == {("unknown", "UNKNOWN_MESSAGE"), ("deliver", "WRONG_ROLE")}
     last = BUCKETS["temporal_activity_succeed_endtoend_latency"][-1]
     assert f'le="{last:.0f}"' in of_worker
     assert "temporal_worker_task_slots_available" in of_worker

@@ -17,11 +17,11 @@ from socket import gethostname
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
-from activities.audit import examine
+from activities.audit import reconcile
 from activities.ledger import migrate
-from activities.parts import Parts, engine_of
-from starter import embedded
-from starter.census import TemporalCensus
+from activities.services import Services, engine_of
+from temporal import embedded
+from temporal.directory import TemporalPurchaseDirectory
 from tests.conftest import settings
 from tests.operation.processes import Post, working
 from tests.operation.storm import Load, trouble
@@ -91,13 +91,15 @@ async def test_three_workers_under_load_lose_and_double_nothing(
             async with load.running():
                 old = await crew.deploy()
                 left = await drained(load, old)
-            calm = [result.purchase_id for result, _ in load.results[stormy:]]
+            clear_alert = [result.purchase_id for result, _ in load.results[stormy:]]
             gone = [f"{post.process.pid}@{gethostname()}" for post in old]
-            histories = [trouble(server.client, purchase_id, gone) for purchase_id in calm]
+            histories = [trouble(server.client, purchase_id, gone) for purchase_id in clear_alert]
             rough = sum(await asyncio.gather(*histories), Counter[str]())
-            parts = Parts(settings(tmp_path))
-            report = await examine(parts.ledger, parts.provider, TemporalCensus(server.client))
-            parts.close()
+            services = Services(settings(tmp_path))
+            report = await reconcile(
+                services.ledger, services.provider, TemporalPurchaseDirectory(server.client)
+            )
+            services.close()
 
     ends = [((result.refunded, result.released), wanted) for result, wanted in load.results]
     assert [end for end in ends if end[0] != end[1]] == []
@@ -110,7 +112,11 @@ async def test_three_workers_under_load_lose_and_double_nothing(
         "proof",
         counted(
             "three workers under load, one killed every few seconds, then all drained",
-            {"kills": kills, "purchases": len(load.results), "of them while draining": len(calm)},
+            {
+                "kills": kills,
+                "purchases": len(load.results),
+                "of them while draining": len(clear_alert),
+            },
             sample=timedelta(minutes=2).total_seconds() > SECONDS,
         ),
     )

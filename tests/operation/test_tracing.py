@@ -19,16 +19,16 @@ from temporalio.api.common.v1 import Payload
 from temporalio.client import Client, Interceptor, OutboundInterceptor, SignalWorkflowInput
 from temporalio.testing import WorkflowEnvironment
 
-from activities.parts import Parts
-from starter import embedded
-from starter.serving import bound, listen_beside
-from starter.theatre import until
+from activities.services import Services
+from demo.runner import until
+from temporal import embedded
+from temporal.client import data_converter
+from temporal.serving import bound, listen_beside
+from temporal.tracing import Tracing
 from tests.listening import HOUSE
 from tests.operation.processes import working
 from tests.purchases import CLIENT, held, purchase
 from worker import build_worker
-from workflows.server import data_converter
-from workflows.tracing import Tracing
 
 
 @asynccontextmanager
@@ -133,7 +133,7 @@ async def test_a_forged_trace_stops_no_purchase(
     header: bytes,
     encoding: bytes,
     lonely: WorkflowEnvironment,
-    parts: Parts,
+    services: Services,
     threads: ThreadPoolExecutor,
 ) -> None:
     """Whatever a sender says of a trace, the message is heard like any other."""
@@ -141,7 +141,7 @@ async def test_a_forged_trace_stops_no_purchase(
     shared: dict[str, Any] = {"data_converter": data_converter()}
     client = await Client.connect(address, interceptors=[Tracing()], **shared)
     forging = await Client.connect(address, interceptors=[Forging(header, encoding)], **shared)
-    async with build_worker(client, parts, threads):
+    async with build_worker(client, services, threads):
         handle = await held(lonely)
         sent = forging.get_workflow_handle(handle.id)
         await sent.signal("send_message", {"by": CLIENT, "text": "Hello?"})

@@ -15,7 +15,7 @@ import activities
 from activities.payments import (
     ChargeResult,
     PaymentProvider,
-    ProviderRefused,
+    ProviderRejected,
     ProviderUnreachable,
 )
 from activities.payments.sandbox import METHODS, SandboxProvider
@@ -83,7 +83,7 @@ def test_the_same_key_for_another_request_is_refused(
     sandbox: SandboxProvider, amount: Money, method: str
 ) -> None:
     charged(sandbox)
-    with pytest.raises(ProviderRefused, match="used for another charge"):
+    with pytest.raises(ProviderRejected, match="used for another charge"):
         sandbox.charge(KEY, amount, method, NOW)
     assert [charge.amount for charge in sandbox.charges()] == [PRICE]
 
@@ -94,7 +94,7 @@ def test_a_declined_charge_takes_nothing_and_stays_declined(sandbox: SandboxProv
     assert result.text == "The client's bank declined the charge."
     assert sandbox.charge(KEY, PRICE, "pm_sandbox_declined", NOW) == result
     assert sandbox.find_charge(KEY) == result
-    assert sandbox.call_off(KEY, PRICE, "pm_sandbox_ok", NOW) is None
+    assert sandbox.void(KEY, PRICE, "pm_sandbox_ok", NOW) is None
 
 
 def test_an_unknown_payment_method_is_declined_with_the_names_of_the_known_ones(
@@ -110,8 +110,8 @@ def test_an_unknown_payment_method_is_declined_with_the_names_of_the_known_ones(
 
 
 def test_a_charge_called_off_before_it_arrives_is_never_made(sandbox: SandboxProvider) -> None:
-    assert sandbox.call_off(KEY, PRICE, "pm_sandbox_ok", NOW) is None
-    assert sandbox.call_off(KEY, PRICE, "pm_sandbox_ok", NOW) is None
+    assert sandbox.void(KEY, PRICE, "pm_sandbox_ok", NOW) is None
+    assert sandbox.void(KEY, PRICE, "pm_sandbox_ok", NOW) is None
     late = sandbox.charge(KEY, PRICE, "pm_sandbox_ok", NOW + DAY)
     assert (late.status, late.charged) == ("declined", None)
     assert late.text == "This charge was called off before it was made."
@@ -121,7 +121,7 @@ def test_a_charge_called_off_before_it_arrives_is_never_made(sandbox: SandboxPro
 
 def test_a_charge_that_was_made_cannot_be_called_off(sandbox: SandboxProvider) -> None:
     result = sandbox.charge(KEY, PRICE, "pm_sandbox_ok", NOW)
-    assert sandbox.call_off(KEY, PRICE, "pm_sandbox_ok", NOW) == result
+    assert sandbox.void(KEY, PRICE, "pm_sandbox_ok", NOW) == result
     assert sandbox.find_charge(KEY) == result
 
 
@@ -134,11 +134,11 @@ def test_a_charge_racing_its_call_off_is_either_made_and_found_or_never_made(
             charging = [
                 pool.submit(sandbox.charge, key, PRICE, "pm_sandbox_ok", NOW) for _ in range(2)
             ]
-            calling_off = [
-                pool.submit(sandbox.call_off, key, PRICE, "pm_sandbox_ok", NOW) for _ in range(2)
+            voiding = [
+                pool.submit(sandbox.void, key, PRICE, "pm_sandbox_ok", NOW) for _ in range(2)
             ]
             made = {each.result().status == "succeeded" for each in charging}
-            found = {each.result() is not None for each in calling_off}
+            found = {each.result() is not None for each in voiding}
             assert made == found
             assert len(made) == 1
 
@@ -189,7 +189,7 @@ def test_the_same_refund_id_for_another_refund_is_refused(sandbox: SandboxProvid
     charge, other = charged(sandbox), charged(sandbox, key="purchase-p-2/pay")
     sandbox.refund("r-1", charge, usd(100), NOW)
     for reference, amount in ((charge, usd(101)), (other, usd(100))):
-        with pytest.raises(ProviderRefused, match="used for another refund"):
+        with pytest.raises(ProviderRejected, match="used for another refund"):
             sandbox.refund("r-1", reference, amount, NOW)
 
 
@@ -197,7 +197,7 @@ def test_partial_refunds_add_up_to_the_charge_and_not_further(sandbox: SandboxPr
     charge = charged(sandbox)
     sandbox.refund("r-1", charge, usd(10000), NOW)
     sandbox.refund("r-2", charge, usd(14999), NOW)
-    with pytest.raises(ProviderRefused, match=r"refund of 2 exceeds .*: 1 of 25000"):
+    with pytest.raises(ProviderRejected, match=r"refund of 2 exceeds .*: 1 of 25000"):
         sandbox.refund("r-3", charge, usd(2), NOW)
     sandbox.refund("r-4", charge, usd(1), NOW)
     assert sum(refund.amount.amount for refund in sandbox.refunds()) == PRICE.amount
@@ -205,12 +205,12 @@ def test_partial_refunds_add_up_to_the_charge_and_not_further(sandbox: SandboxPr
 
 def test_what_was_not_charged_cannot_be_refunded(sandbox: SandboxProvider) -> None:
     declined = sandbox.charge("declined", PRICE, "pm_sandbox_declined", NOW).reference
-    sandbox.call_off("void", PRICE, "pm_sandbox_ok", NOW)
+    sandbox.void("void", PRICE, "pm_sandbox_ok", NOW)
     void = sandbox.charge("void", PRICE, "pm_sandbox_ok", NOW).reference
     for reference in (declined, void, "ch_unheard_of"):
-        with pytest.raises(ProviderRefused, match="no such charge"):
+        with pytest.raises(ProviderRejected, match="no such charge"):
             sandbox.refund("r-1", reference, PRICE, NOW)
-    with pytest.raises(ProviderRefused, match="charge is in USD, the refund in EUR"):
+    with pytest.raises(ProviderRejected, match="charge is in USD, the refund in EUR"):
         sandbox.refund("r-1", charged(sandbox), Money(amount=1, currency="EUR"), NOW)
     assert sandbox.refunds() == []
 
@@ -243,7 +243,7 @@ def test_a_refund_cannot_be_tried_again_while_the_first_may_still_arrive(
 ) -> None:
     charge = charged(sandbox, "pm_sandbox_refund_fails_once")
     sandbox.refund("r-1", charge, PRICE, NOW)
-    with pytest.raises(ProviderRefused, match="0 of 25000"):
+    with pytest.raises(ProviderRejected, match="0 of 25000"):
         sandbox.refund("r-2", charge, PRICE, NOW + DAY - timedelta(seconds=1))
 
 
@@ -259,7 +259,7 @@ def test_an_unreachable_provider_charges_nothing_and_answers_nothing(
         with pytest.raises(ProviderUnreachable):
             sandbox.find_charge(KEY)
         with pytest.raises(ProviderUnreachable):
-            sandbox.call_off(KEY, PRICE, "pm_sandbox_ok", NOW)
+            sandbox.void(KEY, PRICE, "pm_sandbox_ok", NOW)
     assert sandbox.charges() == []
 
 
@@ -270,7 +270,7 @@ def test_a_charge_whose_answer_is_lost_is_made_once_and_found(sandbox: SandboxPr
     found = sandbox.find_charge(KEY)
     assert found is not None
     assert found.charged == PRICE
-    assert sandbox.call_off(KEY, PRICE, "pm_sandbox_ok", NOW) == found
+    assert sandbox.void(KEY, PRICE, "pm_sandbox_ok", NOW) == found
     assert len(sandbox.charges()) == 1
 
 
@@ -285,7 +285,7 @@ def test_a_flaky_provider_does_what_it_was_asked_and_answers_from_the_second_tim
     charge = twice("charge", KEY, PRICE, "pm_sandbox_flaky", NOW)
     assert isinstance(charge, ChargeResult)
     assert twice("find_charge", KEY) == charge
-    assert twice("call_off", KEY, PRICE, "pm_sandbox_ok", NOW) == charge
+    assert twice("void", KEY, PRICE, "pm_sandbox_ok", NOW) == charge
     refund = twice("refund", "r-1", charge.reference, PRICE, NOW)
     assert twice("find_refund", "r-1", charge.reference, NOW) == refund
     assert (len(sandbox.charges()), len(sandbox.refunds())) == (1, 1)

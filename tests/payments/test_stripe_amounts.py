@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from activities.amounts import MAX_AMOUNT, decimals, parse_amount
-from activities.payments import ProviderRefused
+from activities.payments import ProviderRejected
 from activities.payments.stripe import StripeProvider, from_stripe, to_stripe
 from activities.requests import Money
 from tests.payments.given import KEY, NOW, REFUND, VISA
@@ -43,7 +43,7 @@ def test_an_amount_is_sent_in_stripes_own_units(written: str, sent: int) -> None
 
 @pytest.mark.parametrize("written", ["1.234 KWD", "0.001 BHD", "1.50 MGA", "0.01 MGA"])
 def test_an_amount_that_stripe_cannot_express_is_refused(written: str) -> None:
-    with pytest.raises(ProviderRefused, match=f"cannot move {written}: it has too many decimals"):
+    with pytest.raises(ProviderRejected, match=f"cannot move {written}: it has too many decimals"):
         to_stripe(money(written))
 
 
@@ -55,7 +55,7 @@ def test_an_amount_of_any_currency_comes_back_as_it_was_sent(
     step = int("1" + "0" * max(0, decimals(currency) - known))
     asked = Money(amount=amount * step if round_one else amount, currency=currency)
     if asked.amount % step:
-        with pytest.raises(ProviderRefused):
+        with pytest.raises(ProviderRejected):
             to_stripe(asked)
     else:
         assert from_stripe(to_stripe(asked), currency.lower()) == asked

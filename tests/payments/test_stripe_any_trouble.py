@@ -54,9 +54,9 @@ def test_a_purchase_is_paid_once_and_refunded_as_asked(
     assert fake.taken() == (PRICE.amount if charge.status == "succeeded" else 0)
     assert trouble.until_answered(lambda: provider.find_charge(KEY)) == charge
     if charge.status == "declined":
-        assert trouble.until_answered(lambda: provider.call_off(KEY, PRICE, VISA, NOW)) is None
+        assert trouble.until_answered(lambda: provider.void(KEY, PRICE, VISA, NOW)) is None
         return
-    assert trouble.until_answered(lambda: provider.call_off(KEY, PRICE, VISA, NOW)) == charge
+    assert trouble.until_answered(lambda: provider.void(KEY, PRICE, VISA, NOW)) == charge
     asked: dict[str, Money] = {}
     for n in range(3):
         refund_id, part = f"r-{n}", usd(trouble.chance.randint(1, PRICE.amount // 3))
@@ -82,7 +82,7 @@ def test_a_charge_that_is_given_up_is_found_or_never_made(
             charge = provider.charge(KEY, PRICE, VISA, NOW)
         except ProviderUnreachable:
             continue
-    found = trouble.until_answered(lambda: provider.call_off(KEY, PRICE, VISA, NOW))
+    found = trouble.until_answered(lambda: provider.void(KEY, PRICE, VISA, NOW))
     if charge is not None:
         assert found == (charge if charge.status == "succeeded" else None)
     assert fake.taken() == (PRICE.amount if found else 0)

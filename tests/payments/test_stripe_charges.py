@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 import stripe
 
-from activities.payments import ChargeResult, ProviderRefused, ProviderUnreachable
+from activities.payments import ChargeResult, ProviderRejected, ProviderUnreachable
 from activities.payments.stripe import StripeProvider
 from activities.requests import Money
 from tests.payments.given import KEY, NOW, PRICE, VISA, charged, until_answered, usd
@@ -64,7 +64,7 @@ def test_the_same_key_for_another_request_is_refused(
     fake: FakeStripe, provider: StripeProvider, first: str, amount: Money, method: str
 ) -> None:
     result = provider.charge(KEY, PRICE, first, NOW)
-    with pytest.raises(ProviderRefused, match="used for another request"):
+    with pytest.raises(ProviderRejected, match="used for another request"):
         provider.charge(KEY, amount, method, NOW)
     assert provider.find_charge(KEY) == result
     assert len(fake.charges) == 1
@@ -75,7 +75,7 @@ def test_another_amount_is_refused_even_when_stripe_has_forgotten_the_key(
 ) -> None:
     charged(provider)
     fake.forget_keys()
-    with pytest.raises(ProviderRefused, match="used for another charge"):
+    with pytest.raises(ProviderRejected, match="used for another charge"):
         provider.charge(KEY, usd(1), VISA, NOW)
     assert len(fake.charges) == 1
 
@@ -100,7 +100,7 @@ def test_a_declined_charge_takes_nothing_and_stays_declined(
     assert provider.charge(KEY, PRICE, method, NOW) == result
     fake.forget_keys()
     assert provider.charge(KEY, PRICE, method, NOW) == result
-    assert provider.call_off(KEY, PRICE, method, NOW) is None
+    assert provider.void(KEY, PRICE, method, NOW) is None
     assert [charge["status"] for charge in fake.charges] == ["failed"]
 
 
@@ -145,7 +145,7 @@ def test_an_unknown_payment_method_is_declined_without_being_quoted(
     assert (result.status, result.charged) == ("declined", None)
     assert result.text.startswith(("No such PaymentMethod", "Stripe has no such payment method"))
     assert len(method) < 3 or method not in result.text
-    assert provider.call_off(KEY, PRICE, method, NOW) is None
+    assert provider.void(KEY, PRICE, method, NOW) is None
     assert fake.intents == []
 
 
@@ -157,7 +157,7 @@ def test_a_payment_method_that_is_used_up_is_declined_without_being_quoted(
     result = provider.charge("purchase-p-2/hold", PRICE, method, NOW)
     assert (result.status, result.text[:32]) == ("declined", "The provided PaymentMethod was p")
     assert method not in result.text
-    assert provider.call_off("purchase-p-2/hold", PRICE, method, NOW) is None
+    assert provider.void("purchase-p-2/hold", PRICE, method, NOW) is None
     assert fake.taken() == PRICE.amount
 
 
@@ -168,7 +168,7 @@ def test_a_payment_method_that_this_very_charge_used_up_is_not_declined(
     made = provider.charge(KEY, PRICE, method, NOW)
     fake.forget_keys()
     assert provider.charge(KEY, PRICE, method, NOW) == made
-    assert provider.call_off(KEY, PRICE, method, NOW) == made
+    assert provider.void(KEY, PRICE, method, NOW) == made
 
 
 # --- Unknown so far ----------------------------------------------------------------------------
@@ -185,12 +185,12 @@ def test_a_payment_that_takes_days_is_unknown_until_it_is_made_or_not(
         with pytest.raises(ProviderUnreachable, match="processing"):
             provider.find_charge(KEY)
         with pytest.raises(ProviderUnreachable, match="processing"):
-            provider.call_off(KEY, PRICE, bank, NOW)
+            provider.void(KEY, PRICE, bank, NOW)
     fake.settle_intent(fake.intents[0]["id"], paid=paid)
     result = provider.charge(KEY, PRICE, bank, NOW)
     assert result.status == ("succeeded" if paid else "declined")
     assert provider.find_charge(KEY) == result
-    assert provider.call_off(KEY, PRICE, bank, NOW) == (result if paid else None)
+    assert provider.void(KEY, PRICE, bank, NOW) == (result if paid else None)
 
 
 # --- Calling off -------------------------------------------------------------------------------
@@ -200,7 +200,7 @@ def test_a_charge_called_off_before_it_arrives_is_never_made(
     fake: FakeStripe, provider: StripeProvider
 ) -> None:
     for _ in range(2):
-        assert provider.call_off(KEY, PRICE, VISA, NOW) is None
+        assert provider.void(KEY, PRICE, VISA, NOW) is None
     late = provider.charge(KEY, PRICE, VISA, NOW)
     assert (late.status, late.text) == ("declined", "The payment was called off.")
     assert provider.find_charge(KEY) is None
@@ -211,9 +211,9 @@ def test_a_charge_that_was_made_cannot_be_called_off(
     fake: FakeStripe, provider: StripeProvider
 ) -> None:
     result = provider.charge(KEY, PRICE, VISA, NOW)
-    assert provider.call_off(KEY, PRICE, VISA, NOW) == result
+    assert provider.void(KEY, PRICE, VISA, NOW) == result
     fake.forget_keys()
-    assert provider.call_off(KEY, PRICE, VISA, NOW) == result
+    assert provider.void(KEY, PRICE, VISA, NOW) == result
     assert fake.taken() == PRICE.amount
 
 
@@ -223,7 +223,7 @@ def test_a_charge_that_was_begun_but_not_made_is_called_off(
     fake.fault("cut", path="/v1/payment_intents/")
     with pytest.raises(ProviderUnreachable):
         provider.charge(KEY, PRICE, VISA, NOW)
-    assert provider.call_off(KEY, PRICE, VISA, NOW) is None
+    assert provider.void(KEY, PRICE, VISA, NOW) is None
     assert provider.charge(KEY, PRICE, VISA, NOW).status == "declined"
     assert [intent["status"] for intent in fake.intents] == ["canceled"]
 
@@ -232,9 +232,9 @@ def test_a_charge_that_stripe_cannot_express_can_be_called_off(
     fake: FakeStripe, provider: StripeProvider
 ) -> None:
     odd = Money(amount=1234, currency="KWD")
-    with pytest.raises(ProviderRefused, match="too many decimals"):
+    with pytest.raises(ProviderRejected, match="too many decimals"):
         provider.charge(KEY, odd, VISA, NOW)
-    assert provider.call_off(KEY, odd, VISA, NOW) is None
+    assert provider.void(KEY, odd, VISA, NOW) is None
     assert fake.intents == []
 
 
@@ -246,11 +246,11 @@ def test_a_charge_racing_its_call_off_is_either_made_and_found_or_never_made(
         for n in range(12):
             key = f"race-{n}"
             charge = partial(provider.charge, key, *request)
-            call_off = partial(provider.call_off, key, *request)
+            void = partial(provider.void, key, *request)
             charging = [pool.submit(until_answered, fake, charge) for _ in range(2)]
-            calling_off = [pool.submit(until_answered, fake, call_off) for _ in range(2)]
+            voiding = [pool.submit(until_answered, fake, void) for _ in range(2)]
             made = {each.result().status == "succeeded" for each in charging}
-            found = {each.result() is not None for each in calling_off}
+            found = {each.result() is not None for each in voiding}
             assert made == found
             assert len(made) == 1
             assert fake.taken(transfer_group=key) == (PRICE.amount if made == {True} else 0)

@@ -95,7 +95,7 @@ def every_call(provider: StripeProvider) -> list[Callable[[], object]]:
     return [
         lambda: provider.charge(KEY, PRICE, VISA, NOW),
         lambda: provider.find_charge(KEY),
-        lambda: provider.call_off(KEY, PRICE, VISA, NOW),
+        lambda: provider.void(KEY, PRICE, VISA, NOW),
         lambda: provider.refund(REFUND, "pi_1", PART, NOW),
         lambda: provider.find_refund(REFUND, "pi_1", NOW),
         provider.statement,

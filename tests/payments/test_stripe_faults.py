@@ -119,8 +119,8 @@ def test_a_charge_is_called_off_whatever_goes_wrong(
         fault,
         where,
         fake,
-        lambda: hasty.call_off(KEY, PRICE, VISA, NOW),
-        lambda: provider.call_off(KEY, PRICE, VISA, NOW),
+        lambda: hasty.void(KEY, PRICE, VISA, NOW),
+        lambda: provider.void(KEY, PRICE, VISA, NOW),
     )
     assert found is None
     assert provider.charge(KEY, PRICE, VISA, NOW).status == "declined"
@@ -128,11 +128,11 @@ def test_a_charge_is_called_off_whatever_goes_wrong(
 
 
 @met
-@pytest.mark.parametrize("call", ["charge", "call_off"])
+@pytest.mark.parametrize("call", ["charge", "void"])
 def test_that_a_charge_was_called_off_is_asked_until_stripe_answers(
     fake: FakeStripe, provider: StripeProvider, hasty: StripeProvider, call: str, fault: Fault
 ) -> None:
-    assert provider.call_off(KEY, PRICE, VISA, NOW) is None
+    assert provider.void(KEY, PRICE, VISA, NOW) is None
     result = despite(
         fault,
         INTENT,
@@ -154,7 +154,7 @@ def test_a_charge_that_met_trouble_is_called_off_or_found(
         where,
         fake,
         lambda: hasty.charge(KEY, PRICE, VISA, NOW),
-        lambda: provider.call_off(KEY, PRICE, VISA, NOW),
+        lambda: provider.void(KEY, PRICE, VISA, NOW),
     )
     after = provider.charge(KEY, PRICE, VISA, NOW)
     assert found == (after if fake.taken() else None)

@@ -211,7 +211,7 @@ def test_a_charge_that_stripe_performs_late_is_not_made_once_it_was_called_off(
     fake.fault("late", path=INTENT)
     with pytest.raises(ProviderUnreachable):
         hasty.charge(KEY, PRICE, VISA, NOW)
-    assert provider.call_off(KEY, PRICE, VISA, NOW) is None
+    assert provider.void(KEY, PRICE, VISA, NOW) is None
     until_over(fake)
     assert provider.charge(KEY, PRICE, VISA, NOW).status == "declined"
     assert fake.charges == []
@@ -224,9 +224,9 @@ def test_a_charge_that_stripe_begins_late_cannot_be_called_off_before(
     with pytest.raises(ProviderUnreachable):
         hasty.charge(KEY, PRICE, VISA, NOW)
     with pytest.raises(ProviderUnreachable, match="409"):
-        provider.call_off(KEY, PRICE, VISA, NOW)
+        provider.void(KEY, PRICE, VISA, NOW)
     until_over(fake)
-    assert provider.call_off(KEY, PRICE, VISA, NOW) is None
+    assert provider.void(KEY, PRICE, VISA, NOW) is None
     assert [intent["status"] for intent in fake.intents] == ["canceled"]
 
 

@@ -8,7 +8,7 @@ import stripe
 
 from activities.payments import (
     ChargeRecord,
-    ProviderRefused,
+    ProviderRejected,
     RefundRecord,
     RefundResult,
     Statement,
@@ -52,7 +52,7 @@ def test_a_statement_has_our_charges_that_succeeded_and_our_refunds_as_they_stan
     first = charged(provider, "pm_card_pendingRefund", "purchase-p-1/hold")
     second = charged(provider, key="purchase-p-2/hold")
     provider.charge("purchase-p-3/hold", PRICE, "pm_card_chargeDeclined", NOW)
-    provider.call_off("purchase-p-4/hold", PRICE, VISA, NOW)
+    provider.void("purchase-p-4/hold", PRICE, VISA, NOW)
     sent = [
         provider.refund(f"r-{n}", reference, usd(n), NOW).reference
         for n, reference in enumerate((first, first, first, second), start=1)
@@ -95,8 +95,8 @@ def test_a_webhook_about_a_refund_of_ours_says_how_it_stands(
 ) -> None:
     charge = charged(provider, "pm_card_pendingRefund")
     made = provider.refund(REFUND, charge, PART, NOW)
-    (created,) = fake.events_of("refund.created")
-    assert news(provider, fake, created) == RefundNews(created["id"], REFUND, made)
+    (fresh,) = fake.events_of("refund.fresh")
+    assert news(provider, fake, fresh) == RefundNews(fresh["id"], REFUND, made)
     fake.succeed_refund(made.reference)
     (updated,) = fake.events_of("refund.updated")
     settled = RefundResult("settled", PART, made.reference)
@@ -129,7 +129,7 @@ def test_what_is_not_about_a_refund_of_ours_is_no_news(
         if event["data"]["object"]["object"] != "refund" or event["data"]["object"]["id"] == foreign
     ]
     types = {event["type"] for event in other}
-    assert types >= {"charge.succeeded", "charge.refunded", "refund.created"}
+    assert types >= {"charge.succeeded", "charge.refunded", "refund.fresh"}
     assert [news(provider, fake, event) for event in other] == [None] * len(other)
 
 
@@ -137,9 +137,9 @@ def test_news_of_a_refund_that_stripe_does_not_have_is_refused(
     fake: FakeStripe, provider: StripeProvider
 ) -> None:
     provider.refund(REFUND, charged(provider), PART, NOW)
-    (event,) = fake.events_of("refund.created")
+    (event,) = fake.events_of("refund.fresh")
     event["data"]["object"]["id"] = "re_elsewhere"
-    with pytest.raises(ProviderRefused, match="No such refund"):
+    with pytest.raises(ProviderRejected, match="No such refund"):
         news(provider, fake, event)
 
 
@@ -147,7 +147,7 @@ def test_news_of_a_refund_that_stripe_does_not_have_is_refused(
 def told(fake: FakeStripe, provider: StripeProvider) -> Object:
     """An event about a refund of ours."""
     provider.refund(REFUND, charged(provider, key=KEY), PART, NOW)
-    (event,) = fake.events_of("refund.created")
+    (event,) = fake.events_of("refund.fresh")
     return event
 
 

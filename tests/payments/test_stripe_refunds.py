@@ -3,7 +3,7 @@
 import pytest
 import stripe
 
-from activities.payments import ProviderRefused, RefundResult
+from activities.payments import ProviderRejected, RefundResult
 from activities.payments.stripe import StripeProvider
 from activities.requests import Money
 from tests.payments.given import KEY, NOW, PART, PRICE, REFUND, VISA, charged, usd
@@ -42,10 +42,10 @@ def test_the_same_refund_id_for_another_refund_is_refused(
     charge, other = charged(provider), charged(provider, key="purchase-p-2/hold")
     provider.refund(REFUND, charge, PART, NOW)
     for reference, amount in ((charge, usd(1)), (other, PART)):
-        with pytest.raises(ProviderRefused, match="used for another re"):
+        with pytest.raises(ProviderRejected, match="used for another re"):
             provider.refund(REFUND, reference, amount, NOW)
     fake.forget_keys()
-    with pytest.raises(ProviderRefused, match="used for another refund"):
+    with pytest.raises(ProviderRejected, match="used for another refund"):
         provider.refund(REFUND, charge, usd(1), NOW)
     assert fake.given_back() == PART.amount
 
@@ -56,11 +56,11 @@ def test_partial_refunds_add_up_to_the_charge_and_not_further(
     charge = charged(provider)
     provider.refund("r-1", charge, usd(10000), NOW)
     provider.refund("r-2", charge, usd(14999), NOW)
-    with pytest.raises(ProviderRefused, match="greater than unrefunded amount"):
+    with pytest.raises(ProviderRejected, match="greater than unrefunded amount"):
         provider.refund("r-3", charge, usd(2), NOW)
     assert provider.find_refund("r-3", charge, NOW) is None
     provider.refund("r-4", charge, usd(1), NOW)
-    with pytest.raises(ProviderRefused, match="already been refunded"):
+    with pytest.raises(ProviderRejected, match="already been refunded"):
         provider.refund("r-5", charge, usd(1), NOW)
     assert fake.given_back() == PRICE.amount
 
@@ -69,10 +69,10 @@ def test_what_was_not_charged_cannot_be_refunded(
     fake: FakeStripe, provider: StripeProvider
 ) -> None:
     declined = provider.charge("declined", PRICE, "pm_card_chargeDeclined", NOW).reference
-    provider.call_off("void", PRICE, VISA, NOW)
+    provider.void("void", PRICE, VISA, NOW)
     void = provider.charge("void", PRICE, VISA, NOW).reference
     for reference in (declined, void, "pi_unheard_of"):
-        with pytest.raises(ProviderRefused, match=r"successful charge|No such payment_intent"):
+        with pytest.raises(ProviderRejected, match=r"successful charge|No such payment_intent"):
             provider.refund(f"{reference}/r", reference, PRICE, NOW)
         assert provider.find_refund(f"{reference}/r", reference, NOW) is None
     assert fake.refunds == []
@@ -83,7 +83,7 @@ def test_an_amount_that_stripe_cannot_express_is_refused_before_it_is_asked(
 ) -> None:
     charge = charged(provider)
     heard = len(fake.requests)
-    with pytest.raises(ProviderRefused, match=r"1\.234 KWD"):
+    with pytest.raises(ProviderRejected, match=r"1\.234 KWD"):
         provider.refund(REFUND, charge, Money(amount=1234, currency="KWD"), NOW)
     assert len(fake.requests) == heard
 
@@ -140,7 +140,7 @@ def test_a_refund_that_was_refused_is_sent_under_the_same_id_once_it_can_be(
     charge = charged(provider, "pm_card_pendingRefund")
     first = provider.refund("r-1", charge, PRICE, NOW).reference
     for _ in range(2):
-        with pytest.raises(ProviderRefused, match="already been refunded"):
+        with pytest.raises(ProviderRejected, match="already been refunded"):
             provider.refund("r-2", charge, PART, NOW)
     fake.fail_refund(first)
     second = provider.refund("r-2", charge, PART, NOW)
@@ -155,7 +155,7 @@ def test_a_refund_that_is_always_refused_stays_refused(
     charge = charged(provider)
     provider.refund("r-1", charge, PRICE, NOW)
     for _ in range(8):
-        with pytest.raises(ProviderRefused, match="already been refunded"):
+        with pytest.raises(ProviderRejected, match="already been refunded"):
             provider.refund("r-2", charge, PART, NOW)
     assert len(fake.refunds) == 1
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from starter.stories import Story
+from demo.scenarios import Scenario
 from tests.proof.left import Left
 from tests.proof.stage import Point, Stage, stage
 
@@ -13,26 +13,26 @@ from tests.proof.stage import Point, Stage, stage
 class Undisturbed:
     """What is left of each story, and the points it went through; each is played once."""
 
-    def __init__(self, theatre: Stage) -> None:
-        self._theatre = theatre
+    def __init__(self, runner: Stage) -> None:
+        self._theatre = runner
         self._plays: dict[str, asyncio.Task[tuple[Left, list[Point]]]] = {}
 
-    async def __call__(self, story: Story) -> tuple[Left, list[Point]]:
+    async def __call__(self, scenario: Scenario) -> tuple[Left, list[Point]]:
         """Plays it, or remembers."""
-        if story.name not in self._plays:
-            play = self._theatre.undisturbed(story, f"{story.name}-undisturbed")
-            self._plays[story.name] = asyncio.create_task(play)
-        return await self._plays[story.name]
+        if scenario.name not in self._plays:
+            play = self._theatre.undisturbed(scenario, f"{scenario.name}-undisturbed")
+            self._plays[scenario.name] = asyncio.create_task(play)
+        return await self._plays[scenario.name]
 
 
 @pytest.fixture(scope="session")
-async def theatre(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
+async def runner(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
     """A server and books whose workers die."""
     async with stage(tmp_path_factory.mktemp("proof")) as opened:
         yield opened
 
 
 @pytest.fixture(scope="session")
-def undisturbed(theatre: Stage) -> Undisturbed:
+def undisturbed(runner: Stage) -> Undisturbed:
     """What all others are compared with."""
-    return Undisturbed(theatre)
+    return Undisturbed(runner)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from starter.stories import STORIES
+from demo.scenarios import SCENARIOS
 
 UNCACHED = bool(os.environ.get("RECOURSE_UNCACHED"))
 """Whether workers forget a purchase after each of its tasks (tests/__init__.py)."""
@@ -22,7 +22,7 @@ ALL = os.environ.get("RECOURSE_KILLS") == "all"
 TIME_LIMIT = 3_600 if ALL else 300
 """Seconds that one of these tests may take on slow cores."""
 SAMPLE = ("claim_accepted", "freelancer_cancels_too_late", "platform_cancels")
-PLAYED = [story for story in STORIES if ALL or story.name in SAMPLE]
+PLAYED = [scenario for scenario in SCENARIOS if ALL or scenario.name in SAMPLE]
 """What is played while something other than the worker dies."""
 WRITTEN = Path("var/proof/counts.json")
 

@@ -35,11 +35,11 @@ from temporalio.worker import (
 )
 
 import worker
-from activities.parts import Settings
-from workflows import errands, notices, steps
-from workflows.converter import DATA_CONVERTER
-from workflows.runner import Runner
-from workflows.server import leave
+from activities.services import Settings
+from temporal.client import exit_process
+from temporal.converter import DATA_CONVERTER
+from temporal.runner import Runner
+from workflows import activity_calls, effect_runner, notifying
 
 CLOSED = {
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED,
@@ -47,8 +47,8 @@ CLOSED = {
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED,
 }
 SOONER = (
-    (errands, "ONE_ATTEMPT", timedelta(seconds=2)),
-    (notices, "ONE_DELIVERY", timedelta(seconds=2)),
+    (effect_runner, "ATTEMPT_TIMEOUT", timedelta(seconds=2)),
+    (notifying, "ONE_DELIVERY", timedelta(seconds=2)),
     (worker, "MISSED_AFTER", timedelta(seconds=1)),
 )
 """What a dead worker had begun is given up sooner, so that tests need not wait."""
@@ -64,7 +64,7 @@ class Post:
     settings: Settings
     mailbox: Path
     log: Path
-    patience: timedelta = steps.BLOCKED_AFTER
+    give_up_after: timedelta = activity_calls.BLOCKED_AFTER
 
 
 @dataclass(frozen=True)
@@ -174,16 +174,16 @@ def work(post: Post, fate: Fate | None) -> None:
     Deadly.fate = fate
     changes = [
         *SOONER,
-        (steps, "BLOCKED_AFTER", post.patience),
+        (activity_calls, "BLOCKED_AFTER", post.give_up_after),
         (worker, "Runner", Deadly),
         (worker, "TASK_QUEUE", post.queue),
-        *((module, "NOTICE_QUEUE", f"{post.queue}-notices") for module in (worker, notices)),
+        *((module, "NOTICE_QUEUE", f"{post.queue}-notices") for module in (worker, notifying)),
     ]
     for module, name, value in changes:
         setattr(module, name, value)
     if fate is not None:
         setattr(worker, "connect", lambda _metrics: connect(post, fate))  # noqa: B010
-    leave(worker.main())
+    exit_process(worker.main())
 
 
 def outlive_no_test() -> None:

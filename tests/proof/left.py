@@ -7,11 +7,11 @@ from pathlib import Path
 from temporalio.client import Client
 
 from activities.notices.message import message_id
-from activities.parts import Parts
+from activities.services import Services
 from starter.failures import Failure
-from starter.purchases import Purchase
+from temporal.purchases import Purchase
 from workflows.messages import PurchaseResult, Status
-from workflows.notices import HANDED_ON, PurchaseNotices
+from workflows.notifying import HANDED_ON, PurchaseNotices
 
 SENDS_FROM = "recourse.invalid"
 ASKED_AT_MOST = 4
@@ -25,7 +25,7 @@ class Left:
 
     outcome: tuple[str, str, int, int]
     timeline: list[tuple[str, str]]
-    refused: list[str]
+    rejected: list[str]
     attention: list[str]
     undelivered: int
     balances: tuple[int, ...] | None
@@ -41,7 +41,9 @@ class Left:
         return {name: (mine, other) for name, mine, other in pairs if mine != other}
 
 
-async def left_of(client: Client, parts: Parts, mailbox: Path, result: PurchaseResult) -> Left:
+async def left_of(
+    client: Client, services: Services, mailbox: Path, result: PurchaseResult
+) -> Left:
     """Looks it up everywhere, and checks that nobody was told anything twice: `mailbox` is where
     the purchase's mail arrives. Needs a worker."""
     purchase_id = result.purchase_id
@@ -49,23 +51,23 @@ async def left_of(client: Client, parts: Parts, mailbox: Path, result: PurchaseR
     given_up = [notice for notice in found.undelivered if notice.why != HANDED_ON]
     if len(given_up) < len(found.undelivered):
         await last_notices(client, purchase_id)
-    balances = parts.ledger.balances(purchase_id)
+    balances = services.ledger.balances(purchase_id)
 
     def bare(text: str) -> str:
         return text.replace(purchase_id, "P")
 
-    statement = parts.provider.statement()
-    check_each_once(parts, mailbox, purchase_id)
+    statement = services.provider.statement()
+    check_each_once(services, mailbox, purchase_id)
     told: dict[str, list[tuple[str, str]]] = {}
     for notice in sorted(
-        parts.notices.list(purchase_id), key=lambda one: (one.at, number(one.transition_id))
+        services.notices.list(purchase_id), key=lambda one: (one.at, number(one.transition_id))
     ):
         transition = notice.transition_id.partition("-")[2]
         told.setdefault(notice.role, []).append((transition, notice.status))
     return Left(
         outcome=(result.outcome, result.reason, result.refunded, result.released),
         timeline=in_order([(entry.transition, entry.by) for entry in found.timeline]),
-        refused=[item.code for item in found.rejected],
+        rejected=[item.code for item in found.rejected],
         attention=[item.kind for item in found.attention],
         undelivered=len(given_up),
         balances=(balances.held, balances.in_transit, balances.refunded, balances.released)
@@ -73,7 +75,7 @@ async def left_of(client: Client, parts: Parts, mailbox: Path, result: PurchaseR
         else None,
         transfers=[
             (bare(t.key), t.leg, bare(t.debit_account), bare(t.credit_account), t.amount)
-            for t in parts.ledger.transfers(purchase_id)
+            for t in services.ledger.transfers(purchase_id)
         ],
         charges=[
             (bare(each.key), str(each.amount))
@@ -119,13 +121,13 @@ def number(transition_id: str) -> int:
     return int(transition_id.partition("-")[0])
 
 
-def check_each_once(parts: Parts, mailbox: Path, purchase_id: str) -> None:
+def check_each_once(services: Services, mailbox: Path, purchase_id: str) -> None:
     """The mailbox has what the log says was sent, each message once, under the id that follows from
     what it is about. A mail server that was cut off before it could say that it has a message gets
     it again, the same to the byte: that is one."""
     logged = [
         message_id(purchase_id, one.transition_id, one.role, one.channel, SENDS_FROM)
-        for one in parts.notices.list(purchase_id)
+        for one in services.notices.list(purchase_id)
     ]
     arrived = map(email.message_from_bytes, {file.read_bytes() for file in mailbox.glob("new/*")})
     assert sorted(str(message["Message-ID"]) for message in arrived) == sorted(logged)

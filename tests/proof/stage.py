@@ -23,10 +23,10 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError
 
-from activities.parts import Parts, Settings
-from starter import embedded
-from starter.stories import Story
-from starter.theatre import Skips, Theatre
+from activities.services import Services, Settings
+from demo.runner import ScenarioRunner, Skips
+from demo.scenarios import Scenario
+from temporal import embedded
 from tests.conftest import settings
 from tests.proof.fate import Fate, Post, at_work, killed
 from tests.proof.left import Left, left_of
@@ -101,18 +101,18 @@ class Stage:
     """A server, and books that all workers share. Without a `mail_server` each purchase's mail is
     filed where one would file it."""
 
-    clocks: Skips
+    deadlines: Skips
     client: Client
     folder: Path
     given: Settings
-    parts: Parts
+    services: Services
     mail_server: str = ""
 
     async def fast_forward(
         self, handle: WorkflowHandle[Any, Any], duration: timedelta | float | None = None, /
     ) -> bool:
         """The purchase's own clock."""
-        return await self.clocks.fast_forward(handle, duration)
+        return await self.deadlines.fast_forward(handle, duration)
 
     def post(self, purchase_id: str) -> Post:
         """Where the workers of one purchase work."""
@@ -121,22 +121,22 @@ class Stage:
         log = self.folder / f"{purchase_id}.log"
         return Post(embedded.address(self.client), f"purchase-{purchase_id}", given, mailbox, log)
 
-    async def undisturbed(self, story: Story, purchase_id: str) -> tuple[Left, list[Point]]:
+    async def undisturbed(self, scenario: Scenario, purchase_id: str) -> tuple[Left, list[Point]]:
         """Play a story with one worker: what is left of it, and every point it went through."""
         post = self.post(purchase_id)
         with at_work(post):
-            result = await Theatre(self).play(story, purchase_id)
-            left = await left_of(self.client, self.parts, post.mailbox, result)
+            result = await ScenarioRunner(self).play(scenario, purchase_id)
+            left = await left_of(self.client, self.services, post.mailbox, result)
         handle = self.client.get_workflow_handle(f"purchase-{purchase_id}")
         return left, points_of([event async for event in handle.fetch_history_events()])
 
     async def disturbed(
-        self, story: Story, purchase_id: str, points: Sequence[Point]
+        self, scenario: Scenario, purchase_id: str, points: Sequence[Point]
     ) -> tuple[Left, int]:
         """Play a story in which one worker after the other dies, each at its point: what is left
         of it, and how many were killed. If it closes sooner, the one there dies at its end."""
         post, deaths = self.post(purchase_id), 0
-        playing = asyncio.create_task(Theatre(self).play(story, purchase_id))
+        playing = asyncio.create_task(ScenarioRunner(self).play(scenario, purchase_id))
         for point in points:
             fate = Fate(f"purchase-{purchase_id}", point.event_id, point.activity)
             with at_work(post, fate) as process:
@@ -146,7 +146,7 @@ class Stage:
                 break
         with at_work(post):
             result = await playing
-            return await left_of(self.client, self.parts, post.mailbox, result), deaths
+            return await left_of(self.client, self.services, post.mailbox, result), deaths
 
 
 @contextmanager
@@ -157,8 +157,8 @@ def stage_on(
     given = given or settings(folder)
     config = server.client.config()
     config["interceptors"] = [*config["interceptors"], OwnQueue()]
-    with closing(Parts(given)) as parts:
-        yield Stage(server, Client(**config), folder, given, parts, mail_server)
+    with closing(Services(given)) as services:
+        yield Stage(server, Client(**config), folder, given, services, mail_server)
 
 
 @asynccontextmanager

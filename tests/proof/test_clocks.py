@@ -12,10 +12,10 @@ from pprint import pformat
 
 import pytest
 
-from activities.audit import examine
-from starter.census import TemporalCensus
-from starter.stories import Story
-from starter.theatre import Theatre, skip, start, until
+from activities.audit import reconcile
+from demo.runner import ScenarioRunner, skip, start, until
+from demo.scenarios import Scenario
+from temporal.directory import TemporalPurchaseDirectory
 from tests.notices.inbox import inbox, quiet
 from tests.proof.conftest import Undisturbed
 from tests.proof.count import ALL, PLAYED, TIME_LIMIT, counted
@@ -26,7 +26,7 @@ from tests.proof.wreck import begun
 from workflows import view
 
 APART = (timedelta(minutes=7), timedelta(minutes=-7))
-AT_ONCE = 3
+FIRST_BATCH = 3
 SOON = timedelta(minutes=1)
 """What a busy machine may need."""
 TRIES = 3
@@ -40,7 +40,7 @@ def faketime() -> Path:
     pytest.skip("libfaketime is missing: apt-get install faketime")
 
 
-def clock(library: Path, apart: timedelta) -> dict[str, str]:
+def deadline(library: Path, apart: timedelta) -> dict[str, str]:
     """The environment of a process whose calendar is wrong and whose stop watch is not."""
     return {
         "LD_PRELOAD": str(library),
@@ -55,7 +55,7 @@ async def elsewhere(post: Post, library: Path, apart: timedelta) -> AsyncIterato
     """A worker with another clock, once it works. The library now and then hangs a process that
     begins: then another one is started."""
     for _ in range(TRIES):
-        with at_work(post, environment=clock(library, apart)) as process:
+        with at_work(post, environment=deadline(library, apart)) as process:
             up = False
             with suppress(TimeoutError):
                 async with asyncio.timeout(SOON.total_seconds()):
@@ -76,29 +76,29 @@ def told_time(post: Post) -> datetime:
 @pytest.mark.timeout(TIME_LIMIT)
 async def test_clocks_minutes_apart_leave_the_same_end(
     faketime: Path,
-    theatre: Stage,
+    runner: Stage,
     undisturbed: Undisturbed,
     record_property: Callable[[str, object], None],
 ) -> None:
     """Stories end as ever, whether the worker is ahead of the server or behind it."""
     otherwise: list[str] = []
 
-    async def plays_on(play: tuple[Story, timedelta]) -> None:
-        story, apart = play
-        purchase_id = f"{story.name}-{apart.total_seconds():.0f}"
-        post = theatre.post(purchase_id)
+    async def plays_on(play: tuple[Scenario, timedelta]) -> None:
+        scenario, apart = play
+        purchase_id = f"{scenario.name}-{apart.total_seconds():.0f}"
+        post = runner.post(purchase_id)
         async with elsewhere(post, faketime, apart):
-            result = await Theatre(theatre).play(story, purchase_id)
-            left = await left_of(theatre.client, theatre.parts, post.mailbox, result)
-        expected, _ = await undisturbed(story)
+            result = await ScenarioRunner(runner).play(scenario, purchase_id)
+            left = await left_of(runner.client, runner.services, post.mailbox, result)
+        expected, _ = await undisturbed(scenario)
         if differs := left.but_for(expected):
             otherwise.append(f"{post.queue}: {pformat(differs, width=120)}")
 
     plays = list(itertools.product(PLAYED, APART))
-    await few_at_once(AT_ONCE, plays_on, plays)
+    await few_at_once(FIRST_BATCH, plays_on, plays)
     assert not otherwise, "\n".join(otherwise)
-    report = await examine(
-        theatre.parts.ledger, theatre.parts.provider, TemporalCensus(theatre.client)
+    report = await reconcile(
+        runner.services.ledger, runner.services.provider, TemporalPurchaseDirectory(runner.client)
     )
     assert report.differences == ()
     counts = {"stories": len(plays)}
@@ -107,21 +107,21 @@ async def test_clocks_minutes_apart_leave_the_same_end(
 
 @pytest.mark.parametrize("apart", APART, ids=["ahead", "behind"])
 async def test_deadlines_are_by_the_servers_time(
-    apart: timedelta, faketime: Path, theatre: Stage
+    apart: timedelta, faketime: Path, runner: Stage
 ) -> None:
     """48 h from when the server started the purchase, in its status, its search attribute and its
     notices, whose Date is the server's too."""
     purchase_id = f"clock-{apart.total_seconds():.0f}"
-    post = theatre.post(purchase_id)
+    post = runner.post(purchase_id)
     async with elsewhere(post, faketime, apart):
         assert abs(told_time(post) - datetime.now(UTC) - apart) < SOON
         terms = PLAYED[0].start(purchase_id)
-        handle = await start(theatre.client, terms)
+        handle = await start(runner.client, terms)
         found = await until(handle, lambda found: found.payment == "held")
         await quiet(handle)
         described = await handle.describe()
         await handle.cancel()
-        await skip(theatre, handle)
+        await skip(runner, handle)
 
     (deadline,) = found.deadlines
     bought = deadline.at - terms.policy.requirements_window

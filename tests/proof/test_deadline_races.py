@@ -20,9 +20,9 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
-from activities.parts import Parts
-from starter.stories import PEOPLE, PRICE
-from starter.theatre import Handle, say, skip, start, status, until
+from activities.services import Services
+from demo.runner import Handle, say, skip, start, status, until
+from demo.scenarios import PEOPLE, PRICE
 from tests.notices.inbox import quiet
 from tests.proof.count import ALL, counted
 from tests.proof.stage import few_at_once
@@ -35,7 +35,7 @@ SPOKEN_AT = [timedelta(milliseconds=ms) for ms in (range(-40, 84, 4) if ALL else
 comes on top of the window: some 20 milliseconds."""
 ABSENT_AT = [timedelta(milliseconds=ms) for ms in (range(-200, 201, 20) if ALL else (-200, 200))]
 """The same while no worker is there."""
-AT_ONCE = 12
+FIRST_BATCH = 12
 TITLE = "a message meets a deadline"
 NEAR, VERY_NEAR = timedelta(minutes=30), timedelta(seconds=3)
 A_LITTLE = timedelta(seconds=1)
@@ -67,7 +67,7 @@ class Race:
     said: Said
     heard: str
     silence: str
-    refused: str
+    rejected: str
 
 
 RACES = (
@@ -77,7 +77,7 @@ RACES = (
         said=BRIEF,
         heard="requirements_submitted",
         silence="requirements_timeout",
-        refused="ALREADY_SETTLED",
+        rejected="ALREADY_SETTLED",
     ),
     Race(
         window="freelancer_cancel",
@@ -85,7 +85,7 @@ RACES = (
         said=(Role.FREELANCER, "cancel", {}),
         heard="freelancer_cancelled",
         silence="freelancer_committed",
-        refused="WINDOW_CLOSED",
+        rejected="WINDOW_CLOSED",
     ),
     Race(
         window="refund_decision",
@@ -93,7 +93,7 @@ RACES = (
         said=DECLINES,
         heard="refund_declined",
         silence="freelancer_silent",
-        refused="TOO_LATE",
+        rejected="TOO_LATE",
     ),
     Race(
         window="refund_decision",
@@ -101,7 +101,7 @@ RACES = (
         said=APPROVES,
         heard="refund_approved",
         silence="freelancer_silent",
-        refused="ALREADY_SETTLED",
+        rejected="ALREADY_SETTLED",
     ),
     Race(
         window="claim",
@@ -109,7 +109,7 @@ RACES = (
         said=(Role.CLIENT, "open_dispute", {"reason": "Nothing is done."}),
         heard="dispute_opened",
         silence="claim_lapsed",
-        refused="ALREADY_SETTLED",
+        rejected="ALREADY_SETTLED",
     ),
     Race(
         window="review",
@@ -117,7 +117,7 @@ RACES = (
         said=(Role.CLIENT, "request_changes", {}),
         heard="changes_requested",
         silence="review_lapsed",
-        refused="ALREADY_SETTLED",
+        rejected="ALREADY_SETTLED",
     ),
     Race(
         window="dormancy",
@@ -125,7 +125,7 @@ RACES = (
         said=DELIVERS,
         heard="delivered",
         silence="client_dormant",
-        refused="CANCELLATION_PENDING",
+        rejected="CANCELLATION_PENDING",
     ),
 )
 
@@ -222,7 +222,7 @@ async def begun(server: WorkflowEnvironment, race: Race, spoken_at: timedelta) -
 Verdict = tuple[bool, timedelta, float | None]
 
 
-async def judged(runner: Runner, parts: Parts) -> Verdict:
+async def judged(runner: Runner, services: Services) -> Verdict:
     """Whether the message was first, as the history has it; by how much it came after the timer;
     and by how much the purchase calls it late. What came of it all has to agree."""
     race, handle = runner.race, runner.handle
@@ -240,8 +240,8 @@ async def judged(runner: Runner, parts: Parts) -> Verdict:
         race.heard if first else race.silence
     }, what
     codes = [each.code for each in found.rejected]
-    assert codes in ([[]] if first else [[race.refused], ["CLOSED"]]), what
-    moved = {one.key.rpartition("/")[2] for one in parts.ledger.transfers(found.purchase_id)}
+    assert codes in ([[]] if first else [[race.rejected], ["CLOSED"]]), what
+    moved = {one.key.rpartition("/")[2] for one in services.ledger.transfers(found.purchase_id)}
     decided = found.stage in ("settling", "closed")
     assert len(moved - {"hold", "settled"}) == decided, what
     if not decided:
@@ -263,7 +263,7 @@ def closest(verdicts: Sequence[Verdict]) -> int:
 async def test_with_a_worker_there_what_was_recorded_first_counts(
     server: WorkflowEnvironment,
     worker: Worker,
-    parts: Parts,
+    services: Services,
     record_property: Callable[[str, object], None],
 ) -> None:
     """One moment after the deadline has taken effect, the message is refused with the reason."""
@@ -272,10 +272,10 @@ async def test_with_a_worker_there_what_was_recorded_first_counts(
         runner = await prepared(server, *entry)
         await runner.comes_near()
         await runner.speaks()
-        return await judged(runner, parts)
+        return await judged(runner, services)
 
     entries = list(itertools.product(RACES, SPOKEN_AT))
-    verdicts = await few_at_once(AT_ONCE, run, entries)
+    verdicts = await few_at_once(FIRST_BATCH, run, entries)
 
     won = Counter(f"won by the {'message' if first else 'deadline'}" for first, *_ in verdicts)
     assert len(won) == 2 or not ALL, "of a few, chance may let one side win all"
@@ -286,15 +286,15 @@ async def test_with_a_worker_there_what_was_recorded_first_counts(
 @pytest.mark.timeout(900 if ALL else 300)
 async def test_with_no_worker_there_every_message_counts(
     lonely: WorkflowEnvironment,
-    parts: Parts,
+    services: Services,
     threads: ThreadPoolExecutor,
     record_property: Callable[[str, object], None],
 ) -> None:
     """An outage of ours never costs a party its right: whatever was recorded before the purchase
     could act on the deadline counts, and the status says by how much it was late."""
-    async with build_worker(lonely.client, parts, threads):
+    async with build_worker(lonely.client, services, threads):
         runners = await few_at_once(
-            AT_ONCE,
+            FIRST_BATCH,
             lambda entry: prepared(lonely, *entry),
             list(itertools.product(RACES, ABSENT_AT)),
         )
@@ -303,9 +303,9 @@ async def test_with_no_worker_there_every_message_counts(
         await runner.comes_near()
         await asyncio.gather(runner.speaks(), runner.passes())
 
-    await few_at_once(AT_ONCE, run, runners)
-    async with build_worker(lonely.client, parts, threads):
-        verdicts = await few_at_once(AT_ONCE, lambda runner: judged(runner, parts), runners)
+    await few_at_once(FIRST_BATCH, run, runners)
+    async with build_worker(lonely.client, services, threads):
+        verdicts = await few_at_once(FIRST_BATCH, lambda runner: judged(runner, services), runners)
 
     assert all(first and late for first, _, late in verdicts)
     sent = Counter(

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from starter.stories import PRICE, STORIES
-from starter.theatre import say, skip, start, until
+from demo.runner import say, skip, start, until
+from demo.scenarios import PRICE, SCENARIOS
 from tests.conftest import settings
 from tests.proof.conftest import Undisturbed
 from tests.proof.count import ALL, PLAYED, TIME_LIMIT, counted
@@ -97,17 +97,17 @@ async def test_a_disk_that_stays_full_is_said_and_then_it_goes_on(
 ) -> None:
     """Races: database down → the decision stands, the purchase says so and waits; no message is
     lost. With room again, an operator lets it go on."""
-    story = next(story for story in STORIES if story.name == "platform_cancels")
-    post = replace(on_small_disk.post("waits"), patience=timedelta(seconds=1))
+    scenario = next(scenario for scenario in SCENARIOS if scenario.name == "platform_cancels")
+    post = replace(on_small_disk.post("waits"), give_up_after=timedelta(seconds=1))
     with at_work(post):
-        handle = await start(on_small_disk.client, story.start("waits"))
+        handle = await start(on_small_disk.client, scenario.start("waits"))
         await until(handle, lambda found: found.payment == "held")
         disk.fill()
         await say(handle, Role.CLIENT, "submit_requirements", requirements="A lighthouse.")
         await handle.cancel()
         found = await until(handle, lambda found: bool(found.attention))
         assert [(item.kind, FULL in item.text) for item in found.attention] == [
-            ("step_blocked", True)
+            ("effect_blocked", True)
         ]
         assert (found.stage, found.reason) == ("settling", "cancelled_by_platform")
         assert (found.escrow.held, found.escrow.in_transit) == (PRICE, 0)
@@ -116,11 +116,11 @@ async def test_a_disk_that_stays_full_is_said_and_then_it_goes_on(
         await say(handle, Role.OPERATOR, "resolve_attention", action="retry")
         await skip(on_small_disk, handle)
         result = await handle.result()
-        left = await left_of(on_small_disk.client, on_small_disk.parts, post.mailbox, result)
+        left = await left_of(on_small_disk.client, on_small_disk.services, post.mailbox, result)
 
-    expected, _ = await undisturbed(story)
+    expected, _ = await undisturbed(scenario)
     assert left.but_for(expected).keys() == {"timeline", "told"}
-    waited = {"step_blocked", "attention_retried"}
+    waited = {"effect_blocked", "attention_retried"}
     assert [entry for entry in left.timeline if entry[0] not in waited] == expected.timeline
     assert {status for notices in left.told.values() for _, status in notices} == {"sent"}
     assert set(left.told) - set(expected.told) == {"operator"}

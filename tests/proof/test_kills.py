@@ -12,10 +12,10 @@ from pprint import pformat
 
 import pytest
 
-from activities.audit import examine
-from starter.census import TemporalCensus
-from starter.stories import PRICE, STORIES
-from starter.theatre import skip, start, until
+from activities.audit import reconcile
+from demo.runner import skip, start, until
+from demo.scenarios import PRICE, SCENARIOS
+from temporal.directory import TemporalPurchaseDirectory
 from tests.proof.conftest import Undisturbed
 from tests.proof.count import ALL, counted
 from tests.proof.fate import Fate, at_work, killed
@@ -24,7 +24,7 @@ from tests.purchases import CLIENT, FREELANCER
 
 APART = 25 if ALL else 80
 """Points between two deaths in one purchase; so many purchases visit all points of a story."""
-AT_ONCE = 12
+FIRST_BATCH = 12
 SHOWN = 20
 """So many of those that ended otherwise are shown."""
 
@@ -41,10 +41,10 @@ def chosen(points: dict[str, list[Point]]) -> list[tuple[str, int]]:
     return starts
 
 
-async def test_whoever_dies_over_what_nobody_needs_any_more_alerts_nobody(theatre: Stage) -> None:
+async def test_whoever_dies_over_what_nobody_needs_any_more_alerts_nobody(runner: Stage) -> None:
     """The worker that looks up the end of a claim dies; then the claim is accepted."""
-    post = theatre.post("overtaken")
-    handle = await start(theatre.client, STORIES[0].start("overtaken"))
+    post = runner.post("overtaken")
+    handle = await start(runner.client, SCENARIOS[0].start("overtaken"))
     await handle.signal("cancel", {"by": CLIENT})
     await handle.signal(
         "decide_refund", {"by": FREELANCER, "decision": "decline", "claim": PRICE // 2}
@@ -55,24 +55,24 @@ async def test_whoever_dies_over_what_nobody_needs_any_more_alerts_nobody(theatr
 
     with at_work(post):
         found = await until(handle, lambda found: "settlement" in {d.name for d in found.deadlines})
-        assert "step_blocked" not in [entry.transition for entry in found.timeline]
-        await skip(theatre, handle)
+        assert "effect_blocked" not in [entry.transition for entry in found.timeline]
+        await skip(runner, handle)
         assert (await handle.result()).reason == "claim_accepted"
 
 
 @pytest.mark.timeout(14_400 if ALL else 300)
 async def test_a_worker_killed_at_any_event_leaves_the_same_end(
-    theatre: Stage,
+    runner: Stage,
     undisturbed: Undisturbed,
     record_property: Callable[[str, object], None],
 ) -> None:
     """Outcome, every posting, every charge and refund, and each notice once: as undisturbed."""
-    stories = {story.name: story for story in STORIES}
+    scenarios = {scenario.name: scenario for scenario in SCENARIOS}
 
-    found = await few_at_once(AT_ONCE, undisturbed, STORIES)
-    expected = {name: left for name, (left, _) in zip(stories, found, strict=True)}
-    points = {name: path for name, (_, path) in zip(stories, found, strict=True)}
-    every_one = [(name, start) for start in range(APART) for name in stories]
+    found = await few_at_once(FIRST_BATCH, undisturbed, SCENARIOS)
+    expected = {name: left for name, (left, _) in zip(scenarios, found, strict=True)}
+    points = {name: path for name, (_, path) in zip(scenarios, found, strict=True)}
+    every_one = [(name, start) for start in range(APART) for name in scenarios]
     plays = every_one if ALL else chosen(points)
     otherwise: list[str] = []
     kinds: Counter[str] = Counter()
@@ -80,16 +80,16 @@ async def test_a_worker_killed_at_any_event_leaves_the_same_end(
     async def disturbed(play: tuple[str, int]) -> None:
         name, start = play
         deadly = points[name][start::APART]
-        left, deaths = await theatre.disturbed(stories[name], f"{name}-{start}", deadly)
+        left, deaths = await runner.disturbed(scenarios[name], f"{name}-{start}", deadly)
         kinds.update(point.kind for point in deadly[:deaths])
         if differs := left.but_for(expected[name]):
             otherwise.append(f"{name} killed at {deadly}: {pformat(differs, width=120)}")
 
-    await few_at_once(AT_ONCE, disturbed, plays)
+    await few_at_once(FIRST_BATCH, disturbed, plays)
 
     assert not otherwise, f"{len(otherwise)} of {len(plays)}\n" + "\n".join(otherwise[:SHOWN])
-    report = await examine(
-        theatre.parts.ledger, theatre.parts.provider, TemporalCensus(theatre.client)
+    report = await reconcile(
+        runner.services.ledger, runner.services.provider, TemporalPurchaseDirectory(runner.client)
     )
     assert report.differences == ()
     record_property("proof", counted("a worker killed (kill -9)", kinds, sample=not ALL))

@@ -13,12 +13,12 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import WorkflowInstance
 from temporalio.workflow import Info
 
-from activities.parts import Parts
-from starter.theatre import LOOK_EVERY, Handle, say, skip, start, status, until
+from activities.services import Services
+from demo.runner import LOOK_EVERY, Handle, say, skip, start, status, until
+from temporal.runner import _Instance
 from tests.purchases import CLIENT, purchase, under_way
 from worker import build_worker
 from workflows.messages import Role, Status
-from workflows.runner import _Instance
 
 LOOKED_AT = 12
 """Purchases. Which of its two tasks a worker takes first, the look or the message, is chance."""
@@ -93,7 +93,7 @@ async def quiet(handle: Handle, holds: Callable[[Status], bool]) -> Status:
 
 
 async def test_a_look_that_waited_for_a_worker_changes_nothing(
-    lonely: WorkflowEnvironment, parts: Parts, threads: ThreadPoolExecutor
+    lonely: WorkflowEnvironment, services: Services, threads: ThreadPoolExecutor
 ) -> None:
     """Somebody opens purchases while no worker is there; then messages come; then a worker, who may
     be given the look first, with messages in it that no task has brought yet. The next worker
@@ -102,7 +102,7 @@ async def test_a_look_that_waited_for_a_worker_changes_nothing(
         await start(lonely.client, purchase(purchase_id=f"looked-at-{number}"))
         for number in range(LOOKED_AT)
     ]
-    async with build_worker(lonely.client, parts, threads):
+    async with build_worker(lonely.client, services, threads):
         for handle in handles:
             await quiet(handle, lambda found: found.payment == "held")
     for handle in handles:
@@ -116,11 +116,11 @@ async def test_a_look_that_waited_for_a_worker_changes_nothing(
         asyncio.create_task(say(handle, Role.FREELANCER, "decide_refund", decision="approve"))
         for handle in handles[::2]
     ]
-    async with build_worker(lonely.client, parts, threads):
+    async with build_worker(lonely.client, services, threads):
         await asyncio.gather(*looks, *answers)
         first = [
             await quiet(handle, lambda found: found.stage != "awaiting_requirements")
             for handle in handles
         ]
-    async with build_worker(lonely.client, parts, threads):
+    async with build_worker(lonely.client, services, threads):
         assert await asyncio.gather(*map(status, handles)) == first

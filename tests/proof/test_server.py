@@ -14,12 +14,12 @@ from temporalio.client import Client
 from temporalio.service import RetryConfig
 from temporalio.testing import TimeSkipper
 
-from starter import embedded
+from temporal import embedded
+from temporal.converter import DATA_CONVERTER
 from tests.proof.conftest import Undisturbed
 from tests.proof.count import ALL, PLAYED, TIME_LIMIT, counted
 from tests.proof.stage import stage_on
 from tests.proof.wreck import survived
-from workflows.converter import DATA_CONVERTER
 
 APART = 48
 """Events between two of a story at which the server dies."""
@@ -78,7 +78,7 @@ async def test_a_server_killed_at_any_event_leaves_the_same_end(
     """Nothing that it said it had was lost: workers and clients ask again until it is back."""
     address = await mortal.start()
     client = await Client.connect(address, data_converter=DATA_CONVERTER, retry_config=PATIENT)
-    server = TimeSkipper(client, config=embedded.SKIPS_WHEN_ASKED)
+    server = TimeSkipper(client, config=embedded.TIME_SKIPPING)
     kinds: Counter[str] = Counter()
     with stage_on(server, tmp_path) as stage:
         for first in FIRST:

@@ -7,9 +7,9 @@ from pprint import pformat
 
 import pytest
 
-from activities.audit import examine
-from starter.census import TemporalCensus
-from starter.stories import Story
+from activities.audit import reconcile
+from demo.scenarios import Scenario
+from temporal.directory import TemporalPurchaseDirectory
 from tests.proof.conftest import Undisturbed
 from tests.proof.count import ALL, PLAYED, TIME_LIMIT, counted
 from tests.proof.fate import at_work
@@ -18,12 +18,12 @@ from tests.proof.stage import Stage, few_at_once
 APART = 40
 """Events between two deaths in one purchase."""
 FIRST = range(1, APART, 14) if ALL else (12,)
-AT_ONCE = 6
+FIRST_BATCH = 6
 
 
 @pytest.mark.timeout(TIME_LIMIT)
 async def test_one_of_two_workers_dies_again_and_again(
-    theatre: Stage,
+    runner: Stage,
     undisturbed: Undisturbed,
     record_property: Callable[[str, object], None],
 ) -> None:
@@ -31,23 +31,25 @@ async def test_one_of_two_workers_dies_again_and_again(
     kinds: Counter[str] = Counter()
     otherwise: list[str] = []
 
-    async def disturbed(play: tuple[Story, int]) -> None:
-        story, first = play
-        expected, points = await undisturbed(story)
+    async def disturbed(play: tuple[Scenario, int]) -> None:
+        scenario, first = play
+        expected, points = await undisturbed(scenario)
         # Whether an activity is the dying one's own is chance; the history is everybody's.
         deadly = [point for point in points if not point.activity][first::APART]
-        purchase_id = f"{story.name}-two-{first}"
-        with at_work(theatre.post(purchase_id)):
-            left, deaths = await theatre.disturbed(story, purchase_id, deadly)
+        purchase_id = f"{scenario.name}-two-{first}"
+        with at_work(runner.post(purchase_id)):
+            left, deaths = await runner.disturbed(scenario, purchase_id, deadly)
         kinds.update(point.kind for point in deadly[:deaths])
         if differs := left.but_for(expected):
             otherwise.append(f"{purchase_id}: {pformat(differs, width=120)}")
 
-    await few_at_once(AT_ONCE, disturbed, [(story, first) for first in FIRST for story in PLAYED])
+    await few_at_once(
+        FIRST_BATCH, disturbed, [(scenario, first) for first in FIRST for scenario in PLAYED]
+    )
 
     assert not otherwise, "\n".join(otherwise)
-    census = TemporalCensus(theatre.client)
-    report = await examine(theatre.parts.ledger, theatre.parts.provider, census)
+    directory = TemporalPurchaseDirectory(runner.client)
+    report = await reconcile(runner.services.ledger, runner.services.provider, directory)
     assert report.differences == ()
     record_property("proof", counted("one of two workers killed (kill -9)", kinds, sample=not ALL))
     assert kinds.total() > len(PLAYED)

@@ -14,10 +14,10 @@ from typing import Any
 from temporalio.client import WorkflowHandle
 from temporalio.service import RPCError
 
-from activities.audit import examine
-from starter.census import TemporalCensus
-from starter.stories import Story
-from starter.theatre import Theatre
+from activities.audit import reconcile
+from demo.runner import ScenarioRunner
+from demo.scenarios import Scenario
+from temporal.directory import TemporalPurchaseDirectory
 from tests.proof.conftest import Undisturbed
 from tests.proof.fate import Post, at_work
 from tests.proof.left import left_of
@@ -30,7 +30,7 @@ Wreck = Callable[[], Awaitable[None]]
 async def survived(
     stage: Stage,
     undisturbed: Undisturbed,
-    stories: Sequence[Story],
+    scenarios: Sequence[Scenario],
     wreck: Wreck,
     *,
     first: int,
@@ -46,18 +46,18 @@ async def survived(
         async with one_at_a_time:
             await wreck()
 
-    names = [f"{story.name}-{first}" for story in stories]
-    posts = [replace(stage.post(name), patience=PATIENCE) for name in names]
-    theatre = Theatre(stage)
+    names = [f"{scenario.name}-{first}" for scenario in scenarios]
+    posts = [replace(stage.post(name), give_up_after=PATIENCE) for name in names]
+    runner = ScenarioRunner(stage)
     with ExitStack() as workers:
         processes = [workers.enter_context(at_work(post)) for post in posts]
         up = await asyncio.gather(*map(begun, posts, processes))
         assert all(up), f"no worker begins: {stage.folder}"
         async with asyncio.TaskGroup() as group:
-            compared = [group.create_task(undisturbed(story)) for story in stories]
+            compared = [group.create_task(undisturbed(scenario)) for scenario in scenarios]
             ends = [
-                group.create_task(theatre.play(story, name))
-                for story, name in zip(stories, names, strict=True)
+                group.create_task(runner.play(scenario, name))
+                for scenario, name in zip(scenarios, names, strict=True)
             ]
             wrecks = [
                 group.create_task(wrecked(stage, name, alone, first + number, apart))
@@ -65,20 +65,20 @@ async def survived(
             ]
         otherwise = []
         for post, end, compare in zip(posts, ends, compared, strict=True):
-            left = await left_of(stage.client, stage.parts, post.mailbox, end.result())
+            left = await left_of(stage.client, stage.services, post.mailbox, end.result())
             expected, _ = compare.result()
             if differs := left.but_for(expected):
                 otherwise.append(f"{post.queue}: {pformat(differs, width=120)}")
     assert not otherwise, "\n".join(otherwise)
-    census = TemporalCensus(stage.client)
-    report = await examine(stage.parts.ledger, stage.parts.provider, census)
+    directory = TemporalPurchaseDirectory(stage.client)
+    report = await reconcile(stage.services.ledger, stage.services.provider, directory)
     assert report.differences == ()
     return sum((each.result() for each in wrecks), Counter())
 
 
 PATIENCE = timedelta(days=1)
 """Nobody calls a person meanwhile: the clock of a purchase that waits is skipped ahead, and minutes
-of patience are over in a second."""
+of waiting are over in a second."""
 LONG_ENOUGH = 1.0
 """Seconds that something is broken at most, if nobody notices."""
 

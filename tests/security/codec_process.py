@@ -3,7 +3,7 @@
 from contextlib import AbstractAsyncContextManager
 
 from tests.listening import Listening, listening
-from workflows.codec import SETTING
+from workflows.receiving.encrypted import SETTING
 
 TOKEN = "a-token-that-nobody-guesses"
 

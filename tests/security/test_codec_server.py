@@ -10,12 +10,13 @@ import requests
 from google.protobuf.json_format import MessageToDict
 from temporalio.api.common.v1 import Payloads
 
-from activities.parts import WrongSetting
+from activities.services import WrongSetting
 from starter.codec import CodecSettings
+from temporal.codec import Encryption, WrongKeys, read_keys
 from tests.listening import Listening
 from tests.security.codec_process import TOKEN, codec_server
 from tests.security.keys import HELLO, NEW, OLD
-from workflows.codec import SETTING, Encryption, WrongKeys, read_keys
+from workflows.receiving.encrypted import SETTING
 
 UI = "https://temporal.example.com"
 
@@ -111,9 +112,9 @@ def test_it_does_not_start_without_keys_and_tokens(
     environment: dict[str, str], error: type[Exception], says: str
 ) -> None:
     """A sentence says what to set, and shows no secret."""
-    with pytest.raises(error, match=says) as refused:
+    with pytest.raises(error, match=says) as rejected:
         CodecSettings.from_environment(environment)
-    assert TOKEN not in str(refused.value)
+    assert TOKEN not in str(rejected.value)
 
 
 def test_its_settings_show_no_secret() -> None:

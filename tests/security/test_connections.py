@@ -10,9 +10,9 @@ import pytest
 import trustme
 from temporalio.testing import WorkflowEnvironment
 
-from starter import embedded
-from starter.purchases import Purchase
-from starter.theatre import until
+from demo.runner import until
+from temporal import embedded
+from temporal.purchases import Purchase
 from tests.purchases import FREELANCER, purchase
 from tests.security.tls_endpoint import Door, endpoint
 from tests.starter.conftest import Cli
@@ -205,7 +205,7 @@ async def test_a_connection_that_cannot_be_says_what_to_set(
     """Exit 3 and one line with the address, the cause and the setting; never a key."""
     async with endpoint(embedded.address(lonely.client), door) as address:
         answer = await Cli(variables(folder, {ADDRESS: address, **settings}))("list")
-    assert answer.refusal == (3, "SERVER_UNREACHABLE")
+    assert answer.rejection == (3, "SERVER_UNREACHABLE")
     for words in (address, says, names):
         assert words in answer.err
     assert REVOKED not in answer.err
@@ -218,7 +218,7 @@ async def test_a_server_without_tls_gets_no_secret(
     """An API key means TLS, though nobody asked for it."""
     address = embedded.address(lonely.client)
     answer = await Cli(variables(folder, {ADDRESS: address, **settings}))("list")
-    assert answer.refusal == (3, "SERVER_UNREACHABLE")
+    assert answer.rejection == (3, "SERVER_UNREACHABLE")
     assert f"{address} does not speak TLS" in answer.err
     assert SECRET not in answer.err
 
@@ -243,7 +243,7 @@ async def test_settings_that_cannot_be_right_are_named(
     lost = "[profile.default]\ntls.server_ca_cert_path = 'nowhere.pem'\n"
     (folder / "lost.toml").write_text(lost)
     answer = await Cli(variables(folder, settings))("list")
-    assert answer.refusal == (3, "SERVER_UNREACHABLE")
+    assert answer.rejection == (3, "SERVER_UNREACHABLE")
     assert says in answer.err
     assert SECRET not in answer.err
 
@@ -265,7 +265,7 @@ async def test_worker_and_command_end_at_once(
         worker = await run(found)
         answer = await Cli(found).process("list")
         _, told = await worker.communicate()
-    assert answer.refusal == (3, "SERVER_UNREACHABLE")
+    assert answer.rejection == (3, "SERVER_UNREACHABLE")
     assert answer.err == f"SERVER_UNREACHABLE: {told.decode()}"
     assert (worker.returncode, says in answer.err) == (3, True)
     assert REVOKED not in answer.err

@@ -12,20 +12,20 @@ import pytest
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
-from activities.parts import Parts
-from starter import embedded
-from starter.stories import STORIES
-from starter.theatre import Theatre, say, start, status, until
+from activities.services import Services
+from demo.runner import ScenarioRunner, say, start, status, until
+from demo.scenarios import SCENARIOS
+from temporal import embedded
+from temporal.client import data_converter
+from temporal.codec import Encryption, WrongKeys, read_keys
 from tests.conftest import settings
 from tests.purchases import CLIENT, FREELANCER, purchase
 from tests.security.codec_process import TOKEN, codec_server
 from tests.security.keys import HELLO, NEW, OLD
 from tests.test_rules_versions import failure
 from worker import build_worker
-from workflows.codec import ENCODING, SETTING, Encryption, WrongKeys, is_encrypted, read_keys
-from workflows.converter import Undecipherable
 from workflows.messages import Role
-from workflows.server import data_converter
+from workflows.receiving.encrypted import ENCODING, SETTING, Undecipherable, is_encrypted
 
 # --- keys
 
@@ -81,9 +81,9 @@ def test_keys_that_cannot_be_right_are_refused_without_showing_them(
     setting: str, says: str
 ) -> None:
     """RECOURSE_ENCRYPTION_KEYS: a sentence that names the entry."""
-    with pytest.raises(WrongKeys, match=says) as refused:
+    with pytest.raises(WrongKeys, match=says) as rejected:
         read_keys(setting)
-    assert NEW.partition(":")[2] not in str(refused.value)
+    assert NEW.partition(":")[2] not in str(rejected.value)
 
 
 # --- purchases
@@ -94,7 +94,7 @@ class Secret:
     """A server, books, and workers and clients with the keys they are given."""
 
     server: WorkflowEnvironment
-    parts: Parts
+    services: Services
     threads: ThreadPoolExecutor
 
     async def client(self, keys: str) -> Client:
@@ -106,20 +106,20 @@ class Secret:
 @pytest.fixture
 async def secret(lonely: WorkflowEnvironment, threads: ThreadPoolExecutor, tmp_path: Path) -> Any:
     """A server of its own: no other worker without keys takes its tasks."""
-    with closing(Parts(settings(tmp_path))) as parts:
-        yield Secret(lonely, parts, threads)
+    with closing(Services(settings(tmp_path))) as services:
+        yield Secret(lonely, services, threads)
 
 
 async def test_a_whole_purchase_leaves_nothing_readable_at_the_server(secret: Secret) -> None:
     """Names, addresses, title, requirements, amounts and failures are in no event in the clear."""
     client = await secret.client(NEW)
-    story = next(story for story in STORIES if story.name == "change_of_mind")
+    scenario = next(scenario for scenario in SCENARIOS if scenario.name == "change_of_mind")
     watched = _Seen(secret.server, client)
-    async with build_worker(client, secret.parts, secret.threads):
-        result = await Theatre(watched).play(story, "secret-1")
-    assert result.outcome == story.ends.outcome
+    async with build_worker(client, secret.services, secret.threads):
+        result = await ScenarioRunner(watched).play(scenario, "secret-1")
+    assert result.outcome == scenario.ends.outcome
     handle = secret.server.client.get_workflow_handle("purchase-secret-1")
-    given = story.start("secret-1")
+    given = scenario.start("secret-1")
     kept = (
         b"".join(event.SerializeToString() for event in (await handle.fetch_history()).events)
         + (await handle.describe()).raw_description.SerializeToString()
@@ -144,13 +144,13 @@ class _Seen:
 
 async def test_keys_are_rotated_while_a_purchase_runs(secret: Secret) -> None:
     """Without downtime: the worker learns the new key, everybody uses it, the old one stays."""
-    async with build_worker(await secret.client(OLD), secret.parts, secret.threads):
+    async with build_worker(await secret.client(OLD), secret.services, secret.threads):
         handle = await start(await secret.client(OLD), purchase())
         await until(handle, lambda found: found.payment == "held")
-    async with build_worker(await secret.client(f"{OLD},{NEW}"), secret.parts, secret.threads):
+    async with build_worker(await secret.client(f"{OLD},{NEW}"), secret.services, secret.threads):
         newer = (await secret.client(f"{NEW},{OLD}")).get_workflow_handle(handle.id)
         await say(newer, Role.CLIENT, "submit_requirements", requirements="A logo.")
-    async with build_worker(await secret.client(f"{NEW},{OLD}"), secret.parts, secret.threads):
+    async with build_worker(await secret.client(f"{NEW},{OLD}"), secret.services, secret.threads):
         await say(newer, Role.FREELANCER, "give_refund")
         assert (await status(newer)).requirements == "A logo."
     await newer.terminate("seen")
@@ -162,7 +162,7 @@ async def test_other_systems_may_send_in_the_clear_and_rubbish_stops_nothing(
     """An encrypted message under a key that nobody has is refused like any other that cannot be
     read."""
     client = await secret.client(NEW)
-    async with build_worker(client, secret.parts, secret.threads):
+    async with build_worker(client, secret.services, secret.threads):
         handle = await start(client, purchase())
         await until(handle, lambda found: found.payment == "held")
         clear = secret.server.client.get_workflow_handle(handle.id)
@@ -183,21 +183,21 @@ async def test_a_worker_without_the_key_delays_a_purchase_and_loses_nothing(
     """A key forgotten in a deploy: the purchase waits, and goes on when the key is there."""
     client = await secret.client(NEW)
     handle = await start(client, purchase())
-    async with build_worker(await secret.client(OLD), secret.parts, secret.threads):
+    async with build_worker(await secret.client(OLD), secret.services, secret.threads):
         async for event in handle.fetch_history_events(wait_new_event=True):
             if event.HasField("workflow_task_failed_event_attributes"):
                 break
-    async with build_worker(client, secret.parts, secret.threads):
+    async with build_worker(client, secret.services, secret.threads):
         await until(handle, lambda found: found.payment == "held")
     await handle.terminate("seen")
 
 
 async def test_a_worker_without_the_key_says_which_one_it_lacks(secret: Secret) -> None:
     """In the purchase's history and in the clear: the id of a key is no secret."""
-    async with build_worker(await secret.client(OLD), secret.parts, secret.threads):
+    async with build_worker(await secret.client(OLD), secret.services, secret.threads):
         handle = await start(await secret.client(OLD), purchase())
         await until(handle, lambda found: found.payment == "held")
-    async with build_worker(await secret.client(NEW), secret.parts, secret.threads):
+    async with build_worker(await secret.client(NEW), secret.services, secret.threads):
         await handle.signal("send_message", {"by": CLIENT, "text": "Still there?"})
         said = await failure(handle)
     await handle.terminate("seen")
@@ -208,7 +208,7 @@ async def test_a_worker_without_the_key_says_which_one_it_lacks(secret: Secret) 
 async def test_a_look_without_the_key_says_which_key_is_missing(secret: Secret) -> None:
     """Its users are told what to set."""
     client = await secret.client(NEW)
-    async with build_worker(client, secret.parts, secret.threads):
+    async with build_worker(client, secret.services, secret.threads):
         handle = await start(client, purchase())
         await until(handle, lambda found: found.payment == "held")
         blind = (await secret.client(OLD)).get_workflow_handle(handle.id)
@@ -226,7 +226,7 @@ def test_without_keys_nothing_is_encrypted() -> None:
 async def test_the_temporal_command_line_reads_with_a_token(secret: Secret) -> None:
     """docs/security.md: `temporal workflow show` with the codec server, and without."""
     client = await secret.client(NEW)
-    async with build_worker(client, secret.parts, secret.threads):
+    async with build_worker(client, secret.services, secret.threads):
         handle = await start(client, purchase())
         await until(handle, lambda found: found.payment == "held")
     async with codec_server(NEW, "http://localhost:8233") as codec:

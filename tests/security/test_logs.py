@@ -12,8 +12,8 @@ import structlog
 from temporalio.testing import WorkflowEnvironment
 
 from activities.logs import configure_logs
-from starter import embedded
-from starter.theatre import say, start, until
+from demo.runner import say, start, until
+from temporal import embedded
 from tests.listening import read
 from tests.purchases import purchase
 from tests.test_worker import environment, run

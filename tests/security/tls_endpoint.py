@@ -48,7 +48,7 @@ class Door:
             return True
         return shown == f"Bearer {self.key}"
 
-    async def refuse(self, shown: str, context: Context) -> Never:
+    async def reject(self, shown: str, context: Context) -> Never:
         """End a call, repeating what was shown, as no server should."""
         status = grpc.StatusCode.UNAUTHENTICATED
         if self.asks_later:
@@ -75,7 +75,7 @@ class PassThrough(grpc.GenericRpcHandler):
             metadata = [(name, value) for name, value in context.invocation_metadata() or ()]
             shown = str(dict(metadata).get("authorization", ""))
             if not self.door.lets_in(shown, method):
-                await self.door.refuse(shown, context)
+                await self.door.reject(shown, context)
             kept = [pair for pair in metadata if pair[0] not in OURS_ALONE]
             try:
                 return await call(request, metadata=kept, timeout=context.time_remaining())

@@ -10,7 +10,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
 from temporalio.common import RawValue
 
-from starter.theatre import Handle
+from demo.runner import Handle
 from tests.purchases import CLIENT, FREELANCER, OPERATOR, PAYMENTS
 from workflows.messages import MESSAGES
 

@@ -12,8 +12,8 @@ from temporalio.common import RawValue
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import WorkflowEnvironment
 
-from starter.stories import PRICE
-from starter.theatre import Handle, skip, status, until
+from demo.runner import Handle, skip, status, until
+from demo.scenarios import PRICE
 from tests.purchases import held
 from tests.signals.payloads import GOOD, failed_tasks, whole_history
 from workflows.messages import MESSAGES, Status

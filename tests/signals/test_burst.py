@@ -17,19 +17,19 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import WorkflowEnvironment
 
-from activities.parts import Parts
-from starter import embedded
-from starter.stories import PRICE
-from starter.theatre import LOOK_EVERY, Handle, skip, start, status, until
+from activities.services import Services
+from demo.runner import LOOK_EVERY, Handle, skip, start, status, until
+from demo.scenarios import PRICE
+from temporal import embedded
 from tests.conftest import settings
-from tests.purchases import CLIENT, FREELANCER, purchase, refusal
+from tests.purchases import CLIENT, FREELANCER, purchase, rejection
 from tests.signals.crowd import GOOD_ONES, Signal, bad, good, is_bad
 from tests.signals.payloads import failed_tasks, whole_history
 from worker import build_worker
 from workflows.messages import Receipt, Status
 
 BURST = int(os.environ.get("RECOURSE_BURST", "800"))
-AT_ONCE = 50
+FIRST_BATCH = 50
 LIMITS = {
     "history.maximumSignalsPerExecution": BURST,
     "limit.historyCount.suggestContinueAsNew": BURST // 2,
@@ -47,20 +47,20 @@ async def lonely() -> AsyncIterator[WorkflowEnvironment]:
 
 
 @pytest.fixture
-def books(tmp_path: Path) -> Iterator[Parts]:
+def books(tmp_path: Path) -> Iterator[Services]:
     """Books of their own."""
-    parts = Parts(settings(tmp_path))
-    yield parts
-    parts.close()
+    services = Services(settings(tmp_path))
+    yield services
+    services.close()
 
 
 class Shift:
     """Hires a worker for as long as a block lasts."""
 
     def __init__(
-        self, lonely: WorkflowEnvironment, parts: Parts, threads: ThreadPoolExecutor
+        self, lonely: WorkflowEnvironment, services: Services, threads: ThreadPoolExecutor
     ) -> None:
-        self._given = (lonely.client, parts, threads)
+        self._given = (lonely.client, services, threads)
 
     @asynccontextmanager
     async def __call__(self) -> AsyncIterator[None]:
@@ -69,7 +69,7 @@ class Shift:
 
 
 @pytest.fixture
-def at_work(lonely: WorkflowEnvironment, books: Parts, threads: ThreadPoolExecutor) -> Shift:
+def at_work(lonely: WorkflowEnvironment, books: Services, threads: ThreadPoolExecutor) -> Shift:
     """A worker, when the test wants one."""
     return Shift(lonely, books, threads)
 
@@ -99,7 +99,7 @@ def mostly_bad() -> Iterator[Signal]:
 
 async def send(handle: Handle, signals: Iterable[Signal]) -> int:
     """Send signals in any order; how many the server took."""
-    gate = asyncio.Semaphore(AT_ONCE)
+    gate = asyncio.Semaphore(FIRST_BATCH)
 
     async def taken(name: str, message: Any) -> bool:
         async with gate:
@@ -121,7 +121,7 @@ async def fired(handle: Handle) -> None:
             return
 
 
-async def until_told(books: Parts, purchase_id: str, transition: str) -> set[str]:
+async def until_told(books: Services, purchase_id: str, transition: str) -> set[str]:
     """Wait until somebody has been told of a transition; who has."""
     told: set[str] = set()
     while not told:
@@ -141,12 +141,12 @@ async def test_burst_of_bad_signals_changes_nothing_and_hides_no_good_one(
 ) -> None:
     """Each refused one is counted, each good one is heard, and the money arrives."""
     signals = list(mostly_bad())
-    refused = sum(map(is_bad, signals))
+    rejected = sum(map(is_bad, signals))
 
     await send(target, signals)
     async with at_work():
-        found = await until(target, lambda found: found.rejected_count >= refused)
-        assert found.rejected_count == refused
+        found = await until(target, lambda found: found.rejected_count >= rejected)
+        assert found.rejected_count == rejected
         assert accepted(found) == GOOD_ONES
         await skip(lonely, target)
         result = await target.result()
@@ -205,8 +205,8 @@ async def test_update_behind_a_burst_is_answered_in_its_turn(
     await send(target, (bad(number) for number in range(BURST - 1)))
     await sent
     async with at_work():
-        broken = asyncio.create_task(refusal(target, "deliver", {}))
-        early = asyncio.create_task(refusal(target, "withdraw_cancellation", {"by": CLIENT}))
+        broken = asyncio.create_task(rejection(target, "deliver", {}))
+        early = asyncio.create_task(rejection(target, "withdraw_cancellation", {"by": CLIENT}))
         receipt = await target.execute_update("deliver", {"by": FREELANCER}, result_type=Receipt)
         errors = await asyncio.gather(broken, early)
         found = await status(target)
@@ -218,7 +218,7 @@ async def test_update_behind_a_burst_is_answered_in_its_turn(
 
 
 async def test_decision_at_the_end_of_a_burst_is_carried_out(
-    lonely: WorkflowEnvironment, target: Handle, at_work: Shift, books: Parts
+    lonely: WorkflowEnvironment, target: Handle, at_work: Shift, books: Services
 ) -> None:
     """The fresh history begins while money moves, a date is looked up, and both are to be told."""
     await send(target, (bad(number) for number in range(BURST - 1)))

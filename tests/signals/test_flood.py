@@ -12,17 +12,17 @@ from collections.abc import Iterator
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.testing import WorkflowEnvironment
 
-from starter.stories import PRICE
-from starter.theatre import Handle, skip, status, until
+from demo.runner import Handle, skip, status, until
+from demo.scenarios import PRICE
 from tests.conftest import LONG_HISTORY
 from tests.purchases import CLIENT, held
 from tests.signals.crowd import GOOD_ONES, Signal, bad, good, is_bad
 from tests.signals.payloads import failed_tasks, whole_history
-from workflows.carried import REJECTED_KEPT
 from workflows.messages import Receipt
+from workflows.workflow_state import REJECTED_KEPT
 
 FLOOD = int(os.environ.get("RECOURSE_FLOOD", "2000"))
-AT_ONCE = 20
+FIRST_BATCH = 20
 LARGEST_MEMORY = 1_000_000
 """Bytes that pass from run to run. The server ends a purchase that carries more than 2 MB."""
 
@@ -37,14 +37,14 @@ def flood() -> Iterator[Signal]:
             yield good(number)
 
 
-def carried(run: list[HistoryEvent]) -> int:
+def workflow_state(run: list[HistoryEvent]) -> int:
     """How many bytes a run was given to begin with."""
     return run[0].workflow_execution_started_event_attributes.input.ByteSize()
 
 
-async def heard(handle: Handle, refused: int) -> None:
+async def heard(handle: Handle, rejected: int) -> None:
     """Wait until so many signals were refused."""
-    await until(handle, lambda found: found.rejected_count >= refused)
+    await until(handle, lambda found: found.rejected_count >= rejected)
 
 
 async def test_flood_loses_no_good_message_and_moves_no_deadline(
@@ -54,7 +54,7 @@ async def test_flood_loses_no_good_message_and_moves_no_deadline(
     handle = await held(server)
     before = await status(handle)
     await handle.execute_update("send_message", KNOWN, result_type=Receipt)
-    gate = asyncio.Semaphore(AT_ONCE)
+    gate = asyncio.Semaphore(FIRST_BATCH)
 
     async def send(signal: Signal) -> None:
         async with gate:
@@ -76,7 +76,7 @@ async def test_flood_loses_no_good_message_and_moves_no_deadline(
     assert len(runs) > 1
     assert len(runs[-1]) < 3 * LONG_HISTORY
     assert not failed_tasks(runs)
-    assert max(map(carried, runs)) < LARGEST_MEMORY
+    assert max(map(workflow_state, runs)) < LARGEST_MEMORY
     await skip(server, handle)
     result = await handle.result()
     assert (result.reason, result.refunded) == ("requirements_timeout", PRICE)

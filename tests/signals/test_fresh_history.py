@@ -3,7 +3,7 @@
 from temporalio.api.enums.v1 import EventType
 from temporalio.testing import WorkflowEnvironment
 
-from starter.purchases import Purchase
+from temporal.purchases import Purchase
 from tests.conftest import LONG_HISTORY
 from tests.purchases import held, purchase_of
 from tests.signals.crowd import good

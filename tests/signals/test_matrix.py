@@ -9,9 +9,9 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.testing import WorkflowEnvironment
 
-from starter.stories import PRICE
-from starter.theatre import Handle, skip, status, until
-from tests.purchases import held, refusal
+from demo.runner import Handle, skip, status, until
+from demo.scenarios import PRICE
+from tests.purchases import held, rejection
 from tests.signals.payloads import (
     BAD,
     GOOD,
@@ -73,7 +73,7 @@ async def test_bad_updates_are_refused_to_their_senders(
 ) -> None:
     """Each sender gets a code and a sentence."""
     for name, good in GOOD.items():
-        error = await refusal(target, name, *BAD[kind](good))
+        error = await rejection(target, name, *BAD[kind](good))
         assert error.type == code_of(name)
         assert error.message.endswith(".")
         assert len(error.message) < LONGEST_REFUSAL

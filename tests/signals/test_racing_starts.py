@@ -5,17 +5,17 @@ import asyncio
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
-from activities.parts import Parts
+from activities.services import Services
+from demo.runner import until
 from starter.failures import Failure
-from starter.purchases import Purchase
-from starter.theatre import until
+from temporal.purchases import Purchase
 from tests.purchases import purchase
 
 pytestmark = pytest.mark.usefixtures("worker")
 
 
 async def test_same_start_twice_is_fresh_once_and_charged_once(
-    server: WorkflowEnvironment, parts: Parts
+    server: WorkflowEnvironment, services: Services
 ) -> None:
     """One caller hears that it is new, the other that it is there already."""
     terms = purchase()
@@ -26,7 +26,7 @@ async def test_same_start_twice_is_fresh_once_and_charged_once(
     assert sorted(fresh) == [False, True]
     await until(bought.handle, lambda found: found.payment == "held")
     key = f"{bought.workflow_id}/hold"
-    assert [charge.key for charge in parts.provider.statement().charges].count(key) == 1
+    assert [charge.key for charge in services.provider.statement().charges].count(key) == 1
     await bought.handle.terminate("seen")
 
 

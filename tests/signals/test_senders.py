@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
-from starter.theatre import Handle, status
-from tests.purchases import CLIENT, FREELANCER, held, refusal
+from demo.runner import Handle, status
+from tests.purchases import CLIENT, FREELANCER, held, rejection
 from workflows.messages import Receipt
 
 COMPOSED, DECOMPOSED = "andr\u00e9", "andre\u0301"
@@ -55,7 +55,7 @@ async def test_one_letter_written_in_two_ways_is_one_id(
 )
 async def test_nobody_else_is_the_client(stranger: str, target: Handle) -> None:
     """Neither another case, nor a letter of another alphabet, nor the freelancer."""
-    error = await refusal(target, "cancel", {"by": client(stranger)})
+    error = await rejection(target, "cancel", {"by": client(stranger)})
 
     assert error.type == "NOT_A_PARTY"
 
@@ -88,9 +88,9 @@ async def test_nobody_else_is_the_client(stranger: str, target: Handle) -> None:
 async def test_white_space_in_an_id_is_refused(invisible: str, target: Handle) -> None:
     """Whether it can be seen or not, and wherever it stands; also in a `message_id`."""
     for sender in (f"ana{invisible}", f"{invisible}ana", f"a{invisible}na"):
-        error = await refusal(target, "cancel", {"by": client(sender)})
+        error = await rejection(target, "cancel", {"by": client(sender)})
         assert (error.type, "by.id" in error.message) == ("INVALID_MESSAGE", True)
-    error = await refusal(target, "cancel", {"by": CLIENT, "message_id": f"m{invisible}1"})
+    error = await rejection(target, "cancel", {"by": CLIENT, "message_id": f"m{invisible}1"})
     assert (error.type, "message_id" in error.message) == ("INVALID_MESSAGE", True)
 
 
@@ -108,7 +108,7 @@ async def test_message_is_for_its_role_only(
     name: str, message: dict[str, Any], target: Handle
 ) -> None:
     """WRONG_ROLE says whose message it is."""
-    error = await refusal(target, name, message)
+    error = await rejection(target, name, message)
 
     assert error.type == "WRONG_ROLE"
     assert f"{name} is for the" in error.message
@@ -127,7 +127,7 @@ async def test_nobody_acts_as_party_and_staff(
     party: str, role: str, name: str, fields: dict[str, Any], target: Handle
 ) -> None:
     """Whoever buys or sells decides nothing about the purchase as its staff."""
-    error = await refusal(target, name, {"by": {"role": role, "id": party}, **fields})
+    error = await rejection(target, name, {"by": {"role": role, "id": party}, **fields})
 
     assert error.type == "WRONG_ROLE"
     assert "is a party" in error.message
@@ -138,6 +138,6 @@ async def test_answers_of_one_sender_never_answer_for_another(target: Handle) ->
     await write(target, "ana", "x:m")
 
     stranger = {"by": client("ana:x"), "message_id": "m", "text": "Hello?"}
-    error = await refusal(target, "send_message", stranger)
+    error = await rejection(target, "send_message", stranger)
 
     assert error.type == "NOT_A_PARTY"

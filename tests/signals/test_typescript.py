@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
-from starter import embedded
-from starter.purchases import Purchase
-from starter.theatre import Handle, until
+from demo.runner import Handle, until
+from temporal import embedded
+from temporal.client import TASK_QUEUE
+from temporal.purchases import Purchase
 from tests.purchases import held, purchase
 from tests.signals.payloads import GOOD, code_of, failed_tasks, whole_history
-from workflows.server import TASK_QUEUE
 
 pytestmark = pytest.mark.node
 

@@ -13,10 +13,10 @@ import pytest
 from temporalio.client import Client
 from typer.testing import CliRunner
 
-from starter import embedded
+from demo.runner import until
 from starter.app import app
-from starter.purchases import Purchase
-from starter.theatre import until
+from temporal import embedded
+from temporal.purchases import Purchase
 from tests.purchases import purchase
 
 HOUSE = Path(__file__).parents[2]
@@ -38,7 +38,7 @@ class Answer:
         return json.loads(self.out)
 
     @property
-    def refusal(self) -> tuple[int, str]:
+    def rejection(self) -> tuple[int, str]:
         """Exit status and code, with one sentence on stderr and nothing on stdout."""
         assert self.out == ""
         code, _, text = self.err.partition(": ")

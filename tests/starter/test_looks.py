@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 
-from activities.parts import Parts, Settings
-from starter import looks
-from starter.purchases import Purchase
+from activities.services import Services, Settings
+from starter import queries
+from temporal.purchases import Purchase
 from tests.purchases import CLIENT, FREELANCER
 from tests.starter.conftest import HOUSE, Cli, held
 from workflows.messages import MESSAGES, SendMessage, Status
@@ -68,7 +68,7 @@ async def test_watching_ends_when_the_purchase_closes(
     cli: Cli, cli_purchase: Purchase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is shown last is the closed purchase."""
-    monkeypatch.setattr(looks, "REFRESH_EVERY", looks.REFRESH_EVERY / 20)
+    monkeypatch.setattr(queries, "REFRESH_EVERY", queries.REFRESH_EVERY / 20)
     watching = asyncio.create_task(cli("status", cli_purchase.id, "--watch"))
     await say(cli_purchase, "submit_requirements", CLIENT, requirements="A lighthouse.")
     await say(cli_purchase, "deliver", FREELANCER)
@@ -112,7 +112,7 @@ async def test_actions(cli: Cli, cli_purchase: Purchase) -> None:
     assert (allowed["cancel"], allowed["deliver"]) == (True, False)
     assert "submit-requirements" in person.out
     other = await cli("actions", cli_purchase.id, "--as", "client:someone-else")
-    assert other.refusal == (1, "NOT_A_PARTY")
+    assert other.rejection == (1, "NOT_A_PARTY")
 
 
 @pytest.mark.parametrize("odd", ["o'b%", "o'b\\x\"%"])
@@ -136,7 +136,7 @@ async def test_list_finds_by_who_and_where(
         ("--client", odd, "--needs-attention"),
     ):
         assert (await cli("list", *narrower, "--json")).document == []
-    assert (await cli("list", "--client", "")).refusal == (2, "INVALID_INPUT")
+    assert (await cli("list", "--client", "")).rejection == (2, "INVALID_INPUT")
 
 
 async def _eventually(cli: Cli, *words: str) -> Any:
@@ -169,13 +169,13 @@ async def test_ledger_and_notices(cli: Cli, cli_purchase: Purchase) -> None:
     one = await cli("notices", cli_purchase.id, "--show", "1", "--json")
     assert one.document["subject"].startswith("Payment is in escrow")
     beyond = await cli("notices", cli_purchase.id, "--show", "99")
-    assert beyond.refusal == (2, "INVALID_INPUT")
+    assert beyond.rejection == (2, "INVALID_INPUT")
 
 
 async def test_ledger_and_notices_of_nobody(cli: Cli) -> None:
     """Neither knows the purchase."""
-    assert (await cli("ledger", "nobody")).refusal == (1, "NOT_FOUND")
-    assert (await cli("notices", "nobody")).refusal == (1, "NOT_FOUND")
+    assert (await cli("ledger", "nobody")).rejection == (1, "NOT_FOUND")
+    assert (await cli("notices", "nobody")).rejection == (1, "NOT_FOUND")
 
 
 async def test_audit(
@@ -204,8 +204,8 @@ async def test_audit(
     adopted = await cli.process("adopt", cli_purchase.id, "--json")
     assert (adopted.status, adopted.document["purchase_id"]) == (0, cli_purchase.id)
     assert (await cli("audit")).status == 0
-    assert (await cli("adopt", cli_purchase.id)).refusal == (1, "RUNNING")
-    assert (await cli("adopt", "nobody")).refusal == (1, "NOT_FOUND")
+    assert (await cli("adopt", cli_purchase.id)).rejection == (1, "RUNNING")
+    assert (await cli("adopt", "nobody")).rejection == (1, "NOT_FOUND")
 
 
 async def test_schema(cli: Cli) -> None:
@@ -215,7 +215,7 @@ async def test_schema(cli: Cli) -> None:
     for name in ("start", "decide-refund", "resolve_attention", "actions"):
         schema = (await cli("schema", name, "--json")).document
         assert schema == everything[name.replace("-", "_")]
-    assert (await cli("schema", "nothing")).refusal == (2, "INVALID_INPUT")
+    assert (await cli("schema", "nothing")).rejection == (2, "INVALID_INPUT")
 
 
 async def test_setup_may_be_repeated(cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -231,17 +231,17 @@ async def test_setup_may_be_repeated(cli: Cli, tmp_path_factory: pytest.TempPath
         "schedules_registered": [],
     }
     assert "up to date" in (await cli("setup", RECOURSE_DATABASE_URL=url)).out
-    Parts(Settings(database_url=url, payments=f"sandbox:{url[10:]}.sandbox")).close()
+    Services(Settings(database_url=url, payments=f"sandbox:{url[10:]}.sandbox")).close()
 
 
 async def test_demo_leaves_with_its_own_status(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """The demo itself has its own tests."""
 
-    async def demo(*, leave: bool, json_output: bool) -> int:
-        print(json.dumps([leave, json_output]))
+    async def demo(*, exit_process: bool, json_output: bool) -> int:
+        print(json.dumps([exit_process, json_output]))
         return 1
 
-    monkeypatch.setattr("starter.demo.demo", demo)
+    monkeypatch.setattr("demo.demo.demo", demo)
     answer = await cli("demo", "--exit", "--json")
     assert (answer.status, answer.document) == (1, [True, True])
 
@@ -262,7 +262,7 @@ NEEDS_SERVER = (
 async def test_no_server(words: tuple[str, ...], cli: Cli) -> None:
     """Exit 3 and one sentence."""
     answer = await cli(*words, TEMPORAL_ADDRESS="localhost:1")
-    assert answer.refusal == (3, "SERVER_UNREACHABLE")
+    assert answer.rejection == (3, "SERVER_UNREACHABLE")
     assert "localhost:1" in answer.err
 
 
@@ -271,7 +271,7 @@ async def test_no_such_namespace_or_profile(cli: Cli) -> None:
     answer = await cli.process("list", "--json")
     assert answer.status == 0
     for changed in ({"TEMPORAL_NAMESPACE": "nowhere"}, {"TEMPORAL_CONFIG_FILE": str(HOUSE)}):
-        assert (await cli("list", **changed)).refusal == (3, "SERVER_UNREACHABLE")
+        assert (await cli("list", **changed)).rejection == (3, "SERVER_UNREACHABLE")
 
 
 NEEDS_DATABASE = (("ledger", "p"), ("notices", "p"), ("audit",), ("adopt", "p"), ("setup",))
@@ -283,17 +283,17 @@ async def test_no_database(words: tuple[str, ...], cli: Cli) -> None:
     away = "postgresql+psycopg://nobody@localhost:1/none"
     for url in (away, "sqlite:////proc/none/recourse.db"):
         answer = await cli(*words, RECOURSE_DATABASE_URL=url)
-        assert answer.refusal == (3, "DATABASE_UNREACHABLE")
+        assert answer.rejection == (3, "DATABASE_UNREACHABLE")
     for url in ("mysql://localhost/x", "no url"):
         answer = await cli(*words, RECOURSE_DATABASE_URL=url)
-        assert answer.refusal == (2, "WRONG_SETTING")
+        assert answer.rejection == (2, "WRONG_SETTING")
 
 
 @pytest.mark.parametrize("name", ["status", "ledger", "notices"])
 async def test_a_purchase_id_that_is_none(name: str, cli: Cli) -> None:
     """White space and control characters are in no id."""
     for bad in ("a b", "", "\x1b", "x" * 65):
-        assert (await cli(name, bad)).refusal == (2, "INVALID_INPUT")
+        assert (await cli(name, bad)).rejection == (2, "INVALID_INPUT")
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import pytest
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
-from starter import embedded
-from starter.executions import executions, newest
+from temporal import embedded
+from temporal.converter import DATA_CONVERTER
+from temporal.executions import executions, newest
 from tests.purchases import held
-from workflows.converter import DATA_CONVERTER
 
 pytestmark = pytest.mark.usefixtures("worker")
 

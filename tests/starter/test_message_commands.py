@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
-from starter import purchases
-from starter.purchases import Purchase
-from starter.theatre import until
+from demo.runner import until
+from temporal import purchases
+from temporal.client import TASK_QUEUE
+from temporal.purchases import Purchase
 from tests.starter.conftest import Cli, held
 from tests.starter.test_purchase_command import DOCUMENT, options
 from workflows.messages import MESSAGES
-from workflows.server import TASK_QUEUE
 
 ANA, BO = ("--as", "client:ana"), ("--as", "freelancer:bo")
 MEDIATOR, OPERATOR = ("--as", "mediator:m-1"), ("--as", "operator:o-1")
@@ -125,7 +125,7 @@ async def test_a_refusal_has_code_sentence_and_status(cli: Cli, cli_purchase: Pu
     person = await cli("deliver", cli_purchase.id, "--as", "freelancer:someone-else")
     program = await cli.process("accept-claim", cli_purchase.id, *ANA, "--json")
 
-    assert person.refusal == (1, "NOT_A_PARTY")
+    assert person.rejection == (1, "NOT_A_PARTY")
     assert (program.status, program.out) == (1, "")
     assert json.loads(program.err)["code"] == "NOT_ALLOWED_NOW"
 
@@ -149,12 +149,12 @@ async def test_nobody_there(cli: Cli, cli_client: Client, cli_worker: None) -> N
     await closed.handle.result()
 
     for how in ((), ("--signal",)):
-        assert (await cli("cancel", "nobody", *ANA, *how)).refusal == (1, "NOT_FOUND")
-        assert (await cli("cancel", closed.id, *ANA, *how)).refusal == (1, "CLOSED")
+        assert (await cli("cancel", "nobody", *ANA, *how)).rejection == (1, "NOT_FOUND")
+        assert (await cli("cancel", closed.id, *ANA, *how)).rejection == (1, "CLOSED")
     assert (await cli("status", closed.id, "--json")).document["outcome"] == "payment_declined"
     assert (await cli("actions", closed.id, *ANA)).status == 0
-    assert (await cli("status", "nobody")).refusal == (1, "NOT_FOUND")
-    assert (await cli("actions", "nobody", *ANA)).refusal == (1, "NOT_FOUND")
+    assert (await cli("status", "nobody")).rejection == (1, "NOT_FOUND")
+    assert (await cli("actions", "nobody", *ANA)).rejection == (1, "NOT_FOUND")
 
 
 async def test_without_a_worker_nobody_waits_for_ever(
@@ -165,9 +165,9 @@ async def test_without_a_worker_nobody_waits_for_ever(
     monkeypatch.setattr(purchases, "TASK_QUEUE", f"{TASK_QUEUE}-that-nobody-serves")
     assert (await cli(*options(id="lonely"))).status == 0
 
-    assert (await cli("status", "lonely")).refusal == (3, "NO_WORKER")
+    assert (await cli("status", "lonely")).rejection == (3, "NO_WORKER")
     sent = await cli("cancel", "lonely", *ANA, "--message-id", "m-1")
-    assert sent.refusal == (3, "NO_WORKER")
+    assert sent.rejection == (3, "NO_WORKER")
     assert "worker.py" in sent.err
     assert "--message-id m-1" in sent.err
     await Purchase(cli_client, "lonely").handle.terminate()
@@ -242,7 +242,7 @@ async def test_what_cannot_be_right_is_not_sent(
     """Exit 2 and a sentence that names the field; the purchase hears nothing."""
     answer = await cli(*command(words, cli_bystander))
 
-    assert answer.refusal == (2, "INVALID_INPUT")
+    assert answer.rejection == (2, "INVALID_INPUT")
     assert says in answer.err
     assert len((await cli_bystander.status()).timeline) == 2
 

@@ -9,9 +9,9 @@ from uuid import uuid4
 import pytest
 from temporalio.client import Client
 
-from starter import terms as wording
 from starter.failures import Failure
-from starter.purchases import Purchase
+from temporal import terms as wording
+from temporal.purchases import Purchase
 from tests.purchases import CLIENT
 from tests.starter.conftest import Cli, held
 from workflows.messages import Message, PurchaseStart, SendMessage
@@ -77,7 +77,7 @@ async def test_the_same_input_again_succeeds_and_another_is_refused(
     assert "already started" in again.out
 
     other = await cli(*options(id="once", price="250.01", title="Another"))
-    assert other.refusal == (1, "PURCHASE_EXISTS")
+    assert other.rejection == (1, "PURCHASE_EXISTS")
     assert "another title, price." in other.err
     assert (await Purchase(cli_client, "once").terms()).price.amount == 25_000
 
@@ -210,7 +210,7 @@ async def test_what_cannot_be_right_starts_nothing(
     """Exit 2, and a sentence that names the field; refused before the server is even asked."""
     answer = await cli(*options(**changed), TEMPORAL_ADDRESS="localhost:1")
 
-    assert answer.refusal == (2, "INVALID_INPUT")
+    assert answer.rejection == (2, "INVALID_INPUT")
     assert says in answer.err
 
 
@@ -244,11 +244,11 @@ async def test_a_bad_file_starts_nothing(
 
     answer = await cli("purchase", "--file", str(file), TEMPORAL_ADDRESS="localhost:1")
 
-    assert answer.refusal == (2, "INVALID_INPUT")
+    assert answer.rejection == (2, "INVALID_INPUT")
     assert says in answer.err
 
 
 async def test_a_file_that_is_not_there(cli: Cli, tmp_path: Path) -> None:
     """A missing file and a folder are wrong input, too."""
     for name in (tmp_path / "none.json", tmp_path):
-        assert (await cli("purchase", "--file", str(name))).refusal == (2, "INVALID_INPUT")
+        assert (await cli("purchase", "--file", str(name))).rejection == (2, "INVALID_INPUT")

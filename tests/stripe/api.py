@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from tests.stripe import forms, keys
-from tests.stripe.forms import Object, Refusal
+from tests.stripe.forms import Object, Rejection
 from tests.stripe.keys import Answer
 from tests.stripe.objects import expand, new_id
 from tests.stripe.refunds import Refunds
@@ -119,7 +119,7 @@ class Api:
             self._authenticate(request.headers.get("Authorization", ""))
             call = replace(call, params=forms.parse(encoded))
             answer = await self._answer(call, receive)
-        except Refusal as no:
+        except Rejection as no:
             answer = answered(no.status, no.body, kept=no.kept)
         status = answer.status if answer else None
         replayed = answer is not None and "Idempotent-Replayed" in answer.headers
@@ -152,10 +152,10 @@ class Api:
         if scheme == "Basic":
             given = base64.b64decode(given + "==").decode(errors="replace").partition(":")[0]
         if scheme not in ("Basic", "Bearer") or not given:
-            raise Refusal(401, "You did not provide an API key.")
+            raise Rejection(401, "You did not provide an API key.")
         if given != self.api_key:
             hidden = given[:8] + "*" * 8 + given[-4:]
-            raise Refusal(401, f"Invalid API Key provided: {hidden}")
+            raise Rejection(401, f"Invalid API Key provided: {hidden}")
 
     def _next_fault(self, method: str, path: str) -> Fault | None:
         with self._changed:
@@ -171,7 +171,7 @@ class Api:
     async def _answer(self, call: Call, receive: Receive) -> Answer | None:
         """What the request is answered; None if its connection is to be cut."""
         if call.fault == "rate_limited":
-            raise Refusal(429, "Too many requests hit the API too quickly.", code="rate_limit")
+            raise Rejection(429, "Too many requests hit the API too quickly.", code="rate_limit")
         if call.fault == "cut":
             return None
         if call.fault == "conflict":
@@ -229,7 +229,7 @@ class Api:
         account.decline_next = call.fault == "declined"
         try:
             answer = answered(200, self._perform(call, account))
-        except Refusal as no:
+        except Rejection as no:
             answer = answered(no.status, no.body, kept=no.kept)
         if call.fault == "performed_500" and answer.kept:
             return answered(500, WENT_WRONG)
@@ -243,7 +243,7 @@ class Api:
                 if done["object"] == "list":
                     return done
                 return account.shown(done, expand(call.params))
-        raise Refusal(404, f"Unrecognized request URL ({call.method}: {call.path}).")
+        raise Rejection(404, f"Unrecognized request URL ({call.method}: {call.path}).")
 
 
 def answered(status: int, body: Object, *, kept: bool = True) -> Answer:

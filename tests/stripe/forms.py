@@ -14,7 +14,7 @@ LARGEST = 99_999_999
 MOST_METADATA = 50
 
 
-class Refusal(Exception):
+class Rejection(Exception):
     """An answer that says no. What was `kept` comes back under the same idempotency key; what is
     refused before anything is begun does not."""
 
@@ -34,9 +34,9 @@ class Refusal(Exception):
         self.body: Object = {"error": {"type": kind, "message": message, **given}}
 
 
-def missing(what: str, name: str, param: str) -> Refusal:
+def missing(what: str, name: str, param: str) -> Rejection:
     """The answer to an id that nothing has."""
-    return Refusal(
+    return Rejection(
         404 if param == "id" else 400,
         f"No such {what}: '{name}'",
         code="resource_missing",
@@ -53,7 +53,7 @@ def parse(encoded: str) -> Object:
         for part in inner:
             place = place.setdefault(name, {})
             if not isinstance(place, dict):
-                raise Refusal(400, f"Invalid object: {key}", param=key)
+                raise Rejection(400, f"Invalid object: {key}", param=key)
             name = part or str(len(place))
         place[name] = value
     return found
@@ -62,7 +62,7 @@ def parse(encoded: str) -> Object:
 def only(params: Object, known: Iterable[str]) -> None:
     """Refuses parameters that this fake does not heed, rather than ignore them silently."""
     for name in params.keys() - {*known, "expand"}:
-        raise Refusal(
+        raise Rejection(
             400, f"Received unknown parameter: {name}", code="parameter_unknown", param=name
         )
 
@@ -71,7 +71,7 @@ def text(params: Object, name: str) -> str | None:
     """A text, or None; Stripe reads an empty one as nothing."""
     value = params.get(name)
     if value is not None and not isinstance(value, str):
-        raise Refusal(400, f"Invalid string: {value}", param=name)
+        raise Rejection(400, f"Invalid string: {value}", param=name)
     return value or None
 
 
@@ -79,7 +79,9 @@ def required(params: Object, name: str) -> str:
     """A text that must be there."""
     value = text(params, name)
     if value is None:
-        raise Refusal(400, f"Missing required param: {name}.", code="parameter_missing", param=name)
+        raise Rejection(
+            400, f"Missing required param: {name}.", code="parameter_missing", param=name
+        )
     return value
 
 
@@ -87,7 +89,7 @@ def flag(params: Object, name: str) -> bool:
     """True or false; false if it is not there."""
     value = text(params, name) or "false"
     if value not in ("true", "false"):
-        raise Refusal(400, f"Invalid boolean: {value}", param=name)
+        raise Rejection(400, f"Invalid boolean: {value}", param=name)
     return value == "true"
 
 
@@ -103,14 +105,14 @@ def amount(params: Object) -> int:
         message, code = "Amount must be no more than $999,999.99", "amount_too_large"
     else:
         return int(value)
-    raise Refusal(400, message, code=code, param="amount")
+    raise Rejection(400, message, code=code, param="amount")
 
 
 def currency(params: Object) -> str:
     """A known currency, in lower case."""
     value = required(params, "currency").lower()
     if value not in CURRENCIES:
-        raise Refusal(400, f"Invalid currency: {value}.", param="currency")
+        raise Rejection(400, f"Invalid currency: {value}.", param="currency")
     return value
 
 
@@ -118,7 +120,7 @@ def one_of(params: Object, name: str, known: tuple[str, ...]) -> str | None:
     """One of the known words, or None."""
     value = text(params, name)
     if value is not None and value not in known:
-        raise Refusal(400, f"Invalid {name}: must be one of {', '.join(known)}", param=name)
+        raise Rejection(400, f"Invalid {name}: must be one of {', '.join(known)}", param=name)
     return value
 
 
@@ -126,14 +128,14 @@ def metadata(params: Object) -> dict[str, str]:
     """Names and texts, within Stripe's limits; an empty text unsets its name."""
     given = params.get("metadata") or {}
     if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
-        raise Refusal(400, "Invalid metadata: must be strings by name.", param="metadata")
+        raise Rejection(400, "Invalid metadata: must be strings by name.", param="metadata")
     if len(given) > MOST_METADATA:
-        raise Refusal(400, f"Metadata can have up to {MOST_METADATA} keys.", param="metadata")
+        raise Rejection(400, f"Metadata can have up to {MOST_METADATA} keys.", param="metadata")
     for name, value in given.items():
         if len(name) > 40:
-            raise Refusal(400, "Metadata keys can have up to 40 characters.", param="metadata")
+            raise Rejection(400, "Metadata keys can have up to 40 characters.", param="metadata")
         if len(value) > 500:
-            raise Refusal(400, "Metadata values can have up to 500 characters.", param="metadata")
+            raise Rejection(400, "Metadata values can have up to 500 characters.", param="metadata")
     return {name: value for name, value in given.items() if value}
 
 
@@ -141,7 +143,7 @@ def page(params: Object) -> tuple[int, str | None]:
     """How many of a list, and after which id."""
     limit = text(params, "limit") or "10"
     if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit) <= 100:
-        raise Refusal(400, f"Invalid limit: {limit}, from 1 to 100.", param="limit")
+        raise Rejection(400, f"Invalid limit: {limit}, from 1 to 100.", param="limit")
     return int(limit), text(params, "starting_after")
 
 
@@ -151,7 +153,7 @@ def created(params: Object) -> tuple[float, float]:
     given = given if isinstance(given, dict) else {"gte": given, "lte": given}
     only(given, ("gt", "gte", "lt", "lte"))
     if not all(re.fullmatch(r"[0-9]+", str(value), re.ASCII) for value in given.values()):
-        raise Refusal(400, "Invalid timestamp: must be whole seconds.", param="created")
+        raise Rejection(400, "Invalid timestamp: must be whole seconds.", param="created")
     bound = {name: int(value) for name, value in given.items()}
     first = max(bound.get("gte", 0), bound.get("gt", -1) + 1)
     return first, min(bound.get("lte", float("inf")), bound.get("lt", float("inf")) - 1)

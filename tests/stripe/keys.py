@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from tests.stripe.forms import Object, Refusal
+from tests.stripe.forms import Object, Rejection
 
 LONGEST = 255
 
@@ -27,9 +27,9 @@ class Use:
     answer: Answer | None = None
 
 
-def in_use(key: str | None) -> Refusal:
+def in_use(key: str | None) -> Rejection:
     """The answer to a request whose key another request holds."""
-    return Refusal(
+    return Rejection(
         409,
         "There is currently another in-progress request using this Idempotent Key (that probably "
         f"means you submitted twice, and the other request is still going through): {key}.",
@@ -47,19 +47,19 @@ class Keys:
     def begin(self, key: str | None, request_id: str, path: str, params: Object) -> Answer | None:
         """The kept answer; None if this request is the first with its key, which it now holds.
 
-        Raises Refusal if the key was used for another request, or is held by one.
+        Raises Rejection if the key was used for another request, or is held by one.
         """
         if key is None:
             return None
         if len(key) > LONGEST:
-            raise Refusal(400, f"Idempotency keys can have up to {LONGEST} characters.")
+            raise Rejection(400, f"Idempotency keys can have up to {LONGEST} characters.")
         use = self._uses.get(key)
         if use is None:
             self._uses[key] = Use(request_id, path, params)
             return None
         if (use.path, use.params) != (path, params):
             what = "parameters" if use.path == path else "endpoint"
-            raise Refusal(
+            raise Rejection(
                 400,
                 "Keys for idempotent requests can only be used with the same "
                 f"{what} they were first used with. Try using a key other than '{key}' if you "

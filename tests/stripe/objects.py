@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tests.stripe import forms
-from tests.stripe.forms import Object, Refusal, missing
+from tests.stripe.forms import Object, Rejection, missing
 from tests.stripe.keys import Keys
 
 EXPANDABLE = {"latest_charge", "payment_intent", "charge"}
@@ -96,7 +96,7 @@ class Objects:
             raise missing("PaymentMethod", name, param)
         return self.methods[name]
 
-    # --- Answers -------------------------------------------------------------------------------
+    # --- Answers ---------------------------------------------------------------------------------
 
     def shown(self, found: Object, paths: list[str]) -> Object:
         """A copy with what the request asked to see instead of its id."""
@@ -105,7 +105,7 @@ class Objects:
             name, _, rest = path.partition(".")
             if name not in EXPANDABLE or name not in found:
                 message = f"This property cannot be expanded ({path})."
-                raise Refusal(400, message, code="property_cannot_be_expanded", param="expand")
+                raise Rejection(400, message, code="property_cannot_be_expanded", param="expand")
             within = self.intents if name == "payment_intent" else self.charges
             inner = found[name]
             if inner is not None:

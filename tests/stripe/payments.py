@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.stripe import forms
-from tests.stripe.forms import Object, Refusal, missing
+from tests.stripe.forms import Object, Rejection, missing
 from tests.stripe.objects import Card, Objects
 
 CANCELABLE = ("requires_payment_method", "requires_confirmation", "requires_action")
@@ -97,8 +97,8 @@ class Payments(Objects):
         declines, self.decline_next = self.decline_next, False
         return declines
 
-    def _declined(self, charge: Object, code: str, intent: Object | None = None) -> Refusal:
-        return Refusal(
+    def _declined(self, charge: Object, code: str, intent: Object | None = None) -> Rejection:
+        return Rejection(
             402,
             WORDS[code],
             kind="card_error",
@@ -121,7 +121,7 @@ class Payments(Objects):
         for name in FOR_CONFIRMING:
             if name in params and not confirm:
                 message = f"`{name}` can only be used with `confirm` set to true."
-                raise Refusal(400, message, param=name)
+                raise Rejection(400, message, param=name)
         intent = self._asked(params)
         self._give(intent, params)
         if confirm:
@@ -162,7 +162,7 @@ class Payments(Objects):
         )
         if automatic and types:
             message = "You may only specify one of these parameters: "
-            raise Refusal(400, message + "automatic_payment_methods, payment_method_types.")
+            raise Rejection(400, message + "automatic_payment_methods, payment_method_types.")
         if types:
             return {
                 "payment_method_types": list(types.values()),
@@ -189,13 +189,13 @@ class Payments(Objects):
                 f"{method['customer']}. Please include the Customer in the `customer` parameter on "
                 "the PaymentIntent."
             )
-            raise Refusal(400, message, **said | {"code": "parameter_missing", "param": "source"})
+            raise Rejection(400, message, **said | {"code": "parameter_missing", "param": "source"})
         if method["customer"] and method["customer"] != payer:
             message = (
                 f"The customer does not have a payment method with the ID {method['id']}. The "
                 "payment method must be attached to the customer."
             )
-            raise Refusal(400, message, **said)
+            raise Rejection(400, message, **said)
         if method["id"] in self.used:
             message = (
                 "The provided PaymentMethod was previously used with a PaymentIntent without "
@@ -203,7 +203,7 @@ class Payments(Objects):
                 "or was detached from a Customer. It may not be used again. To use a PaymentMethod "
                 "multiple times, you must attach it to a Customer first."
             )
-            raise Refusal(400, message, **said)
+            raise Rejection(400, message, **said)
         intent |= {"payment_method": method["id"], "status": "requires_confirmation"}
 
     def _ready(self, intent: Object, params: Object) -> None:
@@ -218,13 +218,13 @@ class Payments(Objects):
             )
         automatic = intent["automatic_payment_methods"] or {"allow_redirects": "never"}
         if automatic["allow_redirects"] == "always" and not forms.text(params, "return_url"):
-            raise Refusal(400, REDIRECTS)
+            raise Rejection(400, REDIRECTS)
         for name in ("off_session", "error_on_requires_action"):
             forms.flag(params, name)
 
-    def _unexpected(self, intent: Object, message: str, *, kept: bool = True) -> Refusal:
+    def _unexpected(self, intent: Object, message: str, *, kept: bool = True) -> Rejection:
         code, shown = "payment_intent_unexpected_state", self.shown(intent, [])
-        return Refusal(400, message, kept=kept, code=code, payment_intent=shown)
+        return Rejection(400, message, kept=kept, code=code, payment_intent=shown)
 
     def intent(self, name: str) -> Object:
         """The payment intent with this id."""
@@ -295,7 +295,7 @@ class Payments(Objects):
         }
         self.tell("payment_intent.succeeded", intent)
 
-    def _decline(self, intent: Object, code: str) -> Refusal:
+    def _decline(self, intent: Object, code: str) -> Rejection:
         """The attempt failed: another payment method may be tried."""
         charge = self.charges.get(intent["latest_charge"] or "")
         if charge is None or charge["status"] != "pending":

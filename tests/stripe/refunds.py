@@ -1,7 +1,7 @@
 """Refunds, and the ways in which they end."""
 
 from tests.stripe import forms
-from tests.stripe.forms import Object, Refusal, missing
+from tests.stripe.forms import Object, Rejection, missing
 from tests.stripe.payments import Payments
 
 OPEN = ("pending", "requires_action", "succeeded")
@@ -30,13 +30,13 @@ class Refunds(Payments):
         left = charge["amount"] - charge["amount_refunded"]
         if left == 0:
             message = f"Charge {charge['id']} has already been refunded."
-            raise Refusal(400, message, kept=True, code="charge_already_refunded")
+            raise Rejection(400, message, kept=True, code="charge_already_refunded")
         if asked is not None and asked > left:
             message = (
                 f"Refund amount ({written(asked, charge)}) is greater than unrefunded amount on "
                 f"charge ({written(left, charge)})"
             )
-            raise Refusal(400, message, kept=True, param="amount")
+            raise Rejection(400, message, kept=True, param="amount")
         card = self.cards.get(charge["payment_method"])
         refund = self.new(
             "re",
@@ -62,10 +62,10 @@ class Refunds(Payments):
         name, intent = forms.text(params, "charge"), forms.text(params, "payment_intent")
         if name and intent:
             message = "You may only specify one of these parameters: charge, payment_intent."
-            raise Refusal(400, message)
+            raise Rejection(400, message)
         if not name and not intent:
             message = "One of the following params should be provided for this request: "
-            raise Refusal(400, message + "payment_intent or charge.")
+            raise Rejection(400, message + "payment_intent or charge.")
         if intent and intent not in self.intents:
             raise missing("payment_intent", intent, "payment_intent")
         if name and name not in self.charges:
@@ -74,7 +74,7 @@ class Refunds(Payments):
         if charge is None or charge["status"] != "succeeded":
             what = f"PaymentIntent ({intent})" if intent else f"charge ({name})"
             message = f"This {what} does not have a successful charge to refund."
-            raise Refusal(400, message, kept=True)
+            raise Rejection(400, message, kept=True)
         return charge
 
     def _count(self, charge: Object) -> None:
@@ -99,7 +99,7 @@ class Refunds(Payments):
         refund = self.refund(name)
         if refund["status"] != "requires_action":
             message = f"A refund with a status of {refund['status']} cannot be canceled."
-            raise Refusal(400, message, kept=True)
+            raise Rejection(400, message, kept=True)
         self.settle_refund(name, "canceled")
         return refund
 

@@ -106,13 +106,13 @@ def refunded(api: stripe.StripeClient, of: stripe.Charge) -> tuple[int, bool]:
 
 
 def on_both(
-    story: Callable[[stripe.StripeClient], list[Answer]],
+    scenario: Callable[[stripe.StripeClient], list[Answer]],
     fake: stripe.StripeClient,
     mock: stripe.StripeClient,
 ) -> list[Answer]:
     """The answers to the story, which are the same."""
-    answers = story(fake)
-    assert answers == story(mock)
+    answers = scenario(fake)
+    assert answers == scenario(mock)
     return answers
 
 
@@ -127,14 +127,14 @@ def test_the_same_key_twice_is_one_charge_on_both(
 ) -> None:
     """Compared: both answers, the id, and the charge as it is looked up."""
 
-    def story(api: stripe.StripeClient) -> list[Answer]:
+    def scenario(api: stripe.StripeClient) -> list[Answer]:
         key = fresh()
         answers = [answer(partial(charge, api, key)) for _ in range(2)]
         assert charge(api, key).id == charge(api, key).id
         assert charge(api, fresh()).id != charge(api, key).id
         return [*answers, refunded(api, charge(api, key))]
 
-    first, again, *_ = on_both(story, client, mock)
+    first, again, *_ = on_both(scenario, client, mock)
     assert (first[-1], again[-1]) == (None, "true")
 
 
@@ -143,12 +143,12 @@ def test_the_same_key_twice_is_one_refund_on_both(
 ) -> None:
     """Compared: both answers, and how much was given back."""
 
-    def story(api: stripe.StripeClient) -> list[Answer]:
+    def scenario(api: stripe.StripeClient) -> list[Answer]:
         made, key = charge(api, fresh()), fresh()
         answers = [answer(partial(refund, api, made, 10_00, key)) for _ in range(2)]
         return [*answers, refunded(api, made)]
 
-    assert on_both(story, client, mock)[-1] == (10_00, False)
+    assert on_both(scenario, client, mock)[-1] == (10_00, False)
 
 
 def test_the_same_key_with_other_parameters_is_an_error_on_both(
@@ -156,12 +156,12 @@ def test_the_same_key_with_other_parameters_is_an_error_on_both(
 ) -> None:
     """Compared: the SDK's error, its status, type and code; and that the key still works."""
 
-    def story(api: stripe.StripeClient) -> list[Answer]:
+    def scenario(api: stripe.StripeClient) -> list[Answer]:
         key = fresh()
         return [answer(partial(charge, api, key, n)) for n in (PRICE, PRICE + 1, PRICE)]
 
-    _, refused, _ = on_both(story, client, mock)
-    assert refused[:3] == ("IdempotencyError", 400, "idempotency_error")
+    _, rejected, _ = on_both(scenario, client, mock)
+    assert rejected[:3] == ("IdempotencyError", 400, "idempotency_error")
 
 
 def test_more_than_is_left_is_refused_on_both(
@@ -169,13 +169,13 @@ def test_more_than_is_left_is_refused_on_both(
 ) -> None:
     """Compared: partial refunds, the errors before and after nothing is left, the charge."""
 
-    def story(api: stripe.StripeClient) -> list[Answer]:
+    def scenario(api: stripe.StripeClient) -> list[Answer]:
         made = charge(api, fresh())
         amounts = (10_00, 15_01, 15_00, 1)
         answers = [answer(partial(refund, api, made, n, fresh())) for n in amounts]
         return [*answers, refunded(api, made)]
 
-    *_, too_much, _, nothing_left, after = on_both(story, client, mock)
+    *_, too_much, _, nothing_left, after = on_both(scenario, client, mock)
     assert too_much == ("InvalidRequestError", 400, "invalid_request_error", None, "amount")
     assert nothing_left[3] == "charge_already_refunded"
     assert after == (PRICE, True)
@@ -186,11 +186,11 @@ def test_a_refused_refund_is_the_same_answer_again_on_both(
 ) -> None:
     """Compared: an error that depends on the charge, twice under its key."""
 
-    def story(api: stripe.StripeClient) -> list[Answer]:
+    def scenario(api: stripe.StripeClient) -> list[Answer]:
         made, key = charge(api, fresh()), fresh()
         return [answer(partial(refund, api, made, PRICE + 1, key)) for _ in range(2)]
 
-    first, again = on_both(story, client, mock)
+    first, again = on_both(scenario, client, mock)
     assert first == again
 
 
@@ -199,11 +199,11 @@ def test_a_declined_charge_is_the_same_answer_again_on_both(
 ) -> None:
     """Compared: the card error, twice under its key."""
 
-    def story(api: stripe.StripeClient) -> list[Answer]:
+    def scenario(api: stripe.StripeClient) -> list[Answer]:
         key = fresh()
         return [answer(partial(charge, api, key, source="tok_chargeDeclined")) for _ in range(2)]
 
-    first, again = on_both(story, client, mock)
+    first, again = on_both(scenario, client, mock)
     assert first == again
     assert first[:2] == ("CardError", 402)
 

@@ -176,10 +176,10 @@ def test_whatever_goes_wrong_one_key_pays_once(
 def test_a_wrong_api_key_is_refused(fake: FakeStripe) -> None:
     with (
         connected("sk_test_wrong", fake.url) as stranger,
-        pytest.raises(stripe.AuthenticationError) as refused,
+        pytest.raises(stripe.AuthenticationError) as rejected,
     ):
         pay(stranger)
-    assert "sk_test_wrong" not in str(refused.value)
+    assert "sk_test_wrong" not in str(rejected.value)
     assert fake.intents == []
 
 

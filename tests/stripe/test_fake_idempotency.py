@@ -40,9 +40,9 @@ def test_a_refund_repeated_under_its_key_is_one_refund(api: stripe.StripeClient)
 def test_a_key_used_with_other_parameters_is_refused(api: stripe.StripeClient) -> None:
     key = fresh()
     intent = pay(api, key)
-    with pytest.raises(stripe.IdempotencyError) as refused:
+    with pytest.raises(stripe.IdempotencyError) as rejected:
         pay(api, key, amount=PRICE + 1)
-    assert error_of(refused)["type"] == "idempotency_error"
+    assert error_of(rejected)["type"] == "idempotency_error"
     assert pay(api, key).id == intent.id
 
 
@@ -179,9 +179,9 @@ def test_a_refused_refund_is_kept_and_a_conflict_or_too_many_requests_are_not(
     fake.fault("conflict", path="/v1/refunds")
     fake.fault("rate_limited", path="/v1/refunds")
     for status in (409, 429, 400, 400):
-        with pytest.raises(stripe.StripeError) as refused:
+        with pytest.raises(stripe.StripeError) as rejected:
             refund(client, intent, PRICE + 1, "r")
-        assert refused.value.http_status == status
+        assert rejected.value.http_status == status
     asked = [call for call in fake.requests if call.path == "/v1/refunds"]
     assert [call.replayed for call in asked] == [False, False, False, True]
 

@@ -60,19 +60,19 @@ def test_a_payment_is_made_only_when_it_is_confirmed(api: stripe.StripeClient) -
 def test_a_payment_needs_a_payment_method(api: stripe.StripeClient) -> None:
     intent = api.v1.payment_intents.create(payment(method=None, confirm=False))
     assert intent.status == "requires_payment_method"
-    with pytest.raises(stripe.InvalidRequestError) as refused:
+    with pytest.raises(stripe.InvalidRequestError) as rejected:
         api.v1.payment_intents.confirm(intent.id)
-    assert refused.value.code == "payment_intent_unexpected_state"
+    assert rejected.value.code == "payment_intent_unexpected_state"
 
 
 def test_what_has_succeeded_is_neither_confirmed_nor_cancelled(api: stripe.StripeClient) -> None:
     intent = pay(api)
     for call in (api.v1.payment_intents.confirm, api.v1.payment_intents.cancel):
-        with pytest.raises(stripe.InvalidRequestError) as refused:
+        with pytest.raises(stripe.InvalidRequestError) as rejected:
             call(intent.id)
-        assert refused.value.http_status == 400
-        assert refused.value.code == "payment_intent_unexpected_state"
-        assert error_of(refused)["payment_intent"]["status"] == "succeeded"
+        assert rejected.value.http_status == 400
+        assert rejected.value.code == "payment_intent_unexpected_state"
+        assert error_of(rejected)["payment_intent"]["status"] == "succeeded"
 
 
 def test_what_is_cancelled_is_never_paid(api: stripe.StripeClient) -> None:
@@ -80,10 +80,10 @@ def test_what_is_cancelled_is_never_paid(api: stripe.StripeClient) -> None:
     canceled = api.v1.payment_intents.cancel(intent.id, {"cancellation_reason": "abandoned"})
     assert (canceled.status, canceled.cancellation_reason) == ("canceled", "abandoned")
     for call in (api.v1.payment_intents.confirm, api.v1.payment_intents.cancel):
-        with pytest.raises(stripe.InvalidRequestError) as refused:
+        with pytest.raises(stripe.InvalidRequestError) as rejected:
             call(intent.id)
-        assert refused.value.code == "payment_intent_unexpected_state"
-        assert error_of(refused)["payment_intent"]["status"] == "canceled"
+        assert rejected.value.code == "payment_intent_unexpected_state"
+        assert error_of(rejected)["payment_intent"]["status"] == "canceled"
     assert api.v1.charges.list({"payment_intent": intent.id}).data == []
 
 
@@ -120,12 +120,12 @@ def test_what_makes_no_sense_is_refused(
     api: stripe.StripeClient, wrong: dict[str, Any], param: str | None
 ) -> None:
     group = fresh("group")
-    with pytest.raises(stripe.InvalidRequestError) as refused:
+    with pytest.raises(stripe.InvalidRequestError) as rejected:
         pay(api, transfer_group=group, **wrong)
-    assert refused.value.http_status == 400
-    assert error_of(refused)["type"] == "invalid_request_error"
+    assert rejected.value.http_status == 400
+    assert error_of(rejected)["type"] == "invalid_request_error"
     if param is not None:
-        assert refused.value.param == param
+        assert rejected.value.param == param
     assert api.v1.charges.list({"transfer_group": group}).data == []
 
 
@@ -136,9 +136,9 @@ def test_nobody_has_heard_of_an_unknown_id(api: stripe.StripeClient) -> None:
         api.v1.refunds.retrieve,
         api.v1.payment_methods.retrieve,
     ):
-        with pytest.raises(stripe.InvalidRequestError) as refused:
+        with pytest.raises(stripe.InvalidRequestError) as rejected:
             retrieve("xx_unheard_of")
-        assert (refused.value.http_status, refused.value.code) == (404, "resource_missing")
+        assert (rejected.value.http_status, rejected.value.code) == (404, "resource_missing")
 
 
 def test_a_magic_payment_method_belongs_to_nobody(api: stripe.StripeClient) -> None:
@@ -223,9 +223,9 @@ def test_a_payment_being_processed_is_neither_confirmed_nor_cancelled(
 ) -> None:
     intent = pay(client, method="pm_usBankAccount_processing")
     for call in (client.v1.payment_intents.confirm, client.v1.payment_intents.cancel):
-        with pytest.raises(stripe.InvalidRequestError) as refused:
+        with pytest.raises(stripe.InvalidRequestError) as rejected:
             call(intent.id)
-        assert error_of(refused)["payment_intent"]["status"] == "processing"
+        assert error_of(rejected)["payment_intent"]["status"] == "processing"
     (charge,) = fake.charges
     assert charge["status"] == "pending"
 

@@ -32,11 +32,11 @@ def test_partial_refunds_add_up_to_the_charge(api: stripe.StripeClient) -> None:
 def test_more_than_is_left_is_refused(api: stripe.StripeClient) -> None:
     intent = pay(api).id
     refund(api, intent, 10_00)
-    with pytest.raises(stripe.InvalidRequestError) as refused:
+    with pytest.raises(stripe.InvalidRequestError) as rejected:
         refund(api, intent, 15_01)
-    assert refused.value.http_status == 400
-    assert error_of(refused)["type"] == "invalid_request_error"
-    assert "($15.01) is greater than unrefunded amount on charge ($15.00)" in str(refused.value)
+    assert rejected.value.http_status == 400
+    assert error_of(rejected)["type"] == "invalid_request_error"
+    assert "($15.01) is greater than unrefunded amount on charge ($15.00)" in str(rejected.value)
     assert charge_of(api, intent).amount_refunded == 10_00
 
 
@@ -44,9 +44,9 @@ def test_what_is_given_back_is_not_given_back_again(api: stripe.StripeClient) ->
     intent = pay(api).id
     refund(api, intent)
     for amount in (None, 1):
-        with pytest.raises(stripe.InvalidRequestError) as refused:
+        with pytest.raises(stripe.InvalidRequestError) as rejected:
             refund(api, intent, amount)
-        assert refused.value.code == "charge_already_refunded"
+        assert rejected.value.code == "charge_already_refunded"
     assert len(api.v1.refunds.list({"payment_intent": intent}).data) == 1
 
 
@@ -81,9 +81,9 @@ def test_refunds_are_listed_newest_first(api: stripe.StripeClient) -> None:
 
 def test_what_was_not_paid_is_not_given_back(api: stripe.StripeClient) -> None:
     intent = pay(api, confirm=False).id
-    with pytest.raises(stripe.InvalidRequestError) as refused:
+    with pytest.raises(stripe.InvalidRequestError) as rejected:
         refund(api, intent)
-    assert refused.value.http_status == 400
+    assert rejected.value.http_status == 400
     with pytest.raises(stripe.CardError) as declined:
         pay(api, method="pm_card_visa_chargeDeclined")
     with pytest.raises(stripe.InvalidRequestError):
@@ -102,9 +102,9 @@ def test_how_a_refund_begins_depends_on_the_card(
 @pytest.mark.parametrize("amount", [0, -1])
 def test_a_refund_of_nothing_is_refused(api: stripe.StripeClient, amount: int) -> None:
     intent = pay(api).id
-    with pytest.raises(stripe.InvalidRequestError) as refused:
+    with pytest.raises(stripe.InvalidRequestError) as rejected:
         refund(api, intent, amount)
-    assert refused.value.param == "amount"
+    assert rejected.value.param == "amount"
 
 
 def test_a_refund_that_succeeded_is_not_cancelled(api: stripe.StripeClient) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
-from activities.parts import Parts
+from activities.services import Services
 from docs.browser import WebUI, browser
-from starter import embedded
+from temporal import embedded
 from tests.conftest import settings
 from worker import build_worker
 
@@ -22,7 +22,7 @@ class Desk:
 
     server: WorkflowEnvironment
     address: str
-    parts: Parts
+    services: Services
     folder: Path
 
 
@@ -35,12 +35,12 @@ async def desk(
     pauses = ("--dynamic-config-value", "frontend.WorkflowPauseEnabled=true")
     folder = tmp_path_factory.mktemp("desk")
     async with AsyncExitStack() as stack:
-        parts = stack.enter_context(closing(Parts(settings(folder))))
+        services = stack.enter_context(closing(Services(settings(folder))))
         server = await stack.enter_async_context(
             embedded.server(skip_time=True, ui_port=port, extra=pauses)
         )
-        await stack.enter_async_context(build_worker(server.client, parts, threads))
-        yield Desk(server, f"http://127.0.0.1:{port}", parts, folder)
+        await stack.enter_async_context(build_worker(server.client, services, threads))
+        yield Desk(server, f"http://127.0.0.1:{port}", services, folder)
 
 
 @pytest.fixture(scope="session")

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from playwright.async_api import expect
 
+from demo.runner import Handle, say, skip, start, until
+from demo.scenarios import PRICE
 from docs.browser import WebUI
-from starter import embedded
-from starter.stories import PRICE
-from starter.theatre import Handle, say, skip, start, until
+from temporal import embedded
 from tests.conftest import settings
 from tests.purchases import CLIENT, FREELANCER, held, purchase, purchase_of
 from tests.webui.conftest import Desk
@@ -24,14 +24,14 @@ pytestmark = pytest.mark.browser
 
 def books(desk: Desk, handle: Handle) -> tuple[int, int, int, int]:
     """Held, in transit, refunded, released."""
-    found = desk.parts.ledger.balances(purchase_of(handle))
+    found = desk.services.ledger.balances(purchase_of(handle))
     assert found is not None
     return found.held, found.in_transit, found.refunded, found.released
 
 
 def told(desk: Desk, handle: Handle, transition: str) -> set[str]:
     """Who was told of a transition."""
-    notices = desk.parts.notices.list(purchase_of(handle))
+    notices = desk.services.notices.list(purchase_of(handle))
     return {notice.role for notice in notices if notice.transition == transition}
 
 
@@ -148,7 +148,7 @@ async def test_a_paused_activity_does_no_harm(desk: Desk, ui: WebUI) -> None:
     await ui.confirm()
     await expect(ui.button("Pause")).to_be_visible()
 
-    assert desk.parts.ledger.balances(bought.purchase_id) is None
+    assert desk.services.ledger.balances(bought.purchase_id) is None
     await handle.terminate("seen")
 
 
@@ -157,7 +157,7 @@ async def test_a_reset_moves_no_money_twice_and_says_so(desk: Desk, ui: WebUI) -
     handle = await held(desk.server)
     await say(handle, Role.FREELANCER, "give_refund")
     await until(handle, lambda found: found.escrow.in_transit > 0)
-    before = desk.parts.ledger.transfers(purchase_of(handle))
+    before = desk.services.ledger.transfers(purchase_of(handle))
     await ui.purchase(purchase_of(handle))
 
     await ui.press("Reset")
@@ -167,7 +167,7 @@ async def test_a_reset_moves_no_money_twice_and_says_so(desk: Desk, ui: WebUI) -
 
     newest = await again(desk, handle)
     await until(newest, lambda found: found.escrow.in_transit > 0)
-    assert desk.parts.ledger.transfers(purchase_of(handle)) == before
+    assert desk.services.ledger.transfers(purchase_of(handle)) == before
     await ui.purchase(purchase_of(handle), "User Metadata")
     await expect(await ui.card()).to_contain_text("This run was reset")
     await skip(desk.server, newest)

@@ -5,24 +5,32 @@ from datetime import timedelta
 import pytest
 
 from activities.requests import Undelivered
-from starter.stories import STORIES
-from starter.terms import details, summary
+from demo.scenarios import SCENARIOS
+from temporal.terms import details, summary
 from tests.lifecycle.given import NOON, Purchase, purchase_in, refund_under_way
 from workflows import lifecycle
 from workflows.card import card
-from workflows.carried import Carried
-from workflows.lifecycle.refuse import IN_WORDS
-from workflows.lifecycle.state import Accepted, Clock, DeadlineReached, PaymentDeclined, Stage
-from workflows.messages import MESSAGES, Rejection, Role, Sender
+from workflows.lifecycle.rejections import IN_WORDS
+from workflows.lifecycle.state import (
+    Accepted,
+    DeadlineExpired,
+    DeadlineName,
+    PaymentDeclined,
+    Stage,
+)
+from workflows.messages import MESSAGES, RejectedSignal, Role, Sender
+from workflows.workflow_state import WorkflowState
 
 OPEN = [stage for stage in Stage if stage not in (Stage.SETTLING, Stage.CLOSED)]
 LIMIT = 20_000
 """Bytes that the server takes for a card."""
 
 
-def memory(purchase: Purchase) -> Carried:
+def memory(purchase: Purchase) -> WorkflowState:
     """What a workflow remembers of a purchase; its last event stands for its timeline."""
-    found = Carried(start=STORIES[0].start("p-1"), state=purchase.state, reminded_until=NOON)
+    found = WorkflowState(
+        start=SCENARIOS[0].start("p-1"), state=purchase.state, reminded_until=NOON
+    )
     found.record(purchase.last, "client", purchase.now)
     return found
 
@@ -102,7 +110,7 @@ def test_it_warns_of_terminate_and_says_what_a_cancellation_gives_back() -> None
 def test_what_needs_attention_comes_first_with_the_messages_to_send() -> None:
     """A refund that is late."""
     purchase = refund_under_way()
-    purchase.deadline(Clock.SETTLEMENT)
+    purchase.deadline(DeadlineName.SETTLEMENT)
 
     text = card(memory(purchase))
 
@@ -134,7 +142,7 @@ def test_refused_signals_and_undelivered_notices_are_counted_and_the_newest_show
     sender = Sender(role=Role.FREELANCER, id="bo")
     for number in range(5):
         found.reject(
-            Rejection(
+            RejectedSignal(
                 at=NOON + timedelta(minutes=number),
                 name="`<b>deliver|",
                 code="NOT_ALLOWED_NOW",
@@ -177,9 +185,9 @@ def test_it_fits_whatever_others_write() -> None:
     found = memory(purchase_in(Stage.DISPUTED))
     sender = Sender(role=Role.CLIENT, id="a" * 64)
     for _ in range(60):
-        found.record(Purchase().learns(DeadlineReached(Clock.REQUIREMENTS)), "system", NOON)
+        found.record(Purchase().learns(DeadlineExpired(DeadlineName.REQUIREMENTS)), "system", NOON)
         found.reject(
-            Rejection(at=NOON, name="*" * 64, code="CLOSED", text="*" * 4_000, sender=sender)
+            RejectedSignal(at=NOON, name="*" * 64, code="CLOSED", text="*" * 4_000, sender=sender)
         )
 
     assert len(card(found).encode()) < LIMIT
@@ -187,7 +195,7 @@ def test_it_fits_whatever_others_write() -> None:
 
 def test_the_terms_are_told_in_words_and_by_ids_only() -> None:
     """No name and no address, and windows as people say them."""
-    terms = STORIES[0].start("p-1")
+    terms = SCENARIOS[0].start("p-1")
 
     told = details(terms)
 

@@ -10,17 +10,17 @@ import pytest
 from playwright.async_api import Route, expect
 from temporalio.client import Client
 
-from activities.parts import Parts
+from activities.services import Services
+from demo.runner import start, until
 from docs.browser import WebUI, browser
-from starter import embedded
-from starter.theatre import start, until
+from temporal import embedded
+from temporal.client import data_converter
 from tests.conftest import settings
 from tests.purchases import purchase, purchase_of
 from tests.security.codec_process import TOKEN, codec_server
 from tests.security.keys import NEW
 from worker import build_worker
-from workflows.codec import SETTING
-from workflows.server import data_converter
+from workflows.receiving.encrypted import SETTING
 
 pytestmark = pytest.mark.browser
 
@@ -35,8 +35,8 @@ async def window(
         client = await Client.connect(
             embedded.address(server.client), data_converter=data_converter({SETTING: NEW})
         )
-        with closing(Parts(settings(tmp_path))) as parts:
-            async with build_worker(client, parts, threads):
+        with closing(Services(settings(tmp_path))) as services:
+            async with build_worker(client, services, threads):
                 yield await WebUI.open(chrome, f"http://127.0.0.1:{port}"), client
 
 

@@ -4,11 +4,11 @@ import pytest
 from temporalio.api.workflowservice.v1 import PauseWorkflowExecutionRequest
 from temporalio.testing import WorkflowEnvironment
 
-from activities.audit import examine
-from starter.census import TemporalCensus
+from activities.audit import reconcile
+from demo.runner import Handle
 from starter.failures import Failure
-from starter.purchases import Purchase, find
-from starter.theatre import Handle
+from temporal.directory import TemporalPurchaseDirectory
+from temporal.purchases import Purchase, find
 from tests.purchases import held, purchase_of
 from tests.webui.conftest import Desk
 
@@ -36,8 +36,8 @@ async def test_it_is_no_difference_in_the_audit(desk: Desk) -> None:
     """Its money is looked after."""
     handle = await paused(desk.server)
 
-    census = TemporalCensus(desk.server.client)
-    found = await examine(desk.parts.ledger, desk.parts.provider, census)
+    directory = TemporalPurchaseDirectory(desk.server.client)
+    found = await reconcile(desk.services.ledger, desk.services.provider, directory)
 
     assert purchase_of(handle) not in {item.purchase_id for item in found.differences}
 

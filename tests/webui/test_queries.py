@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
-from starter.stories import STORIES
-from starter.theatre import Handle, Theatre, say, skip, start, status, until
+from demo.runner import Handle, ScenarioRunner, say, skip, start, status, until
+from demo.scenarios import SCENARIOS
 from tests.purchases import held, purchase
 from workflows.messages import Role
 
@@ -111,11 +111,11 @@ async def test_one_clients_purchases(
 
 async def test_everything_refunded_in_a_week(server: WorkflowEnvironment) -> None:
     """A refund that arrived counts in the week in which it arrived; a release never."""
-    stories = {story.name: story for story in STORIES}
-    theatre = Theatre(server)
+    scenarios = {scenario.name: scenario for scenario in SCENARIOS}
+    runner = ScenarioRunner(server)
     await asyncio.gather(
         *(
-            theatre.play(stories[name], f"week-{name}")
+            runner.play(scenarios[name], f"week-{name}")
             for name in ("freelancer_cancels_in_time", "freelancer_cancels_too_late")
         )
     )

@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 from playwright.async_api import expect
 
+from demo.runner import say, skip, start, until
 from docs.browser import WebUI
-from starter.theatre import say, skip, start, until
 from tests.purchases import FREELANCER, held, purchase, purchase_of
 from tests.webui.conftest import Desk
 from workflows.messages import Role

@@ -13,11 +13,11 @@ from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import WorkflowEnvironment
 
-from activities.audit import examine
-from activities.parts import Parts
-from starter.census import TemporalCensus
-from starter.stories import PRICE
-from starter.theatre import Handle, say, skip, until
+from activities.audit import reconcile
+from activities.services import Services
+from demo.runner import Handle, say, skip, until
+from demo.scenarios import PRICE
+from temporal.directory import TemporalPurchaseDirectory
 from tests.proof.count import counted
 from tests.purchases import PAYMENTS, held
 from workflows.messages import PurchaseResult, Role
@@ -60,8 +60,8 @@ class Told:
                 ),
                 retry=True,
             )
-        except RPCError as refusal:
-            if refusal.status is not RPCStatusCode.INVALID_ARGUMENT:
+        except RPCError as rejection:
+            if rejection.status is not RPCStatusCode.INVALID_ARGUMENT:
                 raise
             return False
         return True
@@ -100,52 +100,54 @@ async def card(handle: Handle) -> str:
     return metadata.current_details
 
 
-def check(told: Told, result: PurchaseResult, parts: Parts) -> None:
+def check(told: Told, result: PurchaseResult, services: Services) -> None:
     """It ended as it had ended before, and the provider was asked for one refund."""
     assert (result.outcome, result.reason) == ("refunded", "refund_approved")
     assert (result.refunded, result.released) == (PRICE, 0)
-    assert [leg.key for leg in parts.ledger.transfers(told.purchase_id)] == [
+    assert [leg.key for leg in services.ledger.transfers(told.purchase_id)] == [
         f"{told.handle.id}/{step}" for step in ("hold", "refund", "settled")
     ]
-    sent = [refund.refund_id for refund in parts.provider.statement().refunds]
+    sent = [refund.refund_id for refund in services.provider.statement().refunds]
     assert [key for key in sent if key.startswith(f"{told.handle.id}/")] == [
         f"{told.handle.id}/refund"
     ]
 
 
 async def test_a_reset_at_every_event_moves_no_money(
-    server: WorkflowEnvironment, parts: Parts, record_property: Callable[[str, object], None]
+    server: WorkflowEnvironment, services: Services, record_property: Callable[[str, object], None]
 ) -> None:
     """One after the other, each wherever the one before it has come to; the last run ends as the
     first one did, and the books agree with the server."""
     told = await refunded(server)
-    before = parts.ledger.transfers(told.purchase_id)
+    before = services.ledger.transfers(told.purchase_id)
 
     done = [event_id for event_id in range(1, told.last + 1) if await told.reset(event_id)]
     await skip(server, told.again)
 
     assert len(done) > len(told.tasks) / 2
-    check(told, await told.again.result(), parts)
-    assert parts.ledger.transfers(told.purchase_id) == before
-    found = await examine(parts.ledger, parts.provider, TemporalCensus(server.client))
+    check(told, await told.again.result(), services)
+    assert services.ledger.transfers(told.purchase_id) == before
+    found = await reconcile(
+        services.ledger, services.provider, TemporalPurchaseDirectory(server.client)
+    )
     assert told.purchase_id not in {item.purchase_id for item in found.differences}
     record_property("proof", counted("a finished refund reset", {"resets": len(done)}))
 
 
 async def test_a_purchase_that_was_reset_ends_as_before_and_says_so(
-    server: WorkflowEnvironment, parts: Parts
+    server: WorkflowEnvironment, services: Services
 ) -> None:
     """From each of its tasks on, each with a purchase of its own."""
     first = await refunded(server)
 
     async def at(number: int) -> bool:
         told = await refunded(server)
-        before = parts.ledger.transfers(told.purchase_id)
+        before = services.ledger.transfers(told.purchase_id)
         if not await told.reset(told.tasks[min(number, len(told.tasks) - 1)]):
             return False
         await skip(server, told.again)
-        check(told, await told.again.result(), parts)
-        assert parts.ledger.transfers(told.purchase_id) == before
+        check(told, await told.again.result(), services)
+        assert services.ledger.transfers(told.purchase_id) == before
         assert "This run was reset" in await card(told.again)
         return True
 
@@ -155,12 +157,12 @@ async def test_a_purchase_that_was_reset_ends_as_before_and_says_so(
 
 
 async def test_a_settlement_that_is_found_out_otherwise_after_a_reset_is_the_same(
-    server: WorkflowEnvironment, parts: Parts
+    server: WorkflowEnvironment, services: Services
 ) -> None:
     """First the provider reported it without a reference; after the reset its report comes too
     early, and the purchase asks and gets the reference: one settlement all the same."""
     told = await refunded(server, named=False)
-    before = parts.ledger.transfers(told.purchase_id)
+    before = services.ledger.transfers(told.purchase_id)
 
     assert await told.reset(told.tasks[0])
     skipping = asyncio.create_task(skip(server, told.again))
@@ -168,16 +170,16 @@ async def test_a_settlement_that_is_found_out_otherwise_after_a_reset_is_the_sam
     skipping.cancel()
 
     assert not found.attention
-    assert parts.ledger.transfers(told.purchase_id) == before
+    assert services.ledger.transfers(told.purchase_id) == before
 
 
 async def test_another_decision_after_a_reset_is_refused_by_the_ledger(
-    server: WorkflowEnvironment, parts: Parts
+    server: WorkflowEnvironment, services: Services
 ) -> None:
     """The messages are left out, and the freelancer now declines: the money has gone to the client,
     so that the ledger refuses to move it again, and a person is asked for."""
     told = await refunded(server)
-    before = parts.ledger.transfers(told.purchase_id)
+    before = services.ledger.transfers(told.purchase_id)
 
     assert await told.reset(told.tasks[0], EVERY_MESSAGE)
     again = told.again
@@ -190,7 +192,7 @@ async def test_another_decision_after_a_reset_is_refused_by_the_ledger(
 
     assert "The ledger refused" in found.attention[0].text
     assert "its one decision about money already" in found.attention[0].text
-    assert parts.ledger.transfers(told.purchase_id) == before
+    assert services.ledger.transfers(told.purchase_id) == before
     shown = await card(again)
     assert "This run was reset" in shown
     assert "Needs attention" in shown

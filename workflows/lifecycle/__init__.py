@@ -6,20 +6,20 @@ still to be done; `look` what can be read off a state; `state` the data. `decide
 """
 
 from workflows.lifecycle.decide import begin, decide
-from workflows.lifecycle.look import (
+from workflows.lifecycle.pending import is_pending
+from workflows.lifecycle.queries import (
     AWAITED,
     actions,
     deadlines,
     next_deadline,
     next_reminder,
-    refusal,
+    on_expiry,
+    rejection,
     reminder,
-    silence,
     steps,
     then,
     waiting_for,
 )
-from workflows.lifecycle.unfinished import wanted
 from workflows.lifecycle.versions import newest, tables
 
 __all__ = [
@@ -28,15 +28,15 @@ __all__ = [
     "begin",
     "deadlines",
     "decide",
+    "is_pending",
     "newest",
     "next_deadline",
     "next_reminder",
-    "refusal",
+    "on_expiry",
+    "rejection",
     "reminder",
-    "silence",
     "steps",
     "tables",
     "then",
     "waiting_for",
-    "wanted",
 ]

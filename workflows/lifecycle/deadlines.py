@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from workflows.lifecycle import act
-from workflows.lifecycle.act import Action, Guard
-from workflows.lifecycle.rules import (
+from workflows.lifecycle import handlers
+from workflows.lifecycle.handlers import Action, Guard
+from workflows.lifecycle.state import DeadlineName, RecipientRole, Stage
+from workflows.lifecycle.transitions import (
     BEFORE_REQUEST,
     BOTH,
     CONTESTED,
@@ -16,7 +17,6 @@ from workflows.lifecycle.rules import (
     WITH_ESCROW,
     WORK,
 )
-from workflows.lifecycle.state import Clock, Reader, Stage
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class DeadlineRule:
     """One row: when `clock` (policy field `window`, from `starts`) runs out in one of `stages`
     and the policy's `silence` says so, `then` happens. `warns` says so beforehand."""
 
-    clock: Clock
+    deadline: DeadlineName
     starts: str
     stages: tuple[Stage, ...]
     then: Action
@@ -34,30 +34,30 @@ class DeadlineRule:
     warns: str
     mark: str
     becomes: tuple[Stage, ...] = ()
-    silence: tuple[str, str] | None = None
-    readers: tuple[Reader, ...] = BOTH
+    on_expiry: tuple[str, str] | None = None
+    recipients: tuple[RecipientRole, ...] = BOTH
     when: Guard | None = None
 
 
 DEADLINES: tuple[DeadlineRule, ...] = (
     DeadlineRule(
-        Clock.PAYMENT,
+        DeadlineName.PAYMENT,
         "purchase",
         OPEN,
-        act.call_off_payment,
+        handlers.void_payment,
         "payment_window_lapsed",
         "The payment could not be made in time; it is being called off.",
         "A payment that cannot be made within its window is called off, so that nobody pays for "
         "nothing.",
         "the payment is called off",
         "O",
-        readers=(),
+        recipients=(),
     ),
     DeadlineRule(
-        Clock.REQUIREMENTS,
+        DeadlineName.REQUIREMENTS,
         "purchase",
         WITH_ESCROW,
-        act.refund_all("requirements_timeout"),
+        handlers.refund_all("requirements_timeout"),
         "requirements_timeout",
         "No requirements arrived in time; the project is cancelled and {escrow} goes back to "
         "{client}.",
@@ -68,10 +68,10 @@ DEADLINES: tuple[DeadlineRule, ...] = (
         becomes=(SETTLING,),
     ),
     DeadlineRule(
-        Clock.FREELANCER_CANCEL,
+        DeadlineName.FREELANCER_CANCEL,
         "requirements received",
         WITH_ESCROW,
-        act.commit_freelancer,
+        handlers.commit_freelancer,
         "freelancer_committed",
         "{freelancer}'s window to cancel is over; {freelancer} is committed to the project.",
         "A freelancer can cancel only within 24 hours of receiving the requirements.",
@@ -80,49 +80,49 @@ DEADLINES: tuple[DeadlineRule, ...] = (
         becomes=(WORK,),
     ),
     DeadlineRule(
-        Clock.REFUND_DECISION,
+        DeadlineName.REFUND_DECISION,
         "client cancelled",
         (REQUESTED,),
-        act.refund_all("freelancer_silent"),
+        handlers.refund_all("freelancer_silent"),
         "freelancer_silent",
         "{freelancer} did not answer in time; {escrow} goes back to {client}.",
         "A refund request that is not answered in its window is granted.",
         "the client gets a full refund",
         "U",
         becomes=(SETTLING,),
-        silence=("refund_decision_silence", "refund"),
+        on_expiry=("refund_decision_silence", "refund"),
     ),
     DeadlineRule(
-        Clock.REFUND_DECISION,
+        DeadlineName.REFUND_DECISION,
         "client cancelled",
         (REQUESTED,),
-        act.go_back,
+        handlers.go_back,
         "request_resumed",
         "{freelancer} did not answer in time; the project goes on where it was.",
         "Under this purchase's terms an unanswered request lapses.",
         "the request lapses and the project goes on",
         "U",
         becomes=BEFORE_REQUEST,
-        silence=("refund_decision_silence", "resume"),
-        when=act.REQUESTED_BY_A_PERSON,
+        on_expiry=("refund_decision_silence", "resume"),
+        when=handlers.REQUESTED_BY_A_PERSON,
     ),
     DeadlineRule(
-        Clock.REFUND_DECISION,
+        DeadlineName.REFUND_DECISION,
         "client cancelled",
         (REQUESTED,),
-        act.alert_decision_overdue,
+        handlers.alert_decision_overdue,
         "decision_overdue",
         "{freelancer} did not answer in time; our staff looks into it.",
         "Under this purchase's terms a person decides when the request is not answered.",
         "our staff looks into it",
         "U",
-        readers=("client", "freelancer", "operator"),
+        recipients=("client", "freelancer", "operator"),
     ),
     DeadlineRule(
-        Clock.CLAIM,
+        DeadlineName.CLAIM,
         "decline",
         (CONTESTED,),
-        act.pay_claim("claim_lapsed"),
+        handlers.pay_claim("claim_lapsed"),
         "claim_lapsed",
         "{client} did not answer the claim in time: {release} to {freelancer}, {refund} back to "
         "{client}.",
@@ -130,26 +130,26 @@ DEADLINES: tuple[DeadlineRule, ...] = (
         "the claim is paid and the rest is refunded",
         "U",
         becomes=(SETTLING,),
-        silence=("claim_silence", "pay_claim"),
+        on_expiry=("claim_silence", "pay_claim"),
     ),
     DeadlineRule(
-        Clock.CLAIM,
+        DeadlineName.CLAIM,
         "decline",
         (CONTESTED,),
-        act.go_back,
+        handlers.go_back,
         "claim_resumed",
         "{client} did not answer the claim in time; the project goes on where it was.",
         "Under this purchase's terms an unanswered claim ends the cancellation.",
         "the cancellation ends and the project goes on",
         "U",
         becomes=BEFORE_REQUEST,
-        silence=("claim_silence", "resume"),
+        on_expiry=("claim_silence", "resume"),
     ),
     DeadlineRule(
-        Clock.REVIEW,
+        DeadlineName.REVIEW,
         "each delivery",
         (DELIVERED,),
-        act.release_all("review_lapsed"),
+        handlers.release_all("review_lapsed"),
         "review_lapsed",
         "{client} did not answer the delivery in time; {escrow} goes to {freelancer}.",
         "A delivery that is not answered in its window counts as accepted.",
@@ -158,10 +158,10 @@ DEADLINES: tuple[DeadlineRule, ...] = (
         becomes=(SETTLING,),
     ),
     DeadlineRule(
-        Clock.DORMANCY,
+        DeadlineName.DORMANCY,
         "last act of either party while in progress",
         (WORK,),
-        act.request_refund_for_client,
+        handlers.request_refund_for_client,
         "client_dormant",
         "Nothing happened for a long time; the system asks {freelancer} in {client}'s name to "
         "refund {escrow}.",
@@ -171,27 +171,27 @@ DEADLINES: tuple[DeadlineRule, ...] = (
         becomes=(REQUESTED,),
     ),
     DeadlineRule(
-        Clock.DISPUTE,
+        DeadlineName.DISPUTE,
         "dispute opened",
         (DISPUTED,),
-        act.alert_dispute_overdue,
+        handlers.alert_dispute_overdue,
         "dispute_overdue",
         "The dispute has been open for too long; our staff looks into it.",
         "Nothing in a dispute is decided by silence.",
         "our staff is alerted; nothing is decided by silence",
         "U/O",
-        readers=("client", "freelancer", "operator"),
+        recipients=("client", "freelancer", "operator"),
     ),
     DeadlineRule(
-        Clock.SETTLEMENT,
+        DeadlineName.SETTLEMENT,
         "refund started",
         (SETTLING,),
-        act.alert_settlement_late,
+        handlers.alert_settlement_late,
         "settlement_late",
         "The refund of {refund} has not arrived in time; we keep asking the payment provider.",
         "A refund may take up to five business days.",
         "our staff looks into it and the provider is asked again",
         "A",
-        readers=("client", "operator"),
+        recipients=("client", "operator"),
     ),
 )

@@ -7,42 +7,42 @@ the diagram in the docs and the exhaustive tests.
 from datetime import datetime, timedelta
 
 from activities.amounts import format_amount
-from workflows.lifecycle import act
+from workflows.lifecycle import handlers
 from workflows.lifecycle.deadlines import DeadlineRule
-from workflows.lifecycle.refuse import known_sender, refuse
-from workflows.lifecycle.rules import Rule, choice_of
+from workflows.lifecycle.draft import Draft
+from workflows.lifecycle.pending import awaits_calendar, clear_resolved, is_kind_pending
+from workflows.lifecycle.rejections import known_sender, reject
 from workflows.lifecycle.state import (
     Accepted,
     AttentionKind,
-    CallOffPayment,
-    Clock,
-    DeadlineKnown,
-    DeadlineReached,
+    DeadlineComputed,
+    DeadlineExpired,
+    DeadlineName,
     DecisionPosted,
+    EffectBlocked,
     Event,
     Fact,
     Movement,
     Notify,
     Payment,
-    PaymentCalledOff,
     PaymentDeclined,
     PaymentHeld,
+    PaymentVoided,
     PlatformCancelled,
     PostDecision,
     Refund,
     RefundAnswered,
     RefundStatus,
-    Refusal,
+    Rejection,
     SendRefund,
     SettlementPosted,
     Stage,
     State,
-    StepBlocked,
     TakePayment,
     Terms,
+    VoidPayment,
 )
-from workflows.lifecycle.turn import Turn
-from workflows.lifecycle.unfinished import awaits_calendar, forget_unblocked, in_hand
+from workflows.lifecycle.transitions import Rule, choice_of
 from workflows.lifecycle.versions import deadline_rule, open_rules
 from workflows.messages import Message, Role
 
@@ -57,17 +57,17 @@ def begin(terms: Terms, now: datetime) -> Accepted:
     policy = terms.policy
     needed = terms.requirements_needed
     first = (
-        (Clock.REQUIREMENTS, policy.requirements_window)
+        (DeadlineName.REQUIREMENTS, policy.requirements_window)
         if needed
-        else (Clock.FREELANCER_CANCEL, policy.freelancer_cancel_window)
+        else (DeadlineName.FREELANCER_CANCEL, policy.freelancer_cancel_window)
     )
     state = State(
         terms=terms,
         stage=Stage.AWAITING_REQUIREMENTS if needed else Stage.FREELANCER_REVIEW,
         requirements_received=not needed,
-        clocks={
+        deadlines={
             # The payment window is the time the provider is given, so it starts with the asking.
-            Clock.PAYMENT: now + policy.payment_window,
+            DeadlineName.PAYMENT: now + policy.payment_window,
             first[0]: terms.purchased_at + first[1],
         },
     )
@@ -77,46 +77,46 @@ def begin(terms: Terms, now: datetime) -> Accepted:
 _PURCHASED = "{client} bought a project of {freelancer} for {escrow}."
 
 
-def decide(state: State, event: Event, now: datetime) -> Accepted | Refusal:
+def decide(state: State, event: Event, now: datetime) -> Accepted | Rejection:
     """What `event` does to `state` at `now`: a new state and the effects it asks for, or a refusal.
 
     A message is refused with a code and a sentence that says what could be done instead. A fact
     that no longer matters (a deadline that is not running, an answer that came twice) is accepted
     and changes nothing.
     """
-    turn = Turn(state, event, now)
+    draft = Draft(state, event, now)
     if isinstance(event, Message):
-        return _hear(turn, event)
-    return _learn(turn, event)
+        return _hear(draft, event)
+    return _learn(draft, event)
 
 
 # --- messages
 
 
-def _hear(turn: Turn, message: Message) -> Accepted | Refusal:
-    before = turn.state
-    if refusal := known_sender(before, message):
-        return refusal
-    rule = _row(turn, message)
+def _hear(draft: Draft, message: Message) -> Accepted | Rejection:
+    before = draft.state
+    if rejection := known_sender(before, message):
+        return rejection
+    rule = _row(draft, message)
     if rule is None:
-        return refuse(turn, message)
-    if refusal := rule.then(turn):
-        return refusal
-    if turn.state.stage is Stage.IN_PROGRESS and message.by.role in (Role.CLIENT, Role.FREELANCER):
-        turn.start(Clock.DORMANCY)
-    overdue = [at for at in before.clocks.values() if at <= turn.now]
+        return reject(draft, message)
+    if rejection := rule.then(draft):
+        return rejection
+    if draft.state.stage is Stage.IN_PROGRESS and message.by.role in (Role.CLIENT, Role.FREELANCER):
+        draft.start(DeadlineName.DORMANCY)
+    overdue = [at for at in before.deadlines.values() if at <= draft.now]
     return _tell(
-        turn,
+        draft,
         before,
         rule,
         by=message.by.role,
         words=_words(message),
-        late_by=turn.now - min(overdue) if overdue else None,
+        late_by=draft.now - min(overdue) if overdue else None,
     )
 
 
-def _row(turn: Turn, message: Message) -> Rule | None:
-    for rule in open_rules(turn, message.by.role):
+def _row(draft: Draft, message: Message) -> Rule | None:
+    for rule in open_rules(draft, message.by.role):
         if rule.message == message.name and rule.choice in (None, choice_of(message)):
             return rule
     return None
@@ -132,84 +132,84 @@ def _words(message: Message) -> str | None:
 # --- facts
 
 
-def _learn(turn: Turn, fact: Fact) -> Accepted:
+def _learn(draft: Draft, fact: Fact) -> Accepted:
     match fact:
-        case DeadlineReached(clock):
-            return _deadline(turn, clock)
-        case DeadlineKnown(clock, at):
-            _deadline_known(turn, clock, at)
+        case DeadlineExpired(deadline):
+            return _deadline(draft, deadline)
+        case DeadlineComputed(deadline, at):
+            _deadline_known(draft, deadline, at)
         case PaymentHeld(reference):
-            _payment_held(turn, reference)
+            _payment_held(draft, reference)
         case PaymentDeclined():
-            _payment_over(turn, "payment_declined", "The payment was declined; nothing was paid.")
-        case PaymentCalledOff():
+            _payment_over(draft, "payment_declined", "The payment was declined; nothing was paid.")
+        case PaymentVoided():
             _payment_over(
-                turn,
+                draft,
                 "payment_failed",
                 "The payment could not be made and was called off; nothing was paid.",
             )
         case DecisionPosted():
-            _decision_posted(turn)
+            _decision_posted(draft)
         case RefundAnswered(attempt, status, reference, text):
-            act.refund_answered(turn, attempt, status, reference, text)
+            handlers.refund_answered(draft, attempt, status, reference, text)
         case SettlementPosted():
-            _settlement_posted(turn)
-        case StepBlocked(step, text):
-            _step_blocked(turn, step, text)
+            _settlement_posted(draft)
+        case EffectBlocked(step, text):
+            _step_blocked(draft, step, text)
         case PlatformCancelled():
-            _platform_cancelled(turn)
-    forget_unblocked(turn)
-    told = next((e for e in turn.effects if isinstance(e, Notify)), None)
+            _platform_cancelled(draft)
+    clear_resolved(draft)
+    told = next((e for e in draft.effects if isinstance(e, Notify)), None)
     return Accepted(
-        turn.state,
-        tuple(turn.effects),
+        draft.state,
+        tuple(draft.effects),
         told.transition if told else "",
         told.what if told else "",
     )
 
 
-def _deadline(turn: Turn, clock: Clock) -> Accepted:
-    before = turn.state
-    rule = deadline_rule(turn, clock)
-    if clock not in before.clocks or rule is None:
-        turn.stop(clock)
-        return Accepted(turn.state)
-    turn.stop(clock)
-    rule.then(turn)
-    return _tell(turn, before, rule, by=None, words=None)
+def _deadline(draft: Draft, deadline: DeadlineName) -> Accepted:
+    before = draft.state
+    rule = deadline_rule(draft, deadline)
+    if deadline not in before.deadlines or rule is None:
+        draft.stop(deadline)
+        return Accepted(draft.state)
+    draft.stop(deadline)
+    rule.then(draft)
+    return _tell(draft, before, rule, by=None, words=None)
 
 
-def _deadline_known(turn: Turn, clock: Clock, at: datetime) -> None:
-    if awaits_calendar(turn.state, clock):
+def _deadline_known(draft: Draft, deadline: DeadlineName, at: datetime) -> None:
+    if awaits_calendar(draft.state, deadline):
         # An answer about an earlier claim, coming late, shortens nothing.
-        turn.run_until(clock, max(at, turn.state.clocks.get(clock, at)))
+        draft.run_until(deadline, max(at, draft.state.deadlines.get(deadline, at)))
 
 
-def _payment_held(turn: Turn, reference: str) -> None:
-    if turn.state.payment not in (Payment.PENDING, Payment.CALLING_OFF):
+def _payment_held(draft: Draft, reference: str) -> None:
+    if draft.state.payment not in (Payment.PENDING, Payment.VOIDING):
         return
-    turn.stop(Clock.PAYMENT)
-    turn.set(payment=Payment.HELD, charge_reference=reference)
-    turn.ask(
+    draft.stop(DeadlineName.PAYMENT)
+    draft.set(payment=Payment.HELD, charge_reference=reference)
+    draft.ask(
         Notify(
             "payment_held",
             "system",
-            _say(turn.state, "{client} paid {escrow}; it is held in escrow."),
+            _say(draft.state, "{client} paid {escrow}; it is held in escrow."),
             "The money stays in escrow until both sides agree or a rule decides.",
             ("client", "freelancer"),
-            movements=(Movement(turn.state.terms.amount, _PAYMENT_METHOD, _ESCROW),),
+            movements=(Movement(draft.state.terms.amount, _PAYMENT_METHOD, _ESCROW),),
         )
     )
-    if turn.state.decision:
-        turn.carry_out()
+    if draft.state.decision:
+        draft.carry_out()
 
 
-def _payment_over(turn: Turn, outcome: str, what: str) -> None:
-    if turn.state.payment not in (Payment.PENDING, Payment.CALLING_OFF):
+def _payment_over(draft: Draft, outcome: str, what: str) -> None:
+    if draft.state.payment not in (Payment.PENDING, Payment.VOIDING):
         return
-    turn.set(payment=Payment.NONE)
-    turn.close(outcome, outcome)
-    turn.ask(
+    draft.set(payment=Payment.NONE)
+    draft.close(outcome, outcome)
+    draft.ask(
         Notify(
             outcome,
             "payments",
@@ -220,30 +220,30 @@ def _payment_over(turn: Turn, outcome: str, what: str) -> None:
     )
 
 
-def _decision_posted(turn: Turn) -> None:
-    decision = turn.state.decision
-    if decision is None or not in_hand(turn.state, PostDecision.kind):
+def _decision_posted(draft: Draft) -> None:
+    decision = draft.state.decision
+    if decision is None or not is_kind_pending(draft.state, PostDecision.kind):
         return
-    turn.set(posted=True)
+    draft.set(posted=True)
     if decision.refund:
-        turn.set(refund=Refund(decision.refund))
-        turn.ask(SendRefund(1))
+        draft.set(refund=Refund(decision.refund))
+        draft.ask(SendRefund(1))
     else:
-        turn.close("released", decision.reason)
+        draft.close("released", decision.reason)
 
 
-def _settlement_posted(turn: Turn) -> None:
-    decision, refund = turn.state.decision, turn.state.refund
+def _settlement_posted(draft: Draft) -> None:
+    decision, refund = draft.state.decision, draft.state.refund
     if refund is None or refund.status is not RefundStatus.ARRIVED:
         return
     assert decision is not None
-    turn.set(refund=Refund(refund.amount, refund.attempt, RefundStatus.SETTLED, refund.references))
-    turn.close("split" if decision.release else "refunded", decision.reason)
-    turn.ask(
+    draft.set(refund=Refund(refund.amount, refund.attempt, RefundStatus.SETTLED, refund.references))
+    draft.close("split" if decision.release else "refunded", decision.reason)
+    draft.ask(
         Notify(
             "refund_settled",
             "payments",
-            _say(turn.state, "The refund of {refund} has arrived at {client}."),
+            _say(draft.state, "The refund of {refund} has arrived at {client}."),
             "The purchase is closed; nothing is left in escrow.",
             ("client", "freelancer"),
             movements=(Movement(refund.amount, "refunds in transit", _PAYMENT_METHOD),),
@@ -251,15 +251,15 @@ def _settlement_posted(turn: Turn) -> None:
     )
 
 
-def _step_blocked(turn: Turn, step: str, text: str) -> None:
-    if not in_hand(turn.state, step):
+def _step_blocked(draft: Draft, step: str, text: str) -> None:
+    if not is_kind_pending(draft.state, step):
         return
-    known = any(item.step == step for item in turn.state.attention)
-    unknown_payment = step == CallOffPayment.kind
-    kind = AttentionKind.PAYMENT_UNKNOWN if unknown_payment else AttentionKind.STEP_BLOCKED
-    turn.alert(kind, text, step)
+    known = any(item.step == step for item in draft.state.attention)
+    unknown_payment = step == VoidPayment.kind
+    kind = AttentionKind.PAYMENT_UNKNOWN if unknown_payment else AttentionKind.EFFECT_BLOCKED
+    draft.raise_alert(kind, text, step)
     if not known:
-        turn.ask(
+        draft.ask(
             Notify(
                 kind.value,
                 "system",
@@ -271,21 +271,21 @@ def _step_blocked(turn: Turn, step: str, text: str) -> None:
         )
 
 
-def _platform_cancelled(turn: Turn) -> None:
-    if turn.state.stage in _DECIDED:
+def _platform_cancelled(draft: Draft) -> None:
+    if draft.state.stage in _DECIDED:
         return
-    before = turn.state
-    act.refund_all("cancelled_by_platform")(turn)
-    turn.ask(
+    before = draft.state
+    handlers.refund_all("cancelled_by_platform")(draft)
+    draft.ask(
         Notify(
             "cancelled_by_platform",
             "operator",
             _say(
-                turn.state, "The platform cancelled the purchase; {escrow} goes back to {client}."
+                draft.state, "The platform cancelled the purchase; {escrow} goes back to {client}."
             ),
             "The platform may cancel a purchase; the client gets all of the money back.",
             ("client", "freelancer"),
-            movements=_movements(turn, before),
+            movements=_movements(draft, before),
         )
     )
 
@@ -294,7 +294,7 @@ def _platform_cancelled(turn: Turn) -> None:
 
 
 def _tell(
-    turn: Turn,
+    draft: Draft,
     before: State,
     rule: Rule | DeadlineRule,
     *,
@@ -302,32 +302,32 @@ def _tell(
     words: str | None,
     late_by: timedelta | None = None,
 ) -> Accepted:
-    forget_unblocked(turn)
-    what = _say(turn.state, rule.says, by=by)
-    if rule.readers:
-        turn.ask(
+    clear_resolved(draft)
+    what = _say(draft.state, rule.says, by=by)
+    if rule.recipients:
+        draft.ask(
             Notify(
                 rule.transition,
                 by.value if by else "system",
                 what,
                 rule.rule,
-                rule.readers,
+                rule.recipients,
                 words,
-                _movements(turn, before),
+                _movements(draft, before),
             )
         )
-    return Accepted(turn.state, tuple(turn.effects), rule.transition, what, late_by)
+    return Accepted(draft.state, tuple(draft.effects), rule.transition, what, late_by)
 
 
-def _movements(turn: Turn, before: State) -> tuple[Movement, ...]:
-    decision = turn.state.decision
+def _movements(draft: Draft, before: State) -> tuple[Movement, ...]:
+    decision = draft.state.decision
     if decision is None or before.decision is not None:
         return ()
-    parts = (
+    services = (
         Movement(decision.refund, _ESCROW, _PAYMENT_METHOD),
         Movement(decision.release, _ESCROW, _FREELANCER),
     )
-    return tuple(part for part in parts if part.amount)
+    return tuple(part for part in services if part.amount)
 
 
 def _say(state: State, sentence: str, by: Role | None = None) -> str:

@@ -27,7 +27,7 @@ class Stage(StrEnum):
     CLOSED = "closed"
 
 
-class Clock(StrEnum):
+class DeadlineName(StrEnum):
     """What a purchase waits for with a deadline (`RULES.md`, Windows)."""
 
     PAYMENT = "payment"
@@ -45,7 +45,7 @@ class Payment(StrEnum):
     """How far the hold has come."""
 
     PENDING = "pending"
-    CALLING_OFF = "calling_off"
+    VOIDING = "voiding"
     HELD = "held"
     NONE = "none"
 
@@ -115,7 +115,7 @@ class AttentionKind(StrEnum):
     """What a person has to see to."""
 
     PAYMENT_UNKNOWN = "payment_unknown"
-    STEP_BLOCKED = "step_blocked"
+    EFFECT_BLOCKED = "effect_blocked"
     DECISION_OVERDUE = "decision_overdue"
     DISPUTE_OVERDUE = "dispute_overdue"
     SETTLEMENT_LATE = "settlement_late"
@@ -161,14 +161,14 @@ class State:
 
     terms: Terms
     stage: Stage
-    clocks: Mapping[Clock, datetime]
+    deadlines: Mapping[DeadlineName, datetime]
     payment: Payment = Payment.PENDING
     charge_reference: str = ""
     requirements_received: bool = False
     delivered: bool = False
     cancel_window_closed_at: datetime | None = None
     left: Stage | None = None
-    remainder: timedelta | None = None
+    time_left: timedelta | None = None
     requested_by_system: bool = False
     claim: int | None = None
     offer: Offer | None = None
@@ -229,17 +229,17 @@ class State:
 
 
 @dataclass(frozen=True)
-class DeadlineReached:
+class DeadlineExpired:
     """A timer has fired. It takes effect when the purchase acts on it."""
 
-    clock: Clock
+    deadline: DeadlineName
 
 
 @dataclass(frozen=True)
-class DeadlineKnown:
+class DeadlineComputed:
     """The calendar has said when a business-day window ends."""
 
-    clock: Clock
+    deadline: DeadlineName
     at: datetime
 
 
@@ -256,7 +256,7 @@ class PaymentDeclined:
 
 
 @dataclass(frozen=True)
-class PaymentCalledOff:
+class PaymentVoided:
     """The provider has no charge and will never make it."""
 
 
@@ -281,7 +281,7 @@ class SettlementPosted:
 
 
 @dataclass(frozen=True)
-class StepBlocked:
+class EffectBlocked:
     """An effect cannot be carried out for now; it is tried again until its answer comes."""
 
     step: str
@@ -294,15 +294,15 @@ class PlatformCancelled:
 
 
 Fact = (
-    DeadlineReached
-    | DeadlineKnown
+    DeadlineExpired
+    | DeadlineComputed
     | PaymentHeld
     | PaymentDeclined
-    | PaymentCalledOff
+    | PaymentVoided
     | DecisionPosted
     | RefundAnswered
     | SettlementPosted
-    | StepBlocked
+    | EffectBlocked
     | PlatformCancelled
 )
 
@@ -320,20 +320,20 @@ class TakePayment:
 
 
 @dataclass(frozen=True)
-class CallOffPayment:
+class VoidPayment:
     """Look the charge up; if there is none, make sure there never will be."""
 
-    kind: Literal["call_off_payment"] = "call_off_payment"
+    kind: Literal["void_payment"] = "void_payment"
 
 
 @dataclass(frozen=True)
-class FindDeadline:
+class ComputeDeadline:
     """Ask the calendar for the end of the n-th business day after `start`."""
 
-    clock: Clock
+    deadline: DeadlineName
     start: datetime
     days: int
-    kind: Literal["find_deadline"] = "find_deadline"
+    kind: Literal["compute_deadline"] = "compute_deadline"
 
 
 @dataclass(frozen=True)
@@ -370,7 +370,7 @@ class PostSettlement:
     kind: Literal["post_settlement"] = "post_settlement"
 
 
-Reader = Literal["client", "freelancer", "operator"]
+RecipientRole = Literal["client", "freelancer", "operator"]
 
 
 @dataclass(frozen=True)
@@ -391,17 +391,17 @@ class Notify:
     by: str
     what: str
     rule: str
-    readers: tuple[Reader, ...]
+    recipients: tuple[RecipientRole, ...]
     words: str | None = None
     movements: tuple[Movement, ...] = ()
-    clock: Clock | None = None
-    refused: tuple[str, Code] | None = None
+    deadline: DeadlineName | None = None
+    rejected: tuple[str, Code] | None = None
 
 
 Step = (
     TakePayment
-    | CallOffPayment
-    | FindDeadline
+    | VoidPayment
+    | ComputeDeadline
     | PostDecision
     | SendRefund
     | CheckRefund
@@ -427,7 +427,7 @@ class Accepted:
 
 
 @dataclass(frozen=True)
-class Refusal:
+class Rejection:
     """The message changes nothing; `text` says why and what could be done instead."""
 
     code: Code

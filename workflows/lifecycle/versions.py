@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from workflows.lifecycle.deadlines import DEADLINES, DeadlineRule
-from workflows.lifecycle.rules import RULES, Rule
-from workflows.lifecycle.state import Clock, State
-from workflows.lifecycle.turn import Turn
+from workflows.lifecycle.draft import Draft
+from workflows.lifecycle.state import DeadlineName, State
+from workflows.lifecycle.transitions import RULES, Rule
 from workflows.messages import Role
 
 
@@ -51,29 +51,29 @@ def tables(state: State) -> Tables:
         ) from None
 
 
-def open_rules(turn: Turn, role: Role) -> tuple[Rule, ...]:
+def open_rules(draft: Draft, role: Role) -> tuple[Rule, ...]:
     """The rows under which `role` may send something now, whatever the message says."""
     return tuple(
         rule
-        for rule in tables(turn.state).rules
+        for rule in tables(draft.state).rules
         if role in rule.by
-        and turn.state.stage in rule.stages
-        and (rule.when is None or rule.when.holds(turn))
+        and draft.state.stage in rule.stages
+        and (rule.when is None or rule.when.holds(draft))
     )
 
 
-def deadline_rule(turn: Turn, clock: Clock) -> DeadlineRule | None:
+def deadline_rule(draft: Draft, deadline: DeadlineName) -> DeadlineRule | None:
     """The row that applies when `clock` runs out now."""
-    for rule in tables(turn.state).deadlines:
+    for rule in tables(draft.state).deadlines:
         if (
-            rule.clock is clock
-            and turn.state.stage in rule.stages
-            and (rule.silence is None or _chosen(turn, *rule.silence))
-            and (rule.when is None or rule.when.holds(turn))
+            rule.deadline is deadline
+            and draft.state.stage in rule.stages
+            and (rule.on_expiry is None or _chosen(draft, *rule.on_expiry))
+            and (rule.when is None or rule.when.holds(draft))
         ):
             return rule
     return None
 
 
-def _chosen(turn: Turn, choice: str, value: str) -> bool:
-    return bool(getattr(turn.state.terms.policy, choice) == value)
+def _chosen(draft: Draft, choice: str, value: str) -> bool:
+    return bool(getattr(draft.state.terms.policy, choice) == value)

@@ -1,0 +1,184 @@
+"""`make demo`: every story of the article on a real server with its Web UI, the clock skipped."""
+
+import asyncio
+import json
+import shutil
+import signal
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from temporalio.testing import WorkflowEnvironment
+
+from activities.amounts import format_amount
+from activities.audit import reconcile
+from activities.services import Services, Settings
+from demo.runner import ScenarioRunner
+from demo.scenarios import SCENARIOS, Scenario
+from temporal import embedded
+from temporal.directory import TemporalPurchaseDirectory
+from worker import ACTIVITY_THREADS, build_worker
+from workflows.messages import PurchaseResult
+
+FOLDER = Path("var/demo")
+UI_PORT = 8233
+WIDTH = 140
+"""Columns where nobody is looking."""
+
+
+@dataclass(frozen=True)
+class Played:
+    """A story that has ended."""
+
+    scenario: Scenario
+    purchase_id: str
+    result: PurchaseResult
+    notices: int
+
+    @property
+    def as_told(self) -> bool:
+        """Whether it ended as its script says."""
+        ends, result = self.scenario.ends, self.result
+        return (ends.outcome, ends.reason, ends.refunded, ends.released) == (
+            result.outcome,
+            result.reason,
+            result.refunded,
+            result.released,
+        )
+
+
+async def demo(*, leave: bool, json_output: bool) -> int:
+    """Play all stories, show what came of them, and stay up on a terminal until Ctrl-C.
+
+    Returns 0 if every story ended as told and the books are in order, else 1.
+    """
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
+    console = Console(stderr=json_output)
+    if not console.is_terminal:
+        console = Console(stderr=json_output, width=WIDTH)
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    ui_port = embedded.free_port(UI_PORT)
+    async with AsyncExitStack() as stack:
+        services = Services(_settings())
+        stack.callback(services.close)
+        console.print("Starting a Temporal server with its Web UI, and a worker ...")
+        environment = await stack.enter_async_context(
+            embedded.server(skip_time=True, ui_port=ui_port)
+        )
+        threads = stack.enter_context(ThreadPoolExecutor(ACTIVITY_THREADS))
+        await stack.enter_async_context(build_worker(environment.client, services, threads))
+        played = await _play(environment, services, console)
+        directory = TemporalPurchaseDirectory(environment.client)
+        differences = (await reconcile(services.ledger, services.provider, directory)).differences
+        well = all(one.as_told for one in played) and not differences
+        if json_output:
+            print(json.dumps(_document(played, [d.what for d in differences])))
+        else:
+            _show(console, played, services)
+            console.print(
+                f"The books: {'in order.' if not differences else 'NOT in order!'} "
+                f"Mail is in {FOLDER / 'mail'}."
+            )
+            console.print(f"Web UI: http://localhost:{ui_port}", highlight=False)
+        if sys.stdout.isatty() and not leave:
+            console.print("Look around; Ctrl-C ends it.")
+            await _interrupted()
+    return 0 if well else 1
+
+
+def _settings() -> Settings:
+    return Settings(
+        database_url=f"sqlite:///{FOLDER}/recourse.db",
+        mail_url=f"maildir:{FOLDER}/mail",
+        payments=f"sandbox:{FOLDER}/sandbox.db",
+    )
+
+
+async def _play(
+    environment: WorkflowEnvironment, services: Services, console: Console
+) -> list[Played]:
+    def tell(scenario: Scenario, line: str) -> None:
+        console.print(
+            f"[bold]{scenario.name:>28}[/]  {escape(line)}", soft_wrap=True, highlight=False
+        )
+
+    runner = ScenarioRunner(environment, tell)
+
+    async def one(number: int, scenario: Scenario) -> Played:
+        purchase_id = f"demo-{number:02}"
+        result = await runner.play(scenario, purchase_id)
+        notices = services.notices.list(purchase_id)
+        got = ", ".join(
+            f"{format_amount(amount, result.currency)} {whom}"
+            for amount, whom in (
+                (result.refunded, "to the client"),
+                (result.released, "to the freelancer"),
+            )
+        )
+        tell(scenario, f"ends: {result.outcome}, {result.reason}; {got}")
+        told = "; ".join(f"{notice.transition} ({notice.role})" for notice in notices)
+        tell(scenario, f"told: {told}")
+        return Played(scenario, purchase_id, result, len(notices))
+
+    return await asyncio.gather(
+        *(one(n, scenario) for n, scenario in enumerate(SCENARIOS, start=1))
+    )
+
+
+def _show(console: Console, played: list[Played], services: Services) -> None:
+    table = Table(title="What became of the purchases")
+    for heading in ("purchase", "story", "outcome", "reason"):
+        table.add_column(heading, no_wrap=heading == "story")
+    for heading in ("to the client", "to the freelancer", "notices"):
+        table.add_column(heading, justify="right")
+    for one in played:
+        result = one.result
+        table.add_row(
+            one.purchase_id,
+            one.scenario.name,
+            result.outcome if one.as_told else f"[red]{result.outcome}, not as told[/]",
+            result.reason,
+            format_amount(result.refunded, result.currency),
+            format_amount(result.released, result.currency),
+            str(one.notices),
+        )
+    console.print(table)
+    accounts = Table(title="The ledger, account by account where something is left")
+    accounts.add_column("account")
+    accounts.add_column("balance", justify="right")
+    for account in services.ledger.accounts():
+        if account.balance:
+            accounts.add_row(account.account, _signed(account.balance, account.currency))
+    console.print(accounts)
+
+
+def _signed(balance: int, currency: str) -> str:
+    return ("-" if balance < 0 else "") + format_amount(abs(balance), currency)
+
+
+def _document(played: list[Played], differences: list[str]) -> dict[str, object]:
+    return {
+        "purchases": [
+            {
+                "story": one.scenario.name,
+                "as_told": one.as_told,
+                "notices": one.notices,
+                **one.result.model_dump(mode="json"),
+            }
+            for one in played
+        ],
+        "differences": differences,
+    }
+
+
+async def _interrupted() -> None:
+    stop = asyncio.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    await stop.wait()

@@ -1,0 +1,137 @@
+"""Plays stories: drives a purchase on a server that can skip its time."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Protocol
+
+from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
+
+from demo.scenarios import PEOPLE, Act, CancelWorkflow, Scenario, Send, Sleep, UntilClosed
+from temporal.purchases import Purchase
+from workflows.messages import PurchaseResult, PurchaseStart, Receipt, Role, Status
+
+Handle = WorkflowHandle[Any, PurchaseResult]
+
+LOOK_EVERY = 0.05
+"""Seconds between two looks at a status that is to change."""
+
+
+class Skips(Protocol):
+    """A server on which each purchase's clock can be moved, such as the SDK's environment."""
+
+    @property
+    def client(self) -> Client:
+        """A client of the server."""
+
+    async def fast_forward(
+        self, handle: WorkflowHandle[Any, Any], duration: timedelta | float | None = None, /
+    ) -> bool:
+        """Move the clock ahead, or until the purchase is closed."""
+
+
+class UnexpectedOutcome(Exception):
+    """A story did not go as its script says."""
+
+
+async def start(client: Client, terms: PurchaseStart) -> Handle:
+    """Start a purchase."""
+    bought = Purchase(client, terms.purchase_id)
+    await bought.start(terms)
+    return bought.handle
+
+
+async def say(handle: Handle, role: Role, message: str, **fields: Any) -> Receipt:
+    """Send a message as an update and wait for its answer.
+
+    Raises ApplicationError, its type a code of `RULES.md`, when it is refused.
+    """
+    payload = {"by": {"role": role.value, "id": PEOPLE[role]}, **fields}
+    try:
+        receipt: Receipt = await handle.execute_update(message, payload, result_type=Receipt)
+    except WorkflowUpdateFailedError as error:
+        if isinstance(error.cause, ApplicationError):
+            raise error.cause from None
+        raise
+    return receipt
+
+
+async def status(handle: Handle) -> Status:
+    """Everything about the purchase."""
+    found: Status = await handle.query("status", result_type=Status)
+    return found
+
+
+async def until(handle: Handle, holds: Callable[[Status], bool]) -> Status:
+    """Wait until the status is as wished."""
+    while not holds(found := await status(handle)):  # noqa: ASYNC110 - it is another process
+        await asyncio.sleep(LOOK_EVERY)
+    return found
+
+
+async def skip(environment: Skips, handle: Handle, duration: timedelta | None = None) -> None:
+    """Let the purchase's clock run `duration` ahead, or until it is closed.
+
+    Raises whatever keeps the clock from being moved: a purchase would then wait for days.
+    """
+    skipping = asyncio.create_task(environment.fast_forward(handle, duration))
+    closing = asyncio.create_task(handle.result())
+    try:
+        done, _ = await asyncio.wait({skipping, closing}, return_when=asyncio.FIRST_COMPLETED)
+        if closing not in done:
+            skipping.result()
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:  # not there any more: closed meanwhile
+            raise
+    finally:
+        skipping.cancel()
+        closing.cancel()
+        await asyncio.gather(skipping, closing, return_exceptions=True)
+
+
+@dataclass
+class ScenarioRunner:
+    """A server with a worker, and somewhere to tell what is going on."""
+
+    environment: Skips
+    told: Callable[[Scenario, str], None] = lambda _story, _line: None
+
+    async def play(self, scenario: Scenario, purchase_id: str) -> PurchaseResult:
+        """Play a story to its end. Raises UnexpectedOutcome if a message is answered otherwise."""
+        self.told(scenario, f"{scenario.title} (purchase-{purchase_id})")
+        handle = await start(self.environment.client, scenario.start(purchase_id))
+        await until(handle, lambda found: found.payment != "pending")
+        for act in scenario.acts:
+            await self._perform(scenario, handle, act)
+        return await handle.result()
+
+    async def _perform(self, scenario: Scenario, handle: Handle, act: Act) -> None:
+        match act:
+            case Send():
+                self.told(scenario, await _answer(handle, act))
+            case Sleep(duration):
+                await skip(self.environment, handle, duration)
+                self.told(scenario, f"{duration / timedelta(hours=1):g} h later")
+            case CancelWorkflow():
+                await handle.cancel()
+                self.told(scenario, "the platform cancels")
+            case UntilClosed():
+                self.told(scenario, "time passes")
+                await skip(self.environment, handle)
+
+
+async def _answer(handle: Handle, act: Send) -> str:
+    try:
+        receipt = await say(handle, act.role, act.message, **act.fields)
+    except ApplicationError as error:
+        if error.type != act.rejected:
+            raise UnexpectedOutcome(
+                f"{act.message} was refused: {error.type}, {error.message}"
+            ) from None
+        return f"{act.role} {act.message}: {error.type}. {error.message}"
+    if act.rejected:
+        raise UnexpectedOutcome(f"{act.message} was accepted, not refused as {act.rejected}")
+    return receipt.text

@@ -1,0 +1,170 @@
+"""Commands that look and change nothing: status, actions, list, ledger, notices."""
+
+import asyncio
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from temporalio.common import SearchAttributeKey
+
+from activities.ledger import Ledger
+from activities.notices import DeliveryLog, effective_status
+from starter import show
+from starter.books import opened
+from starter.failures import invalid, rejected, run
+from starter.options import As, Json, PurchaseId, read_id, read_sender
+from temporal.client import connect
+from temporal.purchases import Purchase, find
+from workflows import view
+from workflows.lifecycle.state import Stage
+from workflows.messages import Role, Sender, Status
+
+REFRESH_EVERY = timedelta(seconds=2)
+
+Watch = Annotated[bool, typer.Option("--watch", help="Refresh until it is closed, or Ctrl-C.")]
+Client = Annotated[str | None, typer.Option(metavar="ID", help="Bought by this client.")]
+Freelancer = Annotated[str | None, typer.Option(metavar="ID", help="Sold by this freelancer.")]
+InStage = Annotated[Stage | None, typer.Option("--stage", help="Now in this stage.")]
+Attention = Annotated[bool, typer.Option("--needs-attention", help="Waiting for a person.")]
+Number = Annotated[
+    int | None, typer.Option("--show", min=1, metavar="N", help="Show notice N as it was sent.")
+]
+
+
+def status(purchase: PurchaseId, watch: Watch = False, as_json: Json = False) -> None:
+    """Show stage, whose turn it is, money, deadlines and what has happened."""
+    run(_status(purchase, watch, as_json), as_json=as_json)
+
+
+def actions(purchase: PurchaseId, sender: As, as_json: Json = False) -> None:
+    """Show which messages somebody may send now, and until when."""
+    run(_actions(purchase, sender, as_json), as_json=as_json)
+
+
+def list_(
+    client: Client = None,
+    freelancer: Freelancer = None,
+    stage: InStage = None,
+    needs_attention: Attention = False,
+    as_json: Json = False,
+) -> None:
+    """List purchases, the newest first."""
+    run(_list(client, freelancer, stage, needs_attention, as_json), as_json=as_json)
+
+
+def ledger(purchase: PurchaseId, as_json: Json = False) -> None:
+    """Show every movement of a purchase's money, and its balances."""
+    run(_ledger(purchase, as_json), as_json=as_json)
+
+
+def notices(purchase: PurchaseId, number: Number = None, as_json: Json = False) -> None:
+    """Show what both parties were told, and whether it arrived."""
+    run(_notices(purchase, number, as_json), as_json=as_json)
+
+
+async def _purchase(purchase_id: str) -> Purchase:
+    read_id(purchase_id, "PURCHASE")
+    return Purchase(await connect(), purchase_id)
+
+
+async def _status(purchase_id: str, watch: bool, as_json: bool) -> None:
+    if watch and as_json:
+        raise invalid("--json prints one document; leave --watch out.")
+    purchase = await _purchase(purchase_id)
+    if watch:
+        with suppress(asyncio.CancelledError):  # Ctrl-C
+            await _watch(purchase)
+    else:
+        found = await purchase.status()
+        show.answer(found, show.status(found), as_json=as_json)
+
+
+async def _watch(purchase: Purchase) -> None:
+    screen = show.console()
+    if not screen.is_terminal:
+        await _report(purchase, screen)
+        return
+    found = await purchase.status()
+    with Live(show.status(found), console=screen, auto_refresh=False) as live:
+        while found.stage != Stage.CLOSED:
+            await asyncio.sleep(REFRESH_EVERY.total_seconds())
+            found = await purchase.status()
+            live.update(show.status(found), refresh=True)
+
+
+async def _report(purchase: Purchase, screen: Console) -> None:
+    """Where no terminal can be refreshed, each change is printed below the one before."""
+    told: Status | None = None
+    while told is None or told.stage != Stage.CLOSED:
+        if told:
+            await asyncio.sleep(REFRESH_EVERY.total_seconds())
+        found = await purchase.status()
+        if found != told:
+            screen.print(show.status(found))
+            screen.file.flush()
+        told = found
+
+
+async def _actions(purchase_id: str, sender: str, as_json: bool) -> None:
+    by = read_sender(sender)
+    purchase = await _purchase(purchase_id)
+    terms = await purchase.terms()
+    parties = {Role.CLIENT: terms.client.id, Role.FREELANCER: terms.freelancer.id}
+    _check_party(by, parties.get(by.role, by.id))
+    found = await purchase.actions(by.role)
+    show.answer(found, show.actions(by.role, found), as_json=as_json)
+
+
+def _check_party(by: Sender, known: str) -> None:
+    if by.id != known:
+        raise rejected("NOT_A_PARTY", f"{by.id!r} is not the {by.role} of this purchase.")
+
+
+async def _list(
+    client: str | None,
+    freelancer: str | None,
+    stage: Stage | None,
+    needs_attention: bool,
+    as_json: bool,
+) -> None:
+    wanted: dict[SearchAttributeKey[Any], str | bool] = {}
+    if client is not None:
+        wanted[view.CLIENT] = read_id(client, "--client")
+    if freelancer is not None:
+        wanted[view.FREELANCER] = read_id(freelancer, "--freelancer")
+    if stage is not None:
+        wanted[view.STAGE] = stage.value
+    if needs_attention:
+        wanted[view.NEEDS_ATTENTION] = True
+    found = await find(await connect(), wanted)
+    show.answer(found, show.purchases(found), as_json=as_json)
+
+
+async def _ledger(purchase_id: str, as_json: bool) -> None:
+    read_id(purchase_id, "PURCHASE")
+    with opened() as engine:
+        books = Ledger(engine)
+        balances, transfers = books.balances(purchase_id), books.transfers(purchase_id)
+    if balances is None:
+        raise rejected("NOT_FOUND", f"The books know no purchase {purchase_id}: no money was held.")
+    document = {"balances": balances, "transfers": transfers}
+    show.answer(document, show.ledger(balances, transfers), as_json=as_json)
+
+
+async def _notices(purchase_id: str, number: int | None, as_json: bool) -> None:
+    read_id(purchase_id, "PURCHASE")
+    with opened() as engine:
+        now = datetime.now(UTC)
+        sent = [effective_status(notice, now) for notice in DeliveryLog(engine).list(purchase_id)]
+    if not sent:
+        raise rejected("NOT_FOUND", f"Nobody was told anything about a purchase {purchase_id}.")
+    if number is None:
+        show.answer(sent, show.notices(purchase_id, sent), as_json=as_json)
+    elif number > len(sent):
+        raise invalid(f"--show: there are {len(sent)} notices, so 1 to {len(sent)}.")
+    else:
+        notice = sent[number - 1]
+        show.answer(notice, show.notice(notice), as_json=as_json)

@@ -1,0 +1,159 @@
+"""`purchase`: starts a purchase from options or from one JSON object."""
+
+import json
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+import typer
+from babel import Locale, UnknownLocaleError
+from pydantic import ValidationError
+
+from activities.calendar import UnknownCalendar, check_calendar
+from activities.requests import Party
+from starter import show
+from starter.failures import invalid, run
+from starter.options import Json, read_amount, read_file, read_object
+from temporal.client import connect
+from temporal.purchases import Purchase
+from workflows.messages import PurchaseStart
+from workflows.purchase import FUTURE_ALLOWED
+from workflows.receiving.parsing import explain
+
+FIELDS = {
+    "id": ("purchase_id",),
+    "title": ("title",),
+    "client": ("client", "id"),
+    "client_name": ("client", "name"),
+    "client_email": ("client", "email"),
+    "client_timezone": ("client", "timezone"),
+    "client_locale": ("client", "locale"),
+    "freelancer": ("freelancer", "id"),
+    "freelancer_name": ("freelancer", "name"),
+    "freelancer_email": ("freelancer", "email"),
+    "freelancer_timezone": ("freelancer", "timezone"),
+    "freelancer_locale": ("freelancer", "locale"),
+    "price": ("price", "amount"),
+    "currency": ("price", "currency"),
+    "payment_method": ("payment_method",),
+    "requirements_needed": ("requirements_needed",),
+    "purchased_at": ("purchased_at",),
+    "policy": ("policy",),
+}
+"""Where each option goes in the start input."""
+
+OPTIONAL = ("timezone", "locale", "requirements_needed", "purchased_at", "policy")
+
+
+def purchase(
+    context: typer.Context,
+    id: Annotated[str | None, typer.Option(help="The purchase's id, used once, ever.")] = None,
+    title: Annotated[str | None, typer.Option(help="One line.")] = None,
+    client: Annotated[str | None, typer.Option(metavar="ID", help="Who buys.")] = None,
+    client_name: Annotated[str | None, typer.Option()] = None,
+    client_email: Annotated[str | None, typer.Option()] = None,
+    client_timezone: Annotated[str | None, typer.Option(help="Such as Europe/Lisbon.")] = None,
+    client_locale: Annotated[str | None, typer.Option(help="Such as pt_PT.")] = None,
+    freelancer: Annotated[str | None, typer.Option(metavar="ID", help="Who sells.")] = None,
+    freelancer_name: Annotated[str | None, typer.Option()] = None,
+    freelancer_email: Annotated[str | None, typer.Option()] = None,
+    freelancer_timezone: Annotated[str | None, typer.Option()] = None,
+    freelancer_locale: Annotated[str | None, typer.Option()] = None,
+    price: Annotated[str | None, typer.Option(help="Such as 250.00.")] = None,
+    currency: Annotated[str | None, typer.Option(help="ISO 4217, such as USD.")] = None,
+    payment_method: Annotated[str | None, typer.Option(help="Such as pm_sandbox_ok.")] = None,
+    requirements_needed: Annotated[
+        bool | None,
+        typer.Option("--requirements-needed/--no-requirements-needed", help="Needed by default."),
+    ] = None,
+    purchased_at: Annotated[str | None, typer.Option(help="RFC 3339; now by default.")] = None,
+    policy: Annotated[
+        str | None, typer.Option(help='JSON, such as {"requirements_window": "PT1H"}.')
+    ] = None,
+    file: Annotated[
+        str | None, typer.Option(help="The start input as JSON instead of options; - for stdin.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Start a purchase. The same input again says so and succeeds; another one is refused."""
+    given = {name: context.params[name] for name in FIELDS}
+    run(_start({k: v for k, v in given.items() if v is not None}, file, as_json), as_json=as_json)
+
+
+async def _start(given: dict[str, Any], file: str | None, as_json: bool) -> None:
+    terms = _from_file(file, given) if file else _from_options(given)
+    _check(terms)
+    bought = Purchase(await connect(), terms.purchase_id)
+    fresh = await bought.start(terms)
+    show.answer(
+        {
+            "purchase_id": terms.purchase_id,
+            "workflow_id": bought.workflow_id,
+            "already_started": not fresh,
+        },
+        f"Purchase {terms.purchase_id} {'started' if fresh else 'was already started'} "
+        f"as {bought.workflow_id}.",
+        as_json=as_json,
+    )
+
+
+def _from_file(file: str, given: dict[str, Any]) -> PurchaseStart:
+    if given:
+        raise invalid(f"Give either --file or options, not both: {_options(given)}.")
+    return _validated(json.dumps(read_object(read_file(file), "--file")))
+
+
+def _from_options(given: dict[str, Any]) -> PurchaseStart:
+    missing = [name for name in FIELDS if name not in given and not name.endswith(OPTIONAL)]
+    if missing:
+        raise invalid(f"Missing: {_options(missing)}; or give all as JSON with --file.")
+    given["price"] = read_amount(given["price"], given["currency"], "--price")
+    if "policy" in given:
+        given["policy"] = read_object(given["policy"], "--policy")
+    document: dict[str, Any] = {}
+    for name, value in given.items():
+        *parents, field = FIELDS[name]
+        place = document
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[field] = value
+    return _validated(json.dumps(document))
+
+
+def _options(names: Any) -> str:
+    return ", ".join(f"--{name.replace('_', '-')}" for name in names)
+
+
+def _validated(document: str) -> PurchaseStart:
+    try:
+        return PurchaseStart.model_validate_json(document)
+    except ValidationError as error:
+        raise invalid(explain(error)) from None
+
+
+def _check(terms: PurchaseStart) -> None:
+    """What only a table or a clock can tell. Raises Failure."""
+    for role, party in (("client", terms.client), ("freelancer", terms.freelancer)):
+        _check_party(role, party)
+    try:
+        check_calendar(terms.policy.calendar, terms.policy.calendar_timezone)
+    except UnknownCalendar as error:
+        raise invalid(f"policy: {error}") from None
+    if terms.purchased_at and terms.purchased_at > datetime.now(UTC) + FUTURE_ALLOWED:
+        raise invalid("purchased_at: lies in the future.")
+
+
+def _check_party(role: str, party: Party) -> None:
+    try:
+        ZoneInfo(party.timezone)
+    except (ValueError, LookupError, OSError):  # OSError: "America" is a directory
+        raise invalid(
+            f"{role}.timezone: {party.timezone!r} is not known; give an IANA name, "
+            "such as Europe/Lisbon."
+        ) from None
+    try:
+        Locale.parse(party.locale.replace("-", "_"))
+    except (ValueError, UnknownLocaleError):
+        raise invalid(
+            f"{role}.locale: {party.locale!r} is not known; write for example pt_PT."
+        ) from None

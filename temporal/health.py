@@ -1,0 +1,85 @@
+"""What a worker says to whoever keeps it running: `RECOURSE_HEALTH=host:port` serves `/healthz`
+(the process turns round) and `/readyz` (it takes work: 503 while it begins, drains, or cannot reach
+Temporal or the books)."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from activities.services import WrongSetting
+from temporal.serving import bound, listen_beside
+
+HEALTH = "RECOURSE_HEALTH"
+LONGEST_WAIT = timedelta(seconds=2)
+
+Checks = Mapping[str, Callable[[], Awaitable[object]]]
+
+
+class Health:
+    """Whether this process takes work. `ready` is the worker's own word; the checks ask others."""
+
+    def __init__(self, client: Client, engine: Engine) -> None:
+        self.ready = False
+        self._checks: Checks = {
+            "temporal": lambda: client.service_client.check_health(timeout=LONGEST_WAIT),
+            "books": lambda: asyncio.to_thread(_answers, engine),
+        }
+
+    async def failing(self) -> list[str]:
+        """What is not as it should be; empty when all is well."""
+        answers = await asyncio.gather(*(_passes(check) for check in self._checks.values()))
+        failed = [name for name, good in zip(self._checks, answers, strict=True) if not good]
+        return failed if self.ready else ["worker", *failed]
+
+
+@asynccontextmanager
+async def told(health: Health, address: str | None) -> AsyncIterator[None]:
+    """Tell it at `address` as long as the block lasts; nowhere without one. Raises WrongSetting."""
+    if not address:
+        yield
+        return
+    host, _, port = address.rpartition(":")
+    if not (host and port.isdecimal() and int(port) < 65_536):
+        raise WrongSetting(f"{HEALTH} is {address!r}; give host:port, such as 0.0.0.0:8090.")
+    with bound(host, int(port), "health_listening") as listener:
+        serving = asyncio.create_task(listen_beside(_server(health), listener))
+        try:
+            yield
+        finally:
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
+
+
+def _server(health: Health) -> Starlette:
+    async def healthz(_: Request) -> JSONResponse:
+        return JSONResponse({"result": "alive"})
+
+    async def readyz(_: Request) -> JSONResponse:
+        failing = await health.failing()
+        return JSONResponse({"failing": failing}, 503 if failing else 200)
+
+    return Starlette(routes=[Route("/healthz", healthz), Route("/readyz", readyz)])
+
+
+async def _passes(check: Callable[[], Awaitable[object]]) -> bool:
+    try:
+        async with asyncio.timeout(LONGEST_WAIT.total_seconds()):
+            await check()
+    except (RPCError, SQLAlchemyError, TimeoutError, RuntimeError):
+        return False
+    return True
+
+
+def _answers(engine: Engine) -> None:
+    with engine.connect() as connection:
+        connection.execute(text("SELECT 1"))

@@ -1,0 +1,312 @@
+"""A purchase as its callers reach it: start, ask, send, find. Each failure has a code and a
+sentence; nothing here waits longer than `ANSWER_WITHIN` for an answer."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from temporalio.client import (
+    Client,
+    WorkflowHandle,
+    WorkflowQueryFailedError,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
+from temporalio.common import (
+    SearchAttributeKey,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities.requests import Model, UtcDatetime
+from starter.failures import Failure, rejected, unreachable
+from temporal import terms as wording
+from temporal.client import TASK_QUEUE
+from temporal.executions import Execution, executions, memo, newest
+from workflows import view
+from workflows.messages import Action, Message, PurchaseResult, PurchaseStart, Receipt, Role, Status
+
+ANSWER_WITHIN = timedelta(seconds=10)
+"""How long to wait for a worker to answer a query or an update."""
+
+PREFIX = "purchase-"
+WORKFLOW_TYPE = "ProjectPurchase"
+OURS = f"WorkflowType = '{WORKFLOW_TYPE}'"
+RUNNING = f"{OURS} AND ExecutionStatus IN ('Running', 'Paused')"
+TRIED_AGAIN_AFTER = timedelta(milliseconds=200)
+NOT_NOW = RPCStatusCode.FAILED_PRECONDITION
+"""No worker has been seen for long, or the purchase is just beginning a fresh history."""
+
+
+@dataclass(frozen=True)
+class Purchase:
+    """One purchase on the server, whether it is there or not.
+
+    Its methods raise Failure: `NOT_FOUND`, `CLOSED`, `NO_WORKER`, or the code of a refusal; and
+    RPCError when the server itself fails.
+    """
+
+    client: Client
+    id: str
+
+    @property
+    def workflow_id(self) -> str:
+        """The id of its workflow."""
+        return f"{PREFIX}{self.id}"
+
+    @property
+    def handle(self) -> WorkflowHandle[Any, PurchaseResult]:
+        """Its workflow's newest run."""
+        return self.client.get_workflow_handle(self.workflow_id, result_type=PurchaseResult)
+
+    async def start(
+        self,
+        terms: PurchaseStart,
+        reuse: WorkflowIDReusePolicy = WorkflowIDReusePolicy.REJECT_DUPLICATE,
+    ) -> bool:
+        """Start it; False if it had been started with the same terms before.
+
+        The id is used once, ever: raises Failure `PURCHASE_EXISTS` for other terms.
+        """
+        try:
+            await self.client.start_workflow(
+                WORKFLOW_TYPE,
+                terms,
+                id=self.workflow_id,
+                task_queue=TASK_QUEUE,
+                id_reuse_policy=reuse,
+                id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+                memo={"title": terms.title, "terms": wording.summary(terms)},
+                static_summary=wording.summary(terms),
+                static_details=wording.details(terms),
+                rpc_timeout=ANSWER_WITHIN,
+            )
+        except WorkflowAlreadyStartedError:
+            known = await self.terms()
+            if known == terms:
+                return False
+            other = ", ".join(wording.differing(known, terms))
+            raise rejected(
+                "PURCHASE_EXISTS",
+                f"Purchase {self.id} was started before, with another {other}. "
+                "An id is used once, ever: choose a new one.",
+            ) from None
+        return True
+
+    async def terms(self) -> PurchaseStart:
+        """What it was started with. Needs no worker."""
+        events = self.handle.fetch_history_events(page_size=1)
+        async with self._found():
+            first = await anext(events)
+        given = first.workflow_execution_started_event_attributes.input.payloads
+        payloads = await self.client.data_converter.decode(given)
+        try:
+            return wording.stored(payloads)
+        except ValueError:
+            raise rejected(
+                "INVALID_INPUT", f"Purchase {self.id} was started with an input nobody can read."
+            ) from None
+
+    async def status(self) -> Status:
+        """Everything about it."""
+        found: Status = await self._query("status", Status)
+        return found
+
+    async def actions(self, role: Role) -> list[Action]:
+        """What a role may do now, and until when."""
+        found: list[Action] = await self._query("actions", list[Action], role.value)
+        return found
+
+    async def send(self, message: Message) -> Receipt:
+        """Send a message as an update and wait for its answer.
+
+        Give it a `message_id`: then it is repeated where the server could not hand it over, and
+        still counts once.
+        """
+        try:
+            waiting = _answered(_may_arrive(message))
+            async with self._found(open_only=True), self._awake(), waiting:
+                while True:
+                    try:
+                        return await self._update(message)
+                    except RPCError as error:
+                        if not message.message_id or not await self._may_pass(error):
+                            raise
+                        await asyncio.sleep(TRIED_AGAIN_AFTER.total_seconds())
+        except WorkflowUpdateFailedError as error:
+            cause = error.cause
+            if isinstance(cause, ApplicationError):
+                raise rejected(cause.type or "REFUSED", cause.message) from None
+            raise rejected("REFUSED", str(cause)) from None
+
+    async def _may_pass(self, error: RPCError) -> bool:
+        """Whether a later try may succeed: a run that ends for a fresh one aborts its updates."""
+        aborted = error.status is RPCStatusCode.NOT_FOUND and await self.is_running()
+        return aborted or error.status is NOT_NOW
+
+    async def _update(self, message: Message) -> Receipt:
+        answer: Receipt = await self.handle.execute_update(
+            message.name, message, result_type=Receipt
+        )
+        return answer
+
+    async def signal(self, message: Message) -> None:
+        """Send a message as a signal; the status shows what came of it."""
+        async with self._found(open_only=True):
+            await self.handle.signal(message.name, message, rpc_timeout=ANSWER_WITHIN)
+
+    async def is_running(self) -> bool:
+        """Whether its workflow is there and not closed, as the server itself knows it."""
+        found = await self.newest()
+        return found is not None and found.is_open
+
+    async def _query(self, name: str, answer: Any, *args: str) -> Any:
+        try:
+            async with self._found(), self._awake(), _answered():
+                return await self.handle.query(name, args=args, result_type=answer)
+        except WorkflowQueryFailedError as error:
+            raise rejected("NO_ANSWER", f"Purchase {self.id} cannot say: {error}") from None
+
+    async def newest(self) -> Execution | None:
+        """Its newest run as the server knows it; None if there is none. Needs no worker."""
+        return await newest(self.client, self.workflow_id)
+
+    @asynccontextmanager
+    async def _awake(self) -> AsyncIterator[None]:
+        """Raises Failure `PAUSED` where an operator has paused it: the SDK has no word for that."""
+        try:
+            yield
+        except (ValueError, Failure) as error:
+            silent = isinstance(error, ValueError) or error.code == "NO_WORKER"
+            found = await self.newest() if silent else None
+            if found is None or found.status != "paused":
+                raise
+            raise rejected(
+                "PAUSED",
+                f"Purchase {self.id} was paused by an operator. What was sent waits until it goes "
+                "on: press Unpause in the Web UI.",
+            ) from None
+
+    @asynccontextmanager
+    async def _found(self, *, open_only: bool = False) -> AsyncIterator[None]:
+        """Tells a purchase that nobody knows from one that takes no messages any more."""
+        try:
+            yield
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            if open_only and await self.newest():
+                raise rejected(
+                    "CLOSED", f"Purchase {self.id} is closed; nothing can be changed any more."
+                ) from None
+            raise rejected("NOT_FOUND", f"There is no purchase {self.id} on this server.") from None
+
+
+Wanted = Mapping[SearchAttributeKey[Any], str | bool]
+
+
+class Listed(Model):
+    """A purchase as a list shows it: what the server can search, without asking a worker."""
+
+    purchase_id: str
+    title: str
+    terms: str
+    client: str | None
+    freelancer: str | None
+    stage: str | None
+    outcome: str | None
+    next_deadline: UtcDatetime | None
+    needs_attention: bool
+    workflow_status: str
+
+
+async def find(client: Client, wanted: Wanted) -> list[Listed]:
+    """The purchases whose search attributes are as wanted, the newest first."""
+    conditions = [
+        f"{key.name} = {_literal(value)}" for key, value in wanted.items() if _can_be_asked(value)
+    ]
+    query = " AND ".join([OURS, "ExecutionStatus != 'ContinuedAsNew'", *conditions])
+    found: dict[str, Listed] = {}
+    async for execution in executions(client, query):
+        if execution.id in found or not _is_wanted(execution, wanted):
+            continue
+        if execution.status != "terminated" or await _is_newest(client, execution):
+            found[execution.id] = await _listed(client, execution)
+    return list(found.values())
+
+
+async def running(client: Client) -> dict[str, str | None]:
+    """The stages of the purchases that are running, by id."""
+    return {
+        each.id.removeprefix(PREFIX): each.attributes.get(view.STAGE)
+        async for each in executions(client, RUNNING)
+    }
+
+
+async def _is_newest(client: Client, execution: Execution) -> bool:
+    """A run that was reset or adopted is ended, and keeps the attributes that it had."""
+    last = await newest(client, execution.id)
+    return last is not None and last.run_id == execution.run_id
+
+
+async def _listed(client: Client, execution: Execution) -> Listed:
+    attributes = execution.attributes
+    return Listed(
+        purchase_id=execution.id.removeprefix(PREFIX),
+        title=await memo(client, execution, "title"),
+        terms=await memo(client, execution, "terms"),
+        client=attributes.get(view.CLIENT),
+        freelancer=attributes.get(view.FREELANCER),
+        stage=attributes.get(view.STAGE),
+        outcome=attributes.get(view.OUTCOME),
+        next_deadline=attributes.get(view.DEADLINE),
+        needs_attention=bool(attributes.get(view.NEEDS_ATTENTION)),
+        workflow_status=execution.status,
+    )
+
+
+@asynccontextmanager
+async def _answered(advice: str = "") -> AsyncIterator[None]:
+    """Raises Failure `NO_WORKER` when no worker answers in time."""
+    seconds = ANSWER_WITHIN.total_seconds()
+    why = f"No worker has answered within {seconds:g} s."
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+            return
+    except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
+        pass
+    except RPCError as error:
+        if error.status is NOT_NOW:
+            why = f"No worker can answer now ({error.message})."
+        elif error.status not in (RPCStatusCode.CANCELLED, RPCStatusCode.DEADLINE_EXCEEDED):
+            raise
+    raise unreachable("NO_WORKER", f"{why} Start one: python worker.py{advice}")
+
+
+def _may_arrive(message: Message) -> str:
+    """The server may still hand an unanswered update to a worker that comes later."""
+    return f". Then repeat the message with --message-id {message.message_id}: it counts once."
+
+
+def _is_wanted(execution: Execution, wanted: Wanted) -> bool:
+    attributes = execution.attributes
+    return all(attributes.get(key) == value for key, value in wanted.items())
+
+
+def _can_be_asked(value: str | bool) -> bool:
+    """Not so with these two: the server compares them as it would have escaped them."""
+    return isinstance(value, bool) or not set(value) & set('"\\')
+
+
+def _literal(value: str | bool) -> str:
+    """A value as a visibility query writes it: nothing in it can end the text it stands in."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    escaped = value.replace("'", "''")
+    return f"'{escaped}'"

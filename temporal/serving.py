@@ -1,0 +1,72 @@
+"""Listening for HTTP: what the receivers of webhooks, the answers to the Web UI's questions, the
+metrics and a worker's health share."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from activities.services import WrongSetting
+
+log = structlog.get_logger()
+
+
+async def _healthz(_: Request) -> JSONResponse:
+    return JSONResponse({"result": "listening"})
+
+
+LISTENS = Route("/healthz", _healthz)
+"""For whoever watches a process that does nothing but answer."""
+
+
+async def listen(app: Starlette, host: str, port: int, what: str) -> None:
+    """Serve until stopped by a signal; one log line `what` says where. Raises WrongSetting."""
+    with bound(host, port, what) as listener:
+        await uvicorn.Server(_config(app)).serve(sockets=[listener])
+
+
+async def listen_beside(app: Starlette, listener: socket.socket) -> None:
+    """Serve until cancelled; signals stay with whoever runs this beside other work."""
+    await _Beside(_config(app)).serve(sockets=[listener])
+
+
+@contextmanager
+def bound(host: str, port: int, what: str) -> Iterator[socket.socket]:
+    """A socket that listens. Raises WrongSetting where that cannot be."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise WrongSetting(
+            f"Nothing can listen at {host}:{port} ({error.strerror or error}). Is it an address of "
+            "this machine, and the port free?"
+        ) from None
+    with listener:
+        log.info(what, address="{}:{}".format(*listener.getsockname()[:2]))
+        yield listener
+
+
+async def body_of(request: Request, at_most: int) -> bytes | None:
+    """The raw body; None if it is larger than so many bytes."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > at_most:
+            return None
+    return bytes(body)
+
+
+def _config(app: Starlette) -> uvicorn.Config:
+    return uvicorn.Config(app, log_config=None, access_log=False, lifespan="off")
+
+
+class _Beside(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield

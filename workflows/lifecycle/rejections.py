@@ -1,0 +1,128 @@
+"""Why a message is refused, and what could be done instead."""
+
+from datetime import datetime
+
+from workflows.lifecycle.draft import Draft
+from workflows.lifecycle.state import Code, Rejection, Stage, State
+from workflows.lifecycle.versions import open_rules, tables
+from workflows.messages import Message, Role
+
+_REQUEST_OPEN = (Stage.REFUND_REQUESTED, Stage.CONTESTED)
+_PUT_OFF = ("deliver", "submit_requirements", "accept_delivery")
+
+IN_WORDS = {
+    Stage.AWAITING_REQUIREMENTS: "waiting for the client's requirements",
+    Stage.FREELANCER_REVIEW: "under review by the freelancer",
+    Stage.IN_PROGRESS: "in progress",
+    Stage.DELIVERED: "delivered and under review by the client",
+    Stage.REFUND_REQUESTED: "waiting for the freelancer's answer to the refund request",
+    Stage.CONTESTED: "waiting for the client's answer to the freelancer's claim",
+    Stage.DISPUTED: "in a dispute that a mediator decides",
+    Stage.SETTLING: "decided, and the money is on its way",
+    Stage.CLOSED: "closed",
+}
+"""What each stage is, in words."""
+
+
+def known_sender(state: State, message: Message) -> Rejection | None:
+    """A party speaks only under its own id, and nobody acts as a party and as staff."""
+    role, sender = message.by.role, message.by.id
+    parties = {Role.CLIENT: state.terms.client.id, Role.FREELANCER: state.terms.freelancer.id}
+    if role in parties:
+        if sender == parties[role]:
+            return None
+        return Rejection(
+            Code.NOT_A_PARTY, f"{sender!r} is not the {role} of this purchase; check `by`."
+        )
+    if sender in parties.values():
+        return Rejection(
+            Code.WRONG_ROLE,
+            f"{sender!r} is a party to this purchase and cannot act as its {role}.",
+        )
+    return None
+
+
+def wrong_role(state: State, name: str, role: Role) -> Rejection | None:
+    """A message is for the roles of its rows only."""
+    may = {by for rule in tables(state).rules if rule.message == name for by in rule.by}
+    if role in may:
+        return None
+    roles = " or ".join(by.value for by in Role if by in may)
+    return Rejection(Code.WRONG_ROLE, f"{name} is for the {roles}, not for the {role}.")
+
+
+def reject(draft: Draft, message: Message) -> Rejection:
+    """The refusal of a message for which no row is open."""
+    name, role = message.name, message.by.role
+    if rejection := wrong_role(draft.state, name, role):
+        return rejection
+    stage = draft.state.stage
+    if stage is Stage.CLOSED:
+        return Rejection(
+            Code.CLOSED,
+            f"The purchase is closed ({draft.state.outcome}, {draft.state.reason}); "
+            "nothing can be changed any more.",
+        )
+    if stage is Stage.SETTLING and role in (Role.CLIENT, Role.FREELANCER, Role.MEDIATOR):
+        return _decided(draft, message)
+    if name == "cancel" and role is Role.FREELANCER:
+        return _window_closed(draft.state.cancel_window_closed_at)
+    if name == "cancel":
+        return Rejection(
+            Code.ALREADY_REQUESTED,
+            f"The cancellation is already pending; its deadline stays. {_instead(draft, role)}",
+        )
+    if name in _PUT_OFF and stage in _REQUEST_OPEN:
+        return Rejection(
+            Code.CANCELLATION_PENDING,
+            f"{name} has to wait: the client's cancellation is pending. The client may send "
+            f"withdraw_cancellation first. {_instead(draft, role)}",
+        )
+    return Rejection(
+        Code.NOT_ALLOWED_NOW,
+        f"{name} is not possible while the purchase is {IN_WORDS[stage]}. {_instead(draft, role)}",
+    )
+
+
+def _decided(draft: Draft, message: Message) -> Rejection:
+    decision = draft.state.decision
+    assert decision is not None
+    what = (
+        f"The money was decided at {_instant(decision.at)} ({decision.reason}): "
+        f"{draft.amount(decision.refund)} to the client, "
+        f"{draft.amount(decision.release)} to the freelancer."
+    )
+    if getattr(message, "decision", None) == "decline":
+        return Rejection(
+            Code.TOO_LATE,
+            f"{what} A decision about money is never taken back; send_message still reaches "
+            "the client.",
+        )
+    return Rejection(Code.ALREADY_SETTLED, f"{what} {_instead(draft, message.by.role)}")
+
+
+def _window_closed(at: datetime | None) -> Rejection:
+    assert at is not None
+    return Rejection(
+        Code.WINDOW_CLOSED,
+        f"The window in which the freelancer can cancel closed at {_instant(at)}. "
+        "To give the money back, send give_refund.",
+    )
+
+
+def may_send(draft: Draft, role: Role) -> tuple[str, ...]:
+    """The names of the messages for which `role` has an open row."""
+    offer = draft.state.offer
+    theirs = offer is not None and offer.by is not role
+    names = (rule.message for rule in open_rules(draft, role))
+    return tuple(dict.fromkeys(name for name in names if name != "accept_split" or theirs))
+
+
+def _instead(draft: Draft, role: Role) -> str:
+    if names := may_send(draft, role):
+        return f"The {role} can now send: {', '.join(names)}."
+    return f"The {role} has nothing to do now."
+
+
+def _instant(at: datetime) -> str:
+    return at.isoformat(timespec="seconds").replace("+00:00", "Z")
