@@ -6,7 +6,8 @@ from datetime import timedelta
 
 from temporalio.common import RawValue
 
-from workflows.card import instant, plain, span
+from activities.formatter import window_text
+from workflows.card import instant, plain
 from workflows.messages import PurchaseStart
 
 LONGEST_SUMMARY = 200
@@ -36,7 +37,7 @@ def details(terms: PurchaseStart) -> str:
 
 
 def _said(value: object) -> str:
-    return span(value) if isinstance(value, timedelta) else str(value).replace("_", " ")
+    return window_text(value) if isinstance(value, timedelta) else str(value).replace("_", " ")
 
 
 def stored(payloads: Sequence[object]) -> PurchaseStart:

@@ -13,7 +13,7 @@ from typer.main import get_command
 from docs import reliability
 from docs.generate import HERE, stale
 from docs.messages_page import sample
-from docs.rules_page import REFUSALS, diagram, page
+from docs.rules_page import REJECTIONS, diagram, page
 from docs.samples import SAMPLES, START
 from starter.app import app
 from starter.schema import DIALECT
@@ -42,7 +42,7 @@ def test_every_row_is_on_the_page() -> None:
         assert any(row.transition in line and row.rule in line for line in rows), row
     for deadline in DEADLINES:
         assert any(deadline.transition in line and deadline.warns in line for line in rows)
-    assert set(REFUSALS) == set(Code)
+    assert set(REJECTIONS) == set(Code)
 
 
 def test_the_diagram_shows_every_stage_and_no_way_twice() -> None:

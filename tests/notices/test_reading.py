@@ -13,7 +13,7 @@ from activities.notices import Rendered, headings, render, texts
 from activities.notices.action_labels import ACTION_LABELS
 from activities.requests import NoticeRequest, Recipient
 from demo.scenarios import SCENARIOS
-from tests.lifecycle.given import NOON
+from tests.lifecycle.builders import NOON
 from tests.lifecycle.test_walk import POLICIES, walked
 from tests.notices.shown import PARTIES, shown
 from workflows import lifecycle

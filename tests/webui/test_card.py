@@ -7,7 +7,7 @@ import pytest
 from activities.requests import Undelivered
 from demo.scenarios import SCENARIOS
 from temporal.terms import details, summary
-from tests.lifecycle.given import NOON, Purchase, purchase_in, refund_under_way
+from tests.lifecycle.builders import NOON, Purchase, purchase_in, refund_under_way
 from workflows import lifecycle
 from workflows.card import card
 from workflows.lifecycle.rejections import IN_WORDS

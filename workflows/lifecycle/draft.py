@@ -1,7 +1,7 @@
-"""One event being worked out: the small vocabulary in which the rules' actions are written.
+"""The working copy of a purchase's state while one event is applied.
 
-A Draft is made for one call of `decide` and thrown away after it. Its methods change only the
-Draft; the State it started from is never touched.
+A Draft is made for one call of `decide` and thrown away after it. Handlers change only the Draft;
+the State it started from is never touched. The engine moves it to another stage; handlers cannot.
 """
 
 from dataclasses import dataclass, field, replace
@@ -9,50 +9,50 @@ from datetime import datetime
 from typing import Any
 
 from activities.amounts import format_amount
+from workflows.lifecycle.deadlines import DEADLINES, DeadlineRule
+from workflows.lifecycle.events import (
+    ComputeDeadline,
+    Effect,
+    Event,
+    Movement,
+    PostDecision,
+    Rejection,
+)
 from workflows.lifecycle.state import (
     Attention,
     AttentionKind,
     Code,
-    ComputeDeadline,
     DeadlineName,
     Decision,
-    Effect,
-    Event,
     Payment,
-    PostDecision,
-    Rejection,
     Stage,
     State,
 )
 
-STAGE_DEADLINE = {
-    Stage.IN_PROGRESS: DeadlineName.DORMANCY,
-    Stage.DELIVERED: DeadlineName.REVIEW,
-    Stage.REFUND_REQUESTED: DeadlineName.REFUND_DECISION,
-    Stage.CONTESTED: DeadlineName.CLAIM,
-    Stage.DISPUTED: DeadlineName.DISPUTE,
-}
-"""The clock that runs while, and only while, a purchase is in a stage."""
-
-BUSINESS_DAYS = {DeadlineName.CLAIM, DeadlineName.SETTLEMENT}
-
-_OVER_WITH_THE_STAGE = {AttentionKind.DECISION_OVERDUE, AttentionKind.DISPUTE_OVERDUE}
+PAYMENT_METHOD = "the client's payment method"
+ESCROW = "escrow"
+IN_TRANSIT = "refunds in transit"
+FREELANCER_BALANCE = "the freelancer's balance"
 
 
 @dataclass
 class Draft:
-    """The working copy of `state` while one event is applied at `now`."""
+    """`state` while `event` is applied at `now`, under the deadlines of the purchase's version."""
 
     state: State
     event: Event
     now: datetime
+    rules: tuple[DeadlineRule, ...] = DEADLINES
     effects: list[Effect] = field(default_factory=list)
+    movements: list[Movement] = field(default_factory=list)
+    values: dict[str, str] = field(default_factory=dict)
+    """What the row's texts quote beside names, amounts and windows."""
 
     def set(self, **changes: Any) -> None:
         """Replace fields of the state."""
         self.state = replace(self.state, **changes)
 
-    def ask(self, *effects: Effect) -> None:
+    def emit(self, *effects: Effect) -> None:
         """Ask for effects, in this order."""
         self.effects.extend(effects)
 
@@ -60,123 +60,113 @@ class Draft:
         """Minor units as a person writes them."""
         return format_amount(minor, self.state.terms.currency)
 
-    # --- clocks
+    # --- deadlines
 
-    def start(self, deadline: DeadlineName) -> None:
-        """Start a clock anew; a window in business days is asked of the calendar first."""
-        policy = self.state.terms.policy
-        if deadline in BUSINESS_DAYS:
-            self.stop(deadline)
-            self.ask(ComputeDeadline(deadline, self.now, getattr(policy, f"{deadline}_window")))
+    def start(self, name: DeadlineName) -> None:
+        """Start a deadline anew. One in business days is computed by the calendar first."""
+        rule = next(rule for rule in self.rules if rule.name is name)
+        window = getattr(self.state.terms.policy, rule.window)
+        if rule.in_business_days:
+            self.stop(name)
+            self.emit(ComputeDeadline(name, self.now, window))
         else:
-            self.run_until(deadline, self.now + getattr(policy, f"{deadline}_window"))
+            self.set_deadline(name, self.now + window)
 
-    def run_until(self, deadline: DeadlineName, at: datetime) -> None:
-        """Let a clock run to an absolute deadline."""
-        self.set(deadlines={**self.state.deadlines, deadline: at})
+    def set_deadline(self, name: DeadlineName, at: datetime) -> None:
+        """Let a deadline be at an absolute instant."""
+        self.set(deadlines={**self.state.deadlines, name: at})
 
-    def stop(self, *deadlines: DeadlineName) -> None:
-        """Stop clocks that may be running."""
-        left = {
-            deadline: at
-            for deadline, at in self.state.deadlines.items()
-            if deadline not in deadlines
-        }
-        self.set(deadlines=left)
+    def stop(self, *names: DeadlineName) -> None:
+        """Stop deadlines that may be open."""
+        open_ones = self.state.deadlines.items()
+        self.set(deadlines={name: at for name, at in open_ones if name not in names})
 
-    # --- stages
+    # --- stages (for the engine)
 
-    def go(self, stage: Stage) -> None:
-        """Enter a stage: the clock of the one before stops, its own starts."""
-        if old := STAGE_DEADLINE.get(self.state.stage):
-            self.stop(old)
+    def enter(self, stage: Stage) -> None:
+        """Enter a stage: deadlines that do not belong to it stop, those that it starts start."""
+        self.set(stage=stage)
+        self.stop(*(rule.name for rule in self.rules if stage not in rule.stages))
+        self.clear_alert(AttentionKind.DECISION_OVERDUE, AttentionKind.DISPUTE_OVERDUE)
+        for rule in self.rules:
+            if rule.starts_with is stage:
+                self.start(rule.name)
+
+    def return_to_stage_before_request(self) -> None:
+        """Back to the stage that the refund request left; a stopped deadline gets what it had."""
+        stage, time_left = self.state.stage_before_request, self.state.time_left
+        assert stage is not None
+        self.close_request()
+        self.enter(stage)
+        if time_left is not None:
+            kept = next(rule for rule in self.rules if rule.keeps_time_left)
+            self.set_deadline(kept.name, self.now + time_left)
+
+    # --- the refund request
+
+    def open_request(self, *, by_system: bool) -> None:
+        """A refund is requested. A deadline that keeps its time stops with what it has left."""
+        kept = next(rule for rule in self.rules if rule.keeps_time_left)
+        ends = self.state.deadlines.get(kept.name)
         self.set(
-            stage=stage,
-            attention=tuple(a for a in self.state.attention if a.kind not in _OVER_WITH_THE_STAGE),
-        )
-        if new := STAGE_DEADLINE.get(stage):
-            self.start(new)
-
-    def leave_for_request(self, *, by_system: bool) -> None:
-        """A refund is requested. The review clock keeps its remainder; the 48 h one and the
-        freelancer's 24 h one run on (`RULES.md`, cancel by the client)."""
-        ends = self.state.deadlines.get(DeadlineName.REVIEW)
-        self.set(
-            left=self.state.stage,
+            stage_before_request=self.state.stage,
             time_left=ends - self.now if ends else None,
             requested_by_system=by_system,
         )
-        self.go(Stage.REFUND_REQUESTED)
 
-    def go_back(self) -> None:
-        """Back to the stage that the refund request left, its clock with what it still had."""
-        left, time_left = self.state.left, self.state.time_left
-        assert left is not None
-        self.forget_request()
-        self.go(left)
-        if time_left is not None:
-            self.run_until(DeadlineName.REVIEW, self.now + time_left)
-
-    def forget_request(self) -> None:
+    def close_request(self) -> None:
         """No refund request is open any more."""
-        self.set(left=None, time_left=None, claim=None, requested_by_system=False)
+        self.set(stage_before_request=None, time_left=None, claim=None, requested_by_system=False)
 
     # --- money
 
-    def settle(self, reason: str, *, refund: int) -> None:
+    def decide(self, reason: str, *, refund: int) -> None:
         """Record the decision, once: `refund` to the client, the rest of the escrow to the
         freelancer. It is carried out when the money is held."""
         release = self.state.terms.amount - refund
-        self.forget_request()
-        self.go(Stage.SETTLING)
-        self.stop(
-            *(deadline for deadline in self.state.deadlines if deadline is not DeadlineName.PAYMENT)
-        )
-        self.set(
-            offer=None,
-            reason=reason,
-            decision=Decision(reason, refund, release, self.now),
-        )
+        self.close_request()
+        decision = Decision(reason, refund, release, self.now)
+        self.set(offer=None, reason=reason, decision=decision)
+        self.move(refund, ESCROW, PAYMENT_METHOD)
+        self.move(release, ESCROW, FREELANCER_BALANCE)
         if self.state.payment is Payment.HELD:
-            self.carry_out()
+            self.carry_out_decision()
 
-    def carry_out(self) -> None:
-        """Ask for the decision to be posted; a refund's settlement window starts."""
+    def carry_out_decision(self) -> None:
+        """Ask for the decision to be posted; the settlement window of a refund starts."""
         decision = self.state.decision
         assert decision is not None
         if decision.refund:
             self.start(DeadlineName.SETTLEMENT)
-        self.ask(PostDecision(decision.refund, decision.release))
+        self.emit(PostDecision(decision.refund, decision.release))
+
+    def move(self, amount: int, source: str, target: str) -> None:
+        """Money that this transition moves."""
+        if amount:
+            self.movements.append(Movement(amount, source, target))
 
     def close(self, outcome: str, reason: str) -> None:
-        """Nothing is left to do."""
-        self.forget_request()
-        self.go(Stage.CLOSED)
-        self.set(
-            deadlines={},
-            offer=None,
-            outcome=outcome,
-            reason=reason,
-            closed_at=self.now,
-        )
+        """Record how the purchase ends."""
+        self.close_request()
+        self.set(offer=None, outcome=outcome, reason=reason, closed_at=self.now)
 
     # --- people
 
-    def raise_alert(self, kind: AttentionKind, text: str, step: str = "") -> None:
-        """Something needs a person. Said once per kind and step."""
-        kept = tuple(a for a in self.state.attention if (a.kind, a.step) != (kind, step))
-        self.set(attention=(*kept, Attention(kind, text, self.now, step)))
+    def raise_alert(self, kind: AttentionKind, text: str, effect: str = "") -> None:
+        """A person is needed. Raised once per kind and effect."""
+        others = (a for a in self.state.attention if (a.kind, a.effect) != (kind, effect))
+        self.set(attention=(*others, Attention(kind, text, self.now, effect)))
 
     def clear_alert(self, *kinds: AttentionKind) -> None:
-        """It no longer needs a person."""
+        """A person is no longer needed for these reasons."""
         self.set(attention=tuple(a for a in self.state.attention if a.kind not in kinds))
 
-    def clear_blocked(self, step: str) -> None:
-        """It is not held up any more. (A step that is done or overtaken is forgotten anyway.)"""
-        self.set(attention=tuple(a for a in self.state.attention if a.step != step))
+    def clear_blocked(self, effect: str) -> None:
+        """An effect of this kind is no longer blocked."""
+        self.set(attention=tuple(a for a in self.state.attention if a.effect != effect))
 
-    def not_an_amount(self, amount: int, least: int) -> Rejection | None:
-        """A refusal unless `least` ≤ amount ≤ escrow."""
+    def check_amount(self, amount: int, least: int) -> Rejection | None:
+        """A rejection unless `least` ≤ amount ≤ escrow."""
         if least <= amount <= self.state.terms.amount:
             return None
         return Rejection(

@@ -4,28 +4,25 @@ from datetime import timedelta
 
 import pytest
 
-from tests.lifecycle.given import ESCROW, NOON, Purchase, becomes, rejected
+from tests.lifecycle.builders import ESCROW, NOON, Purchase, becomes, rejected
 from workflows.lifecycle import is_pending
-from workflows.lifecycle.state import (
-    AttentionKind,
+from workflows.lifecycle.events import (
     CheckRefund,
-    Code,
     ComputeDeadline,
     DeadlineComputed,
-    DeadlineName,
     DecisionPosted,
     EffectBlocked,
     Fact,
     PaymentHeld,
     PostDecision,
     PostSettlement,
-    RefundAnswered,
+    RefundReported,
     SendRefund,
     SettlementPosted,
-    Stage,
     TakePayment,
     VoidPayment,
 )
+from workflows.lifecycle.state import AttentionKind, Code, DeadlineName, Stage
 from workflows.messages import Role
 
 
@@ -38,7 +35,7 @@ def test_a_decision_that_cannot_be_posted_stands_and_waits() -> None:
     becomes(purchase, Stage.SETTLING, told={"operator"})
     purchase.learns(EffectBlocked(PostDecision.kind, "the ledger cannot be reached"))
     assert purchase.notices == [], "told once, not at every try"
-    assert [item.step for item in purchase.state.attention] == [PostDecision.kind]
+    assert [item.effect for item in purchase.state.attention] == [PostDecision.kind]
     assert purchase.state.held == ESCROW
     purchase.learns(DecisionPosted())
     assert (purchase.state.attention, purchase.state.decision) == ((), decision)
@@ -90,14 +87,14 @@ def refund_without_a_calendar() -> Purchase:
 
 def blocked(purchase: Purchase) -> list[str]:
     """Which steps a person has to see to."""
-    return [item.step for item in purchase.state.attention]
+    return [item.effect for item in purchase.state.attention]
 
 
 def test_a_step_is_still_blocked_when_another_one_is_done() -> None:
     """needs_attention ends with its own cause: what the books and the provider answer says
     nothing about the calendar."""
     purchase = refund_without_a_calendar()
-    for answer in (DecisionPosted(), RefundAnswered(1, "pending", "re_1")):
+    for answer in (DecisionPosted(), RefundReported(1, "pending", "re_1")):
         purchase.learns(answer)
         assert blocked(purchase) == [ComputeDeadline.kind]
     purchase.learns(EffectBlocked(ComputeDeadline.kind, "the calendar does not answer"))
@@ -121,9 +118,9 @@ def waiting_for_step(step: str) -> Purchase:
     if step != PostDecision.kind:
         purchase.posted()
     if step == PostSettlement.kind:
-        purchase.learns(RefundAnswered(1, "settled", "re_1"))
+        purchase.learns(RefundReported(1, "settled", "re_1"))
     if step == CheckRefund.kind:
-        purchase.learns(RefundAnswered(1, "pending", "re_1"))
+        purchase.learns(RefundReported(1, "pending", "re_1"))
     return purchase
 
 
@@ -132,8 +129,8 @@ ANSWERED: dict[str, Fact] = {
     VoidPayment.kind: PaymentHeld(),
     ComputeDeadline.kind: DeadlineComputed(DeadlineName.CLAIM, NOON + timedelta(days=7)),
     PostDecision.kind: DecisionPosted(),
-    SendRefund.kind: RefundAnswered(1, "pending", "re_1"),
-    CheckRefund.kind: RefundAnswered(1, "settled", "re_1"),
+    SendRefund.kind: RefundReported(1, "pending", "re_1"),
+    CheckRefund.kind: RefundReported(1, "settled", "re_1"),
     PostSettlement.kind: SettlementPosted(),
 }
 
@@ -154,9 +151,9 @@ def test_each_step_that_is_held_up_is_said_until_it_is_answered(step: str) -> No
 def test_a_later_attempt_that_is_held_up_is_said_too(step: str) -> None:
     """needs_attention: the step of the attempt that is under way, whichever it is."""
     purchase = waiting_for_step(SendRefund.kind)
-    purchase.learns(RefundAnswered(1, "failed"))
+    purchase.learns(RefundReported(1, "failed"))
     if step == CheckRefund.kind:
-        purchase.learns(RefundAnswered(2, "pending"))
+        purchase.learns(RefundReported(2, "pending"))
     purchase.learns(EffectBlocked(step, "no answer"))
     assert blocked(purchase) == [step]
 
@@ -176,12 +173,11 @@ def test_a_step_is_to_be_done_until_it_is_answered() -> None:
     assert is_pending(purchase.state, SendRefund(1))
     assert not is_pending(purchase.state, SendRefund(2))
     assert not is_pending(purchase.state, PostSettlement("", purchase.now))
-    purchase.learns(RefundAnswered(1, "settled"))
+    purchase.learns(RefundReported(1, "settled"))
     assert not is_pending(purchase.state, SendRefund(1))
     assert is_pending(purchase.state, PostSettlement("", purchase.now))
     purchase.learns(SettlementPosted())
     assert not is_pending(purchase.state, PostSettlement("", purchase.now))
-    assert all(is_pending(purchase.state, notice) for notice in purchase.notices)
 
 
 @pytest.mark.parametrize("held", [False, True])
@@ -210,7 +206,7 @@ def test_a_new_attempt_is_not_held_up_by_what_held_up_the_one_before() -> None:
     for attempt in (1, 2):
         purchase.learns(EffectBlocked(SendRefund.kind, "the provider does not answer"))
         becomes(purchase, Stage.SETTLING, told={"operator"})
-        purchase.learns(RefundAnswered(attempt, "failed"))
+        purchase.learns(RefundReported(attempt, "failed"))
         assert SendRefund.kind not in blocked(purchase)
 
 

@@ -5,8 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from tests.lifecycle.given import ESCROW, NOON, Purchase, becomes, settles
-from workflows.lifecycle.state import Accepted, DeadlineName, Stage
+from tests.lifecycle.builders import ESCROW, NOON, Purchase, becomes, settles
+from workflows.lifecycle.events import Accepted
+from workflows.lifecycle.state import DeadlineName, Stage
 
 
 def test_the_review_clock_stops_and_keeps_its_remainder() -> None:

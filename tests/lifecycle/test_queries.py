@@ -1,41 +1,43 @@
-"""What a page shows: buttons, deadlines, whose turn it is, and when to remind whom."""
+"""What can be read off a state: permissions, deadlines, whose turn it is, reminders."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 
-from tests.lifecycle.given import NOON, Purchase, purchase_in, refund_under_way
+from tests.lifecycle.builders import NOON, Purchase, purchase_in, refund_under_way
 from workflows.lifecycle import (
-    actions,
+    allowed_messages,
     deadlines,
     decide,
     next_deadline,
     next_reminder,
-    rejection,
+    on_expiry,
+    permissions,
+    rejection_notice,
     reminder,
-    steps,
-    then,
+    rules_of,
     waiting_for,
 )
-from workflows.lifecycle.queries import REMINDED, samples
-from workflows.lifecycle.state import DeadlineName, EffectBlocked, Rejection, Stage, VoidPayment
-from workflows.messages import MESSAGES, Action, Role
+from workflows.lifecycle.events import EffectBlocked, Rejection, VoidPayment
+from workflows.lifecycle.queries import samples
+from workflows.lifecycle.state import DeadlineName, Stage
+from workflows.messages import MESSAGES, Permission, Role
 from workflows.policy import Reminders
 
 DAY = timedelta(days=1)
 
 
-def button(purchase: Purchase, role: Role, name: str) -> Action:
+def button(purchase: Purchase, role: Role, name: str) -> Permission:
     """The button of that name on the role's page."""
-    found = {action.message: action for action in actions(purchase.state, role, purchase.now)}
+    found = {action.message: action for action in permissions(purchase.state, role, purchase.now)}
     assert list(found) == list(MESSAGES)
     return found[name]
 
 
 def enabled(purchase: Purchase, role: Role) -> set[str]:
     """The names of the buttons that can be pressed."""
-    return {a.message for a in actions(purchase.state, role, purchase.now) if a.allowed}
+    return {a.message for a in permissions(purchase.state, role, purchase.now) if a.allowed}
 
 
 # --- actions
@@ -87,33 +89,72 @@ def test_the_buttons_of_each_stage(
     assert enabled(purchase, Role.PAYMENTS) == set()
 
 
-def test_of_a_messages_choices_only_the_open_ones_are_steps() -> None:
-    """Declined once, a refund can still be approved; only a refund in doubt is marked settled."""
-    asked, contested = Purchase().requested(), Purchase().contested()
-    both = {"decide_refund approve", "decide_refund decline"}
-    assert both <= set(steps(asked.state, Role.FREELANCER, asked.now))
-    assert both & set(steps(contested.state, Role.FREELANCER, contested.now)) == {
-        "decide_refund approve"
-    }
+def allowed(purchase: Purchase, role: Role) -> list[tuple[str, str]]:
+    """What a notice or the card offers to that role: message and choice, in order."""
+    found = allowed_messages(purchase.state, role, purchase.now)
+    return [(each.message, each.row.cause.choice) for each in found]
+
+
+def test_each_open_choice_of_a_message_is_offered_apart() -> None:
+    """R-20, R-21, R-73, R-74: declined once, a refund can still be approved; only a refund that
+    needs a person can be marked as settled."""
+    assert allowed(Purchase().requested(), Role.FREELANCER)[:2] == [
+        ("decide_refund", "approve"),
+        ("decide_refund", "decline"),
+    ]
+    contested = allowed(Purchase().contested(), Role.FREELANCER)
+    assert contested[0] == ("decide_refund", "approve")
+    assert ("decide_refund", "decline") not in contested
     blocked = Purchase(held=False)
     blocked.deadline(DeadlineName.PAYMENT)
     blocked.learns(EffectBlocked(VoidPayment.kind, "the provider does not answer"))
-    assert steps(blocked.state, Role.OPERATOR, blocked.now) == ("resolve_attention retry",)
+    assert allowed(blocked, Role.OPERATOR) == [("resolve_attention", "retry")]
     late = refund_under_way()
     late.deadline(DeadlineName.SETTLEMENT)
-    assert steps(late.state, Role.OPERATOR, late.now) == (
-        "resolve_attention retry",
-        "resolve_attention mark_settled",
-    )
+    assert allowed(late, Role.OPERATOR) == [
+        ("resolve_attention", "retry"),
+        ("resolve_attention", "mark_settled"),
+    ]
 
 
-def test_a_refusal_is_told_to_its_sender() -> None:
+def test_what_is_the_same_to_the_freelancer_is_offered_once() -> None:
+    """R-20, R-30, R-46 all give everything back: the first that is open is offered."""
+    early = Purchase().reviewed()
+    early.client("cancel")
+    names = [name for name, _ in allowed(early, Role.FREELANCER)]
+    assert names.count("decide_refund") == 2
+    assert {"cancel", "give_refund"} & set(names) == set()
+
+
+def test_what_the_matter_is_about_is_offered_before_what_is_possible_at_any_time() -> None:
+    """R-15, R-16 before R-32, R-47, R-48."""
+    names = [name for name, _ in allowed(Purchase().delivered(), Role.CLIENT)]
+    assert names == [
+        "accept_delivery",
+        "request_changes",
+        "cancel",
+        "propose_split",
+        "send_message",
+    ]
+
+
+def test_a_chosen_amount_is_shown_as_such_and_an_offered_one_as_it_is() -> None:
+    """R-45, R-47."""
+    purchase = Purchase().working()
+    purchase.freelancer("propose_split", refund=15_000)
+    found = allowed_messages(purchase.state, Role.CLIENT, purchase.now)
+    fields = {each.message: each.fields for each in found}
+    assert fields["accept_split"] == {"refund": 15_000}
+    assert fields["propose_split"] == {"refund": "AMOUNT"}
+
+
+def test_a_rejection_is_notified_to_its_sender() -> None:
     """With the message's name, the code and the exact sentence."""
     answer = Purchase().client("accept_delivery")
     assert isinstance(answer, Rejection)
-    told = rejection("accept_delivery", answer, "client")
-    assert (told.recipients, told.rejected) == (("client",), ("accept_delivery", answer.code))
-    assert told.rule == answer.text
+    notice = rejection_notice("accept_delivery", answer, "client")
+    assert notice.recipients == ("client",)
+    assert (notice.values["code"], notice.values["answer"]) == (answer.code, answer.text)
 
 
 def test_an_offer_enables_the_other_sides_button_only() -> None:
@@ -172,7 +213,7 @@ def test_a_closed_purchase_has_no_buttons() -> None:
     purchase.posted()
     for role in Role:
         assert enabled(purchase, role) == set()
-        why = {action.code for action in actions(purchase.state, role, purchase.now)}
+        why = {action.code for action in permissions(purchase.state, role, purchase.now)}
         assert why <= {"CLOSED", "WRONG_ROLE"}
 
 
@@ -181,7 +222,7 @@ def test_asking_changes_nothing() -> None:
     purchase = Purchase().disputed()
     before = purchase.state
     for role in Role:
-        actions(before, role, purchase.now)
+        permissions(before, role, purchase.now)
     assert purchase.state == before
 
 
@@ -204,9 +245,9 @@ def test_deadlines_come_in_order_with_what_silence_does() -> None:
     purchase = Purchase(held=False)
     purchase.client("cancel")
     assert [(d.name, d.then) for d in deadlines(purchase.state)] == [
-        ("payment", "the payment is called off"),
-        ("requirements", "the project is cancelled and the client gets a full refund"),
-        ("refund_decision", "the client gets a full refund"),
+        ("payment", "the payment is cancelled and nothing is charged"),
+        ("requirements", "the project is cancelled and all of the money goes back to the client"),
+        ("refund_decision", "all of the money goes back to the client"),
     ]
     first = next_deadline(purchase.state)
     assert first
@@ -216,7 +257,7 @@ def test_deadlines_come_in_order_with_what_silence_does() -> None:
 @pytest.mark.parametrize(
     ("silence", "then"),
     [
-        ("refund", "the client gets a full refund"),
+        ("refund", "all of the money goes back to the client"),
         ("resume", "the request lapses and the project goes on"),
         ("attention", "our staff looks into it"),
     ],
@@ -227,16 +268,11 @@ def test_a_deadline_says_what_silence_does_under_this_policy(silence: str, then:
     assert [deadline.then for deadline in deadlines(purchase.state)] == [then]
 
 
-def test_a_timer_says_what_happens_when_it_fires() -> None:
-    """As the deadline it stands for; a clock that no row speaks of does nothing."""
-    purchase = refund_under_way()
-    assert then(purchase.state, DeadlineName.SETTLEMENT) == (
-        "our staff looks into it and the provider is asked again"
-    )
+def test_a_deadline_without_an_open_row_is_not_shown() -> None:
+    """A deadline outside its stages ends without an effect."""
     delivered = Purchase().delivered().state
     stray = replace(delivered, deadlines={**delivered.deadlines, DeadlineName.CLAIM: NOON})
-    assert then(stray, DeadlineName.REVIEW) == "the escrow is released to the freelancer"
-    assert then(stray, DeadlineName.CLAIM) == "nothing"
+    assert on_expiry(stray, DeadlineName.CLAIM) is None
     assert [deadline.name for deadline in deadlines(stray)] == ["review"]
 
 
@@ -354,8 +390,11 @@ def test_the_policy_may_remind_of_nothing() -> None:
     assert reminders(Purchase(reminders={"requirements": []})) == []
 
 
-def test_whoever_has_to_act_is_reminded() -> None:
-    """Every deadline with reminders has a reader."""
-    assert {deadline.value for deadline in REMINDED} == set(Reminders.model_fields)
-    for deadline, reader in REMINDED.items():
-        assert reminder(deadline).recipients == (reader,)
+def test_every_deadline_with_reminders_has_a_recipient_and_words() -> None:
+    """Exactly those for which the policy has offsets."""
+    state = Purchase().state
+    rules = [rule for rule in rules_of(state).deadlines if rule.reminds]
+    assert {rule.name.value for rule in rules} == set(Reminders.model_fields)
+    for rule in rules:
+        assert reminder(state, rule.name).recipients == (rule.reminds,)
+        assert reminder(state, rule.name).text is rule.reminder

@@ -7,25 +7,20 @@ from typing import Any
 import pytest
 
 from workflows.lifecycle import begin, decide
-from workflows.lifecycle.state import (
+from workflows.lifecycle.deadlines import WITH_ESCROW
+from workflows.lifecycle.events import (
     Accepted,
-    Code,
     DeadlineComputed,
     DeadlineExpired,
-    DeadlineName,
     DecisionPosted,
     Event,
     Notify,
     PaymentHeld,
-    Person,
     PostDecision,
-    RefundAnswered,
+    RefundReported,
     Rejection,
-    Stage,
-    State,
-    Terms,
 )
-from workflows.lifecycle.transitions import WITH_ESCROW
+from workflows.lifecycle.state import Code, DeadlineName, Person, Stage, State, Terms
 from workflows.messages import MESSAGES, Message, Role, Sender
 from workflows.policy import Policy
 
@@ -155,7 +150,7 @@ class Purchase:
     @property
     def notices(self) -> list[Notify]:
         """The notices of the last accepted event."""
-        return [effect for effect in self.last.effects if isinstance(effect, Notify)]
+        return list(self.last.notices)
 
 
 # --- where a purchase stands, and what must follow
@@ -183,7 +178,7 @@ def refund_under_way() -> Purchase:
     purchase = Purchase().working()
     purchase.freelancer("give_refund")
     purchase.calendar(DeadlineName.SETTLEMENT, days=7)
-    purchase.posted().learns(RefundAnswered(1, "pending", "re_1"))
+    purchase.posted().learns(RefundReported(1, "pending", "re_1"))
     return purchase
 
 
