@@ -6,8 +6,10 @@ from datetime import timedelta
 import pytest
 
 from tests.lifecycle.builders import ESCROW, NOON, Purchase, becomes, settles
-from workflows.lifecycle.events import Accepted
+from workflows.lifecycle.draft import Draft
+from workflows.lifecycle.events import Accepted, PlatformCancelled
 from workflows.lifecycle.state import DeadlineName, Stage
+from workflows.lifecycle.versions import draft_of
 
 
 def test_the_review_clock_stops_and_keeps_its_remainder() -> None:
@@ -97,3 +99,54 @@ def test_a_message_to_the_freelancer_stops_no_clock() -> None:
     answer = purchase.after(days=1).freelancer("send_message", text="let us talk")
     assert isinstance(answer, Accepted)
     assert dict(purchase.state.deadlines) == before
+
+
+# --- all deadlines at once
+
+
+def draft(purchase: Purchase) -> Draft:
+    """A draft of that purchase at its own time."""
+    return draft_of(purchase.state, PlatformCancelled(), purchase.now)
+
+
+def test_all_deadlines_can_wait_and_go_on_with_what_they_had() -> None:
+    """A payment does not wait; what starts meanwhile waits, too."""
+    purchase = Purchase(held=False).after(minutes=30)
+    waiting = draft(purchase)
+    waiting.suspend_all()
+    assert set(waiting.state.deadlines) == {DeadlineName.PAYMENT}
+    assert waiting.state.suspended == {DeadlineName.REQUIREMENTS: timedelta(hours=47, minutes=30)}
+    waiting.start(DeadlineName.REFUND_DECISION)
+    assert DeadlineName.REFUND_DECISION not in waiting.state.deadlines
+
+    later = Draft(waiting.state, waiting.event, waiting.now + timedelta(days=3))
+    later.enter(Stage.REFUND_REQUESTED)
+    later.continue_all()
+    assert later.state.suspended == {}
+    assert later.state.deadlines[DeadlineName.REQUIREMENTS] == later.now + timedelta(
+        hours=47, minutes=30
+    )
+    assert later.state.deadlines[DeadlineName.REFUND_DECISION] == later.now + timedelta(days=7)
+
+
+def test_a_deadline_whose_stage_is_over_does_not_go_on() -> None:
+    """Delivered meanwhile: the freelancer is no longer waited for."""
+    purchase = Purchase().working()
+    waiting = draft(purchase)
+    waiting.suspend_all()
+    waiting.enter(Stage.DELIVERED)
+    waiting.continue_all()
+    assert set(waiting.state.deadlines) == {DeadlineName.REVIEW}
+
+
+def test_what_a_request_suspends_waits_for_the_request() -> None:
+    """R-32 while all wait: the review goes on only when the cancellation is withdrawn."""
+    purchase = Purchase().delivered().after(days=4)
+    waiting = draft(purchase)
+    waiting.suspend_all()
+    waiting.open_request(by_system=False)
+    waiting.enter(Stage.REFUND_REQUESTED)
+    waiting.continue_all()
+    assert set(waiting.state.deadlines) == {DeadlineName.REFUND_DECISION}
+    waiting.return_to_stage_before_request()
+    assert waiting.state.deadlines == {DeadlineName.REVIEW: waiting.now + timedelta(days=10)}

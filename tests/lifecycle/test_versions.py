@@ -211,3 +211,21 @@ def test_a_purchase_without_a_version_has_the_first() -> None:
     assert STATES.validate_python(written) == state
     assert begin(state.terms, state.terms.purchased_at).state.stage is Stage.AWAITING_REQUIREMENTS
     assert state.terms.rules_version == FIRST
+
+
+def test_a_message_that_the_purchases_version_lacks_is_rejected_and_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A message that a later version added: older purchases reject it, and `actions` says why."""
+    first = VERSIONS[FIRST]
+    without = Rules(
+        tuple(row for row in first.transitions if row.cause.message != "give_refund"),
+        first.deadlines,
+    )
+    monkeypatch.setattr(versions, "VERSIONS", {FIRST: without, 2: first})
+    purchase = Purchase().working()
+    answer = purchase.freelancer("give_refund")
+    rejected(answer, Code.NOT_ALLOWED_NOW, "give_refund is not part of the rules that this")
+    shown = {p.message: p for p in permissions(purchase.state, Role.FREELANCER, purchase.now)}
+    assert not shown["give_refund"].allowed
+    assert shown["give_refund"].why_not == getattr(answer, "text", "")

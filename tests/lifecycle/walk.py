@@ -68,7 +68,7 @@ def position(s: State) -> Key:
         s.delivered,
         s.cancel_window_closed_at is not None,
         s.stage_before_request,
-        s.time_left is not None,
+        frozenset(s.suspended),
         s.requested_by_system,
         s.claim,
         s.offer and (s.offer.by, s.offer.refund),

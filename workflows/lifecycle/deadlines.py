@@ -32,8 +32,10 @@ class DeadlineRule:
     starts: str
     starts_with: Stage | None = None
     restarts_with_party_messages: bool = False
-    keeps_time_left: bool = False
-    """While a refund request is open it stops, and then goes on with the time it had left."""
+    suspended_by_request: bool = False
+    """While a refund request is open it waits, and then goes on with the time it had left."""
+    can_wait: bool = True
+    """Whether it waits while all deadlines are suspended."""
     waiting_for: str
     governs: Stage | None = None
     label: str
@@ -48,6 +50,7 @@ DEADLINES: tuple[DeadlineRule, ...] = (
         name=DeadlineName.PAYMENT,
         stages=OPEN,
         window="payment_window",
+        can_wait=False,
         starts="the first attempt to charge",
         waiting_for="payments",
         label="{client's} payment is due",
@@ -110,7 +113,7 @@ DEADLINES: tuple[DeadlineRule, ...] = (
         window="review_window",
         starts="each delivery",
         starts_with=DELIVERED,
-        keeps_time_left=True,
+        suspended_by_request=True,
         waiting_for="client",
         governs=DELIVERED,
         label="{client's} answer to the delivery is due",

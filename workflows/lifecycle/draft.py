@@ -4,9 +4,10 @@ A Draft is made for one call of `decide` and thrown away after it. Handlers chan
 the State it started from is never touched. The engine moves it to another stage; handlers cannot.
 """
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from activities.amounts import format_amount
 from workflows.lifecycle.deadlines import DEADLINES, DeadlineRule
@@ -28,6 +29,8 @@ from workflows.lifecycle.state import (
     Stage,
     State,
 )
+
+Item = TypeVar("Item")
 
 PAYMENT_METHOD = "the client's payment method"
 ESCROW = "escrow"
@@ -64,7 +67,7 @@ class Draft:
 
     def start(self, name: DeadlineName) -> None:
         """Start a deadline anew. One in business days is computed by the calendar first."""
-        rule = next(rule for rule in self.rules if rule.name is name)
+        rule = self._rule(name)
         window = getattr(self.state.terms.policy, rule.window)
         if rule.in_business_days:
             self.stop(name)
@@ -73,50 +76,85 @@ class Draft:
             self.set_deadline(name, self.now + window)
 
     def set_deadline(self, name: DeadlineName, at: datetime) -> None:
-        """Let a deadline be at an absolute instant."""
-        self.set(deadlines={**self.state.deadlines, name: at})
+        """Let a deadline be at an absolute instant; suspended, it keeps the time until then."""
+        if self.state.suspend_all and self._rule(name).can_wait:
+            self.set(suspended={**self.state.suspended, name: at - self.now})
+        else:
+            self.set(deadlines={**self.state.deadlines, name: at})
 
     def stop(self, *names: DeadlineName) -> None:
         """Stop deadlines that may be open."""
-        open_ones = self.state.deadlines.items()
-        self.set(deadlines={name: at for name, at in open_ones if name not in names})
+        self.set(deadlines=_without(self.state.deadlines, names))
+
+    def suspend(self, *names: DeadlineName) -> None:
+        """Open deadlines of these names wait with the time they have left."""
+        left = {n: at - self.now for n, at in self.state.deadlines.items() if n in names}
+        self.stop(*left)
+        self.set(suspended={**self.state.suspended, **left})
+
+    def continue_suspended(self, *names: DeadlineName) -> None:
+        """Suspended deadlines of these names go on with the time they had left."""
+        for name, left in self.state.suspended.items():
+            if name in names:
+                self.set(suspended=_without(self.state.suspended, (name,)))
+                self.set_deadline(name, self.now + left)
+
+    def suspend_all(self) -> None:
+        """Every deadline that can wait does, also those that start meanwhile."""
+        self.suspend(*(rule.name for rule in self.rules if rule.can_wait))
+        self.set(suspend_all=True)
+
+    def continue_all(self) -> None:
+        """Every deadline goes on, but for what an open refund request suspends."""
+        self.set(suspend_all=False)
+        self.continue_suspended(
+            *(rule.name for rule in self.rules if self.state.stage in rule.stages)
+        )
+
+    def _rule(self, name: DeadlineName) -> DeadlineRule:
+        return next(rule for rule in self.rules if rule.name is name)
 
     # --- stages (for the engine)
 
     def enter(self, stage: Stage) -> None:
-        """Enter a stage: deadlines that do not belong to it stop, those that it starts start."""
+        """Enter a stage: deadlines that do not belong to it end, those that it starts start."""
+        over = [rule.name for rule in self.rules if stage not in rule.stages]
+        kept = [rule.name for rule in self.rules if rule.suspended_by_request]
         self.set(stage=stage)
-        self.stop(*(rule.name for rule in self.rules if stage not in rule.stages))
+        self.stop(*over)
+        ended = [name for name in over if name not in kept]
+        self.set(suspended=_without(self.state.suspended, ended))
         self.clear_alert(AttentionKind.DECISION_OVERDUE, AttentionKind.DISPUTE_OVERDUE)
         for rule in self.rules:
             if rule.starts_with is stage:
                 self.start(rule.name)
 
     def return_to_stage_before_request(self) -> None:
-        """Back to the stage that the refund request left; a stopped deadline gets what it had."""
-        stage, time_left = self.state.stage_before_request, self.state.time_left
+        """Back to the stage that the refund request left; its deadline gets the time it had."""
+        stage, suspended = self.state.stage_before_request, self.state.suspended
         assert stage is not None
         self.close_request()
         self.enter(stage)
-        if time_left is not None:
-            kept = next(rule for rule in self.rules if rule.keeps_time_left)
-            self.set_deadline(kept.name, self.now + time_left)
+        for rule in self.rules:
+            if rule.suspended_by_request and rule.name in suspended and stage in rule.stages:
+                self.set_deadline(rule.name, self.now + suspended[rule.name])
 
     # --- the refund request
 
     def open_request(self, *, by_system: bool) -> None:
-        """A refund is requested. A deadline that keeps its time stops with what it has left."""
-        kept = next(rule for rule in self.rules if rule.keeps_time_left)
-        ends = self.state.deadlines.get(kept.name)
-        self.set(
-            stage_before_request=self.state.stage,
-            time_left=ends - self.now if ends else None,
-            requested_by_system=by_system,
-        )
+        """A refund is requested. The deadline of the stage that it leaves may wait."""
+        self.suspend(*(rule.name for rule in self.rules if rule.suspended_by_request))
+        self.set(stage_before_request=self.state.stage, requested_by_system=by_system)
 
     def close_request(self) -> None:
         """No refund request is open any more."""
-        self.set(stage_before_request=None, time_left=None, claim=None, requested_by_system=False)
+        waiting = [rule.name for rule in self.rules if rule.suspended_by_request]
+        self.set(
+            suspended=_without(self.state.suspended, waiting),
+            stage_before_request=None,
+            claim=None,
+            requested_by_system=False,
+        )
 
     # --- money
 
@@ -174,3 +212,9 @@ class Draft:
             f"{self.amount(amount)} is not between {self.amount(least)} and the escrow of "
             f"{self.amount(self.state.terms.amount)}; send minor units in that range.",
         )
+
+
+def _without(
+    items: Mapping[DeadlineName, Item], names: Collection[DeadlineName]
+) -> dict[DeadlineName, Item]:
+    return {name: value for name, value in items.items() if name not in names}

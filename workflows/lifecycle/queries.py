@@ -17,7 +17,7 @@ from workflows.lifecycle.events import (
 )
 from workflows.lifecycle.state import AttentionKind, DeadlineName, Stage, State
 from workflows.lifecycle.transition import AMOUNT, Transition
-from workflows.lifecycle.versions import draft_of, rules_of
+from workflows.lifecycle.versions import draft_of, newest_rules, rules_of
 from workflows.lifecycle.words import expiry_text
 from workflows.messages import MESSAGES, Deadline, Message, Permission, Role, Sender
 
@@ -117,8 +117,9 @@ def _sample(row: Transition, state: State, role: Role) -> Message:
 
 def samples(state: State, name: str, role: Role) -> Iterator[Message]:
     """Good messages of this name from this role, one for each choice; of any role's rows if this
-    role has none."""
+    role has none, and of the newest version if the purchase's own does not know the message."""
     rows = [row for row in rules_of(state).rows(name) if row.form]
+    rows = rows or [row for row in newest_rules().rows(name) if row.form]
     own = [row for row in rows if role in row.cause.by] or rows
     for choice in dict.fromkeys(row.cause.choice for row in own):
         yield _sample(next(row for row in own if row.cause.choice == choice), state, role)

@@ -47,6 +47,11 @@ def check_role(state: State, name: str, role: Role) -> Rejection | None:
     senders = {by for row in rules_of(state).rows(name) for by in row.cause.by}
     if role in senders:
         return None
+    if not senders:
+        return Rejection(
+            Code.NOT_ALLOWED_NOW,
+            f"{name} is not part of the rules that this purchase was bought under.",
+        )
     roles = " or ".join(by.value for by in Role if by in senders)
     return Rejection(Code.WRONG_ROLE, f"{name} is for the {roles}, not for the {role}.")
 

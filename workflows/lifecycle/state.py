@@ -157,9 +157,9 @@ class Refund:
 class State:
     """Everything the rules know of a purchase.
 
-    `deadlines`: the open deadlines and their instants. While a refund request is open,
-    `stage_before_request` is the stage that it left and `time_left` what that stage's own deadline
-    still had. `decision_posted`: the ledger has the decision.
+    `deadlines`: the open deadlines and their instants. `suspended`: those that wait, with the time
+    they have left; while `suspend_all`, new ones wait as well. `stage_before_request`: the stage
+    that an open refund request left. `decision_posted`: the ledger has the decision.
     """
 
     terms: Terms
@@ -171,7 +171,8 @@ class State:
     delivered: bool = False
     cancel_window_closed_at: datetime | None = None
     stage_before_request: Stage | None = None
-    time_left: timedelta | None = None
+    suspended: Mapping[DeadlineName, timedelta] = field(default_factory=dict)
+    suspend_all: bool = False
     requested_by_system: bool = False
     claim: int | None = None
     offer: Offer | None = None

@@ -98,6 +98,11 @@ def newest() -> int:
     return max(VERSIONS)
 
 
+def newest_rules() -> Rules:
+    """The rules for purchases that begin now."""
+    return VERSIONS[newest()]
+
+
 def rules_of(state: State) -> Rules:
     """The rules that a purchase was bought under. Raises UnknownVersion with a sentence."""
     version = state.terms.rules_version
