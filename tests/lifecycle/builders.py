@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from workflows.lifecycle import begin, decide
+from workflows.lifecycle import begin, decide, newest
 from workflows.lifecycle.deadlines import WITH_ESCROW
 from workflows.lifecycle.events import (
     Accepted,
@@ -47,6 +47,7 @@ def terms(*, requirements_needed: bool = True, **policy: Any) -> Terms:
         purchased_at=NOON,
         requirements_needed=requirements_needed,
         policy=Policy(**policy),
+        rules_version=newest(),
     )
 
 

@@ -325,7 +325,7 @@ def test_actions_agree_with_decide(version: int) -> None:
 def test_a_wrong_role_is_rejected_in_every_stage(name: str, stage: Stage) -> None:
     """In every stage, a message is for its roles only."""
     purchase = decided(stage) if stage in DECIDED else purchase_in(stage)
-    rows = VERSIONS[FIRST].rows(name)
+    rows = rules_of(purchase.state).rows(name)
     right = {role for row in rows for role in row.cause.by}
     for role in set(Role) - right:
         message = said(name, role, **FIELDS.get(name, ({},))[0])

@@ -37,20 +37,21 @@ class Rules:
 
     @cached_property
     def _by_event(self) -> Mapping[object, tuple[Transition, ...]]:
-        """Rows by what may cause them: a message's name, a deadline, the kind of a fact."""
+        """Rows by what may cause them: a message's name, a deadline, the kind of a fact. Each with
+        its type: a message and a deadline may have the same name."""
         found: dict[object, list[Transition]] = {}
         for row in self.transitions:
             for key in (row.cause.message or None, row.cause.fact):
                 if key:
-                    found.setdefault(key, []).append(row)
+                    found.setdefault((type(key), key), []).append(row)
         rows = {key: tuple(each) for key, each in found.items()}
         for rule in self.deadlines:
-            rows[rule.name] = tuple(self._by_id[row_id] for row_id in rule.expiry)
+            rows[type(rule.name), rule.name] = tuple(self._by_id[row_id] for row_id in rule.expiry)
         return rows
 
     def rows(self, key: object) -> tuple[Transition, ...]:
         """The rows for a message's name, a deadline or the kind of a fact, in the table's order."""
-        return self._by_event.get(key, ())
+        return self._by_event.get((type(key), key), ())
 
     def deadline(self, name: DeadlineName) -> DeadlineRule:
         """The row of a deadline."""
