@@ -224,6 +224,7 @@ def test_a_message_that_the_purchases_version_lacks_is_rejected_and_shown(
     )
     monkeypatch.setattr(versions, "VERSIONS", {FIRST: without, 2: first})
     purchase = Purchase().working()
+    purchase.state = under(FIRST, purchase)
     answer = purchase.freelancer("give_refund")
     rejected(answer, Code.NOT_ALLOWED_NOW, "give_refund is not part of the rules that this")
     shown = {p.message: p for p in permissions(purchase.state, Role.FREELANCER, purchase.now)}

@@ -54,7 +54,7 @@ CAN_STILL_CANCEL = Guard(
     "before requirements, or inside the freelancer's cancel window and before a delivery",
     lambda draft: (
         not draft.state.requirements_received
-        or DeadlineName.FREELANCER_CANCEL in draft.state.deadlines
+        or DeadlineName.FREELANCER_CANCEL in {*draft.state.deadlines, *draft.state.suspended}
     ),
 )
 FREE_TO_CANCEL = Guard("the policy makes it free", _free_to_cancel)
