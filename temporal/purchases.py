@@ -29,7 +29,15 @@ from temporal import terms as wording
 from temporal.client import TASK_QUEUE
 from temporal.executions import Execution, executions, memo, newest
 from workflows import view
-from workflows.messages import Permission, Message, PurchaseResult, PurchaseStart, Receipt, Role, Status
+from workflows.messages import (
+    Permission,
+    Message,
+    PurchaseResult,
+    PurchaseStart,
+    Receipt,
+    Role,
+    Status,
+)
 
 ANSWER_WITHIN = timedelta(seconds=10)
 """How long to wait for a worker to answer a query or an update."""

@@ -150,3 +150,13 @@ def test_what_a_request_suspends_waits_for_the_request() -> None:
     assert set(waiting.state.deadlines) == {DeadlineName.REFUND_DECISION}
     waiting.return_to_stage_before_request()
     assert waiting.state.deadlines == {DeadlineName.REVIEW: waiting.now + timedelta(days=10)}
+
+
+def test_a_deadline_computed_while_all_wait_is_not_computed_again() -> None:
+    """R-60: the calendar's answer waits with the others."""
+    purchase = Purchase().requested()
+    purchase.freelancer("decide_refund", decision="decline")
+    waiting = draft(purchase)
+    waiting.suspend_all()
+    waiting.set_deadline(DeadlineName.CLAIM, waiting.now + timedelta(days=7))
+    assert not is_pending(waiting.state, ComputeDeadline(DeadlineName.CLAIM, NOON, 5))

@@ -34,7 +34,8 @@ def is_pending(state: State, effect: Effect) -> bool:
                 refund is not None and refund.status is RefundStatus.SETTLED and not refund.posted
             )
         case ComputeDeadline(deadline):
-            return awaits_calendar(state, deadline) and deadline not in state.deadlines
+            known = deadline in state.deadlines or deadline in state.suspended
+            return awaits_calendar(state, deadline) and not known
 
 
 def _is(refund: Refund | None, attempt: int, status: RefundStatus) -> bool:
