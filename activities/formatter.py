@@ -85,15 +85,21 @@ class Formatter:
         whose = "your" if name == "you" else f"{name}'s"
         big = part.capitalize()
         yield part, name
-        yield big, capitalized(name)
+        yield big, _sentence_start(name)
         yield f"{part}'s", whose
-        yield f"{big}'s", capitalized(whose)
+        yield f"{big}'s", _sentence_start(whose)
 
     def _division(self, refund: int, release: int, goes: str) -> str:
         back, paid = f"{goes} back to {self.name(CLIENT)}", f"{goes} to {self.name(FREELANCER)}"
         if refund and release:
             return f"{self.amount(refund)} {back} and {self.amount(release)} {paid}"
         return f"all of the money, {self.amount(refund + release)}, {back if refund else paid}"
+
+
+def _sentence_start(name: str) -> str:
+    """Our own words get a capital letter; people's names stay as they write them."""
+    ours = name.startswith(("you", "our ", "the "))
+    return capitalized(name) if ours else name
 
 
 def capitalized(text: str) -> str:

@@ -6,6 +6,8 @@ from datetime import timedelta
 import pytest
 
 from tests.lifecycle.builders import ESCROW, NOON, Purchase, becomes, settles
+from workflows.lifecycle import is_pending
+from workflows.lifecycle.events import ComputeDeadline
 from workflows.lifecycle.draft import Draft
 from workflows.lifecycle.events import Accepted, PlatformCancelled
 from workflows.lifecycle.state import DeadlineName, Stage
