@@ -17,7 +17,7 @@ from workflows.lifecycle.queries import (
     samples,
     waiting_for,
 )
-from workflows.lifecycle.versions import newest, rules_of
+from workflows.lifecycle.versions import newest, newest_rules, rules_of
 
 __all__ = [
     "allowed_messages",
@@ -26,6 +26,7 @@ __all__ = [
     "decide",
     "is_pending",
     "newest",
+    "newest_rules",
     "next_deadline",
     "next_reminder",
     "on_expiry",
