@@ -30,8 +30,8 @@ from temporal.client import TASK_QUEUE
 from temporal.executions import Execution, executions, memo, newest
 from workflows import view
 from workflows.messages import (
-    Permission,
     Message,
+    Permission,
     PurchaseResult,
     PurchaseStart,
     Receipt,

@@ -299,7 +299,7 @@ async def test_notices_that_cannot_be_delivered_are_shown_and_bounded(
 ) -> None:
     """Races: a notice is retried for a day, then shown as undelivered; a party who writes a lot
     meanwhile overruns nothing."""
-    monkeypatch.setattr(undelivered, "TRIED_FOR", timedelta(0))
+    monkeypatch.setattr(undelivered, "GIVE_UP_AFTER", timedelta(0))
     monkeypatch.setattr(undelivered, "AT_LEAST", timedelta(seconds=6))
     books = Services(replace(settings(tmp_path), mail_url="smtp://127.0.0.1:1"))
     async with at_work(lonely, books, threads):

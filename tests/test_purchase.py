@@ -16,7 +16,7 @@ from activities.services import Services
 from demo.runner import LOOK_EVERY, Handle, say, skip, start, status, until
 from demo.scenarios import PRICE
 from temporal.client import TASK_QUEUE
-from tests.notices.inbox import quiet
+from tests.notices.mailbox import quiet
 from tests.purchases import CLIENT, FREELANCER, OPERATOR, events, held, purchase, rejection
 from workflows import activity_calls
 from workflows.messages import MESSAGES, Action, PurchaseResult, Receipt, Role

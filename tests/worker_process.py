@@ -7,7 +7,7 @@ import worker
 from temporal.client import exit_process
 from workflows import effect_runner, notifying
 
-for module, name in ((effect_runner, "ATTEMPT_TIMEOUT"), (notifying, "ONE_DELIVERY")):
+for module, name in ((effect_runner, "ATTEMPT_TIMEOUT"), (notifying, "DELIVERY_TIMEOUT")):
     setattr(module, name, timedelta(seconds=5))
 
 if __name__ == "__main__":

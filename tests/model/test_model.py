@@ -55,7 +55,7 @@ async def company(
         patch.setattr("activities.payments.sandbox.FAILS_AFTER", timedelta(0))
         patch.setattr("worker.MISSED_AFTER", timedelta(milliseconds=500))
         patch.setattr("workflows.effect_runner.ATTEMPT_TIMEOUT", MISSED_AFTER)
-        patch.setattr("workflows.notifying.ONE_DELIVERY", MISSED_AFTER)
+        patch.setattr("workflows.notifying.DELIVERY_TIMEOUT", MISSED_AFTER)
         async with (
             embedded.server(skip_time=True, extra=SOON_LONG) as server,
             troupe(server, services, threads, rules_parts) as found,

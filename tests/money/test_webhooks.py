@@ -18,7 +18,7 @@ from temporal import embedded
 from temporal.converter import DATA_CONVERTER
 from tests.listening import listening
 from tests.money.conftest import StripeWorld
-from tests.notices.inbox import quiet
+from tests.notices.mailbox import quiet
 from tests.purchases import purchase, purchase_of
 from tests.stripe.serving import serving
 from workflows.messages import Role

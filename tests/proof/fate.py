@@ -48,7 +48,7 @@ CLOSED = {
 }
 SOONER = (
     (effect_runner, "ATTEMPT_TIMEOUT", timedelta(seconds=2)),
-    (notifying, "ONE_DELIVERY", timedelta(seconds=2)),
+    (notifying, "DELIVERY_TIMEOUT", timedelta(seconds=2)),
     (worker, "MISSED_AFTER", timedelta(seconds=1)),
 )
 """What a dead worker had begun is given up sooner, so that tests need not wait."""

@@ -11,7 +11,7 @@ from activities.services import Services
 from starter.failures import Failure
 from temporal.purchases import Purchase
 from workflows.messages import PurchaseResult, Status
-from workflows.notifying import HANDED_ON, PurchaseNotices
+from workflows.notifying import TAKEN_OVER, PurchaseNotices
 
 SENDS_FROM = "recourse.invalid"
 ASKED_AT_MOST = 4
@@ -48,7 +48,7 @@ async def left_of(
     the purchase's mail arrives. Needs a worker."""
     purchase_id = result.purchase_id
     found = await status_of(Purchase(client, purchase_id))
-    given_up = [notice for notice in found.undelivered if notice.why != HANDED_ON]
+    given_up = [notice for notice in found.undelivered if notice.why != TAKEN_OVER]
     if len(given_up) < len(found.undelivered):
         await last_notices(client, purchase_id)
     balances = services.ledger.balances(purchase_id)

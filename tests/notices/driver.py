@@ -5,8 +5,8 @@ from zoneinfo import ZoneInfo
 
 from demo.runner import Handle, say, skip, start, until
 from demo.scenarios import CancelWorkflow, Send, Sleep
-from tests.notices.house import House
-from tests.notices.inbox import answered, number, quiet
+from tests.notices.environment import House
+from tests.notices.mailbox import answered, number, quiet
 from tests.notices.rows import AWAY, Act, Row, Signals
 from tests.purchases import purchase
 from workflows.messages import PurchaseStart

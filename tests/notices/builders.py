@@ -11,10 +11,12 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from activities.notices import SmtpChannel
 from activities.requests import (
+    AllowedMessage,
     Money,
     Movement,
     NoticeDeadline,
     NoticeRequest,
+    NoticeText,
     Party,
     Recipient,
 )
@@ -25,16 +27,20 @@ BO = Party(id="bo", name="Bo", email="bo@example.com")
 OPERATORS = "staff@example.com"
 
 
-def client(party: Party = ANA, *can: str) -> Recipient:
-    return Recipient(role="client", party=party, can=can)
+ACCEPT = AllowedMessage(message="accept_claim", label="Accept the claim")
+DISPUTE = AllowedMessage(message="open_dispute", label="Open a dispute", fields={"reason": "…"})
 
 
-def freelancer(party: Party = BO, *can: str) -> Recipient:
-    return Recipient(role="freelancer", party=party, can=can)
+def client(party: Party = ANA, *allowed: AllowedMessage) -> Recipient:
+    return Recipient(role="client", party=party, allowed=allowed)
 
 
-def operator(*can: str) -> Recipient:
-    return Recipient(role="operator", can=can)
+def freelancer(party: Party = BO, *allowed: AllowedMessage) -> Recipient:
+    return Recipient(role="freelancer", party=party, allowed=allowed)
+
+
+def operator(*allowed: AllowedMessage) -> Recipient:
+    return Recipient(role="operator", allowed=allowed)
 
 
 def usd(amount: int) -> Money:
@@ -45,8 +51,28 @@ def at(*when: int) -> datetime:
     return datetime(*when, tzinfo=UTC)  # type: ignore[arg-type,misc]
 
 
+TEXT = NoticeText(
+    heading="Refund request declined",
+    summary="{Freelancer} declined the refund and claimed {claimed}.",
+    explanation="The rule: {Client} may accept the claim or open a dispute.",
+    advice={"client": ("If you cannot agree with {freelancer}, you may open a dispute.",)},
+)
+
+
+def due(when: datetime, **changes: Any) -> NoticeDeadline:
+    """The client's answer to the claim is due."""
+    values: dict[str, Any] = {
+        "name": "claim",
+        "at": when,
+        "label": "{client's} answer to the claim is due",
+        "expiry_text": "the claim is paid",
+        "waiting_for": "client",
+    }
+    return NoticeDeadline(**(values | changes))
+
+
 def request(**changes: Any) -> NoticeRequest:
-    """Bo has declined the refund and claims part of it; both are told."""
+    """Bo has declined the refund and claims part of it; both are notified."""
     values: dict[str, Any] = {
         "purchase_id": "p-1001",
         "title": "Logo design",
@@ -57,16 +83,16 @@ def request(**changes: Any) -> NoticeRequest:
         "transition": "refund_declined",
         "at": at(2026, 11, 23, 18),
         "actor": "freelancer",
-        "what": "Bo declined the refund and claims 100.00 USD.",
-        "rule": "A freelancer may decline and say how much of the escrow they claim.",
-        "words": "Two drafts are finished.",
+        "text": TEXT,
+        "note": "Two drafts are finished.",
         "movements": (
             Movement(amount=usd(10000), source="escrow", target="the freelancer's balance"),
             Movement(amount=usd(15000), source="escrow", target="the client's payment method"),
         ),
-        "deadline": NoticeDeadline(
-            name="claim", at=at(2026, 11, 30, 23, 59), then="the claim is paid."
-        ),
+        "deadlines": (due(at(2026, 11, 30, 23, 59)),),
+        "refund_text": "{Client's} refund may take up to {settlement_window}",
+        "amounts": {"escrow": 25_000, "claim": 10_000, "rest": 15_000},
+        "windows": {"settlement_window": 5},
         "recipients": (client(), freelancer()),
     }
     return NoticeRequest(**(values | changes))

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from tests.notices.given import listening
-from tests.notices.inbox import Mail, read
+from tests.notices.builders import listening
+from tests.notices.mailbox import Mail, read
 
 WAIT = 0.5
 """Seconds for which the channel waits for an answer."""
