@@ -19,7 +19,7 @@ from temporal.client import TASK_QUEUE
 from tests.notices.mailbox import quiet
 from tests.purchases import CLIENT, FREELANCER, OPERATOR, events, held, purchase, rejection
 from workflows import activity_calls
-from workflows.messages import MESSAGES, Action, PurchaseResult, Receipt, Role
+from workflows.messages import MESSAGES, Permission, PurchaseResult, Receipt, Role
 
 pytestmark = pytest.mark.usefixtures("worker")
 
@@ -60,7 +60,7 @@ async def test_actions_tell_what_a_role_may_do_and_until_when(server: WorkflowEn
     """`actions` for the client of a new purchase."""
     handle = await held(server)
 
-    actions = await handle.query("actions", "client", result_type=list[Action])
+    actions = await handle.query("actions", "client", result_type=list[Permission])
 
     found = {action.message: action for action in actions}
     assert set(found) == set(MESSAGES)

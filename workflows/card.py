@@ -217,7 +217,8 @@ def _event(entry: TimelineEntry) -> str:
 def _rejected(item: RejectedSignal) -> str:
     sender = item.sender
     by = f" by the {sender.role} ({markdown(sender.id)})" if sender else ""
-    return f"{item.at:{_TIMES}} {markdown(item.name)}{by}, {markdown(item.code)}: {markdown(item.text)}"
+    why = f"{markdown(item.code)}: {markdown(item.text)}"
+    return f"{item.at:{_TIMES}} {markdown(item.name)}{by}, {why}"
 
 
 def _undelivered(item: Undelivered) -> str:

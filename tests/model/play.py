@@ -34,7 +34,7 @@ from tests.model.script import (
 from tests.purchases import purchase, purchase_of
 from workflows import lifecycle, view
 from workflows.lifecycle.state import Stage
-from workflows.messages import Action, PurchaseStart, Role, Status
+from workflows.messages import Permission, PurchaseStart, Role, Status
 
 AGREE_WITHIN = 20
 """Seconds of real time in which the server comes to where the rules are."""
@@ -273,7 +273,7 @@ class Both:
 
     async def _agree_on_actions(self, after: object) -> None:
         role = list(Role)[self.said % len(Role)]
-        found = await asked(self.handle, "actions", list[Action], role.value)
+        found = await asked(self.handle, "actions", list[Permission], role.value)
         expected = lifecycle.actions(self.rules.memory.state, role, self.rules.now)
         here, there = ([(a.message, a.allowed, a.code) for a in each] for each in (found, expected))
         self._same(f"what the {role} may do", here, there, after)

@@ -11,13 +11,8 @@ from tests.lifecycle.builders import NOON, Purchase, purchase_in, refund_under_w
 from workflows import lifecycle
 from workflows.card import card
 from workflows.lifecycle.rejections import IN_WORDS
-from workflows.lifecycle.state import (
-    Accepted,
-    DeadlineExpired,
-    DeadlineName,
-    PaymentDeclined,
-    Stage,
-)
+from workflows.lifecycle.events import Accepted, DeadlineExpired, PaymentDeclined
+from workflows.lifecycle.state import DeadlineName, Stage
 from workflows.messages import MESSAGES, RejectedSignal, Role, Sender
 from workflows.workflow_state import WorkflowState
 
