@@ -13,7 +13,7 @@ from temporalio.worker import Replayer, Worker
 from demo.scenarios import SCENARIOS
 from tests.histories import record
 from tests.histories.record import CONTINUED, HERE, RELEASE
-from tests.proof.count import counted
+from tests.proof.counts import counted
 from workflows import view
 from workflows.lifecycle import handlers, versions
 from workflows.lifecycle.state import DeadlineName

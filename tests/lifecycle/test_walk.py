@@ -12,7 +12,7 @@ import pytest
 
 from tests.lifecycle.given import ESCROW, NOON, Purchase, purchase_in, rejected, said
 from tests.lifecycle.walk import FIELDS, Edge, Key, Node, Walk, position, walk
-from tests.proof.count import counted
+from tests.proof.counts import counted
 from workflows.lifecycle import actions, deadlines, decide, is_pending, waiting_for
 from workflows.lifecycle.deadlines import DEADLINES, DeadlineRule
 from workflows.lifecycle.draft import STAGE_DEADLINE

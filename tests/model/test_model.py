@@ -19,7 +19,7 @@ from temporal import embedded
 from tests.conftest import SOON_LONG, settings
 from tests.model.play import Disagree, Troupe, troupe
 from tests.model.script import SCRIPTS, Deadline, Script, Send, WorkerReplaced
-from tests.proof.count import counted
+from tests.proof.counts import counted
 
 PLAYERS = 12
 """So many scripts are played at a time."""

@@ -18,7 +18,7 @@ from activities.services import Services
 from demo.runner import Handle, say, skip, until
 from demo.scenarios import PRICE
 from temporal.directory import TemporalPurchaseDirectory
-from tests.proof.count import counted
+from tests.proof.counts import counted
 from tests.purchases import PAYMENTS, held
 from workflows.messages import PurchaseResult, Role
 
