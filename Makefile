@@ -74,8 +74,8 @@ lint: $(READY) ## Check style, format and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-audit: $(READY) ## Look for secrets in files, packages withdrawn or known to be at fault; UNASKED=1
-	@$(BIN)/python -m tests.security.audit $(if $(UNASKED),--unasked)
+audit: $(READY) ## Look for secrets in files and for yanked or vulnerable packages; UNCHECKED=1
+	@$(BIN)/python -m tests.security.audit $(if $(UNCHECKED),--unchecked)
 
 format: $(READY) ## Format the code
 	@$(BIN)/ruff check --fix .

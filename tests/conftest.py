@@ -12,7 +12,7 @@ from temporalio.worker import Worker
 
 from activities.services import Services, Settings
 from temporal import embedded
-from tests.hanging import in_time, seconds_for
+from tests.time_limits import in_time, seconds_for
 from tests.proof.counts import report_counts
 from worker import ACTIVITY_THREADS, GC_THRESHOLDS, build_worker, tune_garbage_collection
 
