@@ -12,8 +12,8 @@ from temporalio.worker import Worker
 
 from activities.services import Services, Settings
 from temporal import embedded
-from tests.time_limits import in_time, seconds_for
 from tests.proof.counts import report_counts
+from tests.time_limits import in_time, seconds_for
 from worker import ACTIVITY_THREADS, GC_THRESHOLDS, build_worker, tune_garbage_collection
 
 LONG_HISTORY = 400
