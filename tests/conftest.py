@@ -12,8 +12,8 @@ from temporalio.worker import Worker
 
 from activities.services import Services, Settings
 from temporal import embedded
-from tests.hanging import in_time, seconds_for
-from tests.proof.count import tell
+from tests.proof.counts import report_counts
+from tests.time_limits import in_time, seconds_for
 from worker import ACTIVITY_THREADS, GC_THRESHOLDS, build_worker, tune_garbage_collection
 
 LONG_HISTORY = 400
@@ -42,7 +42,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """What the proofs counted."""
-    tell(terminalreporter)
+    report_counts(terminalreporter)
 
 
 @pytest.fixture(scope="session", autouse=True)

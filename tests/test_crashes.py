@@ -25,7 +25,7 @@ from temporal.client import TASK_QUEUE
 from tests.conftest import settings
 from tests.purchases import CLIENT, FREELANCER, purchase
 from worker import build_worker
-from workflows import activity_calls, undelivered
+from workflows import effects, notifying
 from workflows.messages import Role
 
 FIRED = EventType.EVENT_TYPE_TIMER_FIRED
@@ -240,7 +240,7 @@ async def test_database_away_the_decision_stands_and_the_purchase_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Races: database down → the decision stands, the purchase says so and waits."""
-    monkeypatch.setattr(activity_calls, "BLOCKED_AFTER", timedelta(seconds=1))
+    monkeypatch.setattr(effects, "BLOCKED_AFTER", timedelta(seconds=1))
     books = Services(settings(tmp_path, patience=0.01))
     async with at_work(lonely, books, threads):
         handle = await start(lonely.client, purchase())
@@ -299,8 +299,8 @@ async def test_notices_that_cannot_be_delivered_are_shown_and_bounded(
 ) -> None:
     """Races: a notice is retried for a day, then shown as undelivered; a party who writes a lot
     meanwhile overruns nothing."""
-    monkeypatch.setattr(undelivered, "GIVE_UP_AFTER", timedelta(0))
-    monkeypatch.setattr(undelivered, "AT_LEAST", timedelta(seconds=6))
+    monkeypatch.setattr(notifying, "GIVE_UP_AFTER", timedelta(0))
+    monkeypatch.setattr(notifying, "AT_LEAST", timedelta(seconds=6))
     books = Services(replace(settings(tmp_path), mail_url="smtp://127.0.0.1:1"))
     async with at_work(lonely, books, threads):
         handle = await start(lonely.client, purchase())

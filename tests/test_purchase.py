@@ -18,7 +18,7 @@ from demo.scenarios import PRICE
 from temporal.client import TASK_QUEUE
 from tests.notices.mailbox import quiet
 from tests.purchases import CLIENT, FREELANCER, OPERATOR, events, held, purchase, rejection
-from workflows import activity_calls
+from workflows import effects
 from workflows.messages import MESSAGES, Permission, PurchaseResult, Receipt, Role
 
 pytestmark = pytest.mark.usefixtures("worker")
@@ -164,7 +164,7 @@ async def test_unreachable_provider_ends_in_attention_and_resumes_on_retry(
     server: WorkflowEnvironment, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Windows: the payment window ends and the provider is unknown there too → needs_attention."""
-    monkeypatch.setattr(activity_calls, "BLOCKED_AFTER", timedelta(seconds=2))
+    monkeypatch.setattr(effects, "BLOCKED_AFTER", timedelta(seconds=2))
     bought = purchase("pm_sandbox_unreachable", policy={"payment_window": "PT1M"})
     handle = await start(server.client, bought)
 

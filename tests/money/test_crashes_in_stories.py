@@ -24,7 +24,7 @@ from temporal import embedded
 from temporal.directory import TemporalPurchaseDirectory
 from tests.conftest import settings
 from tests.money.test_crashes import Crash
-from tests.proof.count import counted
+from tests.proof.counts import counted
 from worker import build_worker
 
 FIRST_BATCH = RetryPolicy(initial_interval=timedelta(milliseconds=10), backoff_coefficient=1.0)

@@ -15,8 +15,8 @@ from tests.conftest import SOON_LONG
 from tests.notices.builders import listening
 from tests.notices.environment import house
 from tests.purchases import held, purchase_of
-from tests.signals.crowd import good
 from tests.signals.payloads import of_type, whole_history
+from tests.signals.sample_signals import good
 from workflows.messages import Role, SendMessage
 from workflows.notifying import WAITING_AT_MOST
 

@@ -1,4 +1,4 @@
-"""The same purchase, started twice at the same moment, is one purchase."""
+"""A purchase that is started twice at the same moment is one purchase."""
 
 import asyncio
 
@@ -14,10 +14,10 @@ from tests.purchases import purchase
 pytestmark = pytest.mark.usefixtures("worker")
 
 
-async def test_same_start_twice_is_fresh_once_and_charged_once(
+async def test_two_equal_starts_at_once_create_one_purchase_and_one_charge(
     server: WorkflowEnvironment, services: Services
 ) -> None:
-    """One caller hears that it is new, the other that it is there already."""
+    """One caller learns that the purchase is new, the other that it existed."""
     terms = purchase()
     bought = Purchase(server.client, terms.purchase_id)
 
@@ -30,8 +30,10 @@ async def test_same_start_twice_is_fresh_once_and_charged_once(
     await bought.handle.terminate("seen")
 
 
-async def test_of_two_different_starts_one_is_refused(server: WorkflowEnvironment) -> None:
-    """An id is used once, ever; the loser hears what differs."""
+async def test_of_two_different_starts_under_one_id_one_is_rejected(
+    server: WorkflowEnvironment,
+) -> None:
+    """A purchase id is used once, ever; the second caller learns which field differs."""
     terms = purchase()
     other = terms.model_copy(update={"title": "Another logo"})
     bought = Purchase(server.client, terms.purchase_id)

@@ -1,12 +1,13 @@
-"""What our own secrets look like, for `detect-secrets`."""
+"""A `detect-secrets` plugin with the patterns of this project's secrets."""
 
 import re
 
 from detect_secrets.plugins.base import RegexBasedDetector
 
 
-class OurSecrets(RegexBasedDetector):
-    """Keys as in RECOURSE_ENCRYPTION_KEYS; what signs webhooks; the payment provider's keys."""
+class RecourseSecrets(RegexBasedDetector):
+    """Finds encryption keys (RECOURSE_ENCRYPTION_KEYS), webhook signing secrets and keys of the
+    payment provider."""
 
     secret_type = "Secret of ours"  # pragma: allowlist secret
     denylist = (

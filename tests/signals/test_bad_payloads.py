@@ -1,6 +1,6 @@
-"""Nothing that anybody sends can stop a purchase: every message, with every bad payload there is.
+"""No payload can stop a purchase: every message is sent with every kind of bad payload.
 
-One purchase receives it all, as signals and as updates, and then ends with the right money.
+One purchase receives all of them, as signals and as updates, and then ends with the right money.
 """
 
 import asyncio
@@ -23,34 +23,34 @@ from tests.signals.payloads import (
 )
 from workflows.messages import MESSAGES, Status
 
-LONGEST_REFUSAL = 2_000
-"""A refusal is a sentence, however long the mistake."""
+MAX_REJECTION_LENGTH = 2_000
+"""Characters. A rejection stays short however long the bad payload is."""
 
 
 @pytest.fixture(scope="module")
 async def target(server: WorkflowEnvironment, worker: object) -> Handle:
-    """One purchase for everything that is badly sent."""
+    """The purchase that receives all bad payloads."""
     return await held(server)
 
 
 @pytest.fixture(scope="module")
 async def untouched(target: Handle) -> Status:
-    """What it says of itself before anything was sent."""
+    """Its status before anything was sent."""
     return await status(target)
 
 
-def test_matrix_has_every_message() -> None:
-    """All the names there are, and one there is not."""
+def test_the_samples_cover_every_message() -> None:
+    """Every message of the contract and one unknown name."""
     assert set(GOOD) == {*MESSAGES, UNKNOWN}
     for name, kind in MESSAGES.items():
         kind.model_validate(GOOD[name])
 
 
 @pytest.mark.parametrize("kind", BAD)
-async def test_bad_signals_are_shown_and_change_nothing(
+async def test_bad_signals_are_shown_in_the_status_and_change_nothing(
     kind: str, target: Handle, untouched: Status
 ) -> None:
-    """Each is counted and refused with its code; stage and deadlines stay."""
+    """Each is counted and rejected with its code; stage and deadlines are unchanged."""
     before = (await status(target)).rejected_count
 
     await asyncio.gather(
@@ -63,31 +63,31 @@ async def test_bad_signals_are_shown_and_change_nothing(
     assert {item.name: item.code for item in newest} == {name: code_of(name) for name in GOOD}
     for item in newest:
         assert item.text.endswith(".")
-        assert len(item.text) < LONGEST_REFUSAL
+        assert len(item.text) < MAX_REJECTION_LENGTH
     assert (after.stage, after.deadlines) == (untouched.stage, untouched.deadlines)
 
 
 @pytest.mark.parametrize("kind", BAD)
-async def test_bad_updates_are_refused_to_their_senders(
+async def test_bad_updates_are_rejected_with_a_code_and_a_sentence(
     kind: str, target: Handle, untouched: Status
 ) -> None:
-    """Each sender gets a code and a sentence."""
+    """The sender gets the code of the rejection and a short sentence."""
     for name, good in GOOD.items():
         error = await rejection(target, name, *BAD[kind](good))
         assert error.type == code_of(name)
         assert error.message.endswith(".")
-        assert len(error.message) < LONGEST_REFUSAL
+        assert len(error.message) < MAX_REJECTION_LENGTH
 
     after = await status(target)
     assert (after.stage, after.deadlines) == (untouched.stage, untouched.deadlines)
 
 
-async def test_purchase_still_ends_on_time_with_the_right_money(
+async def test_the_purchase_still_ends_on_time_with_the_right_money(
     target: Handle, untouched: Status, server: WorkflowEnvironment
 ) -> None:
-    """After all of that no requirements came in 48 h: the client gets everything back.
+    """No requirements arrived within 48 h, so the client gets a full refund.
 
-    No task of the workflow ever failed, and no refused update left an event.
+    No workflow task failed, and no rejected update left an event in history.
     """
     await skip(server, target)
 

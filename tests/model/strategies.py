@@ -1,4 +1,4 @@
-"""What may happen to a purchase, as scripts that can be pasted, and how they are made up."""
+"""Scripts of what may happen to a purchase, and the Hypothesis strategies that generate them."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,16 +7,16 @@ from hypothesis import strategies as st
 
 from activities.payments.sandbox import METHODS
 from tests.lifecycle.walk import FIELDS
-from workflows.lifecycle.transitions import RULES
+from workflows.lifecycle.transitions import TRANSITIONS
 from workflows.messages import MESSAGES, Role
 
-LONGEST_SCRIPT = 40
+MAX_STEPS = 40
 
 
 @dataclass(frozen=True)
 class Send:
-    """Somebody sends a message: as an update or a signal, `twice` under the same message id.
-    Names of refunds are without that of the purchase."""
+    """A message, sent as an update or a signal, or with `twice` a second time under the same
+    message id. Refund ids are written without the workflow id."""
 
     role: str
     message: str
@@ -34,7 +34,7 @@ class Sleep:
 
 @dataclass(frozen=True)
 class Deadline:
-    """Time passes until the next deadline, of whatever kind, has taken effect."""
+    """Time passes until the next deadline has taken effect."""
 
 
 @dataclass(frozen=True)
@@ -44,29 +44,29 @@ class CancelWorkflow:
 
 @dataclass(frozen=True)
 class WorkerReplaced:
-    """The worker of all purchases stops wherever they are; another one has to replay them."""
+    """The worker of all purchases is stopped; another one has to replay them."""
 
 
-Act = Send | Sleep | Deadline | CancelWorkflow | WorkerReplaced
+Step = Send | Sleep | Deadline | CancelWorkflow | WorkerReplaced
 
 
 @dataclass(frozen=True)
 class Script:
-    """What happens to one purchase, its payment method and what is special about its policy."""
+    """The steps of one purchase, its payment method and the policy fields that are not default."""
 
-    acts: tuple[Act, ...]
+    steps: tuple[Step, ...]
     method: str = "pm_sandbox_ok"
     policy: dict[str, Any] = field(default_factory=dict)
     requirements_needed: bool = True
 
 
-MAY_SEND = [
+ALLOWED_SENDERS = [
     (role.value, name)
     for name in MESSAGES
     for role in Role
-    if any(row.message == name and role in row.by for row in RULES)
+    if any(row.cause.message == name and role in row.cause.by for row in TRANSITIONS)
 ]
-LIKELY = {
+FREQUENT = {
     ("client", "submit_requirements"),
     ("client", "cancel"),
     ("client", "withdraw_cancellation"),
@@ -76,41 +76,45 @@ LIKELY = {
     ("freelancer", "deliver"),
     ("freelancer", "propose_split"),
 }
-"""Without these no purchase gets far: they are said more often than those that soon end it."""
+"""Messages that lead a purchase on. They are generated more often than those that soon end it, so
+that scripts reach late stages."""
 
 
-def _says(sender: tuple[str, str]) -> st.SearchStrategy[Act]:
+def send_strategy(sender: tuple[str, str]) -> st.SearchStrategy[Step]:
     role, message = sender
     return st.builds(
         Send,
         st.just(role),
         st.just(message),
-        st.sampled_from([_named(given) for given in FIELDS.get(message, ({},))]),
+        st.sampled_from([without_purchase_id(given) for given in FIELDS.get(message, ({},))]),
         signal=st.sampled_from([False, False, True]),
         twice=st.sampled_from([False, False, False, True]),
     )
 
 
-def _named(given: dict[str, Any]) -> dict[str, Any]:
+def without_purchase_id(given: dict[str, Any]) -> dict[str, Any]:
     refund = given.get("refund_id")
     return {**given, "refund_id": refund.rpartition("/")[2]} if refund else given
 
 
-RIGHT = st.sampled_from(
-    [sender for sender in MAY_SEND for _ in range(6 if sender in LIKELY else 1)]
+EXPECTED_SENDERS = st.sampled_from(
+    [sender for sender in ALLOWED_SENDERS for _ in range(6 if sender in FREQUENT else 1)]
 )
-ANYBODY = st.tuples(st.sampled_from([role.value for role in Role]), st.sampled_from(list(MESSAGES)))
-ACTS: st.SearchStrategy[Act] = st.one_of(
-    *[RIGHT.flatmap(_says)] * 20,
-    ANYBODY.flatmap(_says),
+ANY_SENDER = st.tuples(
+    st.sampled_from([role.value for role in Role]), st.sampled_from(list(MESSAGES))
+)
+STEPS: st.SearchStrategy[Step] = st.one_of(
+    *[EXPECTED_SENDERS.flatmap(send_strategy)] * 20,
+    ANY_SENDER.flatmap(send_strategy),
     st.builds(Sleep, st.sampled_from([1, 5, 23, 25, 49, 170])),
     *[st.just(Deadline())] * 3,
     st.sampled_from([WorkerReplaced(), CancelWorkflow()]),
 )
-METHODS_MOSTLY_GOOD = st.one_of(
+PAYMENT_METHODS = st.one_of(
     st.just("pm_sandbox_ok"), st.sampled_from(sorted(METHODS.keys() - {"pm_sandbox_unreachable"}))
 )
-"""A provider that is away for days is asked thousands of times: that has scripts of its own."""
+"""Mostly the method that works. The unreachable one is left out: its thousands of retries would
+take too long here, and other tests cover it."""
 POLICIES = st.fixed_dictionaries(
     {},
     optional={
@@ -123,9 +127,9 @@ POLICIES = st.fixed_dictionaries(
 SCRIPTS = st.builds(
     Script,
     st.sampled_from([0, 12, 25]).flatmap(
-        lambda least: st.lists(ACTS, min_size=least, max_size=LONGEST_SCRIPT).map(tuple)
+        lambda least: st.lists(STEPS, min_size=least, max_size=MAX_STEPS).map(tuple)
     ),
-    METHODS_MOSTLY_GOOD,
+    PAYMENT_METHODS,
     POLICIES,
     st.sampled_from([True, True, False]),
 )

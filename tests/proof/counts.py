@@ -1,7 +1,8 @@
-"""What the proofs of a run counted: a line each in the summary of the tests, and for the page
-`docs/reliability.md` in `var/proof/counts.json`.
+"""Counts what the proofs of a test run have proved.
 
-A test counts by `record_property("proof", counted(...))`.
+A test records its counts with `record_property("proof", counted(...))`. Each proof becomes a line
+in the summary of the run and an entry in `var/proof/counts.json`, from which `docs/reliability.md`
+is generated.
 """
 
 import json
@@ -16,29 +17,29 @@ import pytest
 from demo.scenarios import SCENARIOS
 
 UNCACHED = bool(os.environ.get("RECOURSE_UNCACHED"))
-"""Whether workers forget a purchase after each of its tasks (tests/__init__.py)."""
+"""Whether workers cache no workflows, so that every task replays (tests/__init__.py)."""
 ALL = os.environ.get("RECOURSE_KILLS") == "all"
-"""Whether everything is killed everywhere; else, a sample of it."""
+"""Whether every crash point of every scenario is tested (`make kills`), or a sample."""
 TIME_LIMIT = 3_600 if ALL else 300
-"""Seconds that one of these tests may take on slow cores."""
+"""Seconds after which one of these tests fails; allows for slow cores."""
 SAMPLE = ("claim_accepted", "freelancer_cancels_too_late", "platform_cancels")
-PLAYED = [scenario for scenario in SCENARIOS if ALL or scenario.name in SAMPLE]
-"""What is played while something other than the worker dies."""
-WRITTEN = Path("var/proof/counts.json")
+SELECTED = [scenario for scenario in SCENARIOS if ALL or scenario.name in SAMPLE]
+"""The scenarios that run while something other than their worker fails."""
+COUNTS_FILE = Path("var/proof/counts.json")
 
 Proof = dict[str, Any]
 
 
 def counted(title: str, counts: Mapping[str, int], *, sample: bool = False) -> Proof:
-    """What a test has proved, how often. A `sample` stands for a longer run of the same, and is not
-    written down."""
+    """The counts of one proof. A `sample` is a short form of a longer run: it is not written to
+    the file, so that it does not replace the counts of the longer run."""
     return {"title": title, "counts": dict(counts), "sample": sample}
 
 
-def tell(terminal: pytest.TerminalReporter) -> None:
-    """The counts of all tests that passed, those of one title together."""
+def report_counts(terminal: pytest.TerminalReporter) -> None:
+    """Print and save the counts of all passed tests; tests with the same title are added up."""
     if UNCACHED:
-        tell_uncached(terminal)
+        report_uncached(terminal)
         return
     proofs: dict[str, Proof] = {}
     for report in terminal.getreports("passed"):
@@ -50,12 +51,12 @@ def tell(terminal: pytest.TerminalReporter) -> None:
             known |= {"sample": proof["sample"], "test": report.nodeid.partition("[")[0]}
     for title, proof in proofs.items():
         terminal.write_line(f"{title}: {_line(proof['counts'])}")
-    if kept := {title: proof for title, proof in proofs.items() if not proof["sample"]}:
-        write(kept)
+    if complete := {title: proof for title, proof in proofs.items() if not proof["sample"]}:
+        write(complete)
 
 
-def tell_uncached(terminal: pytest.TerminalReporter) -> None:
-    """That all of them passed with workers that remember nothing, if they did."""
+def report_uncached(terminal: pytest.TerminalReporter) -> None:
+    """Print and save the number of tests that passed without a cache, if none failed."""
     if terminal.stats.get("failed") or terminal.stats.get("error"):
         return
     passed = [report for report in terminal.getreports("passed") if report.when == "call"]
@@ -71,7 +72,7 @@ def _line(counts: Counter[str]) -> str:
 
 
 def write(proofs: dict[str, Proof]) -> None:
-    """Beside what earlier runs counted."""
-    earlier = json.loads(WRITTEN.read_text()) if WRITTEN.exists() else {}
-    WRITTEN.parent.mkdir(parents=True, exist_ok=True)
-    WRITTEN.write_text(json.dumps(earlier | proofs, indent=2, sort_keys=True) + "\n")
+    """Add counts to the file. Counts of earlier runs with other titles stay."""
+    earlier = json.loads(COUNTS_FILE.read_text()) if COUNTS_FILE.exists() else {}
+    COUNTS_FILE.parent.mkdir(parents=True, exist_ok=True)
+    COUNTS_FILE.write_text(json.dumps(earlier | proofs, indent=2, sort_keys=True) + "\n")

@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-HOUSE = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[1]
 
 
 @dataclass
-class Listening:
+class HttpProcess:
     """The process, where it listens, and the lines it has written to stderr from then on."""
 
     process: asyncio.subprocess.Process
@@ -45,11 +45,11 @@ async def read(stream: asyncio.StreamReader, lines: list[str]) -> None:
 
 
 @asynccontextmanager
-async def listening(command: str, **environment: str) -> AsyncIterator[Listening]:
+async def http_process(command: str, **environment: str) -> AsyncIterator[HttpProcess]:
     """`python -m starter COMMAND --port 0`, once it listens; stopped, if it still runs."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "starter", command, "--port", "0"),
-        cwd=HOUSE,
+        cwd=ROOT,
         stderr=asyncio.subprocess.PIPE,
         env={**os.environ, **environment},
     )
@@ -57,6 +57,6 @@ async def listening(command: str, **environment: str) -> AsyncIterator[Listening
     address = ""
     while not address:
         address = json.loads(await process.stderr.readline()).get("address", "")
-    found = Listening(process, f"http://{address}")
+    found = HttpProcess(process, f"http://{address}")
     async with read_until_stopped(process, found.lines):
         yield found

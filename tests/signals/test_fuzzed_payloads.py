@@ -1,4 +1,4 @@
-"""Whatever bytes arrive under whatever name: the purchase answers, keeps its clocks, goes on."""
+"""Signals with generated names and payloads: the purchase answers, keeps its deadlines, goes on."""
 
 import asyncio
 import json
@@ -19,10 +19,10 @@ from tests.signals.payloads import GOOD, failed_tasks, whole_history
 from workflows.messages import MESSAGES, Status
 
 EXAMPLES = 100
-"""So many batches are sent."""
+"""How many batches of signals are sent."""
 LARGEST_BATCH = 5
-ANSWERED_WITHIN = 20
-"""Seconds. A purchase that stands still is found by its silence."""
+ANSWER_TIMEOUT = 20
+"""Seconds after which a purchase that does not answer is reported as stuck."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ SENDERS = st.one_of(
     st.fixed_dictionaries({"role": ANY_TEXT, "id": ANY_TEXT}),
     ANY_TEXT,
 )
-"""Strangers, staff who have nothing to do here, and nobody in particular: never a party."""
+"""Strangers, staff without a part in this purchase, and senders that are none: never a party."""
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | ANY_TEXT,
@@ -98,11 +98,11 @@ ONE_PAYLOAD = st.builds(
 SIGNALS = st.builds(Sent, NAMES, ONE_PAYLOAD | PAYLOADS)
 
 
-async def test_no_bytes_under_any_name_stop_a_purchase(
+async def test_no_payload_under_any_name_stops_a_purchase(
     server: WorkflowEnvironment, worker: object
 ) -> None:
-    """After every batch `status` answers, each signal is counted, stage and deadlines are as
-    before; no task of the workflow ever failed; and the money arrives."""
+    """After every batch `status` answers, each signal is counted as rejected, and stage and
+    deadlines are unchanged. No workflow task fails, and the purchase ends with the right money."""
     handle = await held(server)
     untouched = await status(handle)
     loop = asyncio.get_running_loop()
@@ -118,7 +118,7 @@ async def test_no_bytes_under_any_name_stop_a_purchase(
     @given(st.lists(SIGNALS, min_size=1, max_size=LARGEST_BATCH))
     def holds(batch: list[Sent]) -> None:
         checked = asyncio.run_coroutine_threadsafe(_survives(handle, untouched, batch), loop)
-        checked.result(ANSWERED_WITHIN)
+        checked.result(ANSWER_TIMEOUT)
 
     await asyncio.to_thread(holds)
 
@@ -139,7 +139,7 @@ async def _survives(handle: Handle, untouched: Status, batch: list[Sent]) -> Non
 
 
 async def _send(handle: Handle, sent: Sent) -> bool:
-    """Whether the server took the signal; some names it refuses to their sender itself."""
+    """Send a signal; whether the server accepted it. The server itself rejects some names."""
     try:
         await handle.signal(sent.name, args=[RawValue(payload) for payload in sent.payloads])
     except RPCError as error:

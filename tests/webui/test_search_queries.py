@@ -1,4 +1,4 @@
-"""The queries that docs/web-ui.md gives to support staff find what they promise."""
+"""The search queries in docs/web-ui.md find what the page says they find."""
 
 import asyncio
 import re
@@ -19,21 +19,22 @@ PAGE = Path("docs/web-ui.md").read_text(encoding="utf-8")
 QUERIES: list[str] = re.findall(r"```visibility\n(.+?)\n```", PAGE, re.DOTALL)
 
 
-def query(*words: str) -> str:
-    """The one query of the page in which all the words stand."""
-    found = [text for text in QUERIES if all(word in text for word in words)]
+def query(*texts: str) -> str:
+    """The only query of the page that contains all these texts."""
+    found = [text for text in QUERIES if all(word in text for word in texts)]
     assert len(found) == 1, found
     return found[0]
 
 
 def with_dates(text: str, *dates: datetime) -> str:
-    """The query with dates of our own, as the page says to write them."""
+    """The query with these dates, in the format that the page uses."""
     written = iter(f"{date:%Y-%m-%dT%H:%M:%SZ}" for date in dates)
     return re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", lambda _: next(written), text)
 
 
 async def found(server: WorkflowEnvironment, text: str, handle: Handle, *, there: bool) -> None:
-    """Wait until the purchase is in the answer or not; visibility is a moment behind."""
+    """Wait until the query finds the purchase, or no longer finds it. Visibility is eventually
+    consistent."""
 
     async def is_there() -> bool:
         answer = server.client.list_workflows(f"{text} AND WorkflowId = '{handle.id}'")
@@ -45,13 +46,13 @@ async def found(server: WorkflowEnvironment, text: str, handle: Handle, *, there
 
 
 @pytest.mark.parametrize("text", QUERIES)
-async def test_the_server_takes_every_query(text: str, server: WorkflowEnvironment) -> None:
-    """As it stands on the page."""
+async def test_the_server_accepts_every_query(text: str, server: WorkflowEnvironment) -> None:
+    """Every query of the page is valid as it is written there."""
     assert (await server.client.count_workflows(text)).count >= 0
 
 
-async def test_whose_turn_it_is(server: WorkflowEnvironment) -> None:
-    """From the client to the freelancer, the client again, a mediator and the provider."""
+async def test_the_queries_by_stage_find_who_acts_next(server: WorkflowEnvironment) -> None:
+    """A purchase is found in turn under client, freelancer, client again, mediator and provider."""
     client, freelancer = query("'contested'"), query("'refund_requested'")
     mediator, provider = query("'disputed'"), query("'settling'")
     handle = await held(server)
@@ -70,8 +71,8 @@ async def test_whose_turn_it_is(server: WorkflowEnvironment) -> None:
     await found(server, provider, handle, there=True)
 
 
-async def test_what_needs_a_person(server: WorkflowEnvironment) -> None:
-    """A refund that failed twice, and no longer after somebody has seen to it."""
+async def test_the_attention_query_finds_what_needs_a_person(server: WorkflowEnvironment) -> None:
+    """A refund that failed twice is found until an operator resolves it."""
     handle = await held(server, method="pm_sandbox_refund_fails")
     await say(handle, Role.FREELANCER, "give_refund")
     await found(server, query("Attention = true"), handle, there=False)
@@ -85,8 +86,10 @@ async def test_what_needs_a_person(server: WorkflowEnvironment) -> None:
     await found(server, query("Attention = true"), handle, there=False)
 
 
-async def test_what_is_due_within_24_hours(server: WorkflowEnvironment) -> None:
-    """48 h after the purchase: not yet due, and due a day later."""
+async def test_the_deadline_query_finds_what_is_due_within_24_hours(
+    server: WorkflowEnvironment,
+) -> None:
+    """A purchase is found by a date after its deadline and not by one before it."""
     handle = await held(server)
     due = (await status(handle)).deadlines[0].at
 
@@ -97,10 +100,10 @@ async def test_what_is_due_within_24_hours(server: WorkflowEnvironment) -> None:
     await found(server, too_early, handle, there=False)
 
 
-async def test_one_clients_purchases(
+async def test_the_client_query_finds_one_clients_purchases(
     server: WorkflowEnvironment,
 ) -> None:
-    """By the client's id, whatever became of it."""
+    """The client's purchases are found by the client's id, also closed ones."""
     handle = await start(server.client, purchase("pm_sandbox_declined"))
     await handle.result()
 
@@ -109,8 +112,10 @@ async def test_one_clients_purchases(
     await found(server, others, handle, there=False)
 
 
-async def test_everything_refunded_in_a_week(server: WorkflowEnvironment) -> None:
-    """A refund that arrived counts in the week in which it arrived; a release never."""
+async def test_the_outcome_query_finds_everything_refunded_in_a_week(
+    server: WorkflowEnvironment,
+) -> None:
+    """A settled refund is found in the week in which it was settled; a release never."""
     scenarios = {scenario.name: scenario for scenario in SCENARIOS}
     runner = ScenarioRunner(server)
     await asyncio.gather(

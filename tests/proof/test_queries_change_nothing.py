@@ -1,4 +1,4 @@
-"""Somebody who only looks at a purchase changes nothing about it, whenever they look."""
+"""Queries change nothing about a purchase, whenever they arrive."""
 
 import asyncio
 from collections.abc import Callable
@@ -20,12 +20,13 @@ from tests.purchases import CLIENT, purchase, under_way
 from worker import build_worker
 from workflows.messages import Role, Status
 
-LOOKED_AT = 12
-"""Purchases. Which of its two tasks a worker takes first, the look or the message, is chance."""
+QUERIED = 12
+"""Number of purchases. Chance decides whether a worker first gets a purchase's query or its
+message, so there are enough for both orders to occur."""
 
 
-class Workflow(WorkflowInstance):
-    """One that does as it is told and remembers nothing."""
+class StubWorkflow(WorkflowInstance):
+    """A workflow instance that completes every activation without commands."""
 
     def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
         return WorkflowActivationCompletion(run_id=act.run_id)
@@ -37,47 +38,52 @@ class Workflow(WorkflowInstance):
         return None
 
     def get_info(self) -> Info:
-        raise AssertionError("nobody asks")
+        raise AssertionError("The runner is not expected to read the info of an instance.")
 
     def get_thread_id(self) -> None:
         return None
 
 
 def task(events: int, at: int, *, replaying: bool = False) -> WorkflowActivation:
-    """The beginning of a task, as the SDK hands it over."""
+    """The activation with which the SDK begins a workflow task."""
     act = WorkflowActivation(run_id="run", history_length=events, is_replaying=replaying)
     act.timestamp.seconds = at
     act.jobs.add().resolve_activity.seq = 1
     return act
 
 
-def look(events: int, query_id: str) -> WorkflowActivation:
-    """A query; one that came alone has its own id."""
+def query_activation(events: int, query_id: str) -> WorkflowActivation:
+    """The activation of a query. A query without a workflow task has the id `LEGACY_QUERY`."""
     act = WorkflowActivation(run_id="run", history_length=events)
     act.jobs.add().query_workflow.query_id = query_id
     return act
 
 
-ALONE = "legacy_query"
+LEGACY_QUERY = "legacy_query"
 
 
 @pytest.mark.parametrize(
-    ("query", "forgotten"),
-    [(look(13, ALONE), True), (look(13, "q-1"), False), (look(16, ALONE), False)],
-    ids=["of its task", "within a task", "after a task"],
+    ("query", "evicted"),
+    [
+        (query_activation(13, LEGACY_QUERY), True),
+        (query_activation(13, "q-1"), False),
+        (query_activation(16, LEGACY_QUERY), False),
+    ],
+    ids=["with the events of an open task", "within a task", "after a task"],
 )
-def test_a_look_that_brings_the_task_of_a_dead_worker_is_forgotten(
-    query: WorkflowActivation, forgotten: bool
+def test_a_run_is_evicted_when_a_query_brings_the_open_task_of_a_dead_worker(
+    query: WorkflowActivation, evicted: bool
 ) -> None:
-    """What a query alone brings looks like a task if a worker that has died had begun one. The
-    task itself, when it comes, must not go on from there: no replay would find it again."""
+    """A query alone brings new events as if they were a task, when a killed worker had begun that
+    task. The task itself must not continue from that state, since no replay reaches it: the run is
+    evicted from the cache."""
     runs: list[str] = []
-    instance = _Instance(Workflow(), runs.append)
+    instance = _Instance(StubWorkflow(), runs.append)
     instance.activate(task(3, at=1, replaying=True))
     instance.activate(task(13, at=2))
     instance.activate(query)
-    assert runs == (["run"] if forgotten else [])
-    if forgotten:
+    assert runs == (["run"] if evicted else [])
+    if evicted:
         with pytest.raises(RuntimeError, match="forgotten"):
             instance.activate(task(16, at=3))
     else:
@@ -85,22 +91,22 @@ def test_a_look_that_brings_the_task_of_a_dead_worker_is_forgotten(
 
 
 async def quiet(handle: Handle, holds: Callable[[Status], bool]) -> Status:
-    """Wait until the status is as wished, and the purchase waits for messages and time alone."""
+    """Wait until the condition holds and the purchase has no pending task or activity."""
     await until(handle, holds)
     while under_way((await handle.describe()).raw_description):  # noqa: ASYNC110 - another process
         await asyncio.sleep(LOOK_EVERY)
     return await status(handle)
 
 
-async def test_a_look_that_waited_for_a_worker_changes_nothing(
+async def test_a_query_that_waited_for_a_worker_changes_nothing(
     lonely: WorkflowEnvironment, services: Services, threads: ThreadPoolExecutor
 ) -> None:
-    """Somebody opens purchases while no worker is there; then messages come; then a worker, who may
-    be given the look first, with messages in it that no task has brought yet. The next worker
-    finds the same, and nobody stands still."""
+    """Purchases are queried while no worker runs, then messages arrive, then a worker starts. It
+    may get a query first, together with messages that no task has brought yet. The next worker,
+    which has to replay, finds the same status, and no purchase is stuck."""
     handles = [
-        await start(lonely.client, purchase(purchase_id=f"looked-at-{number}"))
-        for number in range(LOOKED_AT)
+        await start(lonely.client, purchase(purchase_id=f"queried-{number}"))
+        for number in range(QUERIED)
     ]
     async with build_worker(lonely.client, services, threads):
         for handle in handles:
@@ -108,8 +114,8 @@ async def test_a_look_that_waited_for_a_worker_changes_nothing(
     for handle in handles:
         await skip(lonely, handle, timedelta(hours=1))
 
-    looks = [asyncio.create_task(status(handle)) for handle in handles]
-    await asyncio.sleep(0.5)  # nothing shows from outside that a look waits
+    queries = [asyncio.create_task(status(handle)) for handle in handles]
+    await asyncio.sleep(0.5)  # the server does not show that a query waits for a worker
     for handle in handles:
         await handle.signal("cancel", {"by": CLIENT})
     answers = [
@@ -117,7 +123,7 @@ async def test_a_look_that_waited_for_a_worker_changes_nothing(
         for handle in handles[::2]
     ]
     async with build_worker(lonely.client, services, threads):
-        await asyncio.gather(*looks, *answers)
+        await asyncio.gather(*queries, *answers)
         first = [
             await quiet(handle, lambda found: found.stage != "awaiting_requirements")
             for handle in handles

@@ -1,4 +1,4 @@
-"""What a crowd sends: good messages, and those that are refused."""
+"""Sample signals for bursts and floods: messages that are accepted, and ones that are rejected."""
 
 from typing import Any
 
@@ -7,17 +7,17 @@ from tests.signals.payloads import raw
 
 Signal = tuple[str, Any]
 
-GOOD_ONES = 20
-"""So many good messages hide in a crowd of bad ones."""
+GOOD_COUNT = 20
+"""How many good messages are sent among the bad ones."""
 
 
 def good(number: int) -> Signal:
-    """A message that must not be lost."""
+    """A message that is accepted and must not be lost."""
     return "send_message", {"by": CLIENT, "message_id": f"good-{number}", "text": "Are you there?"}
 
 
 def bad(number: int) -> Signal:
-    """A signal that is refused: not allowed now, a stranger's, broken, or of no known name."""
+    """A signal that is rejected: not allowed now, not from a party, broken, or unknown."""
     kinds: tuple[Signal, ...] = (
         ("deliver", {"by": FREELANCER}),
         ("cancel", {"by": {"role": "client", "id": "eve"}, "message_id": f"eve-{number}"}),
@@ -28,5 +28,5 @@ def bad(number: int) -> Signal:
 
 
 def is_bad(signal: Signal) -> bool:
-    """Everything but what one of the parties says to the other."""
+    """Whether a sample signal is rejected: all but the readable `send_message`."""
     return signal[0] != "send_message" or not isinstance(signal[1], dict)
