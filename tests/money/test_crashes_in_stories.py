@@ -132,7 +132,7 @@ async def test_a_worker_that_dies_at_every_point_of_every_money_step_ends_with_t
     record_property: Callable[[str, object], None],
 ) -> None:
     """Races: worker dies before, between, after ledger and provider calls."""
-    monkeypatch.setattr("workflows.activity_calls.RETRY", FIRST_BATCH)
+    monkeypatch.setattr("workflows.effects.RETRY", FIRST_BATCH)
     crashes = Crashes()
     with (
         closing(Services(settings(tmp_path / "undisturbed"))) as undisturbed,
