@@ -12,7 +12,8 @@ import psycopg
 import pytest
 from sqlalchemy import Engine, make_url
 
-from activities.ledger import Ledger, create_engine, migrate
+from activities.database import create_engine, migrate
+from activities.ledger import Ledger
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # platformdirs remarks on an unset XDG_RUNTIME_DIR
@@ -156,7 +157,7 @@ def url(databases: Databases) -> str:
 
 @pytest.fixture
 def empty_url(databases: Databases) -> Iterator[str]:
-    """A fresh database without a schema."""
+    """An empty database without a schema."""
     yield databases.create("empty", migrated=False)
     databases.drop("empty")
 

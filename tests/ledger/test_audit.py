@@ -44,36 +44,36 @@ CRIMES = [
     (
         "UPDATE account SET balance = 101 WHERE id = 'escrow:p-1'",
         {
-            (None, "All balances in USD add up to 1, not to 0."),
-            ("p-1", "The balance of escrow:p-1 is 101, but its transfers add up to 100."),
-            ("p-1", "The hold of p-1 was 100, but 101 is held, in transit, refunded and released."),
+            (None, "The balances in USD sum to 1, not to 0."),
+            ("p-1", "The balance of escrow:p-1 is 101, but its transfers sum to 100."),
+            ("p-1", "The hold of p-1 was 100, but 101 is held, in transit, refunded or released."),
         },
     ),
     (
         "UPDATE account SET balance = balance - 1 WHERE id = 'provider-clearing:USD'",
         {
-            (None, "All balances in USD add up to -1, not to 0."),
+            (None, "The balances in USD sum to -1, not to 0."),
             (
                 None,
-                "The balance of provider-clearing:USD is -201, but its transfers add up to -200.",
+                "The balance of provider-clearing:USD is -201, but its transfers sum to -200.",
             ),
         },
     ),
     (
         "UPDATE account SET balance = -5 WHERE id = 'refunds-in-transit:p-1'",
         {
-            (None, "All balances in USD add up to -5, not to 0."),
-            ("p-1", "The balance of refunds-in-transit:p-1 is -5, but its transfers add up to 0."),
-            ("p-1", "refunds-in-transit:p-1 is at -5, below its floor of 0."),
-            ("p-1", "The hold of p-1 was 100, but 95 is held, in transit, refunded and released."),
+            (None, "The balances in USD sum to -5, not to 0."),
+            ("p-1", "The balance of refunds-in-transit:p-1 is -5, but its transfers sum to 0."),
+            ("p-1", "The balance of refunds-in-transit:p-1 is -5, below its minimum of 0."),
+            ("p-1", "The hold of p-1 was 100, but 95 is held, in transit, refunded or released."),
         },
     ),
     (
         "DELETE FROM transfer WHERE operation_key = 'p-2/decided' AND leg = 2",
         {
-            ("p-2", "The balance of escrow:p-2 is 0, but its transfers add up to 40."),
-            ("p-2", "The balance of freelancer-balance:p-2 is 40, but its transfers add up to 0."),
-            ("p-2", "Operation p-2/decided of p-2 is applied and should have 2 legs; it has 1."),
+            ("p-2", "The balance of escrow:p-2 is 0, but its transfers sum to 40."),
+            ("p-2", "The balance of freelancer-balance:p-2 is 40, but its transfers sum to 0."),
+            ("p-2", "Operation p-2/decided of p-2 needs 2 transfers, but has 1."),
         },
     ),
     (
@@ -81,10 +81,10 @@ CRIMES = [
         {
             (
                 None,
-                "The purchases in USD have 100 in escrow, in transit and released;"
+                "The purchases in USD have 100 held, in transit and released;"
                 " the accounts have 200.",
             ),
-            ("p-1", "A transfer of p-1 belongs to p-1/hold, which was never applied."),
+            ("p-1", "A transfer of p-1 belongs to operation p-1/hold, which was not applied."),
         },
     ),
     (
@@ -92,11 +92,11 @@ CRIMES = [
         {
             (
                 "p-2",
-                "A transfer of p-2, of operation p-2/hold, names an unknown account.",
+                "A transfer of p-2, in operation p-2/hold, names an unknown account.",
             ),
             (
                 "p-2",
-                "A transfer of p-2, of operation p-2/decided, names an unknown account.",
+                "A transfer of p-2, in operation p-2/decided, names an unknown account.",
             ),
         },
     ),

@@ -25,7 +25,7 @@ def books(shared_engine: Engine) -> Ledger:
     decided = {"purchase_id": "decided", "currency": "USD", "at": AT}
     ledger.decide(key="decided/decision", refund=60, release=40, **decided)  # type: ignore[arg-type]
     with pytest.raises(LedgerRejected):
-        ledger.decide(key="refused", refund=999, release=0, **decided)  # type: ignore[arg-type]
+        ledger.decide(key="rejected", refund=999, release=0, **decided)  # type: ignore[arg-type]
     return ledger
 
 

@@ -8,9 +8,9 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from activities.database.types import Instant
 from activities.ledger import (
     AccountBalance,
-    Difference,
     Ledger,
     LedgerRejected,
     PurchaseBalances,
@@ -19,6 +19,7 @@ from activities.ledger import (
     schema,
 )
 from activities.ledger.audit import WHAT_TO_DO, Check
+from activities.requests import Difference
 
 AT = datetime(2026, 11, 1, 12, 30, 15, 123456, tzinfo=UTC)
 
@@ -235,7 +236,7 @@ def test_what_was_asked_is_kept_with_its_answer(ledger: Ledger, engine: Engine) 
         applied, rejection = connection.execute(sa.select(table).order_by(table.c.status)).all()
     assert (applied.status, applied.legs, applied.code, applied.at) == ("applied", 1, None, AT)
     assert (rejection.status, rejection.legs, rejection.code) == (
-        "refused",
+        "rejected",
         None,
         "NOT_ENOUGH_MONEY",
     )
@@ -275,10 +276,12 @@ def test_a_snapshot_is_all_the_books_at_one_moment(ledger: Ledger) -> None:
 
 def test_a_snapshot_says_what_is_wrong(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the audit finds in the same books."""
-    always = Check("purchase", "{0} is bent.", "SELECT DISTINCT purchase_id FROM transfer")
+    always = Check("purchase", "{0} is wrong.", "SELECT DISTINCT purchase_id FROM transfer")
     monkeypatch.setattr("activities.ledger.audit.CHECKS", (always,))
     hold(ledger)
-    assert ledger.snapshot().differences == (Difference("p-1", "p-1 is bent.", WHAT_TO_DO),)
+    assert ledger.snapshot().differences == (
+        Difference(purchase_id="p-1", what="p-1 is wrong.", what_to_do=WHAT_TO_DO),
+    )
 
 
 def test_what_a_key_means_is_written_the_same_way_in_every_release() -> None:
@@ -311,7 +314,7 @@ def test_instants_are_the_same_whatever_zone_the_machine_is_in(
 
 @pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
 def test_an_instant_that_nobody_knows_is_none(ledger: Ledger, engine: Engine) -> None:
-    instant = schema.Instant()
+    instant = Instant()
     assert instant.process_bind_param(None, engine.dialect) is None
     assert instant.process_result_value(None, engine.dialect) is None
 

@@ -9,7 +9,8 @@ import pytest
 from psycopg.errors import InsufficientPrivilege
 from sqlalchemy import make_url
 
-from activities.ledger import Ledger, check_schema
+from activities.database import check_schema
+from activities.ledger import Ledger
 from activities.notices import DeliveryLog, Notice
 from tests.ledger.conftest import PostgresDatabases, engine_of
 
@@ -59,7 +60,7 @@ def test_a_worker_that_owns_nothing_does_all_its_work(as_worker: str) -> None:
     [
         "DROP TRIGGER transfer_append_only ON transfer",
         "ALTER TABLE transfer DISABLE TRIGGER ALL",
-        "ALTER TABLE account DROP CONSTRAINT ck_account_floor",
+        "ALTER TABLE account DROP CONSTRAINT ck_account_overdraft",
         "SET session_replication_role = replica",
         "TRUNCATE transfer",
         "DROP TABLE operation CASCADE",

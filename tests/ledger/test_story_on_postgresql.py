@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from activities.audit import reconcile
-from activities.ledger import migrate
+from activities.database import migrate
 from activities.services import Services, Settings, Unavailable
 from demo.runner import ScenarioRunner
 from demo.scenarios import SCENARIOS
@@ -36,7 +36,7 @@ async def test_a_purchase_on_postgresql(
     on_postgresql: Settings, threads: ThreadPoolExecutor
 ) -> None:
     """Nothing runs on an unmigrated database; after the set-up a split ends as told."""
-    with pytest.raises(Unavailable, match="python -m starter setup"):
+    with pytest.raises(Unavailable, match="recourse setup"):
         Services(on_postgresql)
     with engine_of(on_postgresql.database_url) as engine:
         migrate(engine)

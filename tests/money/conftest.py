@@ -13,14 +13,16 @@ from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
 from activities.audit import reconcile
-from activities.ledger import create_engine, migrate
+from activities.database import create_engine, migrate
 from activities.payments.stripe import StripeProvider
 from activities.requests import Difference
 from activities.services import Services
+from demo.runner import Handle
 from temporal import embedded
 from temporal.directory import TemporalPurchaseDirectory
 from tests.conftest import settings
-from tests.money.house import House, opened
+from tests.money.environment import House, opened
+from tests.purchases import purchase_of
 from tests.stripe.fake import FakeStripe
 from worker import build_worker
 
@@ -60,12 +62,15 @@ class StripeWorld:
         """A client of the server."""
         return self.server.client
 
-    async def differences(self) -> tuple[Difference, ...]:
-        """What an audit of everything finds."""
+    async def differences(self, *handles: Handle) -> list[Difference]:
+        """Return what an audit of everything finds about these purchases or about no single one.
+
+        Tests share this world, and some leave a difference behind on purpose.
+        """
         directory = TemporalPurchaseDirectory(self.client)
-        return (
-            await reconcile(self.services.ledger, self.services.provider, directory)
-        ).differences
+        report = await reconcile(self.services.ledger, self.services.provider, directory)
+        concerned = {None, *(purchase_of(handle) for handle in handles)}
+        return [each for each in report.differences if each.purchase_id in concerned]
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,8 @@ from structlog.testing import capture_logs
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.ledger import LedgerRejected, LedgerUnreachable, create_engine, migrate
+from activities.database import DatabaseUnreachable, create_engine, migrate
+from activities.ledger import LedgerRejected
 from activities.money import MoneyActivities
 from activities.payments import ProviderRejected, ProviderUnreachable
 from activities.requests import (
@@ -21,7 +22,7 @@ from activities.requests import (
     Money,
     RefundRequest,
 )
-from tests.money.house import (
+from tests.money.environment import (
     LATER,
     NOW,
     PRICE,
@@ -84,7 +85,7 @@ def test_a_payment_called_off_in_time_is_never_taken(house: House) -> None:
     late = run(house.money.take_payment, payment())
     assert (late.status, late.text) == (
         "declined",
-        "This charge was called off before it was made.",
+        "This charge was voided before it was made.",
     )
     assert house.where is None
 
@@ -127,7 +128,9 @@ def test_what_the_ledger_refuses_is_not_retried_and_says_why(house: House) -> No
         (house.money.post_decision, decision()),
         (house.money.post_settlement, settlement()),
     ):
-        with pytest.raises(ApplicationError, match="The ledger refused: ") as failure:
+        with pytest.raises(
+            ApplicationError, match="The ledger rejected the operation: "
+        ) as failure:
             run(activity, request)
         assert failure.value.type == ErrorType.LEDGER_REJECTED
         assert failure.value.details == ("NO_HOLD",)
@@ -222,7 +225,9 @@ def test_a_second_attempt_is_sent_when_the_first_has_failed(house: House) -> Non
 
 def test_a_refund_above_the_charge_is_refused_by_the_provider(house: House) -> None:
     run(house.money.take_payment, payment())
-    with pytest.raises(ApplicationError, match="The payment provider refused: ") as failure:
+    with pytest.raises(
+        ApplicationError, match="The payment provider rejected the request: "
+    ) as failure:
         run(house.money.send_refund, refund(house, 25001))
     assert failure.value.type == ErrorType.PROVIDER_REJECTED
     assert failure.value.non_retryable
@@ -289,7 +294,8 @@ def told_by(activity: Callable[[Any], Any], request: Model) -> tuple[str, str | 
         (
             ProviderRejected("No such PaymentMethod: pm_secret."),
             (
-                "The payment provider refused: No such PaymentMethod: the payment method.",
+                "The payment provider rejected the request: "
+                "No such PaymentMethod: the payment method.",
                 ErrorType.PROVIDER_REJECTED,
                 True,
             ),
@@ -311,16 +317,20 @@ def test_an_error_of_the_provider_is_told_without_the_payment_method(
     ("error", "told"),
     [
         (
-            LedgerUnreachable("The ledger's database cannot be reached: no route."),
+            DatabaseUnreachable("The database cannot be reached: no route."),
             (
-                "The ledger's database cannot be reached: no route.",
+                "The database cannot be reached: no route.",
                 ErrorType.LEDGER_UNREACHABLE,
                 False,
             ),
         ),
         (
             LedgerRejected("ALREADY_HELD", "Another step holds the money."),
-            ("The ledger refused: Another step holds the money.", ErrorType.LEDGER_REJECTED, True),
+            (
+                "The ledger rejected the operation: Another step holds the money.",
+                ErrorType.LEDGER_REJECTED,
+                True,
+            ),
         ),
     ],
 )
@@ -336,7 +346,7 @@ def test_an_error_of_the_ledger_is_told_as_it_is(
 
 def test_a_ledger_that_is_not_set_up_yet_is_waited_for(tmp_path: Path) -> None:
     with opened(tmp_path) as house:
-        with pytest.raises(ApplicationError, match="python -m starter setup") as failure:
+        with pytest.raises(ApplicationError, match="recourse setup") as failure:
             run(house.money.take_payment, payment())
         assert failure.value.type == ErrorType.LEDGER_UNREACHABLE
         assert not failure.value.non_retryable

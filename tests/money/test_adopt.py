@@ -15,7 +15,7 @@ from starter.adopt import money_inside, resume
 from starter.failures import Failure
 from temporal.directory import TemporalPurchaseDirectory
 from temporal.purchases import Purchase, find
-from tests.money.house import NOW
+from tests.money.environment import NOW
 from tests.purchases import held, purchase, purchase_of
 from workflows.messages import PurchaseStart, Role
 
@@ -65,7 +65,7 @@ async def test_a_terminated_purchase_is_found_adopted_and_ends_as_it_would_have(
     await handle.terminate("by mistake")
 
     (found,) = await differences(server, services, purchase_id)
-    assert "no workflow of it is running" in found.what
+    assert "its workflow is not running" in found.what
     assert f"adopt {purchase_id}" in found.what_to_do
 
     inside = money_inside(services.ledger.balances(purchase_id))

@@ -9,30 +9,30 @@ from typing import Any, cast
 
 import pytest
 
-from activities.audit import NoAnswer, PurchaseRecords, compare, reconcile
+from activities.audit import PurchaseRecords, StatusUnavailable, compare, reconcile
 from activities.ledger import PurchaseBalances
 from activities.payments import ChargeRecord, PaymentProvider, RefundRecord, Statement
 from activities.requests import Money, Total
-from tests.money.house import House, decision, payment, refund, run, settlement
+from tests.money.environment import House, decision, payment, refund, run, settlement
 
 PAID = Money(amount=25000, currency="USD")
 HELD = PurchaseBalances("p-1", "USD", held=25000, in_transit=0, refunded=0, released=0)
 CHARGE = ChargeRecord("purchase-p-1/hold", PAID, "ch_1")
 REFUND = RefundRecord("purchase-p-1/refund", PAID, "re_1", "settled")
 
-GOOD = PurchaseRecords("p-1", running=True, books=HELD, charges=(CHARGE,))
-IN_TRANSIT = replace(GOOD, books=replace(HELD, held=0, in_transit=25000))
+GOOD = PurchaseRecords("p-1", running=True, balances=HELD, charges=(CHARGE,))
+IN_TRANSIT = replace(GOOD, balances=replace(HELD, held=0, in_transit=25000))
 REFUNDED = replace(
     GOOD,
     running=False,
-    books=replace(HELD, held=0, refunded=25000),
+    balances=replace(HELD, held=0, refunded=25000),
     proof="re_1",
     refunds=(REFUND,),
 )
-RELEASED = replace(GOOD, running=False, books=replace(HELD, held=0, released=25000))
+RELEASED = replace(GOOD, running=False, balances=replace(HELD, held=0, released=25000))
 PART = replace(REFUND, amount=Money(amount=10000, currency="USD"))
 SPLIT = replace(
-    REFUNDED, books=replace(HELD, held=0, refunded=10000, released=15000), refunds=(PART,)
+    REFUNDED, balances=replace(HELD, held=0, refunded=10000, released=15000), refunds=(PART,)
 )
 FAILED, PENDING = replace(REFUND, status="failed"), replace(REFUND, status="pending")
 SECOND = replace(REFUND, refund_id="purchase-p-1/refund-2", reference="re_2")
@@ -64,14 +64,14 @@ def test_what_happens_every_day_is_no_difference(seen: PurchaseRecords) -> None:
         (replace(GOOD, running=False), "250.00 USD in escrow", "adopt p-1"),
         (replace(IN_TRANSIT, running=False), "250.00 USD in transit", "adopt p-1"),
         (PurchaseRecords("p-1", running=False, charges=(CHARGE,)), "no hold", "adopt p-1"),
-        (PurchaseRecords("p-1", running=False, refunds=(REFUND,)), "without a posting", "Compare"),
+        (PurchaseRecords("p-1", running=False, refunds=(REFUND,)), "no posting for it", "Compare"),
         (replace(GOOD, charges=()), "charged nothing", "Compare"),
         (replace(GOOD, charges=(replace(CHARGE, amount=PART.amount),)), "100.00 USD", "Compare"),
         (replace(GOOD, charges=(CHARGE, CHARGE)), "250.00 USD, 250.00 USD", "Compare"),
-        (replace(GOOD, refunds=(PART,)), "sent back 100.00 USD", "who sent"),
-        (replace(RELEASED, refunds=(REFUND,)), "decided 0.00 USD", "who sent"),
-        (replace(SPLIT, refunds=(REFUND,)), "decided 100.00 USD", "who sent"),
-        (replace(IN_TRANSIT, refunds=(PART,)), "sent back 100.00 USD", "who sent"),
+        (replace(GOOD, refunds=(PART,)), "refunded 100.00 USD", "who sent"),
+        (replace(RELEASED, refunds=(REFUND,)), "to refund 0.00 USD", "who sent"),
+        (replace(SPLIT, refunds=(REFUND,)), "to refund 100.00 USD", "who sent"),
+        (replace(IN_TRANSIT, refunds=(PART,)), "refunded 100.00 USD", "who sent"),
         (replace(REFUNDED, refunds=(REFUND, SECOND)), "250.00 USD + 250.00 USD", "who sent"),
         (replace(REFUNDED, refunds=(FAILED,)), "at the provider it is failed", "another way"),
         (replace(REFUNDED, refunds=(PENDING,)), "at the provider it is pending", "another way"),
@@ -103,7 +103,7 @@ class Town:
 
     open: list[set[str]] = field(default_factory=list)
     now: set[str] = field(default_factory=set)
-    counted: str | None = None
+    expected: str | None = None
     mute: bool = False
     stage: str = "settling"
     undecided: bool = False
@@ -114,16 +114,16 @@ class Town:
 
     async def is_undecided(self, purchase_id: str) -> bool:
         if self.mute:
-            raise NoAnswer(f"{purchase_id} cannot say.")
+            raise StatusUnavailable(f"{purchase_id} cannot say.")
         return self.undecided
 
     async def is_running(self, purchase_id: str) -> bool:
         return purchase_id in self.now
 
-    async def counts_on(self, purchase_id: str) -> str | None:
+    async def expected_hold(self, purchase_id: str) -> str | None:
         if self.mute:
-            raise NoAnswer(f"{purchase_id} cannot say.")
-        return self.counted
+            raise StatusUnavailable(f"{purchase_id} cannot say.")
+        return self.expected
 
 
 async def examined(house: House, town: Town) -> tuple[str, ...]:
@@ -141,13 +141,13 @@ async def test_what_was_wrong_once_and_then_right_is_no_difference(house: House)
     run(house.money.take_payment, payment())
     assert await examined(house, Town([set(), {"p-1"}])) == ()
     (found,) = await examined(house, Town([set(), set()]))
-    assert "no workflow of it is running" in found
+    assert "its workflow is not running" in found
 
 
 async def test_a_running_purchase_must_find_its_hold_in_the_books(house: House) -> None:
     assert await examined(house, Town([{"p-1"}])) == ()
-    (found,) = await examined(house, Town([{"p-1"}], counted="250.00 USD"))
-    assert found == "Purchase p-1 counts on 250.00 USD in escrow; the books have no hold."
+    (found,) = await examined(house, Town([{"p-1"}], expected="250.00 USD"))
+    assert found == "Purchase p-1 has recorded a hold of 250.00 USD; the ledger has none."
     assert await examined(house, Town([{"p-1"}], mute=True)) == ("p-1 cannot say.",)
 
 
@@ -157,8 +157,8 @@ async def test_a_decision_in_the_books_must_be_known_to_the_workflow(house: Hous
     run(house.money.post_decision, decision(10000, 15000))
     behind = Town([{"p-1"}], stage="delivered", undecided=True)
     assert await examined(house, behind) == (
-        "The books have decided purchase p-1: 100.00 USD back, 150.00 USD released. Its workflow "
-        "knows of no decision.",
+        "The ledger has a decision for purchase p-1: 100.00 USD to refund, 150.00 USD released. "
+        "Its workflow has none.",
     )
     assert await examined(house, replace(behind, undecided=False)) == ()
     assert await examined(house, replace(behind, stage="settling")) == ()
@@ -194,7 +194,7 @@ async def test_books_and_provider_of_different_houses_do_not_agree(house: House)
     elsewhere = cast(PaymentProvider, Elsewhere(()))
     report = await reconcile(house.ledger, elsewhere, Town([{"p-1"}]))
     (found,) = report.differences
-    assert found.what == "Purchase p-1 was held at 250.00 USD; the provider charged nothing."
+    assert found.what == "Purchase p-1 has a hold of 250.00 USD; the provider charged nothing."
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import pytest
 from activities.requests import (
     Model,
 )
-from tests.money.house import (
+from tests.money.environment import (
     LATER,
     NOW,
     PRICE,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from activities.payments.stripe import StripeProvider
-from tests.payments.given import HASTE, PATIENCE
+from tests.payments.builders import HASTE, PATIENCE
 from tests.stripe.conftest import client, fake, served
 from tests.stripe.fake import FakeStripe
 

@@ -83,7 +83,7 @@ def test_the_same_key_for_another_request_is_refused(
     sandbox: SandboxProvider, amount: Money, method: str
 ) -> None:
     charged(sandbox)
-    with pytest.raises(ProviderRejected, match="used for another charge"):
+    with pytest.raises(ProviderRejected, match="belongs to another charge"):
         sandbox.charge(KEY, amount, method, NOW)
     assert [charge.amount for charge in sandbox.charges()] == [PRICE]
 
@@ -114,7 +114,7 @@ def test_a_charge_called_off_before_it_arrives_is_never_made(sandbox: SandboxPro
     assert sandbox.void(KEY, PRICE, "pm_sandbox_ok", NOW) is None
     late = sandbox.charge(KEY, PRICE, "pm_sandbox_ok", NOW + DAY)
     assert (late.status, late.charged) == ("declined", None)
-    assert late.text == "This charge was called off before it was made."
+    assert late.text == "This charge was voided before it was made."
     assert sandbox.find_charge(KEY) == late
     assert [charge.status for charge in sandbox.charges()] == ["void"]
 
@@ -189,7 +189,7 @@ def test_the_same_refund_id_for_another_refund_is_refused(sandbox: SandboxProvid
     charge, other = charged(sandbox), charged(sandbox, key="purchase-p-2/pay")
     sandbox.refund("r-1", charge, usd(100), NOW)
     for reference, amount in ((charge, usd(101)), (other, usd(100))):
-        with pytest.raises(ProviderRejected, match="used for another refund"):
+        with pytest.raises(ProviderRejected, match="belongs to another refund"):
             sandbox.refund("r-1", reference, amount, NOW)
 
 
@@ -197,7 +197,9 @@ def test_partial_refunds_add_up_to_the_charge_and_not_further(sandbox: SandboxPr
     charge = charged(sandbox)
     sandbox.refund("r-1", charge, usd(10000), NOW)
     sandbox.refund("r-2", charge, usd(14999), NOW)
-    with pytest.raises(ProviderRejected, match=r"refund of 2 exceeds .*: 1 of 25000"):
+    with pytest.raises(
+        ProviderRejected, match=r"refund of 2 exceeds the remaining charge of 1 of 25000"
+    ):
         sandbox.refund("r-3", charge, usd(2), NOW)
     sandbox.refund("r-4", charge, usd(1), NOW)
     assert sum(refund.amount.amount for refund in sandbox.refunds()) == PRICE.amount
@@ -208,7 +210,7 @@ def test_what_was_not_charged_cannot_be_refunded(sandbox: SandboxProvider) -> No
     sandbox.void("void", PRICE, "pm_sandbox_ok", NOW)
     void = sandbox.charge("void", PRICE, "pm_sandbox_ok", NOW).reference
     for reference in (declined, void, "ch_unheard_of"):
-        with pytest.raises(ProviderRejected, match="no such charge"):
+        with pytest.raises(ProviderRejected, match="does not know this charge"):
             sandbox.refund("r-1", reference, PRICE, NOW)
     with pytest.raises(ProviderRejected, match="charge is in USD, the refund in EUR"):
         sandbox.refund("r-1", charged(sandbox), Money(amount=1, currency="EUR"), NOW)

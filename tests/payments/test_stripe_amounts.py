@@ -9,7 +9,7 @@ from activities.amounts import MAX_AMOUNT, decimals, parse_amount
 from activities.payments import ProviderRejected
 from activities.payments.stripe import StripeProvider, from_stripe, to_stripe
 from activities.requests import Money
-from tests.payments.given import KEY, NOW, REFUND, VISA
+from tests.payments.builders import KEY, NOW, REFUND, VISA
 from tests.stripe.fake import FakeStripe
 
 CURRENCIES = sorted(each.code for each in iso4217.Currency if each.exponent is not None)
@@ -43,7 +43,9 @@ def test_an_amount_is_sent_in_stripes_own_units(written: str, sent: int) -> None
 
 @pytest.mark.parametrize("written", ["1.234 KWD", "0.001 BHD", "1.50 MGA", "0.01 MGA"])
 def test_an_amount_that_stripe_cannot_express_is_refused(written: str) -> None:
-    with pytest.raises(ProviderRejected, match=f"cannot move {written}: it has too many decimals"):
+    with pytest.raises(
+        ProviderRejected, match=f"cannot express {written}: it has too many decimals"
+    ):
         to_stripe(money(written))
 
 

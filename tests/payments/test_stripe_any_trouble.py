@@ -12,7 +12,7 @@ import pytest
 from activities.payments import ChargeResult, ProviderUnreachable
 from activities.payments.stripe import StripeProvider
 from activities.requests import Money
-from tests.payments.given import KEY, NOW, PRICE, VISA, until_answered, usd
+from tests.payments.builders import KEY, NOW, PRICE, VISA, until_answered, usd
 from tests.stripe.fake import FakeStripe, Fault
 
 Answer = TypeVar("Answer")

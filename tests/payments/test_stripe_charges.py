@@ -9,7 +9,7 @@ import stripe
 from activities.payments import ChargeResult, ProviderRejected, ProviderUnreachable
 from activities.payments.stripe import StripeProvider
 from activities.requests import Money
-from tests.payments.given import KEY, NOW, PRICE, VISA, charged, until_answered, usd
+from tests.payments.builders import KEY, NOW, PRICE, VISA, charged, until_answered, usd
 from tests.stripe.fake import FakeStripe
 
 DECLINED = "pm_card_chargeDeclined"
@@ -64,7 +64,7 @@ def test_the_same_key_for_another_request_is_refused(
     fake: FakeStripe, provider: StripeProvider, first: str, amount: Money, method: str
 ) -> None:
     result = provider.charge(KEY, PRICE, first, NOW)
-    with pytest.raises(ProviderRejected, match="used for another request"):
+    with pytest.raises(ProviderRejected, match="belongs to another request"):
         provider.charge(KEY, amount, method, NOW)
     assert provider.find_charge(KEY) == result
     assert len(fake.charges) == 1
@@ -75,7 +75,7 @@ def test_another_amount_is_refused_even_when_stripe_has_forgotten_the_key(
 ) -> None:
     charged(provider)
     fake.forget_keys()
-    with pytest.raises(ProviderRejected, match="used for another charge"):
+    with pytest.raises(ProviderRejected, match="belongs to another charge"):
         provider.charge(KEY, usd(1), VISA, NOW)
     assert len(fake.charges) == 1
 
@@ -143,7 +143,9 @@ def test_an_unknown_payment_method_is_declined_without_being_quoted(
 ) -> None:
     result = provider.charge(KEY, PRICE, method, NOW)
     assert (result.status, result.charged) == ("declined", None)
-    assert result.text.startswith(("No such PaymentMethod", "Stripe has no such payment method"))
+    assert result.text.startswith(
+        ("No such PaymentMethod", "Stripe does not know this payment method")
+    )
     assert len(method) < 3 or method not in result.text
     assert provider.void(KEY, PRICE, method, NOW) is None
     assert fake.intents == []
@@ -202,7 +204,7 @@ def test_a_charge_called_off_before_it_arrives_is_never_made(
     for _ in range(2):
         assert provider.void(KEY, PRICE, VISA, NOW) is None
     late = provider.charge(KEY, PRICE, VISA, NOW)
-    assert (late.status, late.text) == ("declined", "The payment was called off.")
+    assert (late.status, late.text) == ("declined", "The payment was cancelled.")
     assert provider.find_charge(KEY) is None
     assert fake.charges == []
 

@@ -14,7 +14,7 @@ import pytest
 
 from activities.payments import ProviderUnreachable
 from activities.payments.stripe import CONNECTIONS, StripeProvider
-from tests.payments.given import HASTE, KEY, NOW, PART, PRICE, REFUND, VISA, charged
+from tests.payments.builders import HASTE, KEY, NOW, PART, PRICE, REFUND, VISA, charged
 from tests.stripe.fake import FakeStripe
 from worker import ACTIVITY_THREADS
 

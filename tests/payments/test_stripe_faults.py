@@ -8,7 +8,7 @@ import pytest
 
 from activities.payments import ProviderUnreachable
 from activities.payments.stripe import StripeProvider
-from tests.payments.given import (
+from tests.payments.builders import (
     KEY,
     NOW,
     PART,
@@ -140,7 +140,7 @@ def test_that_a_charge_was_called_off_is_asked_until_stripe_answers(
         lambda: getattr(hasty, call)(KEY, PRICE, VISA, NOW),
         lambda: getattr(provider, call)(KEY, PRICE, VISA, NOW),
     )
-    assert result is None or result.text == "The payment was called off."
+    assert result is None or result.text == "The payment was cancelled."
     assert fake.charges == []
 
 

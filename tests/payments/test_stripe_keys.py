@@ -11,7 +11,7 @@ import pytest
 
 from activities.payments import ChargeResult, ProviderUnreachable, RefundResult
 from activities.payments.stripe import KEYS_TRIED, StripeProvider
-from tests.payments.given import (
+from tests.payments.builders import (
     KEY,
     NOW,
     PART,

@@ -13,20 +13,20 @@ from activities.payments import (
     RefundResult,
     Statement,
 )
-from activities.payments.stripe import Forged, RefundNews, StripeProvider
-from tests.payments.given import KEY, NOW, PART, PRICE, REFUND, VISA, charged, usd
+from activities.payments.stripe import InvalidSignature, RefundUpdate, StripeProvider
+from tests.payments.builders import KEY, NOW, PART, PRICE, REFUND, VISA, charged, usd
+from tests.stripe.builders import new_key, pay
+from tests.stripe.builders import refund as refund_by_hand
 from tests.stripe.fake import Delivery, FakeStripe
 from tests.stripe.forms import Object
-from tests.stripe.given import fresh, pay
-from tests.stripe.given import refund as refund_by_hand
 
 
-def read(provider: StripeProvider, fake: FakeStripe, told: Delivery) -> RefundNews | None:
+def read(provider: StripeProvider, fake: FakeStripe, told: Delivery) -> RefundUpdate | None:
     """What the provider makes of a delivery."""
     return provider.read_webhook(told.body, told.signature, fake.webhook_secret)
 
 
-def news(provider: StripeProvider, fake: FakeStripe, event: Object) -> RefundNews | None:
+def news(provider: StripeProvider, fake: FakeStripe, event: Object) -> RefundUpdate | None:
     """What the provider makes of an event delivered just now."""
     return read(provider, fake, fake.delivery(event))
 
@@ -60,7 +60,7 @@ def test_a_statement_has_our_charges_that_succeeded_and_our_refunds_as_they_stan
     fake.fail_refund(sent[0])
     fake.cancel_refund(sent[1])
     refund_by_hand(client, first, 500)
-    foreign = pay(client, fresh(), transfer_group="purchase-p-5/hold")
+    foreign = pay(client, new_key(), transfer_group="purchase-p-5/hold")
     refund_by_hand(client, foreign.id, 500)
 
     statement = provider.statement()
@@ -95,12 +95,12 @@ def test_a_webhook_about_a_refund_of_ours_says_how_it_stands(
 ) -> None:
     charge = charged(provider, "pm_card_pendingRefund")
     made = provider.refund(REFUND, charge, PART, NOW)
-    (fresh,) = fake.events_of("refund.fresh")
-    assert news(provider, fake, fresh) == RefundNews(fresh["id"], REFUND, made)
+    (created,) = fake.events_of("refund.created")
+    assert news(provider, fake, created) == RefundUpdate(created["id"], REFUND, made)
     fake.succeed_refund(made.reference)
     (updated,) = fake.events_of("refund.updated")
     settled = RefundResult("settled", PART, made.reference)
-    assert news(provider, fake, updated) == RefundNews(updated["id"], REFUND, settled)
+    assert news(provider, fake, updated) == RefundUpdate(updated["id"], REFUND, settled)
 
 
 def test_a_webhook_is_not_believed_but_looked_up(
@@ -115,7 +115,7 @@ def test_a_webhook_is_not_believed_but_looked_up(
     told = [event for event in fake.events if event["type"].startswith("refund.")]
     assert len(told) == 4
     for event in [*reversed(told), *told]:
-        assert news(provider, fake, event) == RefundNews(event["id"], REFUND, failed)
+        assert news(provider, fake, event) == RefundUpdate(event["id"], REFUND, failed)
 
 
 def test_what_is_not_about_a_refund_of_ours_is_no_news(
@@ -129,7 +129,7 @@ def test_what_is_not_about_a_refund_of_ours_is_no_news(
         if event["data"]["object"]["object"] != "refund" or event["data"]["object"]["id"] == foreign
     ]
     types = {event["type"] for event in other}
-    assert types >= {"charge.succeeded", "charge.refunded", "refund.fresh"}
+    assert types >= {"charge.succeeded", "charge.refunded", "refund.created"}
     assert [news(provider, fake, event) for event in other] == [None] * len(other)
 
 
@@ -137,7 +137,7 @@ def test_news_of_a_refund_that_stripe_does_not_have_is_refused(
     fake: FakeStripe, provider: StripeProvider
 ) -> None:
     provider.refund(REFUND, charged(provider), PART, NOW)
-    (event,) = fake.events_of("refund.fresh")
+    (event,) = fake.events_of("refund.created")
     event["data"]["object"]["id"] = "re_elsewhere"
     with pytest.raises(ProviderRejected, match="No such refund"):
         news(provider, fake, event)
@@ -147,7 +147,7 @@ def test_news_of_a_refund_that_stripe_does_not_have_is_refused(
 def told(fake: FakeStripe, provider: StripeProvider) -> Object:
     """An event about a refund of ours."""
     provider.refund(REFUND, charged(provider, key=KEY), PART, NOW)
-    (event,) = fake.events_of("refund.fresh")
+    (event,) = fake.events_of("refund.created")
     return event
 
 
@@ -155,14 +155,14 @@ def test_a_webhook_of_minutes_ago_is_heard_and_one_of_long_ago_is_not(
     fake: FakeStripe, provider: StripeProvider, told: Object
 ) -> None:
     assert read(provider, fake, fake.delivery(told, at=time.time() - 240)) is not None
-    with pytest.raises(Forged, match="too old"):
+    with pytest.raises(InvalidSignature, match="too old"):
         read(provider, fake, fake.delivery(told, at=time.time() - 360))
 
 
 def test_a_webhook_signed_with_another_secret_is_forged(
     fake: FakeStripe, provider: StripeProvider, told: Object
 ) -> None:
-    with pytest.raises(Forged, match="not Stripe's"):
+    with pytest.raises(InvalidSignature, match="not by Stripe"):
         read(provider, fake, fake.delivery(told, secret="whsec_other"))
 
 
@@ -172,10 +172,10 @@ def test_a_webhook_that_was_changed_on_its_way_is_forged(
     genuine = fake.delivery(told)
     changed = genuine.body.replace(b"succeeded", b"failed")
     assert changed != genuine.body
-    with pytest.raises(Forged):
+    with pytest.raises(InvalidSignature):
         read(provider, fake, Delivery(changed, genuine.signature))
     later = genuine.signature.replace("t=", "t=1")
-    with pytest.raises(Forged):
+    with pytest.raises(InvalidSignature):
         read(provider, fake, Delivery(genuine.body, later))
 
 
@@ -187,7 +187,7 @@ def test_a_webhook_without_a_proper_signature_is_forged(
     fake: FakeStripe, provider: StripeProvider, told: Object, signature: str
 ) -> None:
     body = json.dumps(told).encode()
-    with pytest.raises(Forged):
+    with pytest.raises(InvalidSignature):
         read(provider, fake, Delivery(body, signature))
 
 
@@ -197,10 +197,10 @@ def test_a_webhook_without_a_proper_signature_is_forged(
 def test_a_webhook_that_is_not_an_event_is_forged_even_if_it_is_signed(
     fake: FakeStripe, provider: StripeProvider, body: str
 ) -> None:
-    with pytest.raises(Forged):
+    with pytest.raises(InvalidSignature):
         read(provider, fake, signed(fake, body))
 
 
 def test_a_webhook_that_is_not_text_is_forged(fake: FakeStripe, provider: StripeProvider) -> None:
-    with pytest.raises(Forged):
+    with pytest.raises(InvalidSignature):
         read(provider, fake, Delivery(b"\xff\xfe", f"t={int(time.time())},v1=00"))

@@ -6,9 +6,9 @@ import stripe
 from activities.payments import ProviderRejected, RefundResult
 from activities.payments.stripe import StripeProvider
 from activities.requests import Money
-from tests.payments.given import KEY, NOW, PART, PRICE, REFUND, VISA, charged, usd
+from tests.payments.builders import KEY, NOW, PART, PRICE, REFUND, VISA, charged, usd
+from tests.stripe.builders import refund as refund_by_hand
 from tests.stripe.fake import FakeStripe
-from tests.stripe.given import refund as refund_by_hand
 
 
 def test_a_refund_gives_back_what_was_asked_and_can_be_looked_up(
@@ -42,10 +42,10 @@ def test_the_same_refund_id_for_another_refund_is_refused(
     charge, other = charged(provider), charged(provider, key="purchase-p-2/hold")
     provider.refund(REFUND, charge, PART, NOW)
     for reference, amount in ((charge, usd(1)), (other, PART)):
-        with pytest.raises(ProviderRejected, match="used for another re"):
+        with pytest.raises(ProviderRejected, match="belongs to another re"):
             provider.refund(REFUND, reference, amount, NOW)
     fake.forget_keys()
-    with pytest.raises(ProviderRejected, match="used for another refund"):
+    with pytest.raises(ProviderRejected, match="belongs to another refund"):
         provider.refund(REFUND, charge, usd(1), NOW)
     assert fake.given_back() == PART.amount
 

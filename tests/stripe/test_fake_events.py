@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from tests.stripe.builders import pay, refund
 from tests.stripe.fake import Delivery, FakeStripe
-from tests.stripe.given import pay, refund
 from tests.stripe.serving import serving
 
 

@@ -7,8 +7,8 @@ import pytest
 import requests
 import stripe
 
+from tests.stripe.builders import PRICE, at_once, connected, error_of, pay, refund
 from tests.stripe.fake import FakeStripe, Fault
-from tests.stripe.given import PRICE, at_once, connected, error_of, pay, refund
 
 
 def test_a_lost_answer_comes_back_under_the_same_key(

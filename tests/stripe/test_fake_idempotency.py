@@ -3,8 +3,8 @@
 import pytest
 import stripe
 
+from tests.stripe.builders import PRICE, at_once, connected, error_of, new_key, pay, payment, refund
 from tests.stripe.fake import FakeStripe
-from tests.stripe.given import PRICE, at_once, connected, error_of, fresh, pay, payment, refund
 
 
 def header(found: stripe.PaymentIntent | stripe.Refund, name: str) -> str | None:
@@ -17,7 +17,7 @@ def header(found: stripe.PaymentIntent | stripe.Refund, name: str) -> str | None
 
 
 def test_a_payment_repeated_under_its_key_is_one_payment(api: stripe.StripeClient) -> None:
-    key, group = fresh(), fresh("group")
+    key, group = new_key(), new_key("group")
     first = pay(api, key, transfer_group=group)
     again = pay(api, key, transfer_group=group)
 
@@ -28,7 +28,7 @@ def test_a_payment_repeated_under_its_key_is_one_payment(api: stripe.StripeClien
 
 
 def test_a_refund_repeated_under_its_key_is_one_refund(api: stripe.StripeClient) -> None:
-    intent, key = pay(api).id, fresh()
+    intent, key = pay(api).id, new_key()
     first = refund(api, intent, 100, key)
     again = refund(api, intent, 100, key)
 
@@ -38,7 +38,7 @@ def test_a_refund_repeated_under_its_key_is_one_refund(api: stripe.StripeClient)
 
 
 def test_a_key_used_with_other_parameters_is_refused(api: stripe.StripeClient) -> None:
-    key = fresh()
+    key = new_key()
     intent = pay(api, key)
     with pytest.raises(stripe.IdempotencyError) as rejected:
         pay(api, key, amount=PRICE + 1)
@@ -47,7 +47,7 @@ def test_a_key_used_with_other_parameters_is_refused(api: stripe.StripeClient) -
 
 
 def test_a_key_used_at_another_path_is_refused(api: stripe.StripeClient) -> None:
-    key = fresh()
+    key = new_key()
     intent = pay(api, key)
     with pytest.raises(stripe.IdempotencyError):
         refund(api, intent.id, key=key)
@@ -59,7 +59,7 @@ def test_requests_without_a_key_of_their_own_are_two_payments(api: stripe.Stripe
 
 
 def test_a_declined_payment_stays_declined_under_its_key(api: stripe.StripeClient) -> None:
-    key, group = fresh(), fresh("group")
+    key, group = new_key(), new_key("group")
     said = []
     for _ in range(2):
         with pytest.raises(stripe.CardError) as declined:
@@ -72,14 +72,14 @@ def test_a_declined_payment_stays_declined_under_its_key(api: stripe.StripeClien
 
 
 def test_what_was_refused_before_it_was_begun_is_not_kept(api: stripe.StripeClient) -> None:
-    key = fresh()
+    key = new_key()
     with pytest.raises(stripe.InvalidRequestError):
         pay(api, key, amount="nothing")
     assert pay(api, key).status == "succeeded"
 
 
 def test_one_key_at_the_same_time_performs_once(api: stripe.StripeClient) -> None:
-    key, group = fresh(), fresh("group")
+    key, group = new_key(), new_key("group")
     found = at_once(lambda: pay(api, key, transfer_group=group), 4)
 
     made = {each.id for each in found if isinstance(each, stripe.PaymentIntent)}

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 import stripe
 
+from tests.stripe.builders import PRICE, at_once, error_of, new_key, pay, payment
 from tests.stripe.fake import FakeStripe
-from tests.stripe.given import PRICE, at_once, error_of, fresh, pay, payment
 
 # --- On Stripe too -----------------------------------------------------------------------------
 
 
 def test_a_payment_leaves_a_charge_with_its_group_and_metadata(api: stripe.StripeClient) -> None:
-    group = fresh("group")
+    group = new_key("group")
     intent = pay(api, transfer_group=group, metadata={"purchase": "p-1"}, expand=["latest_charge"])
     charge = intent.latest_charge
 
@@ -32,7 +32,7 @@ def test_a_payment_leaves_a_charge_with_its_group_and_metadata(api: stripe.Strip
 def test_a_declined_payment_leaves_a_failed_charge_and_wants_another_method(
     api: stripe.StripeClient,
 ) -> None:
-    group = fresh("group")
+    group = new_key("group")
     with pytest.raises(stripe.CardError) as declined:
         pay(api, method="pm_card_visa_chargeDeclined", transfer_group=group)
     assert declined.value.http_status == 402
@@ -119,7 +119,7 @@ def test_a_client_who_is_there_is_asked_to_authenticate(api: stripe.StripeClient
 def test_what_makes_no_sense_is_refused(
     api: stripe.StripeClient, wrong: dict[str, Any], param: str | None
 ) -> None:
-    group = fresh("group")
+    group = new_key("group")
     with pytest.raises(stripe.InvalidRequestError) as rejected:
         pay(api, transfer_group=group, **wrong)
     assert rejected.value.http_status == 400
@@ -147,7 +147,7 @@ def test_a_magic_payment_method_belongs_to_nobody(api: stripe.StripeClient) -> N
 
 
 def test_lists_are_newest_first_and_paged(api: stripe.StripeClient) -> None:
-    group = fresh("group")
+    group = new_key("group")
     made = [pay(api, transfer_group=group).id for _ in range(5)]
     page = api.v1.charges.list({"transfer_group": group, "limit": 2})
 

@@ -3,8 +3,8 @@
 import pytest
 import stripe
 
+from tests.stripe.builders import PRICE, error_of, pay, refund
 from tests.stripe.fake import FakeStripe
-from tests.stripe.given import PRICE, error_of, pay, refund
 
 
 def charge_of(api: stripe.StripeClient, intent: str) -> stripe.Charge:

@@ -10,7 +10,8 @@ from typing import Any
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.ledger import Ledger, create_engine
+from activities.database import create_engine
+from activities.ledger import Ledger
 from activities.money import MoneyActivities
 from activities.payments.sandbox import SandboxProvider
 from activities.requests import (
