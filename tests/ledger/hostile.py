@@ -1,7 +1,7 @@
-"""What somebody with a SQL prompt may try. Each attempt is one transaction, committed at its end.
+"""SQL statements that break the rules of the ledger. Each attempt is one transaction.
 
-The books they try it on: `open` holds 100 USD, `decided` gave 60 of its 100 USD back (in transit)
-and 40 to the freelancer, `euro` holds 100 EUR, and the key `rejected` was once rejected.
+The ledger before an attempt: `open` holds 100 USD, `decided` has 60 of its 100 USD in transit and
+40 released, `euro` holds 100 EUR, and the key `rejected` was once rejected.
 """
 
 from dataclasses import dataclass
@@ -77,7 +77,7 @@ def refund(amount: object, how: str = "INSERT") -> str:
 
 @dataclass(frozen=True)
 class Attempt:
-    """`needs_foreign_keys`: SQLite can tell only on a connection that has them switched on."""
+    """`needs_foreign_keys`: SQLite rejects it only on a connection with foreign keys enabled."""
 
     what: str
     sql: str
@@ -135,7 +135,7 @@ ON_BOTH = (
         leg("refund", "escrow:open", "refunds-in-transit:open", 100, key="unknown"),
     ),
     Attempt(
-        "move under a refused operation",
+        "move under a rejected operation",
         leg("refund", "escrow:open", "refunds-in-transit:open", 100, key="rejected"),
     ),
     Attempt(
@@ -223,7 +223,7 @@ ON_BOTH = (
     Attempt("delete all transfers", "DELETE FROM transfer;"),
     Attempt("change what a key means", f"UPDATE operation SET request_hash = '{'1' * 64}';"),
     Attempt(
-        "turn a refusal into a yes",
+        "turn a rejection into an applied operation",
         "UPDATE operation SET status = 'applied', legs = 1, code = NULL, reason = NULL"
         " WHERE key = 'rejected';",
     ),
@@ -265,14 +265,14 @@ ON_BOTH = (
     Attempt("open an account in debt", account("escrow:new", balance="-100")),
     Attempt("open an escrow without a minimum balance", account("escrow:new", min_balance="NULL")),
     Attempt("open an escrow with a lower minimum balance", account("escrow:new", min_balance="-1")),
-    Attempt("open an account of one's own", account("mine")),
-    Attempt("open an escrow of nobody", account("escrow:")),
+    Attempt("open an account of an unknown kind", account("mine")),
+    Attempt("open an escrow without a purchase", account("escrow:")),
     Attempt("open clearing in two currencies", account("provider-clearing:CHF", "USD", "NULL")),
     Attempt("open an account twice", account("escrow:open")),
 )
 
 ON_SQLITE = (
-    Attempt("overdraw and ignore the refusal", refund(101, how="INSERT OR IGNORE")),
+    Attempt("overdraw and ignore the rejection", refund(101, how="INSERT OR IGNORE")),
     Attempt("overdraw by replacing", refund(101, how="INSERT OR REPLACE")),
     Attempt(
         "replace a finished leg",
@@ -286,7 +286,7 @@ ON_SQLITE = (
         ),
     ),
     Attempt(
-        "replace a refused operation",
+        "replace a rejected operation",
         operation("refund", key="rejected").replace("INSERT", "INSERT OR REPLACE", 1),
     ),
     Attempt(
@@ -326,8 +326,8 @@ ON_POSTGRESQL = (
     Attempt("empty the transfers", "TRUNCATE transfer CASCADE;"),
     Attempt("empty the operations", "TRUNCATE operation CASCADE;"),
     Attempt("empty the accounts", "TRUNCATE account CASCADE;"),
-    Attempt("hold what is no number", new_hold("'NaN'")),
-    Attempt("hold without end", new_hold("'Infinity'")),
+    Attempt("hold NaN", new_hold("'NaN'")),
+    Attempt("hold infinity", new_hold("'Infinity'")),
     Attempt("update nothing at all", "UPDATE transfer SET amount = 1 WHERE false;"),
     Attempt(
         "change an operation while writing it again",

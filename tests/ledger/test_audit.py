@@ -1,4 +1,4 @@
-"""The audit finds what somebody did who switched the database's own rules off first."""
+"""The audit finds manipulations made with the rules of the database disabled."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,10 +17,7 @@ TABLES = ("account", "operation", "transfer")
 
 @contextmanager
 def without_rules(engine: Engine) -> Iterator[Connection]:
-    """A transaction of the tables' owner, who switches all checks, keys and triggers off.
-
-    It is rolled back at the end.
-    """
+    """A transaction with all checks, keys and triggers disabled. It is rolled back at the end."""
     with engine.connect() as connection:
         if engine.dialect.name == "postgresql":
             for table in TABLES:
@@ -40,7 +37,7 @@ def without_rules(engine: Engine) -> Iterator[Connection]:
         connection.invalidate()
 
 
-CRIMES = [
+MANIPULATIONS = [
     (
         "UPDATE account SET balance = 101 WHERE id = 'escrow:p-1'",
         {
@@ -103,9 +100,11 @@ CRIMES = [
 ]
 
 
-@pytest.mark.parametrize(("crime", "found"), CRIMES, ids=[crime for crime, _ in CRIMES])
-def test_the_audit_names_what_was_bent(
-    ledger: Ledger, engine: Engine, crime: str, found: set[tuple[str | None, str]]
+@pytest.mark.parametrize(
+    ("statement", "found"), MANIPULATIONS, ids=[statement for statement, _ in MANIPULATIONS]
+)
+def test_the_audit_finds_each_manipulation(
+    ledger: Ledger, engine: Engine, statement: str, found: set[tuple[str | None, str]]
 ) -> None:
     for purchase in ("p-1", "p-2"):
         ledger.hold(key=f"{purchase}/hold", purchase_id=purchase, amount=100, currency="USD", at=AT)
@@ -113,7 +112,7 @@ def test_the_audit_names_what_was_bent(
         key="p-2/decided", purchase_id="p-2", refund=60, release=40, currency="USD", at=AT
     )
     with without_rules(engine) as connection:
-        connection.execute(sa.text(crime))
+        connection.execute(sa.text(statement))
         differences = audit(connection)
     assert {(one.purchase_id, one.what) for one in differences} == found
     assert all("Stop the workers" in one.what_to_do for one in differences)

@@ -164,7 +164,7 @@ def test_the_same_key_with_other_parameters_is_an_error_on_both(
     assert rejected[:3] == ("IdempotencyError", 400, "idempotency_error")
 
 
-def test_more_than_is_left_is_refused_on_both(
+def test_a_refund_above_the_remainder_is_rejected_on_both(
     client: stripe.StripeClient, mock: stripe.StripeClient
 ) -> None:
     """Compared: partial refunds, the errors before and after nothing is left, the charge."""
@@ -181,7 +181,7 @@ def test_more_than_is_left_is_refused_on_both(
     assert after == (PRICE, True)
 
 
-def test_a_refused_refund_is_the_same_answer_again_on_both(
+def test_a_rejected_refund_is_replayed_on_both(
     client: stripe.StripeClient, mock: stripe.StripeClient
 ) -> None:
     """Compared: an error that depends on the charge, twice under its key."""
@@ -194,7 +194,7 @@ def test_a_refused_refund_is_the_same_answer_again_on_both(
     assert first == again
 
 
-def test_a_declined_charge_is_the_same_answer_again_on_both(
+def test_a_declined_charge_is_replayed_on_both(
     client: stripe.StripeClient, mock: stripe.StripeClient
 ) -> None:
     """Compared: the card error, twice under its key."""
@@ -209,7 +209,7 @@ def test_a_declined_charge_is_the_same_answer_again_on_both(
 
 
 @pytest.mark.parametrize(("token", "statuses"), [("500", [500, 500]), ("429", [429, "succeeded"])])
-def test_a_fault_is_kept_or_not_alike_on_both(
+def test_an_error_is_stored_or_not_alike_on_both(
     fake: FakeStripe,
     client: stripe.StripeClient,
     mock: stripe.StripeClient,

@@ -1,5 +1,4 @@
-"""What the ledger says when it does not do what it was asked: codes for programs, exact words for
-people, and never what the statements carried."""
+"""The errors of the ledger: codes for programs, exact messages for people, no parameters."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -37,7 +36,7 @@ def settle(ledger: Ledger, amount: int = 100, reference: str = "re_1") -> bool:
 
 
 def rejection(ask: Callable[[], object]) -> tuple[str, str]:
-    """Code and sentence of what has to be a refusal, which as text has both."""
+    """Return code and message of the expected rejection; its text has both."""
     with pytest.raises(LedgerRejected) as rejected:
         ask()
     error = rejected.value
@@ -45,18 +44,18 @@ def rejection(ask: Callable[[], object]) -> tuple[str, str]:
     return error.code, error.text
 
 
-# --- what can never be right
+# --- Invalid requests
 
 
 @pytest.mark.parametrize("amount", [0, -1, 1.0, True, MAX_AMOUNT + 1])
-def test_what_is_no_amount_is_named(ledger: Ledger, amount: object) -> None:
+def test_an_invalid_amount_is_named(ledger: Ledger, amount: object) -> None:
     assert rejection(lambda: hold(ledger, amount=amount)) == (
         "INVALID_AMOUNT",
         f"The amount {amount!r} is invalid: give whole minor units from 1 to {MAX_AMOUNT}.",
     )
 
 
-def test_what_cannot_be_right_is_named(ledger: Ledger) -> None:
+def test_an_invalid_field_is_named(ledger: Ledger) -> None:
     sentences = {
         rejection(lambda: hold(ledger, currency="usd")),
         rejection(lambda: hold(ledger, key="a\0b")),
@@ -76,10 +75,10 @@ def test_what_cannot_be_right_is_named(ledger: Ledger) -> None:
     }
 
 
-# --- what the books say
+# --- Rejections by the rules
 
 
-def test_each_no_of_the_books_has_its_sentence(ledger: Ledger) -> None:
+def test_each_rejection_has_a_code_and_a_sentence(ledger: Ledger) -> None:
     assert rejection(lambda: decide(ledger, key="early")) == (
         "NO_HOLD",
         "Purchase p-1 has no hold: post its hold first.",
@@ -112,7 +111,7 @@ def test_each_no_of_the_books_has_its_sentence(ledger: Ledger) -> None:
     )
 
 
-def test_the_currency_of_a_purchase_is_named(ledger: Ledger) -> None:
+def test_a_currency_mismatch_names_both_currencies(ledger: Ledger) -> None:
     hold(ledger)
     euro = {"key": "e", "purchase_id": "p-1", "refund": 100, "release": 0, "at": AT}
     assert rejection(lambda: ledger.decide(currency="EUR", **euro)) == (  # type: ignore[arg-type]
@@ -121,14 +120,14 @@ def test_the_currency_of_a_purchase_is_named(ledger: Ledger) -> None:
     )
 
 
-def test_an_account_that_somebody_deleted_holds_nothing() -> None:
-    asked = operations.decide("k", "p-1", 100, 0, "USD", AT)
-    assert validate(asked, {}, {"hold"}) == Rejection(
+def test_a_deleted_account_has_no_balance() -> None:
+    operation = operations.decide("k", "p-1", 100, 0, "USD", AT)
+    assert validate(operation, {}, {"hold"}) == Rejection(
         "NOT_ENOUGH_MONEY", "escrow:p-1 has 0 USD (minor units), the operation needs 100."
     )
 
 
-def test_what_the_clerk_overlooks_the_database_refuses(
+def test_the_database_rejects_what_validate_misses(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hold(ledger)
@@ -141,7 +140,7 @@ def test_what_the_clerk_overlooks_the_database_refuses(
     assert ledger.audit() == []
 
 
-def test_the_audit_names_a_purchase_whatever_its_id(ledger: Ledger, engine: Engine) -> None:
+def test_the_audit_names_a_purchase_whose_id_has_colons(ledger: Ledger, engine: Engine) -> None:
     hold(ledger, purchase_id="shop:7:p-1")
     with without_rules(engine) as connection:
         connection.execute(sa.text("UPDATE account SET balance = 7 WHERE id LIKE 'escrow:%'"))
@@ -153,31 +152,33 @@ def test_the_audit_names_a_purchase_whatever_its_id(ledger: Ledger, engine: Engi
     assert {purchase for purchase, _ in found} == {None, "shop:7:p-1"}
 
 
-# --- what passes
+# --- Unreachable databases
 
 
-def test_a_database_that_is_away_is_told_in_one_line(
+def test_an_unreachable_database_is_reported_in_one_line(
     ledger: Ledger, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def cut(_connection: object) -> None:
         raise engine.dialect.loaded_dbapi.OperationalError(
-            "\nthe line was cut\nHINT: mend it\nand ask again"
+            "\nthe connection was lost\nHINT: restart it\nand retry"
         )
 
     monkeypatch.setattr(engine.dialect, "do_commit", cut)
     with pytest.raises(DatabaseUnreachable) as unreachable:
         hold(ledger)
-    assert str(unreachable.value) == "The database cannot be reached: the line was cut"
+    assert str(unreachable.value) == "The database cannot be reached: the connection was lost"
 
 
-def test_a_directory_that_cannot_be_made_is_told(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_directory_that_cannot_be_created_is_reported(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
     file = tmp_path_factory.mktemp("full") / "file"
     file.write_text("no directory")
     with pytest.raises(DatabaseUnreachable, match="directory of the database cannot be created: "):
         create_engine(f"sqlite:///{file}/sub/ledger.db")
 
 
-def test_the_directory_of_a_new_file_is_made(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_the_directory_of_a_new_file_is_created(tmp_path_factory: pytest.TempPathFactory) -> None:
     file = tmp_path_factory.mktemp("new") / "some" / "where" / "ledger.db"
     with engine_of(f"sqlite:///{file}") as engine, engine.connect():
         assert file.exists()
@@ -193,13 +194,13 @@ def test_the_directory_of_a_new_file_is_made(tmp_path_factory: pytest.TempPathFa
         ),
     ],
 )
-def test_another_database_is_refused_with_what_is_needed(url: str, sentence: str) -> None:
+def test_an_unsupported_database_error_says_what_is_supported(url: str, sentence: str) -> None:
     with pytest.raises(ValueError, match="database must be") as rejected:
         create_engine(url)
     assert str(rejected.value) == sentence
 
 
-def test_an_error_never_tells_what_the_statement_carried(engine: Engine) -> None:
+def test_an_error_does_not_contain_the_parameters(engine: Engine) -> None:
     query = sa.text("SELECT * FROM nowhere WHERE purchase = :secret")
     with engine.connect() as connection, pytest.raises(DBAPIError) as error:
         connection.execute(query, {"secret": "ana-4711"})
