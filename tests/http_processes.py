@@ -1,4 +1,4 @@
-"""Commands of ours that listen for HTTP, as people start them: processes of their own."""
+"""Runs commands of the command line that serve HTTP, each as a process."""
 
 import asyncio
 import json
@@ -14,7 +14,8 @@ ROOT = Path(__file__).parents[1]
 
 @dataclass
 class HttpProcess:
-    """The process, where it listens, and the lines it has written to stderr from then on."""
+    """A running process, its URL, and the lines it has written to stderr since it accepts
+    requests."""
 
     process: asyncio.subprocess.Process
     url: str
@@ -25,8 +26,8 @@ class HttpProcess:
 async def read_until_stopped(
     process: asyncio.subprocess.Process, lines: list[str]
 ) -> AsyncIterator[None]:
-    """Keep each line of its stderr as it comes: a test may wait for one. Stopped in the end,
-    if it still runs."""
+    """Append each line of the process's stderr to `lines` as it comes. The process is terminated at
+    the end if it still runs."""
     assert process.stderr is not None
     reading = asyncio.create_task(read(process.stderr, lines))
     try:
@@ -39,14 +40,14 @@ async def read_until_stopped(
 
 
 async def read(stream: asyncio.StreamReader, lines: list[str]) -> None:
-    """Keep each line of a stream as it comes."""
+    """Append each line of a stream to `lines` as it comes."""
     async for line in stream:
         lines += [line.decode()]
 
 
 @asynccontextmanager
 async def http_process(command: str, **environment: str) -> AsyncIterator[HttpProcess]:
-    """`python -m starter COMMAND --port 0`, once it listens; stopped, if it still runs."""
+    """`python -m starter COMMAND --port 0`, once it accepts requests; terminated at the end."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "starter", command, "--port", "0"),
         cwd=ROOT,

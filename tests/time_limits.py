@@ -1,4 +1,4 @@
-"""A test that waits for ever says for what it waits, and fails alone."""
+"""A time limit for async tests: a test that hangs fails alone and shows what it is waiting for."""
 
 import asyncio
 import functools
@@ -7,21 +7,22 @@ from typing import Any
 
 import pytest
 
-SPARE = 30.0
-"""Seconds before the limit at which pytest-timeout ends the whole run, and tells nothing of it."""
+MARGIN = 30.0
+"""Seconds between this limit and that of pytest-timeout, which ends the whole run without a
+report."""
 
 Test = Callable[..., Awaitable[None]]
 
 
 def seconds_for(item: pytest.Item) -> float:
-    """How long a test may take before it is given up."""
+    """The time limit of a test in seconds."""
     own = item.get_closest_marker("timeout")
     limit: float = float(own.args[0] if own else item.config.getini("timeout"))
-    return max(limit - SPARE, limit / 2)
+    return max(limit - MARGIN, limit / 2)
 
 
-def in_time(test: Test, seconds: float) -> Test:
-    """The same test, given up after so long."""
+def with_time_limit(test: Test, seconds: float) -> Test:
+    """The test with a time limit. When it is over, the test fails with the waiting tasks."""
 
     @functools.wraps(test)
     async def limited(**fixtures: Any) -> None:
@@ -30,7 +31,7 @@ def in_time(test: Test, seconds: float) -> Test:
         waiting: list[str] = []
 
         def give_up() -> None:
-            waiting.extend(waits(loop))
+            waiting.extend(pending_tasks(loop))
             task.cancel()
 
         timer = loop.call_later(seconds, give_up)
@@ -38,7 +39,7 @@ def in_time(test: Test, seconds: float) -> Test:
             await test(**fixtures)
         except BaseException as error:
             if waiting:
-                late = [f"still waiting after {seconds:.0f} s:", *waiting]
+                late = [f"The test did not end in {seconds:.0f} s. Waiting tasks:", *waiting]
                 raise AssertionError("\n".join(late)) from error
             raise
         finally:
@@ -47,8 +48,8 @@ def in_time(test: Test, seconds: float) -> Test:
     return limited
 
 
-def waits(loop: asyncio.AbstractEventLoop) -> Iterator[str]:
-    """Where each task of the loop stands, from its beginning to what it waits for."""
+def pending_tasks(loop: asyncio.AbstractEventLoop) -> Iterator[str]:
+    """Each task of the loop with its call stack, from its coroutine to what it waits for."""
     for task in asyncio.all_tasks(loop):
         step: Any = task.get_coro()
         places = []

@@ -1,5 +1,6 @@
-"""The worker as a process of its own, to be killed: the real one, but a lost attempt at an activity
-is given up after five seconds, so that tests need not wait. On slow cores two were too few."""
+"""The production worker as a process that tests can kill. An activity attempt times out after five
+seconds, so that tests do not wait long for a killed worker's attempts. Two seconds were too short
+on slow cores."""
 
 from datetime import timedelta
 

@@ -66,8 +66,8 @@ async def record() -> int:
 @asynccontextmanager
 async def stage(*extra: str) -> AsyncIterator[WorkflowEnvironment]:
     """A server and the worker that production runs."""
-    with tempfile.TemporaryDirectory() as books, ThreadPoolExecutor(ACTIVITY_THREADS) as threads:
-        services = Services(settings(Path(books)))
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(ACTIVITY_THREADS) as threads:
+        services = Services(settings(Path(folder)))
         async with (
             embedded.server(skip_time=True, extra=extra) as environment,
             build_worker(environment.client, services, threads),

@@ -8,7 +8,7 @@ import sqlalchemy
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from activities.ledger import create_engine, migrate
+from activities.database import create_engine, migrate
 from activities.notices import DeliveryLog, Notice, effective_status
 from tests.notices.builders import at
 

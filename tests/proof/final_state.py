@@ -111,7 +111,7 @@ async def status_of(purchase: Purchase) -> Status:
 
 async def last_notices(client: Client, purchase_id: str) -> None:
     """Wait until the notices are delivered that were pending when the purchase closed. They are
-    sent by a workflow of their own."""
+    sent by a separate workflow."""
     purchase = client.get_workflow_handle(f"purchase-{purchase_id}")
     run_id = (await purchase.describe()).run_id
     last = client.get_workflow_handle_for(PurchaseNotices.run, f"{purchase.id}/notices/{run_id}")

@@ -23,7 +23,7 @@ from tests.conftest import settings
 from tests.purchases import CLIENT, FREELANCER, purchase
 from tests.security.codec_process import TOKEN, codec_server
 from tests.security.keys import HELLO, NEW, OLD
-from tests.test_rules_versions import failure
+from tests.test_rules_versions import failure_message
 from worker import build_worker
 from workflows.messages import Role
 from workflows.receiving.encrypted import ENCODING, SETTING, Undecipherable, is_encrypted
@@ -207,10 +207,12 @@ async def test_a_worker_without_the_key_names_the_missing_key(encrypted: Encrypt
         await until(handle, lambda found: found.payment == "held")
     async with build_worker(await encrypted.client(NEW), encrypted.services, encrypted.threads):
         await handle.signal("send_message", {"by": CLIENT, "text": "Still there?"})
-        said = await failure(handle)
+        failure = await failure_message(handle)
     await handle.terminate("seen")
 
-    assert f"the key '2026-05', and cannot be decrypted here: put that key into {SETTING}" in said
+    assert (
+        f"the key '2026-05', and cannot be decrypted here: put that key into {SETTING}" in failure
+    )
 
 
 async def test_a_query_without_the_key_names_the_missing_key(encrypted: EncryptedServer) -> None:

@@ -119,7 +119,7 @@ SERVER_CAUSES = (
     WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_FORCE_CLOSE_COMMAND,
 )
 """Causes with which the server itself fails a task and starts it again: more messages arrived than
-it buffers during a task, or one arrived during a task that closes the run. They are no errors."""
+it buffers during a task, or one arrived during a task that closes the run. They are not errors."""
 
 
 def failed_tasks(runs: list[list[HistoryEvent]]) -> list[HistoryEvent]:

@@ -47,7 +47,7 @@ async def lonely() -> AsyncIterator[WorkflowEnvironment]:
 
 
 @pytest.fixture
-def books(tmp_path: Path) -> Iterator[Services]:
+def services(tmp_path: Path) -> Iterator[Services]:
     """A ledger, provider and mailbox of the test's own."""
     services = Services(settings(tmp_path))
     yield services
@@ -70,10 +70,10 @@ class WorkerFactory:
 
 @pytest.fixture
 def run_worker(
-    lonely: WorkflowEnvironment, books: Services, threads: ThreadPoolExecutor
+    lonely: WorkflowEnvironment, services: Services, threads: ThreadPoolExecutor
 ) -> WorkerFactory:
     """Starts a worker when the test needs one."""
-    return WorkerFactory(lonely, books, threads)
+    return WorkerFactory(lonely, services, threads)
 
 
 @pytest.fixture
@@ -126,12 +126,12 @@ async def timer_fired(handle: Handle) -> None:
             return
 
 
-async def until_notified(books: Services, purchase_id: str, transition: str) -> set[str]:
+async def until_notified(services: Services, purchase_id: str, transition: str) -> set[str]:
     """Wait until a notice of a transition is logged; the roles that are notified."""
     notified: set[str] = set()
     while not notified:
         await asyncio.sleep(LOOK_EVERY)
-        notices = books.notices.list(purchase_id)
+        notices = services.notices.list(purchase_id)
         notified = {notice.role for notice in notices if notice.transition == transition}
     return notified
 
@@ -227,7 +227,7 @@ async def test_an_update_is_answered_after_the_signals_before_it(
 
 
 async def test_a_decision_at_the_end_of_a_burst_is_executed(
-    lonely: WorkflowEnvironment, target: Handle, run_worker: WorkerFactory, books: Services
+    lonely: WorkflowEnvironment, target: Handle, run_worker: WorkerFactory, services: Services
 ) -> None:
     """The purchase continues as new while money moves, a business day is calculated and two notices
     are pending."""
@@ -235,7 +235,7 @@ async def test_a_decision_at_the_end_of_a_burst_is_executed(
     await target.signal("give_refund", {"by": FREELANCER})
     async with run_worker():
         found = await until(target, lambda found: found.refund is not None)
-        notified = await until_notified(books, found.purchase_id, "freelancer_gave_refund")
+        notified = await until_notified(services, found.purchase_id, "freelancer_gave_refund")
         await target.terminate("seen")
 
     assert (found.reason, found.escrow.in_transit) == ("freelancer_gave_refund", PRICE)

@@ -21,9 +21,9 @@ async def test_two_equal_starts_at_once_create_one_purchase_and_one_charge(
     terms = purchase()
     bought = Purchase(server.client, terms.purchase_id)
 
-    fresh = await asyncio.gather(bought.start(terms), bought.start(terms))
+    created = await asyncio.gather(bought.start(terms), bought.start(terms))
 
-    assert sorted(fresh) == [False, True]
+    assert sorted(created) == [False, True]
     await until(bought.handle, lambda found: found.payment == "held")
     key = f"{bought.workflow_id}/hold"
     assert [charge.key for charge in services.provider.statement().charges].count(key) == 1

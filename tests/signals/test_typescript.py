@@ -54,14 +54,14 @@ async def installed() -> Path:
     contents = b"".join((SOURCE / name).read_bytes() for name in FILES)
     ready = Path(sys.prefix) / f"typescript-{hashlib.sha256(contents).hexdigest()[:12]}"
     if not ready.exists():
-        fresh = ready.with_suffix(".new")
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir()
+        new_folder = ready.with_suffix(".new")
+        shutil.rmtree(new_folder, ignore_errors=True)
+        new_folder.mkdir()
         for name in FILES:
-            shutil.copy(SOURCE / name, fresh)
+            shutil.copy(SOURCE / name, new_folder)
         npm = program("npm")
-        await run(npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", folder=fresh)
-        fresh.rename(ready)
+        await run(npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", folder=new_folder)
+        new_folder.rename(ready)
     return ready
 
 

@@ -1,8 +1,8 @@
-"""What no constraint can state: append-only tables, balances moved by transfers and nothing else.
+"""The rules that no constraint can state: append-only tables, balances moved only by transfers.
 
-An account remembers the last transfer that moved it. Its balance may change only by the amount of
-a later transfer that names it, so that each balance is the sum of its transfers by induction, at
-a constant cost however many transfers the account has.
+An account stores the last transfer that moved it. Its balance may change only by the amount of a
+later transfer that names it. So each balance is the sum of its transfers by induction, and the
+cost of the check does not grow with the number of transfers.
 """
 
 import sqlalchemy as sa
@@ -13,23 +13,24 @@ down_revision: str | None = "0001"
 branch_labels = None
 depends_on = None
 
-# SQLite: an outer INSERT OR IGNORE or OR REPLACE also governs the statements inside a trigger, and
-# REPLACE deletes without firing delete triggers. RAISE(ABORT) is above both, so duplicates are
-# refused before they can replace anything, and the two balances are looked at after they moved.
+# SQLite: INSERT OR IGNORE and INSERT OR REPLACE also apply to the statements inside a trigger, and
+# REPLACE deletes without firing delete triggers. RAISE(ABORT) overrides both. So the triggers
+# reject duplicates before REPLACE can delete anything, and check both balances after the transfer.
 SQLITE = (
     """
     CREATE TRIGGER account_insert BEFORE INSERT ON account BEGIN
-        SELECT RAISE(ABORT, 'an account is born empty')
+        SELECT RAISE(ABORT, 'a new account has a balance of 0')
             WHERE NEW.balance <> 0 OR NEW.last_transfer IS NOT NULL;
-        SELECT RAISE(ABORT, 'the account exists')
+        SELECT RAISE(ABORT, 'the account exists already')
             WHERE EXISTS (SELECT 1 FROM account WHERE id = NEW.id);
     END
     """,
     """
     CREATE TRIGGER account_update BEFORE UPDATE ON account BEGIN
-        SELECT RAISE(ABORT, 'the terms of an account never change')
-            WHERE NEW.id <> OLD.id OR NEW.currency <> OLD.currency OR NEW.floor IS NOT OLD.floor;
-        SELECT RAISE(ABORT, 'a balance moves only with a new transfer')
+        SELECT RAISE(ABORT, 'the id, currency and minimum balance of an account never change')
+            WHERE NEW.id <> OLD.id OR NEW.currency <> OLD.currency
+            OR NEW.min_balance IS NOT OLD.min_balance;
+        SELECT RAISE(ABORT, 'a balance changes only with a new transfer')
             WHERE NOT EXISTS (
                 SELECT 1 FROM transfer
                 WHERE seq = NEW.last_transfer
@@ -40,13 +41,13 @@ SQLITE = (
     """,
     """
     CREATE TRIGGER operation_insert BEFORE INSERT ON operation BEGIN
-        SELECT RAISE(ABORT, 'the key has its operation')
+        SELECT RAISE(ABORT, 'the key has an operation already')
             WHERE EXISTS (SELECT 1 FROM operation WHERE key = NEW.key);
-        SELECT RAISE(ABORT, 'a purchase has one hold')
+        SELECT RAISE(ABORT, 'the purchase has a hold already')
             WHERE NEW.status = 'applied' AND NEW.kind = 'hold' AND EXISTS (
                 SELECT 1 FROM operation WHERE purchase_id = NEW.purchase_id
                 AND status = 'applied' AND kind = 'hold');
-        SELECT RAISE(ABORT, 'a purchase has one decision')
+        SELECT RAISE(ABORT, 'the purchase has a decision already')
             WHERE NEW.status = 'applied' AND NEW.kind IN ('refund', 'release', 'split')
             AND EXISTS (SELECT 1 FROM operation WHERE purchase_id = NEW.purchase_id
                 AND status = 'applied' AND kind IN ('refund', 'release', 'split'));
@@ -54,14 +55,14 @@ SQLITE = (
     """,
     """
     CREATE TRIGGER transfer_insert BEFORE INSERT ON transfer BEGIN
-        SELECT RAISE(ABORT, 'a leg follows the one before it, once')
+        SELECT RAISE(ABORT, 'the legs of an operation are numbered 1, 2 without gap or repetition')
             WHERE NEW.leg <> 1 + (
                 SELECT count(*) FROM transfer WHERE operation_key = NEW.operation_key);
         SELECT RAISE(ABORT, 'a leg belongs to an applied operation')
             WHERE NOT EXISTS (SELECT 1 FROM operation WHERE key = NEW.operation_key
                 AND status = 'applied' AND legs = NEW.legs AND kind = NEW.kind
                 AND purchase_id = NEW.purchase_id AND currency = NEW.currency);
-        SELECT RAISE(ABORT, 'the sequence number is taken')
+        SELECT RAISE(ABORT, 'the sequence number exists already')
             WHERE EXISTS (SELECT 1 FROM transfer WHERE seq = NEW.seq);
     END
     """,
@@ -74,10 +75,10 @@ SQLITE = (
             WHERE id = NEW.debit_account AND currency = NEW.currency;
         UPDATE account SET balance = balance + NEW.amount, last_transfer = NEW.seq
             WHERE id = NEW.credit_account AND currency = NEW.currency;
-        SELECT RAISE(ABORT, 'a transfer moves two accounts of its currency, above their floors')
+        SELECT RAISE(ABORT, 'an account is unknown, of another currency, or below its minimum')
             WHERE 2 <> (SELECT count(*) FROM account
                 WHERE id IN (NEW.debit_account, NEW.credit_account) AND last_transfer = NEW.seq);
-        SELECT RAISE(ABORT, 'a decision is about all that is held')
+        SELECT RAISE(ABORT, 'a decision moves the whole escrow')
             WHERE NEW.leg = NEW.legs AND NEW.kind IN ('refund', 'release', 'split')
             AND 0 <> (SELECT balance FROM account WHERE id = 'escrow:' || NEW.purchase_id);
     END
@@ -102,20 +103,20 @@ SQLITE = (
 # the session has.
 FUNCTIONS = {
     "ledger_append_only": """
-        RAISE EXCEPTION '% is append-only: % refused', TG_TABLE_NAME, TG_OP
+        RAISE EXCEPTION '% is append-only: % is not allowed', TG_TABLE_NAME, TG_OP
             USING ERRCODE = 'integrity_constraint_violation';
     """,
     "ledger_account_insert": """
         IF NEW.balance <> 0 OR NEW.last_transfer IS NOT NULL THEN
-            RAISE EXCEPTION 'an account is born empty'
+            RAISE EXCEPTION 'a new account has a balance of 0'
             USING ERRCODE = 'integrity_constraint_violation';
         END IF;
         RETURN NEW;
     """,
     "ledger_account_update": """
         IF NEW.id <> OLD.id OR NEW.currency <> OLD.currency
-                OR NEW.floor IS DISTINCT FROM OLD.floor THEN
-            RAISE EXCEPTION 'the terms of an account never change'
+                OR NEW.min_balance IS DISTINCT FROM OLD.min_balance THEN
+            RAISE EXCEPTION 'the id, currency and minimum balance of an account never change'
             USING ERRCODE = 'integrity_constraint_violation';
         END IF;
         IF NOT EXISTS (
@@ -124,7 +125,7 @@ FUNCTIONS = {
                 AND seq > coalesce(OLD.last_transfer, 0)
                 AND NEW.balance - OLD.balance = CASE NEW.id
                     WHEN credit_account THEN amount WHEN debit_account THEN -amount END) THEN
-            RAISE EXCEPTION 'a balance moves only with a new transfer'
+            RAISE EXCEPTION 'a balance changes only with a new transfer'
             USING ERRCODE = 'integrity_constraint_violation';
         END IF;
         RETURN NEW;
@@ -132,14 +133,14 @@ FUNCTIONS = {
     "ledger_transfer_insert": """
         IF NEW.leg <> 1 + (
                 SELECT count(*) FROM transfer WHERE operation_key = NEW.operation_key) THEN
-            RAISE EXCEPTION 'a leg follows the one before it, once'
+            RAISE EXCEPTION 'the legs of an operation are numbered 1, 2 without gap or repetition'
             USING ERRCODE = 'integrity_constraint_violation';
         END IF;
         RETURN NEW;
     """,
     "ledger_transfer_apply": """
         IF NEW.seq > (SELECT last_value FROM transfer_seq_seq) THEN
-            RAISE EXCEPTION 'the sequence is the database''s own'
+            RAISE EXCEPTION 'only the database assigns sequence numbers'
             USING ERRCODE = 'integrity_constraint_violation';
         END IF;
         UPDATE account SET balance = balance - NEW.amount, last_transfer = NEW.seq
@@ -149,7 +150,7 @@ FUNCTIONS = {
         IF NEW.leg = NEW.legs AND NEW.kind IN ('refund', 'release', 'split')
                 AND 0 <> (SELECT balance FROM account
                     WHERE id = 'escrow:' || NEW.purchase_id) THEN
-            RAISE EXCEPTION 'a decision is about all that is held'
+            RAISE EXCEPTION 'a decision moves the whole escrow'
             USING ERRCODE = 'integrity_constraint_violation';
         END IF;
         RETURN NULL;
@@ -189,4 +190,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise NotImplementedError("The ledger is append-only: its schema moves forward only.")
+    raise NotImplementedError("The ledger is append-only: its schema cannot be downgraded.")

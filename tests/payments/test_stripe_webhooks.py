@@ -1,4 +1,4 @@
-"""What Stripe tells of its own accord: its statement, and its webhooks."""
+"""The statement and the webhooks of Stripe."""
 
 import json
 import time
@@ -13,26 +13,26 @@ from activities.payments import (
     RefundResult,
     Statement,
 )
-from activities.payments.stripe import Forged, RefundNews, StripeProvider
-from tests.payments.given import KEY, NOW, PART, PRICE, REFUND, VISA, charged, usd
+from activities.payments.stripe import InvalidSignature, RefundUpdate, StripeProvider
+from tests.payments.builders import KEY, NOW, PART, PRICE, REFUND, VISA, charged, usd
+from tests.stripe.builders import new_key, pay
+from tests.stripe.builders import refund as refund_by_hand
 from tests.stripe.fake import Delivery, FakeStripe
 from tests.stripe.forms import Object
-from tests.stripe.given import fresh, pay
-from tests.stripe.given import refund as refund_by_hand
 
 
-def read(provider: StripeProvider, fake: FakeStripe, told: Delivery) -> RefundNews | None:
-    """What the provider makes of a delivery."""
-    return provider.read_webhook(told.body, told.signature, fake.webhook_secret)
+def read(provider: StripeProvider, fake: FakeStripe, delivery: Delivery) -> RefundUpdate | None:
+    """Return what the provider reads from a delivery."""
+    return provider.read_webhook(delivery.body, delivery.signature, fake.webhook_secret)
 
 
-def news(provider: StripeProvider, fake: FakeStripe, event: Object) -> RefundNews | None:
-    """What the provider makes of an event delivered just now."""
+def update_of(provider: StripeProvider, fake: FakeStripe, event: Object) -> RefundUpdate | None:
+    """Return what the provider reads from an event delivered now."""
     return read(provider, fake, fake.delivery(event))
 
 
 def signed(fake: FakeStripe, body: str) -> Delivery:
-    """Anything at all, signed as Stripe would."""
+    """Return any body, signed as Stripe does."""
     sign = stripe.WebhookSignature.generate_signature_header
     return Delivery(body.encode(), sign(body, fake.webhook_secret))
 
@@ -40,13 +40,13 @@ def signed(fake: FakeStripe, body: str) -> Delivery:
 # --- The statement -----------------------------------------------------------------------------
 
 
-def test_a_provider_that_was_asked_for_nothing_has_nothing_on_record(
+def test_an_unused_provider_has_an_empty_statement(
     provider: StripeProvider,
 ) -> None:
     assert provider.statement() == Statement((), ())
 
 
-def test_a_statement_has_our_charges_that_succeeded_and_our_refunds_as_they_stand(
+def test_a_statement_has_the_succeeded_charges_and_all_refunds_of_recourse(
     fake: FakeStripe, provider: StripeProvider, client: stripe.StripeClient
 ) -> None:
     first = charged(provider, "pm_card_pendingRefund", "purchase-p-1/hold")
@@ -60,7 +60,7 @@ def test_a_statement_has_our_charges_that_succeeded_and_our_refunds_as_they_stan
     fake.fail_refund(sent[0])
     fake.cancel_refund(sent[1])
     refund_by_hand(client, first, 500)
-    foreign = pay(client, fresh(), transfer_group="purchase-p-5/hold")
+    foreign = pay(client, new_key(), transfer_group="purchase-p-5/hold")
     refund_by_hand(client, foreign.id, 500)
 
     statement = provider.statement()
@@ -77,7 +77,7 @@ def test_a_statement_has_our_charges_that_succeeded_and_our_refunds_as_they_stan
     assert (len(statement.charges), len(statement.refunds)) == (2, 4)
 
 
-def test_a_statement_goes_on_over_many_pages(
+def test_a_statement_spans_many_pages(
     fake: FakeStripe, provider: StripeProvider, client: stripe.StripeClient
 ) -> None:
     ours = charged(provider)
@@ -90,35 +90,33 @@ def test_a_statement_goes_on_over_many_pages(
 # --- Webhooks ----------------------------------------------------------------------------------
 
 
-def test_a_webhook_about_a_refund_of_ours_says_how_it_stands(
+def test_a_webhook_about_a_known_refund_returns_its_status(
     fake: FakeStripe, provider: StripeProvider
 ) -> None:
     charge = charged(provider, "pm_card_pendingRefund")
     made = provider.refund(REFUND, charge, PART, NOW)
-    (fresh,) = fake.events_of("refund.fresh")
-    assert news(provider, fake, fresh) == RefundNews(fresh["id"], REFUND, made)
+    (created,) = fake.events_of("refund.created")
+    assert update_of(provider, fake, created) == RefundUpdate(created["id"], REFUND, made)
     fake.succeed_refund(made.reference)
     (updated,) = fake.events_of("refund.updated")
     settled = RefundResult("settled", PART, made.reference)
-    assert news(provider, fake, updated) == RefundNews(updated["id"], REFUND, settled)
+    assert update_of(provider, fake, updated) == RefundUpdate(updated["id"], REFUND, settled)
 
 
-def test_a_webhook_is_not_believed_but_looked_up(
-    fake: FakeStripe, provider: StripeProvider
-) -> None:
-    """They come late, out of order and again: each says how the refund stands now."""
+def test_a_webhook_returns_the_fetched_status(fake: FakeStripe, provider: StripeProvider) -> None:
+    """Late, reordered and repeated events return the current status."""
     charge = charged(provider, "pm_card_pendingRefund")
     refund = provider.refund(REFUND, charge, PART, NOW).reference
     fake.succeed_refund(refund)
     fake.fail_refund(refund, "declined")
     failed = RefundResult("failed", PART, refund, "Stripe says: declined.")
-    told = [event for event in fake.events if event["type"].startswith("refund.")]
-    assert len(told) == 4
-    for event in [*reversed(told), *told]:
-        assert news(provider, fake, event) == RefundNews(event["id"], REFUND, failed)
+    events = [event for event in fake.events if event["type"].startswith("refund.")]
+    assert len(events) == 4
+    for event in [*reversed(events), *events]:
+        assert update_of(provider, fake, event) == RefundUpdate(event["id"], REFUND, failed)
 
 
-def test_what_is_not_about_a_refund_of_ours_is_no_news(
+def test_a_webhook_about_something_else_is_ignored(
     fake: FakeStripe, provider: StripeProvider, client: stripe.StripeClient
 ) -> None:
     provider.refund(REFUND, charged(provider), PRICE, NOW)
@@ -129,53 +127,53 @@ def test_what_is_not_about_a_refund_of_ours_is_no_news(
         if event["data"]["object"]["object"] != "refund" or event["data"]["object"]["id"] == foreign
     ]
     types = {event["type"] for event in other}
-    assert types >= {"charge.succeeded", "charge.refunded", "refund.fresh"}
-    assert [news(provider, fake, event) for event in other] == [None] * len(other)
+    assert types >= {"charge.succeeded", "charge.refunded", "refund.created"}
+    assert [update_of(provider, fake, event) for event in other] == [None] * len(other)
 
 
-def test_news_of_a_refund_that_stripe_does_not_have_is_refused(
+def test_a_webhook_about_a_refund_unknown_to_stripe_is_rejected(
     fake: FakeStripe, provider: StripeProvider
 ) -> None:
     provider.refund(REFUND, charged(provider), PART, NOW)
-    (event,) = fake.events_of("refund.fresh")
+    (event,) = fake.events_of("refund.created")
     event["data"]["object"]["id"] = "re_elsewhere"
     with pytest.raises(ProviderRejected, match="No such refund"):
-        news(provider, fake, event)
+        update_of(provider, fake, event)
 
 
 @pytest.fixture
-def told(fake: FakeStripe, provider: StripeProvider) -> Object:
-    """An event about a refund of ours."""
+def event(fake: FakeStripe, provider: StripeProvider) -> Object:
+    """An event about a refund of Recourse."""
     provider.refund(REFUND, charged(provider, key=KEY), PART, NOW)
-    (event,) = fake.events_of("refund.fresh")
+    (event,) = fake.events_of("refund.created")
     return event
 
 
-def test_a_webhook_of_minutes_ago_is_heard_and_one_of_long_ago_is_not(
-    fake: FakeStripe, provider: StripeProvider, told: Object
+def test_only_a_recent_webhook_is_accepted(
+    fake: FakeStripe, provider: StripeProvider, event: Object
 ) -> None:
-    assert read(provider, fake, fake.delivery(told, at=time.time() - 240)) is not None
-    with pytest.raises(Forged, match="too old"):
-        read(provider, fake, fake.delivery(told, at=time.time() - 360))
+    assert read(provider, fake, fake.delivery(event, at=time.time() - 240)) is not None
+    with pytest.raises(InvalidSignature, match="too old"):
+        read(provider, fake, fake.delivery(event, at=time.time() - 360))
 
 
-def test_a_webhook_signed_with_another_secret_is_forged(
-    fake: FakeStripe, provider: StripeProvider, told: Object
+def test_a_webhook_signed_with_another_secret_is_rejected(
+    fake: FakeStripe, provider: StripeProvider, event: Object
 ) -> None:
-    with pytest.raises(Forged, match="not Stripe's"):
-        read(provider, fake, fake.delivery(told, secret="whsec_other"))
+    with pytest.raises(InvalidSignature, match="not by Stripe"):
+        read(provider, fake, fake.delivery(event, secret="whsec_other"))
 
 
-def test_a_webhook_that_was_changed_on_its_way_is_forged(
-    fake: FakeStripe, provider: StripeProvider, told: Object
+def test_a_modified_webhook_is_rejected(
+    fake: FakeStripe, provider: StripeProvider, event: Object
 ) -> None:
-    genuine = fake.delivery(told)
+    genuine = fake.delivery(event)
     changed = genuine.body.replace(b"succeeded", b"failed")
     assert changed != genuine.body
-    with pytest.raises(Forged):
+    with pytest.raises(InvalidSignature):
         read(provider, fake, Delivery(changed, genuine.signature))
     later = genuine.signature.replace("t=", "t=1")
-    with pytest.raises(Forged):
+    with pytest.raises(InvalidSignature):
         read(provider, fake, Delivery(genuine.body, later))
 
 
@@ -183,24 +181,24 @@ def test_a_webhook_that_was_changed_on_its_way_is_forged(
     "signature",
     ["", "v1", "t=1", "t=1,v1=", "t=1,v0=00", "t=x,v1=00", "t=1,v1=é", "t=" + "9" * 5000 + ",v1=0"],
 )
-def test_a_webhook_without_a_proper_signature_is_forged(
-    fake: FakeStripe, provider: StripeProvider, told: Object, signature: str
+def test_a_webhook_without_a_valid_signature_is_rejected(
+    fake: FakeStripe, provider: StripeProvider, event: Object, signature: str
 ) -> None:
-    body = json.dumps(told).encode()
-    with pytest.raises(Forged):
+    body = json.dumps(event).encode()
+    with pytest.raises(InvalidSignature):
         read(provider, fake, Delivery(body, signature))
 
 
 @pytest.mark.parametrize(
     "body", ["", "nonsense", "[]", "1", "null", "{}", '{"data": 1}', '{"object": "event"}', "{"]
 )
-def test_a_webhook_that_is_not_an_event_is_forged_even_if_it_is_signed(
+def test_a_signed_webhook_that_is_not_an_event_is_rejected(
     fake: FakeStripe, provider: StripeProvider, body: str
 ) -> None:
-    with pytest.raises(Forged):
+    with pytest.raises(InvalidSignature):
         read(provider, fake, signed(fake, body))
 
 
-def test_a_webhook_that_is_not_text_is_forged(fake: FakeStripe, provider: StripeProvider) -> None:
-    with pytest.raises(Forged):
+def test_a_webhook_that_is_not_text_is_rejected(fake: FakeStripe, provider: StripeProvider) -> None:
+    with pytest.raises(InvalidSignature):
         read(provider, fake, Delivery(b"\xff\xfe", f"t={int(time.time())},v1=00"))

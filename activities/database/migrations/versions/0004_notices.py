@@ -1,7 +1,9 @@
-"""The delivery log of notices, in the same database: what was sent to whom."""
+"""The delivery log of notices: what was sent to whom."""
 
 import sqlalchemy as sa
 from alembic import op
+
+from activities.database.types import Instant
 
 revision: str = "0004"
 down_revision: str | None = "0003"
@@ -13,20 +15,18 @@ ONCE = ("purchase_id", "transition_id", "role", "channel")
 
 
 def upgrade() -> None:
-    if sa.inspect(op.get_bind()).has_table("notices"):
-        return  # made by a version that did so beside the migrations, with the same columns
     op.create_table(
         "notices",
         sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
         *(sa.Column(name, sa.Text(), nullable=False) for name in TEXTS),
-        sa.Column("at", sa.Text(), nullable=False),
+        sa.Column("at", Instant(), nullable=False),
         sa.Column("subject", sa.Text(), nullable=False),
         sa.Column("text", sa.Text(), nullable=False),
         sa.Column("html", sa.Text(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("last_error", sa.Text(), nullable=False),
-        sa.Column("updated_at", sa.Text(), nullable=False),
+        sa.Column("updated_at", Instant(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_notices"),
         sa.UniqueConstraint("message_id", name="uq_notices_message_id"),
         sa.UniqueConstraint(*ONCE, name="uq_notices_once"),
@@ -36,4 +36,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise NotImplementedError("The ledger is append-only: its schema moves forward only.")
+    raise NotImplementedError("The schema cannot be downgraded.")

@@ -1,5 +1,4 @@
-"""Whatever goes wrong, and however often: the money moves once, and the provider's answers are its
-books."""
+"""Random faults: money moves once, and the answers match the fake's records."""
 
 import random
 from collections.abc import Callable
@@ -12,7 +11,7 @@ import pytest
 from activities.payments import ChargeResult, ProviderUnreachable
 from activities.payments.stripe import StripeProvider
 from activities.requests import Money
-from tests.payments.given import KEY, NOW, PRICE, VISA, until_answered, usd
+from tests.payments.builders import KEY, NOW, PRICE, VISA, until_answered, usd
 from tests.stripe.fake import FakeStripe, Fault
 
 Answer = TypeVar("Answer")
@@ -22,8 +21,8 @@ CALM_AFTER = 60
 """Requests, of which about half meet trouble before."""
 
 
-class Trouble:
-    """Faults as chance will have them, and keys forgotten between one asking and the next."""
+class Faults:
+    """Random faults, and keys forgotten between retries."""
 
     def __init__(self, fake: FakeStripe, seed: int) -> None:
         self.fake, self.chance, self.requests = fake, random.Random(seed), count()
@@ -46,10 +45,10 @@ class Trouble:
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_a_purchase_is_paid_once_and_refunded_as_asked(
+def test_random_faults_lead_to_one_charge_and_the_requested_refunds(
     fake: FakeStripe, provider: StripeProvider, seed: int
 ) -> None:
-    trouble = Trouble(fake, seed)
+    trouble = Faults(fake, seed)
     charge = trouble.until_answered(lambda: provider.charge(KEY, PRICE, VISA, NOW))
     assert fake.taken() == (PRICE.amount if charge.status == "succeeded" else 0)
     assert trouble.until_answered(lambda: provider.find_charge(KEY)) == charge
@@ -72,10 +71,10 @@ def test_a_purchase_is_paid_once_and_refunded_as_asked(
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_a_charge_that_is_given_up_is_found_or_never_made(
+def test_a_voided_charge_is_found_or_never_made(
     fake: FakeStripe, provider: StripeProvider, seed: int
 ) -> None:
-    trouble = Trouble(fake, seed)
+    trouble = Faults(fake, seed)
     charge: ChargeResult | None = None
     for _ in range(trouble.chance.randint(0, 3)):
         try:

@@ -1,4 +1,4 @@
-"""The schema's version: bring a database to it, or say what is wrong."""
+"""The version of the schema: migrate a database to it, or check that a database has it."""
 
 import threading
 from pathlib import Path
@@ -10,28 +10,28 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.engine import Connection, Engine
 
-from activities.ledger.engine import SET_UP, read, transact
-from activities.ledger.errors import SchemaMismatch
+from activities.database.engine import SET_UP, read, transact
+from activities.database.errors import SchemaMismatch
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 ADVISORY_LOCK = 0x5EC0_0B5E
-"""Any number that nothing else in the database uses."""
+"""The key of the advisory lock; any number that nothing else in the database uses."""
 
 _one_at_a_time = threading.Lock()  # Alembic keeps the running migration in module globals
 
 
 def migrate(engine: Engine) -> None:
-    """Bring the database to this version's schema, in one transaction.
+    """Migrate the database to this version's schema, in one transaction.
 
-    Safe to repeat, and to run from several processes at once: they take turns. Raises
-    SchemaMismatch when the database is newer, LedgerUnreachable when it is away.
+    Safe to repeat. Several processes may call it at once: they wait for each other. Raises
+    SchemaMismatch when the database is newer, DatabaseUnreachable when it is away.
     """
 
     def work(connection: Connection) -> None:
         if connection.dialect.name == "postgresql":
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(ADVISORY_LOCK)))
         current = _current(connection)
-        _refuse_unknown(current)
+        _check_known(current)
         if current != _head():
             config = _config()
             config.attributes["connection"] = connection
@@ -44,23 +44,23 @@ def migrate(engine: Engine) -> None:
 def check_schema(engine: Engine) -> None:
     """Return if the database has this version's schema; raise SchemaMismatch if not.
 
-    The sentence says what to run. Raises LedgerUnreachable when the database is away.
+    The message names the command to run. Raises DatabaseUnreachable when the database is away.
     """
     current = read(engine, _current)
     if current is None:
-        raise SchemaMismatch(f"The ledger's database is not set up. {SET_UP}")
-    _refuse_unknown(current)
+        raise SchemaMismatch(f"The database is not set up. {SET_UP}")
+    _check_known(current)
     if current != _head():
         raise SchemaMismatch(
-            f"The ledger's database is at schema {current}, this version needs {_head()}. {SET_UP}"
+            f"The database is at schema {current}, this version needs {_head()}. {SET_UP}"
         )
 
 
-def _refuse_unknown(current: str | None) -> None:
+def _check_known(current: str | None) -> None:
     if current is not None and current not in _revisions():
         raise SchemaMismatch(
-            f"The ledger's database is at schema {current}, which this version does not know: it"
-            f" was set up by a newer one. Update this installation first. {SET_UP}"
+            f"The database is at schema {current}, which this version does not know: a newer"
+            f" version set it up. Update this installation first. {SET_UP}"
         )
 
 

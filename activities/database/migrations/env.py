@@ -1,4 +1,4 @@
-"""Run by Alembic inside the transaction that `activities.ledger.upgrade.migrate` has opened."""
+"""Alembic runs this inside the transaction that `activities.database.upgrade.migrate` opened."""
 
 from alembic import context
 

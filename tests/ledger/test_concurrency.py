@@ -1,4 +1,4 @@
-"""Many callers at once: the books come out as if they had stood in a queue."""
+"""Concurrent operations have the same result as sequential ones."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -40,7 +40,7 @@ def settle(ledger: Ledger, purchase: str, amount: int, key: str = "settled") -> 
 
 
 def race(calls: Sequence[Callable[[], bool]]) -> Counter[bool | str]:
-    """Start all calls at the same moment; count what came of them: True, False or a code."""
+    """Start all calls at the same moment and count their results: True, False or a code."""
     start = Barrier(len(calls))
 
     def run(call: Callable[[], bool]) -> bool | str:
@@ -54,13 +54,13 @@ def race(calls: Sequence[Callable[[], bool]]) -> Counter[bool | str]:
         return Counter(threads.map(run, calls))
 
 
-def test_of_16_calls_with_one_key_one_moves_the_money(ledger: Ledger) -> None:
+def test_of_16_calls_with_one_key_one_is_applied(ledger: Ledger) -> None:
     outcomes = race([lambda: hold(ledger, "p-1")] * 16)
     assert outcomes == {True: 1, False: 15}
     assert len(ledger.transfers("p-1")) == 1
 
 
-def test_of_16_meanings_of_one_key_one_stands(ledger: Ledger) -> None:
+def test_of_16_operations_with_one_key_one_is_applied(ledger: Ledger) -> None:
     def claim(number: int) -> Callable[[], bool]:
         purchase = f"p-{number}"
         return lambda: ledger.hold(key="k", purchase_id=purchase, amount=100, currency="USD", at=AT)
@@ -70,7 +70,7 @@ def test_of_16_meanings_of_one_key_one_stands(ledger: Ledger) -> None:
     assert sum(len(ledger.transfers(f"p-{number}")) for number in range(16)) == 1
 
 
-def test_of_20_withdrawals_of_10_from_100_ten_are_applied(ledger: Ledger) -> None:
+def test_of_20_settlements_of_10_from_100_ten_are_applied(ledger: Ledger) -> None:
     hold(ledger, "p-1")
     decide(ledger, "p-1", refund=100, release=0)
 
@@ -82,7 +82,7 @@ def test_of_20_withdrawals_of_10_from_100_ten_are_applied(ledger: Ledger) -> Non
     assert ledger.balances("p-1") == PurchaseBalances("p-1", "USD", 0, 0, 100, 0)
 
 
-def test_of_two_decisions_at_once_one_is_taken(ledger: Ledger) -> None:
+def test_of_two_concurrent_decisions_one_is_applied(ledger: Ledger) -> None:
     hold(ledger, "p-1")
     outcomes = race(
         [
@@ -93,15 +93,15 @@ def test_of_two_decisions_at_once_one_is_taken(ledger: Ledger) -> None:
     assert outcomes == {True: 1, "ALREADY_DECIDED": 1}
 
 
-def test_of_two_payments_at_once_one_is_held(ledger: Ledger) -> None:
+def test_of_two_concurrent_holds_one_is_applied(ledger: Ledger) -> None:
     def payment(key: str) -> Callable[[], bool]:
         return lambda: ledger.hold(key=key, purchase_id="p-1", amount=9, currency="USD", at=AT)
 
     assert race([payment("a"), payment("b")]) == {True: 1, "ALREADY_HELD": 1}
 
 
-def test_the_first_payments_of_a_currency_are_all_held(ledger: Ledger) -> None:
-    """The account they all come from is opened by one of them, and then taken in turn."""
+def test_concurrent_first_holds_of_a_currency_are_all_applied(ledger: Ledger) -> None:
+    """One of them creates the clearing account; the others then lock it one after the other."""
 
     def payment(number: int, currency: str) -> Callable[[], bool]:
         purchase = f"p-{currency}-{number}"
@@ -114,9 +114,9 @@ def test_the_first_payments_of_a_currency_are_all_held(ledger: Ledger) -> None:
     assert ledger.audit() == []
 
 
-def test_opposite_transfers_from_8_threads_all_arrive(ledger: Ledger) -> None:
-    """Half of the threads move money from clearing, half back to it, by way of the same purchases
-    in opposite orders; a ninth audits meanwhile."""
+def test_opposite_transfers_from_8_threads_are_all_applied(ledger: Ledger) -> None:
+    """Half of the threads move money from clearing, half back to it, through the same purchases in
+    opposite order, while a ninth audits."""
     purchases = [f"p-{number}" for number in range(8)]
     for purchase in purchases:
         hold(ledger, f"{purchase}-in", 4)

@@ -32,7 +32,7 @@ def connected(
         http.close()  # type: ignore[no-untyped-call]
 
 
-def fresh(name: str = "key") -> str:
+def new_key(name: str = "key") -> str:
     """A key or group that no test has used, today or on any other day."""
     return f"recourse-{name}-{uuid4()}"
 
@@ -59,7 +59,7 @@ def pay(
 ) -> stripe.PaymentIntent:
     """A payment of the price."""
     return api.v1.payment_intents.create(
-        payment(method=method, **more), {"idempotency_key": key or fresh()}
+        payment(method=method, **more), {"idempotency_key": key or new_key()}
     )
 
 
@@ -70,7 +70,7 @@ def refund(
     params: RefundCreateParams = {"payment_intent": intent}
     if amount is not None:
         params["amount"] = amount
-    return api.v1.refunds.create(params, {"idempotency_key": key or fresh()})
+    return api.v1.refunds.create(params, {"idempotency_key": key or new_key()})
 
 
 def error_of(error: pytest.ExceptionInfo[stripe.StripeError]) -> dict[str, Any]:

@@ -1,11 +1,13 @@
-"""The books: accounts, operations and transfers, with every rule that a constraint can state.
+"""The ledger: accounts, operations and transfers, with every rule that a constraint can state.
 
-Amounts are minor units. On PostgreSQL they are NUMERIC, because a BIGINT column would round 1.5
-to 2 without a word; a check refuses what is not whole. On SQLite the tables are STRICT.
+Amounts are minor units. On PostgreSQL they are NUMERIC, because a BIGINT column would silently
+round 1.5 to 2; a check rejects amounts that are not whole. On SQLite the tables are STRICT.
 """
 
 import sqlalchemy as sa
 from alembic import op
+
+from activities.database.types import Instant
 
 revision: str = "0001"
 down_revision: str | None = None
@@ -16,7 +18,6 @@ MAX_AMOUNT = 2**53 - 1
 
 WHOLE = sa.Numeric().with_variant(sa.Integer(), "sqlite")
 SERIAL = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-INSTANT = sa.DateTime(timezone=True).with_variant(sa.Text(), "sqlite")
 
 CURRENCY = {
     "sqlite": "currency GLOB '[A-Z][A-Z][A-Z]'",
@@ -33,8 +34,8 @@ KINDS = "('hold', 'refund', 'release', 'split', 'settled')"
 DECISIONS = "('refund', 'release', 'split')"
 
 ACCOUNT_TERMS = """
-    (id = 'provider-clearing:' || currency AND floor IS NULL)
-    OR (floor IS NOT NULL AND floor = 0 AND (
+    (id = 'provider-clearing:' || currency AND min_balance IS NULL)
+    OR (min_balance IS NOT NULL AND min_balance = 0 AND (
         (substr(id, 1, 7) = 'escrow:' AND length(id) > 7)
         OR (substr(id, 1, 19) = 'refunds-in-transit:' AND length(id) > 19)
         OR (substr(id, 1, 19) = 'freelancer-balance:' AND length(id) > 19)))
@@ -42,7 +43,7 @@ ACCOUNT_TERMS = """
 OPERATION_STATUS = """
     (status = 'applied' AND code IS NULL AND reason IS NULL
         AND legs IS NOT NULL AND legs = CASE kind WHEN 'split' THEN 2 ELSE 1 END)
-    OR (status = 'refused' AND code IS NOT NULL AND reason IS NOT NULL AND legs IS NULL)
+    OR (status = 'rejected' AND code IS NOT NULL AND reason IS NOT NULL AND legs IS NULL)
 """
 TRANSFER_ROUTE = """
     (kind = 'hold' AND leg = 1
@@ -72,21 +73,21 @@ def create_account(dialect: str) -> None:
         "account",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("currency", sa.Text(), nullable=False),
-        sa.Column("floor", SERIAL),
+        sa.Column("min_balance", SERIAL),
         sa.Column("balance", WHOLE, nullable=False, server_default="0"),
         sa.Column("last_transfer", SERIAL),
         sa.PrimaryKeyConstraint("id", name="pk_account"),
         sa.UniqueConstraint("id", "currency", name="uq_account_id_currency"),
         sa.CheckConstraint(CURRENCY[dialect], name="ck_account_currency"),
         sa.CheckConstraint(ACCOUNT_TERMS, name="ck_account_terms"),
-        sa.CheckConstraint("balance >= floor", name="ck_account_overdraft"),
+        sa.CheckConstraint("balance >= min_balance", name="ck_account_overdraft"),
         sqlite_strict=True,
     )
 
 
 def create_operation(dialect: str) -> None:
-    # An operation names its own last leg: what is applied cannot be committed without its money.
-    # PostgreSQL wants the other table first.
+    # An applied operation references its own last leg, so it cannot be committed without its
+    # transfers. PostgreSQL needs the table `transfer` before it accepts this foreign key.
     last_leg = (["key", "legs"], ["transfer.operation_key", "transfer.leg"])
     deferred = {"deferrable": True, "initially": "DEFERRED", "name": "fk_operation_last_leg"}
     sqlite_only: list[sa.Constraint] = (
@@ -110,8 +111,8 @@ def create_operation(dialect: str) -> None:
         sa.Column("legs", sa.Integer()),
         sa.Column("code", sa.Text()),
         sa.Column("reason", sa.Text()),
-        sa.Column("at", INSTANT, nullable=False),
-        sa.Column("recorded_at", INSTANT, nullable=False, server_default=sa.text(NOW[dialect])),
+        sa.Column("at", Instant(), nullable=False),
+        sa.Column("recorded_at", Instant(), nullable=False, server_default=sa.text(NOW[dialect])),
         sa.PrimaryKeyConstraint("key", name="pk_operation"),
         sa.UniqueConstraint(
             "key", "legs", "kind", "purchase_id", "currency", name="uq_operation_terms"
@@ -192,4 +193,4 @@ def create_transfer(dialect: str) -> None:
 
 
 def downgrade() -> None:
-    raise NotImplementedError("The ledger is append-only: its schema moves forward only.")
+    raise NotImplementedError("The ledger is append-only: its schema cannot be downgraded.")

@@ -1,5 +1,4 @@
-"""What the ledger says when it does not do what it was asked: codes for programs, exact words for
-people, and never what the statements carried."""
+"""The errors of the ledger: codes for programs, exact messages for people, no parameters."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -9,9 +8,10 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from activities.ledger import Ledger, LedgerRejected, LedgerUnreachable, create_engine, operations
+from activities.amounts import MAX_AMOUNT
+from activities.database import DatabaseUnreachable, create_engine
+from activities.ledger import Ledger, LedgerRejected, operations
 from activities.ledger.audit import audit
-from activities.ledger.operations import MAX_AMOUNT
 from activities.ledger.validate import Rejection, validate
 from tests.ledger.conftest import engine_of
 from tests.ledger.test_audit import without_rules
@@ -36,7 +36,7 @@ def settle(ledger: Ledger, amount: int = 100, reference: str = "re_1") -> bool:
 
 
 def rejection(ask: Callable[[], object]) -> tuple[str, str]:
-    """Code and sentence of what has to be a refusal, which as text has both."""
+    """Return code and message of the expected rejection; its text has both."""
     with pytest.raises(LedgerRejected) as rejected:
         ask()
     error = rejected.value
@@ -44,18 +44,18 @@ def rejection(ask: Callable[[], object]) -> tuple[str, str]:
     return error.code, error.text
 
 
-# --- what can never be right
+# --- Invalid requests
 
 
 @pytest.mark.parametrize("amount", [0, -1, 1.0, True, MAX_AMOUNT + 1])
-def test_what_is_no_amount_is_named(ledger: Ledger, amount: object) -> None:
+def test_an_invalid_amount_is_named(ledger: Ledger, amount: object) -> None:
     assert rejection(lambda: hold(ledger, amount=amount)) == (
         "INVALID_AMOUNT",
-        f"{amount!r} is not an amount: give whole minor units from 1 to {MAX_AMOUNT}.",
+        f"The amount {amount!r} is invalid: give whole minor units from 1 to {MAX_AMOUNT}.",
     )
 
 
-def test_what_cannot_be_right_is_named(ledger: Ledger) -> None:
+def test_an_invalid_field_is_named(ledger: Ledger) -> None:
     sentences = {
         rejection(lambda: hold(ledger, currency="usd")),
         rejection(lambda: hold(ledger, key="a\0b")),
@@ -66,52 +66,52 @@ def test_what_cannot_be_right_is_named(ledger: Ledger) -> None:
     assert sentences == {
         ("INVALID_REQUEST", text)
         for text in (
-            "'usd' is not a currency: give its three capital letters.",
-            "key must be printable text, not 'a\\x00b'.",
-            "purchase_id must be printable text, not ''.",
-            "reference must be printable text.",
-            "2026-11-01 00:00:00 has no time zone: give an instant.",
+            "The currency 'usd' is invalid: give three capital letters.",
+            "The key 'a\\x00b' is invalid: give printable text.",
+            "The purchase_id '' is invalid: give printable text.",
+            "The reference is invalid: give printable text.",
+            "The time 2026-11-01 00:00:00 has no time zone: give an instant.",
         )
     }
 
 
-# --- what the books say
+# --- Rejections by the rules
 
 
-def test_each_no_of_the_books_has_its_sentence(ledger: Ledger) -> None:
+def test_each_rejection_has_a_code_and_a_sentence(ledger: Ledger) -> None:
     assert rejection(lambda: decide(ledger, key="early")) == (
         "NO_HOLD",
-        "Purchase p-1 has no money in escrow: post its hold first.",
+        "Purchase p-1 has no hold: post its hold first.",
     )
     hold(ledger)
     assert rejection(lambda: hold(ledger, key="again")) == (
         "ALREADY_HELD",
-        "Purchase p-1 has its one hold already.",
+        "Purchase p-1 has a hold already; it can have only one.",
     )
     assert rejection(lambda: decide(ledger, key="much", refund=101)) == (
         "NOT_ENOUGH_MONEY",
-        "escrow:p-1 has 100 USD (minor units), not 101.",
+        "escrow:p-1 has 100 USD (minor units), the operation needs 101.",
     )
     assert rejection(lambda: decide(ledger, key="little", refund=60, release=39)) == (
         "MONEY_LEFT_OVER",
-        "A decision is about all that is held: escrow:p-1 has 100 USD (minor units), the decision"
+        "A decision must move the whole escrow: escrow:p-1 has 100 USD (minor units), the decision"
         " moves 99.",
     )
     decide(ledger)
     assert rejection(lambda: decide(ledger, key="twice")) == (
         "ALREADY_DECIDED",
-        "Purchase p-1 has its one decision about money already.",
+        "Purchase p-1 has a decision already; it can have only one.",
     )
     assert rejection(lambda: hold(ledger, key="p-1/decided", amount=7)) == (
         "KEY_REUSED",
-        "p-1/decided already names the refund of purchase p-1, asked for as"
+        "The key p-1/decided belongs to the refund of purchase p-1, recorded as"
         ' {"currency":"USD","kind":"refund","legs":[{"amount":100,"credit":"refunds-in-transit:p-1"'
         ',"debit":"escrow:p-1"}],"purchase_id":"p-1","reference":""}.'
-        " A different operation needs a key of its own.",
+        " Give a different operation another key.",
     )
 
 
-def test_the_currency_of_a_purchase_is_named(ledger: Ledger) -> None:
+def test_a_currency_mismatch_names_both_currencies(ledger: Ledger) -> None:
     hold(ledger)
     euro = {"key": "e", "purchase_id": "p-1", "refund": 100, "release": 0, "at": AT}
     assert rejection(lambda: ledger.decide(currency="EUR", **euro)) == (  # type: ignore[arg-type]
@@ -120,63 +120,65 @@ def test_the_currency_of_a_purchase_is_named(ledger: Ledger) -> None:
     )
 
 
-def test_an_account_that_somebody_deleted_holds_nothing() -> None:
-    asked = operations.decide("k", "p-1", 100, 0, "USD", AT)
-    assert validate(asked, {}, {"hold"}) == Rejection(
-        "NOT_ENOUGH_MONEY", "escrow:p-1 has 0 USD (minor units), not 100."
+def test_a_deleted_account_has_no_balance() -> None:
+    operation = operations.decide("k", "p-1", 100, 0, "USD", AT)
+    assert validate(operation, {}, {"hold"}) == Rejection(
+        "NOT_ENOUGH_MONEY", "escrow:p-1 has 0 USD (minor units), the operation needs 100."
     )
 
 
-def test_what_the_clerk_overlooks_the_database_refuses(
+def test_the_database_rejects_what_validate_misses(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hold(ledger)
-    monkeypatch.setattr("activities.ledger.books.judge", lambda *_: None)
+    monkeypatch.setattr("activities.ledger.ledger.validate", lambda *_: None)
     code, text = rejection(lambda: decide(ledger, refund=101))
     assert code == "REJECTED_BY_DATABASE"
-    assert text.startswith("The ledger's own rules forbid p-1/decided: ")
-    assert text.endswith(". Run the audit.")
+    assert text.startswith("The database rejected p-1/decided: ")
+    assert text.endswith(". Run: recourse audit")
     assert "\n" not in text
     assert ledger.audit() == []
 
 
-def test_the_audit_names_a_purchase_whatever_its_id(ledger: Ledger, engine: Engine) -> None:
+def test_the_audit_names_a_purchase_whose_id_has_colons(ledger: Ledger, engine: Engine) -> None:
     hold(ledger, purchase_id="shop:7:p-1")
     with without_rules(engine) as connection:
         connection.execute(sa.text("UPDATE account SET balance = 7 WHERE id LIKE 'escrow:%'"))
         found = {(one.purchase_id, one.what) for one in audit(connection)}
     assert (
         "shop:7:p-1",
-        "The balance of escrow:shop:7:p-1 is 7, but its transfers add up to 100.",
+        "The balance of escrow:shop:7:p-1 is 7, but its transfers sum to 100.",
     ) in found
     assert {purchase for purchase, _ in found} == {None, "shop:7:p-1"}
 
 
-# --- what passes
+# --- Unreachable databases
 
 
-def test_a_database_that_is_away_is_told_in_one_line(
+def test_an_unreachable_database_is_reported_in_one_line(
     ledger: Ledger, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def cut(_connection: object) -> None:
         raise engine.dialect.loaded_dbapi.OperationalError(
-            "\nthe line was cut\nHINT: mend it\nand ask again"
+            "\nthe connection was lost\nHINT: restart it\nand retry"
         )
 
     monkeypatch.setattr(engine.dialect, "do_commit", cut)
-    with pytest.raises(LedgerUnreachable) as unreachable:
+    with pytest.raises(DatabaseUnreachable) as unreachable:
         hold(ledger)
-    assert str(unreachable.value) == "The ledger's database cannot be reached: the line was cut"
+    assert str(unreachable.value) == "The database cannot be reached: the connection was lost"
 
 
-def test_a_directory_that_cannot_be_made_is_told(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_directory_that_cannot_be_created_is_reported(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
     file = tmp_path_factory.mktemp("full") / "file"
     file.write_text("no directory")
-    with pytest.raises(LedgerUnreachable, match="directory cannot be made: "):
+    with pytest.raises(DatabaseUnreachable, match="directory of the database cannot be created: "):
         create_engine(f"sqlite:///{file}/sub/ledger.db")
 
 
-def test_the_directory_of_a_new_file_is_made(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_the_directory_of_a_new_file_is_created(tmp_path_factory: pytest.TempPathFactory) -> None:
     file = tmp_path_factory.mktemp("new") / "some" / "where" / "ledger.db"
     with engine_of(f"sqlite:///{file}") as engine, engine.connect():
         assert file.exists()
@@ -185,20 +187,20 @@ def test_the_directory_of_a_new_file_is_made(tmp_path_factory: pytest.TempPathFa
 @pytest.mark.parametrize(
     ("url", "sentence"),
     [
-        ("sqlite://", "The ledger needs a file: sqlite:///path/to/ledger.db."),
+        ("sqlite://", "The database must be a file: sqlite:///path/to/recourse.db."),
         (
             "mysql://x/y",
-            "The ledger works on sqlite:///… and postgresql+psycopg://…, not on mysql.",
+            "mysql is not supported: the database must be sqlite:///… or postgresql+psycopg://….",
         ),
     ],
 )
-def test_another_database_is_refused_with_what_is_needed(url: str, sentence: str) -> None:
-    with pytest.raises(ValueError, match="ledger") as rejected:
+def test_an_unsupported_database_error_says_what_is_supported(url: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match="database must be") as rejected:
         create_engine(url)
     assert str(rejected.value) == sentence
 
 
-def test_an_error_never_tells_what_the_statement_carried(engine: Engine) -> None:
+def test_an_error_does_not_contain_the_parameters(engine: Engine) -> None:
     query = sa.text("SELECT * FROM nowhere WHERE purchase = :secret")
     with engine.connect() as connection, pytest.raises(DBAPIError) as error:
         connection.execute(query, {"secret": "ana-4711"})

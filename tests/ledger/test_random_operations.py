@@ -1,4 +1,4 @@
-"""Whatever is asked, in whatever order: the ledger answers as a few lines of arithmetic would."""
+"""Random operations in random order: the ledger gives the same results as a simple model."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,8 +18,11 @@ Answer = bool | str
 
 @dataclass(frozen=True)
 class Request:
-    """`first` and `second` are the two sides of a decision, the two parts of a hold; of a
-    settlement `first` is the amount and `second` the reference, which the key does not mean."""
+    """One operation.
+
+    `first` and `second` are refund and release of a decision; their sum is the amount of a hold. Of
+    a settlement `first` is the amount and `second` the reference, which is not part of its terms.
+    """
 
     kind: str
     key: int
@@ -58,8 +61,8 @@ class Money:
 
 
 @dataclass
-class Arithmetic:
-    """The rules of the ledger without a database."""
+class Model:
+    """A model of the ledger's rules without a database."""
 
     purchases: dict[int, Money] = field(default_factory=dict)
     known: dict[int, tuple[Request, Answer]] = field(default_factory=dict)
@@ -148,11 +151,11 @@ def ask(ledger: Ledger, example: int, request: Request) -> Answer:
     suppress_health_check=[HealthCheck.too_slow],
 )
 @given(asked=st.lists(requests, min_size=10, max_size=40))
-def test_the_ledger_agrees_with_arithmetic(shared_engine: Engine, asked: list[Request]) -> None:
-    ledger, example, arithmetic = Ledger(shared_engine), next(EXAMPLE), Arithmetic()
+def test_the_ledger_agrees_with_model(shared_engine: Engine, asked: list[Request]) -> None:
+    ledger, example, model = Ledger(shared_engine), next(EXAMPLE), Model()
     for request in asked:
-        assert ask(ledger, example, request) == arithmetic.answer(request)
-    for number, money in arithmetic.purchases.items():
+        assert ask(ledger, example, request) == model.answer(request)
+    for number, money in model.purchases.items():
         purchase = f"{example}/{number}"
         assert ledger.balances(purchase) == PurchaseBalances(
             purchase, money.currency, money.held, money.in_transit, money.refunded, money.released

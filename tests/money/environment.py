@@ -1,4 +1,4 @@
-"""One worker's view of real books and a real sandbox, and what it is asked."""
+"""The money activities on a real ledger and a real sandbox, and their requests."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +10,8 @@ from typing import Any
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.ledger import Ledger, create_engine
+from activities.database import create_engine
+from activities.ledger import Ledger
 from activities.money import MoneyActivities
 from activities.payments.sandbox import SandboxProvider
 from activities.requests import (
@@ -29,16 +30,16 @@ PRICE = Money(amount=25000, currency="USD")
 
 
 @dataclass(frozen=True)
-class House:
-    """One worker's view of the books on disk."""
+class Environment:
+    """One worker's connections to the ledger and the sandbox on disk."""
 
     ledger: Ledger
     sandbox: SandboxProvider
     money: MoneyActivities
 
     @property
-    def books(self) -> tuple[object, ...]:
-        """Everything that ledger and provider have on record."""
+    def records(self) -> tuple[object, ...]:
+        """Return everything that ledger and provider have on record."""
         return (
             self.ledger.balances(PURCHASE),
             self.ledger.transfers(PURCHASE),
@@ -47,8 +48,8 @@ class House:
         )
 
     @property
-    def where(self) -> tuple[int, int, int, int] | None:
-        """Held, in transit, refunded, released."""
+    def balances(self) -> tuple[int, int, int, int] | None:
+        """Return the amounts held, in transit, refunded and released."""
         money = self.ledger.balances(PURCHASE)
         if money is None:
             return None
@@ -56,13 +57,13 @@ class House:
 
 
 @contextmanager
-def opened(folder: Path, wrap: Callable[[Any], Any] = lambda real: real) -> Iterator[House]:
-    """The house over the books in `folder`; the activities see ledger and provider wrapped."""
+def opened(folder: Path, wrap: Callable[[Any], Any] = lambda real: real) -> Iterator[Environment]:
+    """Open ledger and sandbox in `folder`; the activities get them through `wrap`."""
     engine = create_engine(f"sqlite:///{folder}/ledger.db")
     sandbox = SandboxProvider(folder / "sandbox.db")
     ledger = Ledger(engine)
     try:
-        yield House(ledger, sandbox, MoneyActivities(wrap(ledger), wrap(sandbox)))
+        yield Environment(ledger, sandbox, MoneyActivities(wrap(ledger), wrap(sandbox)))
     finally:
         engine.dispose()
         sandbox.close()
@@ -73,7 +74,7 @@ def run(activity: Callable[[Any], Any], request: Model) -> Any:
 
 
 def retried(activity: Callable[[Any], Any], request: Model, attempts: int = 5) -> Any:
-    """Run an activity as Temporal does: again, while it fails with something that may pass."""
+    """Run an activity as Temporal does, with retries of retryable errors."""
     for _ in range(attempts - 1):
         try:
             return run(activity, request)
@@ -107,12 +108,12 @@ def decision(refund: int = 25000, release: int = 0) -> DecisionPosting:
 
 
 def refund(
-    house: House, amount: int = 25000, method: str = "pm_sandbox_ok", at: datetime = NOW
+    environment: Environment, amount: int = 25000, method: str = "pm_sandbox_ok", at: datetime = NOW
 ) -> RefundRequest:
     return RefundRequest(
         refund_id="purchase-p-1/refund-1",
         purchase_id=PURCHASE,
-        charge_reference=house.sandbox.charges()[0].reference,
+        charge_reference=environment.sandbox.charges()[0].reference,
         amount=Money(amount=amount, currency="USD"),
         payment_method=method,
         at=at,

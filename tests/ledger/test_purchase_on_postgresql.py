@@ -1,4 +1,4 @@
-"""A whole purchase on PostgreSQL: set up by the command, run by the worker, audited."""
+"""A whole purchase on PostgreSQL: migration, worker and audit."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from activities.audit import reconcile
-from activities.ledger import migrate
+from activities.database import migrate
 from activities.services import Services, Settings, Unavailable
 from demo.runner import ScenarioRunner
 from demo.scenarios import SCENARIOS
@@ -26,17 +26,17 @@ SPLIT = next(
 
 @pytest.fixture
 def on_postgresql(postgres_databases: PostgresDatabases, tmp_path: Path) -> Iterator[Settings]:
-    """Settings whose database is there, and empty."""
-    url = postgres_databases.create("story", migrated=False)
+    """Settings with an empty database."""
+    url = postgres_databases.create("purchase", migrated=False)
     yield replace(settings(tmp_path), database_url=url)
-    postgres_databases.drop("story")
+    postgres_databases.drop("purchase")
 
 
 async def test_a_purchase_on_postgresql(
     on_postgresql: Settings, threads: ThreadPoolExecutor
 ) -> None:
-    """Nothing runs on an unmigrated database; after the set-up a split ends as told."""
-    with pytest.raises(Unavailable, match="python -m starter setup"):
+    """The worker rejects an unmigrated database; after the migration a split completes."""
+    with pytest.raises(Unavailable, match="recourse setup"):
         Services(on_postgresql)
     with engine_of(on_postgresql.database_url) as engine:
         migrate(engine)
@@ -48,10 +48,10 @@ async def test_a_purchase_on_postgresql(
                     services.ledger, services.provider, TemporalPurchaseDirectory(server.client)
                 )
             balances = services.ledger.balances("pg-1")
-            told = services.notices.list("pg-1")
+            notices = services.notices.list("pg-1")
     ends = SPLIT.ends
     assert (result.refunded, result.released) == (ends.refunded, ends.released)
     assert balances is not None
     assert (balances.refunded, balances.released) == (ends.refunded, ends.released)
     assert report.differences == ()
-    assert {notice.status for notice in told} == {"sent"}
+    assert {notice.status for notice in notices} == {"sent"}

@@ -1,4 +1,4 @@
-"""What the tests of Stripe's provider ask for, and how they go on asking."""
+"""Requests to StripeProvider, and how the tests retry them."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -16,41 +16,41 @@ REFUND = "purchase-p-1/refund"
 VISA = "pm_card_visa"
 
 PATIENCE, HASTE = 10.0, 0.2
-"""Seconds for an answer."""
+"""Timeouts of a call, in seconds."""
 
-TROUBLE: list[Fault] = [fault for fault in get_args(Fault) if fault != "declined"]
-"""All that leaves the outcome of a call unknown."""
+FAULTS: list[Fault] = [fault for fault in get_args(Fault) if fault != "declined"]
+"""The faults that leave the outcome of a call unknown."""
 
 Answer = TypeVar("Answer")
 
 
 def usd(amount: int) -> Money:
-    """Cents."""
+    """Return cents as Money."""
     return Money(amount=amount, currency="USD")
 
 
 def charged(provider: PaymentProvider, method: str = VISA, key: str = KEY) -> str:
-    """The reference of a charge of the price."""
+    """Charge the price; return the reference."""
     result = provider.charge(key, PRICE, method, NOW)
     assert result.status == "succeeded"
     return result.reference
 
 
 def until_answered(fake: FakeStripe, ask: Callable[[], Answer], most: int = 200) -> Answer:
-    """The answer; whatever is still held at the provider goes on after each time in vain."""
+    """Retry until answered; release the requests that the fake holds after each failure."""
     for _ in range(most):
         try:
             return ask()
         except ProviderUnreachable:
             fake.release()
-    raise AssertionError("never answered")
+    raise AssertionError("no answer")
 
 
 def until_over(fake: FakeStripe, faults: int = 1) -> None:
-    """So many requests met trouble, and none of them is still under way at the provider."""
+    """Wait until at least `faults` requests met a fault, and none is still being performed."""
     fake.release()
     while True:
-        heard = fake.requests
-        if sum(call.fault is not None for call in heard) >= faults:
+        requests = fake.requests
+        if sum(call.fault is not None for call in requests) >= faults:
             return
-        fake.wait_for_requests(len(heard) + 1)
+        fake.wait_for_requests(len(requests) + 1)

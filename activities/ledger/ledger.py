@@ -1,4 +1,4 @@
-"""The ledger's operations and what can be read from it."""
+"""The ledger: its operations and its queries."""
 
 import json
 from collections.abc import Mapping
@@ -12,19 +12,20 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 
+from activities.database.engine import first_line, read, transact
 from activities.ledger import operations, schema
-from activities.ledger.audit import Difference, audit
-from activities.ledger.engine import first_line, read, transact
+from activities.ledger.audit import audit
 from activities.ledger.errors import LedgerRejected
 from activities.ledger.operations import Operation
 from activities.ledger.position import InTransit, Position, in_transit, positions
 from activities.ledger.validate import Account, Rejection, validate
+from activities.requests import Difference
 from activities.spans import span
 
 
 @dataclass(frozen=True)
 class PurchaseBalances:
-    """Where the money of one purchase is, in minor units. The four add up to its hold."""
+    """The money of one purchase, in minor units. The four amounts sum to its hold."""
 
     purchase_id: str
     currency: str
@@ -36,7 +37,7 @@ class PurchaseBalances:
 
 @dataclass(frozen=True)
 class Transfer:
-    """One leg of an applied operation, in minor units; `created_at` is its business instant."""
+    """One leg of an applied operation, in minor units; `created_at` is the operation's `at`."""
 
     key: str
     leg: int
@@ -49,7 +50,7 @@ class Transfer:
 
 @dataclass(frozen=True)
 class AccountBalance:
-    """Credits less debits of one account, in minor units."""
+    """The balance of one account: credits minus debits, in minor units."""
 
     account: str
     currency: str
@@ -58,34 +59,36 @@ class AccountBalance:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All the books at one moment. `proofs`: the reference under which a purchase's refund was
-    posted as arrived, by purchase."""
+    """The whole ledger at one moment."""
 
     accounts: tuple[AccountBalance, ...]
     purchases: tuple[PurchaseBalances, ...]
     proofs: Mapping[str, str]
+    """By purchase id: the reference with which its refund was settled."""
     differences: tuple[Difference, ...]
-    """What is wrong inside the books."""
+    """What the audit of the ledger found."""
 
 
 class Ledger:
-    """Double-entry books of escrow money. One instance serves any number of threads.
+    """A double-entry ledger of escrow money. One instance serves any number of threads.
 
-    Each operation takes effect at most once: its `key` names it for ever. The same request under
-    the same key is answered as before: False where it was applied, the same refusal where it was
-    refused, even if the money has come since. Another request under that key is refused with
-    KEY_REUSED. `at`, the business instant, and `reference`, the proof, are no part of the request:
-    the first ones stand.
+    Each operation takes effect at most once, under its idempotency `key`. A retry gets the first
+    answer again: False if the operation was applied, the same rejection if it was rejected, even
+    if the money arrived in the meantime. A different request with the same key is rejected with
+    KEY_REUSED. `at` (when it happened) and `reference` (the proof) may differ in a retry; the first
+    values are kept.
 
-    Amounts are whole minor units from 1 to 2**53 - 1. Every method raises LedgerUnreachable when
-    the database is away or overrun, and SchemaMismatch when it is not set up.
+    Amounts are whole minor units from 1 to MAX_AMOUNT. Every method raises DatabaseUnreachable when
+    the database is away or overloaded, and SchemaMismatch when it is not set up.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def hold(self, *, key: str, purchase_id: str, amount: int, currency: str, at: datetime) -> bool:
-        """Provider clearing → escrow, once per purchase. True if this call did it.
+        """Move money from provider clearing to escrow, once per purchase.
+
+        Returns whether this call applied the operation.
 
         Raises LedgerRejected: ALREADY_HELD, CURRENCY_MISMATCH.
         """
@@ -101,10 +104,11 @@ class Ledger:
         currency: str,
         at: datetime,
     ) -> bool:
-        """Escrow → refunds in transit and/or freelancer balance, together all that is held.
+        """Move the whole escrow to refunds in transit, to the freelancer's balance, or to both.
 
-        Once per purchase; a side of 0 has no leg. True if this call did it. Raises LedgerRejected:
-        NO_HOLD, ALREADY_DECIDED, NOT_ENOUGH_MONEY, MONEY_LEFT_OVER, CURRENCY_MISMATCH.
+        Once per purchase; an amount of 0 has no leg. Returns whether this call applied the
+        operation. Raises LedgerRejected: NO_HOLD, ALREADY_DECIDED, NOT_ENOUGH_MONEY,
+        MONEY_LEFT_OVER, CURRENCY_MISMATCH.
         """
         return self._post(operations.decide(key, purchase_id, refund, release, currency, at))
 
@@ -118,58 +122,58 @@ class Ledger:
         at: datetime,
         reference: str,
     ) -> bool:
-        """Refunds in transit → provider clearing: the refund has arrived. True if this call did it.
+        """Move a settled refund from refunds in transit to provider clearing.
 
-        `reference` is the provider's proof. Raises LedgerRejected: NO_HOLD, NOT_ENOUGH_MONEY,
-        CURRENCY_MISMATCH.
+        `reference` is the proof of the settlement. Returns whether this call applied the
+        operation. Raises LedgerRejected: NO_HOLD, NOT_ENOUGH_MONEY, CURRENCY_MISMATCH.
         """
         return self._post(operations.settle(key, purchase_id, amount, currency, at, reference))
 
     def balances(self, purchase_id: str) -> PurchaseBalances | None:
-        """Where the purchase's money is; None if none was ever held."""
+        """Return the balances of a purchase, or None if it has no hold."""
         view = schema.purchase_balances
         query = sa.select(view).where(view.c.purchase_id == purchase_id)
         row = read(self._engine, lambda connection: connection.execute(query).first())
         return PurchaseBalances(**row._mapping) if row else None
 
     def transfers(self, purchase_id: str) -> list[Transfer]:
-        """Every movement of the purchase's money, oldest first."""
-        moved, done = schema.transfer.c, schema.operation.c
+        """Return every transfer of a purchase, the oldest first."""
+        transfer, operation = schema.transfer.c, schema.operation.c
         query = (
             sa.select(
-                done.key,
-                moved.leg,
-                moved.debit_account,
-                moved.credit_account,
-                moved.currency,
-                moved.amount,
-                done.at.label("created_at"),
+                operation.key,
+                transfer.leg,
+                transfer.debit_account,
+                transfer.credit_account,
+                transfer.currency,
+                transfer.amount,
+                operation.at.label("created_at"),
             )
-            .join_from(schema.transfer, schema.operation, moved.operation_key == done.key)
-            .where(moved.purchase_id == purchase_id)
-            .order_by(moved.seq)
+            .join_from(schema.transfer, schema.operation, transfer.operation_key == operation.key)
+            .where(transfer.purchase_id == purchase_id)
+            .order_by(transfer.seq)
         )
         rows = read(self._engine, lambda connection: connection.execute(query).all())
         return [Transfer(**{**row._mapping, "amount": int(row.amount)}) for row in rows]
 
     def accounts(self) -> list[AccountBalance]:
-        """Every account with its balance, by name."""
+        """Return the balance of every account, by name."""
         return read(self._engine, _accounts)
 
     def positions(self) -> list[Position]:
-        """Where all the money is, by currency."""
+        """Return the totals of each currency."""
         return read(self._engine, positions)
 
     def in_transit(self) -> list[InTransit]:
-        """Every refund that was decided and has not arrived, the oldest first."""
+        """Return every refund in transit, the oldest first."""
         return read(self._engine, in_transit)
 
     def snapshot(self) -> Snapshot:
-        """All the books at one moment, audited. Reads every transfer."""
+        """Return the whole ledger at one moment, audited. Reads every transfer."""
         return read(self._engine, _snapshot)
 
     def audit(self) -> list[Difference]:
-        """What is wrong inside the books; empty when all is well. Reads every transfer."""
+        """Return what is wrong in the ledger; empty if nothing is. Reads every transfer."""
         return read(self._engine, audit)
 
     def _post(self, operation: Operation) -> bool:
@@ -179,8 +183,7 @@ class Ledger:
         except IntegrityError as error:
             raise LedgerRejected(
                 "REJECTED_BY_DATABASE",
-                f"The ledger's own rules forbid {operation.key}: {first_line(error)}."
-                " Run the audit.",
+                f"The database rejected {operation.key}: {first_line(error)}. Run: recourse audit",
             ) from error
         if recorded.rejection:
             raise LedgerRejected(recorded.rejection.code, recorded.rejection.reason)
@@ -194,11 +197,11 @@ def _accounts(connection: Connection) -> list[AccountBalance]:
 
 
 def _snapshot(connection: Connection) -> Snapshot:
-    view, done = schema.purchase_balances, schema.operation.c
+    view, operation = schema.purchase_balances, schema.operation.c
     rows = connection.execute(sa.select(view).order_by(view.c.purchase_id))
     purchases = tuple(PurchaseBalances(**row._mapping) for row in rows)
-    settled = sa.select(done.purchase_id, done.request).where(
-        done.kind == "settled", done.status == "applied"
+    settled = sa.select(operation.purchase_id, operation.request).where(
+        operation.kind == "settled", operation.status == "applied"
     )
     proofs = {row.purchase_id: json.loads(row.request) for row in connection.execute(settled)}
     return Snapshot(
@@ -209,36 +212,40 @@ def _snapshot(connection: Connection) -> Snapshot:
     )
 
 
-# Built once: building a statement costs more than carrying it out. An account's name may be given
-# several times over: a list of changing length would be built anew each time.
+# Statements are built once, because building one costs more than executing it. A list of variable
+# length would be compiled for each length, so _LOCK always takes three names, some repeated.
 _account = schema.account.c
 _NAMES = ("first", "second", "third")
 _LOCK = (
     sa.select(_account.id, _account.currency, _account.balance)
     .where(_account.id.in_([sa.bindparam(name, type_=sa.Text) for name in _NAMES]))
     .order_by(_account.id)
-    .with_for_update(key_share=True)  # on SQLite the transaction has the whole file
+    .with_for_update(key_share=True)  # ignored on SQLite, where the transaction locks the file
 )
-_KNOWN = "SELECT key, kind, purchase_id, request, request_hash, status, code, reason FROM operation"
-# In the words of the partial indexes: such an index answers only for constants.
-_LOOK = sa.text(
-    f"{_KNOWN} WHERE key = :key"
-    f" UNION ALL {_KNOWN} WHERE purchase_id = :id AND status = 'applied' AND kind = 'hold'"
-    f" UNION ALL {_KNOWN} WHERE purchase_id = :id AND status = 'applied'"
+_COLUMNS = (
+    "SELECT key, kind, purchase_id, request, request_hash, status, code, reason FROM operation"
+)
+# The conditions repeat those of the partial indexes, as literals: a partial index is not used for a
+# bound parameter.
+_FIND = sa.text(
+    f"{_COLUMNS} WHERE key = :key"
+    f" UNION ALL {_COLUMNS} WHERE purchase_id = :id AND status = 'applied' AND kind = 'hold'"
+    f" UNION ALL {_COLUMNS} WHERE purchase_id = :id AND status = 'applied'"
     " AND kind IN ('refund', 'release', 'split')"
 )
-_MOVE = sa.insert(schema.transfer).inline()
+_INSERT_TRANSFERS = sa.insert(schema.transfer).inline()
 
 
 @cache
-def _once(dialect: str, table: sa.Table) -> sa.Executable:
-    """Insert a row unless something unique in it is taken, waiting for whoever is taking it.
+def _insert_if_absent(dialect: str, table: sa.Table) -> sa.Executable:
+    """Return a statement that inserts a row unless it violates a unique key.
 
-    No unique key is named: PostgreSQL would raise when the race is lost on another one.
+    It waits for a concurrent transaction that inserts the same row. The conflict names no unique
+    key, because PostgreSQL would raise for a conflict on any other one.
     """
     insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    once = insert(table).inline().on_conflict_do_nothing()
-    return once.execution_options(preserve_rowcount=True)
+    statement = insert(table).inline().on_conflict_do_nothing()
+    return statement.execution_options(preserve_rowcount=True)
 
 
 class _Recorded(NamedTuple):
@@ -247,19 +254,19 @@ class _Recorded(NamedTuple):
 
 
 def _record(connection: Connection, operation: Operation) -> _Recorded:
-    """Find or make the one record of `operation`, with all its accounts locked in one order."""
+    """Find or create the record of `operation`, with its accounts locked in one order."""
     accounts = _lock(connection, operation)
-    found = connection.execute(_LOOK, {"key": operation.key, "id": operation.purchase_id}).all()
+    found = connection.execute(_FIND, {"key": operation.key, "id": operation.purchase_id}).all()
     for row in found:
         if row.key == operation.key:
             return _Recorded(False, _first_answer(row, operation))
-    done = {row.kind for row in found}
-    rejection = validate(operation, accounts, done)
+    applied = {row.kind for row in found}
+    rejection = validate(operation, accounts, applied)
     if operation.kind == "hold" and not rejection:
         _open_accounts(connection, operation, accounts)
     if _insert(connection, operation, rejection):
         return _Recorded(True, rejection)
-    # Somebody recorded the key while this call waited: that record is now there to be found.
+    # A concurrent transaction recorded the key first; its record is visible now.
     return _record(connection, operation)
 
 
@@ -273,30 +280,31 @@ def _lock(connection: Connection, operation: Operation) -> dict[str, Account]:
 def _first_answer(row: sa.Row[Any], operation: Operation) -> Rejection | None:
     if row.request_hash != operation.request_hash:
         reason = (
-            f"{row.key} already names the {row.kind} of purchase {row.purchase_id}, asked for as"
-            f" {row.request}. A different operation needs a key of its own."
+            f"The key {row.key} belongs to the {row.kind} of purchase {row.purchase_id}, recorded"
+            f" as {row.request}. Give a different operation another key."
         )
         return Rejection("KEY_REUSED", reason)
     return Rejection(row.code, row.reason) if row.code else None
 
 
 def _open_accounts(
-    connection: Connection, operation: Operation, there: Mapping[str, Account]
+    connection: Connection, operation: Operation, existing: Mapping[str, Account]
 ) -> None:
     purchase_id, currency = operation.purchase_id, operation.currency
-    floors: dict[str, int | None] = {
+    min_balances: dict[str, int | None] = {
         operations.escrow(purchase_id): 0,
         operations.freelancer_balance(purchase_id): 0,
         operations.provider_clearing(currency): None,
         operations.refunds_in_transit(purchase_id): 0,
     }
     rows = [
-        {"id": name, "currency": currency, "floor": floors[name]}
-        for name in sorted(floors.keys() - there.keys())
+        {"id": name, "currency": currency, "min_balance": min_balances[name]}
+        for name in sorted(min_balances.keys() - existing.keys())
     ]
-    connection.execute(_once(connection.dialect.name, schema.account), rows)
-    if operations.provider_clearing(currency) not in there:
-        # The first payments of a currency all come to open it: for all but one it is another's.
+    connection.execute(_insert_if_absent(connection.dialect.name, schema.account), rows)
+    if operations.provider_clearing(currency) not in existing:
+        # The first holds of a currency may all insert this account. Those that lost the race have
+        # not locked it yet.
         _lock(connection, operation)
 
 
@@ -311,12 +319,12 @@ def _insert(connection: Connection, operation: Operation, rejection: Rejection |
         "at": operation.at,
     }
     if rejection:
-        row |= {"status": "refused", "code": rejection.code, "reason": rejection.reason}
-        return _insert_once(connection, row)
+        row |= {"status": "rejected", "code": rejection.code, "reason": rejection.reason}
+        return _insert_operation(connection, row)
     legs = len(operation.legs)
-    if not _insert_once(connection, row | {"status": "applied", "legs": legs}):
+    if not _insert_operation(connection, row | {"status": "applied", "legs": legs}):
         return False
-    moves = [
+    transfers = [
         {
             "operation_key": operation.key,
             "leg": number,
@@ -330,11 +338,11 @@ def _insert(connection: Connection, operation: Operation, rejection: Rejection |
         }
         for number, leg in enumerate(operation.legs, start=1)
     ]
-    connection.execute(_MOVE, moves)
+    connection.execute(_INSERT_TRANSFERS, transfers)
     return True
 
 
-def _insert_once(connection: Connection, row: Mapping[str, Any]) -> bool:
-    """Whether the row is new."""
-    once = _once(connection.dialect.name, schema.operation)
-    return connection.execute(once, row).rowcount == 1
+def _insert_operation(connection: Connection, row: Mapping[str, Any]) -> bool:
+    """Return whether the row was inserted; False if its key or its purchase has one already."""
+    statement = _insert_if_absent(connection.dialect.name, schema.operation)
+    return connection.execute(statement, row).rowcount == 1

@@ -15,4 +15,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise NotImplementedError("The ledger is append-only: its schema moves forward only.")
+    raise NotImplementedError("The schema cannot be downgraded.")

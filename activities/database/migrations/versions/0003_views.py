@@ -1,4 +1,4 @@
-"""The auditor's views: the only part of the schema that others may rely on."""
+"""The auditor's views: the only public part of the schema."""
 
 from alembic import op
 
@@ -49,4 +49,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise NotImplementedError("The ledger is append-only: its schema moves forward only.")
+    raise NotImplementedError("The ledger is append-only: its schema cannot be downgraded.")

@@ -1,4 +1,4 @@
-"""A provider that answers anything: 200, 402, 409, 429, 500, silence, a cut line, in any order."""
+"""Random faults of the provider: 402, 409, 429, 500, timeouts and broken connections."""
 
 import asyncio
 import random
@@ -10,21 +10,21 @@ import pytest
 
 from demo.runner import Handle, say, skip, start, until
 from tests.money.conftest import StripeWorld
-from tests.purchases import purchase, purchase_of
+from tests.purchases import purchase
 from tests.stripe.fake import Fault
 from workflows.messages import PurchaseResult, Role
 
 PURCHASES_AT_ONCE = 8
-TROUBLE = 0.4
+FAULT_RATE = 0.4
 FAULTS: tuple[Fault, ...] = tuple(each for each in get_args(Fault) if each != "late")
 
 
-def anything(seed: int) -> Callable[[str, str], Fault | None]:
-    """A plan in which so many calls meet with trouble. The bank declines only what it could."""
+def random_faults(seed: int) -> Callable[[str, str], Fault | None]:
+    """Return a plan of random faults at FAULT_RATE. Only confirmations are declined."""
     dice = random.Random(seed)
 
     def fault(method: str, path: str) -> Fault | None:
-        if dice.random() > TROUBLE:
+        if dice.random() > FAULT_RATE:
             return None
         chosen = dice.choice(FAULTS)
         return None if chosen == "declined" and not path.endswith("/confirm") else chosen
@@ -32,14 +32,14 @@ def anything(seed: int) -> Callable[[str, str], Fault | None]:
     return fault
 
 
-@pytest.mark.timeout(400)  # each call may be asked many times
+@pytest.mark.timeout(400)  # each call may be retried many times
 @pytest.mark.parametrize("seed", range(2))
-async def test_one_charge_and_the_right_refund_whatever_the_provider_answers(
+async def test_random_provider_faults_lead_to_one_charge_and_the_right_refund(
     stripe: StripeWorld, seed: int
 ) -> None:
-    """Races: unknown is not failed. Money moves once, or the payment was honestly declined."""
-    stripe.stripe.reset()
-    stripe.stripe.plan(anything(seed))
+    """An unknown outcome is not a failure: money moves once, or the payment was declined."""
+    earlier = len(stripe.stripe.requests)
+    stripe.stripe.plan(random_faults(seed))
     lives = (live(stripe, claim=10000 * (n % 2)) for n in range(PURCHASES_AT_ONCE))
     ended = await asyncio.gather(*lives)
     stripe.stripe.plan(None)
@@ -56,15 +56,14 @@ async def test_one_charge_and_the_right_refund_whatever_the_provider_answers(
         else:
             assert (taken, sent) == (25000, [refund])
             assert (result.refunded, result.released) == (refund, 25000 - refund)
-    assert any(result.refunded for _, result, _ in ended), "nobody got through"
-    met = {call.fault for call in stripe.stripe.requests if call.fault}
-    assert len(met) > len(FAULTS) / 2, f"hardly any trouble: {met}"
-    ours = {purchase_of(handle) for handle, _, _ in ended}
-    assert [each for each in await stripe.differences() if each.purchase_id in ours] == []
+    assert any(result.refunded for _, result, _ in ended), "no purchase was refunded"
+    met = {call.fault for call in stripe.stripe.requests[earlier:] if call.fault}
+    assert len(met) > len(FAULTS) / 2, f"too few faults: {met}"
+    assert await stripe.differences(*(handle for handle, _, _ in ended)) == []
 
 
 async def live(stripe: StripeWorld, claim: int) -> tuple[Handle, PurchaseResult, int]:
-    """Bought, cancelled by the client, and refunded, all of it or all but a claim."""
+    """Run a purchase that the client cancels: refunded in full, or all but a claim."""
     handle = await start(stripe.client, purchase("pm_card_visa"))
     while (await until(handle, lambda _: True)).payment in ("pending", "voiding"):
         await skip(stripe.server, handle, timedelta(minutes=1))

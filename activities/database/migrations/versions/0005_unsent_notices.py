@@ -1,4 +1,4 @@
-"""Finds the few notices that were not sent among the many that were."""
+"""An index of the unsent notices, which are few among many sent ones."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -18,4 +18,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise NotImplementedError("The ledger is append-only: its schema moves forward only.")
+    raise NotImplementedError("The schema cannot be downgraded.")

@@ -1,4 +1,4 @@
-"""Every story, with a worker that dies at every point of every money step: the same final books."""
+"""Every demo scenario, with a worker that crashes at every call that moves money."""
 
 import asyncio
 import threading
@@ -32,14 +32,14 @@ FIRST_BATCH = RetryPolicy(initial_interval=timedelta(milliseconds=10), backoff_c
 
 @dataclass
 class Crashes:
-    """Kills what is done under a key once before each call, before its commit and after it."""
+    """Crashes each key's calls once before the call, before its commit and after it."""
 
     met: set[tuple[str, str, str]] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)
     under_way: threading.local = field(default_factory=threading.local)
 
     def at(self, point: str) -> None:
-        """Die here, unless it has happened here before."""
+        """Crash here, unless it happened here before."""
         call = getattr(self.under_way, "call", None)
         if call is None:
             return
@@ -50,7 +50,7 @@ class Crashes:
         raise Crash
 
     def wrap(self, real: Any) -> Any:
-        """The real thing, deadly."""
+        """Return `real` with crashes around its calls."""
         return Deadly(real, self)
 
 
@@ -73,8 +73,8 @@ class Deadly:
         return call
 
 
-class DeadlyParts(Services):
-    """The real parts; whoever moves money with them dies now and then."""
+class CrashingServices(Services):
+    """Services whose money activities crash at the points of `crashes`."""
 
     def __init__(self, given: Settings, crashes: Crashes) -> None:
         super().__init__(given)
@@ -83,12 +83,12 @@ class DeadlyParts(Services):
 
 
 LATE = "settlement_late"
-"""Whoever dies while the refund is asked about may, on a server that skips time, miss some days of
-asking: it may be told as late in any story."""
+"""After a crash during a status check, a server that skips time may skip days of checks, so this
+notice may be sent in any scenario."""
 
 
 async def played(services: Services, threads: ThreadPoolExecutor) -> dict[str, Any]:
-    """All stories at once: how each ended, and every movement in the books and at the provider."""
+    """Run all scenarios at once; return each result with all records of ledger and provider."""
     async with (
         embedded.server(skip_time=True) as server,
         build_worker(server.client, services, threads),
@@ -103,12 +103,12 @@ async def played(services: Services, threads: ThreadPoolExecutor) -> dict[str, A
     statement = services.provider.statement()
     ends: dict[str, Any] = {}
     for scenario, result in zip(SCENARIOS, results, strict=True):
-        moved = services.ledger.transfers(scenario.name)
+        transfers = services.ledger.transfers(scenario.name)
         workflow_id = f"purchase-{scenario.name}/"
         ends[scenario.name] = (
             (result.outcome, result.reason, result.refunded, result.released),
             services.ledger.balances(scenario.name),
-            [(t.key, t.leg, t.debit_account, t.credit_account, t.amount) for t in moved],
+            [(t.key, t.leg, t.debit_account, t.credit_account, t.amount) for t in transfers],
             [(c.key, c.amount) for c in statement.charges if c.key.startswith(workflow_id)],
             [
                 (r.refund_id, r.amount, r.status)
@@ -116,30 +116,30 @@ async def played(services: Services, threads: ThreadPoolExecutor) -> dict[str, A
                 if r.refund_id.startswith(workflow_id)
             ],
             sorted(
-                (told.transition, told.role, told.status)
-                for told in services.notices.list(scenario.name)
-                if told.transition not in {LATE} - {scenario.name}
+                (notice.transition, notice.role, notice.status)
+                for notice in services.notices.list(scenario.name)
+                if notice.transition not in {LATE} - {scenario.name}
             ),
         )
     return ends
 
 
-@pytest.mark.timeout(400)  # twelve stories, twice
-async def test_a_worker_that_dies_at_every_point_of_every_money_step_ends_with_the_same_books(
+@pytest.mark.timeout(400)  # twelve scenarios, twice
+async def test_a_worker_that_dies_at_every_money_call_leaves_the_same_records(
     tmp_path: Path,
     threads: ThreadPoolExecutor,
     monkeypatch: pytest.MonkeyPatch,
     record_property: Callable[[str, object], None],
 ) -> None:
-    """Races: worker dies before, between, after ledger and provider calls."""
-    monkeypatch.setattr("workflows.activity_calls.RETRY", FIRST_BATCH)
+    """It crashes before, between and after calls to ledger and provider."""
+    monkeypatch.setattr("workflows.effects.RETRY", FIRST_BATCH)
     crashes = Crashes()
     with (
-        closing(Services(settings(tmp_path / "undisturbed"))) as undisturbed,
-        closing(DeadlyParts(settings(tmp_path / "deadly"), crashes)) as deadly,
+        closing(Services(settings(tmp_path / "without_crashes"))) as without_crashes,
+        closing(CrashingServices(settings(tmp_path / "with_crashes"), crashes)) as with_crashes,
     ):
         expected, ended = await asyncio.gather(
-            played(undisturbed, threads), played(deadly, threads)
+            played(without_crashes, threads), played(with_crashes, threads)
         )
     for scenario in SCENARIOS:
         assert ended[scenario.name] == expected[scenario.name], scenario.name
