@@ -33,7 +33,7 @@ from activities.database.types import Instant
 Status = Literal["pending", "sent", "failed", "undelivered"]
 
 TRIED_FOR = timedelta(days=1)
-"""So long a purchase retries a notice (`RULES.md`, Races)."""
+"""So long a purchase retries a notice ."""
 
 
 @dataclass(frozen=True)
