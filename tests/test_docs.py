@@ -151,3 +151,19 @@ def test_every_command_in_the_runbook_is_one(page: str) -> None:
     for name, rest in re.findall(r"python -m starter ([a-z-]+)([^`\n#]*)", text):
         options = {option for parameter in commands[name].params for option in parameter.opts}
         assert set(re.findall(r"--[a-z-]+", rest)) <= options, name
+
+
+# --- the page on architecture
+
+
+def test_every_hop_of_the_two_walks_is_there() -> None:
+    """Each function in the file that the page names, and as few hops as a reader can follow."""
+    page = (HERE / "architecture.md").read_text(encoding="utf-8")
+    walks = [
+        re.findall(r"^\| \d+ \| `(\S+)` \| `(\w+)` \|", part, re.MULTILINE)
+        for part in page.split("## ")
+    ]
+    cancel, approve = (walk for walk in walks if walk)
+    assert (len(cancel), len(approve)) == (22, 14)
+    for path, name in (*cancel, *approve):
+        assert name in _functions(HERE.parent / path), f"{path} has no {name}"
