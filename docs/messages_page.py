@@ -76,7 +76,7 @@ With the `@temporalio/client` package:
 ### The Web UI
 
 Open the purchase. Choose *Send a Signal* or *Send an Update* under *More Actions* at the top right.
-Select the name `cancel` and enter this as data, with the encoding `json/plain`:
+Pick the name `cancel` and enter this as data, with the encoding `json/plain`:
 
 ```json
 {json.dumps(SAMPLES["cancel"])}
