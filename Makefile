@@ -58,7 +58,7 @@ kills: $(READY) ## Kill workers, servers and databases at every event of every s
 	@RECOURSE_KILLS=all $(BIN)/pytest -n 2 --dist loadfile --max-worker-restart 0 tests/proof
 
 soak: $(READY) ## Generate purchases and compare the server with the rules; MINUTES=10
-	@RECOURSE_SOAK_MINUTES=$(or $(MINUTES),10) $(BIN)/pytest tests/model -k machine -q
+	@RECOURSE_SOAK_MINUTES=$(or $(MINUTES),10) $(BIN)/pytest tests/model -k workflow_does -q
 
 storm: $(READY) ## Kill one of three workers under load every few seconds, then deploy a build; SECONDS=120
 	@RECOURSE_STORM_SECONDS=$(or $(SECONDS),120) $(BIN)/pytest tests/operation/test_storm.py -q
@@ -74,8 +74,8 @@ lint: $(READY) ## Check style, format and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-audit: $(READY) ## Check for secrets in files, and for withdrawn or vulnerable packages; UNASKED=1
-	@$(BIN)/python -m tests.security.audit $(if $(UNASKED),--unasked)
+audit: $(READY) ## Check for secrets in files, and for withdrawn or vulnerable packages; UNCHECKED=1
+	@$(BIN)/python -m tests.security.audit $(if $(UNCHECKED),--unchecked)
 
 format: $(READY) ## Format the code
 	@$(BIN)/ruff check --fix .

@@ -66,6 +66,13 @@ def plain_text(text: str, limit: int) -> str:
     return unlinked(one_line(text, limit))
 
 
+def markdown(text: str, limit: int = 300) -> str:
+    """One line of somebody else's text as Markdown shows it literally: no markup, no link, no
+    image, no control characters."""
+    shown = plain_text(text, limit)
+    return "".join(f"\\{char}" if char in "\\`*_{}[]<>()#+!|~" else char for char in shown)
+
+
 def isolated(text: str) -> str:
     """The same, but what is written from right to left does not turn the text around it."""
     if any(unicodedata.bidirectional(character) in ("R", "AL", "AN") for character in text):

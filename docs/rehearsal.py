@@ -20,8 +20,9 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities import ledger
+from activities import database
 from activities.calendar import business_deadline
+from activities.ledger import Ledger
 from activities.money import CHECK_EVERY, MoneyActivities
 from activities.payments.sandbox import SandboxProvider
 from activities.requests import (
@@ -72,11 +73,11 @@ class Outage:
 def money_activities() -> Iterator[MoneyActivities]:
     """A ledger and a provider for any number of rehearsals, deleted afterwards."""
     with TemporaryDirectory() as folder:
-        engine = ledger.create_engine(f"sqlite:///{folder}/books.db")
-        ledger.migrate(engine)
+        engine = database.create_engine(f"sqlite:///{folder}/books.db")
+        database.migrate(engine)
         provider = SandboxProvider(Path(folder) / "sandbox.db")
         try:
-            yield MoneyActivities(ledger.Ledger(engine), provider)
+            yield MoneyActivities(Ledger(engine), provider)
         finally:
             provider.close()
             engine.dispose()

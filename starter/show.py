@@ -19,7 +19,7 @@ from activities.notices import Notice
 from activities.sanitize import lines, one_line
 from temporal.purchases import Listed
 from workflows.card import instant
-from workflows.messages import Permission, Escrow, Receipt, Status
+from workflows.messages import Escrow, Permission, Receipt, Status
 
 LONGEST_CELL = 1_000
 WIDTH_OF_FILES = 140

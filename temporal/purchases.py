@@ -23,6 +23,7 @@ from temporalio.common import (
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.keys import WORKFLOW_ID_PREFIX
 from activities.requests import Model, UtcDatetime
 from starter.failures import Failure, rejected, unreachable
 from temporal import terms as wording
@@ -30,8 +31,8 @@ from temporal.client import TASK_QUEUE
 from temporal.executions import Execution, executions, memo, newest
 from workflows import view
 from workflows.messages import (
-    Permission,
     Message,
+    Permission,
     PurchaseResult,
     PurchaseStart,
     Receipt,
@@ -42,7 +43,7 @@ from workflows.messages import (
 ANSWER_WITHIN = timedelta(seconds=10)
 """How long to wait for a worker to answer a query or an update."""
 
-PREFIX = "purchase-"
+PREFIX = WORKFLOW_ID_PREFIX
 WORKFLOW_TYPE = "ProjectPurchase"
 OURS = f"WorkflowType = '{WORKFLOW_TYPE}'"
 RUNNING = f"{OURS} AND ExecutionStatus IN ('Running', 'Paused')"

@@ -7,7 +7,8 @@ from datetime import timedelta
 from temporalio.common import RawValue
 
 from activities.formatter import window_text
-from workflows.card import instant, plain
+from activities.sanitize import markdown
+from workflows.card import instant
 from workflows.messages import PurchaseStart
 
 LONGEST_SUMMARY = 200
@@ -28,8 +29,8 @@ def details(terms: PurchaseStart) -> str:
     policy = terms.policy.model_dump(exclude={"reminders"})
     rows = [f"- {name.replace('_', ' ')}: {_said(value)}" for name, value in policy.items()]
     text = [
-        f"**{plain(terms.title)}** for {terms.price}, bought by {plain(terms.client.id)} "
-        f"from {plain(terms.freelancer.id)}; purchased {bought}; requirements {needed}.",
+        f"**{markdown(terms.title)}** for {terms.price}, bought by {markdown(terms.client.id)} "
+        f"from {markdown(terms.freelancer.id)}; purchased {bought}; requirements {needed}.",
         "",
         *rows,
     ]

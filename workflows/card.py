@@ -13,6 +13,7 @@ from temporalio import workflow
 from activities.amounts import format_amount
 from activities.formatter import capitalized
 from activities.requests import Undelivered
+from activities.sanitize import markdown
 from workflows import lifecycle
 from workflows.lifecycle.events import Accepted, PlatformCancelled
 from workflows.lifecycle.queries import Allowed
@@ -59,7 +60,7 @@ def card(workflow_state: WorkflowState) -> str:
     rejected, undelivered = workflow_state.rejected, workflow_state.undelivered
     blocks = [
         f"### {capitalized(STAGE_TEXT[state.stage])}",
-        *(f"> **Needs attention:** {plain(item.text)}" for item in state.attention),
+        *(f"> **Needs attention:** {markdown(item.text)}" for item in state.attention),
         _RESET if _is_reset() else "",
         _list("", _facts(state)),
         _list("For staff", _staff(state, now)),
@@ -123,8 +124,8 @@ def _governing_deadline(state: State) -> DeadlineName | None:
 def _whose(state: State) -> str:
     terms = state.terms
     return {
-        "client": f"the client ({plain(terms.client.id)})",
-        "freelancer": f"the freelancer ({plain(terms.freelancer.id)})",
+        "client": f"the client ({markdown(terms.client.id)})",
+        "freelancer": f"the freelancer ({markdown(terms.freelancer.id)})",
         "mediator": "a mediator",
         "operator": "our staff (operator)",
         "payments": "the payment provider",
@@ -203,25 +204,26 @@ def _parties(state: State, now: datetime) -> Iterator[str]:
     for role, party in ((Role.CLIENT, terms.client), (Role.FREELANCER, terms.freelancer)):
         if names := allowed_names(draft, role):
             listed = ", ".join(f"`{name}`" for name in names)
-            yield f"The {role} ({plain(party.id)}): {listed}"
+            yield f"The {role} ({markdown(party.id)}): {listed}"
 
 
 # --- events
 
 
 def _event(entry: TimelineEntry) -> str:
-    return f"{entry.at:{_TIMES}} {plain(entry.text)}"
+    return f"{entry.at:{_TIMES}} {markdown(entry.text)}"
 
 
 def _rejected(item: RejectedSignal) -> str:
     sender = item.sender
-    by = f" by the {sender.role} ({plain(sender.id)})" if sender else ""
-    return f"{item.at:{_TIMES}} {plain(item.name)}{by}, {plain(item.code)}: {plain(item.text)}"
+    by = f" by the {sender.role} ({markdown(sender.id)})" if sender else ""
+    why = f"{markdown(item.code)}: {markdown(item.text)}"
+    return f"{item.at:{_TIMES}} {markdown(item.name)}{by}, {why}"
 
 
 def _undelivered(item: Undelivered) -> str:
-    what = f"{_spaced(item.transition)}, to the {item.role} by {plain(item.channel)}"
-    return f"{item.at:{_TIMES}} {what}: {plain(item.why)}"
+    what = f"{_spaced(item.transition)}, to the {item.role} by {markdown(item.channel)}"
+    return f"{item.at:{_TIMES}} {what}: {markdown(item.why)}"
 
 
 def _is_reset() -> bool:
@@ -235,12 +237,6 @@ def _is_reset() -> bool:
 def instant(at: datetime) -> str:
     """A UTC instant as a person reads it."""
     return f"{at:{_TIMES}} UTC"
-
-
-def plain(text: str) -> str:
-    """Others' text without markup and line breaks, shortened."""
-    shown = " ".join(text.split())[:300]
-    return "".join(f"\\{char}" if char in "\\`*_{}[]<>()#+!|~" else char for char in shown)
 
 
 def _spaced(name: str | None) -> str:

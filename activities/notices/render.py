@@ -134,7 +134,7 @@ class _Writer:
         )
         values = request.values.items()
         self._facts = Facts(
-            request.actor,
+            plain_text(request.actor, 60),
             request.amounts,
             request.windows,
             {name: plain_text(text, LONGEST_VALUE) for name, text in values},
@@ -152,11 +152,11 @@ class _Writer:
             greeting=f"Hello {display_name(self._party)}," if self._party else "Hello,",
             summary=self._format(text.summary),
             explanation=self._format(text.explanation),
-            quoted_by=capitalized(self._formatter.name(request.actor)),
+            quoted_by=capitalized(self._formatter.name(self._facts.actor)),
             quote=unlinked(lines(request.note)) if request.note else None,
             advice=tuple(self._format(paragraph) for paragraph in advice),
             movements=tuple(
-                (self._reader.money(move.amount), self._route(move.source, move.target))
+                (self._formatter.amount(move.amount), self._route(move.source, move.target))
                 for move in request.movements
             ),
             refund=self._refund(),

@@ -303,7 +303,7 @@ def test_without_clocks_there_is_no_next_deadline() -> None:
         (Stage.DISPUTED, "mediator"),
     ],
 )
-def test_whose_turn_it_is(stage: Stage, who: str) -> None:
+def test_the_queries_by_stage_find_who_acts_next(stage: Stage, who: str) -> None:
     """waiting_for, stage by stage."""
     assert waiting_for(purchase_in(stage).state) == who
 

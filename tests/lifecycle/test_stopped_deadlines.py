@@ -7,9 +7,8 @@ import pytest
 
 from tests.lifecycle.builders import ESCROW, NOON, Purchase, becomes, settles
 from workflows.lifecycle import is_pending
-from workflows.lifecycle.events import ComputeDeadline
 from workflows.lifecycle.draft import Draft
-from workflows.lifecycle.events import Accepted, PlatformCancelled
+from workflows.lifecycle.events import Accepted, ComputeDeadline, PlatformCancelled
 from workflows.lifecycle.state import DeadlineName, Stage
 from workflows.lifecycle.versions import draft_of
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.lifecycle.builders import ESCROW, NOON, Purchase, purchase_in, rejected, said, terms
 from tests.lifecycle.walk import FIELDS, Edge, Key, Node, Walk, position, walk
-from tests.proof.count import counted
+from tests.proof.counts import counted
 from workflows.lifecycle import (
     begin,
     deadlines,

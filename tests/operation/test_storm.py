@@ -18,7 +18,7 @@ import pytest
 from temporalio.testing import WorkflowEnvironment
 
 from activities.audit import reconcile
-from activities.ledger import migrate
+from activities.database import migrate
 from activities.services import Services, engine_of
 from temporal import embedded
 from temporal.directory import TemporalPurchaseDirectory
@@ -26,7 +26,7 @@ from tests.conftest import settings
 from tests.operation.processes import Post, working
 from tests.operation.storm import Load, trouble
 from tests.operation.test_deployment import make_current
-from tests.proof.count import counted
+from tests.proof.counts import counted
 
 WORKERS = 3
 SECONDS = float(os.environ.get("RECOURSE_STORM_SECONDS", "5"))
