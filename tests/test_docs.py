@@ -110,7 +110,7 @@ def test_a_sample_is_good_and_a_literal_everywhere(name: str) -> None:
 
 def test_every_fault_that_is_told_of_has_its_test() -> None:
     """Under the name that the page of proofs links to, in a file that has it."""
-    for fault in reliability.told()["fault"]:
+    for fault in reliability.promises_and_faults()["fault"]:
         path, _, name = fault["test"].partition("::")
         assert name in _functions(HERE.parent / path), fault["test"]
 
@@ -118,8 +118,8 @@ def test_every_fault_that_is_told_of_has_its_test() -> None:
 def test_the_page_of_proofs_tells_all_that_is_promised() -> None:
     """Each promise, how it was tested, and each fault; `make reliability` writes it."""
     page = (HERE / "reliability.md").read_text(encoding="utf-8")
-    for told in reliability.told().values():
-        assert [one["text"] for one in told if one["text"] not in page] == []
+    for entries in reliability.promises_and_faults().values():
+        assert [entry["text"] for entry in entries if entry["text"] not in page] == []
 
 
 def _functions(path: Path) -> set[str]:
