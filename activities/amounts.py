@@ -1,4 +1,4 @@
-"""Amounts as people read and write them: minor units with the ISO 4217 number of decimals."""
+"""Amounts as people read and write them, with the decimals that ISO 4217 gives a currency."""
 
 import re
 from decimal import Decimal
@@ -6,11 +6,11 @@ from decimal import Decimal
 from iso4217 import Currency
 
 MAX_AMOUNT = 2**53 - 1
-"""The largest amount, in minor units, that every JSON reader (JavaScript too) reads exactly."""
+"""Bounds every amount, in minor units: the largest integer that JavaScript reads exactly."""
 
 
 class UnknownCurrency(ValueError):
-    """The code is not one of ISO 4217, or has no minor unit (gold, test codes)."""
+    """The code is not in ISO 4217, or has no minor unit (gold, test codes)."""
 
 
 class InvalidAmount(ValueError):
@@ -24,7 +24,9 @@ def decimals(currency: str) -> int:
     except ValueError:
         exponent = None
     if exponent is None:
-        raise UnknownCurrency(f"{currency!r} is not a currency of ISO 4217; write for example USD")
+        raise UnknownCurrency(
+            f"the currency {currency!r} is not in ISO 4217; write for example USD"
+        )
     return exponent
 
 
@@ -34,16 +36,19 @@ def format_amount(amount: int, currency: str) -> str:
 
 
 def parse_amount(text: str, currency: str) -> int:
-    """`250.00`, `USD` → `25000`. Raises UnknownCurrency, or InvalidAmount when `text` is not an
-    amount of at least zero with at most the currency's decimals: nothing is rounded."""
+    """`250.00`, `USD` → `25000`.
+
+    Nothing is rounded. Raises UnknownCurrency, or InvalidAmount if `text` is not a number of at
+    least zero with at most the currency's decimals.
+    """
     digits = decimals(currency)
     match = re.fullmatch(r"([0-9]{1,16})(?:\.([0-9]{1,16}))?", text)
     if match is None:
-        raise InvalidAmount(f"{text!r} is not an amount; write for example 250.00")
+        raise InvalidAmount(f"the amount {text!r} is not a number; write for example 250.00")
     whole, fraction = match[1], match[2] or ""
     if len(fraction) > digits:
-        raise InvalidAmount(f"{text!r} has more than the {digits} decimals of {currency}")
+        raise InvalidAmount(f"the amount {text!r} has too many decimals: {currency} has {digits}")
     minor = int(whole + fraction.ljust(digits, "0"))
     if minor > MAX_AMOUNT:
-        raise InvalidAmount(f"{text!r} is more than {MAX_AMOUNT} minor units")
+        raise InvalidAmount(f"the amount {text!r} is over {MAX_AMOUNT} minor units")
     return minor

@@ -1,7 +1,7 @@
-"""Business days: when "within five business days" ends, and which days were passed over.
+"""Business days: when "within five business days" ends, and which days do not count.
 
-Computed in an activity and recorded with its answer, because two releases of the holiday table
-may differ and a running purchase must not (RULES.md, Windows).
+An activity computes the deadline and history records it, because two releases of the holiday table
+may differ and the deadline of a running purchase must not change.
 """
 
 from datetime import UTC, date, datetime, time, timedelta
@@ -21,35 +21,32 @@ from activities.requests import (
 )
 
 TABLE = f"holidays {version('holidays')}"
-"""Type of the ApplicationError for a country or zone that is in no table; never retried."""
+"""The name and version of the holiday table."""
 
 _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
 class UnknownCalendar(ValueError):
-    """The country or the time zone is in no table; the message says which and what is expected."""
+    """The country or the time zone is unknown. The message says which, and what to give instead."""
 
 
 def check_calendar(country: str, timezone: str) -> None:
-    """Return if business days can be counted in `country` and `timezone`.
-
-    Raises UnknownCalendar otherwise.
-    """
+    """Raise UnknownCalendar unless business days can be counted in `country` and `timezone`."""
     _zone(timezone)
     if country not in holidays.list_supported_countries():
         raise UnknownCalendar(
-            f"No bank holidays are known for the country {country!r}: "
+            f"The bank holidays of the country {country!r} are unknown: "
             "give an ISO 3166 code in capitals, such as US or PT."
         )
 
 
 def business_deadline(request: BusinessDeadlineRequest) -> BusinessDeadline:
-    """The end of the n-th business day after the day in which `start` falls in the zone.
+    """Return the end of the n-th business day after the local day of `start`.
 
-    The instant (UTC) is the one at which the following local day begins, so the whole n-th day
-    counts, however many hours daylight saving gives it. Not business days: bank and public
-    holidays of the country, and its own weekend (Friday and Saturday in Egypt). Weekend days that
-    the country declares to be worked count.
+    The deadline is the instant (UTC) at which the next local day begins, so the whole n-th day
+    counts, also when daylight saving makes it shorter or longer. Bank and public holidays and the
+    weekend of the country (Friday and Saturday in Egypt) are not business days. Weekend days that
+    the country declares working days are.
 
     Raises UnknownCalendar.
     """
@@ -58,11 +55,11 @@ def business_deadline(request: BusinessDeadlineRequest) -> BusinessDeadline:
     day = request.start.astimezone(zone).date()
     table = _holidays(request.country, day.year, request.days)
     skipped: list[tuple[date, str]] = []
-    left = request.days
-    while left:
+    days_left = request.days
+    while days_left:
         day += timedelta(days=1)
         if table.is_working_day(day):
-            left -= 1
+            days_left -= 1
         else:
             skipped.append((day, table.get(day) or _WEEKDAYS[day.weekday()]))
     return BusinessDeadline(
@@ -76,7 +73,7 @@ def business_deadline(request: BusinessDeadlineRequest) -> BusinessDeadline:
 
 @activity.defn(name=BUSINESS_DEADLINE.name)
 def business_deadline_activity(request: BusinessDeadlineRequest) -> BusinessDeadline:
-    """`business_deadline`; an unknown calendar is not retried, because it needs a person."""
+    """Run `business_deadline`. An unknown calendar is not retried: a person must correct it."""
     try:
         return business_deadline(request)
     except UnknownCalendar as error:
@@ -90,26 +87,31 @@ def _zone(timezone: str) -> ZoneInfo:
         return ZoneInfo(timezone)
     except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: a region, such as "America"
         raise UnknownCalendar(
-            f"The time zone {timezone!r} is not known: "
+            f"The time zone {timezone!r} is unknown: "
             "give an IANA name, such as UTC or Europe/Lisbon."
         ) from None
 
 
 @lru_cache(maxsize=256)
 def _holidays(country: str, year: int, days: int) -> holidays.HolidayBase:
-    """Every year that `days` business days after one in `year` can reach, filled in advance:
-    a table that grows while it is asked does not know the worked weekends of a new year."""
+    """Return the holidays of every year that `days` business days after a day in `year` can reach.
+
+    The years are filled in advance: the library does not know the working weekends of a year that
+    it adds on demand.
+    """
     known = getattr(holidays, country).supported_categories
     return holidays.country_holidays(
         country,
         years=range(year, year + 2 + days // 150),  # no country works fewer than 150 days a year
         expand=False,
         categories=tuple({"bank", "public"} & set(known)),
-        language="en_US",  # otherwise the names would depend on the machine's locale
+        language="en_US",  # the default depends on the machine's locale
     )
 
 
 def _start_of(day: date, zone: ZoneInfo) -> datetime:
-    """The first instant of a local day. Where clocks leap over midnight, or live through it twice,
-    `fold=0` (the default) is that first instant."""
+    """Return the first instant of a local day.
+
+    Where daylight saving skips or repeats midnight, `fold=0` (the default) gives that instant.
+    """
     return datetime.combine(day, time.min, zone).astimezone(UTC)

@@ -1,5 +1,7 @@
-"""Structured logs: for people on a terminal, JSON elsewhere; purchase, workflow and attempt on
-every line that belongs to one."""
+"""Structured logs: text on a terminal, JSON elsewhere.
+
+Every line written in a workflow or activity has its workflow id, attempt and purchase id.
+"""
 
 import logging
 import re
@@ -10,6 +12,8 @@ from typing import Any
 import structlog
 from temporalio import activity, workflow
 
+from activities.keys import WORKFLOW_ID_PREFIX
+
 Event = MutableMapping[str, Any]
 
 _PERSONAL = re.compile(r"[\w.+-]+@[\w-]+(\.[\w-]+)+|\bpm_\w+")
@@ -17,12 +21,12 @@ _REDACTED = "(redacted)"
 
 
 def configure_logs(level: int = logging.INFO) -> None:
-    """Send structlog and the standard library through one pipe to stderr."""
+    """Send the logs of structlog and of the standard library to stderr in one format."""
     shared: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.stdlib.ExtraAdder(),
-        where_it_belongs,
+        add_context,
     ]
     if sys.stderr.isatty():
         last: Any = structlog.dev.ConsoleRenderer()
@@ -31,7 +35,7 @@ def configure_logs(level: int = logging.INFO) -> None:
     structlog.configure(
         processors=[
             *shared[:2],
-            where_it_belongs,
+            add_context,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -45,7 +49,7 @@ def configure_logs(level: int = logging.INFO) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
-                redacted,
+                redact,
                 last,
             ],
         )
@@ -54,24 +58,23 @@ def configure_logs(level: int = logging.INFO) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    # The SDK would write the same again, as text, into every message.
+    # The SDK would repeat these fields, as text, in every message.
     workflow.logger.workflow_info_on_message = False
     activity.logger.activity_info_on_message = False
 
 
-def redacted(_logger: Any, _method: str, event: Event) -> Event:
-    """Take out what no line should have in the first place: mail addresses and payment methods,
-    wherever a library's own words repeat them."""
+def redact(_logger: Any, _method: str, event: Event) -> Event:
+    """Remove mail addresses and payment methods, which messages of libraries may contain."""
     for name, value in event.items():
         if _PERSONAL.search(text := str(value)):
             event[name] = _PERSONAL.sub(_REDACTED, text)
     return event
 
 
-def where_it_belongs(_logger: Any, _method: str, event: Event) -> Event:
-    """Add purchase id, workflow id and attempt where the line was written in one's name."""
-    for told in ("temporal_workflow", "temporal_activity"):
-        event.pop(told, None)
+def add_context(_logger: Any, _method: str, event: Event) -> Event:
+    """Add purchase id, workflow id and attempt to a line written in a workflow or activity."""
+    for added_by_sdk in ("temporal_workflow", "temporal_activity"):
+        event.pop(added_by_sdk, None)
     if activity.in_activity():
         info = activity.info()
         event.setdefault("workflow_id", info.workflow_id)
@@ -82,6 +85,6 @@ def where_it_belongs(_logger: Any, _method: str, event: Event) -> Event:
         event.setdefault("workflow_id", running.workflow_id)
         event.setdefault("attempt", running.attempt)
     workflow_id = str(event.get("workflow_id") or "")
-    if workflow_id.startswith("purchase-"):
-        event.setdefault("purchase_id", workflow_id.removeprefix("purchase-"))
+    if workflow_id.startswith(WORKFLOW_ID_PREFIX):
+        event.setdefault("purchase_id", workflow_id.removeprefix(WORKFLOW_ID_PREFIX))
     return event

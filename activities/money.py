@@ -1,10 +1,10 @@
-"""The money activities: one step each at the provider, in the ledger, or at both.
+"""The activities that move money at the provider, in the ledger, or at both.
 
-Each may be retried after a crash at any point: it goes on where the books of provider and ledger
-stand, under the same keys, and money moves once (RULES.md, Races and Money). Amounts are minor
-units, times UTC. Failures are ApplicationErrors whose message is a sentence for the reader of the
-Temporal Web UI and whose type is an ErrorType: unreachable is retried, refused needs a person.
-Payment methods appear in no message, answer or log line.
+Each may be retried after a crash at any point: it looks up what provider and ledger have under the
+same keys and continues from there, so money moves once. Amounts are minor units, times UTC.
+Failures are ApplicationErrors with a message for the reader of the Temporal Web UI and an ErrorType
+as type: an unreachable service is retried, a rejection needs a person. No message, answer or log
+line contains a payment method.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,8 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from activities.calendar import UnknownCalendar, check_calendar
-from activities.ledger import LedgerRejected, LedgerUnreachable, SchemaMismatch
+from activities.database import DatabaseUnreachable, SchemaMismatch
+from activities.ledger import LedgerRejected
 from activities.payments import (
     ChargeResult,
     PaymentProvider,
@@ -46,12 +47,14 @@ from activities.requests import (
 log = structlog.get_logger()
 
 CHECK_EVERY = timedelta(hours=24)
-"""How often the provider is asked about a refund that nobody has reported on."""
+"""The interval between status checks of a pending refund: the fallback for a missing webhook."""
 
 
 class EscrowLedger(Protocol):
-    """The part of the ledger that moves money. Each method answers true if this call posted the
-    operation, false if the ledger held it already, and raises LedgerRejected or LedgerUnreachable.
+    """The ledger's operations, which move money.
+
+    Each method returns whether this call applied the operation; False means that an earlier call
+    did. Raises LedgerRejected, DatabaseUnreachable, SchemaMismatch.
     """
 
     def hold(
@@ -85,9 +88,10 @@ class MoneyActivities:
     def take_payment(self, request: PaymentRequest) -> PaymentAnswer:
         """Charge the client and hold the money in escrow; if declined, post nothing.
 
-        Looked up first, always: an earlier attempt may have charged without hearing the answer.
+        The charge is always looked up first: an earlier attempt may have made it and lost the
+        answer.
         """
-        with _told_to_a_person(request.payment_method):
+        with _as_application_errors(request.payment_method):
             check_calendar(request.calendar, request.timezone)
             charge = self._provider.find_charge(request.key) or self._provider.charge(
                 request.key, request.price, request.payment_method, request.at
@@ -100,8 +104,8 @@ class MoneyActivities:
 
     @activity.defn(name=VOID_PAYMENT.name)
     def void_payment(self, request: PaymentRequest) -> PaymentAnswer:
-        """Make sure the charge is never made; if it already was, hold the money in escrow."""
-        with _told_to_a_person(request.payment_method):
+        """Void the charge so that it is never made; if it was made, hold the money in escrow."""
+        with _as_application_errors(request.payment_method):
             charge = self._provider.void(
                 request.key, request.price, request.payment_method, request.at
             )
@@ -112,8 +116,8 @@ class MoneyActivities:
 
     @activity.defn(name=POST_DECISION.name)
     def post_decision(self, request: DecisionPosting) -> Posted:
-        """Empty the escrow: `refund` goes into transit, `release` to the freelancer's balance."""
-        with _told_to_a_person():
+        """Post a decision: `refund` moves to refunds in transit, `release` to the freelancer."""
+        with _as_application_errors():
             created = self._ledger.decide(
                 key=request.key,
                 purchase_id=request.purchase_id,
@@ -136,25 +140,25 @@ class MoneyActivities:
 
     @activity.defn(name=SEND_REFUND.name)
     def send_refund(self, request: RefundRequest) -> RefundAnswer:
-        """Ask the provider to send the money back; looked up first, so that it is asked once.
+        """Send the refund at the provider, unless the provider has it already.
 
-        A new attempt is sent only if the provider itself says that every earlier one failed: a
-        report of a failure may be false or out of date, and money must not go back twice.
+        A new attempt is sent only if the provider's own records say that every earlier one failed:
+        a reported failure may be wrong or out of date, and money must not be sent twice.
         """
         return self._refund(request)
 
     @activity.defn(name=CHECK_REFUND.name)
     def check_refund(self, request: RefundRequest) -> RefundAnswer:
-        """How the refund ended; one that never arrived at the provider is sent now.
+        """Return how the refund ended; send it now if the provider does not know it.
 
-        While it is on its way the attempt fails and the next one comes a day later: the waiting
-        costs neither a timer nor a workflow task.
+        While the refund is pending, the attempt fails and Temporal retries it after CHECK_EVERY.
+        This needs neither a timer nor a workflow task.
         """
         at = max(request.at, activity.info().current_attempt_scheduled_time)
         answer = self._refund(request.model_copy(update={"at": at}))
         if answer.status == "pending":
             raise ApplicationError(
-                f"The refund of {request.amount} is on its way; the provider is asked every day.",
+                f"The refund of {request.amount} is pending; its status is checked once a day.",
                 type=ErrorType.REFUND_PENDING,
                 next_retry_delay=CHECK_EVERY,
                 category=ApplicationErrorCategory.BENIGN,
@@ -163,8 +167,8 @@ class MoneyActivities:
 
     @activity.defn(name=POST_SETTLEMENT.name)
     def post_settlement(self, request: SettlementPosting) -> Posted:
-        """Post that refunded money has reached the client: it is no longer in transit."""
-        with _told_to_a_person():
+        """Post a settlement: the refunded money has reached the client."""
+        with _as_application_errors():
             created = self._ledger.settle(
                 key=request.key,
                 purchase_id=request.purchase_id,
@@ -184,7 +188,7 @@ class MoneyActivities:
         return Posted(key=request.key, created=created)
 
     def _hold(self, request: PaymentRequest, charge: ChargeResult) -> PaymentAnswer:
-        _check_amount("charge", asked=request.price, made=charge.charged)
+        _check_amount("charge", requested=request.price, made=charge.charged)
         created = self._ledger.hold(
             key=request.key,
             purchase_id=request.purchase_id,
@@ -196,8 +200,8 @@ class MoneyActivities:
         return PaymentAnswer(status="held", reference=charge.reference)
 
     def _refund(self, request: RefundRequest) -> RefundAnswer:
-        with _told_to_a_person(request.payment_method):
-            refund = self._under_way(request)
+        with _as_application_errors(request.payment_method):
+            refund = self._find_attempt(request)
             if refund is None:
                 refund = self._provider.refund(
                     request.refund_id, request.charge_reference, request.amount, request.at
@@ -209,12 +213,12 @@ class MoneyActivities:
                     amount=request.amount.amount,
                     currency=request.amount.currency,
                 )
-            _check_amount("refund", asked=request.amount, made=refund.amount)
+            _check_amount("refund", requested=request.amount, made=refund.amount)
         text = _without(request.payment_method, refund.text)
         return RefundAnswer(status=refund.status, reference=refund.reference, text=text)
 
-    def _under_way(self, request: RefundRequest) -> RefundResult | None:
-        """This attempt if the provider knows it, or an earlier one that did not fail."""
+    def _find_attempt(self, request: RefundRequest) -> RefundResult | None:
+        """Return this attempt if the provider has it, or an earlier attempt that did not fail."""
         for refund_id in (request.refund_id, *request.earlier):
             refund = self._provider.find_refund(refund_id, request.charge_reference, request.at)
             if refund and (refund_id == request.refund_id or refund.status != "failed"):
@@ -222,10 +226,10 @@ class MoneyActivities:
         return None
 
 
-def _check_amount(what: str, *, asked: Money, made: Money | None) -> None:
-    """A look-up by key finds whatever was made under it, such as in an older set of books."""
-    if made != asked:
-        raise ProviderRejected(f"it has a {what} of another amount under the same key.")
+def _check_amount(what: str, *, requested: Money, made: Money | None) -> None:
+    """Reject what a look-up by key found if its amount differs, as with another ledger's keys."""
+    if made != requested:
+        raise ProviderRejected(f"it has a {what} of {made} under the same key, not {requested}.")
 
 
 def _log_payment(event: str, request: PaymentRequest, **more: bool) -> None:
@@ -240,9 +244,11 @@ def _log_payment(event: str, request: PaymentRequest, **more: bool) -> None:
 
 
 @contextmanager
-def _told_to_a_person(payment_method: str = "") -> Iterator[None]:
-    """Turn the errors of provider and ledger into ApplicationErrors a person can read. Causes are
-    cut off: Temporal would keep their words and stack in history."""
+def _as_application_errors(payment_method: str = "") -> Iterator[None]:
+    """Turn the errors of provider and ledger into ApplicationErrors with a readable message.
+
+    Causes are dropped: Temporal would store their message and stack trace in history.
+    """
     try:
         yield
     except ProviderUnreachable as error:
@@ -252,34 +258,34 @@ def _told_to_a_person(payment_method: str = "") -> Iterator[None]:
         ) from None
     except ProviderRejected as error:
         raise ApplicationError(
-            f"The payment provider refused: {_without(payment_method, str(error))}",
+            f"The payment provider rejected the request: {_without(payment_method, str(error))}",
             type=ErrorType.PROVIDER_REJECTED,
             non_retryable=True,
         ) from None
-    except (LedgerUnreachable, SchemaMismatch) as error:  # set up in a moment, perhaps
+    except (DatabaseUnreachable, SchemaMismatch) as error:  # somebody may run setup
         raise ApplicationError(str(error), type=ErrorType.LEDGER_UNREACHABLE) from None
     except UnknownCalendar as error:
         raise ApplicationError(
             str(error), type=ErrorType.UNKNOWN_CALENDAR, non_retryable=True
         ) from None
     except LedgerRejected as error:
-        _count_refused(error.code)
+        _count_rejection(error.code)
         raise ApplicationError(
-            f"The ledger refused: {error.text}",
+            f"The ledger rejected the operation: {error.text}",
             error.code,
             type=ErrorType.LEDGER_REJECTED,
             non_retryable=True,
         ) from None
 
 
-def _count_refused(code: str) -> None:
+def _count_rejection(code: str) -> None:
     if activity.in_activity():
-        rejected = activity.metric_meter().create_counter(
-            "recourse_ledger_rejections", "Movements that the ledger refused"
+        rejections = activity.metric_meter().create_counter(
+            "recourse_ledger_rejections", "Operations that the ledger rejected"
         )
-        rejected.add(1, {"code": code})
+        rejections.add(1, {"code": code})
 
 
 def _without(payment_method: str, text: str) -> str:
-    """`text` with the payment method, which providers like to quote, taken out."""
+    """Return `text` without the payment method, which providers quote in their messages."""
     return text.replace(payment_method, "the payment method") if payment_method else text

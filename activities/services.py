@@ -1,10 +1,11 @@
-"""The real parts behind the activities, as the environment asks for them.
+"""The services behind the activities: database, payment provider and mail, from the environment.
 
-`RECOURSE_DATABASE_URL` (default SQLite under `var/`), `RECOURSE_PAYMENTS` (`sandbox`, its books
-under `var/`, `sandbox:PATH`, or `stripe` with the provider's own `STRIPE_API_KEY`,
-`STRIPE_WEBHOOK_SECRET` and, behind a proxy, `STRIPE_API_BASE`), `RECOURSE_MAIL_URL` (default
-`maildir:var/mail`; several are separated by white space), and for notices
-`RECOURSE_MAIL_FROM`, `RECOURSE_OPERATOR_EMAIL`, `RECOURSE_BASE_URL` and `RECOURSE_WEBHOOK_SECRET`.
+- `RECOURSE_DATABASE_URL`: SQLite under `var/` by default.
+- `RECOURSE_PAYMENTS`: `sandbox` (its file is under `var/`), `sandbox:PATH`, or `stripe`, which
+  reads `STRIPE_API_KEY`, `STRIPE_WEBHOOK_SECRET` and, behind a proxy, `STRIPE_API_BASE`.
+- `RECOURSE_MAIL_URL`: `maildir:var/mail` by default; several URLs are separated by white space.
+- `RECOURSE_MAIL_FROM`, `RECOURSE_OPERATOR_EMAIL`, `RECOURSE_BASE_URL`, `RECOURSE_WEBHOOK_SECRET`:
+  for notices.
 """
 
 import os
@@ -16,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from activities import ledger
+from activities import database
 from activities.calendar import business_deadline_activity
-from activities.ledger import Ledger, LedgerUnreachable, SchemaMismatch
+from activities.database import DatabaseUnreachable, SchemaMismatch
+from activities.ledger import Ledger
 from activities.money import MoneyActivities
 from activities.notices import (
     SENDER,
@@ -36,20 +38,20 @@ from activities.payments.sandbox import SandboxProvider
 if TYPE_CHECKING:
     from activities.payments.stripe import StripeProvider
 
-SANDBOX_BOOKS = "var/sandbox.db"
+SANDBOX_FILE = "var/sandbox.db"
 
 
 class WrongSetting(Exception):
-    """A setting that cannot be used; the sentence names it and says what it may be."""
+    """A setting is invalid. The message names the setting and says what it must be."""
 
 
 class Unavailable(Exception):
-    """A database that cannot be used now; the sentence says what to do."""
+    """A database cannot be used now. The message says what to do."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Where the parts are."""
+    """The settings of the services."""
 
     database_url: str = "sqlite:///var/recourse.db"
     payments: str = "sandbox"
@@ -64,7 +66,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
-        """The settings as the environment has them."""
+        """Read the settings from the environment; an empty variable counts as unset."""
         names = {
             "database_url": "RECOURSE_DATABASE_URL",
             "payments": "RECOURSE_PAYMENTS",
@@ -77,14 +79,16 @@ class Settings:
             "stripe_webhook_secret": "STRIPE_WEBHOOK_SECRET",
             "stripe_api_base": "STRIPE_API_BASE",
         }
-        given = {field: environment[name] for field, name in names.items() if environment.get(name)}
-        return cls(**given)
+        values = {
+            field: environment[name] for field, name in names.items() if environment.get(name)
+        }
+        return cls(**values)
 
 
 class Services:
-    """Ledger, payment provider and mail, opened; close it when done.
+    """The opened ledger, payment provider and mail. The caller closes it.
 
-    Raises WrongSetting or Unavailable with a sentence.
+    Raises WrongSetting or Unavailable.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -101,7 +105,7 @@ class Services:
         self.ledger = Ledger(self.engine)
         self.notices = DeliveryLog(self.engine)
         self._money = MoneyActivities(self.ledger, self.provider)
-        self._telling = NoticeActivities(
+        self._notifying = NoticeActivities(
             self.notices,
             channels,
             operator_email=settings.operator_email,
@@ -111,7 +115,7 @@ class Services:
 
     @property
     def activities(self) -> Sequence[Callable[..., Any]]:
-        """What moves money or finds a date."""
+        """The activities that move money or compute a date."""
         money = self._money
         return (
             money.take_payment,
@@ -125,8 +129,8 @@ class Services:
 
     @property
     def notice_activities(self) -> Sequence[Callable[..., Any]]:
-        """What tells people."""
-        return self._telling.send_notices, self._telling.alert_operators
+        """The activities that send notices."""
+        return self._notifying.send_notices, self._notifying.alert_operators
 
     def close(self) -> None:
         """Close every connection."""
@@ -134,55 +138,57 @@ class Services:
         self.engine.dispose()
 
 
-def _check(name: str, reads: Callable[[str], object], value: str) -> None:
+def _check(name: str, parse: Callable[[str], object], value: str) -> None:
     try:
-        reads(value)
+        parse(value)
     except ValueError as error:
         raise WrongSetting(f"{name}: {error}") from None
 
 
 def provider_of(settings: Settings) -> PaymentProvider:
-    """The payment provider. Raises WrongSetting or Unavailable."""
+    """Open the payment provider. Raises WrongSetting or Unavailable."""
     name, _, path = settings.payments.partition(":")
     match name:
         case "sandbox":
             try:
-                return SandboxProvider(Path(path or SANDBOX_BOOKS))
+                return SandboxProvider(Path(path or SANDBOX_FILE))
             except (ProviderUnreachable, OSError) as error:
-                raise Unavailable(f"The sandbox's books cannot be opened: {error}") from None
+                raise Unavailable(f"The sandbox's file cannot be opened: {error}") from None
         case "stripe":
             return stripe_of(settings)
-    raise WrongSetting(f"RECOURSE_PAYMENTS is {name!r}; known are: sandbox, stripe.")
+    raise WrongSetting(f"RECOURSE_PAYMENTS is {name!r}: it must be sandbox or stripe.")
 
 
 def stripe_of(settings: Settings) -> "StripeProvider":
-    """Stripe. Raises WrongSetting without its key."""
+    """Open Stripe. Raises WrongSetting if there is no API key."""
     if not settings.stripe_api_key:
-        raise WrongSetting("RECOURSE_PAYMENTS is 'stripe', which needs STRIPE_API_KEY.")
-    from activities.payments.stripe import StripeProvider  # a second to load, and not for all
+        raise WrongSetting("RECOURSE_PAYMENTS is 'stripe': set STRIPE_API_KEY.")
+    from activities.payments.stripe import StripeProvider  # takes a second to load
 
     return StripeProvider(settings.stripe_api_key, api_base=settings.stripe_api_base)
 
 
 def engine_of(settings: Settings) -> Engine:
-    """The database as it is, nothing checked. Raises WrongSetting or Unavailable."""
+    """Open the database without a check of its schema. Raises WrongSetting or Unavailable."""
     try:
-        return ledger.create_engine(settings.database_url)
+        return database.create_engine(settings.database_url)
     except (SQLAlchemyError, ValueError, ImportError) as error:
         raise WrongSetting(f"RECOURSE_DATABASE_URL cannot be used: {error}") from None
-    except LedgerUnreachable as error:
+    except DatabaseUnreachable as error:
         raise Unavailable(str(error)) from None
 
 
 def open_database(settings: Settings) -> Engine:
-    """The database, its schema checked. Embedded SQLite is migrated at once; PostgreSQL only by
-    `python -m starter setup`."""
+    """Open the database and check its schema.
+
+    SQLite is migrated here, PostgreSQL only by `recourse setup`. Raises WrongSetting, Unavailable.
+    """
     engine = engine_of(settings)
     try:
         if engine.dialect.name == "sqlite":
-            ledger.migrate(engine)
-        ledger.check_schema(engine)
-    except (LedgerUnreachable, SchemaMismatch) as error:
+            database.migrate(engine)
+        database.check_schema(engine)
+    except (DatabaseUnreachable, SchemaMismatch) as error:
         engine.dispose()
         raise Unavailable(str(error)) from None
     return engine

@@ -1,5 +1,7 @@
-"""Spans of OpenTelemetry around what an activity does outside. Without a tracer they cost next to
-nothing."""
+"""OpenTelemetry spans around calls to the database, the provider and the mail server.
+
+Without a configured tracer they are no-ops.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +14,7 @@ _tracer = opentelemetry.trace.get_tracer("recourse")
 
 @contextmanager
 def span(name: str, **attributes: str) -> Iterator[None]:
-    """One span. Of an error it tells the kind, not the words: they may quote an address."""
+    """Open a span. It records the type of an error, not its message, which may quote an address."""
     with _tracer.start_as_current_span(
         name, attributes=attributes, record_exception=False, set_status_on_exception=False
     ) as opened:

@@ -15,8 +15,9 @@ import psycopg
 import sqlalchemy as sa
 from sqlalchemy import make_url
 
-from activities.ledger import Ledger, create_engine, migrate
-from activities.sqlite import prepare
+from activities.database import create_engine, migrate
+from activities.database.sqlite import prepare
+from activities.ledger import Ledger
 from benchmarks.measure import Finding, in_turn
 from tests.ledger.conftest import PostgresDatabases, postgres_server
 
@@ -24,14 +25,14 @@ PURCHASES = 150
 ROUNDS = 5
 AT = datetime(2026, 11, 1, tzinfo=UTC)
 TABLES = (
-    "CREATE TABLE account (id text, currency text, floor bigint)",
+    "CREATE TABLE account (id text, currency text, min_balance bigint)",
     "CREATE TABLE operation (key text, kind text, purchase_id text, currency text,"
     " request text, request_hash text, status text, legs int, at text)",
     "CREATE TABLE transfer (operation_key text, leg int, legs int, kind text,"
     " purchase_id text, debit_account text, credit_account text, currency text, amount bigint)",
 )
 INSERTS = {
-    "account": "id, currency, floor",
+    "account": "id, currency, min_balance",
     "operation": "key, kind, purchase_id, currency, request, request_hash, status, legs, at",
     "transfer": "operation_key, leg, legs, kind, purchase_id, debit_account, credit_account,"
     " currency, amount",

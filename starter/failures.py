@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.ledger import LedgerUnreachable, SchemaMismatch
+from activities.database import DatabaseUnreachable, SchemaMismatch
 from activities.payments import ProviderUnreachable
 from activities.sanitize import one_line
 from activities.services import Unavailable, WrongSetting
@@ -97,7 +97,7 @@ def _failure(error: Exception) -> Failure | None:
             return Failure(ExitStatus.INVALID, "WRONG_SETTING", str(error))
         case Unreachable():
             return unreachable("SERVER_UNREACHABLE", str(error))
-        case Unavailable() | LedgerUnreachable() | SchemaMismatch():
+        case Unavailable() | DatabaseUnreachable() | SchemaMismatch():
             return unreachable("DATABASE_UNREACHABLE", str(error))
         case ProviderUnreachable():
             text = f"The payment provider cannot be reached: {error}"

@@ -22,7 +22,8 @@ from temporalio.api.workflowservice.v1 import CountWorkflowExecutionsRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from activities.ledger import Ledger, LedgerUnreachable, SchemaMismatch
+from activities.database import DatabaseUnreachable, SchemaMismatch
+from activities.ledger import Ledger
 from activities.logs import configure_logs
 from activities.notices import DeliveryLog
 from activities.requests import AuditReport
@@ -192,6 +193,6 @@ async def _collected(metrics: AsyncIterator[Metric]) -> list[Metric]:
 async def _or_nothing(what: str, asked: Awaitable[list[Metric]]) -> list[Metric] | None:
     try:
         return await asked
-    except (RPCError, SQLAlchemyError, LedgerUnreachable, SchemaMismatch) as error:
+    except (RPCError, SQLAlchemyError, DatabaseUnreachable, SchemaMismatch) as error:
         log.warning("metrics_incomplete", what=what, why=str(error))
         return None

@@ -2,8 +2,7 @@
 
 from sqlalchemy import Engine
 
-from activities import ledger
-from activities.ledger import SchemaMismatch
+from activities.database import SchemaMismatch, check_schema, migrate
 from activities.services import Settings, engine_of
 from starter import show
 from starter.failures import run
@@ -43,7 +42,7 @@ def _migrate(settings: Settings) -> str:
     engine = engine_of(settings)
     try:
         before = _is_current(engine)
-        ledger.migrate(engine)
+        migrate(engine)
     finally:
         engine.dispose()
     return "up_to_date" if before else "migrated"
@@ -51,7 +50,7 @@ def _migrate(settings: Settings) -> str:
 
 def _is_current(engine: Engine) -> bool:
     try:
-        ledger.check_schema(engine)
+        check_schema(engine)
     except SchemaMismatch:
         return False
     return True

@@ -18,7 +18,7 @@ from temporalio.service import RPCError
 
 from activities.logs import configure_logs
 from activities.payments import ProviderRejected, ProviderUnreachable
-from activities.payments.stripe import Forged, RefundNews, StripeProvider
+from activities.payments.stripe import InvalidSignature, RefundUpdate, StripeProvider
 from activities.services import Settings, WrongSetting, stripe_of
 from starter.failures import Failure
 from temporal.client import connect
@@ -65,7 +65,7 @@ def receiver(client: Client, provider: StripeProvider, secret: str) -> Starlette
         try:
             news = await asyncio.to_thread(provider.read_webhook, body, signature, secret)
             return _answer(200, await _tell(client, news) if news else "not_ours")
-        except Forged as error:
+        except InvalidSignature as error:
             log.warning("webhook_refused", why=str(error))
             return _answer(400, "forged")
         except ProviderRejected as error:
@@ -83,7 +83,7 @@ def receiver(client: Client, provider: StripeProvider, secret: str) -> Starlette
     )
 
 
-async def _tell(client: Client, news: RefundNews) -> str:
+async def _tell(client: Client, news: RefundUpdate) -> str:
     """Signal the purchase; one that is closed needs no telling, the audit compares."""
     if news.refund.status == "pending":
         return "pending"

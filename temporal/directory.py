@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from temporalio.client import Client
 
-from activities.audit import NoAnswer
+from activities.audit import StatusUnavailable
 from starter.failures import ExitStatus, Failure
 from temporal.purchases import Purchase, running
 from workflows.lifecycle.state import Payment
@@ -23,7 +23,7 @@ class TemporalPurchaseDirectory:
     async def is_running(self, purchase_id: str) -> bool:
         return await Purchase(self._client, purchase_id).is_running()
 
-    async def counts_on(self, purchase_id: str) -> str | None:
+    async def expected_hold(self, purchase_id: str) -> str | None:
         status = await self._status(purchase_id)
         return str(status.price) if status.payment == Payment.HELD else None
 
@@ -36,4 +36,4 @@ class TemporalPurchaseDirectory:
         except Failure as failure:
             if failure.status is not ExitStatus.REFUSED:
                 raise
-            raise NoAnswer(failure.text) from None
+            raise StatusUnavailable(failure.text) from None

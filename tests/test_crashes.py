@@ -26,7 +26,7 @@ from temporal.client import TASK_QUEUE
 from tests.conftest import settings
 from tests.purchases import CLIENT, FREELANCER, purchase
 from worker import build_worker
-from workflows import activity_calls, undelivered
+from workflows import effects, notifying
 from workflows.messages import Role
 
 FIRED = EventType.EVENT_TYPE_TIMER_FIRED
@@ -246,7 +246,7 @@ async def test_while_the_database_is_down_the_decision_stands_and_the_purchase_a
 ) -> None:
     """The refund is decided while the ledger is locked. The purchase asks for attention and waits,
     other messages are accepted, and an operator's retry resumes it."""
-    monkeypatch.setattr(activity_calls, "BLOCKED_AFTER", timedelta(seconds=1))
+    monkeypatch.setattr(effects, "BLOCKED_AFTER", timedelta(seconds=1))
     services = Services(settings(tmp_path, patience=0.01))
     async with running_worker(lonely, services, threads):
         handle = await start(lonely.client, purchase())
@@ -305,8 +305,8 @@ async def test_undeliverable_notices_are_shown_and_limited_in_number(
 ) -> None:
     """A notice is retried for a day and then shown as undelivered. A party that sends many messages
     meanwhile does not exceed the limit on pending notices."""
-    monkeypatch.setattr(undelivered, "TRIED_FOR", timedelta(0))
-    monkeypatch.setattr(undelivered, "AT_LEAST", timedelta(seconds=6))
+    monkeypatch.setattr(notifying, "GIVE_UP_AFTER", timedelta(0))
+    monkeypatch.setattr(notifying, "AT_LEAST", timedelta(seconds=6))
     services = Services(replace(settings(tmp_path), mail_url="smtp://127.0.0.1:1"))
     async with running_worker(lonely, services, threads):
         handle = await start(lonely.client, purchase())

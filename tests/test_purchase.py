@@ -17,10 +17,10 @@ from activities.services import Services
 from demo.runner import LOOK_EVERY, Handle, say, skip, start, status, until
 from demo.scenarios import PRICE
 from temporal.client import TASK_QUEUE
-from tests.notices.inbox import quiet
+from tests.notices.mailbox import quiet
 from tests.purchases import CLIENT, FREELANCER, OPERATOR, events, held, purchase, rejection
-from workflows import activity_calls
-from workflows.messages import MESSAGES, Action, PurchaseResult, Receipt, Role
+from workflows import effects
+from workflows.messages import MESSAGES, Permission, PurchaseResult, Receipt, Role
 
 pytestmark = pytest.mark.usefixtures("worker")
 
@@ -66,7 +66,7 @@ async def test_the_actions_query_shows_what_a_role_may_do_and_until_when(
     not."""
     handle = await held(server)
 
-    actions = await handle.query("actions", "client", result_type=list[Action])
+    actions = await handle.query("actions", "client", result_type=list[Permission])
 
     found = {action.message: action for action in actions}
     assert set(found) == set(MESSAGES)
@@ -173,7 +173,7 @@ async def test_an_unreachable_provider_ends_in_attention_and_resumes_on_retry(
 ) -> None:
     """The payment window ends while the provider is unreachable: it is unknown whether the client
     paid, so the purchase asks for attention and an operator's retry resumes it."""
-    monkeypatch.setattr(activity_calls, "BLOCKED_AFTER", timedelta(seconds=2))
+    monkeypatch.setattr(effects, "BLOCKED_AFTER", timedelta(seconds=2))
     bought = purchase("pm_sandbox_unreachable", policy={"payment_window": "PT1M"})
     handle = await start(server.client, bought)
 

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import worker
 from temporal.client import exit_process
-from workflows import effect_runner, notifying
+from workflows import effects, notifying
 
-for module, name in ((effect_runner, "ATTEMPT_TIMEOUT"), (notifying, "ONE_DELIVERY")):
+for module, name in ((effects, "ATTEMPT_TIMEOUT"), (notifying, "DELIVERY_TIMEOUT")):
     setattr(module, name, timedelta(seconds=5))
 
 if __name__ == "__main__":

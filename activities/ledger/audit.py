@@ -1,4 +1,4 @@
-"""Do the books agree with themselves? Reads everything and relies on no constraint or trigger."""
+"""The audit of the ledger against itself. It reads every row and relies on no constraint."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,20 +6,14 @@ from typing import Literal
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-
-@dataclass(frozen=True)
-class Difference:
-    """One thing that is wrong: of which purchase (None: of the whole book), what, what to do."""
-
-    purchase_id: str | None
-    what: str
-    what_to_do: str
+from activities.requests import Difference
 
 
 @dataclass(frozen=True)
 class Check:
-    """A query that finds nothing in good books. Its first column is what it is about; all its
-    columns fill in `what`."""
+    """A query that returns a row for each difference.
+
+    Its first column names the currency, account or purchase; all its columns fill in `what`."""
 
     about: Literal["currency", "account", "purchase"]
     what: str
@@ -27,31 +21,31 @@ class Check:
 
 
 WHAT_TO_DO = (
-    "Something wrote past the ledger's own rules. Stop the workers, find who has write access,"
-    " and compare with the last good backup before any more money moves."
+    "The database was changed without the ledger's rules. Stop the workers, find out who has write"
+    " access, and compare with the last good backup before any more money moves."
 )
 
 CHECKS = (
     Check(
         "currency",
-        "All balances in {0} add up to {1}, not to 0.",
+        "The balances in {0} sum to {1}, not to 0.",
         "SELECT currency, sum(balance) FROM account GROUP BY currency HAVING sum(balance) <> 0",
     ),
     Check(
         "currency",
-        "The purchases in {0} have {1} in escrow, in transit and released; the accounts have {2}.",
+        "The purchases in {0} have {1} held, in transit and released; the accounts have {2}.",
         """
         SELECT currency, sum(of_purchases), sum(of_accounts) FROM (
             SELECT currency, held + in_transit + released AS of_purchases, 0 AS of_accounts
             FROM purchase_balances
             UNION ALL
-            SELECT currency, 0, balance FROM account WHERE floor IS NOT NULL
+            SELECT currency, 0, balance FROM account WHERE min_balance IS NOT NULL
         ) AS totals GROUP BY currency HAVING sum(of_purchases) <> sum(of_accounts)
         """,
     ),
     Check(
         "account",
-        "The balance of {0} is {1}, but its transfers add up to {2}.",
+        "The balance of {0} is {1}, but its transfers sum to {2}.",
         """
         SELECT id, balance, moved FROM (
             SELECT account.id, account.balance, coalesce(sum(movement.amount), 0) AS moved
@@ -66,12 +60,12 @@ CHECKS = (
     ),
     Check(
         "account",
-        "{0} is at {1}, below its floor of {2}.",
-        "SELECT id, balance, floor FROM account WHERE balance < floor ORDER BY id",
+        "The balance of {0} is {1}, below its minimum of {2}.",
+        "SELECT id, balance, min_balance FROM account WHERE balance < min_balance ORDER BY id",
     ),
     Check(
         "purchase",
-        "The hold of {0} was {1}, but {2} is held, in transit, refunded and released.",
+        "The hold of {0} was {1}, but {2} is held, in transit, refunded or released.",
         """
         SELECT purchase_id, amount, found FROM (
             SELECT purchase_id, transfer.amount, held + in_transit + refunded + released AS found
@@ -81,7 +75,7 @@ CHECKS = (
     ),
     Check(
         "purchase",
-        "Operation {1} of {0} is applied and should have {2} legs; it has {3}.",
+        "Operation {1} of {0} needs {2} transfers, but has {3}.",
         """
         SELECT operation.purchase_id, operation.key, operation.legs, count(transfer.seq)
         FROM operation LEFT JOIN transfer ON transfer.operation_key = operation.key
@@ -92,7 +86,7 @@ CHECKS = (
     ),
     Check(
         "purchase",
-        "A transfer of {0} belongs to {1}, which was never applied.",
+        "A transfer of {0} belongs to operation {1}, which was not applied.",
         """
         SELECT transfer.purchase_id, transfer.operation_key FROM transfer
         LEFT JOIN operation ON operation.key = transfer.operation_key
@@ -102,7 +96,7 @@ CHECKS = (
     ),
     Check(
         "purchase",
-        "A transfer of {0}, of operation {1}, names an unknown account.",
+        "A transfer of {0}, in operation {1}, names an unknown account.",
         """
         SELECT transfer.purchase_id, transfer.operation_key FROM transfer
         LEFT JOIN account AS debited ON debited.id = transfer.debit_account
@@ -114,9 +108,13 @@ CHECKS = (
 
 
 def audit(connection: Connection) -> list[Difference]:
-    """Every difference that the checks find, on the snapshot that `connection` sees."""
+    """Return every difference that the checks find in the snapshot of `connection`."""
     return [
-        Difference(_purchase(check, row[0]), check.what.format(*row), WHAT_TO_DO)
+        Difference(
+            purchase_id=_purchase(check, row[0]),
+            what=check.what.format(*row),
+            what_to_do=WHAT_TO_DO,
+        )
         for check in CHECKS
         for row in connection.execute(sa.text(check.query))
     ]

@@ -1,8 +1,8 @@
-"""The three ways in which the ledger does not do what it was asked."""
+"""The error of an operation that the ledger rejects."""
 
 
 class LedgerRejected(Exception):
-    """The ledger said no. Asking again gives the same answer, so it is never retried.
+    """The ledger rejected the operation. A retry gets the same answer, so there is none.
 
     `code` is for programs; `text` is a sentence that a person can act on.
     """
@@ -11,14 +11,3 @@ class LedgerRejected(Exception):
         super().__init__(f"{code}: {text}")
         self.code = code
         self.text = text
-
-
-class LedgerUnreachable(Exception):
-    """The database is away, locked or overrun. It passes by itself: ask again, with the same key.
-
-    Whether the operation was recorded may be unknown; the key makes asking again safe.
-    """
-
-
-class SchemaMismatch(Exception):
-    """The database's schema is not the one that this version works with."""

@@ -1,6 +1,6 @@
-"""What can be asked of the ledger: each operation with its legs, and what makes it impossible.
+"""The operations of the ledger and their legs.
 
-An operation that could never be right, whatever the books say, is refused here and not recorded.
+An operation that is invalid whatever the balances are is rejected here and not recorded.
 """
 
 import hashlib
@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from activities.amounts import MAX_AMOUNT
 from activities.ledger.errors import LedgerRejected
 
-MAX_AMOUNT = 2**53 - 1
 DECISIONS = ("refund", "release", "split")
 
 
 @dataclass(frozen=True)
 class Leg:
-    """One amount from the debited account to the credited one."""
+    """An amount that moves from the account `debit` to the account `credit`."""
 
     debit: str
     credit: str
@@ -28,7 +28,7 @@ class Leg:
 
 @dataclass(frozen=True)
 class Operation:
-    """One to two legs that happen together or not at all, and the key that names them for ever."""
+    """One or two legs, applied in one transaction, and their idempotency key."""
 
     key: str
     kind: str
@@ -48,17 +48,19 @@ class Operation:
 
     @property
     def request(self) -> str:
-        """What was asked for, and where the proof is."""
-        return _json({**self._meaning, "reference": self.reference})
+        """The request as stored: its terms and the reference of its proof."""
+        return _json({**self._terms, "reference": self.reference})
 
     @property
     def request_hash(self) -> str:
-        """What the key means. `at` and `reference` are left out: asking again later, with a proof
-        that was found elsewhere, is asking for the same."""
-        return hashlib.sha256(_json(self._meaning).encode()).hexdigest()
+        """The hash of the terms that the key stands for.
+
+        `at` and `reference` are not part of it: a retry may come later and with another proof.
+        """
+        return hashlib.sha256(_json(self._terms).encode()).hexdigest()
 
     @property
-    def _meaning(self) -> dict[str, Any]:
+    def _terms(self) -> dict[str, Any]:
         return {
             "kind": self.kind,
             "purchase_id": self.purchase_id,
@@ -100,7 +102,7 @@ def decide(
         "refund": Leg(source, refunds_in_transit(purchase_id), refund),
         "release": Leg(source, freelancer_balance(purchase_id), release),
     }
-    # Only the integer 0 leaves a side out; False and 0.0 stay, to be refused as no amounts.
+    # Only the integer 0 leaves a side out; False and 0.0 stay, and are rejected as amounts.
     moving = {kind: leg for kind, leg in sides.items() if type(leg.amount) is not int or leg.amount}
     kind = "split" if len(moving) == 2 else next(iter(moving), "refund")
     legs = tuple(moving.values()) or (sides["refund"],)
@@ -116,27 +118,28 @@ def settle(
 
 def _check(operation: Operation) -> Operation:
     for leg in operation.legs:
-        # A bool is an int to Python, and 1.0 equals 1: only the exact type is an amount.
+        # In Python a bool is an int and 1.0 == 1, so the exact type is compared.
         if type(leg.amount) is not int or not 0 < leg.amount <= MAX_AMOUNT:
             raise LedgerRejected(
                 "INVALID_AMOUNT",
-                f"{leg.amount!r} is not an amount: give whole minor units from 1 to {MAX_AMOUNT}.",
+                f"The amount {leg.amount!r} is invalid:"
+                f" give whole minor units from 1 to {MAX_AMOUNT}.",
             )
     if not re.fullmatch("[A-Z]{3}", operation.currency):
         raise LedgerRejected(
             "INVALID_REQUEST",
-            f"{operation.currency!r} is not a currency: give its three capital letters.",
+            f"The currency {operation.currency!r} is invalid: give three capital letters.",
         )
     for name in ("key", "purchase_id"):
         value = getattr(operation, name)
         if not (value and value.isprintable()):
             raise LedgerRejected(
-                "INVALID_REQUEST", f"{name} must be printable text, not {value!r}."
+                "INVALID_REQUEST", f"The {name} {value!r} is invalid: give printable text."
             )
     if not operation.reference.isprintable():
-        raise LedgerRejected("INVALID_REQUEST", "reference must be printable text.")
+        raise LedgerRejected("INVALID_REQUEST", "The reference is invalid: give printable text.")
     if operation.at.utcoffset() is None:
         raise LedgerRejected(
-            "INVALID_REQUEST", f"{operation.at} has no time zone: give an instant."
+            "INVALID_REQUEST", f"The time {operation.at} has no time zone: give an instant."
         )
     return operation

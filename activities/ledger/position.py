@@ -1,4 +1,4 @@
-"""Where all the money is, for whoever watches: cheap enough to be asked once a minute."""
+"""Totals for monitoring: cheap enough for one query a minute."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +11,7 @@ from activities.ledger import operations, schema
 
 @dataclass(frozen=True)
 class Position:
-    """All the money of one currency, in minor units: the four add up to all that was ever held."""
+    """The money of one currency, in minor units. The four amounts sum to all holds."""
 
     currency: str
     held: int = 0
@@ -22,7 +22,7 @@ class Position:
 
 @dataclass(frozen=True)
 class InTransit:
-    """A refund that was decided and has not arrived: how much, and since when (UTC)."""
+    """A refund that is decided and not settled: its amount, and the instant of the decision."""
 
     purchase_id: str
     currency: str
@@ -33,16 +33,16 @@ class InTransit:
 _account, _operation, _transfer = schema.account.c, schema.operation.c, schema.transfer.c
 
 
-def _in(prefix: str) -> sa.ColumnElement[int]:
+def _sum_of(prefix: str) -> sa.ColumnElement[int]:
     return sa.func.sum(sa.case((_account.id.startswith(prefix), _account.balance)))
 
 
-_PLACES = (
+_BALANCES = (
     sa.select(
         _account.currency,
-        _in(operations.escrow("")).label("held"),
-        _in(operations.refunds_in_transit("")).label("in_transit"),
-        _in(operations.freelancer_balance("")).label("released"),
+        _sum_of(operations.escrow("")).label("held"),
+        _sum_of(operations.refunds_in_transit("")).label("in_transit"),
+        _sum_of(operations.freelancer_balance("")).label("released"),
     )
     .group_by(_account.currency)
     .order_by(_account.currency)
@@ -52,7 +52,7 @@ _REFUNDED = (
     .where(_transfer.kind == "settled")
     .group_by(_transfer.currency)
 )
-_ON_THEIR_WAY = (
+_IN_TRANSIT = (
     sa.select(_operation.purchase_id, _account.currency, _account.balance, _operation.at)
     .join_from(
         schema.account,
@@ -69,7 +69,7 @@ _ON_THEIR_WAY = (
 
 
 def positions(connection: Connection) -> list[Position]:
-    """By currency."""
+    """Return the position of each currency, by its code."""
     refunded = {row.currency: int(row.refunded) for row in connection.execute(_REFUNDED)}
     return [
         Position(
@@ -79,13 +79,13 @@ def positions(connection: Connection) -> list[Position]:
             refunded=refunded.get(row.currency, 0),
             released=int(row.released),
         )
-        for row in connection.execute(_PLACES)
+        for row in connection.execute(_BALANCES)
     ]
 
 
 def in_transit(connection: Connection) -> list[InTransit]:
-    """Every refund on its way, the oldest first."""
+    """Return every refund in transit, the oldest first."""
     return [
         InTransit(row.purchase_id, row.currency, int(row.balance), row.at)
-        for row in connection.execute(_ON_THEIR_WAY)
+        for row in connection.execute(_IN_TRANSIT)
     ]

@@ -1,28 +1,8 @@
-"""The tables and views as queries see them. Their rules are in `migrations`, nowhere else."""
-
-from datetime import UTC, datetime
+"""The tables and views as queries see them. Their constraints are in the migrations only."""
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TypeDecorator
 
-
-class Instant(TypeDecorator[datetime]):
-    """A UTC instant: TIMESTAMPTZ on PostgreSQL, RFC 3339 text of fixed width on SQLite."""
-
-    impl = sa.DateTime(timezone=True).with_variant(sa.Text(), "sqlite")
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> object:
-        if value is None or dialect.name != "sqlite":
-            return value
-        return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-    def process_result_value(self, value: object, dialect: Dialect) -> datetime | None:
-        if isinstance(value, str):
-            value = datetime.fromisoformat(value)
-        return value.astimezone(UTC) if isinstance(value, datetime) else None
-
+from activities.database.types import Instant
 
 metadata = sa.MetaData()
 
@@ -31,7 +11,7 @@ account = sa.Table(
     metadata,
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("currency", sa.Text),
-    sa.Column("floor", sa.BigInteger),
+    sa.Column("min_balance", sa.BigInteger),
     sa.Column("balance", sa.Numeric),
     sa.Column("last_transfer", sa.BigInteger),
 )

@@ -1,4 +1,6 @@
-"""What the books say to an operation, in words. The database refuses the same by itself."""
+"""The ledger's rules, checked before an operation so that a rejection has a code and a sentence.
+
+The database enforces the same rules on its own."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -8,7 +10,7 @@ from activities.ledger.operations import DECISIONS, Operation
 
 @dataclass(frozen=True)
 class Account:
-    """A locked account: nobody else moves it until the transaction ends."""
+    """An account whose row this transaction has locked."""
 
     currency: str
     balance: int
@@ -16,46 +18,52 @@ class Account:
 
 @dataclass(frozen=True)
 class Rejection:
-    """Why not: a code for programs and a sentence for people."""
+    """Why an operation is rejected: a code for programs, a sentence for people."""
 
     code: str
     reason: str
 
 
 def validate(
-    operation: Operation, accounts: Mapping[str, Account], done: Collection[str]
+    operation: Operation, accounts: Mapping[str, Account], applied: Collection[str]
 ) -> Rejection | None:
-    """The refusal that `operation` deserves, if any. Its accounts are locked by the caller; `done`
-    are the kinds of hold and decision that the purchase has had."""
+    """Return why `operation` is rejected, or None.
+
+    The caller has locked its accounts. `applied` has the kinds of the purchase's applied hold and
+    decision.
+    """
     purchase = f"Purchase {operation.purchase_id}"
     is_hold, is_decision = operation.kind == "hold", operation.kind in DECISIONS
-    held_before = "hold" in done
-    if is_hold and held_before:
-        return Rejection("ALREADY_HELD", f"{purchase} has its one hold already.")
-    if not is_hold and not held_before:
-        return Rejection("NO_HOLD", f"{purchase} has no money in escrow: post its hold first.")
+    has_hold = "hold" in applied
+    if is_hold and has_hold:
+        return Rejection("ALREADY_HELD", f"{purchase} has a hold already; it can have only one.")
+    if not is_hold and not has_hold:
+        return Rejection("NO_HOLD", f"{purchase} has no hold: post its hold first.")
     other = next((a.currency for a in accounts.values() if a.currency != operation.currency), None)
     if other:
         return Rejection(
             "CURRENCY_MISMATCH", f"{purchase} is in {other}, not {operation.currency}."
         )
-    if is_decision and any(kind in done for kind in DECISIONS):
-        return Rejection("ALREADY_DECIDED", f"{purchase} has its one decision about money already.")
-    return None if is_hold else _enough(operation, accounts)
-
-
-def _enough(operation: Operation, accounts: Mapping[str, Account]) -> Rejection | None:
-    source = operation.legs[0].debit
-    there = accounts[source].balance if source in accounts else 0
-    asked, currency = operation.total, operation.currency
-    if asked > there:
+    if is_decision and any(kind in applied for kind in DECISIONS):
         return Rejection(
-            "NOT_ENOUGH_MONEY", f"{source} has {there} {currency} (minor units), not {asked}."
+            "ALREADY_DECIDED", f"{purchase} has a decision already; it can have only one."
         )
-    if operation.kind in DECISIONS and asked < there:
+    return None if is_hold else _check_amount(operation, accounts)
+
+
+def _check_amount(operation: Operation, accounts: Mapping[str, Account]) -> Rejection | None:
+    source = operation.legs[0].debit
+    balance = accounts[source].balance if source in accounts else 0
+    amount, currency = operation.total, operation.currency
+    if amount > balance:
+        return Rejection(
+            "NOT_ENOUGH_MONEY",
+            f"{source} has {balance} {currency} (minor units), the operation needs {amount}.",
+        )
+    if operation.kind in DECISIONS and amount < balance:
         return Rejection(
             "MONEY_LEFT_OVER",
-            f"A decision is about all that is held: {source} has {there} {currency} (minor units),"
-            f" the decision moves {asked}.",
+            f"A decision must move the whole escrow: {source} has {balance} {currency} (minor"
+            f" units), the decision moves {amount}.",
         )
     return None

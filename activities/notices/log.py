@@ -1,4 +1,4 @@
-"""The delivery log: what was sent to whom, in the ledger's database and by its migrations.
+"""The delivery log: what was sent to whom. Its table is in the database of the ledger.
 
 A notice is written down whole before its first attempt. Retries send what is written, so they
 send the same bytes even after the templates have changed.
@@ -12,14 +12,12 @@ from typing import Any, Literal
 from sqlalchemy import (
     CheckConstraint,
     Column,
-    Dialect,
     Engine,
     Integer,
     MetaData,
     Row,
     Table,
     Text,
-    TypeDecorator,
     UniqueConstraint,
     and_,
     bindparam,
@@ -29,6 +27,8 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
+
+from activities.database.types import Instant
 
 Status = Literal["pending", "sent", "failed", "undelivered"]
 
@@ -68,22 +68,6 @@ def effective_status(notice: Notice, now: datetime) -> Notice:
     return replace(notice, status="undelivered") if given_up else notice
 
 
-class _Instant(TypeDecorator[datetime]):
-    """RFC 3339 in UTC, of fixed width: sorts as text, alike on every database."""
-
-    impl = Text
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:
-        if value is None:
-            return None
-        text = value.astimezone(UTC).isoformat(timespec="microseconds")
-        return text.replace("+00:00", "Z")
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        return None if value is None else datetime.fromisoformat(value)
-
-
 _METADATA = MetaData()
 _NOTICES = Table(
     "notices",
@@ -96,14 +80,14 @@ _NOTICES = Table(
     Column("address", Text, nullable=False),
     Column("channel", Text, nullable=False),
     Column("message_id", Text, nullable=False, unique=True),
-    Column("at", _Instant, nullable=False),
+    Column("at", Instant, nullable=False),
     Column("subject", Text, nullable=False),
     Column("text", Text, nullable=False),
     Column("html", Text, nullable=False),
     Column("status", Text, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("last_error", Text, nullable=False),
-    Column("updated_at", _Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
     UniqueConstraint("purchase_id", "transition_id", "role", "channel"),
     CheckConstraint("status IN ('pending', 'sent', 'failed')"),
     sqlite_strict=True,

@@ -1,9 +1,9 @@
-"""What Recourse asks of a payment provider, whichever it is.
+"""The interface of a payment provider.
 
-The methods block: activities call them from a thread pool. Each may be called any number of
-times with the same key or refund id, from several processes at once, and takes effect once. A
-call whose outcome is not known raises ProviderUnreachable; unknown is never reported as failed
-(RULES.md, Races: provider times out). No message or text contains a payment method.
+The methods block: activities call them from a thread pool. Each may be called any number of times
+with the same key or refund id, from several processes at once, and takes effect once. A call with
+an unknown outcome raises ProviderUnreachable; an unknown outcome is never reported as a failure. No
+message or text contains a payment method.
 """
 
 from dataclasses import dataclass
@@ -14,17 +14,20 @@ from activities.requests import Money
 
 
 class ProviderUnreachable(Exception):
-    """Nobody knows whether the call took effect: look it up, then ask again under the same key."""
+    """It is unknown whether the call took effect: look it up, then retry with the same key."""
 
 
 class ProviderRejected(Exception):
-    """The provider says no for good; the message is a sentence for a person."""
+    """The provider rejected the call and would reject a retry. The message is for a person."""
 
 
 @dataclass(frozen=True)
 class ChargeResult:
-    """`succeeded`: the client paid `charged`. `declined`: nothing was taken and, under this key,
-    nothing ever will be; `text` says why."""
+    """The result of a charge.
+
+    `succeeded`: the client paid `charged`. `declined`: the client paid nothing and this key will
+    never charge; `text` says why.
+    """
 
     status: Literal["succeeded", "declined"]
     charged: Money | None = None
@@ -34,8 +37,11 @@ class ChargeResult:
 
 @dataclass(frozen=True)
 class RefundResult:
-    """How a refund of `amount` stands. `pending`: accepted, not yet with the client. `settled`: it
-    has arrived. `failed`: it came back, and `text` says why."""
+    """The status of a refund of `amount`.
+
+    `pending`: accepted by the provider. `settled`: the client has the money. `failed`: the provider
+    has the money back; `text` says why.
+    """
 
     status: Literal["pending", "settled", "failed"]
     amount: Money
@@ -45,7 +51,7 @@ class RefundResult:
 
 @dataclass(frozen=True)
 class ChargeRecord:
-    """A charge that succeeded, as the provider's own records have it."""
+    """A charge that succeeded, from the provider's records."""
 
     key: str
     amount: Money
@@ -54,7 +60,7 @@ class ChargeRecord:
 
 @dataclass(frozen=True)
 class RefundRecord:
-    """A refund, as the provider's own records have it."""
+    """A refund, from the provider's records."""
 
     refund_id: str
     amount: Money
@@ -64,26 +70,29 @@ class RefundRecord:
 
 @dataclass(frozen=True)
 class Statement:
-    """All that the provider has on record of ours; charges that were declined are not."""
+    """Every refund and every succeeded charge that the provider has on record for Recourse."""
 
     charges: tuple[ChargeRecord, ...]
     refunds: tuple[RefundRecord, ...]
 
 
 class PaymentProvider(Protocol):
-    """A provider of payments. `at` is the purchase's own time of asking, a UTC instant: the
-    sandbox has no other clock, a real provider ignores it."""
+    """A payment provider.
+
+    `at` is the purchase's own time of the call, a UTC instant. The sandbox has no other clock; a
+    real provider ignores it.
+    """
 
     def charge(self, key: str, amount: Money, payment_method: str, at: datetime) -> ChargeResult:
-        """Take `amount` from the client, once per `key`; the same answer for the same request.
+        """Charge the client `amount`, once per `key`; a retry returns the same result.
 
-        A charge that the provider is still working on is unknown: ProviderUnreachable.
-        Raises ProviderRejected if `key` was used for another request, ProviderUnreachable.
+        Raises ProviderRejected if `key` was used for another request; ProviderUnreachable, also
+        while the provider is still processing the charge.
         """
         ...
 
     def find_charge(self, key: str) -> ChargeResult | None:
-        """What became of the charge with this key, or None if the provider never heard of it.
+        """Return the result of the charge with this key, or None if the provider does not know it.
 
         Raises ProviderUnreachable.
         """
@@ -92,8 +101,9 @@ class PaymentProvider(Protocol):
     def void(
         self, key: str, amount: Money, payment_method: str, at: datetime
     ) -> ChargeResult | None:
-        """The charge with this key if it succeeded; otherwise None, and it will never be made: a
-        `charge` with this key that arrives later takes nothing.
+        """Void the charge with this key, or return it if it succeeded already.
+
+        None means that the charge will never be made: a later `charge` with this key takes nothing.
 
         Raises ProviderUnreachable.
         """
@@ -102,10 +112,10 @@ class PaymentProvider(Protocol):
     def refund(
         self, refund_id: str, charge_reference: str, amount: Money, at: datetime
     ) -> RefundResult:
-        """Send `amount` of a charge back to the client, once per `refund_id`.
+        """Refund `amount` of a charge to the client, once per `refund_id`.
 
-        Raises ProviderRejected if there is no such charge, if all refunds together would exceed
-        it (failed ones do not count), or if `refund_id` was used for another request;
+        Raises ProviderRejected if the charge is unknown, if all refunds together would exceed it
+        (failed refunds do not count), or if `refund_id` was used for another request;
         ProviderUnreachable.
         """
         ...
@@ -113,14 +123,14 @@ class PaymentProvider(Protocol):
     def find_refund(
         self, refund_id: str, charge_reference: str, at: datetime
     ) -> RefundResult | None:
-        """How a refund of this charge stands at `at`, or None if the provider never heard of it.
+        """Return the status of a refund at `at`, or None if the provider does not know it.
 
         Raises ProviderUnreachable.
         """
         ...
 
     def statement(self) -> Statement:
-        """The provider's own records, for the audit. Raises ProviderUnreachable."""
+        """Return the provider's records, for the audit. Raises ProviderUnreachable."""
         ...
 
     def close(self) -> None:

@@ -1,8 +1,9 @@
-"""A payment provider without a bank: it keeps real books and obeys magic payment methods.
+"""A payment provider without a bank, controlled by magic payment methods.
 
-Its books are a SQLite file of its own, so that an audit has a second opinion on the ledger. They
-survive `kill -9` and may be used by several processes at once. There is no clock: each answer
-follows from the `at` of the request, so that time skipped in a workflow settles refunds.
+Its records are in a SQLite file of their own, so that the audit compares the ledger with something
+independent. The file survives `kill -9` and several processes may use it at once. The sandbox has
+no clock: each answer depends on the `at` of the request, so that time skipped in a workflow settles
+refunds.
 """
 
 import hashlib
@@ -10,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +19,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from activities.calendar import business_deadline
+from activities.database.sqlite import open_file
+from activities.database.types import Instant
 from activities.payments import (
     ChargeRecord,
     ChargeResult,
@@ -28,26 +31,26 @@ from activities.payments import (
     Statement,
 )
 from activities.requests import BusinessDeadlineRequest, Money
-from activities.sqlite import open_file
 
 BUSY_TIMEOUT_SECONDS = 30
+"""Bounds how long a call waits for another process that writes to the file."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """What the sandbox does with one payment method."""
+    """How the sandbox treats one payment method."""
 
     declined: str = ""
-    """Why charges are declined; empty: they succeed."""
+    """Why charges are declined; if empty, they succeed."""
     failing_refunds: int = 0
-    """So many refunds of a charge are accepted and then fail, after `FAILS_AFTER`."""
+    """The number of refunds of a charge that are accepted and fail after `FAILS_AFTER`."""
     settles_on: int = 3
-    """The business day (US, UTC) after the refund at whose noon the money reaches the client; 0: it
-    is there at once."""
+    """The business day (US, UTC) after the refund on which the money reaches the client, at noon.
+    0: at once."""
     fault: Literal["unreachable", "charge_lost", "flaky"] | None = None
-    """unreachable: nothing arrives and nothing answers. charge_lost: charges are made but never
-    answered, look-ups answer. flaky: the first call of each kind per key takes effect but is not
-    answered."""
+    """unreachable: no call takes effect or is answered. charge_lost: charges are made but not
+    answered; look-ups are answered. flaky: the first call of each kind per key takes effect but is
+    not answered."""
 
 
 METHODS = {
@@ -64,16 +67,16 @@ METHODS = {
 }
 FAILS_AFTER = timedelta(days=1)
 _UNKNOWN_METHOD = Method(
-    declined=f"The sandbox does not know this payment method: use one of {', '.join(METHODS)}."
+    declined=f"The sandbox does not know this payment method. Use one of: {', '.join(METHODS)}."
 )
-_CALLED_OFF = "This charge was called off before it was made."
+_VOIDED = "This charge was voided before it was made."
 _REFUND_CAME_BACK = "The client's bank sent the money back: the account cannot receive it."
 
 
 @dataclass(frozen=True)
 class Charge:
-    """One row of the books. `void`: called off before it was made, and without an amount.
-    `unreached`: asked for while unreachable, never made."""
+    """One charge on record. `void`: voided before it was made, so it has no amount. `unreached`:
+    requested while the sandbox was unreachable, never made."""
 
     key: str
     status: Literal["succeeded", "declined", "void", "unreached"]
@@ -96,7 +99,7 @@ class Charge:
 
 @dataclass(frozen=True)
 class Refund:
-    """One row of the books: pending until `done_at`, then for ever its `outcome`."""
+    """One refund on record: `pending` until `done_at`, then its `outcome`."""
 
     refund_id: str
     charge_reference: str
@@ -108,24 +111,11 @@ class Refund:
     done_at: datetime
 
     def result(self, at: datetime) -> RefundResult:
-        """How the refund stands at `at`."""
+        """Return the status of the refund at `at`."""
         if at < self.done_at:
             return RefundResult("pending", self.amount, self.reference)
         text = _REFUND_CAME_BACK if self.outcome == "failed" else ""
         return RefundResult(self.outcome, self.amount, self.reference, text)
-
-
-class _Instant(sa.TypeDecorator[datetime]):
-    """A UTC instant as RFC 3339 text."""
-
-    impl = sa.Text
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> str | None:
-        return None if value is None else value.astimezone(UTC).isoformat()
-
-    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> datetime | None:
-        return None if value is None else datetime.fromisoformat(value)
 
 
 _metadata = sa.MetaData()
@@ -139,7 +129,7 @@ _charges = sa.Table(
     sa.Column("payment_method", sa.Text, nullable=False),
     sa.Column("reference", sa.Text, nullable=False, unique=True),
     sa.Column("text", sa.Text, nullable=False),
-    sa.Column("made_at", _Instant, nullable=False),
+    sa.Column("made_at", Instant, nullable=False),
     sqlite_strict=True,
 )
 _refunds = sa.Table(
@@ -153,9 +143,9 @@ _refunds = sa.Table(
     sa.Column("currency", sa.Text, nullable=False),
     sa.Column("payment_method", sa.Text, nullable=False),
     sa.Column("reference", sa.Text, nullable=False),
-    sa.Column("made_at", _Instant, nullable=False),
+    sa.Column("made_at", Instant, nullable=False),
     sa.Column("outcome", sa.Text, nullable=False),
-    sa.Column("done_at", _Instant, nullable=False),
+    sa.Column("done_at", Instant, nullable=False),
     sqlite_strict=True,
 )
 _unanswered = sa.Table(
@@ -168,101 +158,101 @@ _unanswered = sa.Table(
 
 
 class SandboxProvider:
-    """The PaymentProvider of demo and tests; its methods are documented there.
+    """The PaymentProvider of demo and tests.
 
-    Creates the file at `path`, and its folder, if there is none. Raises ProviderUnreachable if
-    the file cannot be used, OSError if the folder cannot be made. `close` it when done.
+    Creates the file at `path` and its folder if they do not exist. Raises ProviderUnreachable if
+    the file cannot be used, OSError if the folder cannot be created. The caller closes it.
     """
 
     def __init__(self, path: str | Path) -> None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         self._engine = _engine(path)
-        with self._books() as books:
-            _metadata.create_all(books)
+        with self._transaction() as connection:
+            _metadata.create_all(connection)
 
     def close(self) -> None:
-        """Close every connection to the books."""
+        """Close every connection to the file."""
         self._engine.dispose()
 
     def charge(self, key: str, amount: Money, payment_method: str, at: datetime) -> ChargeResult:
-        with self._books() as books:
-            charge = _charge(books, _charges.c.key == key)
+        with self._transaction() as connection:
+            charge = _charge(connection, _charges.c.key == key)
             if charge is None:
                 charge = _new_charge(key, amount, payment_method, at)
-                _insert(books, _charges, charge)
+                _insert(connection, _charges, charge)
             elif charge.status != "void" and (charge.amount, charge.payment_method) != (
                 amount,
                 payment_method,
             ):
-                raise ProviderRejected("This idempotency key was used for another charge.")
-            answered = _is_answered(books, "charge", key, charge.method)
+                raise ProviderRejected("This idempotency key belongs to another charge.")
+            answered = _is_answered(connection, "charge", key, charge.method)
         _raise_unless(answered)
         return charge.result
 
     def find_charge(self, key: str) -> ChargeResult | None:
-        with self._books() as books:
-            charge = _charge(books, _charges.c.key == key)
-            answered = charge is None or _is_answered(books, "find_charge", key, charge.method)
+        with self._transaction() as connection:
+            charge = _charge(connection, _charges.c.key == key)
+            answered = charge is None or _is_answered(connection, "find_charge", key, charge.method)
         _raise_unless(answered)
         return charge.result if charge else None
 
     def void(
         self, key: str, amount: Money, payment_method: str, at: datetime
     ) -> ChargeResult | None:
-        with self._books() as books:
-            charge = _charge(books, _charges.c.key == key)
+        with self._transaction() as connection:
+            charge = _charge(connection, _charges.c.key == key)
             if charge is None:
-                void = Charge(key, "void", None, "", _reference("ch", key), _CALLED_OFF, at)
-                _insert(books, _charges, void)
-            answered = charge is None or _is_answered(books, "void", key, charge.method)
+                void = Charge(key, "void", None, "", _reference("ch", key), _VOIDED, at)
+                _insert(connection, _charges, void)
+            answered = charge is None or _is_answered(connection, "void", key, charge.method)
         _raise_unless(answered)
         return charge.result if charge and charge.status == "succeeded" else None
 
     def refund(
         self, refund_id: str, charge_reference: str, amount: Money, at: datetime
     ) -> RefundResult:
-        with self._books() as books:
-            charge = _charge(books, _charges.c.reference == charge_reference)
+        with self._transaction() as connection:
+            charge = _charge(connection, _charges.c.reference == charge_reference)
             if charge is None or charge.amount is None or charge.status != "succeeded":
-                raise ProviderRejected("There is no such charge to refund.")
-            refund = _refund(books, refund_id)
+                raise ProviderRejected("The sandbox does not know this charge.")
+            refund = _refund(connection, refund_id)
             if refund is None:
-                refund = _new_refund(books, charge, charge.amount, refund_id, amount, at)
-                _insert(books, _refunds, refund)
+                refund = _new_refund(connection, charge, charge.amount, refund_id, amount, at)
+                _insert(connection, _refunds, refund)
             elif (refund.charge_reference, refund.amount) != (charge_reference, amount):
-                raise ProviderRejected("This refund id was used for another refund.")
-            answered = _is_answered(books, "refund", refund_id, charge.method)
+                raise ProviderRejected("This refund id belongs to another refund.")
+            answered = _is_answered(connection, "refund", refund_id, charge.method)
         _raise_unless(answered)
         return refund.result(at)
 
     def find_refund(
         self, refund_id: str, charge_reference: str, at: datetime
     ) -> RefundResult | None:
-        with self._books() as books:
-            refund = _refund(books, refund_id)
+        with self._transaction() as connection:
+            refund = _refund(connection, refund_id)
             if refund is not None and refund.charge_reference != charge_reference:
                 refund = None
             answered = refund is None or _is_answered(
-                books, "find_refund", refund_id, METHODS[refund.payment_method]
+                connection, "find_refund", refund_id, METHODS[refund.payment_method]
             )
         _raise_unless(answered)
         return refund.result(at) if refund else None
 
     def charges(self) -> list[Charge]:
-        """Every charge that arrived, declined and called-off ones too, in order of arrival."""
+        """Return every charge received, also declined and voided ones, the oldest first."""
         query = sa.select(_charges).where(_charges.c.status != "unreached")
-        with self._books() as books:
-            rows = books.execute(query.order_by(sa.text("rowid"))).mappings()
+        with self._transaction() as connection:
+            rows = connection.execute(query.order_by(sa.text("rowid"))).mappings()
             return [_as_charge(row) for row in rows]
 
     def refunds(self) -> list[Refund]:
-        """Every refund, in order of arrival."""
-        with self._books() as books:
-            rows = books.execute(sa.select(_refunds).order_by(sa.text("rowid"))).mappings()
+        """Return every refund, the oldest first."""
+        with self._transaction() as connection:
+            rows = connection.execute(sa.select(_refunds).order_by(sa.text("rowid"))).mappings()
             return [_as_refund(row) for row in rows]
 
     def statement(self) -> Statement:
-        """There is no clock to say how a refund stands now: it is told as it will end."""
+        """Return all records. Refunds have their final status, because the sandbox has no clock."""
         return Statement(
             tuple(
                 ChargeRecord(charge.key, charge.amount, charge.reference)
@@ -276,14 +266,14 @@ class SandboxProvider:
         )
 
     @contextmanager
-    def _books(self) -> Iterator[sa.Connection]:
-        """One transaction, alone with the books from its first statement on."""
+    def _transaction(self) -> Iterator[sa.Connection]:
+        """Open a transaction that locks the file from its first statement on."""
         try:
-            with self._engine.begin() as books:
-                yield books
+            with self._engine.begin() as connection:
+                yield connection
         except (sa.exc.OperationalError, sa.exc.TimeoutError) as error:
             where = self._engine.url.database
-            raise ProviderUnreachable(f"the sandbox's books at {where} cannot be used") from error
+            raise ProviderUnreachable(f"the sandbox's file {where} cannot be used") from error
 
 
 def _engine(path: str | Path) -> sa.Engine:
@@ -308,7 +298,7 @@ def _new_charge(key: str, amount: Money, payment_method: str, at: datetime) -> C
 
 
 def _new_refund(
-    books: sa.Connection,
+    connection: sa.Connection,
     charge: Charge,
     charged: Money,
     refund_id: str,
@@ -316,17 +306,17 @@ def _new_refund(
     at: datetime,
 ) -> Refund:
     query = sa.select(_refunds).where(_refunds.c.charge_reference == charge.reference)
-    earlier = [_as_refund(row) for row in books.execute(query).mappings()]
-    gone = sum(each.amount.amount for each in earlier if each.result(at).status != "failed")
-    left = charged.amount - gone
+    earlier = [_as_refund(row) for row in connection.execute(query).mappings()]
+    refunded = sum(each.amount.amount for each in earlier if each.result(at).status != "failed")
+    remaining = charged.amount - refunded
     if amount.currency != charged.currency:
         raise ProviderRejected(
             f"The charge is in {charged.currency}, the refund in {amount.currency}."
         )
-    if amount.amount > left:
+    if amount.amount > remaining:
         raise ProviderRejected(
-            f"A refund of {amount.amount} exceeds what is left of the charge: "
-            f"{left} of {charged.amount} (minor units, {charged.currency})."
+            f"The refund of {amount.amount} exceeds the remaining charge of {remaining} of "
+            f"{charged.amount} (minor units, {charged.currency})."
         )
     fails = len(earlier) < charge.method.failing_refunds
     return Refund(
@@ -348,11 +338,11 @@ def _noon_of(business_day: int, at: datetime) -> datetime:
     return business_deadline(request).at - timedelta(hours=12)
 
 
-def _is_answered(books: sa.Connection, call: str, key: str, method: Method) -> bool:
-    """Whether the payment method lets the answer to this call through."""
+def _is_answered(connection: sa.Connection, call: str, key: str, method: Method) -> bool:
+    """Return whether the fault of the payment method lets this call be answered."""
     if method.fault == "flaky":
         first = insert(_unanswered).values(call=call, key=key).on_conflict_do_nothing()
-        return books.execute(first).rowcount == 0
+        return connection.execute(first).rowcount == 0
     return method.fault is None or (method.fault == "charge_lost" and call != "charge")
 
 
@@ -365,23 +355,23 @@ def _reference(kind: str, key: str) -> str:
     return f"{kind}_{hashlib.sha256(key.encode()).hexdigest()[:24]}"
 
 
-def _insert(books: sa.Connection, table: sa.Table, row: Charge | Refund) -> None:
+def _insert(connection: sa.Connection, table: sa.Table, row: Charge | Refund) -> None:
     values = asdict(row)
     amount = row.amount
     values["amount"], values["currency"] = (
         (amount.amount, amount.currency) if amount else (None,) * 2
     )
-    books.execute(table.insert().values(values))
+    connection.execute(table.insert().values(values))
 
 
-def _charge(books: sa.Connection, where: sa.ColumnElement[bool]) -> Charge | None:
-    row = books.execute(sa.select(_charges).where(where)).mappings().first()
+def _charge(connection: sa.Connection, where: sa.ColumnElement[bool]) -> Charge | None:
+    row = connection.execute(sa.select(_charges).where(where)).mappings().first()
     return _as_charge(row) if row else None
 
 
-def _refund(books: sa.Connection, refund_id: str) -> Refund | None:
+def _refund(connection: sa.Connection, refund_id: str) -> Refund | None:
     query = sa.select(_refunds).where(_refunds.c.refund_id == refund_id)
-    row = books.execute(query).mappings().first()
+    row = connection.execute(query).mappings().first()
     return _as_refund(row) if row else None
 
 

@@ -1,18 +1,17 @@
-"""Stripe, through its own SDK: money moves once, whatever the line does.
+"""Stripe, through its own SDK. Each charge and refund is made once, also when connections fail.
 
-How a charge is made once: a PaymentIntent is created (which takes nothing) and then confirmed. An
-intent pays at most once in its life, so the call that takes money needs no idempotency key: asked
-again, it is refused, and the intent itself says how it stands. Calling off cancels the intent.
-Because Stripe may forget a key after 24 hours, and then makes a second intent, the charges are
-looked up before one is confirmed.
+A charge: a PaymentIntent is created, which takes no money, and then confirmed. An intent pays at
+most once, so the confirmation needs no idempotency key: a second one is rejected, and the intent
+has the status. To void a payment, the intent is cancelled. Stripe may forget a key after 24 hours
+and then creates a second intent, so the charges are looked up before an intent is confirmed.
 
-How a refund is sent once: under its idempotency key, and only after a look-up among the refunds
-of its charge found nothing. An error that Stripe stored comes back under its key, however well
-things stand by then: only if it came back and the refund is proven absent is the next key tried.
+A refund: it is created under its idempotency key, after a look-up among the refunds of its charge
+found nothing. Stripe stores errors under a key and replays them. The next key is tried only if an
+error was replayed and a look-up shows that the refund does not exist.
 
-Our references are the intent's `transfer_group`, by which charges can be listed (Stripe's search
-lags behind, its lists do not), and the refund's metadata. Time-outs, 5xx, 409 and 429 are unknown,
-not failed. The SDK repeats nothing by itself: Temporal does, and shows it.
+Recourse's references are the intent's `transfer_group`, by which charges are listed (Stripe's
+search is delayed, its lists are not), and the refund's metadata. After a timeout, 5xx, 409 or 429
+the outcome is unknown, not failed. The SDK does not retry: Temporal does, and shows it.
 """
 
 import hashlib
@@ -43,24 +42,24 @@ from activities.payments import (
 )
 from activities.requests import Money
 
-stripe.enable_telemetry = False  # it writes a file into the home directory, or fails without one
-logging.getLogger("stripe").setLevel(logging.WARNING)  # each URL at INFO, payment methods too
+stripe.enable_telemetry = False  # it writes to the home directory
+logging.getLogger("stripe").setLevel(logging.WARNING)  # it logs payment methods at INFO
 
 TIMEOUT_SECONDS = 5.0
-"""Of one call: a look-up and the four of a charge fit into one attempt of its activity."""
+"""Bounds one call: a look-up and the four calls of a charge fit into one activity attempt."""
 
 KEYS_TRIED = 5
-"""So many stored errors in a row are the provider's trouble, not a key's."""
+"""Bounds the keys tried after replayed errors: after five, the fault is not in the key."""
 
 CONNECTIONS = 20
-"""Kept open for the next call: one for each thread of activities."""
+"""Bounds the pooled connections: one for each activity thread."""
 
 DECLINED = "The payment was declined."
-VOIDED = "The payment was called off."
-NO_METHOD = "Stripe has no such payment method."
+VOIDED = "The payment was cancelled."
+NO_METHOD = "Stripe does not know this payment method."
 
 CHARGE_KEY, REFUND_KEY = "recourse_charge", "recourse_refund"
-"""Metadata: our key of a charge, our id of a refund."""
+"""Names in Stripe's metadata: the key of a charge, the id of a refund."""
 
 _EXPONENTS = {
     **dict.fromkeys(("BHD", "JOD", "KWD", "OMR", "TND"), 3),
@@ -72,7 +71,7 @@ _EXPONENTS = {
         0,
     ),
 }
-"""Stripe's own decimals where they are not two; ISK and UGX, which have none, are sent with two."""
+"""Stripe's decimals where they are not two. ISK and UGX have none but are sent with two."""
 
 _REFUND_STATUS: dict[str | None, Literal["pending", "settled", "failed"]] = {
     "pending": "pending",
@@ -85,13 +84,13 @@ _REFUND_STATUS: dict[str | None, Literal["pending", "settled", "failed"]] = {
 _Made = TypeVar("_Made")
 
 
-class Forged(Exception):
-    """A webhook that Stripe did not sign, or not just now."""
+class InvalidSignature(Exception):
+    """The webhook has no valid signature by Stripe, or an old one."""
 
 
 @dataclass(frozen=True)
-class RefundNews:
-    """Stripe told of a refund of ours; how it stands was fetched, not believed."""
+class RefundUpdate:
+    """The status of a refund, fetched from Stripe after a webhook named it."""
 
     event_id: str
     refund_id: str
@@ -99,15 +98,15 @@ class RefundNews:
 
 
 class StripeProvider:
-    """The PaymentProvider of production; its methods are documented there.
+    """The PaymentProvider of production.
 
-    Amounts that Stripe cannot express (1.005 KWD) are refused before anything is asked.
+    Amounts that Stripe cannot express (1.005 KWD) are rejected before any call.
     """
 
     def __init__(
         self, api_key: str, *, api_base: str | None = None, timeout: float = TIMEOUT_SECONDS
     ) -> None:
-        # One for all threads: the SDK would open one for each, and close none but the closer's.
+        # One session for all threads: the SDK opens one per thread, and closes only one of them.
         self._session = requests.Session()
         self._session.mount(api_base or "https://", HTTPAdapter(pool_maxsize=CONNECTIONS))
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
@@ -122,18 +121,18 @@ class StripeProvider:
         self._session.close()
 
     def charge(self, key: str, amount: Money, payment_method: str, at: datetime) -> ChargeResult:
-        with _unknown_unless_told():
+        with _as_provider_errors():
             try:
                 intent = self._intent(key, amount, payment_method)
             except stripe.InvalidRequestError as error:  # no such payment method, used up, …
                 made = self._made(key, amount) or ChargeResult("declined", text=_message(error))
             else:
                 made = self._made(key, amount) or self._confirm(intent)
-        shown = "the payment method"  # Stripe likes to quote it
-        return replace(made, text=made.text.replace(payment_method or shown, shown))
+        redacted = "the payment method"  # Stripe quotes it in its messages
+        return replace(made, text=made.text.replace(payment_method or redacted, redacted))
 
     def find_charge(self, key: str) -> ChargeResult | None:
-        with _unknown_unless_told():
+        with _as_provider_errors():
             charges = self._stripe.v1.charges.list({"transfer_group": key, "limit": 100}).data
         for charge in charges:
             if charge.status == "succeeded":
@@ -151,11 +150,11 @@ class StripeProvider:
     ) -> ChargeResult | None:
         found = self.find_charge(key)
         if found is None:
-            with _unknown_unless_told():
+            with _as_provider_errors():
                 try:
                     intent = self._intent(key, amount, payment_method)
                 except (stripe.InvalidRequestError, ProviderRejected):
-                    return None  # it could never have been charged
+                    return None  # Stripe would reject the charge too
                 found = self._cancel(intent, VOIDED)
         return found if found.status == "succeeded" else None
 
@@ -164,7 +163,7 @@ class StripeProvider:
     ) -> RefundResult:
         minor = to_stripe(amount)
 
-        def ask(key: str) -> stripe.Refund:
+        def create(key: str) -> stripe.Refund:
             return self._stripe.v1.refunds.create(
                 {
                     "payment_intent": charge_reference,
@@ -176,21 +175,21 @@ class StripeProvider:
             )
 
         look_up = partial(self._find_refund, refund_id, charge_reference)
-        with _unknown_unless_told():
-            result = _refund_result(look_up() or _once(refund_id, ask, look_up))
+        with _as_provider_errors():
+            result = _refund_result(look_up() or _idempotently(refund_id, create, look_up))
         if result.amount != amount:
-            raise ProviderRejected("This refund id was used for another refund.")
+            raise ProviderRejected("This refund id belongs to another refund.")
         return result
 
     def find_refund(
         self, refund_id: str, charge_reference: str, at: datetime
     ) -> RefundResult | None:
-        with _unknown_unless_told():
+        with _as_provider_errors():
             found = self._find_refund(refund_id, charge_reference)
         return _refund_result(found) if found else None
 
     def statement(self) -> Statement:
-        with _unknown_unless_told():
+        with _as_provider_errors():
             charges = [
                 ChargeRecord(key, from_stripe(charge.amount, charge.currency), _intent_of(charge))
                 for charge in self._stripe.v1.charges.list({"limit": 100}).auto_paging_iter()
@@ -203,30 +202,30 @@ class StripeProvider:
             ]
         return Statement(tuple(charges), tuple(refunds))
 
-    def read_webhook(self, body: bytes, signature: str, secret: str) -> RefundNews | None:
-        """What a webhook says of a refund of ours; None if it is about something else.
+    def read_webhook(self, body: bytes, signature: str, secret: str) -> RefundUpdate | None:
+        """Return the refund that a webhook is about; None if it is about something else.
 
-        The signature covers the raw `body` and its time. The status is fetched afresh: webhooks
-        repeat and reorder. Raises Forged, ProviderUnreachable, and ProviderRejected if Stripe has
-        no such refund.
+        The signature covers the raw `body` and its time. The status is fetched, because webhooks
+        may arrive twice or out of order. Raises InvalidSignature, ProviderUnreachable, and
+        ProviderRejected if Stripe does not know the refund.
         """
         try:
             event = self._stripe.construct_event(body, signature, secret)
-            about = event.data.object
+            subject = event.data.object
         except stripe.SignatureVerificationError:
-            raise Forged("The signature is not Stripe's, or it is too old.") from None
-        except (ValueError, TypeError, AttributeError):  # the SDK takes much for granted
-            raise Forged("This is not an event with a signature.") from None
-        if not (isinstance(about, stripe.Refund) and _ours(about, REFUND_KEY)):
+            raise InvalidSignature("The signature is not by Stripe, or it is too old.") from None
+        except (ValueError, TypeError, AttributeError):  # from the SDK, for malformed events
+            raise InvalidSignature("The webhook is not a signed event.") from None
+        if not (isinstance(subject, stripe.Refund) and _ours(subject, REFUND_KEY)):
             return None
-        with _unknown_unless_told():
-            refund = self._stripe.v1.refunds.retrieve(about.id)
-        return RefundNews(event.id, _ours(refund, REFUND_KEY), _refund_result(refund))
+        with _as_provider_errors():
+            refund = self._stripe.v1.refunds.retrieve(subject.id)
+        return RefundUpdate(event.id, _ours(refund, REFUND_KEY), _refund_result(refund))
 
     # --- charges
 
     def _intent(self, key: str, amount: Money, payment_method: str) -> stripe.PaymentIntent:
-        """The intent that `key` names, made now if it is not there. It takes no money."""
+        """Return the intent of `key`; create it if it does not exist. This takes no money."""
         minor = to_stripe(amount)
         if not re.fullmatch(r"\w+", payment_method, re.ASCII):  # it becomes part of a URL
             raise stripe.InvalidRequestError(NO_METHOD, "payment_method")  # type: ignore[no-untyped-call]
@@ -234,7 +233,7 @@ class StripeProvider:
         customer = method.customer
         owner = customer if isinstance(customer, str) or customer is None else customer.id
 
-        asked: PaymentIntentCreateParams = {
+        params: PaymentIntentCreateParams = {
             "amount": minor,
             "currency": amount.currency.lower(),
             "payment_method": payment_method,
@@ -243,18 +242,18 @@ class StripeProvider:
             "metadata": {CHARGE_KEY: key},
         }
         if owner:
-            asked["customer"] = owner
+            params["customer"] = owner
 
-        def ask(name: str) -> stripe.PaymentIntent:
-            return self._stripe.v1.payment_intents.create(asked, {"idempotency_key": name})
+        def create(name: str) -> stripe.PaymentIntent:
+            return self._stripe.v1.payment_intents.create(params, {"idempotency_key": name})
 
-        return _once(key, ask)
+        return _idempotently(key, create)
 
     def _made(self, key: str, amount: Money) -> ChargeResult | None:
-        """The charge that was made with this key, if it was one of this amount."""
+        """Return the charge made with this key. Raises ProviderRejected if its amount differs."""
         made = self.find_charge(key)
         if made and made.charged not in (None, amount):
-            raise ProviderRejected("This key was used for another charge.")
+            raise ProviderRejected("This key belongs to another charge.")
         return made
 
     def _confirm(self, intent: stripe.PaymentIntent) -> ChargeResult:
@@ -262,15 +261,15 @@ class StripeProvider:
             intent = self._stripe.v1.payment_intents.confirm(intent.id, {"off_session": True})
         except stripe.CardError as error:
             return ChargeResult("declined", reference=intent.id, text=_message(error))
-        except stripe.InvalidRequestError:  # it has been confirmed or cancelled before
+        except stripe.InvalidRequestError:  # it was confirmed or cancelled before
             intent = self._stripe.v1.payment_intents.retrieve(intent.id)
         return self._charge_result(intent)
 
     def _cancel(self, intent: stripe.PaymentIntent, why: str) -> ChargeResult:
-        """Nothing is taken by this intent any more, unless it was before."""
+        """Cancel the intent, so that it never pays; return its charge if it has paid already."""
         try:
             self._stripe.v1.payment_intents.cancel(intent.id)
-        except stripe.InvalidRequestError:  # too late, or done before
+        except stripe.InvalidRequestError:  # it has paid, or was cancelled before
             return self._charge_result(self._stripe.v1.payment_intents.retrieve(intent.id))
         return ChargeResult("declined", None, intent.id, why)
 
@@ -285,8 +284,10 @@ class StripeProvider:
                 why = intent.last_payment_error and intent.last_payment_error.message
                 return ChargeResult("declined", None, intent.id, why or DECLINED)
             case "requires_action":
-                return self._cancel(intent, "The client's bank wants the client to confirm it.")
-        raise ProviderUnreachable(f"Stripe has not made the payment yet ({intent.status}).")
+                return self._cancel(
+                    intent, "The client's bank asks the client to confirm the payment."
+                )
+        raise ProviderUnreachable(f"Stripe is still processing the payment ({intent.status}).")
 
     # --- refunds
 
@@ -299,18 +300,18 @@ class StripeProvider:
 
 
 def to_stripe(amount: Money) -> int:
-    """The amount in Stripe's units. Raises ProviderRejected for one that Stripe cannot express."""
+    """Convert to Stripe's minor units. Raises ProviderRejected if that is impossible."""
     exponent = _EXPONENTS.get(amount.currency, 2)
     shift = exponent - decimals(amount.currency)
     minor, rest = divmod(amount.amount * _ten(shift), _ten(-shift))
-    # Of three decimals, Stripe's banks know two.
+    # Stripe requires the third of three decimals to be 0.
     if rest or (exponent == 3 and minor % 10):
-        raise ProviderRejected(f"Stripe cannot move {amount}: it has too many decimals.")
+        raise ProviderRejected(f"Stripe cannot express {amount}: it has too many decimals.")
     return minor
 
 
 def from_stripe(minor: int, currency: str) -> Money:
-    """Stripe's amount in minor units of ISO 4217."""
+    """Convert from Stripe's minor units to those of ISO 4217."""
     code = currency.upper()
     shift = decimals(code) - _EXPONENTS.get(code, 2)
     return Money(amount=minor * _ten(shift) // _ten(-shift), currency=code)
@@ -320,19 +321,21 @@ def _ten(power: int) -> int:
     return int("1" + "0" * power)
 
 
-def _once(
-    key: str, ask: Callable[[str], _Made], look_up: Callable[[], _Made | None] | None = None
+def _idempotently(
+    key: str, send: Callable[[str], _Made], look_up: Callable[[], _Made | None] | None = None
 ) -> _Made:
-    """Ask under `key`; under the next one only where a stored error came back and `look_up`, asked
-    after it, finds nothing. Without a `look_up` a stored refusal stands: only a 5xx is asked anew.
+    """Call `send` with `key`, or with the next key after a replayed error.
+
+    The next key is tried only if `look_up` then finds nothing. Without a `look_up`, only a replayed
+    5xx is retried; a replayed rejection is final.
     """
     number = 1
     while True:
         try:
-            return ask(_as_header(key if number == 1 else f"{key}#{number}"))
+            return send(_as_header(key if number == 1 else f"{key}#{number}"))
         except stripe.StripeError as error:
-            asked_anew = look_up or (error.http_status or 0) >= 500
-            if not (asked_anew and _is_replayed(error)) or number == KEYS_TRIED:
+            retryable = look_up or (error.http_status or 0) >= 500
+            if not (retryable and _is_replayed(error)) or number == KEYS_TRIED:
                 raise
         if look_up and (found := look_up()) is not None:
             return found
@@ -340,7 +343,7 @@ def _once(
 
 
 def _as_header(key: str) -> str:
-    """An idempotency key travels in a header: printable ASCII, at most 255 characters."""
+    """Return the key as a header value: printable ASCII, at most 255 characters, else its hash."""
     if re.fullmatch(r"[!-~]{1,255}", key):
         return key
     return hashlib.sha256(key.encode()).hexdigest()
@@ -358,7 +361,7 @@ def _intent_of(charge: stripe.Charge) -> str:
 
 def _refund_result(refund: stripe.Refund) -> RefundResult:
     record = _refund_record(refund)
-    why = getattr(refund, "failure_reason", None) or refund.status  # present only once it failed
+    why = getattr(refund, "failure_reason", None) or refund.status  # set only if it failed
     text = f"Stripe says: {why}." if record.status == "failed" else ""
     return RefundResult(record.status, record.amount, record.reference, text)
 
@@ -370,30 +373,34 @@ def _refund_record(refund: stripe.Refund) -> RefundRecord:
 
 
 def _ours(made: stripe.Charge | stripe.Refund, name: str) -> str:
-    """What we wrote into the metadata; nothing for what is not ours."""
+    """Return what Recourse wrote into the metadata; "" for objects of others."""
     metadata: Any = made.metadata
     return str(metadata[name]) if metadata and name in metadata else ""
 
 
 @contextmanager
-def _unknown_unless_told() -> Iterator[None]:
-    """Turn the SDK's errors into the protocol's: only what Stripe said of this very request is a
-    refusal; everything else leaves its outcome unknown."""
+def _as_provider_errors() -> Iterator[None]:
+    """Turn the SDK's errors into those of PaymentProvider.
+
+    Only an error about this request itself is a rejection; after any other the outcome is unknown.
+    """
     try:
         yield
     except stripe.IdempotencyError:
-        raise ProviderRejected("This idempotency key was used for another request.") from None
+        raise ProviderRejected("This idempotency key belongs to another request.") from None
     except (stripe.InvalidRequestError, stripe.CardError) as error:
         raise ProviderRejected(_message(error)) from None
     except (stripe.AuthenticationError, stripe.PermissionError):
-        raise ProviderUnreachable("Stripe does not take our API key: set STRIPE_API_KEY.") from None
+        raise ProviderUnreachable("Stripe rejects the API key: set STRIPE_API_KEY.") from None
     except stripe.RateLimitError:
-        raise ProviderUnreachable("Stripe asks us to slow down.") from None
+        raise ProviderUnreachable("Stripe limits the rate of requests.") from None
     except stripe.APIConnectionError:
         raise ProviderUnreachable("Stripe did not answer.") from None
     except stripe.StripeError as error:
-        raise ProviderUnreachable(f"Stripe answered {error.http_status or 'nonsense'}.") from None
+        raise ProviderUnreachable(
+            f"Stripe answered with {error.http_status or 'an unreadable response'}."
+        ) from None
 
 
 def _message(error: stripe.StripeError) -> str:
-    return error.user_message or "Stripe refused without a reason."
+    return error.user_message or "Stripe gave no reason."

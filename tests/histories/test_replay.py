@@ -16,8 +16,7 @@ from tests.histories.record import CONTINUED, HERE, RELEASE
 from tests.proof.counts import counted
 from workflows import view
 from workflows.lifecycle import handlers, versions
-from workflows.lifecycle.state import DeadlineName
-from workflows.lifecycle.versions import FIRST, VERSIONS, Tables
+from workflows.lifecycle.versions import FIRST, VERSIONS, Rules
 
 HISTORIES = sorted(HERE.glob("*/*.json"))
 
@@ -100,16 +99,14 @@ async def test_a_recorded_release_is_never_overwritten(capsys: pytest.CaptureFix
 # --- the test detects changes
 
 
-def a_rule_edited_in_place() -> dict[int, Tables]:
+def a_rule_edited_in_place() -> dict[int, Rules]:
     """The first version of the rules, changed: an expired review refunds the client."""
     first = VERSIONS[FIRST]
     rows = (
-        replace(row, then=handlers.refund_all("review_lapsed"))
-        if row.deadline is DeadlineName.REVIEW
-        else row
-        for row in first.deadlines
+        replace(row, handler=handlers.refund_all("review_lapsed")) if row.id == "R-17" else row
+        for row in first.transitions
     )
-    return {FIRST: replace(first, deadlines=tuple(rows))}
+    return {FIRST: Rules(tuple(rows), first.deadlines)}
 
 
 async def test_a_rule_edited_in_place_is_detected(

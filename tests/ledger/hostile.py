@@ -1,7 +1,7 @@
-"""What somebody with a SQL prompt may try. Each attempt is one transaction, committed at its end.
+"""SQL statements that break the rules of the ledger. Each attempt is one transaction.
 
-The books they try it on: `open` holds 100 USD, `decided` gave 60 of its 100 USD back (in transit)
-and 40 to the freelancer, `euro` holds 100 EUR, and the key `refused` was once refused.
+The ledger before an attempt: `open` holds 100 USD, `decided` has 60 of its 100 USD in transit and
+40 released, `euro` holds 100 EUR, and the key `rejected` was once rejected.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ LARGEST = 2**53 - 1
 
 def account(name: str, currency: str = "USD", min_balance: str = "0", balance: str = "0") -> str:
     return (
-        "INSERT INTO account (id, currency, floor, balance)"
+        "INSERT INTO account (id, currency, min_balance, balance)"
         f" VALUES ('{name}', '{currency}', {min_balance}, {balance});"
     )
 
@@ -77,7 +77,7 @@ def refund(amount: object, how: str = "INSERT") -> str:
 
 @dataclass(frozen=True)
 class Attempt:
-    """`needs_foreign_keys`: SQLite can tell only on a connection that has them switched on."""
+    """`needs_foreign_keys`: SQLite rejects it only on a connection with foreign keys enabled."""
 
     what: str
     sql: str
@@ -135,8 +135,8 @@ ON_BOTH = (
         leg("refund", "escrow:open", "refunds-in-transit:open", 100, key="unknown"),
     ),
     Attempt(
-        "move under a refused operation",
-        leg("refund", "escrow:open", "refunds-in-transit:open", 100, key="refused"),
+        "move under a rejected operation",
+        leg("refund", "escrow:open", "refunds-in-transit:open", 100, key="rejected"),
     ),
     Attempt(
         "move to an account that does not exist",
@@ -216,18 +216,18 @@ ON_BOTH = (
         ),
     ),
     Attempt("use a key again", operation("refund", key="open/hold")),
-    Attempt("use a refused key again", operation("refund", key="refused")),
+    Attempt("use a rejected key again", operation("refund", key="rejected")),
     Attempt("change an amount", "UPDATE transfer SET amount = 1;"),
     Attempt("change where money went", "UPDATE transfer SET credit_account = 'escrow:euro';"),
     Attempt("delete a transfer", "DELETE FROM transfer WHERE operation_key = 'open/hold';"),
     Attempt("delete all transfers", "DELETE FROM transfer;"),
     Attempt("change what a key means", f"UPDATE operation SET request_hash = '{'1' * 64}';"),
     Attempt(
-        "turn a refusal into a yes",
+        "turn a rejection into an applied operation",
         "UPDATE operation SET status = 'applied', legs = 1, code = NULL, reason = NULL"
-        " WHERE key = 'refused';",
+        " WHERE key = 'rejected';",
     ),
-    Attempt("delete an operation", "DELETE FROM operation WHERE key = 'refused';"),
+    Attempt("delete an operation", "DELETE FROM operation WHERE key = 'rejected';"),
     Attempt("delete an account", "DELETE FROM account WHERE id = 'escrow:open';"),
     Attempt("raise a balance", "UPDATE account SET balance = 200 WHERE id = 'escrow:open';"),
     Attempt(
@@ -250,23 +250,29 @@ ON_BOTH = (
         "forget the last transfer",
         "UPDATE account SET last_transfer = NULL WHERE id = 'escrow:open';",
     ),
-    Attempt("lift the floor", "UPDATE account SET floor = NULL WHERE id = 'escrow:open';"),
-    Attempt("lower the floor", "UPDATE account SET floor = -100 WHERE id = 'escrow:open';"),
+    Attempt(
+        "remove the minimum balance",
+        "UPDATE account SET min_balance = NULL WHERE id = 'escrow:open';",
+    ),
+    Attempt(
+        "lower the minimum balance",
+        "UPDATE account SET min_balance = -100 WHERE id = 'escrow:open';",
+    ),
     Attempt("change the currency", "UPDATE account SET currency = 'EUR' WHERE id = 'escrow:open';"),
     Attempt("rename an account", "UPDATE account SET id = 'escrow:x' WHERE id = 'escrow:open';"),
     Attempt("open an account with money", account("escrow:new", balance="100")),
     Attempt("open an account with a little money", account("escrow:new", balance="0.4")),
     Attempt("open an account in debt", account("escrow:new", balance="-100")),
-    Attempt("open an escrow without a floor", account("escrow:new", min_balance="NULL")),
-    Attempt("open an escrow with a lower floor", account("escrow:new", min_balance="-1")),
-    Attempt("open an account of one's own", account("mine")),
-    Attempt("open an escrow of nobody", account("escrow:")),
+    Attempt("open an escrow without a minimum balance", account("escrow:new", min_balance="NULL")),
+    Attempt("open an escrow with a lower minimum balance", account("escrow:new", min_balance="-1")),
+    Attempt("open an account of an unknown kind", account("mine")),
+    Attempt("open an escrow without a purchase", account("escrow:")),
     Attempt("open clearing in two currencies", account("provider-clearing:CHF", "USD", "NULL")),
     Attempt("open an account twice", account("escrow:open")),
 )
 
 ON_SQLITE = (
-    Attempt("overdraw and ignore the refusal", refund(101, how="INSERT OR IGNORE")),
+    Attempt("overdraw and ignore the rejection", refund(101, how="INSERT OR IGNORE")),
     Attempt("overdraw by replacing", refund(101, how="INSERT OR REPLACE")),
     Attempt(
         "replace a finished leg",
@@ -280,8 +286,8 @@ ON_SQLITE = (
         ),
     ),
     Attempt(
-        "replace a refused operation",
-        operation("refund", key="refused").replace("INSERT", "INSERT OR REPLACE", 1),
+        "replace a rejected operation",
+        operation("refund", key="rejected").replace("INSERT", "INSERT OR REPLACE", 1),
     ),
     Attempt(
         "replace the hold of a purchase",
@@ -320,8 +326,8 @@ ON_POSTGRESQL = (
     Attempt("empty the transfers", "TRUNCATE transfer CASCADE;"),
     Attempt("empty the operations", "TRUNCATE operation CASCADE;"),
     Attempt("empty the accounts", "TRUNCATE account CASCADE;"),
-    Attempt("hold what is no number", new_hold("'NaN'")),
-    Attempt("hold without end", new_hold("'Infinity'")),
+    Attempt("hold NaN", new_hold("'NaN'")),
+    Attempt("hold infinity", new_hold("'Infinity'")),
     Attempt("update nothing at all", "UPDATE transfer SET amount = 1 WHERE false;"),
     Attempt(
         "change an operation while writing it again",

@@ -1,4 +1,4 @@
-"""The audit finds what somebody did who switched the database's own rules off first."""
+"""The audit finds manipulations made with the rules of the database disabled."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,10 +17,7 @@ TABLES = ("account", "operation", "transfer")
 
 @contextmanager
 def without_rules(engine: Engine) -> Iterator[Connection]:
-    """A transaction of the tables' owner, who switches all checks, keys and triggers off.
-
-    It is rolled back at the end.
-    """
+    """A transaction with all checks, keys and triggers disabled. It is rolled back at the end."""
     with engine.connect() as connection:
         if engine.dialect.name == "postgresql":
             for table in TABLES:
@@ -40,40 +37,40 @@ def without_rules(engine: Engine) -> Iterator[Connection]:
         connection.invalidate()
 
 
-CRIMES = [
+MANIPULATIONS = [
     (
         "UPDATE account SET balance = 101 WHERE id = 'escrow:p-1'",
         {
-            (None, "All balances in USD add up to 1, not to 0."),
-            ("p-1", "The balance of escrow:p-1 is 101, but its transfers add up to 100."),
-            ("p-1", "The hold of p-1 was 100, but 101 is held, in transit, refunded and released."),
+            (None, "The balances in USD sum to 1, not to 0."),
+            ("p-1", "The balance of escrow:p-1 is 101, but its transfers sum to 100."),
+            ("p-1", "The hold of p-1 was 100, but 101 is held, in transit, refunded or released."),
         },
     ),
     (
         "UPDATE account SET balance = balance - 1 WHERE id = 'provider-clearing:USD'",
         {
-            (None, "All balances in USD add up to -1, not to 0."),
+            (None, "The balances in USD sum to -1, not to 0."),
             (
                 None,
-                "The balance of provider-clearing:USD is -201, but its transfers add up to -200.",
+                "The balance of provider-clearing:USD is -201, but its transfers sum to -200.",
             ),
         },
     ),
     (
         "UPDATE account SET balance = -5 WHERE id = 'refunds-in-transit:p-1'",
         {
-            (None, "All balances in USD add up to -5, not to 0."),
-            ("p-1", "The balance of refunds-in-transit:p-1 is -5, but its transfers add up to 0."),
-            ("p-1", "refunds-in-transit:p-1 is at -5, below its floor of 0."),
-            ("p-1", "The hold of p-1 was 100, but 95 is held, in transit, refunded and released."),
+            (None, "The balances in USD sum to -5, not to 0."),
+            ("p-1", "The balance of refunds-in-transit:p-1 is -5, but its transfers sum to 0."),
+            ("p-1", "The balance of refunds-in-transit:p-1 is -5, below its minimum of 0."),
+            ("p-1", "The hold of p-1 was 100, but 95 is held, in transit, refunded or released."),
         },
     ),
     (
         "DELETE FROM transfer WHERE operation_key = 'p-2/decided' AND leg = 2",
         {
-            ("p-2", "The balance of escrow:p-2 is 0, but its transfers add up to 40."),
-            ("p-2", "The balance of freelancer-balance:p-2 is 40, but its transfers add up to 0."),
-            ("p-2", "Operation p-2/decided of p-2 is applied and should have 2 legs; it has 1."),
+            ("p-2", "The balance of escrow:p-2 is 0, but its transfers sum to 40."),
+            ("p-2", "The balance of freelancer-balance:p-2 is 40, but its transfers sum to 0."),
+            ("p-2", "Operation p-2/decided of p-2 needs 2 transfers, but has 1."),
         },
     ),
     (
@@ -81,10 +78,10 @@ CRIMES = [
         {
             (
                 None,
-                "The purchases in USD have 100 in escrow, in transit and released;"
+                "The purchases in USD have 100 held, in transit and released;"
                 " the accounts have 200.",
             ),
-            ("p-1", "A transfer of p-1 belongs to p-1/hold, which was never applied."),
+            ("p-1", "A transfer of p-1 belongs to operation p-1/hold, which was not applied."),
         },
     ),
     (
@@ -92,20 +89,22 @@ CRIMES = [
         {
             (
                 "p-2",
-                "A transfer of p-2, of operation p-2/hold, names an unknown account.",
+                "A transfer of p-2, in operation p-2/hold, names an unknown account.",
             ),
             (
                 "p-2",
-                "A transfer of p-2, of operation p-2/decided, names an unknown account.",
+                "A transfer of p-2, in operation p-2/decided, names an unknown account.",
             ),
         },
     ),
 ]
 
 
-@pytest.mark.parametrize(("crime", "found"), CRIMES, ids=[crime for crime, _ in CRIMES])
-def test_the_audit_names_what_was_bent(
-    ledger: Ledger, engine: Engine, crime: str, found: set[tuple[str | None, str]]
+@pytest.mark.parametrize(
+    ("statement", "found"), MANIPULATIONS, ids=[statement for statement, _ in MANIPULATIONS]
+)
+def test_the_audit_finds_each_manipulation(
+    ledger: Ledger, engine: Engine, statement: str, found: set[tuple[str | None, str]]
 ) -> None:
     for purchase in ("p-1", "p-2"):
         ledger.hold(key=f"{purchase}/hold", purchase_id=purchase, amount=100, currency="USD", at=AT)
@@ -113,7 +112,7 @@ def test_the_audit_names_what_was_bent(
         key="p-2/decided", purchase_id="p-2", refund=60, release=40, currency="USD", at=AT
     )
     with without_rules(engine) as connection:
-        connection.execute(sa.text(crime))
+        connection.execute(sa.text(statement))
         differences = audit(connection)
     assert {(one.purchase_id, one.what) for one in differences} == found
     assert all("Stop the workers" in one.what_to_do for one in differences)

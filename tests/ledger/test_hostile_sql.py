@@ -1,4 +1,4 @@
-"""The database refuses by itself what must not be, whatever program or person asks."""
+"""The database enforces the rules of the ledger itself."""
 
 import sqlite3
 from contextlib import closing
@@ -12,11 +12,11 @@ from activities.ledger import Ledger, LedgerRejected
 from tests.ledger.hostile import ON_BOTH, ON_POSTGRESQL, ON_SQLITE, Attempt, new_hold
 
 AT = datetime(2026, 11, 1, tzinfo=UTC)
-REFUSALS = (sqlite3.IntegrityError, psycopg.IntegrityError, psycopg.DataError)
+REJECTIONS = (sqlite3.IntegrityError, psycopg.IntegrityError, psycopg.DataError)
 
 
 @pytest.fixture(scope="module")
-def books(shared_engine: Engine) -> Ledger:
+def prepared(shared_engine: Engine) -> Ledger:
     ledger = Ledger(shared_engine)
     for purchase, currency in (("open", "USD"), ("decided", "USD"), ("euro", "EUR")):
         ledger.hold(
@@ -25,12 +25,12 @@ def books(shared_engine: Engine) -> Ledger:
     decided = {"purchase_id": "decided", "currency": "USD", "at": AT}
     ledger.decide(key="decided/decision", refund=60, release=40, **decided)  # type: ignore[arg-type]
     with pytest.raises(LedgerRejected):
-        ledger.decide(key="refused", refund=999, release=0, **decided)  # type: ignore[arg-type]
+        ledger.decide(key="rejected", refund=999, release=0, **decided)  # type: ignore[arg-type]
     return ledger
 
 
 def run(engine: Engine, sql: str, *, foreign_keys: bool = True) -> None:
-    """Run a script as one transaction on a bare connection, as any SQL client would."""
+    """Run a script as one transaction on a bare connection, as a SQL client does."""
     if engine.dialect.name == "postgresql":
         url = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
         with closing(psycopg.connect(url)) as connection:
@@ -52,42 +52,50 @@ def everything(ledger: Ledger) -> tuple[object, ...]:
     )
 
 
-def refuses(books: Ledger, engine: Engine, attempt: Attempt, *, foreign_keys: bool = True) -> None:
-    before = everything(books)
-    with pytest.raises(REFUSALS):
+def assert_rejected(
+    prepared: Ledger, engine: Engine, attempt: Attempt, *, foreign_keys: bool = True
+) -> None:
+    before = everything(prepared)
+    with pytest.raises(REJECTIONS):
         run(engine, attempt.sql, foreign_keys=foreign_keys)
-    assert everything(books) == before
-    assert books.audit() == []
+    assert everything(prepared) == before
+    assert prepared.audit() == []
 
 
 @pytest.mark.parametrize("attempt", ON_BOTH, ids=lambda attempt: attempt.what)
-def test_nobody_can(books: Ledger, shared_engine: Engine, attempt: Attempt) -> None:
-    refuses(books, shared_engine, attempt)
+def test_hostile_statement_is_rejected(
+    prepared: Ledger, shared_engine: Engine, attempt: Attempt
+) -> None:
+    assert_rejected(prepared, shared_engine, attempt)
 
 
 @pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("attempt", ON_SQLITE, ids=lambda attempt: attempt.what)
-def test_nobody_can_on_sqlite(books: Ledger, shared_engine: Engine, attempt: Attempt) -> None:
-    refuses(books, shared_engine, attempt)
+def test_hostile_statement_is_rejected_by_sqlite(
+    prepared: Ledger, shared_engine: Engine, attempt: Attempt
+) -> None:
+    assert_rejected(prepared, shared_engine, attempt)
 
 
 @pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
 @pytest.mark.parametrize("attempt", ON_POSTGRESQL, ids=lambda attempt: attempt.what)
-def test_nobody_can_on_postgresql(books: Ledger, shared_engine: Engine, attempt: Attempt) -> None:
-    refuses(books, shared_engine, attempt)
+def test_hostile_statement_is_rejected_by_postgresql(
+    prepared: Ledger, shared_engine: Engine, attempt: Attempt
+) -> None:
+    assert_rejected(prepared, shared_engine, attempt)
 
 
 @pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
-def test_a_connection_without_foreign_keys_can_no_more(
-    books: Ledger, shared_engine: Engine
+def test_sqlite_rejects_the_same_without_foreign_keys(
+    prepared: Ledger, shared_engine: Engine
 ) -> None:
     for attempt in ON_BOTH + ON_SQLITE:
         if not attempt.needs_foreign_keys:
-            refuses(books, shared_engine, attempt, foreign_keys=False)
+            assert_rejected(prepared, shared_engine, attempt, foreign_keys=False)
 
 
-def test_what_is_right_is_possible_in_plain_sql_too(ledger: Ledger, engine: Engine) -> None:
-    """The attempts above fail for what is wrong in them, not for how they are written."""
+def test_the_database_accepts_valid_sql(ledger: Ledger, engine: Engine) -> None:
+    """The attempts above fail because of what they do, not because of their syntax."""
     ledger.hold(key="first/hold", purchase_id="first", amount=100, currency="USD", at=AT)
     run(engine, new_hold(100))
     run(

@@ -1,4 +1,4 @@
-"""What the ledger does with the money of a purchase."""
+"""The operations and queries of the ledger."""
 
 import time
 from collections.abc import Callable
@@ -8,9 +8,9 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from activities.database.types import Instant
 from activities.ledger import (
     AccountBalance,
-    Difference,
     Ledger,
     LedgerRejected,
     PurchaseBalances,
@@ -19,6 +19,7 @@ from activities.ledger import (
     schema,
 )
 from activities.ledger.audit import WHAT_TO_DO, Check
+from activities.requests import Difference
 
 AT = datetime(2026, 11, 1, 12, 30, 15, 123456, tzinfo=UTC)
 
@@ -47,7 +48,7 @@ def settle(ledger: Ledger, amount: int, key: str = "p-1/settled") -> bool:
     )
 
 
-def test_money_goes_from_the_client_through_escrow_to_both(ledger: Ledger) -> None:
+def test_money_moves_through_escrow_to_client_and_freelancer(ledger: Ledger) -> None:
     assert hold(ledger)
     assert ledger.balances("p-1") == PurchaseBalances("p-1", "USD", 100, 0, 0, 0)
     assert decide(ledger, refund=60, release=40)
@@ -63,7 +64,7 @@ def test_money_goes_from_the_client_through_escrow_to_both(ledger: Ledger) -> No
     assert ledger.audit() == []
 
 
-def test_every_movement_is_one_row_with_both_accounts(ledger: Ledger) -> None:
+def test_each_leg_is_one_transfer_between_two_accounts(ledger: Ledger) -> None:
     hold(ledger)
     decide(ledger, refund=60, release=40)
     assert ledger.transfers("p-1") == [
@@ -74,7 +75,7 @@ def test_every_movement_is_one_row_with_both_accounts(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize(("refund", "release"), [(100, 0), (0, 100)])
-def test_a_side_that_gets_nothing_has_no_leg(ledger: Ledger, refund: int, release: int) -> None:
+def test_an_amount_of_zero_has_no_leg(ledger: Ledger, refund: int, release: int) -> None:
     hold(ledger)
     decide(ledger, refund, release)
     assert ledger.balances("p-1") == PurchaseBalances("p-1", "USD", 0, refund, 0, release)
@@ -95,7 +96,7 @@ def test_the_largest_amount_is_exact(ledger: Ledger) -> None:
     assert ledger.audit() == []
 
 
-def test_a_refund_may_arrive_in_parts_but_never_twice(ledger: Ledger) -> None:
+def test_a_refund_may_settle_in_parts_but_not_twice(ledger: Ledger) -> None:
     hold(ledger)
     decide(ledger, refund=100, release=0)
     assert settle(ledger, 70, key="p-1/settled/1")
@@ -105,14 +106,14 @@ def test_a_refund_may_arrive_in_parts_but_never_twice(ledger: Ledger) -> None:
     assert ledger.balances("p-1") == PurchaseBalances("p-1", "USD", 0, 0, 100, 0)
 
 
-def test_a_repeated_request_is_answered_and_moves_nothing(ledger: Ledger) -> None:
+def test_a_retry_is_answered_and_moves_no_money(ledger: Ledger) -> None:
     assert [hold(ledger), hold(ledger)] == [True, False]
     assert [decide(ledger, 60, 40), decide(ledger, 60, 40)] == [True, False]
     assert [settle(ledger, 60), settle(ledger, 60)] == [True, False]
     assert len(ledger.transfers("p-1")) == 4
 
 
-def test_the_first_business_instant_stands_in_utc(ledger: Ledger) -> None:
+def test_the_first_instant_is_kept_in_utc(ledger: Ledger) -> None:
     lisbon = AT.astimezone(timezone(timedelta(hours=1)))
     assert hold(ledger, at=lisbon)
     assert not hold(ledger, at=AT + timedelta(days=1))
@@ -120,7 +121,7 @@ def test_the_first_business_instant_stands_in_utc(ledger: Ledger) -> None:
     assert ledger.transfers("p-1")[0].created_at.tzinfo is UTC
 
 
-def test_a_key_never_means_two_things(ledger: Ledger) -> None:
+def test_a_key_belongs_to_one_operation(ledger: Ledger) -> None:
     hold(ledger)
     requests: tuple[Callable[[], bool], ...] = (
         lambda: hold(ledger, amount=101),
@@ -134,7 +135,7 @@ def test_a_key_never_means_two_things(ledger: Ledger) -> None:
     assert len(ledger.transfers("p-1")) == 1
 
 
-def test_what_was_refused_stays_refused_when_the_money_has_come(ledger: Ledger) -> None:
+def test_a_rejection_is_final_even_if_the_money_arrives_later(ledger: Ledger) -> None:
     with pytest.raises(LedgerRejected) as first:
         decide(ledger, refund=100, release=0)
     assert first.value.code == "NO_HOLD"
@@ -154,7 +155,7 @@ def test_what_was_refused_stays_refused_when_the_money_has_come(ledger: Ledger) 
         ("CURRENCY_MISMATCH", 60, 40, "EUR"),
     ],
 )
-def test_a_decision_is_about_exactly_what_is_held(
+def test_a_decision_must_move_the_whole_escrow(
     ledger: Ledger, code: str, refund: int, release: int, currency: str
 ) -> None:
     hold(ledger)
@@ -166,7 +167,7 @@ def test_a_decision_is_about_exactly_what_is_held(
     assert ledger.balances("p-1") == PurchaseBalances("p-1", "USD", 100, 0, 0, 0)
 
 
-def test_a_purchase_is_paid_once_and_decided_once(ledger: Ledger) -> None:
+def test_a_purchase_has_one_hold_and_one_decision(ledger: Ledger) -> None:
     hold(ledger)
     with pytest.raises(LedgerRejected, match="ALREADY_HELD"):
         ledger.hold(key="again", purchase_id="p-1", amount=100, currency="USD", at=AT)
@@ -175,7 +176,7 @@ def test_a_purchase_is_paid_once_and_decided_once(ledger: Ledger) -> None:
         decide(ledger, refund=0, release=100, key="again/2")
 
 
-def test_nothing_is_settled_before_it_was_refunded(ledger: Ledger) -> None:
+def test_a_settlement_needs_a_refund_in_transit(ledger: Ledger) -> None:
     with pytest.raises(LedgerRejected, match="NO_HOLD"):
         settle(ledger, 1, key="early")
     hold(ledger)
@@ -184,7 +185,7 @@ def test_nothing_is_settled_before_it_was_refunded(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("amount", [0, -1, 2**53, 1.5, 1.0, True, "100", None])
-def test_what_is_no_amount_is_refused_and_keeps_no_key(ledger: Ledger, amount: object) -> None:
+def test_an_invalid_amount_is_rejected_and_uses_no_key(ledger: Ledger, amount: object) -> None:
     with pytest.raises(LedgerRejected, match="INVALID_AMOUNT"):
         hold(ledger, amount=amount)  # type: ignore[arg-type]
     assert hold(ledger, amount=100)
@@ -202,14 +203,14 @@ def test_what_is_no_amount_is_refused_and_keeps_no_key(ledger: Ledger, amount: o
         {"at": datetime(2026, 11, 1)},  # noqa: DTZ001
     ],
 )
-def test_what_cannot_be_right_is_refused(ledger: Ledger, wrong: dict[str, object]) -> None:
+def test_an_invalid_request_is_rejected(ledger: Ledger, wrong: dict[str, object]) -> None:
     right = {"key": "k", "purchase_id": "p-1", "amount": 100, "currency": "USD", "at": AT}
     with pytest.raises(LedgerRejected, match="INVALID_REQUEST"):
         ledger.hold(**(right | wrong))  # type: ignore[arg-type]
     assert ledger.accounts() == []
 
 
-def test_a_decision_about_nothing_is_refused(ledger: Ledger) -> None:
+def test_a_decision_of_zero_is_rejected(ledger: Ledger) -> None:
     hold(ledger)
     with pytest.raises(LedgerRejected, match="INVALID_AMOUNT"):
         decide(ledger, refund=0, release=0)
@@ -217,7 +218,7 @@ def test_a_decision_about_nothing_is_refused(ledger: Ledger) -> None:
         decide(ledger, refund=-1, release=101)
 
 
-def test_purchases_in_several_currencies_do_not_touch(ledger: Ledger) -> None:
+def test_purchases_in_different_currencies_are_separate(ledger: Ledger) -> None:
     hold(ledger)
     hold(ledger, purchase="p-2", currency="JPY", amount=7)
     clearing = {a.account: a.balance for a in ledger.accounts() if "clearing" in a.account}
@@ -225,7 +226,7 @@ def test_purchases_in_several_currencies_do_not_touch(ledger: Ledger) -> None:
     assert ledger.audit() == []
 
 
-def test_what_was_asked_is_kept_with_its_answer(ledger: Ledger, engine: Engine) -> None:
+def test_each_operation_is_recorded_with_its_result(ledger: Ledger, engine: Engine) -> None:
     started = datetime.now(UTC) - timedelta(seconds=1)
     hold(ledger)
     with pytest.raises(LedgerRejected) as rejected:
@@ -235,7 +236,7 @@ def test_what_was_asked_is_kept_with_its_answer(ledger: Ledger, engine: Engine) 
         applied, rejection = connection.execute(sa.select(table).order_by(table.c.status)).all()
     assert (applied.status, applied.legs, applied.code, applied.at) == ("applied", 1, None, AT)
     assert (rejection.status, rejection.legs, rejection.code) == (
-        "refused",
+        "rejected",
         None,
         "NOT_ENOUGH_MONEY",
     )
@@ -244,8 +245,8 @@ def test_what_was_asked_is_kept_with_its_answer(ledger: Ledger, engine: Engine) 
     assert started < rejection.recorded_at < datetime.now(UTC) + timedelta(seconds=1)
 
 
-def test_a_snapshot_is_all_the_books_at_one_moment(ledger: Ledger) -> None:
-    """Accounts and purchases by name, each refund's proof of arrival, and what is wrong."""
+def test_a_snapshot_is_the_whole_ledger_at_one_moment(ledger: Ledger) -> None:
+    """Accounts and purchases by name, the proof of each settlement, and the differences."""
     for purchase in ("p-2", "p-1"):
         hold(ledger, purchase=purchase)
     decide(ledger, refund=60, release=40)
@@ -254,9 +255,9 @@ def test_a_snapshot_is_all_the_books_at_one_moment(ledger: Ledger) -> None:
     before = ledger.snapshot()
     assert before.proofs == {}
     settle(ledger, 60)
-    books = ledger.snapshot()
-    assert books.accounts == tuple(ledger.accounts())
-    assert [account.account for account in books.accounts] == [
+    snapshot = ledger.snapshot()
+    assert snapshot.accounts == tuple(ledger.accounts())
+    assert [account.account for account in snapshot.accounts] == [
         "escrow:p-1",
         "escrow:p-2",
         "freelancer-balance:p-1",
@@ -265,38 +266,42 @@ def test_a_snapshot_is_all_the_books_at_one_moment(ledger: Ledger) -> None:
         "refunds-in-transit:p-1",
         "refunds-in-transit:p-2",
     ]
-    assert books.purchases == (
+    assert snapshot.purchases == (
         PurchaseBalances("p-1", "USD", 0, 0, 60, 40),
         PurchaseBalances("p-2", "USD", 100, 0, 0, 0),
     )
-    assert books.proofs == {"p-1": "re_1"}
-    assert books.differences == ()
+    assert snapshot.proofs == {"p-1": "re_1"}
+    assert snapshot.differences == ()
 
 
-def test_a_snapshot_says_what_is_wrong(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the audit finds in the same books."""
-    always = Check("purchase", "{0} is bent.", "SELECT DISTINCT purchase_id FROM transfer")
+def test_a_snapshot_contains_the_differences(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same as the audit finds."""
+    always = Check("purchase", "{0} is wrong.", "SELECT DISTINCT purchase_id FROM transfer")
     monkeypatch.setattr("activities.ledger.audit.CHECKS", (always,))
     hold(ledger)
-    assert ledger.snapshot().differences == (Difference("p-1", "p-1 is bent.", WHAT_TO_DO),)
+    assert ledger.snapshot().differences == (
+        Difference(purchase_id="p-1", what="p-1 is wrong.", what_to_do=WHAT_TO_DO),
+    )
 
 
-def test_what_a_key_means_is_written_the_same_way_in_every_release() -> None:
-    """A request that an older release recorded is known again when it is repeated."""
-    asked = operations.settle("k", "p-1", 100, "USD", AT, "re_1")
-    assert asked.request == (
+def test_the_hash_of_a_request_is_the_same_in_every_release() -> None:
+    """A retry in a new release must match what an older release recorded."""
+    request = operations.settle("k", "p-1", 100, "USD", AT, "re_1")
+    assert request.request == (
         '{"currency":"USD","kind":"settled","legs":[{"amount":100,'
         '"credit":"provider-clearing:USD","debit":"refunds-in-transit:p-1"}],'
         '"purchase_id":"p-1","reference":"re_1"}'
     )
-    assert asked.request_hash == (
+    assert request.request_hash == (
         "a109b7846e7e1f3b4e32a93c233b41787939de88e496b80bf0d5255de25591f4"
     )
     later = operations.settle("k", "p-1", 100, "USD", AT + timedelta(days=1), "re_2")
-    assert later.request_hash == asked.request_hash
+    assert later.request_hash == request.request_hash
 
 
-def test_instants_are_the_same_whatever_zone_the_machine_is_in(
+def test_instants_do_not_depend_on_the_zone_of_the_machine(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TZ", "America/New_York")
@@ -310,8 +315,8 @@ def test_instants_are_the_same_whatever_zone_the_machine_is_in(
 
 
 @pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
-def test_an_instant_that_nobody_knows_is_none(ledger: Ledger, engine: Engine) -> None:
-    instant = schema.Instant()
+def test_a_missing_instant_is_none(ledger: Ledger, engine: Engine) -> None:
+    instant = Instant()
     assert instant.process_bind_param(None, engine.dialect) is None
     assert instant.process_result_value(None, engine.dialect) is None
 

@@ -1,4 +1,4 @@
-"""Where all the money is, for whoever watches: `positions` and `in_transit`."""
+"""Totals for monitoring: `positions` and `in_transit`."""
 
 from datetime import timedelta
 
@@ -6,8 +6,8 @@ from activities.ledger import InTransit, Ledger, Position
 from tests.ledger.test_operations import AT
 
 
-def test_positions_tell_each_currency_apart_and_each_place(ledger: Ledger) -> None:
-    """The four add up to all that was ever held in that currency."""
+def test_positions_are_totals_by_currency(ledger: Ledger) -> None:
+    """The four amounts sum to all holds in that currency."""
     assert ledger.positions() == []
     ledger.hold(key="h1", purchase_id="p-1", amount=500, currency="USD", at=AT)
     assert ledger.positions() == [Position("USD", held=500)]
@@ -22,8 +22,8 @@ def test_positions_tell_each_currency_apart_and_each_place(ledger: Ledger) -> No
     ]
 
 
-def test_refunds_on_their_way_are_told_the_oldest_first(ledger: Ledger) -> None:
-    """Since when: since the decision. What has arrived, or was only released, is not among them."""
+def test_refunds_in_transit_are_listed_oldest_first(ledger: Ledger) -> None:
+    """Each since its decision; without settled refunds and purchases that were only released."""
     later = AT + timedelta(hours=1)
     for number, (refund, at) in enumerate([(10, later), (20, AT), (30, AT), (0, AT)]):
         asked = {"purchase_id": f"p-{number}", "currency": "USD"}

@@ -1,4 +1,4 @@
-"""What the role of a worker needs on PostgreSQL, and what it then cannot do (docs/threats.md)."""
+"""The grants of the worker's role on PostgreSQL, and what it cannot do (docs/threats.md)."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -9,7 +9,8 @@ import pytest
 from psycopg.errors import InsufficientPrivilege
 from sqlalchemy import make_url
 
-from activities.ledger import Ledger, check_schema
+from activities.database import check_schema
+from activities.ledger import Ledger
 from activities.notices import DeliveryLog, Notice
 from tests.ledger.conftest import PostgresDatabases, engine_of
 
@@ -23,7 +24,7 @@ GRANTS = """
 
 @pytest.fixture(scope="module")
 def as_worker(postgres_databases: PostgresDatabases) -> Iterator[str]:
-    """A migrated database, by the role of a worker, which owns nothing."""
+    """The URL of a migrated database for the role of a worker, which owns no table."""
     owner = make_url(postgres_databases.create("roles"))
     with psycopg.connect(
         owner.set(drivername="postgresql").render_as_string(False), autocommit=True
@@ -34,19 +35,19 @@ def as_worker(postgres_databases: PostgresDatabases) -> Iterator[str]:
     postgres_databases.drop("roles")
 
 
-def test_a_worker_that_owns_nothing_does_all_its_work(as_worker: str) -> None:
-    """Money goes all its ways, and notices are logged."""
-    asked: dict[str, Any] = {"purchase_id": "p-1", "currency": "USD", "at": NOW}
+def test_the_worker_role_can_do_its_work(as_worker: str) -> None:
+    """It runs every operation and logs notices."""
+    terms: dict[str, Any] = {"purchase_id": "p-1", "currency": "USD", "at": NOW}
     notice = Notice("p-1", "1-held", "held", "client", "a@b.c", "smtp", "m-1", NOW)
     with engine_of(as_worker) as engine:
         check_schema(engine)
-        books, log = Ledger(engine), DeliveryLog(engine)
-        books.hold(key="h", amount=500, **asked)
-        books.decide(key="d", refund=300, release=200, **asked)
-        books.settle(key="s", amount=300, reference="r", **asked)
+        ledger, log = Ledger(engine), DeliveryLog(engine)
+        ledger.hold(key="h", amount=500, **terms)
+        ledger.decide(key="d", refund=300, release=200, **terms)
+        ledger.settle(key="s", amount=300, reference="r", **terms)
         (opened,) = log.open([notice])
         log.record(opened, "sent")
-        balances = books.balances("p-1")
+        balances = ledger.balances("p-1")
         sent = [logged.status for logged in log.list("p-1")]
 
     assert balances is not None
@@ -59,16 +60,14 @@ def test_a_worker_that_owns_nothing_does_all_its_work(as_worker: str) -> None:
     [
         "DROP TRIGGER transfer_append_only ON transfer",
         "ALTER TABLE transfer DISABLE TRIGGER ALL",
-        "ALTER TABLE account DROP CONSTRAINT ck_account_floor",
+        "ALTER TABLE account DROP CONSTRAINT ck_account_overdraft",
         "SET session_replication_role = replica",
         "TRUNCATE transfer",
         "DROP TABLE operation CASCADE",
     ],
 )
-def test_a_worker_that_owns_nothing_cannot_switch_the_rules_off(
-    statement: str, as_worker: str
-) -> None:
-    """Whoever owns the tables could."""
+def test_the_worker_role_cannot_disable_the_rules(statement: str, as_worker: str) -> None:
+    """Only the owner of the tables can."""
     url = make_url(as_worker).set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(url) as connection, pytest.raises(InsufficientPrivilege):
         connection.execute(statement.encode())

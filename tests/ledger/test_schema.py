@@ -1,4 +1,4 @@
-"""The schema is brought to a database by migrations, the same on both kinds."""
+"""The migrations and the check of the schema, on both kinds of database."""
 
 import shutil
 import subprocess
@@ -12,33 +12,27 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine, event
 
-from activities.ledger import (
-    Ledger,
-    LedgerUnreachable,
-    SchemaMismatch,
-    check_schema,
-    migrate,
-    upgrade,
-)
+from activities.database import DatabaseUnreachable, SchemaMismatch, check_schema, migrate, upgrade
+from activities.database.upgrade import ADVISORY_LOCK
+from activities.ledger import Ledger
 from activities.ledger.schema import metadata
-from activities.ledger.upgrade import ADVISORY_LOCK
 from tests.ledger.conftest import PostgresDatabases, SqliteFiles, engine_of
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_an_empty_database_is_refused_until_it_is_set_up(empty_url: str) -> None:
+def test_an_empty_database_is_rejected_until_it_is_set_up(empty_url: str) -> None:
     with engine_of(empty_url) as engine:
-        with pytest.raises(SchemaMismatch, match="python -m starter setup"):
+        with pytest.raises(SchemaMismatch, match="recourse setup"):
             check_schema(engine)
-        with pytest.raises(SchemaMismatch, match="python -m starter setup"):
+        with pytest.raises(SchemaMismatch, match="recourse setup"):
             Ledger(engine).balances("p-1")
         migrate(engine)
         check_schema(engine)
         assert Ledger(engine).accounts() == []
 
 
-def test_setting_up_again_changes_nothing(engine: Engine) -> None:
+def test_a_second_migration_changes_nothing(engine: Engine) -> None:
     migrate(engine)
     check_schema(engine)
 
@@ -48,25 +42,15 @@ def stamp(engine: Engine, revision: str) -> None:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = :r"), {"r": revision})
 
 
-def test_a_log_of_notices_from_before_the_migrations_is_kept(empty_url: str) -> None:
-    with engine_of(empty_url) as engine:
-        with engine.begin() as connection:
-            connection.execute(sa.text("CREATE TABLE notices (at TEXT, status TEXT, subject TEXT)"))
-            connection.execute(sa.text("INSERT INTO notices (subject) VALUES ('Told')"))
-        migrate(engine)
-        with engine.connect() as connection:
-            assert connection.scalar(sa.text("SELECT subject FROM notices")) == "Told"
-
-
-def test_an_older_database_says_what_to_run(empty_url: str) -> None:
+def test_an_older_schema_names_the_command_to_run(empty_url: str) -> None:
     with engine_of(empty_url) as engine:
         migrate(engine)
         stamp(engine, "0001")
-        with pytest.raises(SchemaMismatch, match=r"schema 0001.*python -m starter setup"):
+        with pytest.raises(SchemaMismatch, match=r"schema 0001.*recourse setup"):
             check_schema(engine)
 
 
-def test_a_newer_database_is_left_alone(empty_url: str) -> None:
+def test_a_newer_schema_is_rejected(empty_url: str) -> None:
     with engine_of(empty_url) as engine:
         migrate(engine)
         stamp(engine, "9999")
@@ -75,9 +59,9 @@ def test_a_newer_database_is_left_alone(empty_url: str) -> None:
                 reject(engine)
 
 
-def test_two_processes_may_set_up_at_once(empty_url: str) -> None:
+def test_two_processes_may_migrate_at_once(empty_url: str) -> None:
     program = (
-        "from activities.ledger import create_engine, migrate; import sys;"
+        "from activities.database import create_engine, migrate; import sys;"
         "engine = create_engine(sys.argv[1]); migrate(engine); engine.dispose()"
     )
     command = [sys.executable, "-W", "error", "-c", program, empty_url]
@@ -90,22 +74,22 @@ def test_two_processes_may_set_up_at_once(empty_url: str) -> None:
 
 
 @pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
-def test_setting_up_takes_turns(empty_url: str) -> None:
-    """While somebody is at it, another waits; here until its time limit ends."""
+def test_concurrent_migrations_wait_for_each_other(empty_url: str) -> None:
+    """A second migration waits for the first; here until its lock timeout."""
     hurry = quote("-c lock_timeout=50ms")
     with engine_of(empty_url) as first, engine_of(f"{empty_url}&options={hurry}") as second:
         with first.begin() as connection:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(ADVISORY_LOCK)))
-            with pytest.raises(LedgerUnreachable, match="busy with others"):
+            with pytest.raises(DatabaseUnreachable, match="busy 5 times in a row"):
                 migrate(second)
         migrate(second)
         check_schema(first)
 
 
-def test_the_program_may_be_installed_under_any_name(
+def test_the_program_may_be_installed_in_any_directory(
     empty_url: str, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A percent sign means something to Alembic's settings."""
+    """Alembic interpolates percent signs in its settings, so they are escaped."""
     folder = tmp_path_factory.mktemp("installed") / "100%(here)s" / "migrations"
     shutil.copytree(upgrade.MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(upgrade, "MIGRATIONS", folder)
@@ -114,9 +98,7 @@ def test_the_program_may_be_installed_under_any_name(
         check_schema(engine)
 
 
-def test_a_set_up_that_fails_leaves_nothing_behind(
-    empty_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_migration_is_rolled_back(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with engine_of(empty_url) as engine:
         with monkeypatch.context() as broken:
             broken.setattr("alembic.op.create_index", lambda *_, **__: 1 / 0)
@@ -127,7 +109,7 @@ def test_a_set_up_that_fails_leaves_nothing_behind(
         check_schema(engine)
 
 
-def test_queries_name_every_column_there_is(engine: Engine) -> None:
+def test_the_tables_in_code_have_every_column(engine: Engine) -> None:
     found = sa.inspect(engine)
     for table in metadata.sorted_tables:
         assert table.columns.keys() == [column["name"] for column in found.get_columns(table.name)]
@@ -150,10 +132,10 @@ def shape(engine: Engine) -> dict[str, object]:
     } | {name: found.get_columns(name) and None for name in found.get_view_names()}
 
 
-def test_both_databases_have_the_same_shape(
+def test_both_databases_have_the_same_schema(
     sqlite_files: SqliteFiles, postgres_databases: PostgresDatabases
 ) -> None:
-    """SQLite alone also checks how instants are written: there they are text."""
+    """Only SQLite has checks for instants, which are text there."""
     with (
         engine_of(sqlite_files.create("shape")) as sqlite,
         engine_of(postgres_databases.create("shape")) as postgresql,
@@ -173,11 +155,11 @@ VIEWS = {
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_an_auditor_finds_the_views_of_the_contract(engine: Engine, view: str) -> None:
+def test_the_public_views_have_their_columns(engine: Engine, view: str) -> None:
     assert [column["name"] for column in sa.inspect(engine).get_columns(view)] == VIEWS[view]
 
 
-def test_no_question_about_a_purchase_reads_the_whole_book(ledger: Ledger, engine: Engine) -> None:
+def test_no_query_about_a_purchase_scans_a_table(ledger: Ledger, engine: Engine) -> None:
     asked: list[tuple[str, Any]] = []
 
     def note(_c: object, _cursor: object, statement: str, parameters: object, *_: object) -> None:

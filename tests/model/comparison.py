@@ -34,7 +34,7 @@ from tests.model.strategies import (
 from tests.purchases import purchase, purchase_of
 from workflows import lifecycle, view
 from workflows.lifecycle.state import Stage
-from workflows.messages import Action, PurchaseStart, Role, Status
+from workflows.messages import Permission, PurchaseStart, Role, Status
 
 AGREE_TIMEOUT = 20
 """Seconds of real time within which the server has to reach the state of the rules."""
@@ -141,24 +141,24 @@ class RulesModel(Rehearsal):
 
     def __init__(self, services: Services, terms: PurchaseStart, now: datetime) -> None:
         super().__init__(MoneyActivities(services.ledger, services.provider), terms, now)
-        self._carry_out = {name: _retried(carry) for name, carry in self._carry_out.items()}
+        self._activities = {name: _retried(run) for name, run in self._activities.items()}
         self.play()
 
     @property
     def closed(self) -> bool:
         """Whether the purchase is closed."""
-        return self.memory.state.stage is Stage.CLOSED
+        return self.state.purchase.stage is Stage.CLOSED
 
     def next(self) -> datetime | None:
         """When the next deadline expires, if there is one."""
-        return min(self.memory.state.deadlines.values(), default=None)
+        return min(self.state.purchase.deadlines.values(), default=None)
 
     @property
     def is_near_a_boundary(self) -> bool:
         """Whether a small difference between the clocks could change what follows."""
         midnight = (self.now + MARGIN).date() != (self.now - MARGIN).date()
         return midnight or any(
-            abs(at - self.now) < MARGIN for at in self.memory.state.deadlines.values()
+            abs(at - self.now) < MARGIN for at in self.state.purchase.deadlines.values()
         )
 
 
@@ -219,7 +219,7 @@ class Comparison:
         role, fields = Role(step.role), dict(step.fields)
         if "refund_id" in fields:
             fields["refund_id"] = f"{self.handle.id}/{fields['refund_id']}"
-        rejection = self.rules.hear(role, step.message, fields)
+        rejection = self.rules.receive(role, step.message, fields)
         self.rules.play()
         expected = rejection.code.value if rejection else None
         self.messages_sent += 1
@@ -258,7 +258,7 @@ class Comparison:
     async def check_agreement(self, after: object) -> None:
         """Wait until server and rules agree. Raises Mismatch after `AGREE_TIMEOUT`."""
         give_up = asyncio.get_running_loop().time() + AGREE_TIMEOUT
-        expected = {**comparable(view.status(self.rules.memory)), "rejected": self.rejected}
+        expected = {**comparable(view.status(self.rules.state)), "rejected": self.rejected}
         while True:
             found = await read_query(self.handle, "status", Status)
             here = {**comparable(found), "rejected": [each.code for each in found.rejected]}
@@ -279,15 +279,15 @@ class Comparison:
 
     async def _check_actions(self, after: object) -> None:
         role = list(Role)[self.messages_sent % len(Role)]
-        found = await read_query(self.handle, "actions", list[Action], role.value)
-        expected = lifecycle.actions(self.rules.memory.state, role, self.rules.now)
+        found = await read_query(self.handle, "actions", list[Permission], role.value)
+        expected = lifecycle.permissions(self.rules.state.purchase, role, self.rules.now)
         here, there = ([(a.message, a.allowed, a.code) for a in each] for each in (found, expected))
         self._check_equal(f"what the {role} may do", here, there, after)
 
     async def check_end(self) -> None:
         """Compare the results and all transfers of the closed purchase."""
         found = (await self.handle.result()).model_dump(mode="python")
-        expected = view.result(self.rules.memory).model_dump(mode="python")
+        expected = view.result(self.rules.state).model_dump(mode="python")
         self._check_equal("the result", found, expected, "the end")
         name = purchase_of(self.handle)
         on_server = [

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from activities.payments.sandbox import METHODS
 from tests.lifecycle.walk import FIELDS
-from workflows.lifecycle.transitions import RULES
+from workflows.lifecycle.transitions import TRANSITIONS
 from workflows.messages import MESSAGES, Role
 
 MAX_STEPS = 40
@@ -64,7 +64,7 @@ ALLOWED_SENDERS = [
     (role.value, name)
     for name in MESSAGES
     for role in Role
-    if any(row.message == name and role in row.by for row in RULES)
+    if any(row.cause.message == name and role in row.cause.by for row in TRANSITIONS)
 ]
 FREQUENT = {
     ("client", "submit_requirements"),

@@ -1,4 +1,4 @@
-"""Books on disk and a worker's view of them; and a whole house whose provider is Stripe."""
+"""Fixtures: ledger and sandbox on disk, and a server with a worker that uses the fake Stripe."""
 
 import shutil
 from collections.abc import AsyncIterator, Iterator
@@ -13,14 +13,16 @@ from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
 from activities.audit import reconcile
-from activities.ledger import create_engine, migrate
+from activities.database import create_engine, migrate
 from activities.payments.stripe import StripeProvider
 from activities.requests import Difference
 from activities.services import Services
+from demo.runner import Handle
 from temporal import embedded
 from temporal.directory import TemporalPurchaseDirectory
 from tests.conftest import settings
-from tests.money.house import House, opened
+from tests.money.environment import Environment, opened
+from tests.purchases import purchase_of
 from tests.stripe.fake import FakeStripe
 from worker import build_worker
 
@@ -28,7 +30,7 @@ HASTY_SECONDS = 0.5
 
 
 @pytest.fixture(scope="module")
-def empty_books(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def empty_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("empty")
     engine = create_engine(f"sqlite:///{folder}/ledger.db")
     migrate(engine)
@@ -37,14 +39,14 @@ def empty_books(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def folder(empty_books: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(empty_books, tmp_path / "books"))
+def folder(empty_folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(empty_folder, tmp_path / "folder"))
 
 
 @pytest.fixture
-def house(folder: Path) -> Iterator[House]:
-    with opened(folder) as house:
-        yield house
+def environment(folder: Path) -> Iterator[Environment]:
+    with opened(folder) as environment:
+        yield environment
 
 
 @dataclass(frozen=True)
@@ -60,19 +62,22 @@ class StripeWorld:
         """A client of the server."""
         return self.server.client
 
-    async def differences(self) -> tuple[Difference, ...]:
-        """What an audit of everything finds."""
+    async def differences(self, *handles: Handle) -> list[Difference]:
+        """Return what an audit of everything finds about these purchases or about no single one.
+
+        Tests share this world, and some leave a difference behind on purpose.
+        """
         directory = TemporalPurchaseDirectory(self.client)
-        return (
-            await reconcile(self.services.ledger, self.services.provider, directory)
-        ).differences
+        report = await reconcile(self.services.ledger, self.services.provider, directory)
+        concerned = {None, *(purchase_of(handle) for handle in handles)}
+        return [each for each in report.differences if each.purchase_id in concerned]
 
 
 @pytest.fixture(scope="session")
 async def stripe_world(
     tmp_path_factory: pytest.TempPathFactory, threads: ThreadPoolExecutor
 ) -> AsyncIterator[StripeWorld]:
-    """One for all tests; silence of the provider is given up soon."""
+    """One world for all tests. The provider's timeout is short."""
     with FakeStripe() as fake, pytest.MonkeyPatch.context() as patch:
         hasty = partial(StripeProvider, fake.api_key, api_base=fake.url, timeout=HASTY_SECONDS)
         patch.setattr("activities.services.stripe_of", lambda _: hasty())
@@ -85,7 +90,7 @@ async def stripe_world(
 
 @pytest.fixture
 async def stripe(stripe_world: StripeWorld) -> StripeWorld:
-    """The world, with a Stripe that has no trouble."""
+    """The world, with a Stripe without faults."""
     stripe_world.stripe.plan(None)
     stripe_world.stripe.new_refunds("succeeded")
     return stripe_world

@@ -12,7 +12,8 @@ from structlog.testing import capture_logs
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.ledger import LedgerRejected, LedgerUnreachable, create_engine, migrate
+from activities.database import DatabaseUnreachable, create_engine, migrate
+from activities.ledger import LedgerRejected
 from activities.money import MoneyActivities
 from activities.payments import ProviderRejected, ProviderUnreachable
 from activities.requests import (
@@ -21,12 +22,12 @@ from activities.requests import (
     Money,
     RefundRequest,
 )
-from tests.money.house import (
+from tests.money.environment import (
     LATER,
     NOW,
     PRICE,
     PURCHASE,
-    House,
+    Environment,
     decision,
     opened,
     payment,
@@ -39,223 +40,243 @@ from tests.money.house import (
 # --- Payment -----------------------------------------------------------------------------------
 
 
-def test_a_payment_is_charged_once_and_held_in_escrow(house: House) -> None:
-    first = run(house.money.take_payment, payment())
-    assert (first.status, first.reference) == ("held", house.sandbox.charges()[0].reference)
-    assert run(house.money.take_payment, payment()) == first
-    assert house.where == (25000, 0, 0, 0)
-    assert len(house.sandbox.charges()) == len(house.ledger.transfers(PURCHASE)) == 1
+def test_a_payment_is_charged_once_and_held_in_escrow(environment: Environment) -> None:
+    first = run(environment.money.take_payment, payment())
+    assert (first.status, first.reference) == ("held", environment.sandbox.charges()[0].reference)
+    assert run(environment.money.take_payment, payment()) == first
+    assert environment.balances == (25000, 0, 0, 0)
+    assert len(environment.sandbox.charges()) == len(environment.ledger.transfers(PURCHASE)) == 1
 
 
-def test_a_declined_payment_posts_nothing_and_says_why(house: House) -> None:
-    answer = run(house.money.take_payment, payment("pm_sandbox_declined"))
+def test_a_declined_payment_posts_nothing_and_says_why(environment: Environment) -> None:
+    answer = run(environment.money.take_payment, payment("pm_sandbox_declined"))
     assert (answer.status, answer.text) == ("declined", "The client's bank declined the charge.")
-    assert house.where is None
+    assert environment.balances is None
 
 
 @pytest.mark.parametrize("method", ["pm_sandbox_charge_lost", "pm_sandbox_flaky"])
 def test_a_charge_of_unknown_outcome_is_looked_up_and_never_made_twice(
-    house: House, method: str
+    environment: Environment, method: str
 ) -> None:
     with pytest.raises(ApplicationError) as failure:
-        run(house.money.take_payment, payment(method))
+        run(environment.money.take_payment, payment(method))
     assert failure.value.type == ErrorType.PROVIDER_UNREACHABLE
-    assert house.where is None
-    assert retried(house.money.take_payment, payment(method)).status == "held"
-    assert house.where == (25000, 0, 0, 0)
-    assert len(house.sandbox.charges()) == 1
+    assert environment.balances is None
+    assert retried(environment.money.take_payment, payment(method)).status == "held"
+    assert environment.balances == (25000, 0, 0, 0)
+    assert len(environment.sandbox.charges()) == 1
 
 
-def test_while_the_provider_is_unreachable_nothing_is_charged_held_or_called_off(
-    house: House,
+def test_while_the_provider_is_unreachable_nothing_is_charged_held_or_voided(
+    environment: Environment,
 ) -> None:
     request = payment("pm_sandbox_unreachable")
-    for activity in (house.money.take_payment, house.money.void_payment):
+    for activity in (environment.money.take_payment, environment.money.void_payment):
         with pytest.raises(ApplicationError, match="payment provider cannot be reached") as failure:
             retried(activity, request)
         assert failure.value.type == ErrorType.PROVIDER_UNREACHABLE
         assert not failure.value.non_retryable
-    assert house.where is None
-    assert house.sandbox.charges() == []
+    assert environment.balances is None
+    assert environment.sandbox.charges() == []
 
 
-def test_a_payment_called_off_in_time_is_never_taken(house: House) -> None:
-    assert run(house.money.void_payment, payment()).status == "voided"
-    late = run(house.money.take_payment, payment())
+def test_a_payment_voided_in_time_is_never_charged(environment: Environment) -> None:
+    assert run(environment.money.void_payment, payment()).status == "voided"
+    late = run(environment.money.take_payment, payment())
     assert (late.status, late.text) == (
         "declined",
-        "This charge was called off before it was made.",
+        "This charge was voided before it was made.",
     )
-    assert house.where is None
+    assert environment.balances is None
 
 
 @pytest.mark.parametrize("method", ["pm_sandbox_charge_lost", "pm_sandbox_flaky"])
-def test_a_payment_that_was_taken_unheard_is_held_instead_of_called_off(
-    house: House, method: str
+def test_a_payment_that_was_charged_already_is_held_not_voided(
+    environment: Environment, method: str
 ) -> None:
     with pytest.raises(ApplicationError):
-        run(house.money.take_payment, payment(method))
+        run(environment.money.take_payment, payment(method))
     later = payment(method).model_copy(update={"at": NOW + timedelta(hours=1)})
-    answer = retried(house.money.void_payment, later)
-    assert (answer.status, answer.reference) == ("held", house.sandbox.charges()[0].reference)
-    assert retried(house.money.take_payment, payment(method)) == answer
-    assert house.where == (25000, 0, 0, 0)
+    answer = retried(environment.money.void_payment, later)
+    assert (answer.status, answer.reference) == ("held", environment.sandbox.charges()[0].reference)
+    assert retried(environment.money.take_payment, payment(method)) == answer
+    assert environment.balances == (25000, 0, 0, 0)
 
 
-def test_a_charge_of_another_amount_under_the_same_key_is_not_held(house: House) -> None:
-    house.sandbox.charge("purchase-p-1/pay", Money(amount=1, currency="USD"), "pm_sandbox_ok", NOW)
-    for activity in (house.money.take_payment, house.money.void_payment):
-        with pytest.raises(ApplicationError, match="charge of another amount") as failure:
+def test_a_charge_of_another_amount_under_the_same_key_is_not_held(
+    environment: Environment,
+) -> None:
+    environment.sandbox.charge(
+        "purchase-p-1/pay", Money(amount=1, currency="USD"), "pm_sandbox_ok", NOW
+    )
+    for activity in (environment.money.take_payment, environment.money.void_payment):
+        with pytest.raises(
+            ApplicationError, match=r"a charge of 0\.01 USD under the same key"
+        ) as failure:
             run(activity, payment())
         assert failure.value.type == ErrorType.PROVIDER_REJECTED
         assert failure.value.non_retryable
-    assert house.where is None
+    assert environment.balances is None
 
 
 # --- Decision, refund, settlement --------------------------------------------------------------
 
 
-def test_a_decision_is_posted_once(house: House) -> None:
-    run(house.money.take_payment, payment())
-    assert run(house.money.post_decision, decision(10000, 15000)).created
-    assert not run(house.money.post_decision, decision(10000, 15000)).created
-    assert house.where == (0, 10000, 0, 15000)
+def test_a_decision_is_posted_once(environment: Environment) -> None:
+    run(environment.money.take_payment, payment())
+    assert run(environment.money.post_decision, decision(10000, 15000)).created
+    assert not run(environment.money.post_decision, decision(10000, 15000)).created
+    assert environment.balances == (0, 10000, 0, 15000)
 
 
-def test_what_the_ledger_refuses_is_not_retried_and_says_why(house: House) -> None:
+def test_a_rejection_by_the_ledger_is_not_retried_and_says_why(environment: Environment) -> None:
     for activity, request in (
-        (house.money.post_decision, decision()),
-        (house.money.post_settlement, settlement()),
+        (environment.money.post_decision, decision()),
+        (environment.money.post_settlement, settlement()),
     ):
-        with pytest.raises(ApplicationError, match="The ledger refused: ") as failure:
+        with pytest.raises(
+            ApplicationError, match="The ledger rejected the operation: "
+        ) as failure:
             run(activity, request)
         assert failure.value.type == ErrorType.LEDGER_REJECTED
         assert failure.value.details == ("NO_HOLD",)
         assert failure.value.non_retryable
 
 
-def under_way(house: House, request: RefundRequest) -> None:
-    """The refund is on its way: asked again, by Temporal, a day later."""
-    with pytest.raises(ApplicationError, match="is on its way") as failure:
-        run(house.money.check_refund, request)
+def under_way(environment: Environment, request: RefundRequest) -> None:
+    """Assert that the refund is pending, so that Temporal retries the check a day later."""
+    with pytest.raises(ApplicationError, match="is pending; its status is checked") as failure:
+        run(environment.money.check_refund, request)
     assert failure.value.type == ErrorType.REFUND_PENDING
     assert failure.value.next_retry_delay == timedelta(days=1)
     assert not failure.value.non_retryable
 
 
-def test_a_later_attempt_asks_how_the_refund_stands_by_then(house: House) -> None:
-    run(house.money.take_payment, payment())
-    run(house.money.send_refund, refund(house))
+def test_a_later_check_uses_its_own_time(environment: Environment) -> None:
+    run(environment.money.take_payment, payment())
+    run(environment.money.send_refund, refund(environment))
     env = ActivityEnvironment()
     env.info = replace(env.info, current_attempt_scheduled_time=LATER)
-    assert env.run(house.money.check_refund, refund(house)).status == "settled"
+    assert env.run(environment.money.check_refund, refund(environment)).status == "settled"
 
 
-def test_a_refund_is_sent_once_and_settles(house: House) -> None:
-    run(house.money.take_payment, payment())
-    run(house.money.post_decision, decision())
-    sent = run(house.money.send_refund, refund(house))
+def test_a_refund_is_sent_once_and_settles(environment: Environment) -> None:
+    run(environment.money.take_payment, payment())
+    run(environment.money.post_decision, decision())
+    sent = run(environment.money.send_refund, refund(environment))
     assert sent.status == "pending"
-    assert run(house.money.send_refund, refund(house)) == sent
-    under_way(house, refund(house))
-    assert run(house.money.check_refund, refund(house, at=LATER)).status == "settled"
-    assert run(house.money.post_settlement, settlement()).created
-    assert not run(house.money.post_settlement, settlement()).created
-    assert house.where == (0, 0, 25000, 0)
-    assert len(house.sandbox.refunds()) == 1
+    assert run(environment.money.send_refund, refund(environment)) == sent
+    under_way(environment, refund(environment))
+    assert run(environment.money.check_refund, refund(environment, at=LATER)).status == "settled"
+    assert run(environment.money.post_settlement, settlement()).created
+    assert not run(environment.money.post_settlement, settlement()).created
+    assert environment.balances == (0, 0, 25000, 0)
+    assert len(environment.sandbox.refunds()) == 1
 
 
-def test_a_refund_that_never_arrived_is_sent_when_checked(house: House) -> None:
-    run(house.money.take_payment, payment())
-    under_way(house, refund(house, 400))
-    assert [each.amount.amount for each in house.sandbox.refunds()] == [400]
+def test_a_refund_that_the_provider_does_not_know_is_sent_when_checked(
+    environment: Environment,
+) -> None:
+    run(environment.money.take_payment, payment())
+    under_way(environment, refund(environment, 400))
+    assert [each.amount.amount for each in environment.sandbox.refunds()] == [400]
 
 
-def test_a_refund_whose_answer_was_lost_is_not_sent_again(house: House) -> None:
-    retried(house.money.take_payment, payment("pm_sandbox_flaky"))
+def test_a_refund_whose_answer_was_lost_is_not_sent_again(environment: Environment) -> None:
+    retried(environment.money.take_payment, payment("pm_sandbox_flaky"))
     with pytest.raises(ApplicationError) as failure:
-        run(house.money.send_refund, refund(house))
+        run(environment.money.send_refund, refund(environment))
     assert failure.value.type == ErrorType.PROVIDER_UNREACHABLE
-    assert retried(house.money.send_refund, refund(house)).status == "pending"
-    assert len(house.sandbox.refunds()) == 1
+    assert retried(environment.money.send_refund, refund(environment)).status == "pending"
+    assert len(environment.sandbox.refunds()) == 1
 
 
-def test_a_failed_refund_says_why_and_its_money_stays_in_transit(house: House) -> None:
+def test_a_failed_refund_says_why_and_its_money_stays_in_transit(environment: Environment) -> None:
     method = "pm_sandbox_refund_fails_once"
-    run(house.money.take_payment, payment(method))
-    run(house.money.post_decision, decision())
-    run(house.money.send_refund, refund(house, method=method))
-    failed = run(house.money.check_refund, refund(house, method=method, at=LATER))
+    run(environment.money.take_payment, payment(method))
+    run(environment.money.post_decision, decision())
+    run(environment.money.send_refund, refund(environment, method=method))
+    failed = run(environment.money.check_refund, refund(environment, method=method, at=LATER))
     assert failed.status == "failed"
     assert failed.text.startswith("The client's bank sent the money back")
-    assert house.where == (0, 25000, 0, 0)
-    again = refund(house, method=method, at=LATER).model_copy(update={"refund_id": "refund-2"})
-    assert run(house.money.send_refund, again).status == "pending"
+    assert environment.balances == (0, 25000, 0, 0)
+    again = refund(environment, method=method, at=LATER).model_copy(
+        update={"refund_id": "refund-2"}
+    )
+    assert run(environment.money.send_refund, again).status == "pending"
 
 
-def second_attempt(house: House, **changed: Any) -> RefundRequest:
-    first = refund(house, **changed)
+def second_attempt(environment: Environment, **changed: Any) -> RefundRequest:
+    first = refund(environment, **changed)
     return first.model_copy(
         update={"refund_id": f"{first.refund_id}-2", "earlier": (first.refund_id,)}
     )
 
 
-def test_a_second_attempt_waits_while_the_first_is_under_way(house: House) -> None:
-    """Races, settlement messages: a false report of a failure sends no money twice."""
-    run(house.money.take_payment, payment())
-    first = run(house.money.send_refund, refund(house, 400))
-    again = run(house.money.send_refund, second_attempt(house, amount=400))
+def test_no_second_attempt_is_sent_while_the_first_is_pending(environment: Environment) -> None:
+    """A false report of a failure does not send money twice."""
+    run(environment.money.take_payment, payment())
+    first = run(environment.money.send_refund, refund(environment, 400))
+    again = run(environment.money.send_refund, second_attempt(environment, amount=400))
     assert (again.status, again.reference) == ("pending", first.reference)
-    later = run(house.money.check_refund, second_attempt(house, amount=400, at=LATER))
+    later = run(environment.money.check_refund, second_attempt(environment, amount=400, at=LATER))
     assert (later.status, later.reference) == ("settled", first.reference)
-    assert len(house.sandbox.refunds()) == 1
+    assert len(environment.sandbox.refunds()) == 1
 
 
-def test_a_second_attempt_is_sent_when_the_first_has_failed(house: House) -> None:
+def test_a_second_attempt_is_sent_when_the_first_has_failed(environment: Environment) -> None:
     method = "pm_sandbox_refund_fails_once"
-    run(house.money.take_payment, payment(method))
-    run(house.money.send_refund, refund(house, method=method))
-    again = run(house.money.send_refund, second_attempt(house, method=method, at=LATER))
+    run(environment.money.take_payment, payment(method))
+    run(environment.money.send_refund, refund(environment, method=method))
+    again = run(environment.money.send_refund, second_attempt(environment, method=method, at=LATER))
     assert again.status == "pending"
-    assert len(house.sandbox.refunds()) == 2
+    assert len(environment.sandbox.refunds()) == 2
 
 
-def test_a_refund_above_the_charge_is_refused_by_the_provider(house: House) -> None:
-    run(house.money.take_payment, payment())
-    with pytest.raises(ApplicationError, match="The payment provider refused: ") as failure:
-        run(house.money.send_refund, refund(house, 25001))
+def test_a_refund_above_the_charge_is_rejected_by_the_provider(environment: Environment) -> None:
+    run(environment.money.take_payment, payment())
+    with pytest.raises(
+        ApplicationError, match="The payment provider rejected the request: "
+    ) as failure:
+        run(environment.money.send_refund, refund(environment, 25001))
     assert failure.value.type == ErrorType.PROVIDER_REJECTED
     assert failure.value.non_retryable
 
 
-def test_a_refund_of_another_amount_under_the_same_id_is_not_taken_for_ours(house: House) -> None:
-    run(house.money.take_payment, payment())
-    run(house.money.send_refund, refund(house, 400))
-    with pytest.raises(ApplicationError, match="refund of another amount") as failure:
-        run(house.money.check_refund, refund(house, 500))
+def test_a_refund_of_another_amount_under_the_same_id_is_rejected(environment: Environment) -> None:
+    run(environment.money.take_payment, payment())
+    run(environment.money.send_refund, refund(environment, 400))
+    with pytest.raises(
+        ApplicationError, match=r"a refund of 4\.00 USD under the same key"
+    ) as failure:
+        run(environment.money.check_refund, refund(environment, 500))
     assert failure.value.type == ErrorType.PROVIDER_REJECTED
 
 
-def test_workers_that_take_the_same_payment_at_once_take_it_once(folder: Path) -> None:
+def test_concurrent_workers_charge_the_same_payment_once(folder: Path) -> None:
     def worker(_number: int) -> Any:
-        with opened(folder) as house:
-            return run(house.money.take_payment, payment())
+        with opened(folder) as environment:
+            return run(environment.money.take_payment, payment())
 
     with ThreadPoolExecutor(6) as pool:
         answers = list(pool.map(worker, range(12)))
-    with opened(folder) as house:
-        assert {answer.reference for answer in answers} == {house.sandbox.charges()[0].reference}
-        assert len(house.ledger.transfers(PURCHASE)) == len(house.sandbox.charges()) == 1
+    with opened(folder) as environment:
+        assert {answer.reference for answer in answers} == {
+            environment.sandbox.charges()[0].reference
+        }
+        assert (
+            len(environment.ledger.transfers(PURCHASE)) == len(environment.sandbox.charges()) == 1
+        )
 
 
 # --- Crashes -----------------------------------------------------------------------------------
 
 
-# --- What people and logs are told -------------------------------------------------------------
+# --- Errors and logs ---------------------------------------------------------------------------
 
 
 class Failing:
-    """A ledger or provider of which every call fails."""
+    """A ledger or provider whose every call fails."""
 
     def __init__(self, error: Exception) -> None:
         self._error = error
@@ -267,8 +288,8 @@ class Failing:
         return fail
 
 
-def told_by(activity: Callable[[Any], Any], request: Model) -> tuple[str, str | None, bool]:
-    """The sentence, type and finality of the error that an activity fails with."""
+def error_of(activity: Callable[[Any], Any], request: Model) -> tuple[str, str | None, bool]:
+    """Return message, type and non_retryable of the error that an activity fails with."""
     with pytest.raises(ApplicationError) as failure:
         run(activity, request)
     assert failure.value.__cause__ is None, "a cause would be kept in history"
@@ -276,7 +297,7 @@ def told_by(activity: Callable[[Any], Any], request: Model) -> tuple[str, str | 
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "expected"),
     [
         (
             ProviderUnreachable("no answer about pm_secret"),
@@ -289,72 +310,79 @@ def told_by(activity: Callable[[Any], Any], request: Model) -> tuple[str, str | 
         (
             ProviderRejected("No such PaymentMethod: pm_secret."),
             (
-                "The payment provider refused: No such PaymentMethod: the payment method.",
+                "The payment provider rejected the request: "
+                "No such PaymentMethod: the payment method.",
                 ErrorType.PROVIDER_REJECTED,
                 True,
             ),
         ),
     ],
 )
-def test_an_error_of_the_provider_is_told_without_the_payment_method(
-    house: House, error: Exception, told: tuple[str, str, bool]
+def test_an_error_of_the_provider_does_not_contain_the_payment_method(
+    environment: Environment, error: Exception, expected: tuple[str, str, bool]
 ) -> None:
-    money = MoneyActivities(house.ledger, cast(Any, Failing(error)))
-    house.sandbox.charge("purchase-p-1/pay", PRICE, "pm_sandbox_ok", NOW)
-    assert told_by(money.take_payment, payment("pm_secret")) == told
-    assert told_by(money.void_payment, payment("pm_secret")) == told
-    assert told_by(money.send_refund, refund(house, method="pm_secret")) == told
-    assert told_by(money.check_refund, refund(house, method="pm_secret")) == told
+    money = MoneyActivities(environment.ledger, cast(Any, Failing(error)))
+    environment.sandbox.charge("purchase-p-1/pay", PRICE, "pm_sandbox_ok", NOW)
+    assert error_of(money.take_payment, payment("pm_secret")) == expected
+    assert error_of(money.void_payment, payment("pm_secret")) == expected
+    assert error_of(money.send_refund, refund(environment, method="pm_secret")) == expected
+    assert error_of(money.check_refund, refund(environment, method="pm_secret")) == expected
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "expected"),
     [
         (
-            LedgerUnreachable("The ledger's database cannot be reached: no route."),
+            DatabaseUnreachable("The database cannot be reached: no route."),
             (
-                "The ledger's database cannot be reached: no route.",
+                "The database cannot be reached: no route.",
                 ErrorType.LEDGER_UNREACHABLE,
                 False,
             ),
         ),
         (
             LedgerRejected("ALREADY_HELD", "Another step holds the money."),
-            ("The ledger refused: Another step holds the money.", ErrorType.LEDGER_REJECTED, True),
+            (
+                "The ledger rejected the operation: Another step holds the money.",
+                ErrorType.LEDGER_REJECTED,
+                True,
+            ),
         ),
     ],
 )
-def test_an_error_of_the_ledger_is_told_as_it_is(
-    house: House, error: Exception, told: tuple[str, str, bool]
+def test_an_error_of_the_ledger_keeps_its_message(
+    environment: Environment, error: Exception, expected: tuple[str, str, bool]
 ) -> None:
-    money = MoneyActivities(cast(Any, Failing(error)), house.sandbox)
-    assert told_by(money.take_payment, payment()) == told
-    assert told_by(money.void_payment, payment()) == told
-    assert told_by(money.post_decision, decision()) == told
-    assert told_by(money.post_settlement, settlement()) == told
+    money = MoneyActivities(cast(Any, Failing(error)), environment.sandbox)
+    assert error_of(money.take_payment, payment()) == expected
+    assert error_of(money.void_payment, payment()) == expected
+    assert error_of(money.post_decision, decision()) == expected
+    assert error_of(money.post_settlement, settlement()) == expected
 
 
-def test_a_ledger_that_is_not_set_up_yet_is_waited_for(tmp_path: Path) -> None:
-    with opened(tmp_path) as house:
-        with pytest.raises(ApplicationError, match="python -m starter setup") as failure:
-            run(house.money.take_payment, payment())
+def test_a_ledger_that_is_not_set_up_is_retried(tmp_path: Path) -> None:
+    with opened(tmp_path) as environment:
+        with pytest.raises(ApplicationError, match="recourse setup") as failure:
+            run(environment.money.take_payment, payment())
         assert failure.value.type == ErrorType.LEDGER_UNREACHABLE
         assert not failure.value.non_retryable
     engine = create_engine(f"sqlite:///{tmp_path}/ledger.db")
     migrate(engine)
     engine.dispose()
-    with opened(tmp_path) as house:
-        assert run(house.money.take_payment, payment()).status == "held"
-        assert len(house.sandbox.charges()) == 1
+    with opened(tmp_path) as environment:
+        assert run(environment.money.take_payment, payment()).status == "held"
+        assert len(environment.sandbox.charges()) == 1
 
 
-def test_each_movement_is_one_log_line_without_the_payment_method(house: House) -> None:
+def test_each_operation_is_one_log_line_without_the_payment_method(
+    environment: Environment,
+) -> None:
     with capture_logs() as lines:
-        run(house.money.take_payment, payment())
-        run(house.money.post_decision, decision(10000, 15000))
-        run(house.money.send_refund, refund(house, 10000))
-        run(house.money.check_refund, refund(house, 10000, at=LATER))
-        run(house.money.post_settlement, settlement(10000))
+        run(environment.money.take_payment, payment())
+        run(environment.money.post_decision, decision(10000, 15000))
+        run(environment.money.send_refund, refund(environment, 10000))
+        run(environment.money.check_refund, refund(environment, 10000, at=LATER))
+        run(environment.money.post_settlement, settlement(10000))
     assert [(line["event"], line["amount"]) for line in lines] == [
         ("payment_held", 25000),
         ("decision_posted", 25000),

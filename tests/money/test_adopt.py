@@ -1,4 +1,4 @@
-"""A purchase that was terminated goes on from where it was, and no money moves twice."""
+"""`adopt` resumes a terminated purchase where it was, and no money moves twice."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -15,7 +15,7 @@ from starter.adopt import money_inside, resume
 from starter.failures import Failure
 from temporal.directory import TemporalPurchaseDirectory
 from temporal.purchases import Purchase, find
-from tests.money.house import NOW
+from tests.money.environment import NOW
 from tests.purchases import held, purchase, purchase_of
 from workflows.messages import PurchaseStart, Role
 
@@ -25,19 +25,19 @@ pytestmark = pytest.mark.usefixtures("worker")
 
 
 async def in_escrow(_: WorkflowEnvironment, handle: Handle) -> None:
-    """Nothing has happened yet."""
+    """The money is in escrow."""
 
 
-async def asked(server: WorkflowEnvironment, handle: Handle) -> None:
-    """The client has asked for the money two days ago."""
+async def cancelled(server: WorkflowEnvironment, handle: Handle) -> None:
+    """The client cancelled two days ago."""
     await say(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
     await say(handle, Role.CLIENT, "cancel")
     await skip(server, handle, 2 * DAY)
 
 
 async def decided(server: WorkflowEnvironment, handle: Handle) -> None:
-    """The refund is on its way."""
-    await asked(server, handle)
+    """The refund is pending."""
+    await cancelled(server, handle)
     await say(handle, Role.FREELANCER, "decide_refund", decision="approve")
     await until(handle, lambda found: found.escrow.in_transit > 0)
 
@@ -49,12 +49,12 @@ Before = Callable[[WorkflowEnvironment, Handle], Awaitable[None]]
     ("before", "reason"),
     [
         (in_escrow, "requirements_timeout"),
-        (asked, "freelancer_silent"),
+        (cancelled, "freelancer_silent"),
         (decided, "refund_approved"),
     ],
-    ids=["in escrow", "refund asked for", "refund in transit"],
+    ids=["in escrow", "refund cancelled for", "refund in transit"],
 )
-async def test_a_terminated_purchase_is_found_adopted_and_ends_as_it_would_have(
+async def test_a_terminated_purchase_is_found_adopted_and_completed(
     server: WorkflowEnvironment, services: Services, before: Before, reason: str
 ) -> None:
     """Audit, then adopt: one charge, one refund, the same outcome, and a clean audit."""
@@ -65,7 +65,7 @@ async def test_a_terminated_purchase_is_found_adopted_and_ends_as_it_would_have(
     await handle.terminate("by mistake")
 
     (found,) = await differences(server, services, purchase_id)
-    assert "no workflow of it is running" in found.what
+    assert "its workflow is not running" in found.what
     assert f"adopt {purchase_id}" in found.what_to_do
 
     inside = money_inside(services.ledger.balances(purchase_id))
@@ -99,10 +99,10 @@ async def differences(
     return [each for each in report.differences if each.purchase_id == purchase_id]
 
 
-async def test_two_who_adopt_at_once_leave_one_purchase_running(
+async def test_concurrent_adoptions_leave_one_run(
     server: WorkflowEnvironment, services: Services
 ) -> None:
-    """The later one takes over from the earlier, or is told that it runs."""
+    """The second replaces the first, or is rejected because the purchase is running."""
     handle = await held(server)
     purchase_id = purchase_of(handle)
     await handle.terminate("by mistake")
@@ -119,10 +119,10 @@ async def test_two_who_adopt_at_once_leave_one_purchase_running(
     assert moved == [f"{handle.id}/{step}" for step in ("hold", "refund", "settled")]
 
 
-async def test_only_what_was_ended_with_money_inside_can_be_adopted(
+async def test_only_an_ended_purchase_with_money_can_be_adopted(
     server: WorkflowEnvironment, services: Services
 ) -> None:
-    """Each refusal says what is the matter."""
+    """Each rejection has its code."""
     running = await held(server)
     assert await rejected(server, running, "25 USD") == "RUNNING"
     assert await rejected(server, server.client.get_workflow_handle("purchase-none"), "x") == (
@@ -143,10 +143,10 @@ async def rejected(server: WorkflowEnvironment, handle: Handle, money: str | Non
     return failure.value.code
 
 
-async def test_one_that_was_ended_before_it_could_act_starts_with_its_terms(
+async def test_a_purchase_ended_before_its_first_task_starts_with_its_terms(
     server: WorkflowEnvironment, services: Services
 ) -> None:
-    """It was paid, but its books were not written: the charge is found, not made again."""
+    """It was charged but not held: the charge is found, not made again."""
     terms = PurchaseStart.model_validate(purchase().model_dump(mode="json"))
     bought = Purchase(server.client, terms.purchase_id)
     key = f"{bought.workflow_id}/hold"

@@ -1,4 +1,4 @@
-"""The audit names every disagreement of books, workflows and provider, and nothing else."""
+"""The audit reports every difference between ledger, workflows and provider, and nothing else."""
 
 import sqlite3
 from collections.abc import Iterable, Mapping
@@ -9,37 +9,37 @@ from typing import Any, cast
 
 import pytest
 
-from activities.audit import NoAnswer, PurchaseRecords, compare, reconcile
+from activities.audit import PurchaseRecords, StatusUnavailable, compare, reconcile
 from activities.ledger import PurchaseBalances
 from activities.payments import ChargeRecord, PaymentProvider, RefundRecord, Statement
 from activities.requests import Money, Total
-from tests.money.house import House, decision, payment, refund, run, settlement
+from tests.money.environment import Environment, decision, payment, refund, run, settlement
 
 PAID = Money(amount=25000, currency="USD")
 HELD = PurchaseBalances("p-1", "USD", held=25000, in_transit=0, refunded=0, released=0)
 CHARGE = ChargeRecord("purchase-p-1/hold", PAID, "ch_1")
 REFUND = RefundRecord("purchase-p-1/refund", PAID, "re_1", "settled")
 
-GOOD = PurchaseRecords("p-1", running=True, books=HELD, charges=(CHARGE,))
-IN_TRANSIT = replace(GOOD, books=replace(HELD, held=0, in_transit=25000))
+GOOD = PurchaseRecords("p-1", running=True, balances=HELD, charges=(CHARGE,))
+IN_TRANSIT = replace(GOOD, balances=replace(HELD, held=0, in_transit=25000))
 REFUNDED = replace(
     GOOD,
     running=False,
-    books=replace(HELD, held=0, refunded=25000),
+    balances=replace(HELD, held=0, refunded=25000),
     proof="re_1",
     refunds=(REFUND,),
 )
-RELEASED = replace(GOOD, running=False, books=replace(HELD, held=0, released=25000))
+RELEASED = replace(GOOD, running=False, balances=replace(HELD, held=0, released=25000))
 PART = replace(REFUND, amount=Money(amount=10000, currency="USD"))
 SPLIT = replace(
-    REFUNDED, books=replace(HELD, held=0, refunded=10000, released=15000), refunds=(PART,)
+    REFUNDED, balances=replace(HELD, held=0, refunded=10000, released=15000), refunds=(PART,)
 )
 FAILED, PENDING = replace(REFUND, status="failed"), replace(REFUND, status="pending")
 SECOND = replace(REFUND, refund_id="purchase-p-1/refund-2", reference="re_2")
 
 
 @pytest.mark.parametrize(
-    "seen",
+    "records",
     [
         GOOD,
         IN_TRANSIT,
@@ -54,24 +54,24 @@ SECOND = replace(REFUND, refund_id="purchase-p-1/refund-2", reference="re_2")
         PurchaseRecords("p-1", running=True, charges=(CHARGE,)),
     ],
 )
-def test_what_happens_every_day_is_no_difference(seen: PurchaseRecords) -> None:
-    assert list(compare(seen)) == []
+def test_a_consistent_purchase_has_no_difference(records: PurchaseRecords) -> None:
+    assert list(compare(records)) == []
 
 
 @pytest.mark.parametrize(
-    ("seen", "what", "what_to_do"),
+    ("records", "what", "what_to_do"),
     [
         (replace(GOOD, running=False), "250.00 USD in escrow", "adopt p-1"),
         (replace(IN_TRANSIT, running=False), "250.00 USD in transit", "adopt p-1"),
         (PurchaseRecords("p-1", running=False, charges=(CHARGE,)), "no hold", "adopt p-1"),
-        (PurchaseRecords("p-1", running=False, refunds=(REFUND,)), "without a posting", "Compare"),
+        (PurchaseRecords("p-1", running=False, refunds=(REFUND,)), "no posting for it", "Compare"),
         (replace(GOOD, charges=()), "charged nothing", "Compare"),
         (replace(GOOD, charges=(replace(CHARGE, amount=PART.amount),)), "100.00 USD", "Compare"),
         (replace(GOOD, charges=(CHARGE, CHARGE)), "250.00 USD, 250.00 USD", "Compare"),
-        (replace(GOOD, refunds=(PART,)), "sent back 100.00 USD", "who sent"),
-        (replace(RELEASED, refunds=(REFUND,)), "decided 0.00 USD", "who sent"),
-        (replace(SPLIT, refunds=(REFUND,)), "decided 100.00 USD", "who sent"),
-        (replace(IN_TRANSIT, refunds=(PART,)), "sent back 100.00 USD", "who sent"),
+        (replace(GOOD, refunds=(PART,)), "refunded 100.00 USD", "who sent"),
+        (replace(RELEASED, refunds=(REFUND,)), "to refund 0.00 USD", "who sent"),
+        (replace(SPLIT, refunds=(REFUND,)), "to refund 100.00 USD", "who sent"),
+        (replace(IN_TRANSIT, refunds=(PART,)), "refunded 100.00 USD", "who sent"),
         (replace(REFUNDED, refunds=(REFUND, SECOND)), "250.00 USD + 250.00 USD", "who sent"),
         (replace(REFUNDED, refunds=(FAILED,)), "at the provider it is failed", "another way"),
         (replace(REFUNDED, refunds=(PENDING,)), "at the provider it is pending", "another way"),
@@ -82,29 +82,29 @@ def test_what_happens_every_day_is_no_difference(seen: PurchaseRecords) -> None:
         ),
     ],
 )
-def test_each_disagreement_is_named_with_what_to_do(
-    seen: PurchaseRecords, what: str, what_to_do: str
+def test_each_difference_says_what_to_do(
+    records: PurchaseRecords, what: str, what_to_do: str
 ) -> None:
-    (found,) = compare(seen)
+    (found,) = compare(records)
     assert found.purchase_id == "p-1"
     assert what in found.what
     assert what_to_do in found.what_to_do
 
 
-def test_an_id_with_odd_letters_can_be_pasted_into_a_shell() -> None:
+def test_the_adopt_command_quotes_the_purchase_id() -> None:
     odd = replace(GOOD, purchase_id="a;b'c", running=False)
     (found,) = compare(odd)
     assert found.what_to_do.endswith("""adopt 'a;b'"'"'c'""")
 
 
 @dataclass
-class Town:
-    """A census of which the test decides what it says, look by look."""
+class FakeDirectory:
+    """A PurchaseDirectory whose answers the test sets, `open` for each reading."""
 
     open: list[set[str]] = field(default_factory=list)
     now: set[str] = field(default_factory=set)
-    counted: str | None = None
-    mute: bool = False
+    expected: str | None = None
+    unavailable: bool = False
     stage: str = "settling"
     undecided: bool = False
 
@@ -113,88 +113,94 @@ class Town:
         return dict.fromkeys(shown, self.stage)
 
     async def is_undecided(self, purchase_id: str) -> bool:
-        if self.mute:
-            raise NoAnswer(f"{purchase_id} cannot say.")
+        if self.unavailable:
+            raise StatusUnavailable(f"{purchase_id} does not answer.")
         return self.undecided
 
     async def is_running(self, purchase_id: str) -> bool:
         return purchase_id in self.now
 
-    async def counts_on(self, purchase_id: str) -> str | None:
-        if self.mute:
-            raise NoAnswer(f"{purchase_id} cannot say.")
-        return self.counted
+    async def expected_hold(self, purchase_id: str) -> str | None:
+        if self.unavailable:
+            raise StatusUnavailable(f"{purchase_id} does not answer.")
+        return self.expected
 
 
-async def examined(house: House, town: Town) -> tuple[str, ...]:
-    report = await reconcile(house.ledger, house.sandbox, town)
+async def differences(environment: Environment, directory: FakeDirectory) -> tuple[str, ...]:
+    report = await reconcile(environment.ledger, environment.sandbox, directory)
     return tuple(each.what for each in report.differences)
 
 
-async def test_a_purchase_that_the_list_does_not_have_yet_is_asked_about(house: House) -> None:
-    run(house.money.take_payment, payment())
-    assert await examined(house, Town([set()], now={"p-1"})) == ()
+async def test_a_purchase_missing_from_the_list_is_looked_up(environment: Environment) -> None:
+    run(environment.money.take_payment, payment())
+    assert await differences(environment, FakeDirectory([set()], now={"p-1"})) == ()
 
 
-async def test_what_was_wrong_once_and_then_right_is_no_difference(house: House) -> None:
-    """Purchases go on while they are audited."""
-    run(house.money.take_payment, payment())
-    assert await examined(house, Town([set(), {"p-1"}])) == ()
-    (found,) = await examined(house, Town([set(), set()]))
-    assert "no workflow of it is running" in found
+async def test_a_difference_must_be_found_twice(environment: Environment) -> None:
+    """Purchases continue while they are audited."""
+    run(environment.money.take_payment, payment())
+    assert await differences(environment, FakeDirectory([set(), {"p-1"}])) == ()
+    (found,) = await differences(environment, FakeDirectory([set(), set()]))
+    assert "its workflow is not running" in found
 
 
-async def test_a_running_purchase_must_find_its_hold_in_the_books(house: House) -> None:
-    assert await examined(house, Town([{"p-1"}])) == ()
-    (found,) = await examined(house, Town([{"p-1"}], counted="250.00 USD"))
-    assert found == "Purchase p-1 counts on 250.00 USD in escrow; the books have no hold."
-    assert await examined(house, Town([{"p-1"}], mute=True)) == ("p-1 cannot say.",)
-
-
-async def test_a_decision_in_the_books_must_be_known_to_the_workflow(house: House) -> None:
-    """It decides before it posts: if it does not know, it was restored from before."""
-    run(house.money.take_payment, payment())
-    run(house.money.post_decision, decision(10000, 15000))
-    behind = Town([{"p-1"}], stage="delivered", undecided=True)
-    assert await examined(house, behind) == (
-        "The books have decided purchase p-1: 100.00 USD back, 150.00 USD released. Its workflow "
-        "knows of no decision.",
+async def test_a_recorded_hold_must_be_in_the_ledger(environment: Environment) -> None:
+    assert await differences(environment, FakeDirectory([{"p-1"}])) == ()
+    (found,) = await differences(environment, FakeDirectory([{"p-1"}], expected="250.00 USD"))
+    assert found == "Purchase p-1 has recorded a hold of 250.00 USD; the ledger has none."
+    assert await differences(environment, FakeDirectory([{"p-1"}], unavailable=True)) == (
+        "p-1 does not answer.",
     )
-    assert await examined(house, replace(behind, undecided=False)) == ()
-    assert await examined(house, replace(behind, stage="settling")) == ()
-    assert await examined(house, replace(behind, mute=True)) == ("p-1 cannot say.",)
 
 
-async def test_totals_say_what_the_provider_should_still_have(house: House) -> None:
-    run(house.money.take_payment, payment())
-    run(house.money.post_decision, decision(10000, 15000))
-    run(house.money.send_refund, refund(house, 10000))
-    run(house.money.post_settlement, settlement(10000))
-    report = await reconcile(house.ledger, house.sandbox, Town([set()]))
+async def test_a_decision_in_the_ledger_must_be_in_the_workflow(environment: Environment) -> None:
+    """A workflow decides before it posts, so one without the decision was restored."""
+    run(environment.money.take_payment, payment())
+    run(environment.money.post_decision, decision(10000, 15000))
+    restored = FakeDirectory([{"p-1"}], stage="delivered", undecided=True)
+    assert await differences(environment, restored) == (
+        "The ledger has a decision for purchase p-1: 100.00 USD to refund, 150.00 USD released. "
+        "Its workflow has none.",
+    )
+    assert await differences(environment, replace(restored, undecided=False)) == ()
+    assert await differences(environment, replace(restored, stage="settling")) == ()
+    assert await differences(environment, replace(restored, unavailable=True)) == (
+        "p-1 does not answer.",
+    )
+
+
+async def test_totals_include_the_balance_at_the_provider(environment: Environment) -> None:
+    run(environment.money.take_payment, payment())
+    run(environment.money.post_decision, decision(10000, 15000))
+    run(environment.money.send_refund, refund(environment, 10000))
+    run(environment.money.post_settlement, settlement(10000))
+    report = await reconcile(environment.ledger, environment.sandbox, FakeDirectory([set()]))
     assert report.totals == (
         Total(currency="USD", released=15000, provider=-15000, at_provider=15000),
     )
 
 
-async def test_books_that_were_bent_are_told_beside_everything_else(
-    house: House, folder: Path
+async def test_differences_inside_the_ledger_are_reported(
+    environment: Environment, folder: Path
 ) -> None:
-    run(house.money.take_payment, payment())
-    with closing(sqlite3.connect(folder / "ledger.db")) as books:
-        books.execute("DROP TRIGGER account_update")
-        books.execute("UPDATE account SET balance = balance - 1 WHERE id = 'escrow:p-1'")
-        books.commit()
-    found = await examined(house, Town([{"p-1"}]))
+    run(environment.money.take_payment, payment())
+    with closing(sqlite3.connect(folder / "ledger.db")) as database:
+        database.execute("DROP TRIGGER account_update")
+        database.execute("UPDATE account SET balance = balance - 1 WHERE id = 'escrow:p-1'")
+        database.commit()
+    found = await differences(environment, FakeDirectory([{"p-1"}]))
     assert any("The balance of escrow:p-1 is 24999" in each for each in found)
 
 
-async def test_books_and_provider_of_different_houses_do_not_agree(house: House) -> None:
-    """A wrong provider account shows at every purchase."""
-    run(house.money.take_payment, payment())
+async def test_a_wrong_provider_account_is_reported_for_every_purchase(
+    environment: Environment,
+) -> None:
+    """The provider has none of the charges."""
+    run(environment.money.take_payment, payment())
     elsewhere = cast(PaymentProvider, Elsewhere(()))
-    report = await reconcile(house.ledger, elsewhere, Town([{"p-1"}]))
+    report = await reconcile(environment.ledger, elsewhere, FakeDirectory([{"p-1"}]))
     (found,) = report.differences
-    assert found.what == "Purchase p-1 was held at 250.00 USD; the provider charged nothing."
+    assert found.what == "Purchase p-1 has a hold of 250.00 USD; the provider charged nothing."
 
 
 @dataclass(frozen=True)

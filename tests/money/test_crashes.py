@@ -1,4 +1,4 @@
-"""A worker that dies at any point of a money step: the next one ends with the same books."""
+"""A worker that crashes before or after any call: the next one ends with the same records."""
 
 import shutil
 from collections.abc import Callable
@@ -12,11 +12,11 @@ import pytest
 from activities.requests import (
     Model,
 )
-from tests.money.house import (
+from tests.money.environment import (
     LATER,
     NOW,
     PRICE,
-    House,
+    Environment,
     decision,
     opened,
     payment,
@@ -27,12 +27,12 @@ from tests.money.house import (
 
 
 class Crash(Exception):
-    """The worker is gone; what it had written is on disk."""
+    """The worker crashes; what it wrote is on disk."""
 
 
 @dataclass
-class Fuse:
-    """Passes calls on to the real thing and burns at the n-th point: before or after a call."""
+class CrashPoint:
+    """Passes calls on and raises Crash at the n-th point: before or after a call."""
 
     points: int
 
@@ -42,32 +42,32 @@ class Fuse:
             raise Crash
 
     def wrap(self, real: Any) -> Any:
-        return Fused(real, self)
+        return Crashing(real, self)
 
 
 @dataclass(frozen=True)
-class Fused:
+class Crashing:
     real: Any
-    fuse: Fuse
+    crash_point: CrashPoint
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         def call(*args: Any, **named: Any) -> Any:
-            self.fuse.step()
+            self.crash_point.step()
             answer = getattr(self.real, name)(*args, **named)
-            self.fuse.step()
+            self.crash_point.step()
             return answer
 
         return call
 
 
-Step = Callable[[House], object]
+Step = Callable[[Environment], object]
 
 
-def step(name: str, request: Callable[[House], Model]) -> Step:
-    return lambda house: retried(getattr(house.money, name), request(house))
+def step(name: str, request: Callable[[Environment], Model]) -> Step:
+    return lambda environment: retried(getattr(environment.money, name), request(environment))
 
 
-def story_of_a_refund(method: str) -> list[Step]:
+def refund_scenario(method: str) -> list[Step]:
     return [
         step("take_payment", lambda _: payment(method)),
         step("post_decision", lambda _: decision(10000, 15000)),
@@ -78,48 +78,52 @@ def story_of_a_refund(method: str) -> list[Step]:
 
 
 SCENARIOS: dict[str, list[Step]] = {
-    "refund": story_of_a_refund("pm_sandbox_ok"),
-    "refund on a flaky line": story_of_a_refund("pm_sandbox_flaky"),
+    "refund": refund_scenario("pm_sandbox_ok"),
+    "refund with a flaky provider": refund_scenario("pm_sandbox_flaky"),
     "charge whose answer is lost": [
         step("take_payment", lambda _: payment("pm_sandbox_charge_lost"))
     ],
     "declined": [step("take_payment", lambda _: payment("pm_sandbox_declined"))],
-    "called off": [step("void_payment", lambda _: payment())],
-    "charged, then called off": [
-        lambda house: house.sandbox.charge("purchase-p-1/pay", PRICE, "pm_sandbox_ok", NOW),
+    "voided": [step("void_payment", lambda _: payment())],
+    "charged, then voided": [
+        lambda environment: environment.sandbox.charge(
+            "purchase-p-1/pay", PRICE, "pm_sandbox_ok", NOW
+        ),
         step("void_payment", lambda _: payment()),
         step("take_payment", lambda _: payment()),
     ],
 }
 
 
-def told(scenario: list[Step], folder: Path, fuse: Fuse) -> tuple[tuple[object, ...], int]:
-    """The books at the end of a story, and how often the worker crashed and started anew."""
+def run_scenario(
+    scenario: list[Step], folder: Path, crash_point: CrashPoint
+) -> tuple[tuple[object, ...], int]:
+    """Return the records at the end of a scenario, and how often the worker crashed."""
     crashes = 0
-    left = list(scenario)
+    remaining = list(scenario)
     while True:
-        with opened(folder, fuse.wrap) as house:
+        with opened(folder, crash_point.wrap) as environment:
             try:
-                while left:
-                    left[0](house)
-                    del left[0]
-                return house.books, crashes
+                while remaining:
+                    remaining[0](environment)
+                    del remaining[0]
+                return environment.records, crashes
             except Crash:
                 crashes += 1
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_a_crash_before_or_after_any_call_leaves_the_same_books(
-    name: str, empty_books: Path, tmp_path: Path
+def test_a_crash_before_or_after_any_call_leaves_the_same_records(
+    name: str, empty_folder: Path, tmp_path: Path
 ) -> None:
-    def books(crash_at: int) -> tuple[tuple[object, ...], int]:
-        folder = Path(shutil.copytree(empty_books, tmp_path / str(crash_at)))
-        return told(SCENARIOS[name], folder, Fuse(crash_at))
+    def records_after(crash_at: int) -> tuple[tuple[object, ...], int]:
+        folder = Path(shutil.copytree(empty_folder, tmp_path / str(crash_at)))
+        return run_scenario(SCENARIOS[name], folder, CrashPoint(crash_at))
 
-    expected, _ = books(crash_at=0)
+    expected, _ = records_after(crash_at=0)
     crash_at, crashes = 0, 1
     while crashes:
         crash_at += 1
-        ended, crashes = books(crash_at)
+        ended, crashes = records_after(crash_at)
         assert ended == expected, f"crash at point {crash_at}"
     assert crash_at > 2, "no call was ever interrupted"

@@ -1,4 +1,4 @@
-"""The audit that nobody has to think of: scheduled by `setup`, told to the operators."""
+"""The daily audit: scheduled by `setup`, reported to the operators."""
 
 import asyncio
 
@@ -14,7 +14,7 @@ from tests.purchases import held, purchase_of
 
 
 async def audited(server: WorkflowEnvironment) -> AuditReport:
-    """What the scheduled audit finds when its hour has come."""
+    """Return the report of the scheduled audit, triggered now."""
     schedule = server.client.get_schedule_handle(AUDIT)
     before = len((await schedule.describe()).info.recent_actions)
     await schedule.trigger()
@@ -31,10 +31,10 @@ async def audited(server: WorkflowEnvironment) -> AuditReport:
     return report
 
 
-async def test_the_daily_audit_tells_the_operators_what_is_wrong_and_what_to_do(
+async def test_the_daily_audit_notifies_operators_of_differences(
     server: WorkflowEnvironment, worker: Worker, services: Services
 ) -> None:
-    """Somebody pressed Terminate: the operators read of it, and how to go on."""
+    """After a Terminate, operators get a notice with the command that resumes the purchase."""
     assert await register_schedules(server.client) == [AUDIT]
     assert await register_schedules(server.client) == []
     handle = await held(server)
@@ -46,9 +46,9 @@ async def test_the_daily_audit_tells_the_operators_what_is_wrong_and_what_to_do(
     notice = services.notices.list("")[-1]
     assert (notice.status, notice.role) == ("sent", "operator")
     assert notice.subject.startswith("[Recourse] The audit found")
-    for told in (notice.text, notice.html):
-        assert found.what in " ".join(told.split())
-        assert f"adopt {purchase_id}" in " ".join(told.split())
+    for content in (notice.text, notice.html):
+        assert found.what in " ".join(content.split())
+        assert f"adopt {purchase_id}" in " ".join(content.split())
 
     await resume(server.client, purchase_id, money_inside(services.ledger.balances(purchase_id)))
     again = await audited(server)

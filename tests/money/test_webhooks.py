@@ -1,10 +1,9 @@
-"""Settlement: the provider's webhook closes the refund, once, and nobody else's does."""
+"""Webhooks: a signed event about a refund settles it once."""
 
 import asyncio
 import signal
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import requests
@@ -18,17 +17,15 @@ from temporal import embedded
 from temporal.converter import DATA_CONVERTER
 from tests.http_processes import http_process
 from tests.money.conftest import StripeWorld
-from tests.notices.inbox import quiet
+from tests.notices.mailbox import quiet
 from tests.purchases import purchase, purchase_of
 from tests.stripe.serving import serving
 from workflows.messages import Role
 
-HOUSE = Path(__file__).parents[2]
-
 
 @pytest.fixture
 def url(stripe: StripeWorld) -> Iterator[str]:
-    """Where the receiver listens; refunds wait for the provider's word."""
+    """The URL of the receiver; refunds stay pending until the test settles them."""
     assert isinstance(stripe.services.provider, StripeProvider)
     stripe.stripe.new_refunds("pending")
     app = receiver(stripe.client, stripe.services.provider, stripe.stripe.webhook_secret)
@@ -37,19 +34,19 @@ def url(stripe: StripeWorld) -> Iterator[str]:
 
 
 async def in_transit(stripe: StripeWorld) -> tuple[Handle, str]:
-    """A purchase whose refund is on its way, and the provider's name for the refund."""
+    """Return a purchase with a pending refund, and the provider's id of the refund."""
     handle = await start(stripe.client, purchase("pm_card_visa"))
     await until(handle, lambda found: found.payment == "held")
     await say(handle, Role.FREELANCER, "give_refund")
     await until(handle, lambda _: refund_of(stripe, handle) is not None)
     refund = refund_of(stripe, handle)
     assert refund is not None
-    await quiet(handle)  # asked about, and to be asked again tomorrow
+    await quiet(handle)  # the status is checked; the next check is tomorrow
     return handle, refund
 
 
 def refund_of(stripe: StripeWorld, handle: Handle) -> str | None:
-    """The last refund the provider has of a purchase."""
+    """Return the provider's id of a purchase's last refund."""
     ours = [
         each["id"]
         for each in stripe.stripe.refunds
@@ -59,25 +56,25 @@ def refund_of(stripe: StripeWorld, handle: Handle) -> str | None:
 
 
 async def deliver(stripe: StripeWorld, url: str, refund: str, age: float = 0) -> list[int]:
-    """Every event there is of a refund, in one go; what the receiver answers."""
+    """Deliver all events of a refund; return the statuses that the receiver answers."""
     events = [each for each in stripe.stripe.events if each["data"]["object"]["id"] == refund]
     at = time.time() - age
     return [await asyncio.to_thread(stripe.stripe.deliver, event, url, at=at) for event in events]
 
 
-async def test_the_providers_word_closes_the_refund(stripe: StripeWorld, url: str) -> None:
-    """Settlement: nobody has to wait for our own asking."""
+async def test_a_webhook_settles_the_refund(stripe: StripeWorld, url: str) -> None:
+    """Without waiting for the daily status check."""
     handle, refund = await in_transit(stripe)
     stripe.stripe.succeed_refund(refund)
     assert set(await deliver(stripe, url, refund)) == {200}
     result = await handle.result()
     assert (result.outcome, result.refunded) == ("refunded", 25000)
-    assert set(await deliver(stripe, url, refund)) == {200}, "it comes again for days"
-    assert await stripe.differences() == ()
+    assert set(await deliver(stripe, url, refund)) == {200}, "the provider may repeat it for days"
+    assert await stripe.differences(handle) == []
 
 
-async def test_a_webhook_that_comes_again_counts_once(stripe: StripeWorld, url: str) -> None:
-    """Races: repeated, reordered. The failure is heard once: one second attempt, no third."""
+async def test_a_repeated_webhook_counts_once(stripe: StripeWorld, url: str) -> None:
+    """A repeated failure leads to one second attempt, and to no third."""
     handle, refund = await in_transit(stripe)
     stripe.stripe.fail_refund(refund)
     for _ in range(3):
@@ -96,13 +93,13 @@ async def test_a_webhook_that_comes_again_counts_once(stripe: StripeWorld, url: 
     stripe.stripe.succeed_refund(again)
     await deliver(stripe, url, again)
     assert (await handle.result()).refunded == 25000
-    assert await stripe.differences() == ()
+    assert await stripe.differences(handle) == []
 
 
-async def test_what_the_provider_did_not_just_sign_changes_nothing(
+async def test_a_webhook_without_a_recent_signature_is_rejected(
     stripe: StripeWorld, url: str
 ) -> None:
-    """Forgeries and replays are refused before anybody is asked."""
+    """Forged and replayed events are rejected before any call."""
     handle, refund = await in_transit(stripe)
     stripe.stripe.succeed_refund(refund)
     event = next(e for e in stripe.stripe.events if e["data"]["object"]["id"] == refund)
@@ -110,19 +107,21 @@ async def test_what_the_provider_did_not_just_sign_changes_nothing(
     assert await asyncio.to_thread(forged.post, url) == 400
     assert set(await deliver(stripe, url, refund, age=600)) == {400}
     genuine = stripe.stripe.delivery(event)
-    bent = await asyncio.to_thread(
+    modified = await asyncio.to_thread(
         requests.post, url, genuine.body + b" ", headers=dict(genuine.headers), timeout=5
     )
     unsigned = await asyncio.to_thread(requests.post, url, genuine.body, timeout=5)
     huge = await asyncio.to_thread(requests.post, url, b"x" * 1_100_000, timeout=5)
-    assert (bent.status_code, unsigned.status_code, huge.status_code) == (400, 400, 413)
+    assert (modified.status_code, unsigned.status_code, huge.status_code) == (400, 400, 413)
     assert (await status(handle)).escrow.in_transit == 25000
     await deliver(stripe, url, refund)
     assert (await handle.result()).refunded == 25000
 
 
-async def test_how_a_refund_stands_is_fetched_not_believed(stripe: StripeWorld, url: str) -> None:
-    """A genuine event of a refund that has moved on since says what is true now."""
+async def test_the_status_is_fetched_not_taken_from_the_event(
+    stripe: StripeWorld, url: str
+) -> None:
+    """An event that is out of date leads to the current status."""
     handle, refund = await in_transit(stripe)
     created = [e for e in stripe.stripe.events if e["data"]["object"]["id"] == refund]
     assert [e["data"]["object"]["status"] for e in created] == ["pending"]
@@ -131,10 +130,10 @@ async def test_how_a_refund_stands_is_fetched_not_believed(stripe: StripeWorld, 
     assert (await handle.result()).refunded == 25000
 
 
-async def test_while_something_is_away_the_provider_is_to_send_it_again(
+async def test_the_receiver_answers_503_while_a_service_is_unreachable(
     stripe: StripeWorld, url: str
 ) -> None:
-    """Neither our trouble nor the provider's own loses its word."""
+    """So the provider sends the event again, and it is not lost."""
     handle, refund = await in_transit(stripe)
     stripe.stripe.succeed_refund(refund)
     stripe.stripe.fault("rate_limited", method="GET", path="/v1/refunds", times=2)
@@ -154,25 +153,24 @@ async def test_while_something_is_away_the_provider_is_to_send_it_again(
     assert (await handle.result()).refunded == 25000
 
 
-async def test_a_refund_that_fails_after_it_had_arrived_is_left_to_the_audit(
+async def test_a_refund_that_fails_after_settlement_is_found_by_the_audit(
     stripe: StripeWorld, url: str
 ) -> None:
-    """Races: `failed` for a leg already settled changes nothing here."""
+    """`failed` for a settled refund does not change the purchase."""
     handle, refund = await in_transit(stripe)
     stripe.stripe.succeed_refund(refund)
     await deliver(stripe, url, refund)
     await handle.result()
     stripe.stripe.fail_refund(refund)
     assert set(await deliver(stripe, url, refund)) == {200}
-    (found,) = await stripe.differences()
+    (found,) = await stripe.differences(handle)
     assert found.purchase_id == purchase_of(handle)
-    assert "is booked as arrived" in found.what
+    assert "the ledger has the refund of 250.00 USD as settled" in found.what
     assert "at the provider it is failed" in found.what
-    stripe.stripe.reset()
 
 
 async def test_the_command_serves_until_it_is_stopped(stripe: StripeWorld) -> None:
-    """`python -m starter webhooks`, as a process, with the provider's own settings."""
+    """`recourse webhooks` as a process, with the settings of the environment."""
     stripe.stripe.new_refunds("pending")
     handle, refund = await in_transit(stripe)
     stripe.stripe.succeed_refund(refund)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, make_url, text
 
-from activities.ledger import create_engine, migrate
+from activities.database import create_engine, migrate
 from activities.notices import DeliveryLog
 
 with warnings.catch_warnings():

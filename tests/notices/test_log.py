@@ -8,9 +8,9 @@ import sqlalchemy
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from activities.ledger import create_engine, migrate
+from activities.database import create_engine, migrate
 from activities.notices import DeliveryLog, Notice, effective_status
-from tests.notices.given import at
+from tests.notices.builders import at
 
 NOTICE = Notice(
     purchase_id="p-1001",

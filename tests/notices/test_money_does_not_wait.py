@@ -12,8 +12,8 @@ from demo.runner import say, until
 from demo.scenarios import PRICE
 from temporal.purchases import Purchase
 from tests.conftest import CONTINUE_AS_NEW_SOON
-from tests.notices.given import listening
-from tests.notices.house import house
+from tests.notices.builders import listening
+from tests.notices.environment import house
 from tests.purchases import held, purchase_of
 from tests.signals.payloads import of_type, whole_history
 from tests.signals.sample_signals import good

@@ -18,7 +18,7 @@ import pytest
 from temporalio.testing import WorkflowEnvironment
 
 from activities.audit import reconcile
-from activities.ledger import migrate
+from activities.database import migrate
 from activities.services import Services, engine_of
 from temporal import embedded
 from temporal.directory import TemporalPurchaseDirectory

@@ -1,4 +1,4 @@
-"""The sandbox provider: real books, idempotency keys, and magic payment methods."""
+"""The sandbox provider: records, idempotency keys and magic payment methods."""
 
 import sqlite3
 import subprocess
@@ -44,7 +44,7 @@ def usd(amount: int) -> Money:
 
 
 def charged(provider: PaymentProvider, method: str = "pm_sandbox_ok", key: str = KEY) -> str:
-    """The reference of a charge of the price."""
+    """Charge the price; return the reference."""
     return provider.charge(key, PRICE, method, NOW).reference
 
 
@@ -79,16 +79,16 @@ def test_the_same_key_and_request_is_one_charge_with_one_answer(sandbox: Sandbox
         (PRICE, "pm_sandbox_slow"),
     ],
 )
-def test_the_same_key_for_another_request_is_refused(
+def test_the_same_key_for_another_request_is_rejected(
     sandbox: SandboxProvider, amount: Money, method: str
 ) -> None:
     charged(sandbox)
-    with pytest.raises(ProviderRejected, match="used for another charge"):
+    with pytest.raises(ProviderRejected, match="belongs to another charge"):
         sandbox.charge(KEY, amount, method, NOW)
     assert [charge.amount for charge in sandbox.charges()] == [PRICE]
 
 
-def test_a_declined_charge_takes_nothing_and_stays_declined(sandbox: SandboxProvider) -> None:
+def test_a_declined_charge_is_final(sandbox: SandboxProvider) -> None:
     result = sandbox.charge(KEY, PRICE, "pm_sandbox_declined", NOW)
     assert (result.status, result.charged) == ("declined", None)
     assert result.text == "The client's bank declined the charge."
@@ -106,26 +106,26 @@ def test_an_unknown_payment_method_is_declined_with_the_names_of_the_known_ones(
     assert "4242" not in result.text
 
 
-# --- Calling off -------------------------------------------------------------------------------
+# --- Void --------------------------------------------------------------------------------------
 
 
-def test_a_charge_called_off_before_it_arrives_is_never_made(sandbox: SandboxProvider) -> None:
+def test_a_charge_voided_before_it_arrives_is_never_made(sandbox: SandboxProvider) -> None:
     assert sandbox.void(KEY, PRICE, "pm_sandbox_ok", NOW) is None
     assert sandbox.void(KEY, PRICE, "pm_sandbox_ok", NOW) is None
     late = sandbox.charge(KEY, PRICE, "pm_sandbox_ok", NOW + DAY)
     assert (late.status, late.charged) == ("declined", None)
-    assert late.text == "This charge was called off before it was made."
+    assert late.text == "This charge was voided before it was made."
     assert sandbox.find_charge(KEY) == late
     assert [charge.status for charge in sandbox.charges()] == ["void"]
 
 
-def test_a_charge_that_was_made_cannot_be_called_off(sandbox: SandboxProvider) -> None:
+def test_a_charge_that_was_made_cannot_be_voided(sandbox: SandboxProvider) -> None:
     result = sandbox.charge(KEY, PRICE, "pm_sandbox_ok", NOW)
     assert sandbox.void(KEY, PRICE, "pm_sandbox_ok", NOW) == result
     assert sandbox.find_charge(KEY) == result
 
 
-def test_a_charge_racing_its_call_off_is_either_made_and_found_or_never_made(
+def test_a_charge_racing_its_void_is_either_made_and_found_or_never_made(
     sandbox: SandboxProvider,
 ) -> None:
     with ThreadPoolExecutor(8) as pool:
@@ -169,13 +169,13 @@ def test_a_refund_settles_at_noon_of_the_third_business_day(
     assert (last.status, last.reference) == ("settled", first.reference)
 
 
-def test_a_refund_may_be_there_at_once(sandbox: SandboxProvider) -> None:
-    """As most are at a real provider: its first answer is that the money has arrived."""
+def test_a_refund_may_settle_at_once(sandbox: SandboxProvider) -> None:
+    """As at a real provider, whose first answer usually is `settled`."""
     charge = charged(sandbox, "pm_sandbox_at_once")
     assert sandbox.refund("r-1", charge, PRICE, NOW).status == "settled"
 
 
-def test_the_same_refund_id_is_one_refund_whose_answer_follows_time(
+def test_the_same_refund_id_is_one_refund_whose_status_follows_time(
     sandbox: SandboxProvider,
 ) -> None:
     charge = charged(sandbox)
@@ -185,30 +185,32 @@ def test_the_same_refund_id_is_one_refund_whose_answer_follows_time(
     assert (refund.charge_reference, refund.amount, refund.made_at) == (charge, PRICE, NOW)
 
 
-def test_the_same_refund_id_for_another_refund_is_refused(sandbox: SandboxProvider) -> None:
+def test_the_same_refund_id_for_another_refund_is_rejected(sandbox: SandboxProvider) -> None:
     charge, other = charged(sandbox), charged(sandbox, key="purchase-p-2/pay")
     sandbox.refund("r-1", charge, usd(100), NOW)
     for reference, amount in ((charge, usd(101)), (other, usd(100))):
-        with pytest.raises(ProviderRejected, match="used for another refund"):
+        with pytest.raises(ProviderRejected, match="belongs to another refund"):
             sandbox.refund("r-1", reference, amount, NOW)
 
 
-def test_partial_refunds_add_up_to_the_charge_and_not_further(sandbox: SandboxProvider) -> None:
+def test_partial_refunds_may_not_exceed_the_charge(sandbox: SandboxProvider) -> None:
     charge = charged(sandbox)
     sandbox.refund("r-1", charge, usd(10000), NOW)
     sandbox.refund("r-2", charge, usd(14999), NOW)
-    with pytest.raises(ProviderRejected, match=r"refund of 2 exceeds .*: 1 of 25000"):
+    with pytest.raises(
+        ProviderRejected, match=r"refund of 2 exceeds the remaining charge of 1 of 25000"
+    ):
         sandbox.refund("r-3", charge, usd(2), NOW)
     sandbox.refund("r-4", charge, usd(1), NOW)
     assert sum(refund.amount.amount for refund in sandbox.refunds()) == PRICE.amount
 
 
-def test_what_was_not_charged_cannot_be_refunded(sandbox: SandboxProvider) -> None:
+def test_an_unknown_charge_cannot_be_refunded(sandbox: SandboxProvider) -> None:
     declined = sandbox.charge("declined", PRICE, "pm_sandbox_declined", NOW).reference
     sandbox.void("void", PRICE, "pm_sandbox_ok", NOW)
     void = sandbox.charge("void", PRICE, "pm_sandbox_ok", NOW).reference
     for reference in (declined, void, "ch_unheard_of"):
-        with pytest.raises(ProviderRejected, match="no such charge"):
+        with pytest.raises(ProviderRejected, match="does not know this charge"):
             sandbox.refund("r-1", reference, PRICE, NOW)
     with pytest.raises(ProviderRejected, match="charge is in USD, the refund in EUR"):
         sandbox.refund("r-1", charged(sandbox), Money(amount=1, currency="EUR"), NOW)
@@ -223,7 +225,7 @@ def test_what_was_not_charged_cannot_be_refunded(sandbox: SandboxProvider) -> No
         ("pm_sandbox_refund_fails_twice", ["failed", "failed", "settled"]),
     ],
 )
-def test_a_refund_that_fails_is_pending_for_a_day_and_may_then_be_tried_again(
+def test_a_failing_refund_is_pending_for_a_day_and_can_then_be_retried(
     sandbox: SandboxProvider, method: str, outcomes: list[str]
 ) -> None:
     charge = charged(sandbox, method)
@@ -238,7 +240,7 @@ def test_a_refund_that_fails_is_pending_for_a_day_and_may_then_be_tried_again(
         assert bool(later.text) == (outcome == "failed")
 
 
-def test_a_refund_cannot_be_tried_again_while_the_first_may_still_arrive(
+def test_a_refund_cannot_be_retried_while_the_first_is_pending(
     sandbox: SandboxProvider,
 ) -> None:
     charge = charged(sandbox, "pm_sandbox_refund_fails_once")
@@ -250,7 +252,7 @@ def test_a_refund_cannot_be_tried_again_while_the_first_may_still_arrive(
 # --- Unknown is not failed ---------------------------------------------------------------------
 
 
-def test_an_unreachable_provider_charges_nothing_and_answers_nothing(
+def test_an_unreachable_provider_charges_nothing(
     sandbox: SandboxProvider,
 ) -> None:
     for _ in range(2):
@@ -274,7 +276,7 @@ def test_a_charge_whose_answer_is_lost_is_made_once_and_found(sandbox: SandboxPr
     assert len(sandbox.charges()) == 1
 
 
-def test_a_flaky_provider_does_what_it_was_asked_and_answers_from_the_second_time_on(
+def test_a_flaky_provider_answers_from_the_second_call_on(
     sandbox: SandboxProvider,
 ) -> None:
     def twice(call: str, *args: object) -> object:
@@ -291,7 +293,7 @@ def test_a_flaky_provider_does_what_it_was_asked_and_answers_from_the_second_tim
     assert (len(sandbox.charges()), len(sandbox.refunds())) == (1, 1)
 
 
-def test_books_that_cannot_be_used_are_an_unreachable_provider(tmp_path: Path) -> None:
+def test_an_unusable_file_is_an_unreachable_provider(tmp_path: Path) -> None:
     with pytest.raises(ProviderUnreachable, match="cannot be used"):
         SandboxProvider(tmp_path)
 
@@ -333,10 +335,10 @@ def test_several_processes_with_the_same_keys_make_each_charge_once(path: Path) 
     books.close()
 
 
-def test_new_books_wait_for_another_process_that_is_just_creating_them(tmp_path: Path) -> None:
+def test_opening_a_new_file_waits_for_a_process_that_creates_it(tmp_path: Path) -> None:
     path = tmp_path / "sandbox.db"
     other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    other.execute("BEGIN IMMEDIATE")  # for which SQLite itself would not wait
+    other.execute("BEGIN IMMEDIATE")  # SQLite's busy timeout does not apply to the switch to WAL
     done = threading.Timer(0.1, other.close)
     done.start()
     books = SandboxProvider(path)
@@ -345,7 +347,7 @@ def test_new_books_wait_for_another_process_that_is_just_creating_them(tmp_path:
     books.close()
 
 
-def test_what_was_answered_survives_kill_9(path: Path) -> None:
+def test_answered_calls_survive_kill_9(path: Path) -> None:
     with charging_process(path, 100_000) as process:
         assert process.stdout is not None
         answered = [process.stdout.readline().strip() for _ in range(20)]

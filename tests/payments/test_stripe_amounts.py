@@ -1,4 +1,4 @@
-"""Amounts as Stripe counts them: the same money, or refused; nothing is rounded."""
+"""Conversion to Stripe's minor units: exact, or rejected; nothing is rounded."""
 
 import iso4217
 import pytest
@@ -9,14 +9,14 @@ from activities.amounts import MAX_AMOUNT, decimals, parse_amount
 from activities.payments import ProviderRejected
 from activities.payments.stripe import StripeProvider, from_stripe, to_stripe
 from activities.requests import Money
-from tests.payments.given import KEY, NOW, REFUND, VISA
+from tests.payments.builders import KEY, NOW, REFUND, VISA
 from tests.stripe.fake import FakeStripe
 
 CURRENCIES = sorted(each.code for each in iso4217.Currency if each.exponent is not None)
 
 
 def money(written: str) -> Money:
-    """`1.23 KWD`"""
+    """Parse `1.23 KWD`."""
     amount, currency = written.split()
     return Money(amount=parse_amount(amount, currency), currency=currency)
 
@@ -28,9 +28,9 @@ def money(written: str) -> Money:
         ("0.01 USD", 1),
         ("250 JPY", 250),
         ("1.230 KWD", 1230),
-        ("250 ISK", 25000),  # no decimals any more, and still sent with two
+        ("250 ISK", 25000),  # no decimals in ISO 4217, sent with two
         ("250 UGX", 25000),
-        ("1.00 MGA", 1),  # fifths, which Stripe does not know
+        ("1.00 MGA", 1),  # fifths, which Stripe does not support
         ("12.00 MGA", 12),
         ("250 KRW", 250),
     ],
@@ -42,16 +42,18 @@ def test_an_amount_is_sent_in_stripes_own_units(written: str, sent: int) -> None
 
 
 @pytest.mark.parametrize("written", ["1.234 KWD", "0.001 BHD", "1.50 MGA", "0.01 MGA"])
-def test_an_amount_that_stripe_cannot_express_is_refused(written: str) -> None:
-    with pytest.raises(ProviderRejected, match=f"cannot move {written}: it has too many decimals"):
+def test_an_amount_that_stripe_cannot_express_is_rejected(written: str) -> None:
+    with pytest.raises(
+        ProviderRejected, match=f"cannot express {written}: it has too many decimals"
+    ):
         to_stripe(money(written))
 
 
 @given(st.sampled_from(CURRENCIES), st.integers(1, MAX_AMOUNT // 1000), st.booleans())
-def test_an_amount_of_any_currency_comes_back_as_it_was_sent(
+def test_an_amount_of_any_currency_converts_back_to_itself(
     currency: str, amount: int, round_one: bool
 ) -> None:
-    known = 0 if currency == "MGA" else 2  # decimals that Stripe can move
+    known = 0 if currency == "MGA" else 2  # the decimals that Stripe supports
     step = int("1" + "0" * max(0, decimals(currency) - known))
     asked = Money(amount=amount * step if round_one else amount, currency=currency)
     if asked.amount % step:
@@ -65,7 +67,7 @@ def test_an_amount_of_any_currency_comes_back_as_it_was_sent(
     ("price", "part"),
     [("25000 JPY", "10001 JPY"), ("12.340 KWD", "0.010 KWD"), ("300 ISK", "1 ISK")],
 )
-def test_a_charge_and_a_refund_are_of_what_was_asked_in_any_currency(
+def test_a_charge_and_a_refund_have_the_requested_amount_in_any_currency(
     fake: FakeStripe, provider: StripeProvider, price: str, part: str
 ) -> None:
     asked, back = money(price), money(part)

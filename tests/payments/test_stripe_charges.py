@@ -1,4 +1,4 @@
-"""Charges at Stripe: made once, declined for good, called off for good."""
+"""Charges at Stripe: made once, or finally declined or voided."""
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -9,7 +9,7 @@ import stripe
 from activities.payments import ChargeResult, ProviderRejected, ProviderUnreachable
 from activities.payments.stripe import StripeProvider
 from activities.requests import Money
-from tests.payments.given import KEY, NOW, PRICE, VISA, charged, until_answered, usd
+from tests.payments.builders import KEY, NOW, PRICE, VISA, charged, until_answered, usd
 from tests.stripe.fake import FakeStripe
 
 DECLINED = "pm_card_chargeDeclined"
@@ -42,7 +42,7 @@ def test_another_key_is_another_charge(fake: FakeStripe, provider: StripeProvide
     assert fake.taken() == 2 * PRICE.amount
 
 
-def test_a_customer_pays_with_a_payment_method_of_theirs_again_and_again(
+def test_a_customer_can_reuse_an_attached_payment_method(
     fake: FakeStripe, provider: StripeProvider
 ) -> None:
     method = fake.payment_method(customer="cus_1")
@@ -60,22 +60,22 @@ def test_a_customer_pays_with_a_payment_method_of_theirs_again_and_again(
     ],
 )
 @pytest.mark.parametrize("first", [VISA, DECLINED])
-def test_the_same_key_for_another_request_is_refused(
+def test_the_same_key_for_another_request_is_rejected(
     fake: FakeStripe, provider: StripeProvider, first: str, amount: Money, method: str
 ) -> None:
     result = provider.charge(KEY, PRICE, first, NOW)
-    with pytest.raises(ProviderRejected, match="used for another request"):
+    with pytest.raises(ProviderRejected, match="belongs to another request"):
         provider.charge(KEY, amount, method, NOW)
     assert provider.find_charge(KEY) == result
     assert len(fake.charges) == 1
 
 
-def test_another_amount_is_refused_even_when_stripe_has_forgotten_the_key(
+def test_another_amount_is_rejected_even_if_stripe_forgot_the_key(
     fake: FakeStripe, provider: StripeProvider
 ) -> None:
     charged(provider)
     fake.forget_keys()
-    with pytest.raises(ProviderRejected, match="used for another charge"):
+    with pytest.raises(ProviderRejected, match="belongs to another charge"):
         provider.charge(KEY, usd(1), VISA, NOW)
     assert len(fake.charges) == 1
 
@@ -91,7 +91,7 @@ def test_another_amount_is_refused_even_when_stripe_has_forgotten_the_key(
         (AUTHENTICATION, "Your card was declined. This transaction requires authentication."),
     ],
 )
-def test_a_declined_charge_takes_nothing_and_stays_declined(
+def test_a_declined_charge_is_final(
     fake: FakeStripe, provider: StripeProvider, method: str, why: str
 ) -> None:
     result = provider.charge(KEY, PRICE, method, NOW)
@@ -104,7 +104,7 @@ def test_a_declined_charge_takes_nothing_and_stays_declined(
     assert [charge["status"] for charge in fake.charges] == ["failed"]
 
 
-def test_a_bank_that_declined_once_is_not_asked_again(
+def test_a_declined_charge_is_not_sent_to_the_bank_again(
     fake: FakeStripe, provider: StripeProvider
 ) -> None:
     fake.fault("declined", path="/v1/payment_intents/")
@@ -114,7 +114,7 @@ def test_a_bank_that_declined_once_is_not_asked_again(
     assert fake.taken() == 0
 
 
-def test_a_bank_that_wants_to_hear_from_the_client_gets_nothing_later_either(
+def test_a_charge_that_needs_authentication_is_cancelled(
     fake: FakeStripe, provider: StripeProvider
 ) -> None:
     assert provider.charge(KEY, PRICE, AUTHENTICATION, NOW).status == "declined"
@@ -143,7 +143,9 @@ def test_an_unknown_payment_method_is_declined_without_being_quoted(
 ) -> None:
     result = provider.charge(KEY, PRICE, method, NOW)
     assert (result.status, result.charged) == ("declined", None)
-    assert result.text.startswith(("No such PaymentMethod", "Stripe has no such payment method"))
+    assert result.text.startswith(
+        ("No such PaymentMethod", "Stripe does not know this payment method")
+    )
     assert len(method) < 3 or method not in result.text
     assert provider.void(KEY, PRICE, method, NOW) is None
     assert fake.intents == []
@@ -161,7 +163,7 @@ def test_a_payment_method_that_is_used_up_is_declined_without_being_quoted(
     assert fake.taken() == PRICE.amount
 
 
-def test_a_payment_method_that_this_very_charge_used_up_is_not_declined(
+def test_a_payment_method_used_up_by_this_charge_is_not_declined(
     fake: FakeStripe, provider: StripeProvider
 ) -> None:
     method = fake.payment_method()
@@ -171,11 +173,11 @@ def test_a_payment_method_that_this_very_charge_used_up_is_not_declined(
     assert provider.void(KEY, PRICE, method, NOW) == made
 
 
-# --- Unknown so far ----------------------------------------------------------------------------
+# --- Pending -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("paid", [True, False])
-def test_a_payment_that_takes_days_is_unknown_until_it_is_made_or_not(
+def test_a_payment_that_takes_days_is_unknown_until_it_ends(
     fake: FakeStripe, provider: StripeProvider, paid: bool
 ) -> None:
     bank = "pm_usBankAccount_processing"
@@ -193,21 +195,21 @@ def test_a_payment_that_takes_days_is_unknown_until_it_is_made_or_not(
     assert provider.void(KEY, PRICE, bank, NOW) == (result if paid else None)
 
 
-# --- Calling off -------------------------------------------------------------------------------
+# --- Void --------------------------------------------------------------------------------------
 
 
-def test_a_charge_called_off_before_it_arrives_is_never_made(
+def test_a_charge_voided_before_it_arrives_is_never_made(
     fake: FakeStripe, provider: StripeProvider
 ) -> None:
     for _ in range(2):
         assert provider.void(KEY, PRICE, VISA, NOW) is None
     late = provider.charge(KEY, PRICE, VISA, NOW)
-    assert (late.status, late.text) == ("declined", "The payment was called off.")
+    assert (late.status, late.text) == ("declined", "The payment was cancelled.")
     assert provider.find_charge(KEY) is None
     assert fake.charges == []
 
 
-def test_a_charge_that_was_made_cannot_be_called_off(
+def test_a_charge_that_was_made_cannot_be_voided(
     fake: FakeStripe, provider: StripeProvider
 ) -> None:
     result = provider.charge(KEY, PRICE, VISA, NOW)
@@ -217,7 +219,7 @@ def test_a_charge_that_was_made_cannot_be_called_off(
     assert fake.taken() == PRICE.amount
 
 
-def test_a_charge_that_was_begun_but_not_made_is_called_off(
+def test_a_charge_that_was_begun_but_not_made_is_voided(
     fake: FakeStripe, provider: StripeProvider
 ) -> None:
     fake.fault("cut", path="/v1/payment_intents/")
@@ -228,7 +230,7 @@ def test_a_charge_that_was_begun_but_not_made_is_called_off(
     assert [intent["status"] for intent in fake.intents] == ["canceled"]
 
 
-def test_a_charge_that_stripe_cannot_express_can_be_called_off(
+def test_a_charge_that_stripe_cannot_express_can_be_voided(
     fake: FakeStripe, provider: StripeProvider
 ) -> None:
     odd = Money(amount=1234, currency="KWD")
@@ -238,7 +240,7 @@ def test_a_charge_that_stripe_cannot_express_can_be_called_off(
     assert fake.intents == []
 
 
-def test_a_charge_racing_its_call_off_is_either_made_and_found_or_never_made(
+def test_a_charge_racing_its_void_is_either_made_and_found_or_never_made(
     fake: FakeStripe, provider: StripeProvider
 ) -> None:
     request = (PRICE, VISA, NOW)
@@ -256,13 +258,13 @@ def test_a_charge_racing_its_call_off_is_either_made_and_found_or_never_made(
             assert fake.taken(transfer_group=key) == (PRICE.amount if made == {True} else 0)
 
 
-# --- Names -------------------------------------------------------------------------------------
+# --- Keys --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "key", ["purchase-日本-é/hold", "purchase-a b/hold", " p", "p\t1", "é" * 300, "p" * 300]
 )
-def test_any_name_of_a_purchase_will_do(
+def test_any_purchase_id_can_be_a_key(
     fake: FakeStripe, provider: StripeProvider, client: stripe.StripeClient, key: str
 ) -> None:
     made = provider.charge(key, PRICE, VISA, NOW)
@@ -275,7 +277,7 @@ def test_any_name_of_a_purchase_will_do(
     assert (len(fake.intents), len(fake.refunds)) == (1, 1)
 
 
-def test_names_that_differ_at_their_end_only_are_different_names(
+def test_long_purchase_ids_that_differ_at_the_end_are_different_keys(
     fake: FakeStripe, provider: StripeProvider
 ) -> None:
     keys = [end.rjust(300, "p") for end in ("1", "2", "é", "è")]

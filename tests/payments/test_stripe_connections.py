@@ -1,5 +1,4 @@
-"""How the provider connects: from many threads, without leaving anything open, and without telling
-anybody its API key or a payment method."""
+"""Connections of StripeProvider: pooled, closed, and without a leak of secrets."""
 
 import gc
 import logging
@@ -14,25 +13,25 @@ import pytest
 
 from activities.payments import ProviderUnreachable
 from activities.payments.stripe import CONNECTIONS, StripeProvider
-from tests.payments.given import HASTE, KEY, NOW, PART, PRICE, REFUND, VISA, charged
+from tests.payments.builders import HASTE, KEY, NOW, PART, PRICE, REFUND, VISA, charged
 from tests.stripe.fake import FakeStripe
 from worker import ACTIVITY_THREADS
 
 
 def connections(fake: FakeStripe) -> int:
-    """How many are open from here to the fake."""
+    """Return the number of open connections to the fake."""
     gc.collect()
     port, found = int(fake.url.rpartition(":")[2]), 0
     for each in gc.get_objects():
         if type(each) is socket.socket and each.family == socket.AF_INET and each.fileno() >= 0:
             try:
                 found += each.getpeername()[1] == port
-            except OSError:  # it is not connected to anything
+            except OSError:  # it is not connected
                 continue
     return found
 
 
-def test_every_thread_of_activities_keeps_its_connection() -> None:
+def test_each_activity_thread_reuses_a_connection() -> None:
     assert CONNECTIONS >= ACTIVITY_THREADS
 
 
@@ -52,7 +51,7 @@ def test_many_threads_share_one_provider(fake: FakeStripe, provider: StripeProvi
     assert {given_back for _, given_back in made} == {PART.amount}
 
 
-def test_closing_closes_what_any_thread_has_opened(fake: FakeStripe) -> None:
+def test_close_closes_the_connections_of_all_threads(fake: FakeStripe) -> None:
     provider = StripeProvider(fake.api_key, api_base=fake.url)
     together, before = Barrier(5), connections(fake)
 
@@ -63,18 +62,18 @@ def test_closing_closes_what_any_thread_has_opened(fake: FakeStripe) -> None:
     with ThreadPoolExecutor(5) as pool:
         list(pool.map(look, range(5)))
         assert connections(fake) > before
-        provider.close()  # while its threads live on
+        provider.close()  # while its threads are alive
         assert connections(fake) == before
 
 
-def test_a_connection_is_used_again(fake: FakeStripe, provider: StripeProvider) -> None:
+def test_a_connection_is_reused(fake: FakeStripe, provider: StripeProvider) -> None:
     before = connections(fake)
     for n in range(5):
         charged(provider, key=f"purchase-p-{n}/hold")
     assert connections(fake) == before + 1
 
 
-def test_a_provider_that_is_away_is_unreachable(unused_port: int) -> None:
+def test_a_missing_provider_is_unreachable(unused_port: int) -> None:
     url = f"http://127.0.0.1:{unused_port}"
     with closing(StripeProvider("sk_test_fake", api_base=url, timeout=HASTE)) as nowhere:
         for ask in every_call(nowhere):
@@ -84,14 +83,14 @@ def test_a_provider_that_is_away_is_unreachable(unused_port: int) -> None:
 
 @pytest.fixture
 def unused_port() -> int:
-    """A port on which nobody listens."""
+    """Return a closed port."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
         return port
 
 
 def every_call(provider: StripeProvider) -> list[Callable[[], object]]:
-    """Everything that can be asked of a provider."""
+    """Return every call of a provider."""
     return [
         lambda: provider.charge(KEY, PRICE, VISA, NOW),
         lambda: provider.find_charge(KEY),
@@ -105,7 +104,7 @@ def every_call(provider: StripeProvider) -> list[Callable[[], object]]:
 # --- Secrets -----------------------------------------------------------------------------------
 
 
-def test_a_wrong_api_key_is_named_by_its_setting_and_not_shown(fake: FakeStripe) -> None:
+def test_a_wrong_api_key_error_names_the_setting_not_the_key(fake: FakeStripe) -> None:
     wrong = "sk_test_of_somebody_else"
     with closing(StripeProvider(wrong, api_base=fake.url)) as stranger:
         for ask in every_call(stranger):

@@ -1,5 +1,4 @@
-"""Whatever goes wrong at any one request to Stripe, its outcome is unknown to whoever asked, and
-asking again until it answers moves the money once."""
+"""One fault at any request to Stripe: the outcome is unknown, and retries move the money once."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -8,13 +7,13 @@ import pytest
 
 from activities.payments import ProviderUnreachable
 from activities.payments.stripe import StripeProvider
-from tests.payments.given import (
+from tests.payments.builders import (
+    FAULTS,
     KEY,
     NOW,
     PART,
     PRICE,
     REFUND,
-    TROUBLE,
     VISA,
     charged,
     until_answered,
@@ -32,7 +31,7 @@ REFUNDS, SEND = ("GET", "/v1/refunds"), ("POST", "/v1/refunds")
 Where = tuple[str, str]
 Answer = TypeVar("Answer")
 
-met = pytest.mark.parametrize("fault", TROUBLE)
+met = pytest.mark.parametrize("fault", FAULTS)
 
 
 def despite(
@@ -42,7 +41,7 @@ def despite(
     hasty: Callable[[], object],
     patient: Callable[[], Answer],
 ) -> Answer:
-    """The answer at last, where the first asking met the fault and was told that nobody knows."""
+    """Return the answer of the retry, after the first call met the fault and was unknown."""
     fake.fault(fault, method=where[0], path=where[1])
     with pytest.raises(ProviderUnreachable):
         hasty()
@@ -53,7 +52,7 @@ def despite(
 
 @met
 @pytest.mark.parametrize("where", [METHOD, CREATE, CHARGES, CONFIRM])
-def test_a_charge_is_made_once_whatever_goes_wrong(
+def test_a_charge_is_made_once_despite_each_fault(
     fake: FakeStripe, provider: StripeProvider, hasty: StripeProvider, where: Where, fault: Fault
 ) -> None:
     result = despite(
@@ -70,7 +69,7 @@ def test_a_charge_is_made_once_whatever_goes_wrong(
 
 @met
 @pytest.mark.parametrize("where", [METHOD, CREATE, CHARGES, CONFIRM])
-def test_a_declined_charge_takes_nothing_whatever_goes_wrong(
+def test_a_declined_charge_takes_nothing_despite_each_fault(
     fake: FakeStripe, provider: StripeProvider, hasty: StripeProvider, where: Where, fault: Fault
 ) -> None:
     declining = "pm_card_chargeDeclined"
@@ -86,7 +85,7 @@ def test_a_declined_charge_takes_nothing_whatever_goes_wrong(
 
 
 @met
-def test_an_unknown_payment_method_is_not_declined_before_stripe_has_said_so(
+def test_an_unknown_payment_method_is_declined_only_after_stripe_says_so(
     fake: FakeStripe, provider: StripeProvider, hasty: StripeProvider, fault: Fault
 ) -> None:
     result = despite(
@@ -112,7 +111,7 @@ def test_a_charge_is_looked_up_until_stripe_answers(
 
 @met
 @pytest.mark.parametrize("where", [CHARGES, METHOD, CREATE, CANCEL])
-def test_a_charge_is_called_off_whatever_goes_wrong(
+def test_a_charge_is_voided_despite_each_fault(
     fake: FakeStripe, provider: StripeProvider, hasty: StripeProvider, where: Where, fault: Fault
 ) -> None:
     found = despite(
@@ -129,7 +128,7 @@ def test_a_charge_is_called_off_whatever_goes_wrong(
 
 @met
 @pytest.mark.parametrize("call", ["charge", "void"])
-def test_that_a_charge_was_called_off_is_asked_until_stripe_answers(
+def test_a_voided_charge_is_looked_up_until_stripe_answers(
     fake: FakeStripe, provider: StripeProvider, hasty: StripeProvider, call: str, fault: Fault
 ) -> None:
     assert provider.void(KEY, PRICE, VISA, NOW) is None
@@ -140,13 +139,13 @@ def test_that_a_charge_was_called_off_is_asked_until_stripe_answers(
         lambda: getattr(hasty, call)(KEY, PRICE, VISA, NOW),
         lambda: getattr(provider, call)(KEY, PRICE, VISA, NOW),
     )
-    assert result is None or result.text == "The payment was called off."
+    assert result is None or result.text == "The payment was cancelled."
     assert fake.charges == []
 
 
 @met
 @pytest.mark.parametrize("where", [CREATE, CHARGES, CONFIRM])
-def test_a_charge_that_met_trouble_is_called_off_or_found(
+def test_a_charge_that_met_a_fault_is_voided_or_found(
     fake: FakeStripe, provider: StripeProvider, hasty: StripeProvider, where: Where, fault: Fault
 ) -> None:
     found = despite(
@@ -163,7 +162,7 @@ def test_a_charge_that_met_trouble_is_called_off_or_found(
 
 @met
 @pytest.mark.parametrize("where", [REFUNDS, SEND])
-def test_a_refund_is_sent_once_whatever_goes_wrong(
+def test_a_refund_is_sent_once_despite_each_fault(
     fake: FakeStripe, provider: StripeProvider, hasty: StripeProvider, where: Where, fault: Fault
 ) -> None:
     charge = charged(provider)
@@ -197,7 +196,7 @@ def test_a_refund_is_looked_up_until_stripe_answers(
 
 @met
 @pytest.mark.parametrize("where", [CHARGES, REFUNDS])
-def test_a_statement_is_whole_or_there_is_none(
+def test_a_statement_is_complete_or_fails(
     fake: FakeStripe, provider: StripeProvider, hasty: StripeProvider, where: Where, fault: Fault
 ) -> None:
     provider.refund(REFUND, charged(provider), PART, NOW)
@@ -206,18 +205,18 @@ def test_a_statement_is_whole_or_there_is_none(
 
 
 @met
-def test_a_webhook_says_nothing_until_the_refund_was_fetched(
+def test_a_webhook_fails_until_the_refund_is_fetched(
     fake: FakeStripe, provider: StripeProvider, hasty: StripeProvider, fault: Fault
 ) -> None:
     made = provider.refund(REFUND, charged(provider), PART, NOW)
-    told = fake.delivery(fake.events_of("refund.created")[0])
-    said = told.body, told.signature, fake.webhook_secret
+    delivery = fake.delivery(fake.events_of("refund.created")[0])
+    arguments = delivery.body, delivery.signature, fake.webhook_secret
     news = despite(
         fault,
         REFUNDS,
         fake,
-        lambda: hasty.read_webhook(*said),
-        lambda: provider.read_webhook(*said),
+        lambda: hasty.read_webhook(*arguments),
+        lambda: provider.read_webhook(*arguments),
     )
     assert news is not None
     assert (news.refund_id, news.refund) == (REFUND, made)

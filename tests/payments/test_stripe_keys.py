@@ -1,5 +1,4 @@
-"""What Stripe keeps under idempotency keys, forgets of them, and performs later than it is asked
-to; and several workers who ask for the same at once."""
+"""Idempotency keys at Stripe: stored, forgotten and late requests, and concurrent workers."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +10,7 @@ import pytest
 
 from activities.payments import ChargeResult, ProviderUnreachable, RefundResult
 from activities.payments.stripe import KEYS_TRIED, StripeProvider
-from tests.payments.given import (
+from tests.payments.builders import (
     KEY,
     NOW,
     PART,
@@ -29,12 +28,12 @@ Answer = TypeVar("Answer")
 
 
 def keys(fake: FakeStripe, path: str) -> list[str | None]:
-    """The idempotency keys under which this was asked for."""
+    """Return the idempotency keys of the requests to this path."""
     return [call.key for call in fake.requests if (call.method, call.path) == ("POST", path)]
 
 
 def steps(fake: FakeStripe) -> list[str]:
-    """What was asked for, and how it was answered."""
+    """Return each request with its status."""
     return [f"{call.method} {call.path} {call.status}" for call in fake.requests]
 
 
@@ -60,7 +59,7 @@ def test_a_charge_is_made_once_when_stripe_forgets_its_key(
 def test_a_charge_is_made_once_when_its_worker_dies_after_stripe_forgot_its_key(
     fake: FakeStripe, provider: StripeProvider
 ) -> None:
-    """The second intent is there when the third asking comes, and its key is remembered."""
+    """The second intent exists at the third attempt, and its key is stored."""
     made = provider.charge(KEY, PRICE, VISA, NOW)
     fake.forget_keys()
     fake.fault("cut", method="GET", path="/v1/charges")
@@ -88,7 +87,7 @@ def test_a_refund_is_sent_once_when_stripe_forgets_its_key(
 # --- Stored errors -----------------------------------------------------------------------------
 
 
-def test_a_charge_whose_key_is_spoilt_is_made_under_the_next_one(
+def test_a_charge_whose_key_replays_500_is_made_under_the_next_key(
     fake: FakeStripe, provider: StripeProvider
 ) -> None:
     fake.fault("stored_500", path=CREATE)
@@ -99,7 +98,7 @@ def test_a_charge_whose_key_is_spoilt_is_made_under_the_next_one(
     assert keys(fake, CREATE) == [KEY, KEY, f"{KEY}#2"]
 
 
-def test_a_charge_begun_under_a_key_that_answers_500_is_begun_again_but_made_once(
+def test_an_intent_behind_a_stored_500_is_created_again_but_charged_once(
     fake: FakeStripe, provider: StripeProvider
 ) -> None:
     fake.fault("performed_500", path=CREATE)
@@ -110,7 +109,7 @@ def test_a_charge_begun_under_a_key_that_answers_500_is_begun_again_but_made_onc
     assert [intent["status"] for intent in fake.intents] == ["requires_confirmation", "succeeded"]
 
 
-def test_the_next_key_of_a_refund_is_tried_only_after_a_look_up_found_nothing(
+def test_the_next_key_of_a_refund_is_tried_only_after_an_empty_look_up(
     fake: FakeStripe, provider: StripeProvider
 ) -> None:
     charge = charged(provider)
@@ -129,7 +128,7 @@ def test_the_next_key_of_a_refund_is_tried_only_after_a_look_up_found_nothing(
     assert keys(fake, SEND) == [REFUND, REFUND, f"{REFUND}#2"]
 
 
-def test_no_next_key_is_tried_while_the_look_up_does_not_answer(
+def test_no_next_key_is_tried_while_the_look_up_fails(
     fake: FakeStripe, provider: StripeProvider
 ) -> None:
     charge = charged(provider)
@@ -144,9 +143,7 @@ def test_no_next_key_is_tried_while_the_look_up_does_not_answer(
     assert fake.refunds == []
 
 
-def test_a_refund_sent_under_a_key_that_answers_500_is_found(
-    fake: FakeStripe, provider: StripeProvider
-) -> None:
+def test_a_refund_behind_a_stored_500_is_found(fake: FakeStripe, provider: StripeProvider) -> None:
     charge = charged(provider)
     fake.fault("performed_500", path=SEND)
     with pytest.raises(ProviderUnreachable):
@@ -157,7 +154,7 @@ def test_a_refund_sent_under_a_key_that_answers_500_is_found(
 
 
 @pytest.mark.parametrize("where", [CREATE, SEND])
-def test_a_provider_that_spoils_every_key_is_unreachable(
+def test_a_provider_that_replays_500_under_every_key_is_unreachable(
     fake: FakeStripe, provider: StripeProvider, where: str
 ) -> None:
     reference = charged(provider, key="another")
@@ -205,7 +202,7 @@ def test_a_charge_that_stripe_performs_late_is_made_once(
     assert fake.taken() == PRICE.amount
 
 
-def test_a_charge_that_stripe_performs_late_is_not_made_once_it_was_called_off(
+def test_a_charge_that_stripe_performs_late_is_not_made_once_voided(
     fake: FakeStripe, provider: StripeProvider, hasty: StripeProvider
 ) -> None:
     fake.fault("late", path=INTENT)
@@ -217,7 +214,7 @@ def test_a_charge_that_stripe_performs_late_is_not_made_once_it_was_called_off(
     assert fake.charges == []
 
 
-def test_a_charge_that_stripe_begins_late_cannot_be_called_off_before(
+def test_a_charge_that_stripe_begins_late_cannot_be_voided_before(
     fake: FakeStripe, provider: StripeProvider, hasty: StripeProvider
 ) -> None:
     fake.fault("late", path=CREATE)
@@ -233,7 +230,7 @@ def test_a_charge_that_stripe_begins_late_cannot_be_called_off_before(
 def test_two_partial_refunds_are_never_made_of_one_that_stripe_performs_late(
     fake: FakeStripe, provider: StripeProvider, hasty: StripeProvider
 ) -> None:
-    """There is room for both: nothing but the key, held meanwhile, keeps the second away."""
+    """The charge allows both: only the held key prevents the second refund."""
     charge = charged(provider)
     fake.fault("late", path=SEND)
     with pytest.raises(ProviderUnreachable):
@@ -276,16 +273,16 @@ def test_two_partial_refunds_are_never_made_of_one_that_is_late_under_its_second
 
 
 def at_once(fake: FakeStripe, asks: list[Callable[[], Answer]]) -> list[Answer]:
-    """What each is answered at last, all of them asking at the same time."""
+    """Return the final answers of concurrent calls."""
     with ThreadPoolExecutor(len(asks)) as pool:
         return list(pool.map(partial(until_answered, fake), asks))
 
 
 @pytest.mark.parametrize("spoilt", [0, 1, 2])
-def test_two_workers_asking_for_the_same_at_once_move_the_money_once(
+def test_two_concurrent_workers_move_the_money_once(
     fake: FakeStripe, provider: StripeProvider, spoilt: int
 ) -> None:
-    """Even if Stripe has stored a 500 under the first keys."""
+    """Even if Stripe stored a 500 under the first keys."""
     with closing(StripeProvider(fake.api_key, api_base=fake.url)) as other:
         workers = [provider, other] * 4
         for n in range(4):

@@ -1,4 +1,4 @@
-"""Refunds at Stripe: sent once, followed to their end, never more than was paid."""
+"""Refunds at Stripe: sent once, looked up until final, never above the charge."""
 
 import pytest
 import stripe
@@ -6,12 +6,12 @@ import stripe
 from activities.payments import ProviderRejected, RefundResult
 from activities.payments.stripe import StripeProvider
 from activities.requests import Money
-from tests.payments.given import KEY, NOW, PART, PRICE, REFUND, VISA, charged, usd
+from tests.payments.builders import KEY, NOW, PART, PRICE, REFUND, VISA, charged, usd
+from tests.stripe.builders import refund as refund_by_hand
 from tests.stripe.fake import FakeStripe
-from tests.stripe.given import refund as refund_by_hand
 
 
-def test_a_refund_gives_back_what_was_asked_and_can_be_looked_up(
+def test_a_refund_has_the_requested_amount_and_can_be_looked_up(
     fake: FakeStripe, provider: StripeProvider
 ) -> None:
     charge = charged(provider)
@@ -36,21 +36,21 @@ def test_the_same_refund_id_is_one_refund(
     assert (len(fake.refunds), fake.given_back()) == (1, PART.amount)
 
 
-def test_the_same_refund_id_for_another_refund_is_refused(
+def test_the_same_refund_id_for_another_refund_is_rejected(
     fake: FakeStripe, provider: StripeProvider
 ) -> None:
     charge, other = charged(provider), charged(provider, key="purchase-p-2/hold")
     provider.refund(REFUND, charge, PART, NOW)
     for reference, amount in ((charge, usd(1)), (other, PART)):
-        with pytest.raises(ProviderRejected, match="used for another re"):
+        with pytest.raises(ProviderRejected, match="belongs to another re"):
             provider.refund(REFUND, reference, amount, NOW)
     fake.forget_keys()
-    with pytest.raises(ProviderRejected, match="used for another refund"):
+    with pytest.raises(ProviderRejected, match="belongs to another refund"):
         provider.refund(REFUND, charge, usd(1), NOW)
     assert fake.given_back() == PART.amount
 
 
-def test_partial_refunds_add_up_to_the_charge_and_not_further(
+def test_partial_refunds_may_not_exceed_the_charge(
     fake: FakeStripe, provider: StripeProvider
 ) -> None:
     charge = charged(provider)
@@ -65,9 +65,7 @@ def test_partial_refunds_add_up_to_the_charge_and_not_further(
     assert fake.given_back() == PRICE.amount
 
 
-def test_what_was_not_charged_cannot_be_refunded(
-    fake: FakeStripe, provider: StripeProvider
-) -> None:
+def test_an_unknown_charge_cannot_be_refunded(fake: FakeStripe, provider: StripeProvider) -> None:
     declined = provider.charge("declined", PRICE, "pm_card_chargeDeclined", NOW).reference
     provider.void("void", PRICE, VISA, NOW)
     void = provider.charge("void", PRICE, VISA, NOW).reference
@@ -78,7 +76,7 @@ def test_what_was_not_charged_cannot_be_refunded(
     assert fake.refunds == []
 
 
-def test_an_amount_that_stripe_cannot_express_is_refused_before_it_is_asked(
+def test_a_refund_that_stripe_cannot_express_is_rejected_before_any_call(
     fake: FakeStripe, provider: StripeProvider
 ) -> None:
     charge = charged(provider)
@@ -88,10 +86,10 @@ def test_an_amount_that_stripe_cannot_express_is_refused_before_it_is_asked(
     assert len(fake.requests) == heard
 
 
-# --- How a refund goes on ----------------------------------------------------------------------
+# --- Later status ------------------------------------------------------------------------------
 
 
-def test_a_refund_is_followed_until_it_comes_back(
+def test_a_refund_can_be_looked_up_until_it_fails(
     fake: FakeStripe, provider: StripeProvider
 ) -> None:
     charge = charged(provider, "pm_card_pendingRefund")
@@ -121,7 +119,7 @@ def test_a_refund_that_was_canceled_has_failed(fake: FakeStripe, provider: Strip
     assert provider.refund(REFUND, charge, PRICE, NOW) == failed
 
 
-def test_a_refund_that_failed_gives_room_for_another_under_another_id(
+def test_after_a_failed_refund_another_id_can_be_refunded(
     fake: FakeStripe, provider: StripeProvider
 ) -> None:
     charge = charged(provider, "pm_card_pendingRefund")
@@ -133,10 +131,10 @@ def test_a_refund_that_failed_gives_room_for_another_under_another_id(
     assert fake.given_back() == PRICE.amount
 
 
-def test_a_refund_that_was_refused_is_sent_under_the_same_id_once_it_can_be(
+def test_a_rejected_refund_is_sent_under_the_same_id_once_possible(
     fake: FakeStripe, provider: StripeProvider
 ) -> None:
-    """Stripe keeps a refusal under its idempotency key long after there is no reason for it."""
+    """Stripe replays a stored rejection after its reason has gone."""
     charge = charged(provider, "pm_card_pendingRefund")
     first = provider.refund("r-1", charge, PRICE, NOW).reference
     for _ in range(2):
@@ -149,7 +147,7 @@ def test_a_refund_that_was_refused_is_sent_under_the_same_id_once_it_can_be(
     assert fake.given_back() == PART.amount
 
 
-def test_a_refund_that_is_always_refused_stays_refused(
+def test_a_refund_that_is_always_rejected_stays_rejected(
     fake: FakeStripe, provider: StripeProvider
 ) -> None:
     charge = charged(provider)

@@ -39,7 +39,7 @@ from activities.services import Settings
 from temporal.client import exit_process
 from temporal.converter import DATA_CONVERTER
 from temporal.runner import Runner
-from workflows import activity_calls, effect_runner, notifying
+from workflows import effects, notifying
 
 CLOSED = {
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED,
@@ -47,7 +47,7 @@ CLOSED = {
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED,
 }
 SHORT_TIMEOUTS = (
-    (effect_runner, "ATTEMPT_TIMEOUT", timedelta(seconds=2)),
+    (effects, "ATTEMPT_TIMEOUT", timedelta(seconds=2)),
     (notifying, "ONE_DELIVERY", timedelta(seconds=2)),
     (worker, "MISSED_AFTER", timedelta(seconds=1)),
 )
@@ -64,7 +64,7 @@ class WorkerSetup:
     settings: Settings
     mailbox: Path
     log: Path
-    give_up_after: timedelta = activity_calls.BLOCKED_AFTER
+    give_up_after: timedelta = effects.BLOCKED_AFTER
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def run_worker(setup: WorkerSetup, plan: CrashPlan | None) -> None:
     CrashingRunner.plan = plan
     changes = [
         *SHORT_TIMEOUTS,
-        (activity_calls, "BLOCKED_AFTER", setup.give_up_after),
+        (effects, "BLOCKED_AFTER", setup.give_up_after),
         (worker, "Runner", CrashingRunner),
         (worker, "TASK_QUEUE", setup.queue),
         *((module, "NOTICE_QUEUE", f"{setup.queue}-notices") for module in (worker, notifying)),

@@ -12,7 +12,7 @@ from activities.services import Services
 from starter.failures import Failure
 from temporal.purchases import Purchase
 from workflows.messages import PurchaseResult, Status
-from workflows.notifying import HANDED_ON, PurchaseNotices
+from workflows.notifying import TAKEN_OVER, PurchaseNotices
 
 SENDER_DOMAIN = "recourse.invalid"
 STATUS_ATTEMPTS = 4
@@ -49,7 +49,7 @@ async def final_state(
     was sent twice. `mailbox` is where the purchase's mail arrives. Needs a running worker."""
     purchase_id = result.purchase_id
     found = await status_of(Purchase(client, purchase_id))
-    undelivered = [notice for notice in found.undelivered if notice.why != HANDED_ON]
+    undelivered = [notice for notice in found.undelivered if notice.why != TAKEN_OVER]
     if len(undelivered) < len(found.undelivered):
         await last_notices(client, purchase_id)
     balances = services.ledger.balances(purchase_id)

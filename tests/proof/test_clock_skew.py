@@ -16,7 +16,7 @@ from activities.audit import reconcile
 from demo.runner import ScenarioRunner, skip, start, until
 from demo.scenarios import Scenario
 from temporal.directory import TemporalPurchaseDirectory
-from tests.notices.inbox import inbox, quiet
+from tests.notices.mailbox import inbox, quiet
 from tests.proof.conftest import UndisturbedRuns
 from tests.proof.counts import ALL, SELECTED, TIME_LIMIT, counted
 from tests.proof.fault_injection import WorkerSetup, running_worker

@@ -23,7 +23,7 @@ from temporalio.worker import Worker
 from activities.services import Services
 from demo.runner import Handle, say, skip, start, status, until
 from demo.scenarios import PEOPLE, PRICE
-from tests.notices.inbox import quiet
+from tests.notices.mailbox import quiet
 from tests.proof.counts import ALL, counted
 from tests.proof.harness import bounded_gather
 from tests.purchases import purchase

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from tests.notices.given import listening
+from tests.notices.builders import listening
 from tests.proof.conftest import UndisturbedRuns
 from tests.proof.counts import ALL, SELECTED, TIME_LIMIT, counted
 from tests.proof.harness import new_harness

@@ -199,7 +199,7 @@ async def test_audit(
     assert [item["purchase_id"] for item in abandoned.document["differences"]] == [cli_purchase.id]
     person = await cli("audit")
     assert person.status == 1
-    assert "no workflow of it is running" in " ".join(person.out.split())
+    assert "its workflow is not running" in " ".join(person.out.split())
 
     adopted = await cli.process("adopt", cli_purchase.id, "--json")
     assert (adopted.status, adopted.document["purchase_id"]) == (0, cli_purchase.id)

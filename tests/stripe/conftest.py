@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 import stripe
 
+from tests.stripe.builders import connected
 from tests.stripe.fake import FakeStripe
-from tests.stripe.given import connected
 
 REAL_KEY = os.environ.get("STRIPE_TEST_API_KEY", "")
 """With this, what is stated of the fake is asked of Stripe's own test mode too."""

@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 import stripe
 
+from tests.stripe.builders import PRICE, connected, new_key
 from tests.stripe.fake import FakeStripe
-from tests.stripe.given import PRICE, connected, fresh
 
 pytestmark = pytest.mark.node
 
@@ -128,10 +128,10 @@ def test_the_same_key_twice_is_one_charge_on_both(
     """Compared: both answers, the id, and the charge as it is looked up."""
 
     def scenario(api: stripe.StripeClient) -> list[Answer]:
-        key = fresh()
+        key = new_key()
         answers = [answer(partial(charge, api, key)) for _ in range(2)]
         assert charge(api, key).id == charge(api, key).id
-        assert charge(api, fresh()).id != charge(api, key).id
+        assert charge(api, new_key()).id != charge(api, key).id
         return [*answers, refunded(api, charge(api, key))]
 
     first, again, *_ = on_both(scenario, client, mock)
@@ -144,7 +144,7 @@ def test_the_same_key_twice_is_one_refund_on_both(
     """Compared: both answers, and how much was given back."""
 
     def scenario(api: stripe.StripeClient) -> list[Answer]:
-        made, key = charge(api, fresh()), fresh()
+        made, key = charge(api, new_key()), new_key()
         answers = [answer(partial(refund, api, made, 10_00, key)) for _ in range(2)]
         return [*answers, refunded(api, made)]
 
@@ -157,22 +157,22 @@ def test_the_same_key_with_other_parameters_is_an_error_on_both(
     """Compared: the SDK's error, its status, type and code; and that the key still works."""
 
     def scenario(api: stripe.StripeClient) -> list[Answer]:
-        key = fresh()
+        key = new_key()
         return [answer(partial(charge, api, key, n)) for n in (PRICE, PRICE + 1, PRICE)]
 
     _, rejected, _ = on_both(scenario, client, mock)
     assert rejected[:3] == ("IdempotencyError", 400, "idempotency_error")
 
 
-def test_more_than_is_left_is_refused_on_both(
+def test_a_refund_above_the_remainder_is_rejected_on_both(
     client: stripe.StripeClient, mock: stripe.StripeClient
 ) -> None:
     """Compared: partial refunds, the errors before and after nothing is left, the charge."""
 
     def scenario(api: stripe.StripeClient) -> list[Answer]:
-        made = charge(api, fresh())
+        made = charge(api, new_key())
         amounts = (10_00, 15_01, 15_00, 1)
-        answers = [answer(partial(refund, api, made, n, fresh())) for n in amounts]
+        answers = [answer(partial(refund, api, made, n, new_key())) for n in amounts]
         return [*answers, refunded(api, made)]
 
     *_, too_much, _, nothing_left, after = on_both(scenario, client, mock)
@@ -181,26 +181,26 @@ def test_more_than_is_left_is_refused_on_both(
     assert after == (PRICE, True)
 
 
-def test_a_refused_refund_is_the_same_answer_again_on_both(
+def test_a_rejected_refund_is_replayed_on_both(
     client: stripe.StripeClient, mock: stripe.StripeClient
 ) -> None:
     """Compared: an error that depends on the charge, twice under its key."""
 
     def scenario(api: stripe.StripeClient) -> list[Answer]:
-        made, key = charge(api, fresh()), fresh()
+        made, key = charge(api, new_key()), new_key()
         return [answer(partial(refund, api, made, PRICE + 1, key)) for _ in range(2)]
 
     first, again = on_both(scenario, client, mock)
     assert first == again
 
 
-def test_a_declined_charge_is_the_same_answer_again_on_both(
+def test_a_declined_charge_is_replayed_on_both(
     client: stripe.StripeClient, mock: stripe.StripeClient
 ) -> None:
     """Compared: the card error, twice under its key."""
 
     def scenario(api: stripe.StripeClient) -> list[Answer]:
-        key = fresh()
+        key = new_key()
         return [answer(partial(charge, api, key, source="tok_chargeDeclined")) for _ in range(2)]
 
     first, again = on_both(scenario, client, mock)
@@ -209,7 +209,7 @@ def test_a_declined_charge_is_the_same_answer_again_on_both(
 
 
 @pytest.mark.parametrize(("token", "statuses"), [("500", [500, 500]), ("429", [429, "succeeded"])])
-def test_a_fault_is_kept_or_not_alike_on_both(
+def test_an_error_is_stored_or_not_alike_on_both(
     fake: FakeStripe,
     client: stripe.StripeClient,
     mock: stripe.StripeClient,
@@ -220,9 +220,9 @@ def test_a_fault_is_kept_or_not_alike_on_both(
     another key is not concerned. The mock makes the fault by a chain of tokens, whose second is a
     good card; the fake by its switch. Not compared: the errors' words."""
     fake.fault("stored_500" if token == "500" else "rate_limited")
-    chain = f"tok_{token}|tok_visa|tok_visa|{fresh()}"
+    chain = f"tok_{token}|tok_visa|tok_visa|{new_key()}"
     for api, source in ((client, "tok_visa"), (mock, chain)):
-        key = fresh()
+        key = new_key()
         found = [answer(partial(charge, api, key, source=source)) for _ in range(2)]
         assert [each[1] for each in found] == statuses
-        assert answer(partial(charge, api, fresh(), source=source))[1] == "succeeded"
+        assert answer(partial(charge, api, new_key(), source=source))[1] == "succeeded"

@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from tests.stripe.builders import pay, refund
 from tests.stripe.fake import Delivery, FakeStripe
-from tests.stripe.given import pay, refund
 from tests.stripe.serving import serving
 
 
@@ -45,7 +45,7 @@ def receiver(fake: FakeStripe, received: list[str]) -> Iterator[str]:
         yield f"{url}/webhooks"
 
 
-def test_a_payment_and_its_refund_are_told_in_order(
+def test_a_payment_and_its_refund_emit_events_in_order(
     fake: FakeStripe, client: stripe.StripeClient
 ) -> None:
     fake.new_refunds("pending")
@@ -70,14 +70,14 @@ def test_a_payment_and_its_refund_are_told_in_order(
     assert refunded["data"]["object"]["amount_refunded"] == 100
 
 
-def test_a_declined_payment_is_told(fake: FakeStripe, client: stripe.StripeClient) -> None:
+def test_a_declined_payment_emits_an_event(fake: FakeStripe, client: stripe.StripeClient) -> None:
     with pytest.raises(stripe.CardError):
         pay(client, method="pm_card_chargeDeclined")
     types = [event["type"] for event in fake.events]
     assert types == ["charge.failed", "payment_intent.payment_failed"]
 
 
-def test_a_repeated_request_is_told_once(fake: FakeStripe, client: stripe.StripeClient) -> None:
+def test_a_replayed_request_emits_one_event(fake: FakeStripe, client: stripe.StripeClient) -> None:
     for _ in range(2):
         pay(client, "k")
     assert len(fake.events_of("payment_intent.succeeded")) == 1
@@ -102,7 +102,7 @@ def test_a_delivery_is_accepted_with_its_secret_only(
         read(forged, fake.webhook_secret)
 
 
-def test_an_old_delivery_is_refused(fake: FakeStripe, client: stripe.StripeClient) -> None:
+def test_an_old_delivery_is_rejected(fake: FakeStripe, client: stripe.StripeClient) -> None:
     pay(client)
     event = fake.events[0]
     assert read(fake.delivery(event, at=time.time() - 200), fake.webhook_secret).id == event["id"]
@@ -121,7 +121,7 @@ def test_events_are_delivered_in_any_order_and_any_number_of_times(
     assert fake.deliver(first, receiver, at=0) == 400
 
 
-def test_a_delivery_that_nobody_receives_is_an_error(
+def test_a_delivery_to_a_closed_port_is_an_error(
     fake: FakeStripe, client: stripe.StripeClient
 ) -> None:
     pay(client)

@@ -7,8 +7,8 @@ import pytest
 import requests
 import stripe
 
+from tests.stripe.builders import PRICE, at_once, connected, error_of, pay, refund
 from tests.stripe.fake import FakeStripe, Fault
-from tests.stripe.given import PRICE, at_once, connected, error_of, pay, refund
 
 
 def test_a_lost_answer_comes_back_under_the_same_key(
@@ -42,7 +42,7 @@ def test_a_look_up_can_fail_too(fake: FakeStripe, client: stripe.StripeClient) -
     assert client.v1.charges.list().data == []
 
 
-def test_too_many_requests_are_refused_and_cost_nothing(
+def test_a_rate_limited_request_has_no_effect(
     fake: FakeStripe, client: stripe.StripeClient
 ) -> None:
     fake.fault("rate_limited", times=2)
@@ -72,7 +72,7 @@ def test_a_bank_declines_once(fake: FakeStripe, client: stripe.StripeClient) -> 
     assert [charge["status"] for charge in fake.charges] == ["failed", "succeeded"]
 
 
-def test_a_request_that_hangs_is_given_up_and_never_performed(
+def test_a_hanging_request_may_not_be_performed(
     fake: FakeStripe,
 ) -> None:
     fake.fault("hang")
@@ -82,7 +82,7 @@ def test_a_request_that_hangs_is_given_up_and_never_performed(
         assert fake.charges == []
 
 
-def test_a_request_that_hangs_may_have_been_performed(fake: FakeStripe) -> None:
+def test_a_hanging_request_may_be_performed(fake: FakeStripe) -> None:
     fake.fault("hang_performed")
     with connected(fake.api_key, fake.url, timeout=0.2) as hasty:
         with pytest.raises(stripe.APIConnectionError):
@@ -123,9 +123,7 @@ def test_a_request_that_is_held_does_not_keep_the_fake_from_closing() -> None:
     assert closing.taken() == 2 * PRICE
 
 
-def test_a_released_request_is_answered_after_all(
-    fake: FakeStripe, client: stripe.StripeClient
-) -> None:
+def test_a_released_request_is_answered(fake: FakeStripe, client: stripe.StripeClient) -> None:
     def releasing() -> None:
         fake.wait_for_held()
         fake.release()
@@ -137,7 +135,7 @@ def test_a_released_request_is_answered_after_all(
     other.join()
 
 
-def test_faults_meet_the_requests_they_were_asked_for(
+def test_a_fault_applies_to_the_requests_it_names(
     fake: FakeStripe, client: stripe.StripeClient
 ) -> None:
     fake.fault("rate_limited", path="/v1/refunds")
@@ -155,7 +153,7 @@ KINDS: list[Fault | None] = [None, "lost", "cut", "conflict", "rate_limited"]
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_whatever_goes_wrong_one_key_pays_once(
+def test_one_key_pays_once_despite_each_fault(
     fake: FakeStripe, client: stripe.StripeClient, seed: int
 ) -> None:
     chance = random.Random(seed)
@@ -173,7 +171,7 @@ def test_whatever_goes_wrong_one_key_pays_once(
     assert fake.taken() == PRICE
 
 
-def test_a_wrong_api_key_is_refused(fake: FakeStripe) -> None:
+def test_a_wrong_api_key_is_rejected(fake: FakeStripe) -> None:
     with (
         connected("sk_test_wrong", fake.url) as stranger,
         pytest.raises(stripe.AuthenticationError) as rejected,

@@ -3,8 +3,8 @@
 import pytest
 import stripe
 
+from tests.stripe.builders import PRICE, at_once, connected, error_of, new_key, pay, payment, refund
 from tests.stripe.fake import FakeStripe
-from tests.stripe.given import PRICE, at_once, connected, error_of, fresh, pay, payment, refund
 
 
 def header(found: stripe.PaymentIntent | stripe.Refund, name: str) -> str | None:
@@ -17,7 +17,7 @@ def header(found: stripe.PaymentIntent | stripe.Refund, name: str) -> str | None
 
 
 def test_a_payment_repeated_under_its_key_is_one_payment(api: stripe.StripeClient) -> None:
-    key, group = fresh(), fresh("group")
+    key, group = new_key(), new_key("group")
     first = pay(api, key, transfer_group=group)
     again = pay(api, key, transfer_group=group)
 
@@ -28,7 +28,7 @@ def test_a_payment_repeated_under_its_key_is_one_payment(api: stripe.StripeClien
 
 
 def test_a_refund_repeated_under_its_key_is_one_refund(api: stripe.StripeClient) -> None:
-    intent, key = pay(api).id, fresh()
+    intent, key = pay(api).id, new_key()
     first = refund(api, intent, 100, key)
     again = refund(api, intent, 100, key)
 
@@ -37,8 +37,8 @@ def test_a_refund_repeated_under_its_key_is_one_refund(api: stripe.StripeClient)
     assert len(api.v1.refunds.list({"payment_intent": intent}).data) == 1
 
 
-def test_a_key_used_with_other_parameters_is_refused(api: stripe.StripeClient) -> None:
-    key = fresh()
+def test_a_key_used_with_other_parameters_is_rejected(api: stripe.StripeClient) -> None:
+    key = new_key()
     intent = pay(api, key)
     with pytest.raises(stripe.IdempotencyError) as rejected:
         pay(api, key, amount=PRICE + 1)
@@ -46,20 +46,20 @@ def test_a_key_used_with_other_parameters_is_refused(api: stripe.StripeClient) -
     assert pay(api, key).id == intent.id
 
 
-def test_a_key_used_at_another_path_is_refused(api: stripe.StripeClient) -> None:
-    key = fresh()
+def test_a_key_used_at_another_path_is_rejected(api: stripe.StripeClient) -> None:
+    key = new_key()
     intent = pay(api, key)
     with pytest.raises(stripe.IdempotencyError):
         refund(api, intent.id, key=key)
     assert api.v1.refunds.list({"payment_intent": intent.id}).data == []
 
 
-def test_requests_without_a_key_of_their_own_are_two_payments(api: stripe.StripeClient) -> None:
+def test_requests_without_a_key_are_two_payments(api: stripe.StripeClient) -> None:
     assert pay(api).id != pay(api).id
 
 
 def test_a_declined_payment_stays_declined_under_its_key(api: stripe.StripeClient) -> None:
-    key, group = fresh(), fresh("group")
+    key, group = new_key(), new_key("group")
     said = []
     for _ in range(2):
         with pytest.raises(stripe.CardError) as declined:
@@ -71,15 +71,15 @@ def test_a_declined_payment_stays_declined_under_its_key(api: stripe.StripeClien
     assert charge.status == "failed"
 
 
-def test_what_was_refused_before_it_was_begun_is_not_kept(api: stripe.StripeClient) -> None:
-    key = fresh()
+def test_a_request_rejected_before_execution_is_not_stored(api: stripe.StripeClient) -> None:
+    key = new_key()
     with pytest.raises(stripe.InvalidRequestError):
         pay(api, key, amount="nothing")
     assert pay(api, key).status == "succeeded"
 
 
-def test_one_key_at_the_same_time_performs_once(api: stripe.StripeClient) -> None:
-    key, group = fresh(), fresh("group")
+def test_concurrent_requests_with_one_key_are_performed_once(api: stripe.StripeClient) -> None:
+    key, group = new_key(), new_key("group")
     found = at_once(lambda: pay(api, key, transfer_group=group), 4)
 
     made = {each.id for each in found if isinstance(each, stripe.PaymentIntent)}
@@ -117,7 +117,7 @@ def test_a_key_held_by_a_running_request_is_a_conflict(
     assert fake.taken() == PRICE
 
 
-def test_many_repetitions_at_once_are_one_charge_for_each_key(
+def test_many_concurrent_retries_are_one_charge_per_key(
     fake: FakeStripe, client: stripe.StripeClient
 ) -> None:
     def many() -> None:
@@ -162,7 +162,7 @@ def test_behind_a_stored_500_the_payment_may_have_been_made(
     assert charge.status == "succeeded"
 
 
-def test_a_replayed_answer_tells_how_things_stood_then(
+def test_a_replayed_answer_has_the_original_state(
     fake: FakeStripe, client: stripe.StripeClient
 ) -> None:
     fake.new_refunds("pending")
@@ -172,7 +172,7 @@ def test_a_replayed_answer_tells_how_things_stood_then(
     assert client.v1.refunds.retrieve(first.id).status == "succeeded"
 
 
-def test_a_refused_refund_is_kept_and_a_conflict_or_too_many_requests_are_not(
+def test_a_rejected_refund_is_stored_and_a_conflict_or_rate_limit_is_not(
     fake: FakeStripe, client: stripe.StripeClient
 ) -> None:
     intent = pay(client).id
@@ -197,15 +197,13 @@ def test_keys_and_payments_belong_to_one_account(
     assert [intent["id"] for intent in fake.intents] == [mine.id]
 
 
-def test_a_key_longer_than_stripe_takes_is_refused(
-    client: stripe.StripeClient, fake: FakeStripe
-) -> None:
+def test_a_key_that_is_too_long_is_rejected(client: stripe.StripeClient, fake: FakeStripe) -> None:
     with pytest.raises(stripe.InvalidRequestError):
         pay(client, "k" * 256)
     assert fake.intents == []
 
 
-def test_two_fakes_know_nothing_of_each_other(fake: FakeStripe) -> None:
+def test_two_fakes_are_independent(fake: FakeStripe) -> None:
     with FakeStripe() as other, connected(other.api_key, other.url) as client:
         pay(client, "k")
         assert (len(other.charges), len(fake.charges)) == (1, 0)

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 import stripe
 
+from tests.stripe.builders import PRICE, at_once, error_of, new_key, pay, payment
 from tests.stripe.fake import FakeStripe
-from tests.stripe.given import PRICE, at_once, error_of, fresh, pay, payment
 
 # --- On Stripe too -----------------------------------------------------------------------------
 
 
 def test_a_payment_leaves_a_charge_with_its_group_and_metadata(api: stripe.StripeClient) -> None:
-    group = fresh("group")
+    group = new_key("group")
     intent = pay(api, transfer_group=group, metadata={"purchase": "p-1"}, expand=["latest_charge"])
     charge = intent.latest_charge
 
@@ -29,10 +29,10 @@ def test_a_payment_leaves_a_charge_with_its_group_and_metadata(api: stripe.Strip
     assert api.v1.charges.retrieve(charge.id).id == charge.id
 
 
-def test_a_declined_payment_leaves_a_failed_charge_and_wants_another_method(
+def test_a_declined_payment_leaves_a_failed_charge_and_needs_another_method(
     api: stripe.StripeClient,
 ) -> None:
-    group = fresh("group")
+    group = new_key("group")
     with pytest.raises(stripe.CardError) as declined:
         pay(api, method="pm_card_visa_chargeDeclined", transfer_group=group)
     assert declined.value.http_status == 402
@@ -65,7 +65,7 @@ def test_a_payment_needs_a_payment_method(api: stripe.StripeClient) -> None:
     assert rejected.value.code == "payment_intent_unexpected_state"
 
 
-def test_what_has_succeeded_is_neither_confirmed_nor_cancelled(api: stripe.StripeClient) -> None:
+def test_a_succeeded_intent_cannot_be_confirmed_or_cancelled(api: stripe.StripeClient) -> None:
     intent = pay(api)
     for call in (api.v1.payment_intents.confirm, api.v1.payment_intents.cancel):
         with pytest.raises(stripe.InvalidRequestError) as rejected:
@@ -75,7 +75,7 @@ def test_what_has_succeeded_is_neither_confirmed_nor_cancelled(api: stripe.Strip
         assert error_of(rejected)["payment_intent"]["status"] == "succeeded"
 
 
-def test_what_is_cancelled_is_never_paid(api: stripe.StripeClient) -> None:
+def test_a_cancelled_intent_is_never_paid(api: stripe.StripeClient) -> None:
     intent = pay(api, confirm=False)
     canceled = api.v1.payment_intents.cancel(intent.id, {"cancellation_reason": "abandoned"})
     assert (canceled.status, canceled.cancellation_reason) == ("canceled", "abandoned")
@@ -87,14 +87,14 @@ def test_what_is_cancelled_is_never_paid(api: stripe.StripeClient) -> None:
     assert api.v1.charges.list({"payment_intent": intent.id}).data == []
 
 
-def test_a_client_who_is_not_there_cannot_authenticate(api: stripe.StripeClient) -> None:
+def test_an_off_session_client_cannot_authenticate(api: stripe.StripeClient) -> None:
     with pytest.raises(stripe.CardError) as declined:
         pay(api, method="pm_card_authenticationRequired", off_session=True)
     assert declined.value.code == "authentication_required"
     assert error_of(declined)["payment_intent"]["status"] == "requires_payment_method"
 
 
-def test_a_client_who_is_there_is_asked_to_authenticate(api: stripe.StripeClient) -> None:
+def test_an_on_session_client_is_asked_to_authenticate(api: stripe.StripeClient) -> None:
     intent = pay(api, method="pm_card_authenticationRequired")
     assert (intent.status, intent.latest_charge) == ("requires_action", None)
     assert intent.next_action is not None
@@ -116,10 +116,10 @@ def test_a_client_who_is_there_is_asked_to_authenticate(api: stripe.StripeClient
         ({"payment_method_types": ["card"]}, None),
     ],
 )
-def test_what_makes_no_sense_is_refused(
+def test_an_invalid_request_to_the_fake_is_rejected(
     api: stripe.StripeClient, wrong: dict[str, Any], param: str | None
 ) -> None:
-    group = fresh("group")
+    group = new_key("group")
     with pytest.raises(stripe.InvalidRequestError) as rejected:
         pay(api, transfer_group=group, **wrong)
     assert rejected.value.http_status == 400
@@ -129,7 +129,7 @@ def test_what_makes_no_sense_is_refused(
     assert api.v1.charges.list({"transfer_group": group}).data == []
 
 
-def test_nobody_has_heard_of_an_unknown_id(api: stripe.StripeClient) -> None:
+def test_an_unknown_id_is_an_error(api: stripe.StripeClient) -> None:
     for retrieve in (
         api.v1.payment_intents.retrieve,
         api.v1.charges.retrieve,
@@ -141,13 +141,13 @@ def test_nobody_has_heard_of_an_unknown_id(api: stripe.StripeClient) -> None:
         assert (rejected.value.http_status, rejected.value.code) == (404, "resource_missing")
 
 
-def test_a_magic_payment_method_belongs_to_nobody(api: stripe.StripeClient) -> None:
+def test_a_magic_payment_method_has_no_customer(api: stripe.StripeClient) -> None:
     method = api.v1.payment_methods.retrieve("pm_card_visa")
     assert (method.object, method.type, method.customer) == ("payment_method", "card", None)
 
 
 def test_lists_are_newest_first_and_paged(api: stripe.StripeClient) -> None:
-    group = fresh("group")
+    group = new_key("group")
     made = [pay(api, transfer_group=group).id for _ in range(5)]
     page = api.v1.charges.list({"transfer_group": group, "limit": 2})
 
@@ -158,7 +158,7 @@ def test_lists_are_newest_first_and_paged(api: stripe.StripeClient) -> None:
     assert last.has_more is False
 
 
-def test_lists_begin_where_they_are_asked_to(api: stripe.StripeClient) -> None:
+def test_lists_begin_after_the_given_id(api: stripe.StripeClient) -> None:
     first = pay(api)
     second = pay(api)
     since = api.v1.payment_intents.list({"created": {"gte": first.created}, "limit": 100})
@@ -170,7 +170,7 @@ def test_lists_begin_where_they_are_asked_to(api: stripe.StripeClient) -> None:
 # --- With the fake's switches ------------------------------------------------------------------
 
 
-def test_a_customers_method_needs_the_customer(
+def test_an_attached_method_needs_its_customer(
     fake: FakeStripe, client: stripe.StripeClient
 ) -> None:
     method = fake.payment_method(customer="cus_1")
@@ -184,7 +184,7 @@ def test_a_customers_method_needs_the_customer(
     assert fake.taken() == 2 * PRICE
 
 
-def test_a_method_of_nobody_is_used_once(fake: FakeStripe, client: stripe.StripeClient) -> None:
+def test_an_unattached_method_is_used_once(fake: FakeStripe, client: stripe.StripeClient) -> None:
     method = fake.payment_method()
     assert pay(client, method=method).status == "succeeded"
     with pytest.raises(stripe.InvalidRequestError, match="may not be used again"):
@@ -192,7 +192,7 @@ def test_a_method_of_nobody_is_used_once(fake: FakeStripe, client: stripe.Stripe
     assert fake.taken() == PRICE
 
 
-def test_a_client_who_may_be_sent_elsewhere_needs_a_way_back(client: stripe.StripeClient) -> None:
+def test_a_redirect_needs_a_return_url(client: stripe.StripeClient) -> None:
     """At Stripe only if the account accepts a method that sends clients elsewhere."""
     for accepted in (None, {"enabled": True}):
         with pytest.raises(stripe.InvalidRequestError, match="must provide a `return_url`"):
@@ -204,7 +204,7 @@ def test_a_client_who_may_be_sent_elsewhere_needs_a_way_back(client: stripe.Stri
 
 @pytest.mark.parametrize("paid", [True, False])
 @pytest.mark.parametrize("magic", ["pm_usBankAccount_processing", "pm_card_authenticationRequired"])
-def test_a_payment_that_took_time_ends_paid_or_not(
+def test_a_processing_payment_ends_paid_or_not(
     fake: FakeStripe, client: stripe.StripeClient, magic: str, paid: bool
 ) -> None:
     intent = pay(client, method=magic)
@@ -218,7 +218,7 @@ def test_a_payment_that_took_time_ends_paid_or_not(
     assert fake.taken() == (PRICE if paid else 0)
 
 
-def test_a_payment_being_processed_is_neither_confirmed_nor_cancelled(
+def test_a_processing_payment_cannot_be_confirmed_or_cancelled(
     fake: FakeStripe, client: stripe.StripeClient
 ) -> None:
     intent = pay(client, method="pm_usBankAccount_processing")

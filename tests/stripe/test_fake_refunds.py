@@ -3,8 +3,8 @@
 import pytest
 import stripe
 
+from tests.stripe.builders import PRICE, error_of, pay, refund
 from tests.stripe.fake import FakeStripe
-from tests.stripe.given import PRICE, error_of, pay, refund
 
 
 def charge_of(api: stripe.StripeClient, intent: str) -> stripe.Charge:
@@ -29,7 +29,7 @@ def test_partial_refunds_add_up_to_the_charge(api: stripe.StripeClient) -> None:
     assert (charge.amount_refunded, charge.refunded) == (PRICE, True)
 
 
-def test_more_than_is_left_is_refused(api: stripe.StripeClient) -> None:
+def test_a_refund_above_the_remainder_is_rejected(api: stripe.StripeClient) -> None:
     intent = pay(api).id
     refund(api, intent, 10_00)
     with pytest.raises(stripe.InvalidRequestError) as rejected:
@@ -40,7 +40,7 @@ def test_more_than_is_left_is_refused(api: stripe.StripeClient) -> None:
     assert charge_of(api, intent).amount_refunded == 10_00
 
 
-def test_what_is_given_back_is_not_given_back_again(api: stripe.StripeClient) -> None:
+def test_a_refunded_charge_cannot_be_refunded_again(api: stripe.StripeClient) -> None:
     intent = pay(api).id
     refund(api, intent)
     for amount in (None, 1):
@@ -79,7 +79,7 @@ def test_refunds_are_listed_newest_first(api: stripe.StripeClient) -> None:
     assert set(made) <= {each.id for each in since.auto_paging_iter()}
 
 
-def test_what_was_not_paid_is_not_given_back(api: stripe.StripeClient) -> None:
+def test_an_unpaid_intent_cannot_be_refunded(api: stripe.StripeClient) -> None:
     intent = pay(api, confirm=False).id
     with pytest.raises(stripe.InvalidRequestError) as rejected:
         refund(api, intent)
@@ -93,21 +93,21 @@ def test_what_was_not_paid_is_not_given_back(api: stripe.StripeClient) -> None:
 @pytest.mark.parametrize(
     ("magic", "status"), [("pm_card_pendingRefund", "pending"), ("pm_card_refundFail", "succeeded")]
 )
-def test_how_a_refund_begins_depends_on_the_card(
+def test_the_first_status_of_a_refund_depends_on_the_card(
     api: stripe.StripeClient, magic: str, status: str
 ) -> None:
     assert refund(api, pay(api, method=magic).id).status == status
 
 
 @pytest.mark.parametrize("amount", [0, -1])
-def test_a_refund_of_nothing_is_refused(api: stripe.StripeClient, amount: int) -> None:
+def test_a_refund_of_zero_is_rejected(api: stripe.StripeClient, amount: int) -> None:
     intent = pay(api).id
     with pytest.raises(stripe.InvalidRequestError) as rejected:
         refund(api, intent, amount)
     assert rejected.value.param == "amount"
 
 
-def test_a_refund_that_succeeded_is_not_cancelled(api: stripe.StripeClient) -> None:
+def test_a_succeeded_refund_cannot_be_cancelled(api: stripe.StripeClient) -> None:
     made = refund(api, pay(api).id)
     with pytest.raises(stripe.InvalidRequestError):
         api.v1.refunds.cancel(made.id)
@@ -116,7 +116,7 @@ def test_a_refund_that_succeeded_is_not_cancelled(api: stripe.StripeClient) -> N
 # --- With the fake's switches ------------------------------------------------------------------
 
 
-def test_a_pending_refund_has_taken_its_amount(
+def test_a_pending_refund_counts_against_the_charge(
     fake: FakeStripe, client: stripe.StripeClient
 ) -> None:
     fake.new_refunds("pending")
@@ -130,7 +130,7 @@ def test_a_pending_refund_has_taken_its_amount(
     assert fake.given_back(payment_intent=intent) == PRICE
 
 
-def test_a_refund_that_failed_gives_its_amount_back_to_the_charge(
+def test_a_failed_refund_no_longer_counts_against_the_charge(
     fake: FakeStripe, client: stripe.StripeClient
 ) -> None:
     """Even one that had succeeded before."""
@@ -160,7 +160,7 @@ def test_a_refund_that_waits_for_the_client_can_be_cancelled(
     assert fake.given_back() == 0
 
 
-def test_a_pending_refund_can_be_called_off_in_the_dashboard(
+def test_a_pending_refund_can_be_cancelled_in_the_dashboard(
     fake: FakeStripe, client: stripe.StripeClient
 ) -> None:
     fake.new_refunds("pending")
@@ -169,9 +169,7 @@ def test_a_pending_refund_can_be_called_off_in_the_dashboard(
     assert refund(client, intent).amount == PRICE
 
 
-def test_a_refund_that_has_ended_does_not_change_again(
-    fake: FakeStripe, client: stripe.StripeClient
-) -> None:
+def test_a_final_refund_does_not_change(fake: FakeStripe, client: stripe.StripeClient) -> None:
     made = refund(client, pay(client).id)
     with pytest.raises(ValueError, match="succeeded does not become succeeded"):
         fake.succeed_refund(made.id)

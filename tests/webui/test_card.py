@@ -7,17 +7,12 @@ import pytest
 from activities.requests import Undelivered
 from demo.scenarios import SCENARIOS
 from temporal.terms import details, summary
-from tests.lifecycle.given import NOON, Purchase, purchase_in, refund_under_way
+from tests.lifecycle.builders import NOON, Purchase, purchase_in, refund_under_way
 from workflows import lifecycle
 from workflows.card import card
-from workflows.lifecycle.rejections import IN_WORDS
-from workflows.lifecycle.state import (
-    Accepted,
-    DeadlineExpired,
-    DeadlineName,
-    PaymentDeclined,
-    Stage,
-)
+from workflows.lifecycle.events import Accepted, DeadlineExpired, PaymentDeclined
+from workflows.lifecycle.rejections import STAGE_TEXT
+from workflows.lifecycle.state import DeadlineName, Stage
 from workflows.messages import MESSAGES, RejectedSignal, Role, Sender
 from workflows.workflow_state import WorkflowState
 
@@ -29,9 +24,9 @@ MAX_CARD_BYTES = 20_000
 def state_of(purchase: Purchase) -> WorkflowState:
     """A workflow's state for a purchase; its timeline has only the last transition."""
     found = WorkflowState(
-        start=SCENARIOS[0].start("p-1"), state=purchase.state, reminded_until=NOON
+        start=SCENARIOS[0].start("p-1"), purchase=purchase.state, reminded_until=NOON
     )
-    found.record(purchase.last, "client", purchase.now)
+    found.record(purchase.last, purchase.now)
     return found
 
 
@@ -49,12 +44,12 @@ def test_the_card_begins_with_the_stage_who_acts_next_and_the_money(stage: Stage
 
     lines = card(state_of(purchase)).splitlines()
 
-    description = IN_WORDS[stage]
+    description = STAGE_TEXT[stage]
     assert lines[0] == f"### {description[0].upper()}{description[1:]}"
     assert lifecycle.waiting_for(purchase.state) in lines[2]
-    assert lines[2].startswith("- **Whose turn:** ")
+    assert lines[2].startswith("- **Waiting for:** ")
     assert ", until 20" in lines[2]
-    assert lines[3].startswith("- **Silence until then:** ")
+    assert lines[3].startswith("- **If nobody acts by then:** ")
     assert lines[4].startswith("- **Rule:** ")
     assert "- **Money:** 250.00 USD held in escrow" in lines
 
@@ -79,7 +74,7 @@ def test_the_card_lists_exactly_what_the_rules_accept_from_the_parties(stage: St
     client, freelancer = section(card(state_of(purchase)), "The parties may send")
 
     for line, role in ((client, Role.CLIENT), (freelancer, Role.FREELANCER)):
-        actions = lifecycle.actions(purchase.state, role, purchase.now)
+        actions = lifecycle.permissions(purchase.state, role, purchase.now)
         allowed = {action.message for action in actions if action.allowed}
         assert {name for name in MESSAGES if f"`{name}`" in line} == allowed
 
@@ -118,8 +113,8 @@ def test_attention_comes_first_on_the_card_with_the_messages_to_send() -> None:
 
     text = card(state_of(purchase))
 
-    assert text.split("\n\n")[1].startswith("> **Needs attention:** The refund has not arrived")
-    assert "- **Whose turn:** our staff (operator)" in text
+    assert text.split("\n\n")[1].startswith("> **Needs attention:** The refund is not settled")
+    assert "- **Waiting for:** our staff (operator)" in text
     sent = [line for line in section(text, "For staff") if "resolve_attention" in line]
     assert ['"retry"' in line for line in sent] == [True, False]
     assert ['"mark_settled"' in line for line in sent] == [False, True]
@@ -145,7 +140,7 @@ def test_the_card_counts_rejected_signals_and_undelivered_notices_and_shows_the_
     found = state_of(Purchase())
     sender = Sender(role=Role.FREELANCER, id="bo")
     for number in range(5):
-        found.reject(
+        found.add_rejected(
             RejectedSignal(
                 at=NOON + timedelta(minutes=number),
                 name="`<b>deliver|",
@@ -162,7 +157,7 @@ def test_the_card_counts_rejected_signals_and_undelivered_notices_and_shows_the_
 
     text = card(found)
 
-    shown = section(text, "Refused signals: 5")
+    shown = section(text, "Rejected signals: 5")
     assert [line.partition("Refused ")[2][0] for line in shown] == ["4", "3", "2"]
     assert "\\`\\<b\\>deliver\\| by the freelancer (bo)" in shown[0]
     assert "\n# Not" not in text
@@ -189,8 +184,8 @@ def test_the_card_fits_the_servers_limit_whatever_others_write() -> None:
     found = state_of(purchase_in(Stage.DISPUTED))
     sender = Sender(role=Role.CLIENT, id="a" * 64)
     for _ in range(60):
-        found.record(Purchase().learns(DeadlineExpired(DeadlineName.REQUIREMENTS)), "system", NOON)
-        found.reject(
+        found.record(Purchase().learns(DeadlineExpired(DeadlineName.REQUIREMENTS)), NOON)
+        found.add_rejected(
             RejectedSignal(at=NOON, name="*" * 64, code="CLOSED", text="*" * 4_000, sender=sender)
         )
 
@@ -204,6 +199,6 @@ def test_the_static_details_show_the_terms_without_names_or_addresses() -> None:
     shown = details(terms)
 
     assert summary(terms) == "Logo design · 250.00 USD · ana → bo"
-    assert "- requirements window: 48 h" in shown
-    assert "- claim window: 5 business days" in shown
+    assert "- requirements window: 48 hours" in shown
+    assert "- claim window: 5" in shown
     assert "example.com" not in shown

@@ -1,0 +1,175 @@
+"""Engines and transactions: how a connection is opened, and which errors are worth a retry.
+
+`transact` runs work in one transaction and repeats it, at most ATTEMPTS times, when the database
+asks for that (serialization failure, deadlock, lock not available, busy). A violated constraint is
+never retried.
+"""
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from secrets import SystemRandom
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import URL, Connection, Engine, make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from activities.database.errors import DatabaseUnreachable, SchemaMismatch
+from activities.database.sqlite import open_file
+
+Result = TypeVar("Result")
+
+ATTEMPTS = 5
+"""Bounds the retries of one transaction: Temporal retries the activity after that, and shows it."""
+
+LOCK_TIMEOUT_SECONDS = 10
+"""Bounds how long PostgreSQL waits for a row lock. A transaction holds its locks for milliseconds,
+so a longer wait means that something hangs."""
+
+BUSY_TIMEOUT_SECONDS = 5
+"""Bounds how long SQLite waits for the writer of the file."""
+
+CONNECT_TIMEOUT_SECONDS = 5
+"""Bounds how long a new connection to PostgreSQL may take."""
+
+SET_UP = "Run: recourse setup"
+
+SERIALIZATION_FAILURE, DEADLOCK, LOCK_NOT_AVAILABLE = "40001", "40P01", "55P03"
+READ_ONLY_TRANSACTION, UNDEFINED_TABLE = "25006", "42P01"
+RETRYABLE_STATES = {SERIALIZATION_FAILURE, DEADLOCK, LOCK_NOT_AVAILABLE}
+SQLITE_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+
+_READ_ONLY = "recourse_read_only"
+
+
+def create_engine(url: str) -> Engine:
+    """Return an engine for `sqlite:///…` (its directory is created) or `postgresql+psycopg://…`.
+
+    On SQLite every commit survives a power loss. The caller disposes of the engine. Raises
+    ValueError for another kind of database, DatabaseUnreachable if the directory cannot be created.
+    """
+    parsed = make_url(url)
+    backend = parsed.get_backend_name()
+    if backend == "sqlite":
+        return _sqlite(parsed)
+    if parsed.drivername == "postgresql+psycopg":
+        return _postgresql(parsed)
+    raise ValueError(
+        f"{parsed.drivername} is not supported: the database must be sqlite:///… or"
+        " postgresql+psycopg://…."
+    )
+
+
+def _sqlite(url: URL) -> Engine:
+    if not url.database or url.database == ":memory:":
+        raise ValueError("The database must be a file: sqlite:///path/to/recourse.db.")
+    try:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DatabaseUnreachable(
+            f"The directory of the database cannot be created: {error}"
+        ) from error
+    timeout = {} if "timeout" in url.query else {"timeout": BUSY_TIMEOUT_SECONDS}
+    engine = open_file(url, connect_args=timeout, hide_parameters=True)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # SQLite's busy timeout does not apply to a transaction that reads first and writes later: it
+    # fails at once with SQLITE_BUSY_SNAPSHOT. So a transaction that may write takes the lock first.
+    read_only = connection.get_execution_options().get(_READ_ONLY, False)
+    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+def _postgresql(url: URL) -> Engine:
+    defaults: dict[str, Any] = {
+        "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+        "options": f"-c lock_timeout={LOCK_TIMEOUT_SECONDS}s",
+    }
+    return sa.create_engine(
+        url,
+        connect_args={name: value for name, value in defaults.items() if name not in url.query},
+        pool_pre_ping=True,
+        isolation_level="READ COMMITTED",
+        hide_parameters=True,
+    )
+
+
+def transact(engine: Engine, work: Callable[[Connection], Result]) -> Result:
+    """Run `work` in one transaction and commit; retry it where the database asks for that.
+
+    Raises DatabaseUnreachable, SchemaMismatch, and everything that `work` raises.
+    """
+
+    def attempt() -> Result:
+        with engine.begin() as connection:
+            return work(connection)
+
+    return _retrying(attempt)
+
+
+def read(engine: Engine, work: Callable[[Connection], Result]) -> Result:
+    """Run `work` on one snapshot of the database. It waits for no writer."""
+    options: dict[str, Any] = {_READ_ONLY: True}
+    if engine.dialect.name == "postgresql":
+        options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    return transact(engine.execution_options(**options), work)
+
+
+def _retrying(attempt: Callable[[], Result]) -> Result:
+    for pause in _pauses():
+        try:
+            return attempt()
+        except PoolTimeout as error:
+            raise DatabaseUnreachable("All connections to the database are in use.") from error
+        except DBAPIError as error:
+            if _is_retryable(error):
+                time.sleep(pause)
+            elif meant := _translated(error):
+                raise meant from error
+            else:
+                raise
+    raise DatabaseUnreachable(
+        f"The database was busy {ATTEMPTS} times in a row. Send the request again."
+    )
+
+
+def _pauses() -> Iterator[float]:
+    """Seconds to wait after each attempt, random so that two transactions do not collide again."""
+    for number in range(ATTEMPTS):
+        yield SystemRandom().uniform(0, 0.02 * 2**number)
+
+
+def _is_retryable(error: DBAPIError) -> bool:
+    """Whether the database rolled back because of a concurrent transaction."""
+    return _state(error) in RETRYABLE_STATES or _sqlite_code(error) in SQLITE_BUSY
+
+
+def _translated(error: DBAPIError) -> DatabaseUnreachable | SchemaMismatch | None:
+    """What a driver's error means; None if it is neither transient nor about the schema."""
+    state = _state(error)
+    if state == UNDEFINED_TABLE or str(error.orig).startswith("no such table"):
+        return SchemaMismatch(f"The database is not set up. {SET_UP}")
+    transient = isinstance(error, OperationalError | InterfaceError)
+    if transient or error.connection_invalidated or state == READ_ONLY_TRANSACTION:
+        return DatabaseUnreachable(f"The database cannot be reached: {first_line(error)}")
+    return None
+
+
+def _state(error: DBAPIError) -> str | None:
+    return getattr(error.orig, "sqlstate", None)
+
+
+def _sqlite_code(error: DBAPIError) -> int:
+    """SQLite's primary result code: the extended codes have it in their lowest byte."""
+    return int(getattr(error.orig, "sqlite_errorcode", 0)) & 0xFF
+
+
+def first_line(error: DBAPIError) -> str:
+    """The database's message, without its hints."""
+    return str(error.orig).strip().partition("\n")[0]

@@ -1,0 +1,204 @@
+"""The statement and the webhooks of Stripe."""
+
+import json
+import time
+
+import pytest
+import stripe
+
+from activities.payments import (
+    ChargeRecord,
+    ProviderRejected,
+    RefundRecord,
+    RefundResult,
+    Statement,
+)
+from activities.payments.stripe import InvalidSignature, RefundUpdate, StripeProvider
+from tests.payments.builders import KEY, NOW, PART, PRICE, REFUND, VISA, charged, usd
+from tests.stripe.builders import new_key, pay
+from tests.stripe.builders import refund as refund_by_hand
+from tests.stripe.fake import Delivery, FakeStripe
+from tests.stripe.forms import Object
+
+
+def read(provider: StripeProvider, fake: FakeStripe, delivery: Delivery) -> RefundUpdate | None:
+    """Return what the provider reads from a delivery."""
+    return provider.read_webhook(delivery.body, delivery.signature, fake.webhook_secret)
+
+
+def update_of(provider: StripeProvider, fake: FakeStripe, event: Object) -> RefundUpdate | None:
+    """Return what the provider reads from an event delivered now."""
+    return read(provider, fake, fake.delivery(event))
+
+
+def signed(fake: FakeStripe, body: str) -> Delivery:
+    """Return any body, signed as Stripe does."""
+    sign = stripe.WebhookSignature.generate_signature_header
+    return Delivery(body.encode(), sign(body, fake.webhook_secret))
+
+
+# --- The statement -----------------------------------------------------------------------------
+
+
+def test_an_unused_provider_has_an_empty_statement(
+    provider: StripeProvider,
+) -> None:
+    assert provider.statement() == Statement((), ())
+
+
+def test_a_statement_has_the_succeeded_charges_and_all_refunds_of_recourse(
+    fake: FakeStripe, provider: StripeProvider, client: stripe.StripeClient
+) -> None:
+    first = charged(provider, "pm_card_pendingRefund", "purchase-p-1/hold")
+    second = charged(provider, key="purchase-p-2/hold")
+    provider.charge("purchase-p-3/hold", PRICE, "pm_card_chargeDeclined", NOW)
+    provider.void("purchase-p-4/hold", PRICE, VISA, NOW)
+    sent = [
+        provider.refund(f"r-{n}", reference, usd(n), NOW).reference
+        for n, reference in enumerate((first, first, first, second), start=1)
+    ]
+    fake.fail_refund(sent[0])
+    fake.cancel_refund(sent[1])
+    refund_by_hand(client, first, 500)
+    foreign = pay(client, new_key(), transfer_group="purchase-p-5/hold")
+    refund_by_hand(client, foreign.id, 500)
+
+    statement = provider.statement()
+    assert set(statement.charges) == {
+        ChargeRecord("purchase-p-1/hold", PRICE, first),
+        ChargeRecord("purchase-p-2/hold", PRICE, second),
+    }
+    assert set(statement.refunds) == {
+        RefundRecord("r-1", usd(1), sent[0], "failed"),
+        RefundRecord("r-2", usd(2), sent[1], "failed"),
+        RefundRecord("r-3", usd(3), sent[2], "pending"),
+        RefundRecord("r-4", usd(4), sent[3], "settled"),
+    }
+    assert (len(statement.charges), len(statement.refunds)) == (2, 4)
+
+
+def test_a_statement_spans_many_pages(
+    fake: FakeStripe, provider: StripeProvider, client: stripe.StripeClient
+) -> None:
+    ours = charged(provider)
+    for _ in range(101):
+        pay(client)
+    later = charged(provider, key="purchase-p-2/hold")
+    assert {charge.reference for charge in provider.statement().charges} == {ours, later}
+
+
+# --- Webhooks ----------------------------------------------------------------------------------
+
+
+def test_a_webhook_about_a_known_refund_returns_its_status(
+    fake: FakeStripe, provider: StripeProvider
+) -> None:
+    charge = charged(provider, "pm_card_pendingRefund")
+    made = provider.refund(REFUND, charge, PART, NOW)
+    (created,) = fake.events_of("refund.created")
+    assert update_of(provider, fake, created) == RefundUpdate(created["id"], REFUND, made)
+    fake.succeed_refund(made.reference)
+    (updated,) = fake.events_of("refund.updated")
+    settled = RefundResult("settled", PART, made.reference)
+    assert update_of(provider, fake, updated) == RefundUpdate(updated["id"], REFUND, settled)
+
+
+def test_a_webhook_returns_the_fetched_status(fake: FakeStripe, provider: StripeProvider) -> None:
+    """Late, reordered and repeated events return the current status."""
+    charge = charged(provider, "pm_card_pendingRefund")
+    refund = provider.refund(REFUND, charge, PART, NOW).reference
+    fake.succeed_refund(refund)
+    fake.fail_refund(refund, "declined")
+    failed = RefundResult("failed", PART, refund, "Stripe says: declined.")
+    events = [event for event in fake.events if event["type"].startswith("refund.")]
+    assert len(events) == 4
+    for event in [*reversed(events), *events]:
+        assert update_of(provider, fake, event) == RefundUpdate(event["id"], REFUND, failed)
+
+
+def test_a_webhook_about_something_else_is_ignored(
+    fake: FakeStripe, provider: StripeProvider, client: stripe.StripeClient
+) -> None:
+    provider.refund(REFUND, charged(provider), PRICE, NOW)
+    foreign = refund_by_hand(client, pay(client).id).id
+    other = [
+        event
+        for event in fake.events
+        if event["data"]["object"]["object"] != "refund" or event["data"]["object"]["id"] == foreign
+    ]
+    types = {event["type"] for event in other}
+    assert types >= {"charge.succeeded", "charge.refunded", "refund.created"}
+    assert [update_of(provider, fake, event) for event in other] == [None] * len(other)
+
+
+def test_a_webhook_about_a_refund_unknown_to_stripe_is_rejected(
+    fake: FakeStripe, provider: StripeProvider
+) -> None:
+    provider.refund(REFUND, charged(provider), PART, NOW)
+    (event,) = fake.events_of("refund.created")
+    event["data"]["object"]["id"] = "re_elsewhere"
+    with pytest.raises(ProviderRejected, match="No such refund"):
+        update_of(provider, fake, event)
+
+
+@pytest.fixture
+def event(fake: FakeStripe, provider: StripeProvider) -> Object:
+    """An event about a refund of Recourse."""
+    provider.refund(REFUND, charged(provider, key=KEY), PART, NOW)
+    (event,) = fake.events_of("refund.created")
+    return event
+
+
+def test_only_a_recent_webhook_is_accepted(
+    fake: FakeStripe, provider: StripeProvider, event: Object
+) -> None:
+    assert read(provider, fake, fake.delivery(event, at=time.time() - 240)) is not None
+    with pytest.raises(InvalidSignature, match="too old"):
+        read(provider, fake, fake.delivery(event, at=time.time() - 360))
+
+
+def test_a_webhook_signed_with_another_secret_is_rejected(
+    fake: FakeStripe, provider: StripeProvider, event: Object
+) -> None:
+    with pytest.raises(InvalidSignature, match="not by Stripe"):
+        read(provider, fake, fake.delivery(event, secret="whsec_other"))
+
+
+def test_a_modified_webhook_is_rejected(
+    fake: FakeStripe, provider: StripeProvider, event: Object
+) -> None:
+    genuine = fake.delivery(event)
+    changed = genuine.body.replace(b"succeeded", b"failed")
+    assert changed != genuine.body
+    with pytest.raises(InvalidSignature):
+        read(provider, fake, Delivery(changed, genuine.signature))
+    later = genuine.signature.replace("t=", "t=1")
+    with pytest.raises(InvalidSignature):
+        read(provider, fake, Delivery(genuine.body, later))
+
+
+@pytest.mark.parametrize(
+    "signature",
+    ["", "v1", "t=1", "t=1,v1=", "t=1,v0=00", "t=x,v1=00", "t=1,v1=é", "t=" + "9" * 5000 + ",v1=0"],
+)
+def test_a_webhook_without_a_valid_signature_is_rejected(
+    fake: FakeStripe, provider: StripeProvider, event: Object, signature: str
+) -> None:
+    body = json.dumps(event).encode()
+    with pytest.raises(InvalidSignature):
+        read(provider, fake, Delivery(body, signature))
+
+
+@pytest.mark.parametrize(
+    "body", ["", "nonsense", "[]", "1", "null", "{}", '{"data": 1}', '{"object": "event"}', "{"]
+)
+def test_a_signed_webhook_that_is_not_an_event_is_rejected(
+    fake: FakeStripe, provider: StripeProvider, body: str
+) -> None:
+    with pytest.raises(InvalidSignature):
+        read(provider, fake, signed(fake, body))
+
+
+def test_a_webhook_that_is_not_text_is_rejected(fake: FakeStripe, provider: StripeProvider) -> None:
+    with pytest.raises(InvalidSignature):
+        read(provider, fake, Delivery(b"\xff\xfe", f"t={int(time.time())},v1=00"))
