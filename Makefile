@@ -1,20 +1,20 @@
-# Every target sets itself up: all it needs is Python 3.11 or newer (with venv) and make.
+# Every target installs what it needs. Required are Python 3.11 or newer (with venv) and make.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# One marker a lock: when a lock changes, its packages are installed again.
+# One marker file per lock: when a lock changes, its packages are installed again.
 RUN := $(VENV)/.run-$(shell cksum < requirements.lock | cut -d' ' -f1)
 READY := $(VENV)/.ready-$(shell cat requirements.lock requirements-dev.lock | cksum | cut -d' ' -f1)
 BENCH := $(VENV)/.bench-$(shell cat requirements.lock requirements-dev.lock requirements-bench.lock | cksum | cut -d' ' -f1)
-# Whoever crashes ends the run: with another one in its place it would wait for ever.
+# A test process that crashes ends the run: pytest-xdist can hang after replacing it.
 TEST := $(BIN)/pytest -n 3 --dist loadfile --max-worker-restart 0
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
 .PHONY: help demo run test test-uncached test-node test-browser kills soak storm mutants audit reliability bench histories lint format docs notices screenshots lock clean
 
-help: ## Show what can be made
+help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
 $(RUN): requirements.lock
@@ -27,16 +27,16 @@ $(RUN): requirements.lock
 	@touch $@
 
 $(READY): requirements-dev.lock $(RUN)
-	@echo "Adding what tests and checks need ..."
+	@echo "Installing the packages for tests and checks ..."
 	@$(INSTALL) -r requirements-dev.lock
 	@touch $@
 
 $(BENCH): requirements-bench.lock $(READY)
-	@echo "Adding what benchmarks need ..."
+	@echo "Installing the packages for benchmarks ..."
 	@$(INSTALL) -r requirements-bench.lock
 	@touch $@
 
-demo: $(RUN) ## Play every story of the article on a real server (EXIT=1 leaves at once)
+demo: $(RUN) ## Run every scenario on a real server with skipped time (EXIT=1 exits at the end)
 	@$(BIN)/python -m starter demo $(if $(EXIT),--exit)
 
 run: $(RUN) ## Run a worker with an embedded Temporal server and its Web UI; data under var/
@@ -51,22 +51,22 @@ test-node: $(READY) ## Run the tests that need Node.js with npm
 test-browser: $(READY) ## Run the tests in the Web UI; needs Chromium (apt-get install chromium)
 	@$(BIN)/pytest -m browser
 
-test-uncached: $(READY) ## Run the tests with workers that replay each task's whole history
+test-uncached: $(READY) ## Run all tests with workers that replay the whole history in every task
 	@RECOURSE_UNCACHED=1 $(TEST) -m "not node and not browser"
 
-kills: $(READY) ## Kill workers, servers and databases at every event of every story; half an hour
+kills: $(READY) ## Kill workers, servers and databases at every event of every scenario; half an hour
 	@RECOURSE_KILLS=all $(BIN)/pytest -n 2 --dist loadfile --max-worker-restart 0 tests/proof
 
-soak: $(READY) ## Make up purchases and compare server and rules; MINUTES=10
-	@RECOURSE_SOAK_MINUTES=$(or $(MINUTES),10) $(BIN)/pytest tests/model -k machine -q
+soak: $(READY) ## Generate purchases and compare the server with the rules; MINUTES=10
+	@RECOURSE_SOAK_MINUTES=$(or $(MINUTES),10) $(BIN)/pytest tests/model -k workflow_does -q
 
-storm: $(READY) ## Kill one of three workers under load every few seconds, then deploy; SECONDS=120
+storm: $(READY) ## Kill one of three workers under load every few seconds, then deploy a build; SECONDS=120
 	@RECOURSE_STORM_SECONDS=$(or $(SECONDS),120) $(BIN)/pytest tests/operation/test_storm.py -q
 
-mutants: $(READY) ## Change lifecycle and ledger in small ways: a test has to notice; takes long
+mutants: $(READY) ## Change lifecycle and ledger in small ways; a test must fail for each change; slow
 	@$(BIN)/python -m tests.proof.mutants
 
-reliability: test test-uncached soak kills storm mutants ## Prove everything anew, and write docs/reliability.md
+reliability: test test-uncached soak kills storm mutants ## Run every proof again, and write docs/reliability.md; two hours
 	@$(BIN)/python -m docs.reliability
 
 lint: $(READY) ## Check style, format and types
@@ -74,31 +74,31 @@ lint: $(READY) ## Check style, format and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-audit: $(READY) ## Look for secrets in files, packages withdrawn or known to be at fault; UNASKED=1
-	@$(BIN)/python -m tests.security.audit $(if $(UNASKED),--unasked)
+audit: $(READY) ## Check for secrets in files, and for withdrawn or vulnerable packages; UNCHECKED=1
+	@$(BIN)/python -m tests.security.audit $(if $(UNCHECKED),--unchecked)
 
 format: $(READY) ## Format the code
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(BENCH) ## Measure against the engine and its peers, and write docs/performance.md; PARTS="tasks ledger"
+bench: $(BENCH) ## Measure against the engine alone and its peers, and write docs/performance.md; PARTS="tasks ledger"
 	@npm install --silent --no-save --prefix var/npm @restatedev/restate-server@1.7.12 || \
-		echo "Without npm there is no Restate to measure."
+		echo "Restate is not measured: installing its server with npm failed."
 	@$(BIN)/python -m benchmarks $(PARTS)
 
-histories: $(READY) ## Record the history of each story under this release, for later ones to replay
+histories: $(READY) ## Record the history of each scenario in this release, for later releases to replay
 	@$(BIN)/python -m tests.histories.record
 
-docs: $(READY) ## Generate what in docs/ comes from the code: rules, messages, schemas
+docs: $(READY) ## Generate the pages of docs/ that come from the code: rules, messages, schemas
 	@$(BIN)/python -m docs.generate
 
-notices: $(RUN) ## Write every kind of notice to var/notices, for a look
+notices: $(RUN) ## Write every kind of notice to var/notices/index.html
 	@$(BIN)/python -m docs.notices
 
-screenshots: $(READY) ## Take the pictures in docs/pictures anew; needs Chromium
+screenshots: $(READY) ## Take the pictures in docs/pictures again; needs Chromium
 	@$(BIN)/python -m docs.screenshots
 
-lock: $(READY) ## Pin the newest versions that pyproject.toml admits
+lock: $(READY) ## Pin the newest versions that pyproject.toml allows
 	@$(BIN)/pip install --quiet uv
 	@for extra in "" dev bench; do \
 		$(BIN)/uv pip compile -q pyproject.toml --universal --python-version 3.11 --upgrade \
@@ -107,5 +107,5 @@ lock: $(READY) ## Pin the newest versions that pyproject.toml admits
 	@echo setuptools | $(BIN)/uv pip compile -q - --python-version 3.11 --upgrade \
 		--generate-hashes --no-emit-index-url --no-annotate --no-header -o deploy/build.lock
 
-clean: ## Remove the environment and what the demo left
+clean: ## Remove the environment and the data in var/
 	rm -rf $(VENV) var .mypy_cache .ruff_cache .pytest_cache

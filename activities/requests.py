@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, timedelta
 from typing import Annotated, Generic, Literal, TypeVar
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
 from activities.amounts import MAX_AMOUNT, decimals, format_amount
 
@@ -206,42 +206,51 @@ class Movement(Model):
     target: str
 
 
-class NoticeDeadline(Model):
-    """An open deadline and what happens if nobody acts until then."""
-
-    name: str
-    at: UtcDatetime
-    then: str
-    silence: str = ""
-    """The transition that silence leads to; it has words for each reader."""
-
-
-class Refused(Model):
-    """A message that was not accepted."""
-
-    message: str
-    code: str
-
-
 Role = Literal["client", "freelancer", "operator"]
 
 
+class NoticeText(Model):
+    """What a notice says: templates for `activities.formatter`. `advice`: more paragraphs, by the
+    role that reads them."""
+
+    heading: str
+    summary: str
+    explanation: str
+    advice: dict[Role, tuple[str, ...]] = {}
+
+
+class NoticeDeadline(Model):
+    """An open deadline. `label` says what is due and `expiry_text` what happens if nobody acts by
+    then: templates, `label` the start of a sentence and `expiry_text` the end of one."""
+
+    name: str
+    at: UtcDatetime
+    label: str
+    expiry_text: str
+    waiting_for: str
+    staff_only: bool = False
+    """Not shown to the parties: staff are already looking into the matter."""
+
+
+class AllowedMessage(Model):
+    """A message that a reader may send now. `label` (a template) says what it does; `fields` are
+    the message's own fields, with `AMOUNT` where the reader chooses an amount."""
+
+    message: str
+    label: str
+    fields: dict[str, JsonValue] = {}
+
+
 class Recipient(Model):
-    """One reader; an operator has no party."""
+    """One reader; an operator has no party. `allowed`: the most important first."""
 
     role: Role
     party: Party | None = None
-    can: tuple[str, ...] = ()
-    """Messages this reader may send now, by name; with its choice where one has a choice:
-    `decide_refund approve`."""
+    allowed: tuple[AllowedMessage, ...] = ()
 
 
 class NoticeRequest(Model):
-    """Tell `recipients` about one transition, once per recipient and channel.
-
-    Requests outlive releases: a field added here has a default, and what an older release wrote
-    can still be told.
-    """
+    """Notify `recipients` of one transition, once per recipient and channel."""
 
     purchase_id: str
     title: str
@@ -253,25 +262,25 @@ class NoticeRequest(Model):
     transition: str
     at: UtcDatetime
     actor: str
-    what: str
-    """One sentence in the third person: what happened and who acted."""
-    rule: str
-    """Which rule applies, in plain words and in the third person."""
-    words: str | None = None
+    text: NoticeText
+    note: str | None = None
     """What the acting person wrote, if anything. Never trusted as markup."""
     movements: tuple[Movement, ...] = ()
-    deadline: NoticeDeadline | None = None
+    deadlines: tuple[NoticeDeadline, ...] = ()
+    """The open deadlines, the next one first."""
+    refund_text: str | None = None
+    """How long the refund takes (a template), where the transition promises one."""
     refund_by: UtcDatetime | None = None
-    """The latest date on which a refund that is on its way should arrive."""
+    """The latest date on which the refund should arrive."""
     recipients: tuple[Recipient, ...]
-    later: tuple[NoticeDeadline, ...] = ()
-    """The open deadlines after `deadline`, in order."""
     amounts: dict[str, Amount] = {}
-    """What each reader's own sentences speak of, by name: `escrow`, `claim`, `refund`, …"""
+    """Minor units by name: `escrow`, `claim`, `refund`, …"""
     windows: dict[str, timedelta | int] = {}
-    """The windows of this purchase by clock: elapsed time, or a number of business days."""
-    rejected: Refused | None = None
-    """What was refused, where a refusal is told."""
+    """The purchase's own windows by policy field: elapsed time, or a number of business days."""
+    values: dict[str, str] = {}
+    """Other people's words that the texts quote, by name; never trusted as markup."""
+    about_money: bool = True
+    """Whether operators must know when it cannot be delivered."""
 
 
 class Undelivered(Model):

@@ -61,6 +61,18 @@ def unlinked(text: str) -> str:
     return _LINKABLE.sub(lambda match: match[0] + _ZERO_WIDTH_SPACE, text)
 
 
+def plain_text(text: str, limit: int) -> str:
+    """One line of somebody else's text, which no mail program turns into a link."""
+    return unlinked(one_line(text, limit))
+
+
+def markdown(text: str, limit: int = 300) -> str:
+    """One line of somebody else's text as Markdown shows it literally: no markup, no link, no
+    image, no control characters."""
+    shown = plain_text(text, limit)
+    return "".join(f"\\{char}" if char in "\\`*_{}[]<>()#+!|~" else char for char in shown)
+
+
 def isolated(text: str) -> str:
     """The same, but what is written from right to left does not turn the text around it."""
     if any(unicodedata.bidirectional(character) in ("R", "AL", "AN") for character in text):

@@ -31,7 +31,7 @@ from demo.scenarios import (
     UntilClosed,
 )
 from temporal import embedded
-from tests.notices.inbox import quiet
+from tests.notices.mailbox import quiet
 
 BILLED = {
     "WORKFLOW_EXECUTION_STARTED",

@@ -5,10 +5,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from docs import examples
-from docs.rules_page import RULES, table
+from docs.rules_page import table
 from docs.samples import PURCHASE, SAMPLES, START
 from workflows import lifecycle
-from workflows.lifecycle.state import Accepted, PaymentHeld, Person, Rejection, State, Terms
+from workflows.lifecycle.events import Accepted, PaymentHeld, Rejection
+from workflows.lifecycle.state import Person, State, Terms
 from workflows.messages import (
     LARGEST_REQUIREMENTS,
     LONGEST_TEXT,
@@ -18,7 +19,8 @@ from workflows.messages import (
     Receipt,
     Role,
 )
-from workflows.receiving.parsing import LARGEST_MESSAGE, REMEMBERED_ACCEPTED, REMEMBERED_REFUSED
+from workflows.receiving import idempotency
+from workflows.receiving.parsing import LARGEST_MESSAGE
 from workflows.receiving.queue import FIRST_BATCH, NEXT_BATCH
 from workflows.workflow_state import REJECTED_KEPT
 
@@ -238,7 +240,8 @@ def _bounds() -> str:
             ),
             (
                 "answers remembered by `message_id`, per purchase",
-                f"the newest {REMEMBERED_ACCEPTED:,} accepted and {REMEMBERED_REFUSED:,} refused",
+                f"the newest {idempotency.ACCEPTED_KEPT:,} accepted and "
+                f"{idempotency.REJECTED_KEPT:,} rejected",
             ),
             (
                 "`rejected` in the status",
@@ -271,7 +274,8 @@ def _doc(kind: type[Message]) -> str:
 
 
 def _senders(name: str) -> str:
-    may = {by for row in RULES if row.message == name for by in row.by}
+    rows = lifecycle.newest_rules().rows(name)
+    may = {by for row in rows for by in row.cause.by}
     return " or ".join(role for role in Role if role in may)
 
 

@@ -17,7 +17,7 @@ from activities.notices import Rendered, render
 from activities.notices.render import render_alert
 from activities.requests import NoticeRequest, OperatorAlert
 from docs.notice_samples import CASTS, SCENES, Cast, Scene
-from docs.rehearsal import Rehearsal, house
+from docs.rehearsal import Rehearsal, money_activities
 from workflows.messages import PurchaseStart
 
 FOLDER = Path("var/notices")
@@ -49,14 +49,14 @@ class Sample:
 
 def kind_of(request: NoticeRequest) -> Kind:
     """What makes a request another kind of notice."""
-    about = request.rejected.code if request.rejected else ""
-    if request.transition == "reminder" and request.deadline:
-        about = request.deadline.name
+    about = request.values.get("code", "")
+    if request.transition == "reminder" and request.deadlines:
+        about = request.deadlines[0].name
     return request.transition, request.actor, about
 
 
-def told(money: MoneyActivities, cast: Cast) -> Iterator[tuple[Scene, list[NoticeRequest]]]:
-    """Everything that is told in every scene."""
+def all_notices(money: MoneyActivities, cast: Cast) -> Iterator[tuple[Scene, list[NoticeRequest]]]:
+    """Every notice of every scene."""
     for scene in SCENES:
         start = PurchaseStart.model_validate(cast.start(scene))
         yield scene, Rehearsal(money, start, BEGIN).play(*cast.acts(scene))
@@ -65,8 +65,8 @@ def told(money: MoneyActivities, cast: Cast) -> Iterator[tuple[Scene, list[Notic
 def samples(cast: Cast) -> list[Sample]:
     """Every kind of notice as each of its readers gets it."""
     found: dict[tuple[Kind, str], Sample] = {}
-    with house() as money:
-        for _, requests in told(money, cast):
+    with money_activities() as money:
+        for _, requests in all_notices(money, cast):
             for request in requests:
                 for reader in request.recipients:
                     key = (kind_of(request), reader.role)

@@ -1,9 +1,9 @@
-"""Plays a purchase without a server, to see what it would tell: the real rules, activities and
-notices, on a clock that is simply set ahead.
+"""Runs a purchase without a server, to see its notices: the real rules, activities and notices, on
+a clock that is set ahead.
 
-What here stands in for Temporal is as simple as can be: each step is carried out at once, one that
-fails is tried again when a person says so. What a purchase does on a real server is proved by the
-tests of the stories; a rehearsal of a story tells the same notices, and a test says so.
+Each effect runs at once; one that fails is retried when an operator asks. The tests of the
+scenarios prove what a purchase does on a real server; a rehearsal of a scenario sends the same
+notices, and a test proves it.
 """
 
 import json
@@ -37,41 +37,41 @@ from activities.requests import (
 )
 from demo.scenarios import PEOPLE, Act, CancelWorkflow, Send, Sleep, UntilClosed
 from workflows import lifecycle
-from workflows.activity_calls import call
-from workflows.lifecycle.state import (
+from workflows.effects import activity_call
+from workflows.lifecycle.events import (
     Accepted,
     CheckRefund,
     ComputeDeadline,
     DeadlineExpired,
+    Effect,
     EffectBlocked,
     Event,
     Notify,
     PlatformCancelled,
     RecipientRole,
     Rejection,
-    Stage,
-    Step,
 )
+from workflows.lifecycle.state import Stage
 from workflows.messages import PurchaseStart, Role
-from workflows.notifying import request
+from workflows.notifying import notice_request
 from workflows.receiving.parsing import InvalidMessage, parse_message
 from workflows.workflow_state import PendingNotice, WorkflowState
 
 LONGEST = timedelta(days=400)
-"""No purchase stays open for so long when nobody acts; one that does would never end."""
+"""Longer than any purchase stays open while nobody acts."""
 
 
 @dataclass(frozen=True)
 class Outage:
-    """From now on these activities fail; with no names, all is well again."""
+    """From now on these activities fail; without names, all work again."""
 
     activities: tuple[str, ...] = ()
-    says: str = "The payment provider cannot be reached: it does not answer."
+    text: str = "The payment provider cannot be reached: it does not answer."
 
 
 @contextmanager
-def house() -> Iterator[MoneyActivities]:
-    """Books and a provider for any number of rehearsals, gone afterwards."""
+def money_activities() -> Iterator[MoneyActivities]:
+    """A ledger and a provider for any number of rehearsals, deleted afterwards."""
     with TemporaryDirectory() as folder:
         engine = database.create_engine(f"sqlite:///{folder}/books.db")
         database.migrate(engine)
@@ -84,16 +84,16 @@ def house() -> Iterator[MoneyActivities]:
 
 
 class Rehearsal:
-    """One purchase, from its first moment at `now`. `told` holds its notices in order, `memory` all
-    else that it remembers."""
+    """One purchase, from its first moment at `now`. `notices` holds its notices in order, `state`
+    everything else that it keeps."""
 
     def __init__(self, money: MoneyActivities, start: PurchaseStart, now: datetime) -> None:
         self.now = now
-        self.told: list[NoticeRequest] = []
+        self.notices: list[NoticeRequest] = []
         self._outage = Outage()
-        self._asks_at = now
-        self.memory = WorkflowState.fresh(start, now, lifecycle.newest())
-        self._carry_out: dict[str, Callable[[Any], Any]] = {
+        self._check_at = now
+        self.state = WorkflowState.begin(start, now, lifecycle.newest())
+        self._activities: dict[str, Callable[[Any], Any]] = {
             TAKE_PAYMENT.name: money.take_payment,
             VOID_PAYMENT.name: money.void_payment,
             POST_DECISION.name: money.post_decision,
@@ -104,15 +104,15 @@ class Rehearsal:
         }
 
     def play(self, *acts: Act | Outage) -> list[NoticeRequest]:
-        """Play all acts; returns everything that was told."""
+        """Run all acts; returns every notice."""
         for act in acts:
             if isinstance(act, Outage):
                 self._outage = act
                 continue
-            self._work()
+            self._run_effects()
             match act:
                 case Send():
-                    self.hear(act.role, act.message, act.fields)
+                    self.receive(act.role, act.message, act.fields)
                 case Sleep(duration):
                     until = self.now + duration
                     self._wait(until)
@@ -120,120 +120,121 @@ class Rehearsal:
                 case UntilClosed():
                     self._wait(self.now + LONGEST)
                 case CancelWorkflow():
-                    self._decide(PlatformCancelled(), "operator")
-        self._work()
-        return self.told
+                    self._decide(PlatformCancelled())
+        self._run_effects()
+        return self.notices
 
-    # --- what is said
+    # --- messages
 
-    def hear(self, role: Role, name: str, fields: Any) -> Rejection | None:
-        """A message comes in as a signal: a refused one is told to its sender."""
+    def receive(self, role: Role, name: str, fields: Any) -> Rejection | None:
+        """A message arrives as a signal: a rejected one is answered by a notice."""
         sent = json.dumps({"by": {"role": role, "id": PEOPLE[role]}, **fields}).encode()
         raw = RawValue(Payload(metadata={"encoding": b"json/plain"}, data=sent))
         try:
-            event = parse_message(name, [raw])
-        except InvalidMessage as unreadable:
-            return self._reject(role, name, unreadable.rejection)
-        return self._decide(event, role.value)
+            message = parse_message(name, [raw])
+        except InvalidMessage as invalid:
+            return self._reject(role, name, invalid.rejection)
+        if rejection := self._decide(message):
+            return self._reject(role, name, rejection)
+        return None
 
     def _reject(self, role: Role, name: str, rejection: Rejection) -> Rejection:
         parties: dict[Role, RecipientRole] = {Role.CLIENT: "client", Role.FREELANCER: "freelancer"}
         if role in parties:
-            self._tell(lifecycle.rejection(name, rejection, parties[role]))
+            self._notify(lifecycle.rejection_notice(name, rejection, parties[role]))
         return rejection
 
-    # --- what happens
+    # --- events
 
-    def _decide(self, event: Event, by: str = "system") -> Rejection | None:
-        answer = lifecycle.decide(self.memory.state, event, self.now)
+    def _decide(self, event: Event) -> Rejection | None:
+        answer = lifecycle.decide(self.state.purchase, event, self.now)
         if isinstance(answer, Rejection):
-            return self._reject(Role(by), getattr(event, "name", ""), answer)
-        self._accept(answer, by)
-        self._work()
+            return answer
+        self._apply(answer)
+        self._run_effects()
         return None
 
-    def _accept(self, answer: Accepted, by: str) -> None:
-        self.memory.record(answer, by, self.now)
-        amounts = self.memory.state.amounts
-        steps = [effect for effect in answer.effects if not isinstance(effect, Notify)]
-        for step in steps:
-            if isinstance(step, ComputeDeadline):
-                self._attempt(step)
-            else:
-                self.memory.ask(step)
-            if isinstance(step, CheckRefund):
-                self._asks_at = self.now
+    def _apply(self, answer: Accepted) -> None:
+        self.state.record(answer, self.now)
+        amounts = self.state.purchase.amounts
         for effect in answer.effects:
-            if isinstance(effect, Notify):
-                self._tell(effect, amounts)
+            if isinstance(effect, ComputeDeadline):
+                self._attempt(effect)
+            else:
+                self.state.add_effect(effect)
+            if isinstance(effect, CheckRefund):
+                self._check_at = self.now
+        for notice in answer.notices:
+            self._notify(notice, amounts)
 
-    def _tell(self, notify: Notify, amounts: dict[str, int] | None = None) -> None:
-        self.memory.told += 1
-        number = f"{self.memory.told}-{notify.transition}"
-        given = self.memory.state.amounts if amounts is None else amounts
-        pending_notices = PendingNotice(notify=notify, number=number, at=self.now, amounts=given)
-        self.told.append(request(self.memory, pending_notices))
+    def _notify(self, notify: Notify, amounts: dict[str, int] | None = None) -> None:
+        self.state.notice_count += 1
+        number = f"{self.state.notice_count}-{notify.transition}"
+        given = self.state.purchase.amounts if amounts is None else amounts
+        pending = PendingNotice(notify=notify, number=number, at=self.now, amounts=given)
+        self.notices.append(notice_request(self.state, pending))
 
-    # --- what is done
+    # --- effects
 
-    def _work(self) -> None:
-        """Carry out what has been asked for, in order, until nothing is left or one step fails."""
-        memory = self.memory
-        while memory.steps:
-            step = memory.steps[0]
-            if lifecycle.is_pending(memory.state, step) and not self._attempt(step):
+    def _run_effects(self) -> None:
+        """Run what was asked for, in order, until nothing is left or one effect fails."""
+        state = self.state
+        while state.effects:
+            effect = state.effects[0]
+            if lifecycle.is_pending(state.purchase, effect) and not self._attempt(effect):
                 return
-            memory.steps = [other for other in memory.steps if other is not step]
+            state.effects = [other for other in state.effects if other is not effect]
 
-    def _attempt(self, step: Step) -> bool:
-        state = self.memory.state
-        if any(item.step == step.kind for item in state.attention):
+    def _attempt(self, effect: Effect) -> bool:
+        purchase = self.state.purchase
+        if any(item.effect == effect.kind for item in purchase.attention):
             return False
-        if isinstance(step, CheckRefund) and self.now < self._asks_at:
+        if isinstance(effect, CheckRefund) and self.now < self._check_at:
             return False
-        todo = call(step, state, self.memory.start, self.now)
+        call = activity_call(effect, purchase, self.state.start, self.now)
         try:
-            if todo.type.name in self._outage.activities:
-                raise ApplicationError(self._outage.says)
-            work = self._carry_out[todo.type.name]
-            fact = todo.fact(ActivityEnvironment().run(work, todo.request))
+            if call.type.name in self._outage.activities:
+                raise ApplicationError(self._outage.text)
+            activity = self._activities[call.type.name]
+            fact = call.fact(ActivityEnvironment().run(activity, call.request))
         except ApplicationError as error:
-            if isinstance(step, CheckRefund):
-                self._asks_at = self.now + CHECK_EVERY
-            if todo.give_up_after is not None:
-                self._learn(EffectBlocked(step.kind, error.message))
+            if isinstance(effect, CheckRefund):
+                self._check_at = self.now + CHECK_EVERY
+            if call.give_up_after is not None:
+                self._apply_fact(EffectBlocked(effect.kind, error.message))
             return False
-        self._learn(fact)
+        self._apply_fact(fact)
         return True
 
-    def _learn(self, fact: Event) -> None:
-        answer = lifecycle.decide(self.memory.state, fact, self.now)
+    def _apply_fact(self, fact: Event) -> None:
+        answer = lifecycle.decide(self.state.purchase, fact, self.now)
         assert isinstance(answer, Accepted)
-        self._accept(answer, "system")
+        self._apply(answer)
 
     # --- time
 
     def _wait(self, until: datetime) -> None:
-        while self.memory.state.stage is not Stage.CLOSED:
-            self._work()
-            state, after = self.memory.state, self.memory.reminded_until
-            deadline = min(state.deadlines, key=lambda one: state.deadlines[one], default=None)
-            reminder = lifecycle.next_reminder(state, after)
-            instants = [state.deadlines[deadline]] if deadline else []
+        while self.state.purchase.stage is not Stage.CLOSED:
+            self._run_effects()
+            purchase, after = self.state.purchase, self.state.reminded_until
+            open_ones = purchase.deadlines
+            deadline = min(open_ones, key=lambda one: open_ones[one], default=None)
+            reminder = lifecycle.next_reminder(purchase, after)
+            instants = [open_ones[deadline]] if deadline else []
             instants += [reminder[0]] if reminder else []
-            instants += [self._asks_at] if self._is_asking else []
+            instants += [self._check_at] if self._is_checking else []
             if not instants or min(instants) > until:
                 return
             self.now = max(self.now, min(instants))
             if reminder and reminder[0] <= self.now:
-                self.memory.reminded_until = self.now
+                self.state.reminded_until = self.now
                 for due in reminder[1]:
-                    if state.deadlines[due] > self.now:
-                        self._tell(lifecycle.reminder(due))
-            elif deadline and state.deadlines[deadline] <= self.now:
+                    if open_ones[due] > self.now:
+                        self._notify(lifecycle.reminder(purchase, due))
+            elif deadline and open_ones[deadline] <= self.now:
                 self._decide(DeadlineExpired(deadline))
 
     @property
-    def _is_asking(self) -> bool:
-        """Whether a refund is on its way, that the provider is asked about."""
-        return any(isinstance(step, CheckRefund) for step in self.memory.steps)
+    def _is_checking(self) -> bool:
+        """Whether the provider is asked about a refund that is pending."""
+        return any(isinstance(effect, CheckRefund) for effect in self.state.effects)

@@ -1,37 +1,24 @@
-"""docs/rules.md: the diagram and the tables of workflows/lifecycle, as the code has them."""
+"""docs/rules.md: the diagram and the tables of workflows/lifecycle, generated from the code."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
-from activities.notices.formats import window
-from workflows.lifecycle import decide
-from workflows.lifecycle.deadlines import DeadlineRule
-from workflows.lifecycle.state import (
-    Accepted,
-    Code,
-    DeadlineExpired,
-    DeadlineName,
-    Payment,
-    Person,
-    Stage,
-    State,
-    Terms,
-)
-from workflows.lifecycle.transitions import BEFORE_REQUEST, OPEN, WITH_ESCROW, Rule
-from workflows.lifecycle.versions import VERSIONS, newest
+from activities.formatter import Facts, Formatter, window_text
+from workflows.lifecycle import texts
+from workflows.lifecycle.deadlines import BEFORE_REQUEST, OPEN, WITH_ESCROW, DeadlineRule
+from workflows.lifecycle.state import WINDOWS, Code, Stage
+from workflows.lifecycle.transition import To, Transition
+from workflows.lifecycle.versions import VERSIONS, Rules, newest
 from workflows.messages import MESSAGES
 from workflows.policy import Policy
 
-RULES, DEADLINES = VERSIONS[newest()].rules, VERSIONS[newest()].deadlines
-"""What a purchase that begins now lives under."""
-
-REFUSALS = {
+REJECTIONS = {
     Code.NOT_ALLOWED_NOW: "The message does not fit the stage; the sentence lists what does.",
     Code.NOT_A_PARTY: "The sender's id is not that of the client or freelancer it speaks as.",
     Code.WRONG_ROLE: "The message is for another role, or a party tries to act as staff.",
-    Code.WINDOW_CLOSED: "The freelancer's window to cancel is over; `give_refund` is still there.",
+    Code.WINDOW_CLOSED: "The freelancer's window to cancel is over; `give_refund` is possible.",
     Code.TOO_LATE: "The refund is declined after the money was decided.",
-    Code.ALREADY_REQUESTED: "The client has cancelled already; the clock is not restarted.",
+    Code.ALREADY_REQUESTED: "The client has cancelled already; the deadline is not restarted.",
     Code.ALREADY_SETTLED: "The money is decided; the sentence says how, when and by which rule.",
     Code.CANCELLATION_PENDING: "The work waits until the client's cancellation is decided.",
     Code.NO_OFFER: "No split has been offered.",
@@ -43,79 +30,46 @@ REFUSALS = {
 
 ANY, PROJECT = "any_stage", "project"
 _GROUPS = {WITH_ESCROW: ANY, BEFORE_REQUEST: PROJECT}
-_GROUP_WORDS = {
-    OPEN: "any stage until closed",
-    WITH_ESCROW: "any stage with escrow",
-}
+_GROUP_TEXT = {OPEN: "any stage until closed", WITH_ESCROW: "any stage with escrow", (): "–"}
 
 Edge = tuple[str, str, str]
-
-_OF_THE_MONEY: tuple[Edge, ...] = (
-    ("[*]", Stage.AWAITING_REQUIREMENTS, "purchase"),
-    ("[*]", Stage.FREELANCER_REVIEW, "purchase without requirements"),
-    (ANY, Stage.SETTLING, "operator cancels the workflow"),
-    (ANY, Stage.CLOSED, "payment declined or called off"),
-    (Stage.SETTLING, Stage.CLOSED, "the money has arrived, or was never paid"),
-    (Stage.CLOSED, "[*]", ""),
-)
-"""What is no row of a table: the answers about the money itself."""
 
 
 # --- the diagram
 
 
-def diagram() -> str:
-    """The stages and what leads from one to the other, labels of the same way merged."""
+def diagram(rules: Rules | None = None) -> str:
+    """The stages and what leads from one to another; labels of the same way are merged."""
     labels: dict[tuple[str, str], list[str]] = {}
-    for source, target, label in (*_OF_THE_MONEY, *_message_edges(), *_deadline_edges()):
-        labels.setdefault((source, target), []).append(label)
+    for row in (rules or VERSIONS[newest()]).transitions:
+        for source, target, label in _edges(row):
+            labels.setdefault((source, target), []).append(label)
     lines = [
         "stateDiagram-v2",
         f"    {ANY} : any stage with escrow",
         f"    {PROJECT} : {', '.join(BEFORE_REQUEST[:-1])} or {BEFORE_REQUEST[-1]}",
     ]
     for (source, target), found in labels.items():
-        said = "<br/>".join(label for label in dict.fromkeys(found) if label)
-        lines.append(f"    {source} --> {target}" + (f" : {said}" if said else ""))
-    return "\n".join(lines)
+        shown = "<br/>".join(dict.fromkeys(found))
+        lines.append(f"    {source} --> {target} : {shown}")
+    return "\n".join([*lines, f"    {Stage.CLOSED} --> [*]"])
 
 
-def _message_edges() -> Iterator[Edge]:
-    for row in RULES:
-        label = f"{' or '.join(row.by)} {_message(row)}{'*' if row.when else ''}"
-        for source in _sources(row.stages):
-            for target in _targets(row):
-                yield source, target, label
+def _edges(row: Transition) -> Iterator[Edge]:
+    if row.to is To.SAME:
+        return
+    target = row.to.value if isinstance(row.to, Stage) else PROJECT
+    label = f"{_cause(row).replace('`', '')}{'*' if row.guard else ''} {row.id}"
+    for source in _sources(row):
+        yield source, target, label
 
 
-def _deadline_edges() -> Iterator[Edge]:
-    for row in DEADLINES:
-        policy = f" ({row.on_expiry[1]})" if row.on_expiry else ""
-        moved = tuple(stage for stage in row.stages if row.becomes and _moves(row, stage))
-        for source in _sources(moved):
-            for target in _targets(row):
-                yield source, target, f"{row.deadline}_window ends{policy}"
-
-
-def _sources(stages: tuple[Stage, ...]) -> tuple[str, ...]:
-    return (_GROUPS[stages],) if stages in _GROUPS else stages
-
-
-def _targets(row: Rule | DeadlineRule) -> tuple[str, ...]:
-    return _sources(row.becomes)
-
-
-def _moves(row: DeadlineRule, stage: Stage) -> bool:
-    """Whether the deadline leads out of that stage: asked of the rules themselves."""
-    now = datetime(2026, 1, 1, tzinfo=UTC)
-    choice = dict([row.on_expiry]) if row.on_expiry else {}
-    person = Person("id", "name")
-    policy = Policy.model_validate(choice)
-    terms = Terms("key", person, person, 1, "USD", now, policy=policy, rules_version=newest())
-    state = State(terms, stage, {row.deadline: now}, Payment.HELD, left=Stage.IN_PROGRESS)
-    answer = decide(state, DeadlineExpired(row.deadline), now)
-    assert isinstance(answer, Accepted)
-    return answer.state.stage is not stage
+def _sources(row: Transition) -> tuple[str, ...]:
+    if not row.stages:
+        return ("[*]",)
+    if row.stages in _GROUPS or row.stages == OPEN:
+        return (_GROUPS.get(row.stages, ANY),)
+    return row.stages
 
 
 # --- the tables
@@ -127,131 +81,144 @@ def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in lines)
 
 
-def _message(row: Rule) -> str:
-    return f"{row.message} {row.choice}" if row.choice else row.message
+def _cause(row: Transition) -> str:
+    cause = row.cause
+    if cause.message:
+        name = f"{cause.message} {cause.choice}".rstrip()
+        provider = "; or the provider's answer" if cause.fact else ""
+        return f"{' or '.join(cause.by)} `{name}`{provider}"
+    if cause.deadline:
+        return f"`{cause.deadline}` deadline ends"
+    return _spaced(cause.fact.__name__) if cause.fact else "the purchase"
 
 
-def _stages(stages: tuple[Stage, ...]) -> str:
-    return _GROUP_WORDS.get(stages) or ", ".join(stages)
+def _spaced(name: str) -> str:
+    return "".join(f" {char.lower()}" if char.isupper() else char for char in name).strip()
 
 
-def _becomes(row: Rule | DeadlineRule) -> str:
-    if row.becomes == BEFORE_REQUEST:
-        return "back to the stage it left"
-    return ", ".join(f"`{stage}`" for stage in row.becomes) or "the stage stays"
+def _to(row: Transition) -> str:
+    return f"`{row.to}`" if isinstance(row.to, Stage) else row.to.value
 
 
-def messages() -> str:
-    """Who may do what."""
+def _shown(text: str) -> str:
+    """A text about any purchase: roles for names, the defaults for windows, names of amounts."""
+    names = ("claim", "rest", "refund", "release", "offer_refund", "offer_release", "escrow")
+    formatter = Formatter("the client", "the freelancer", lambda minor: f"‹{names[minor]}›")
+    facts = Facts(
+        "client",
+        {name: number for number, name in enumerate(names)},
+        {field: getattr(Policy(), field) for field in WINDOWS},
+        {name: f"‹{name}›" for name in ("because", "attempt", "newest", "effect", "problem")},
+    )
+    return formatter.format(text, facts)
+
+
+def transitions(rules: Rules) -> str:
+    """Everything that can happen."""
     return table(
-        ("message", "by", "while", "if", "what follows", "rule", "mark"),
+        ("id", "transition", "cause", "while", "if", "leads to", "notifies", "rule", "source"),
         [
             (
-                f"`{_message(row)}`",
-                " or ".join(row.by),
-                _stages(row.stages),
-                row.when.words if row.when else "",
-                f"{_becomes(row)}: {row.transition}",
-                row.rule,
-                row.mark,
+                row.id,
+                row.name,
+                _cause(row),
+                _GROUP_TEXT.get(row.stages) or ", ".join(row.stages),
+                row.guard.description if row.guard else "",
+                _to(row),
+                ", ".join(row.notify) or "–",
+                _shown(row.text.explanation),
+                row.source,
             )
-            for row in RULES
+            for row in rules.transitions
         ],
     )
 
 
-def windows() -> str:
-    """What silence does."""
+def deadlines(rules: Rules) -> str:
+    """Every deadline, and what happens at its end."""
+    ends = {row.id: row for row in rules.transitions}
     return table(
-        ("clock", "policy", "starts", "while", "at its end", "then", "mark"),
+        ("deadline", "policy, default", "starts", "while", "waiting for", "at its end"),
         [
             (
-                row.deadline.value,
-                _window(row.deadline),
-                row.starts,
-                _stages(row.stages),
-                row.warns + _choice(row),
-                f"{_becomes(row)}: {row.transition}",
-                row.mark,
+                rule.name.value,
+                f"`{rule.window}`, {_window(rule)}",
+                rule.starts,
+                _GROUP_TEXT.get(rule.stages) or ", ".join(rule.stages),
+                rule.waiting_for,
+                "; ".join(f"{_shown(ends[each].text.expiry)} ({each})" for each in rule.expiry),
             )
-            for row in DEADLINES
+            for rule in rules.deadlines
         ],
     )
 
 
-def _window(deadline: DeadlineName) -> str:
-    name = f"{deadline}_window"
-    value = getattr(Policy(), name)
-    return (
-        f"`{name}`, {window(value) if isinstance(value, timedelta) else f'{value} business days'}"
-    )
-
-
-def _choice(row: DeadlineRule) -> str:
-    words = [row.when.words] if row.when else []
-    if not row.on_expiry and any(r.on_expiry for r in DEADLINES if r.deadline is row.deadline):
-        words.append("in any other case")
-    if row.on_expiry:
-        name, value = row.on_expiry
-        default = ", the default" if getattr(Policy(), name) == value else ""
-        words.insert(0, f"`{name}`: `{value}`{default}")
-    return f" ({'; '.join(words)})" if words else ""
+def _window(rule: DeadlineRule) -> str:
+    value: timedelta | int = getattr(Policy(), rule.window)
+    return window_text(value)
 
 
 def choices() -> str:
     """The rest of the policy."""
     defaults = Policy().model_dump(mode="json")
-    shown = [
-        name
-        for name in defaults
-        if not any(name == f"{deadline}_window" for deadline in DeadlineName)
-    ]
-    return table(
-        ("policy", "default"),
-        [(f"`{name}`", f"`{defaults[name]}`") for name in shown if name != "reminders"],
-    )
+    shown = [name for name in defaults if name not in WINDOWS and name != "reminders"]
+    shown.append("free_cancel_window")
+    return table(("policy", "default"), [(f"`{name}`", f"`{defaults[name]}`") for name in shown])
 
 
 def rejections() -> str:
-    """Why a message may be refused."""
-    return table(("code", "means"), [(f"`{code}`", REFUSALS[code]) for code in Code])
+    """Why a message may be rejected, and what its sender reads."""
+    return table(
+        ("code", "means", "its sender reads"),
+        [(f"`{code}`", REJECTIONS[code], _shown(texts.WHY_REJECTED[code.value])) for code in Code],
+    )
 
 
 def page() -> str:
     """All of docs/rules.md."""
-    return f"""# The rules, as the code has them
+    return f"""# The rules
 
-Generated by `make docs` from `workflows/lifecycle/transitions.py` and `deadlines.py`; do not edit.
-Marks: A = the article that clients read, U = the marketplace's other published rules, O = our
-choice. There are {len(MESSAGES)} messages, {len(RULES)} rows for them and {len(DEADLINES)} for \
-silence. This is version {newest()}: a purchase keeps the version that it was bought under.
-
-## Stages
-
-```mermaid
-{diagram()}
-```
-
-An asterisk marks what is possible under a condition only; the table names it.
-
-## Who may do what
-
-{messages()}
-
-An operator may also cancel the workflow itself, in any stage with escrow: the client gets a full
-refund, `cancelled_by_platform`. Everything else is refused.
-
-## What silence does
-
-{windows()}
-
+Generated by `make docs` from `workflows/lifecycle/`; do not edit. Sources: A = the article that
+clients read, U = the marketplace's other published rules, O = our choice. Windows are shown with
+their defaults; each purchase has its own. A purchase keeps the version of the rules that it was
+bought under: {_versions()}.
+{"".join(_version(number) for number in sorted(VERSIONS, reverse=True))}
 ## Other choices of the policy
 
 {choices()}
 
-## Refusals
+## Rejections
 
-Each comes with a sentence that says what could be done instead.
+Every other message is rejected, with a code and a sentence that says what could be done instead.
 
 {rejections()}
+"""
+
+
+def _versions() -> str:
+    listed = ", ".join(str(number) for number in sorted(VERSIONS))
+    return f"there {'is version' if len(VERSIONS) == 1 else 'are versions'} {listed}"
+
+
+def _version(number: int) -> str:
+    rules = VERSIONS[number]
+    return f"""
+## Version {number}: stages
+
+```mermaid
+{diagram(rules)}
+```
+
+An asterisk marks what is possible under a condition only; the table names it. There are \
+{len(MESSAGES)} messages.
+
+## Version {number}: transitions
+
+Of the rows whose cause matches, the first that is open applies.
+
+{transitions(rules)}
+
+## Version {number}: deadlines
+
+{deadlines(rules)}
 """

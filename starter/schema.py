@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 from starter import show
 from starter.failures import invalid, run
 from starter.options import Json
-from workflows.messages import MESSAGES, Action, PurchaseResult, PurchaseStart, Receipt, Status
+from workflows.messages import MESSAGES, Permission, PurchaseResult, PurchaseStart, Receipt, Status
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -18,7 +18,7 @@ READ: dict[str, Any] = {"start": PurchaseStart, **MESSAGES}
 WRITTEN: dict[str, Any] = {
     "receipt": Receipt,
     "status": Status,
-    "actions": list[Action],
+    "actions": list[Permission],
     "result": PurchaseResult,
 }
 """What it answers, by name."""

@@ -19,7 +19,7 @@ from activities.notices import Notice
 from activities.sanitize import lines, one_line
 from temporal.purchases import Listed
 from workflows.card import instant
-from workflows.messages import Action, Escrow, Receipt, Status
+from workflows.messages import Escrow, Permission, Receipt, Status
 
 LONGEST_CELL = 1_000
 WIDTH_OF_FILES = 140
@@ -77,7 +77,7 @@ def status(status: Status) -> RenderableType:
     return Group(*blocks)
 
 
-def actions(role: str, allowed: Iterable[Action]) -> RenderableType:
+def actions(role: str, allowed: Iterable[Permission]) -> RenderableType:
     """What a role may do."""
     rows = (
         (

@@ -30,7 +30,15 @@ from temporal import terms as wording
 from temporal.client import TASK_QUEUE
 from temporal.executions import Execution, executions, memo, newest
 from workflows import view
-from workflows.messages import Action, Message, PurchaseResult, PurchaseStart, Receipt, Role, Status
+from workflows.messages import (
+    Message,
+    Permission,
+    PurchaseResult,
+    PurchaseStart,
+    Receipt,
+    Role,
+    Status,
+)
 
 ANSWER_WITHIN = timedelta(seconds=10)
 """How long to wait for a worker to answer a query or an update."""
@@ -118,9 +126,9 @@ class Purchase:
         found: Status = await self._query("status", Status)
         return found
 
-    async def actions(self, role: Role) -> list[Action]:
+    async def actions(self, role: Role) -> list[Permission]:
         """What a role may do now, and until when."""
-        found: list[Action] = await self._query("actions", list[Action], role.value)
+        found: list[Permission] = await self._query("actions", list[Permission], role.value)
         return found
 
     async def send(self, message: Message) -> Receipt:

@@ -6,7 +6,9 @@ from datetime import timedelta
 
 from temporalio.common import RawValue
 
-from workflows.card import instant, plain, span
+from activities.formatter import window_text
+from activities.sanitize import markdown
+from workflows.card import instant
 from workflows.messages import PurchaseStart
 
 LONGEST_SUMMARY = 200
@@ -27,8 +29,8 @@ def details(terms: PurchaseStart) -> str:
     policy = terms.policy.model_dump(exclude={"reminders"})
     rows = [f"- {name.replace('_', ' ')}: {_said(value)}" for name, value in policy.items()]
     text = [
-        f"**{plain(terms.title)}** for {terms.price}, bought by {plain(terms.client.id)} "
-        f"from {plain(terms.freelancer.id)}; purchased {bought}; requirements {needed}.",
+        f"**{markdown(terms.title)}** for {terms.price}, bought by {markdown(terms.client.id)} "
+        f"from {markdown(terms.freelancer.id)}; purchased {bought}; requirements {needed}.",
         "",
         *rows,
     ]
@@ -36,7 +38,7 @@ def details(terms: PurchaseStart) -> str:
 
 
 def _said(value: object) -> str:
-    return span(value) if isinstance(value, timedelta) else str(value).replace("_", " ")
+    return window_text(value) if isinstance(value, timedelta) else str(value).replace("_", " ")
 
 
 def stored(payloads: Sequence[object]) -> PurchaseStart:

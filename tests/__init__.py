@@ -1,5 +1,5 @@
-"""With `RECOURSE_UNCACHED` every worker of the tests forgets a purchase after each of its tasks, so
-that each task replays the whole history: `make test-uncached`."""
+"""The tests. With `RECOURSE_UNCACHED` set (`make test-uncached`), workers cache no workflows, so
+that every workflow task replays the whole history."""
 
 import os
 
@@ -7,7 +7,7 @@ import pytest
 
 import worker
 
-# What a helper asserts is shown like what a test asserts itself.
+# Assertions in helper modules show their values, as those in test modules do.
 pytest.register_assert_rewrite("tests.lifecycle", "tests.model", "tests.notices", "tests.proof")
 
 if os.environ.get("RECOURSE_UNCACHED"):

@@ -1,4 +1,4 @@
-"""One real Temporal server for all tests, and a worker on it with real books and a real mailbox."""
+"""Fixtures: one real Temporal server for all tests, with a worker, a ledger and a mailbox."""
 
 import gc
 import inspect
@@ -12,8 +12,8 @@ from temporalio.worker import Worker
 
 from activities.services import Services, Settings
 from temporal import embedded
-from tests.hanging import in_time, seconds_for
-from tests.proof.count import tell
+from tests.proof.counts import report_counts
+from tests.time_limits import seconds_for, with_time_limit
 from worker import ACTIVITY_THREADS, GC_THRESHOLDS, build_worker, tune_garbage_collection
 
 LONG_HISTORY = 400
@@ -21,12 +21,12 @@ SOON_LONG = (
     "--dynamic-config-value",
     f"limit.historyCount.suggestContinueAsNew={LONG_HISTORY}",
 )
-"""The server suggests a fresh history after so many events, so that tests see it happen."""
+"""Makes the server suggest continue-as-new after few events, so that tests reach it."""
 
 
 def settings(folder: Path, patience: float = 5.0) -> Settings:
-    """Books and mail of their own under `folder`; a locked database is given up after `patience`
-    seconds."""
+    """Settings with a ledger, a provider and mail under `folder`. An operation on a locked database
+    fails after `patience` seconds."""
     return Settings(
         database_url=f"sqlite:///{folder}/recourse.db?timeout={patience}",
         mail_url=f"maildir:{folder}/mail",
@@ -35,20 +35,20 @@ def settings(folder: Path, patience: float = 5.0) -> Settings:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Nothing waits until the whole run is ended."""
+    """Give every async test a time limit below pytest-timeout's, which would end the whole run."""
     if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
-        item.obj = in_time(item.obj, seconds_for(item))
+        item.obj = with_time_limit(item.obj, seconds_for(item))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What the proofs counted."""
-    tell(terminalreporter)
+    """Report what the proofs have counted."""
+    report_counts(terminalreporter)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _garbage() -> None:
-    """As in a worker, but seldom among all. All tests there are, and what they leave behind, is
-    much: a look through all of it can take longer than the SDK lets a workflow task take."""
+    """Collect garbage as a worker does, but run full collections rarely. With all the objects of
+    the tests a full collection can take longer than the SDK allows for a workflow task (2 s)."""
     tune_garbage_collection()
     newest, _, _ = GC_THRESHOLDS
     gc.set_threshold(newest, 5, 1)
@@ -56,21 +56,21 @@ def _garbage() -> None:
 
 @pytest.fixture(scope="session")
 async def server() -> AsyncIterator[WorkflowEnvironment]:
-    """A server on which each purchase's clock can be moved."""
+    """A server on which the clock of each purchase can be moved."""
     async with embedded.server(skip_time=True, extra=SOON_LONG) as environment:
         yield environment
 
 
 @pytest.fixture(scope="module")
 async def lonely() -> AsyncIterator[WorkflowEnvironment]:
-    """A server with no worker but those that a test starts."""
+    """A server without a worker; tests start their own."""
     async with embedded.server(skip_time=True) as environment:
         yield environment
 
 
 @pytest.fixture(scope="session")
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
-    """Ledger, sandbox provider and mailbox."""
+    """A ledger, the sandbox provider and a mailbox."""
     services = Services(settings(tmp_path_factory.mktemp("parts")))
     yield services
     services.close()
@@ -78,7 +78,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
 
 @pytest.fixture(scope="session")
 def threads() -> Iterator[ThreadPoolExecutor]:
-    """Where activities run."""
+    """The threads that run activities."""
     with ThreadPoolExecutor(ACTIVITY_THREADS) as threads:
         yield threads
 

@@ -1,6 +1,6 @@
-"""Good examples of what may be sent to a purchase (`DESIGN.md`), and how to send bad ones.
+"""Valid examples of the start input and of every message, and a check for invalid ones.
 
-Everything is read as JSON, the way it arrives.
+All of them are parsed from JSON, as in production.
 """
 
 import json
@@ -50,18 +50,19 @@ FIELDS: dict[str, dict[str, Any]] = {
 
 
 def start(**changed: Any) -> PurchaseStart:
-    """The start input of the contract, with these fields changed."""
+    """The example start input with these fields changed."""
     return PurchaseStart.model_validate_json(json.dumps({**START, **changed}))
 
 
 def message(name: str, **changed: Any) -> Any:
-    """A good message, with these fields changed."""
+    """The example of a message with these fields changed."""
     given = {"by": BY, "message_id": "m-1", **FIELDS[name], **changed}
     return MESSAGES[name].model_validate_json(json.dumps(given))
 
 
-def refuses(field: str, make: Any, *args: Any, **changed: Any) -> None:
-    """It is not accepted, and the error names the field (or nothing, for the whole)."""
+def assert_rejected(field: str, make: Any, *args: Any, **changed: Any) -> None:
+    """Check that validation fails and the error names this field. An empty field means the whole
+    object."""
     with pytest.raises(ValidationError) as caught:
         make(*args, **changed)
     places = [".".join(map(str, error["loc"])) for error in caught.value.errors()]

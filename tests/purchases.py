@@ -1,4 +1,4 @@
-"""Short words for the tests on a real server."""
+"""Helpers for tests that run purchases on a real server."""
 
 import itertools
 from typing import Any
@@ -22,25 +22,25 @@ numbers = itertools.count(1)
 
 
 def purchase(method: str = "pm_sandbox_ok", **changed: Any) -> PurchaseStart:
-    """A purchase with an id of its own."""
+    """The start input of a purchase with a new id."""
     given = SCENARIOS[0].start(f"t-{next(numbers)}").model_dump(mode="json")
     return PurchaseStart.model_validate({**given, "payment_method": method, **changed})
 
 
 def purchase_of(handle: Handle) -> str:
-    """The purchase's id."""
+    """The id of a handle's purchase."""
     return handle.id.removeprefix(PREFIX)
 
 
 async def held(server: WorkflowEnvironment, **changed: Any) -> Handle:
-    """A purchase whose money is in escrow."""
+    """Start a purchase and wait until its money is in escrow."""
     handle = await start(server.client, purchase(**changed))
     await until(handle, lambda found: found.payment == "held")
     return handle
 
 
 async def rejection(handle: Handle, name: str, *payloads: Any) -> ApplicationError:
-    """How an update is refused."""
+    """Send an update that must be rejected; its error."""
     with pytest.raises(WorkflowUpdateFailedError) as failure:
         await handle.execute_update(name, args=list(payloads))
     assert isinstance(failure.value.cause, ApplicationError)
@@ -48,14 +48,15 @@ async def rejection(handle: Handle, name: str, *payloads: Any) -> ApplicationErr
 
 
 async def events(handle: Handle) -> int:
-    """How long the history of the current run is."""
+    """The number of history events of the current run."""
     return (await handle.describe()).history_length
 
 
 def under_way(described: Any) -> bool:
-    """Whether a step or a task is; a refund that is asked about tomorrow is not."""
+    """Whether a purchase has a pending workflow task or a pending activity. An activity that waits
+    for the next day's check of a refund does not count."""
     return described.HasField("pending_workflow_task") or any(
-        step.last_failure.application_failure_info.type != ErrorType.REFUND_PENDING
-        or not step.HasField("next_attempt_schedule_time")
-        for step in described.pending_activities
+        pending.last_failure.application_failure_info.type != ErrorType.REFUND_PENDING
+        or not pending.HasField("next_attempt_schedule_time")
+        for pending in described.pending_activities
     )

@@ -1,4 +1,4 @@
-"""What `make bench` measures with."""
+"""The instruments of `make bench` measure what they claim to."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,9 +11,10 @@ from benchmarks.peers.noted import Noted, watching
 from benchmarks.peers.script import MOVED
 
 
-async def test_a_note_that_is_seen_while_it_is_written_is_read_when_it_is_whole(
+async def test_a_partly_written_line_is_read_once_it_is_complete(
     tmp_path: Path,
 ) -> None:
+    """A reader that sees half of a line waits for the rest of it."""
     noted = Noted(tmp_path)
     noted.step("p-1", MOVED)
     line = noted.file.read_text()
@@ -23,12 +24,12 @@ async def test_a_note_that_is_seen_while_it_is_written_is_read_when_it_is_whole(
         with noted.file.open("a") as file:
             file.write(second + third[:10])
             file.flush()
-            await watched.noted("p-2", MOVED)  # the half was seen, too
+            await watched.noted("p-2", MOVED)  # the reader has also seen the half line
             file.write(third[10:])
         await watched.noted("p-3", MOVED)
 
 
-def test_a_task_that_timed_out_counts_from_the_moment_on_from_which_it_is_measured() -> None:
+def test_a_timed_out_task_counts_only_after_the_start_of_the_measurement() -> None:
     since = datetime.now(UTC)
     event = HistoryEvent(event_type=EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT)
     event.workflow_task_timed_out_event_attributes.timeout_type = (

@@ -1,4 +1,4 @@
-"""What docs/messages.md tells people to type works: its own commands, on a real server."""
+"""The commands and programs on the page docs/messages.md work on a real server, as printed."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ from workflows.messages import MESSAGES, Role, Status
 UPDATE, SIGNAL = "update execute", "signal"
 PAGE = (HERE / "messages.md").read_text(encoding="utf-8")
 
-WALKS: dict[str, tuple[str, ...]] = {
+SEQUENCES: dict[str, tuple[str, ...]] = {
     "an agreement": (
         "submit_requirements",
         "send_message",
@@ -42,21 +42,21 @@ WALKS: dict[str, tuple[str, ...]] = {
     "a delivery": ("submit_requirements", "deliver", "accept_delivery"),
     "a refund in doubt": ("give_refund", "resolve_attention"),
 }
-"""Messages of the page in an order in which each is accepted."""
+"""Per sequence, messages of the page in an order in which each is accepted."""
 
 
 def blocks(language: str) -> list[str]:
-    """The code on the page."""
+    """The code blocks of the page in this language."""
     return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
-def words(line: str) -> list[str]:
-    """A command as a shell reads it."""
+def split_command(line: str) -> list[str]:
+    """The arguments of a command, split as a shell does."""
     return shlex.split(line.replace("\\\n", ""))
 
 
 def command(action: str, name: str = "") -> str:
-    """A `temporal` command of the page."""
+    """The page's `temporal` command for this action, and for this message if one is given."""
     start = f"temporal workflow {action} "
     return next(
         block
@@ -67,7 +67,7 @@ def command(action: str, name: str = "") -> str:
 
 @dataclass(frozen=True)
 class Shell:
-    """Runs what the page shows, for a purchase of its own and on the server of the tests."""
+    """Runs the page's commands for a given purchase on the tests' server."""
 
     server: WorkflowEnvironment
     purchase: str
@@ -75,17 +75,17 @@ class Shell:
 
     @property
     def handle(self) -> Handle:
-        """The purchase."""
+        """A handle of the purchase."""
         return Purchase(self.server.client, self.purchase).handle
 
-    def ours(self, text: str) -> str:
-        """The page's text about our purchase and our server."""
+    def adapted(self, text: str) -> str:
+        """A text of the page with this purchase's id and this server's address."""
         address = embedded.address(self.server.client)
         return text.replace(PURCHASE, self.purchase).replace(DEFAULT_ADDRESS, address)
 
     async def temporal(self, line: str) -> tuple[int, str, str]:
         """Run a command of the page: exit status, stdout and stderr."""
-        _, *arguments = words(self.ours(line))
+        _, *arguments = split_command(self.adapted(line))
         process = await asyncio.create_subprocess_exec(
             embedded.binary(),
             *arguments,
@@ -99,8 +99,8 @@ class Shell:
         return process.returncode, out.decode(), err.decode()
 
     async def python(self, source: str) -> str:
-        """Run a program of the page, in a thread and a loop of its own; what it prints."""
-        program = compile(self.ours(source), "docs/messages.md", "exec")
+        """Run a program of the page in a thread with its own event loop; what it prints."""
+        program = compile(self.adapted(source), "docs/messages.md", "exec")
         with chdir(self.folder), redirect_stdout(StringIO()) as printed:
             await asyncio.to_thread(exec, program, {})
         return printed.getvalue()
@@ -108,18 +108,19 @@ class Shell:
 
 @pytest.fixture
 def shell(server: WorkflowEnvironment, worker: object, tmp_path: Path) -> Shell:
-    """For a purchase that is not there yet, with the two files that the page says to save."""
+    """A shell for a purchase that is not started yet, with the two files that the page says to
+    save."""
     shell = Shell(server, f"shown-{next(numbers)}", tmp_path)
     documents = blocks("json")
     start = next(text for text in documents if '"payment_method"' in text)
     requirements = next(text for text in documents if '"message_id"' in text)
-    (tmp_path / "start.json").write_text(shell.ours(start), encoding="utf-8")
-    (tmp_path / "requirements.json").write_text(shell.ours(requirements), encoding="utf-8")
+    (tmp_path / "start.json").write_text(shell.adapted(start), encoding="utf-8")
+    (tmp_path / "requirements.json").write_text(shell.adapted(requirements), encoding="utf-8")
     return shell
 
 
 async def running(server: WorkflowEnvironment, folder: Path) -> Shell:
-    """The same for a purchase whose money is in escrow."""
+    """A shell for a purchase whose money is in escrow."""
     handle = await held(server)
     return Shell(server, purchase_of(handle), folder)
 
@@ -127,19 +128,23 @@ async def running(server: WorkflowEnvironment, folder: Path) -> Shell:
 # --- every message
 
 
-def test_every_message_is_walked() -> None:
-    """No command of the page is left out."""
-    assert {name for walk in WALKS.values() for name in walk} == set(MESSAGES) == set(SAMPLES)
+def test_every_message_of_the_page_is_sent() -> None:
+    """The sequences contain every message of the page."""
+    assert (
+        {name for sequence in SEQUENCES.values() for name in sequence}
+        == set(MESSAGES)
+        == set(SAMPLES)
+    )
 
 
 @pytest.mark.parametrize("action", [UPDATE, SIGNAL])
-@pytest.mark.parametrize("walk", WALKS)
+@pytest.mark.parametrize("sequence", SEQUENCES)
 async def test_each_command_of_the_page_is_accepted(
-    walk: str, action: str, server: WorkflowEnvironment, worker: object, tmp_path: Path
+    sequence: str, action: str, server: WorkflowEnvironment, worker: object, tmp_path: Path
 ) -> None:
-    """As an update, and with `signal` in place of `update execute`."""
+    """Each command is accepted as an update, and with `signal` in place of `update execute`."""
     shell = await running(server, tmp_path)
-    for name in WALKS[walk]:
+    for name in SEQUENCES[sequence]:
         await _prepare(shell.handle, name)
         before = await status(shell.handle)
         line = command(UPDATE, name).replace(UPDATE, action, 1)
@@ -148,12 +153,12 @@ async def test_each_command_of_the_page_is_accepted(
 
         assert (code, err) == (0, ""), name
         assert action == SIGNAL or "accepted:true" in out
-        await until(shell.handle, lambda found, old=before: _has_moved(found, old))  # type: ignore[misc]
+        await until(shell.handle, lambda found, old=before: _has_new_transition(found, old))  # type: ignore[misc]
     assert (await status(shell.handle)).rejected == ()
 
 
 async def _prepare(handle: Handle, name: str) -> None:
-    """What has to be so before a message can be accepted."""
+    """Bring the purchase into a state in which this message is accepted."""
     first, second = f"{handle.id}/refund", f"{handle.id}/refund-2"
     if name == "settlement_update":
         await until(handle, lambda found: _is_sent(found, first))
@@ -164,12 +169,12 @@ async def _prepare(handle: Handle, name: str) -> None:
 
 
 def _is_sent(found: Status, refund_id: str) -> bool:
-    """The provider was asked for this refund; it tells of the first, which is under way."""
+    """Whether the provider has accepted this refund, which is now pending."""
     refund = found.refund
     return refund is not None and (refund.refund_id, refund.status) == (refund_id, "pending")
 
 
-def _has_moved(found: Status, before: Status) -> bool:
+def _has_new_transition(found: Status, before: Status) -> bool:
     return found.timeline[-1].number > before.timeline[-1].number
 
 
@@ -179,7 +184,8 @@ def _has_moved(found: Status, before: Status) -> bool:
 async def test_python_sends_a_signal_and_an_update(
     server: WorkflowEnvironment, worker: object, tmp_path: Path
 ) -> None:
-    """The signal cancels; the update, the same again, prints its refusal."""
+    """The page's program sends `cancel` as a signal, which is accepted, and again as an update,
+    whose rejection it prints."""
     shell = await running(server, tmp_path)
 
     printed = await shell.python(blocks("python")[0])
@@ -188,10 +194,11 @@ async def test_python_sends_a_signal_and_an_update(
     assert (await status(shell.handle)).stage == "refund_requested"
 
 
-async def test_a_refusal_looks_as_shown(
+async def test_a_rejection_looks_as_on_the_page(
     server: WorkflowEnvironment, worker: object, tmp_path: Path
 ) -> None:
-    """Of the update: exit status 1 and the words of the page. Of the signal: in the status."""
+    """A rejected update exits with status 1 and the text on the page; a rejected signal is in the
+    status."""
     shell = await running(server, tmp_path)
 
     code, out, err = await shell.temporal(command(UPDATE, "accept_claim"))
@@ -202,11 +209,11 @@ async def test_a_refusal_looks_as_shown(
     assert '"NOT_ALLOWED_NOW"' in (await shell.temporal(command("query") + " -o json"))[1]
 
 
-def test_the_command_line_and_the_web_ui_get_the_same() -> None:
-    """The JSON shown for a message is the one in its command."""
+def test_the_page_shows_the_same_json_for_command_line_and_web_ui() -> None:
+    """The JSON block of each message equals the JSON in its command."""
     shown = [json.loads(text) for text in blocks("json")]
     for name in MESSAGES:
-        assert json.loads(words(command(UPDATE, name))[-1]) in shown
+        assert json.loads(split_command(command(UPDATE, name))[-1]) in shown
 
 
 # --- requirements sent along with the purchase
@@ -217,7 +224,9 @@ PYTHON_WITH_START = ("update_with_start", "signal_with_start")
 
 
 @pytest.mark.parametrize("action", CLI_WITH_START)
-async def test_cli_sends_requirements_along(action: str, shell: Shell) -> None:
+async def test_the_temporal_command_line_sends_requirements_with_the_start(
+    action: str, shell: Shell
+) -> None:
     """Twice: the message counts once."""
     for _ in range(2):
         code, _, err = await shell.temporal(command(action))
@@ -226,7 +235,7 @@ async def test_cli_sends_requirements_along(action: str, shell: Shell) -> None:
 
 
 @pytest.mark.parametrize("function", PYTHON_WITH_START)
-async def test_python_sends_requirements_along(function: str, shell: Shell) -> None:
+async def test_python_sends_requirements_with_the_start(function: str, shell: Shell) -> None:
     """Twice: the message counts once."""
     program = blocks("python")[1].replace("main(update_with_start)", f"main({function})")
     for _ in range(2):

@@ -1,4 +1,5 @@
-"""Workers die, databases lock, nobody is there at a deadline: money moves once all the same."""
+"""Money moves exactly once when workers are killed, databases lock or no worker runs at a
+deadline."""
 
 import asyncio
 import os
@@ -25,7 +26,7 @@ from temporal.client import TASK_QUEUE
 from tests.conftest import settings
 from tests.purchases import CLIENT, FREELANCER, purchase
 from worker import build_worker
-from workflows import activity_calls, undelivered
+from workflows import effects, notifying
 from workflows.messages import Role
 
 FIRED = EventType.EVENT_TYPE_TIMER_FIRED
@@ -33,8 +34,8 @@ RUNNING = PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
 
 
 @pytest.fixture
-def books(tmp_path: Path) -> Iterator[Services]:
-    """Books of their own, which the test and the workers share."""
+def services(tmp_path: Path) -> Iterator[Services]:
+    """A ledger, provider and mailbox that the test shares with its workers."""
     services = Services(settings(tmp_path))
     yield services
     services.close()
@@ -42,7 +43,7 @@ def books(tmp_path: Path) -> Iterator[Services]:
 
 @asynccontextmanager
 async def process(lonely: WorkflowEnvironment, folder: Path) -> AsyncIterator[int]:
-    """A worker process; its id. Killed at the end if it still lives."""
+    """A worker process; its process id. Killed at the end if it still runs."""
     given = settings(folder)
     running = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -66,17 +67,17 @@ async def process(lonely: WorkflowEnvironment, folder: Path) -> AsyncIterator[in
 
 
 @asynccontextmanager
-async def at_work(
+async def running_worker(
     lonely: WorkflowEnvironment, services: Services, threads: ThreadPoolExecutor
 ) -> AsyncIterator[None]:
-    """A worker in this process, for as long as the block lasts."""
+    """A worker in this process for the duration of the block."""
     async with build_worker(lonely.client, services, threads):
         yield
 
 
 @contextmanager
 def locked(database: Path) -> Iterator[None]:
-    """Nobody else can write to a database meanwhile."""
+    """Hold the write lock of an SQLite database."""
     connection = sqlite3.connect(database, isolation_level=None)
     try:
         connection.execute("BEGIN IMMEDIATE")
@@ -86,7 +87,7 @@ def locked(database: Path) -> Iterator[None]:
 
 
 async def event(handle: Handle, kind: EventType.ValueType, at_least: int = 1) -> None:
-    """Wait until history has so many events of a kind."""
+    """Wait until the history has at least this many events of a kind."""
     seen = 0
     async for found in handle.fetch_history_events(wait_new_event=True):
         seen += found.event_type == kind
@@ -94,8 +95,8 @@ async def event(handle: Handle, kind: EventType.ValueType, at_least: int = 1) ->
             return
 
 
-async def begun(handle: Handle, activity: str) -> None:
-    """Wait until a worker has begun an activity."""
+async def activity_started(handle: Handle, activity: str) -> None:
+    """Wait until a worker has started an activity."""
     while True:
         described = await handle.describe()
         pending = described.raw_description.pending_activities
@@ -107,16 +108,17 @@ async def begun(handle: Handle, activity: str) -> None:
 
 
 async def seen(client: Client, query: str) -> list[WorkflowExecution]:
-    """Wait until the server lists something."""
+    """Wait until the server lists workflows for this query."""
     while not (found := [one async for one in client.list_workflows(query)]):  # noqa: ASYNC110
         await asyncio.sleep(0.05)
     return found
 
 
-async def test_worker_killed_while_a_purchase_waits(
-    lonely: WorkflowEnvironment, books: Services, tmp_path: Path
+async def test_a_purchase_goes_on_after_its_worker_is_killed_while_it_waits(
+    lonely: WorkflowEnvironment, services: Services, tmp_path: Path
 ) -> None:
-    """kill -9 while nothing happens: the next worker goes on where the purchase was."""
+    """The worker is killed (`kill -9`) while the purchase waits; the next worker goes on from
+    there."""
     async with process(lonely, tmp_path) as pid:
         handle = await start(lonely.client, purchase())
         await until(handle, lambda found: found.payment == "held")
@@ -128,23 +130,23 @@ async def test_worker_killed_while_a_purchase_waits(
         result = await handle.result()
 
     assert result.reason == "freelancer_cancelled"
-    check_moved_once(books, result.purchase_id)
+    assert_money_moved_once(services, result.purchase_id)
 
 
 @pytest.mark.parametrize(
     ("activity", "database"),
     [("post_decision", "recourse.db"), ("send_refund", "sandbox.db")],
 )
-async def test_worker_killed_while_it_refunds(
-    activity: str, database: str, lonely: WorkflowEnvironment, books: Services, tmp_path: Path
+async def test_money_moves_once_when_the_worker_is_killed_during_a_refund(
+    activity: str, database: str, lonely: WorkflowEnvironment, services: Services, tmp_path: Path
 ) -> None:
-    """kill -9 in the middle of the ledger's or the provider's call: money moves once."""
+    """The worker is killed (`kill -9`) during the call to the ledger or to the provider."""
     async with process(lonely, tmp_path) as pid:
         handle = await start(lonely.client, purchase())
         await until(handle, lambda found: found.payment == "held")
         with locked(tmp_path / database):
             await handle.signal("give_refund", {"by": FREELANCER})
-            await begun(handle, activity)
+            await activity_started(handle, activity)
             os.kill(pid, signal.SIGKILL)
 
     async with process(lonely, tmp_path):
@@ -152,32 +154,34 @@ async def test_worker_killed_while_it_refunds(
         result = await handle.result()
 
     assert result.refunded == PRICE
-    check_moved_once(books, result.purchase_id)
+    assert_money_moved_once(services, result.purchase_id)
 
 
-def check_moved_once(books: Services, purchase_id: str) -> None:
-    """One hold, one refund, one settlement; one charge and one refund at the provider."""
-    assert [t.key.split("/")[1] for t in books.ledger.transfers(purchase_id)] == [
+def assert_money_moved_once(services: Services, purchase_id: str) -> None:
+    """Check the ledger for one hold, refund and settlement, and the provider for one charge and one
+    refund."""
+    assert [t.key.split("/")[1] for t in services.ledger.transfers(purchase_id)] == [
         "hold",
         "refund",
         "settled",
     ]
-    assert len(books.provider.statement().charges) == 1
-    assert len(books.provider.statement().refunds) == 1
-    assert books.ledger.audit() == []
+    assert len(services.provider.statement().charges) == 1
+    assert len(services.provider.statement().refunds) == 1
+    assert services.ledger.audit() == []
 
 
-async def test_message_recorded_before_the_deadline_took_effect_counts(
-    lonely: WorkflowEnvironment, books: Services, threads: ThreadPoolExecutor
+async def test_a_message_recorded_before_the_deadline_took_effect_counts(
+    lonely: WorkflowEnvironment, services: Services, threads: ThreadPoolExecutor
 ) -> None:
-    """Races: requirements sent while our worker was down over the deadline are accepted, late."""
+    """Requirements that are sent after the deadline, while no worker was running to act on it, are
+    accepted and marked as late."""
     handle = await start(lonely.client, purchase(policy={"requirements_window": "PT2S"}))
-    async with at_work(lonely, books, threads):
+    async with running_worker(lonely, services, threads):
         await until(handle, lambda found: found.payment == "held")
     await event(handle, FIRED)
 
     await handle.signal("submit_requirements", {"by": CLIENT, "requirements": "A logo."})
-    async with at_work(lonely, books, threads):
+    async with running_worker(lonely, services, threads):
         found = await until(handle, lambda found: found.stage != "awaiting_requirements")
 
         assert found.stage == "freelancer_review"
@@ -186,11 +190,12 @@ async def test_message_recorded_before_the_deadline_took_effect_counts(
         await handle.terminate("seen")
 
 
-async def test_message_after_the_deadline_took_effect_is_refused(
-    lonely: WorkflowEnvironment, books: Services, threads: ThreadPoolExecutor
+async def test_a_message_after_the_deadline_took_effect_is_rejected(
+    lonely: WorkflowEnvironment, services: Services, threads: ThreadPoolExecutor
 ) -> None:
-    """Races: one moment after the deadline has taken effect, the message is refused with why."""
-    async with at_work(lonely, books, threads):
+    """Requirements that are sent after the purchase has acted on the deadline are rejected with the
+    reason."""
+    async with running_worker(lonely, services, threads):
         handle = await start(lonely.client, purchase(policy={"requirements_window": "PT2S"}))
         await until(handle, lambda found: found.stage == "settling")
 
@@ -202,10 +207,10 @@ async def test_message_after_the_deadline_took_effect_is_refused(
         await handle.terminate("seen")
 
 
-async def test_messages_before_any_worker_is_up_are_heard(
-    lonely: WorkflowEnvironment, books: Services, threads: ThreadPoolExecutor
+async def test_messages_sent_before_any_worker_runs_all_count_in_order(
+    lonely: WorkflowEnvironment, services: Services, threads: ThreadPoolExecutor
 ) -> None:
-    """Start, requirements and cancel race before the worker is even up: all count, in order."""
+    """Start, requirements, cancellation and decision are sent before any worker runs."""
     bought = purchase()
     handle = await lonely.client.start_workflow(
         "ProjectPurchase",
@@ -218,31 +223,32 @@ async def test_messages_before_any_worker_is_up_are_heard(
     await handle.signal("cancel", {"by": CLIENT})
     await handle.signal("decide_refund", {"by": FREELANCER, "decision": "approve"})
 
-    async with at_work(lonely, books, threads):
+    async with running_worker(lonely, services, threads):
         await skip(lonely, handle)
         found = await status(handle)
 
     assert (found.outcome, found.reason) == ("refunded", "refund_approved")
-    told = [entry.transition for entry in found.timeline]
-    assert told[:4] == [
+    transitions = [entry.transition for entry in found.timeline]
+    assert transitions[:4] == [
         "purchased",
         "requirements_submitted",
         "client_cancelled",
         "refund_approved",
     ]
-    check_moved_once(books, bought.purchase_id)
+    assert_money_moved_once(services, bought.purchase_id)
 
 
-async def test_database_away_the_decision_stands_and_the_purchase_says_so(
+async def test_while_the_database_is_down_the_decision_stands_and_the_purchase_asks_for_attention(
     lonely: WorkflowEnvironment,
     threads: ThreadPoolExecutor,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Races: database down → the decision stands, the purchase says so and waits."""
-    monkeypatch.setattr(activity_calls, "BLOCKED_AFTER", timedelta(seconds=1))
-    books = Services(settings(tmp_path, patience=0.01))
-    async with at_work(lonely, books, threads):
+    """The refund is decided while the ledger is locked. The purchase asks for attention and waits,
+    other messages are accepted, and an operator's retry resumes it."""
+    monkeypatch.setattr(effects, "BLOCKED_AFTER", timedelta(seconds=1))
+    services = Services(settings(tmp_path, patience=0.01))
+    async with running_worker(lonely, services, threads):
         handle = await start(lonely.client, purchase())
         await until(handle, lambda found: found.payment == "held")
         with locked(tmp_path / "recourse.db"):
@@ -258,25 +264,25 @@ async def test_database_away_the_decision_stands_and_the_purchase_says_so(
         result = await handle.result()
 
     assert result.refunded == PRICE
-    check_moved_once(books, result.purchase_id)
-    books.close()
+    assert_money_moved_once(services, result.purchase_id)
+    services.close()
 
 
-async def test_mail_away_money_and_clocks_go_on(
+async def test_while_mail_is_down_money_moves_and_deadlines_take_effect(
     lonely: WorkflowEnvironment, threads: ThreadPoolExecutor, tmp_path: Path
 ) -> None:
-    """Races: notification channel down → the purchase ends with the right money all the same, and
-    what was left to tell is handed on."""
-    nobody_listens = replace(settings(tmp_path), mail_url="smtp://127.0.0.1:1")
-    books = Services(nobody_listens)
-    async with at_work(lonely, books, threads):
+    """While the mail server is down the purchase ends with the right money, and another workflow
+    takes over the notices that are still pending."""
+    mail_down = replace(settings(tmp_path), mail_url="smtp://127.0.0.1:1")
+    services = Services(mail_down)
+    async with running_worker(lonely, services, threads):
         handle = await start(lonely.client, purchase())
         await until(handle, lambda found: found.payment == "held")
         await say(handle, Role.FREELANCER, "give_refund")
         sent = await until(handle, lambda found: found.refund is not None)
         assert sent.refund is not None
-        arrived = {"refund_id": sent.refund.refund_id, "status": "settled"}
-        await say(handle, Role.PAYMENTS, "settlement_update", **arrived)
+        settle_refund = {"refund_id": sent.refund.refund_id, "status": "settled"}
+        await say(handle, Role.PAYMENTS, "settlement_update", **settle_refund)
         await skip(lonely, handle)
         result = await handle.result()
 
@@ -286,23 +292,23 @@ async def test_mail_away_money_and_clocks_go_on(
 
     assert result.refunded == PRICE
     assert len(left) == 1
-    assert {notice.status for notice in books.notices.list(result.purchase_id)} == {"pending"}
-    check_moved_once(books, result.purchase_id)
-    books.close()
+    assert {notice.status for notice in services.notices.list(result.purchase_id)} == {"pending"}
+    assert_money_moved_once(services, result.purchase_id)
+    services.close()
 
 
-async def test_notices_that_cannot_be_delivered_are_shown_and_bounded(
+async def test_undeliverable_notices_are_shown_and_limited_in_number(
     lonely: WorkflowEnvironment,
     threads: ThreadPoolExecutor,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Races: a notice is retried for a day, then shown as undelivered; a party who writes a lot
-    meanwhile overruns nothing."""
-    monkeypatch.setattr(undelivered, "TRIED_FOR", timedelta(0))
-    monkeypatch.setattr(undelivered, "AT_LEAST", timedelta(seconds=6))
-    books = Services(replace(settings(tmp_path), mail_url="smtp://127.0.0.1:1"))
-    async with at_work(lonely, books, threads):
+    """A notice is retried for a day and then shown as undelivered. A party that sends many messages
+    meanwhile does not exceed the limit on pending notices."""
+    monkeypatch.setattr(notifying, "GIVE_UP_AFTER", timedelta(0))
+    monkeypatch.setattr(notifying, "AT_LEAST", timedelta(seconds=6))
+    services = Services(replace(settings(tmp_path), mail_url="smtp://127.0.0.1:1"))
+    async with running_worker(lonely, services, threads):
         handle = await start(lonely.client, purchase())
         await until(handle, lambda found: found.payment == "held")
         hello = {"by": CLIENT, "text": "Hello?"}
@@ -322,21 +328,20 @@ async def test_notices_that_cannot_be_delivered_are_shown_and_bounded(
 
     assert len(pending) <= 50
     assert last.stage == "awaiting_requirements"
-    books.close()
+    services.close()
 
 
-async def test_cancelled_before_any_worker_is_up(
-    lonely: WorkflowEnvironment, books: Services, threads: ThreadPoolExecutor
+async def test_a_purchase_cancelled_before_any_worker_runs_refunds_the_client(
+    lonely: WorkflowEnvironment, services: Services, threads: ThreadPoolExecutor
 ) -> None:
-    """The platform cancels a purchase that nobody has begun: it ends well, and nobody has paid
-    without getting it back."""
+    """The platform cancels a purchase before any worker runs: what the client pays is refunded."""
     handle = await start(lonely.client, purchase())
     await handle.cancel()
 
-    async with at_work(lonely, books, threads):
+    async with running_worker(lonely, services, threads):
         await skip(lonely, handle)
         result = await handle.result()
 
     assert result.reason == "cancelled_by_platform"
     assert result.refunded == PRICE
-    check_moved_once(books, result.purchase_id)
+    assert_money_moved_once(services, result.purchase_id)

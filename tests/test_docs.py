@@ -13,14 +13,13 @@ from typer.main import get_command
 from docs import reliability
 from docs.generate import HERE, stale
 from docs.messages_page import sample
-from docs.rules_page import REFUSALS, diagram, page
+from docs.rules_page import REJECTIONS, diagram, page
 from docs.samples import SAMPLES, START
 from starter.app import app
 from starter.schema import DIALECT
 from tests import contract
-from workflows.lifecycle.deadlines import DEADLINES
 from workflows.lifecycle.state import Code, Stage
-from workflows.lifecycle.transitions import RULES
+from workflows.lifecycle.versions import VERSIONS
 from workflows.messages import MESSAGES
 
 SCHEMAS = sorted(HERE.glob("contract/*.schema.json"))
@@ -36,13 +35,16 @@ def test_what_is_generated_is_up_to_date() -> None:
 
 
 def test_every_row_is_on_the_page() -> None:
-    """Every row of the two tables, and every code."""
-    rows = page().splitlines()
-    for row in RULES:
-        assert any(row.transition in line and row.rule in line for line in rows), row
-    for deadline in DEADLINES:
-        assert any(deadline.transition in line and deadline.warns in line for line in rows)
-    assert set(REFUSALS) == set(Code)
+    """Every row of the two tables in every version, and every code."""
+    lines = page().splitlines()
+    for rules in VERSIONS.values():
+        for row in rules.transitions:
+            assert any(line.startswith(f"| {row.id} | {row.name} |") for line in lines), row.id
+        for deadline in rules.deadlines:
+            assert any(
+                line.startswith(f"| {deadline.name} | `{deadline.window}`") for line in lines
+            )
+    assert set(REJECTIONS) == set(Code)
 
 
 def test_the_diagram_shows_every_stage_and_no_way_twice() -> None:

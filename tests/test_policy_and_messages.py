@@ -1,4 +1,4 @@
-"""Every message and the policy: what is accepted and what is refused (`DESIGN.md`)."""
+"""Validation of every message and of the policy: what is accepted and what is rejected."""
 
 import json
 from datetime import timedelta
@@ -7,22 +7,22 @@ import pytest
 from pydantic import ValidationError
 
 from activities.amounts import MAX_AMOUNT
-from tests.contract import BY, FIELDS, message, refuses, start
+from tests.contract import BY, FIELDS, assert_rejected, message, start
 from workflows.messages import LARGEST_REQUIREMENTS, LONGEST_TEXT, MESSAGES
 from workflows.policy import Policy
 
 # --- messages
 
 
-def test_every_message_of_the_contract_is_here() -> None:
-    """Sixteen names; each has an example below."""
+def test_every_message_of_the_contract_has_a_model_and_an_example() -> None:
+    """Every message model has an example in `tests.contract` and a description."""
     assert set(FIELDS) == set(MESSAGES)
     assert all(kind.__doc__ for kind in MESSAGES.values())
 
 
 @pytest.mark.parametrize("name", MESSAGES)
 def test_a_good_message_is_accepted_and_survives_a_round_trip(name: str) -> None:
-    """What was sent is what is read, and what is read can be stored."""
+    """Every field is parsed as it was sent, and a stored message is read back unchanged."""
     first = message(name)
     assert first.name == name
     assert {field: getattr(first, field) for field in FIELDS[name]} == FIELDS[name]
@@ -31,27 +31,27 @@ def test_a_good_message_is_accepted_and_survives_a_round_trip(name: str) -> None
 
 @pytest.mark.parametrize("name", MESSAGES)
 def test_a_message_says_who_sends_it(name: str) -> None:
-    """`by`, with a role that exists; `message_id` may be left out."""
+    """The field `by` with a known role is required; `message_id` is optional."""
     assert message(name, message_id=None).message_id is None
     given = json.dumps(FIELDS[name])
-    refuses("by", MESSAGES[name].model_validate_json, given)
+    assert_rejected("by", MESSAGES[name].model_validate_json, given)
     for bad in (None, "client", {"role": "client"}, {"id": "ana"}, {**BY, "extra": 1}):
-        refuses("by", message, name, by=bad)
+        assert_rejected("by", message, name, by=bad)
     for role in ("boss", "Client", "", None, 1):
-        refuses("by.role", message, name, by={"role": role, "id": "ana"})
+        assert_rejected("by.role", message, name, by={"role": role, "id": "ana"})
 
 
 @pytest.mark.parametrize("name", MESSAGES)
 def test_a_message_has_no_other_fields(name: str) -> None:
-    """Unknown fields are refused in every message."""
-    refuses("nots", message, name, nots="a typing error")
+    """Every message with an unknown field is rejected."""
+    assert_rejected("nots", message, name, nots="a typing error")
 
 
 @pytest.mark.parametrize("name", MESSAGES)
 @pytest.mark.parametrize("sent", ["null", "[]", "7", '"cancel"', "", "{", "{}", '{"by": NaN}'])
 def test_anything_but_one_json_object_is_refused(name: str, sent: str) -> None:
-    """Nothing, a list, a number, a text, half an object, an empty one."""
-    refuses("", MESSAGES[name].model_validate_json, sent)
+    """Null, a list, a number, a text, half an object and an empty object are rejected."""
+    assert_rejected("", MESSAGES[name].model_validate_json, sent)
 
 
 @pytest.mark.parametrize(
@@ -69,11 +69,11 @@ def test_anything_but_one_json_object_is_refused(name: str, sent: str) -> None:
         ("resolve_attention", "action"),
     ],
 )
-def test_what_a_message_needs_it_must_have(name: str, field: str) -> None:
-    """A message without its point says nothing."""
+def test_a_message_without_a_required_field_is_rejected(name: str, field: str) -> None:
+    """Leaving out a required field, or setting it to null, is rejected."""
     given = {key: value for key, value in FIELDS[name].items() if key != field}
-    refuses(field, MESSAGES[name].model_validate_json, json.dumps({"by": BY, **given}))
-    refuses(field, message, name, **{field: None})
+    assert_rejected(field, MESSAGES[name].model_validate_json, json.dumps({"by": BY, **given}))
+    assert_rejected(field, message, name, **{field: None})
 
 
 @pytest.mark.parametrize(
@@ -87,8 +87,8 @@ def test_what_a_message_needs_it_must_have(name: str, field: str) -> None:
 )
 @pytest.mark.parametrize("amount", [-1, 1.0, 10.5, "100", True, MAX_AMOUNT + 1, [1]], ids=repr)
 def test_amounts_are_whole_numbers_of_minor_units(name: str, field: str, amount: object) -> None:
-    """Strict: 10.0, "1050" and true are not amounts."""
-    refuses(field, message, name, **{field: amount})
+    """Floats, texts, booleans, negative and too large numbers are rejected as amounts."""
+    assert_rejected(field, message, name, **{field: amount})
 
 
 @pytest.mark.parametrize(
@@ -101,13 +101,13 @@ def test_amounts_are_whole_numbers_of_minor_units(name: str, field: str, amount:
     ],
 )
 def test_choices_are_the_ones_of_the_contract(name: str, field: str, bad: object) -> None:
-    """Nothing like them."""
-    refuses(field, message, name, **{field: bad})
+    """Any other value than the contract's is rejected."""
+    assert_rejected(field, message, name, **{field: bad})
 
 
 def test_a_claim_goes_with_decline_only() -> None:
-    """An approved refund is a full one."""
-    refuses("", message, "decide_refund", decision="approve", claim=10_000)
+    """A claim with `approve` is rejected: an approved refund is always in full."""
+    assert_rejected("", message, "decide_refund", decision="approve", claim=10_000)
     assert message("decide_refund", decision="approve", claim=None).claim is None
 
 
@@ -120,19 +120,19 @@ TEXTS = [
 
 
 @pytest.mark.parametrize(("name", "field"), TEXTS)
-def test_a_text_says_something_and_is_not_too_long(name: str, field: str) -> None:
-    """No empty text, no NUL, no half of a character pair, at most ten thousand characters."""
+def test_a_text_is_not_empty_and_not_too_long(name: str, field: str) -> None:
+    """An empty text, a NUL, a lone surrogate and more than ten thousand characters are rejected."""
     longest = "ä" * LONGEST_TEXT
     assert getattr(message(name, **{field: longest}), field) == longest
     for bad in ("", "  \n", "a\x00b", longest + "ä", 7, ["text"], "\ud800"):
-        refuses("", message, name, **{field: bad})
+        assert_rejected("", message, name, **{field: bad})
 
 
 @pytest.mark.parametrize("name", ["refund_id", "reference"])
 @pytest.mark.parametrize("bad", ["", " ", "a\nb", "a" * 201, 7], ids=ascii)
 def test_a_reference_is_one_line(name: str, bad: object) -> None:
-    """Other systems' names for things."""
-    refuses(name, message, "settlement_update", **{name: bad})
+    """References of other systems are one non-empty line of at most 200 characters."""
+    assert_rejected(name, message, "settlement_update", **{name: bad})
 
 
 # --- requirements
@@ -140,45 +140,45 @@ def test_a_reference_is_one_line(name: str, bad: object) -> None:
 
 @pytest.mark.parametrize("good", ["a logo", {"a": 1}, {"deep": {"er": [1, "2", None, True, 0.5]}}])
 def test_requirements_are_a_text_or_an_object(good: object) -> None:
-    """Whatever the freelancer's form asks for."""
+    """Requirements may be free text or the fields of a form."""
     assert message("submit_requirements", requirements=good).requirements == good
 
 
 @pytest.mark.parametrize("bad", ["", {}, [], ["a"], 7, True, None], ids=repr)
 def test_requirements_are_nothing_else(bad: object) -> None:
-    """Nothing, a list, a number."""
-    refuses("requirements", message, "submit_requirements", requirements=bad)
+    """An empty value, a list, a number, a boolean and null are rejected."""
+    assert_rejected("requirements", message, "submit_requirements", requirements=bad)
 
 
 def test_requirements_have_a_size() -> None:
-    """At most 64 KiB of JSON."""
+    """Requirements of more than 64 KiB of JSON are rejected."""
     longest = "a" * (LARGEST_REQUIREMENTS - 2)
     assert message("submit_requirements", requirements=longest)
-    refuses("requirements", message, "submit_requirements", requirements=longest + "a")
+    assert_rejected("requirements", message, "submit_requirements", requirements=longest + "a")
 
 
 @pytest.mark.parametrize("levels", [300, 2_000, 100_000])
 def test_requirements_that_nest_too_deeply_are_refused(levels: int) -> None:
-    """In words: no recursion runs out."""
+    """They are rejected as invalid; no recursion limit is hit."""
     nested = '{"a":' * levels + "1" + "}" * levels
     sent = f'{{"by": {json.dumps(BY)}, "requirements": {nested}}}'
-    refuses("", MESSAGES["submit_requirements"].model_validate_json, sent)
+    assert_rejected("", MESSAGES["submit_requirements"].model_validate_json, sent)
 
 
 @pytest.mark.parametrize(
     "sent", ['"\\ud800"', '{"a": "\\udc00"}', '{"\\ud800": 1}', "NaN", "1e999"]
 )
 def test_requirements_that_cannot_be_stored_are_refused(sent: str) -> None:
-    """Half of a character pair, or a number that is none."""
+    """Lone surrogates, NaN and infinity cannot be stored as JSON and are rejected."""
     whole = f'{{"by": {json.dumps(BY)}, "requirements": {sent}}}'
-    refuses("", MESSAGES["submit_requirements"].model_validate_json, whole)
+    assert_rejected("", MESSAGES["submit_requirements"].model_validate_json, whole)
 
 
 # --- the policy
 
 
 def test_the_defaults_of_the_policy_are_those_of_the_rules() -> None:
-    """RULES.md, Windows."""
+    """The default windows, choices and reminders are those of docs/rules.md."""
     assert Policy().model_dump() == {
         "payment_window": timedelta(hours=1),
         "requirements_window": timedelta(hours=48),
@@ -224,8 +224,8 @@ WINDOWS = [
         ("P3650D", "P3650D"),
     ],
 )
-def test_a_window_is_read_again_as_it_was_written(given: str, written: str) -> None:
-    """However long: as days and time, never as years, whose length is not fixed."""
+def test_a_window_survives_a_round_trip(given: str, written: str) -> None:
+    """Windows are written in days and time, never in years, whose length varies."""
     policy = Policy.model_validate({"requirements_window": given})
     assert policy.model_dump(mode="json")["requirements_window"] == written
     assert Policy.model_validate_json(policy.model_dump_json()) == policy
@@ -233,32 +233,32 @@ def test_a_window_is_read_again_as_it_was_written(given: str, written: str) -> N
 
 @pytest.mark.parametrize("name", WINDOWS)
 def test_a_window_is_an_iso_8601_duration(name: str) -> None:
-    """PT48H, P2D and P1DT24H are the same time."""
+    """Equal durations may be written differently; other notations are rejected."""
     for good in ("PT48H", "P2D", "P1DT24H", "PT2880M"):
         policy = Policy.model_validate_json(json.dumps({name: good}))
         assert getattr(policy, name) == timedelta(hours=48)
         assert Policy.model_validate_json(policy.model_dump_json()) == policy
     for bad in ("48h", "two days", "", "-PT1H", "P3651D", 172800, 1.5, True, None):
-        refuses(name, Policy.model_validate_json, json.dumps({name: bad}))
+        assert_rejected(name, Policy.model_validate_json, json.dumps({name: bad}))
 
 
 @pytest.mark.parametrize("name", [name for name in WINDOWS if name != "free_cancel_window"])
-def test_a_window_is_longer_than_nothing(name: str) -> None:
-    """Only the free window may be off."""
-    refuses(name, Policy.model_validate_json, json.dumps({name: "PT0S"}))
+def test_a_window_is_longer_than_zero(name: str) -> None:
+    """Only the free cancellation window may be zero, which switches it off."""
+    assert_rejected(name, Policy.model_validate_json, json.dumps({name: "PT0S"}))
     assert Policy.model_validate_json('{"free_cancel_window": "PT0S"}') == Policy()
 
 
 @pytest.mark.parametrize("name", ["claim_window", "settlement_window"])
-def test_a_window_in_business_days_says_so(name: str) -> None:
-    """5 business days, or just 5: never hours or calendar days."""
+def test_a_business_day_window_is_written_in_business_days(name: str) -> None:
+    """`3 business days` and `3` are accepted; hours and calendar days are rejected."""
     for good in ("3 business days", 3):
         policy = Policy.model_validate_json(json.dumps({name: good}))
         assert getattr(policy, name) == 3
         assert Policy.model_validate_json(policy.model_dump_json()) == policy
     assert getattr(Policy.model_validate_json(json.dumps({name: "1 business day"})), name) == 1
     for bad in ("P5D", "5 days", "0 business days", "367 business days", "5", 0, -1, 5.0, True):
-        refuses(name, Policy.model_validate_json, json.dumps({name: bad}))
+        assert_rejected(name, Policy.model_validate_json, json.dumps({name: bad}))
 
 
 @pytest.mark.parametrize(
@@ -277,12 +277,12 @@ def test_a_window_in_business_days_says_so(name: str) -> None:
     ],
 )
 def test_choices_of_the_policy_are_the_known_ones(name: str, bad: object) -> None:
-    """Nothing like them."""
-    refuses(name, Policy.model_validate_json, json.dumps({name: bad}))
+    """Any other choice, calendar, time zone or reminder is rejected."""
+    assert_rejected(name, Policy.model_validate_json, json.dumps({name: bad}))
 
 
-def test_reminders_are_the_policys_own() -> None:
-    """Any number of them, or none."""
+def test_a_policy_can_set_its_own_reminders() -> None:
+    """A policy may set any number of reminders per window, or none."""
     given = {"reminders": {"review": ["P3D", "PT12H"], "claim": []}}
     found = start(policy=given).policy.reminders
     assert found.review == (timedelta(days=3), timedelta(hours=12))
@@ -291,6 +291,6 @@ def test_reminders_are_the_policys_own() -> None:
 
 
 def test_a_policy_never_changes() -> None:
-    """A snapshot is frozen."""
+    """A policy is immutable, so the snapshot pinned to a purchase stays as it is."""
     with pytest.raises(ValidationError, match="frozen"):
         start().policy.calendar = "DE"  # type: ignore[misc]

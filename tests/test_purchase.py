@@ -1,4 +1,5 @@
-"""One purchase on a real server: messages both ways, queries, refusals, long histories."""
+"""A purchase on a real server: signals, updates, queries, rejections, refunds and long
+histories."""
 
 import asyncio
 from datetime import timedelta
@@ -16,16 +17,18 @@ from activities.services import Services
 from demo.runner import LOOK_EVERY, Handle, say, skip, start, status, until
 from demo.scenarios import PRICE
 from temporal.client import TASK_QUEUE
-from tests.notices.inbox import quiet
+from tests.notices.mailbox import quiet
 from tests.purchases import CLIENT, FREELANCER, OPERATOR, events, held, purchase, rejection
-from workflows import activity_calls
-from workflows.messages import MESSAGES, Action, PurchaseResult, Receipt, Role
+from workflows import effects
+from workflows.messages import MESSAGES, Permission, PurchaseResult, Receipt, Role
 
 pytestmark = pytest.mark.usefixtures("worker")
 
 
-async def test_accepted_update_is_already_readable(server: WorkflowEnvironment) -> None:
-    """The receipt names the stage that `status` shows at once."""
+async def test_an_accepted_update_is_visible_in_the_status_at_once(
+    server: WorkflowEnvironment,
+) -> None:
+    """When an update returns its receipt, `status` already shows the same stage and deadline."""
     handle = await held(server)
 
     receipt = await say(handle, Role.CLIENT, "submit_requirements", requirements={"color": "blue"})
@@ -36,8 +39,8 @@ async def test_accepted_update_is_already_readable(server: WorkflowEnvironment) 
     assert found.requirements == {"color": "blue"}
 
 
-async def test_refused_update_leaves_no_trace_in_history(server: WorkflowEnvironment) -> None:
-    """Its sender gets code and sentence; nothing else happens."""
+async def test_a_rejected_update_leaves_no_trace_in_history(server: WorkflowEnvironment) -> None:
+    """The sender gets a code and a sentence, and the history has no event of the update."""
     handle = await held(server)
 
     error = await rejection(handle, "deliver", {"by": FREELANCER})
@@ -47,8 +50,8 @@ async def test_refused_update_leaves_no_trace_in_history(server: WorkflowEnviron
     assert not [e for e in (await handle.fetch_history()).events if "update" in str(e)]
 
 
-async def test_signal_and_update_of_a_name_do_the_same(server: WorkflowEnvironment) -> None:
-    """A signal is accepted by the same rules as an update."""
+async def test_signal_and_update_of_the_same_name_do_the_same(server: WorkflowEnvironment) -> None:
+    """A signal is processed by the same rules as an update of its name."""
     handle = await held(server)
 
     await handle.signal("submit_requirements", {"by": CLIENT, "requirements": "A logo."})
@@ -56,11 +59,14 @@ async def test_signal_and_update_of_a_name_do_the_same(server: WorkflowEnvironme
     await until(handle, lambda found: found.stage == "freelancer_review")
 
 
-async def test_actions_tell_what_a_role_may_do_and_until_when(server: WorkflowEnvironment) -> None:
-    """`actions` for the client of a new purchase."""
+async def test_the_actions_query_shows_what_a_role_may_do_and_until_when(
+    server: WorkflowEnvironment,
+) -> None:
+    """The query `actions` lists every message for the client, allowed or with the reason why
+    not."""
     handle = await held(server)
 
-    actions = await handle.query("actions", "client", result_type=list[Action])
+    actions = await handle.query("actions", "client", result_type=list[Permission])
 
     found = {action.message: action for action in actions}
     assert set(found) == set(MESSAGES)
@@ -69,8 +75,9 @@ async def test_actions_tell_what_a_role_may_do_and_until_when(server: WorkflowEn
     assert found["deliver"].code == "WRONG_ROLE"
 
 
-async def test_message_id_is_answered_once(server: WorkflowEnvironment) -> None:
-    """Races: the same `message_id` again, as signal and as update, gets the first answer."""
+async def test_a_repeated_message_id_gets_the_first_answer(server: WorkflowEnvironment) -> None:
+    """A message that is sent again under its `message_id`, as signal or update, counts once and
+    gets the first answer."""
     handle = await held(server)
     message = {"by": CLIENT, "message_id": "m-1"}
 
@@ -85,10 +92,10 @@ async def test_message_id_is_answered_once(server: WorkflowEnvironment) -> None:
     assert (await rejection(handle, "cancel", {"by": CLIENT})).type == "ALREADY_REQUESTED"
 
 
-async def test_refused_signal_is_shown_and_answered_once_an_hour(
+async def test_a_rejected_signal_is_shown_and_answered_by_one_notice_an_hour(
     server: WorkflowEnvironment, services: Services
 ) -> None:
-    """`rejected` has time, name, code, sentence and sender; the sender gets one notice."""
+    """Three rejected signals are in the status with their sender, who gets one notice."""
     handle = await held(server)
 
     for _ in range(3):
@@ -99,10 +106,10 @@ async def test_refused_signal_is_shown_and_answered_once_an_hour(
 
     assert [item.code for item in found.rejected] == ["NOT_ALLOWED_NOW"] * 3
     assert found.rejected[0].sender is not None
-    told = [
+    transitions = [
         notice for notice in services.notices.list(found.purchase_id) if notice.role != "client"
     ]
-    assert [notice.transition for notice in told].count("message_rejected") == 1
+    assert [notice.transition for notice in transitions].count("message_rejected") == 1
 
 
 @pytest.mark.parametrize(
@@ -121,10 +128,11 @@ async def test_refused_signal_is_shown_and_answered_once_an_hour(
     ],
     ids=str,
 )
-async def test_input_that_cannot_be_right_is_refused_before_money_moves(
+async def test_invalid_start_input_is_rejected_before_money_moves(
     change: dict[str, Any], names: str, server: WorkflowEnvironment, services: Services
 ) -> None:
-    """The workflow fails with INVALID_INPUT and names the field; nothing is charged."""
+    """The workflow fails with INVALID_INPUT, the message names the field, and nothing is
+    charged."""
     good = purchase()
     given = {**good.model_dump(mode="json"), **change}
 
@@ -143,8 +151,8 @@ async def test_input_that_cannot_be_right_is_refused_before_money_moves(
     )
 
 
-async def test_purchase_id_is_used_once_ever(server: WorkflowEnvironment) -> None:
-    """A second start of a closed purchase is refused by the server."""
+async def test_a_purchase_id_is_used_once_ever(server: WorkflowEnvironment) -> None:
+    """The server rejects a second start of a closed purchase."""
     bought = purchase("pm_sandbox_declined")
     await (await start(server.client, bought)).result()
 
@@ -160,11 +168,12 @@ async def test_purchase_id_is_used_once_ever(server: WorkflowEnvironment) -> Non
     assert (await again.result()).outcome == "payment_declined"
 
 
-async def test_unreachable_provider_ends_in_attention_and_resumes_on_retry(
+async def test_an_unreachable_provider_ends_in_attention_and_resumes_on_retry(
     server: WorkflowEnvironment, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Windows: the payment window ends and the provider is unknown there too → needs_attention."""
-    monkeypatch.setattr(activity_calls, "BLOCKED_AFTER", timedelta(seconds=2))
+    """The payment window ends while the provider is unreachable: it is unknown whether the client
+    paid, so the purchase asks for attention and an operator's retry resumes it."""
+    monkeypatch.setattr(effects, "BLOCKED_AFTER", timedelta(seconds=2))
     bought = purchase("pm_sandbox_unreachable", policy={"payment_window": "PT1M"})
     handle = await start(server.client, bought)
 
@@ -182,10 +191,11 @@ async def test_unreachable_provider_ends_in_attention_and_resumes_on_retry(
     await handle.terminate("seen")
 
 
-async def test_charge_whose_answer_is_lost_is_found_and_held(
+async def test_a_charge_whose_answer_is_lost_is_found_and_held(
     server: WorkflowEnvironment, services: Services
 ) -> None:
-    """Races: provider times out → looked up under the same key, charged once."""
+    """When the provider's answer to a charge is lost, the charge is looked up under its key and not
+    made again."""
     handle = await held(server, method="pm_sandbox_charge_lost")
 
     found = await status(handle)
@@ -195,10 +205,10 @@ async def test_charge_whose_answer_is_lost_is_found_and_held(
     await handle.terminate("seen")
 
 
-async def test_false_report_of_a_failure_sends_no_second_refund(
+async def test_a_false_report_of_a_failed_refund_sends_no_second_refund(
     server: WorkflowEnvironment, services: Services
 ) -> None:
-    """Money: a second attempt goes out only if the provider itself says that the first failed."""
+    """A second refund is sent only if the provider itself confirms that the first failed."""
     handle = await held(server)
     await say(handle, Role.FREELANCER, "give_refund")
     await until(handle, lambda found: found.escrow.in_transit == PRICE)
@@ -209,14 +219,17 @@ async def test_false_report_of_a_failure_sends_no_second_refund(
     assert (await handle.result()).refunded == PRICE
     refunds = [each.refund_id for each in services.provider.statement().refunds]
     assert [each for each in refunds if each.startswith(handle.id)] == [refund_id]
-    told = {notice.transition for notice in services.notices.list(handle.id[len("purchase-") :])}
-    assert not told & {"effect_blocked", "refund_failed", "refund_doubtful"}
+    transitions = {
+        notice.transition for notice in services.notices.list(handle.id[len("purchase-") :])
+    }
+    assert not transitions & {"effect_blocked", "refund_failed", "refund_doubtful"}
 
 
-async def test_refund_that_fails_twice_waits_for_a_person(
+async def test_a_refund_that_fails_twice_waits_for_an_operator(
     server: WorkflowEnvironment, services: Services
 ) -> None:
-    """Money: failed → retried once under a new reference, then `resolve_attention`."""
+    """A failed refund is sent once more under a new id; when that fails, an operator has to resolve
+    it."""
     handle = await held(server, method="pm_sandbox_refund_fails")
     await say(handle, Role.FREELANCER, "give_refund")
 
@@ -237,70 +250,72 @@ async def test_refund_that_fails_twice_waits_for_a_person(
     assert (balances.in_transit, balances.refunded) == (0, PRICE)
 
 
-async def test_a_refund_on_its_way_costs_no_tasks_and_is_asked_about_until_it_arrives(
+async def test_a_pending_refund_is_checked_daily_without_workflow_tasks(
     server: WorkflowEnvironment,
 ) -> None:
-    """Settlement: Temporal tries the asking again every day; only the answer wakes the purchase."""
+    """Temporal retries the activity that checks the refund once a day; only its final answer starts
+    a workflow task."""
     handle = await held(server)
     await say(handle, Role.FREELANCER, "give_refund")
-    asking = await waits_for_refund(handle)
+    check = await until_refund_check(handle)
     await quiet(handle)
-    before = await tasks(handle)
+    before = await workflow_tasks(handle)
 
     await skip(server, handle, timedelta(days=1))
-    await waits_for_refund(handle, attempt=asking.attempt + 1)
-    assert await tasks(handle) == before
+    await until_refund_check(handle, attempt=check.attempt + 1)
+    assert await workflow_tasks(handle) == before
     await skip(server, handle)
 
     assert (await handle.result()).refunded == PRICE
 
 
-async def test_an_operators_retry_of_a_late_refund_asks_the_provider_at_once(
+async def test_an_operators_retry_of_a_late_refund_checks_with_the_provider_at_once(
     server: WorkflowEnvironment,
 ) -> None:
-    """resolve_attention retry: not at the next of our own askings, now; the older one is over."""
+    """An operator's `resolve_attention` with `retry` replaces the pending daily check by a check at
+    once."""
     handle = await held(server, method="pm_sandbox_slow")
     await say(handle, Role.FREELANCER, "give_refund")
     await skip(server, handle, timedelta(days=9))
     await until(handle, lambda found: "settlement_late" in {item.kind for item in found.attention})
-    asked = await waits_for_refund(handle)
+    asked = await until_refund_check(handle)
 
     await say(handle, Role.OPERATOR, "resolve_attention", action="retry")
 
-    while asked.activity_id in await askings(handle):  # noqa: ASYNC110 - another process
+    while asked.activity_id in await pending_checks(handle):  # noqa: ASYNC110 - another process
         await asyncio.sleep(LOOK_EVERY)
-    assert len(await askings(handle)) == 1
+    assert len(await pending_checks(handle)) == 1
     await handle.terminate("seen")
 
 
-async def askings(handle: Handle) -> list[str]:
-    """The activities that ask about the refund and have no answer yet."""
+async def pending_checks(handle: Handle) -> list[str]:
+    """The ids of the pending activities that check the refund."""
     described = (await handle.describe()).raw_description
     return [
-        step.activity_id
-        for step in described.pending_activities
-        if step.activity_type.name == CHECK_REFUND.name
+        pending.activity_id
+        for pending in described.pending_activities
+        if pending.activity_type.name == CHECK_REFUND.name
     ]
 
 
-async def tasks(handle: Handle) -> int:
-    """How many workflow tasks there were."""
+async def workflow_tasks(handle: Handle) -> int:
+    """The number of workflow tasks so far."""
     kind = EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED
     return sum(event.event_type == kind for event in (await handle.fetch_history()).events)
 
 
-async def waits_for_refund(handle: Handle, attempt: int = 2) -> Any:
-    """The asking about a refund, once it waits for that attempt or a later one."""
+async def until_refund_check(handle: Handle, attempt: int = 2) -> Any:
+    """The pending check of a refund, once it waits for this attempt or a later one."""
     while True:
-        for asking in (await handle.describe()).raw_description.pending_activities:
-            if asking.attempt >= attempt and asking.HasField("next_attempt_schedule_time"):
-                assert asking.last_failure.message.startswith("The refund of 250.00 USD is on")
-                return asking
+        for check in (await handle.describe()).raw_description.pending_activities:
+            if check.attempt >= attempt and check.HasField("next_attempt_schedule_time"):
+                assert check.last_failure.message.startswith("The refund of 250.00 USD is on")
+                return check
         await asyncio.sleep(LOOK_EVERY)
 
 
 async def test_search_attributes_follow_every_transition(server: WorkflowEnvironment) -> None:
-    """Stage, parties, deadline and attention can be searched for."""
+    """Stage, parties, next deadline and attention are search attributes with current values."""
     handle = await held(server)
     await say(handle, Role.CLIENT, "cancel")
     deadline = (await status(handle)).deadlines[0].at
@@ -316,7 +331,7 @@ async def test_search_attributes_follow_every_transition(server: WorkflowEnviron
 
 
 async def test_every_open_deadline_is_one_timer(server: WorkflowEnvironment) -> None:
-    """The Web UI shows the 24 h clock and the 7 d one, each with what follows."""
+    """After a cancellation during review three timers run: 24 h, 7 days, and the reminder."""
     handle = await held(server)
     await say(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
     await say(handle, Role.CLIENT, "cancel")
@@ -330,7 +345,7 @@ async def test_every_open_deadline_is_one_timer(server: WorkflowEnvironment) -> 
 
 
 async def timers(handle: Handle) -> list[timedelta]:
-    """The timers that run, rounded to the minute."""
+    """The lengths of the running timers, rounded to the minute."""
     running = {}
     async for event in handle.fetch_history_events():
         if event.event_type == EventType.EVENT_TYPE_TIMER_STARTED:
@@ -344,10 +359,11 @@ async def timers(handle: Handle) -> list[timedelta]:
     return list(running.values())
 
 
-async def test_long_history_continues_as_new_and_loses_nothing(
+async def test_a_long_history_continues_as_new_and_loses_nothing(
     server: WorkflowEnvironment,
 ) -> None:
-    """A flood of bad and repeated signals: no good message is lost, no deadline moves."""
+    """During 600 bad signals and a repeated message, no good message is lost and no deadline
+    moves."""
     handle = await held(server)
     first_run = (await handle.describe()).run_id
     before = await status(handle)

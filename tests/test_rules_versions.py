@@ -1,4 +1,4 @@
-"""A rule changes under a new version while purchases of the old one are open, on a real server."""
+"""Versions of the rules on a real server: open purchases keep theirs when a new one is deployed."""
 
 import asyncio
 import gc
@@ -28,8 +28,8 @@ BY_THE_WORKER = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_WORK
 
 
 @pytest.fixture(scope="module")
-async def short_lived() -> AsyncIterator[WorkflowEnvironment]:
-    """A server that suggests a fresh history soon, and no worker but those that a test starts."""
+async def short_history_server() -> AsyncIterator[WorkflowEnvironment]:
+    """A server that soon suggests continue-as-new, without a worker; tests start their own."""
     shorter = f"limit.historyCount.suggestContinueAsNew={SHORT_HISTORY}"
     async with embedded.server(
         skip_time=True, extra=("--dynamic-config-value", shorter)
@@ -45,15 +45,15 @@ async def deployed(
     patch: pytest.MonkeyPatch,
     *known: int,
 ) -> AsyncIterator[None]:
-    """A worker that knows these versions of the rules; whatever it takes up it has to replay."""
+    """A worker that knows these versions of the rules. It has to replay every open purchase."""
     tables = {FIRST: VERSIONS[FIRST], 2: a_second_version()}
     patch.setattr(versions, "VERSIONS", {version: tables[version] for version in known})
     async with build_worker(client, services, threads):
         yield
 
 
-async def reviewed(client: Client) -> Handle:
-    """A purchase that its freelancer may cancel, under the first version of the rules."""
+async def purchase_in_review(client: Client) -> Handle:
+    """A purchase in the review by its freelancer, who may cancel under version 1 of the rules."""
     handle = await start(client, purchase())
     await until(handle, lambda found: found.payment == "held")
     await say(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
@@ -61,54 +61,54 @@ async def reviewed(client: Client) -> Handle:
 
 
 async def test_purchases_of_two_versions_run_side_by_side(
-    short_lived: WorkflowEnvironment,
+    short_history_server: WorkflowEnvironment,
     services: Services,
     threads: ThreadPoolExecutor,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Bought before the change: the freelancer may still cancel. Bought after it: no more."""
-    client = short_lived.client
+    """The freelancer may cancel a purchase of version 1, and may not cancel one of version 2."""
+    client = short_history_server.client
     async with deployed(client, services, threads, monkeypatch, 1):
-        old = await reviewed(client)
+        old = await purchase_in_review(client)
     async with deployed(client, services, threads, monkeypatch, 1, 2):
-        new = await reviewed(client)
+        new = await purchase_in_review(client)
         error = await rejection(new, "cancel", {"by": FREELANCER})
         await say(old, Role.FREELANCER, "cancel")
         await say(new, Role.FREELANCER, "give_refund")
-        ends = [await arrived(old), await arrived(new)]
+        ends = [await settle_refund(old), await settle_refund(new)]
 
     assert error.type == "WRONG_ROLE"
     assert [end.reason for end in ends] == ["freelancer_cancelled", "freelancer_gave_refund"]
     assert [end.refunded for end in ends] == [PRICE, PRICE]
-    assert [await listed(client, handle) for handle in (old, new)] == [None, ["rules-2"]]
+    assert [await version_attribute(client, handle) for handle in (old, new)] == [None, ["rules-2"]]
 
 
-async def arrived(handle: Handle) -> PurchaseResult:
-    """The provider reports that the refund has arrived."""
+async def settle_refund(handle: Handle) -> PurchaseResult:
+    """Report the refund as settled; the purchase's result."""
     await until(handle, lambda found: found.escrow.in_transit == PRICE)
     report = {"refund_id": f"{handle.id}/refund", "status": "settled"}
     await say(handle, Role.PAYMENTS, "settlement_update", **report)
     return await handle.result()
 
 
-async def listed(client: Client, handle: Handle) -> object:
-    """Under which rules the server lists it, so that one sees when the last one is closed."""
+async def version_attribute(client: Client, handle: Handle) -> object:
+    """The version search attribute, by which operators find the open purchases of a version."""
     described = await handle.describe()
     return described.search_attributes.get("TemporalChangeVersion")
 
 
-@pytest.mark.filterwarnings("ignore:coroutine '_WorkflowInstanceImpl")  # tasks that never ran
-async def test_a_version_survives_a_fresh_history_and_waits_for_a_worker_that_has_it(
-    short_lived: WorkflowEnvironment,
+@pytest.mark.filterwarnings("ignore:coroutine '_WorkflowInstanceImpl")  # of tasks that never ran
+async def test_a_purchase_keeps_its_rules_version_and_waits_for_a_worker_that_has_it(
+    short_history_server: WorkflowEnvironment,
     services: Services,
     threads: ThreadPoolExecutor,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Continued as new under the second version; a worker that was rolled back says what it lacks
-    and harms nothing; the next one that has it goes on."""
-    client = short_lived.client
+    """A purchase continues as new under version 2. A worker that was rolled back to version 1 fails
+    its task and names the missing version; the next worker that knows it goes on."""
+    client = short_history_server.client
     async with deployed(client, services, threads, monkeypatch, 1, 2):
-        handle = await reviewed(client)
+        handle = await purchase_in_review(client)
         first = (await handle.describe()).run_id
         for _ in range(SHORT_HISTORY):
             await handle.signal("send_message", {"by": CLIENT, "text": "Hello?"})
@@ -116,7 +116,7 @@ async def test_a_version_survives_a_fresh_history_and_waits_for_a_worker_that_ha
             await asyncio.sleep(0.05)
     async with deployed(client, services, threads, monkeypatch, 1):
         await handle.signal("send_message", {"by": CLIENT, "text": "Still there?"})
-        failed = await failure(handle)
+        failed = await failure_message(handle)
     async with deployed(client, services, threads, monkeypatch, 1, 2):
         error = await rejection(handle, "cancel", {"by": FREELANCER})
         found = await status(handle)
@@ -129,8 +129,8 @@ async def test_a_version_survives_a_fresh_history_and_waits_for_a_worker_that_ha
     gc.collect()
 
 
-async def failure(handle: Handle) -> str:
-    """What a worker said that could not go on."""
+async def failure_message(handle: Handle) -> str:
+    """The message of the first workflow task that the worker failed."""
     async for event in handle.fetch_history_events(wait_new_event=True):
         failed = event.workflow_task_failed_event_attributes
         if event.event_type == FAILED and failed.cause == BY_THE_WORKER:

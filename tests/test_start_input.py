@@ -1,4 +1,4 @@
-"""The start input: what cannot be right is refused before money moves (`DESIGN.md`)."""
+"""Validation of the start input: invalid input is rejected before money moves."""
 
 import json
 import unicodedata
@@ -9,13 +9,13 @@ import pytest
 from pydantic import ValidationError
 
 from activities.amounts import MAX_AMOUNT
-from tests.contract import START, message, refuses, start
+from tests.contract import START, assert_rejected, message, start
 from workflows.messages import PurchaseStart
 from workflows.policy import Policy
 
 
 def test_the_start_input_of_the_contract_is_accepted() -> None:
-    """As DESIGN.md writes it, and without anything optional."""
+    """The complete example is accepted, and so is one without the optional fields."""
     whole = start()
     assert whole.policy == Policy()
     assert whole.client.timezone == "Europe/Lisbon"
@@ -27,47 +27,48 @@ def test_the_start_input_of_the_contract_is_accepted() -> None:
 
 
 def test_the_start_input_survives_a_round_trip() -> None:
-    """What is stored is what was sent."""
+    """A stored start input is read back unchanged."""
     first = start(purchased_at="2026-03-02T12:00:00Z", policy={"claim_window": "3 business days"})
     assert PurchaseStart.model_validate_json(first.model_dump_json()) == first
 
 
 @pytest.mark.parametrize("name", [n for n in START if n not in ("requirements_needed", "policy")])
-def test_nothing_needed_may_be_left_out(name: str) -> None:
-    """Each field of the start input is needed, but for the optional ones."""
+def test_a_start_input_without_a_required_field_is_rejected(name: str) -> None:
+    """Leaving out a field is rejected, unless it is optional."""
     given = {key: value for key, value in START.items() if key != name}
     if name == "purchased_at":
         PurchaseStart.model_validate_json(json.dumps(given))
     else:
-        refuses(name, PurchaseStart.model_validate_json, json.dumps(given))
+        assert_rejected(name, PurchaseStart.model_validate_json, json.dumps(given))
 
 
-NO_AMOUNTS = [0, -1, 1.0, 10.5, "25000", True, None, MAX_AMOUNT + 1, [1]]
+BAD_AMOUNTS = [0, -1, 1.0, 10.5, "25000", True, None, MAX_AMOUNT + 1, [1]]
 
 
-@pytest.mark.parametrize("amount", NO_AMOUNTS, ids=repr)
+@pytest.mark.parametrize("amount", BAD_AMOUNTS, ids=repr)
 def test_a_price_is_a_positive_whole_number_of_minor_units(amount: object) -> None:
-    """float, text, bool, nothing, zero, negative, more than JSON readers read exactly."""
-    refuses("price.amount", start, price={"amount": amount, "currency": "USD"})
+    """Floats, texts, booleans, null, zero, negative numbers, and numbers too large for JSON readers
+    to read exactly, are rejected."""
+    assert_rejected("price.amount", start, price={"amount": amount, "currency": "USD"})
 
 
 @pytest.mark.parametrize("currency", ["XYZ", "usd", "US", "USDT", "", "XAU", "XTS", 840, None])
 def test_a_currency_is_one_of_iso_4217_with_minor_units(currency: object) -> None:
-    """Unknown codes, lower case, gold and test codes."""
-    refuses("price.currency", start, price={"amount": 1, "currency": currency})
+    """Unknown codes, lower case, gold and test codes are rejected."""
+    assert_rejected("price.currency", start, price={"amount": 1, "currency": currency})
 
 
 @pytest.mark.parametrize("currency", ["USD", "EUR", "JPY", "KWD"])
-def test_other_currencies_are_welcome(currency: str) -> None:
-    """With two, none and three decimals."""
+def test_currencies_with_any_number_of_decimals_are_accepted(currency: str) -> None:
+    """Currencies with two, none and three decimals are accepted."""
     assert start(price={"amount": 1, "currency": currency}).price.currency == currency
 
 
-def test_nobody_buys_from_themselves() -> None:
-    """Client and freelancer the same, also when written with other code points."""
-    refuses("", start, freelancer={**START["freelancer"], "id": "ana"})
+def test_client_and_freelancer_must_be_different() -> None:
+    """Equal ids are rejected, also when they are written with different code points."""
+    assert_rejected("", start, freelancer={**START["freelancer"], "id": "ana"})
     composed, decomposed = "ann\u00e1", "anna\u0301"
-    refuses(
+    assert_rejected(
         "",
         start,
         client={**START["client"], "id": composed},
@@ -85,9 +86,9 @@ def test_nobody_buys_from_themselves() -> None:
         ("policy.reminders.extra", {"policy": {"reminders": {"extra": []}}}),
     ],
 )
-def test_a_field_nobody_knows_is_an_error(place: str, changed: dict[str, Any]) -> None:
-    """A typing error is never taken for silence."""
-    refuses(place, start, **changed)
+def test_an_unknown_field_is_rejected(place: str, changed: dict[str, Any]) -> None:
+    """A misspelt field is rejected at every level instead of being ignored."""
+    assert_rejected(place, start, **changed)
 
 
 BAD_IDS = [
@@ -110,25 +111,25 @@ BAD_IDS = [
 
 
 @pytest.mark.parametrize("bad", BAD_IDS, ids=ascii)
-def test_an_id_has_no_white_space_and_nothing_invisible(bad: object) -> None:
-    """Purchase, party and message ids alike."""
-    refuses("client.id", start, client={**START["client"], "id": bad})
-    refuses("purchase_id", start, purchase_id=bad)
-    refuses("by.id", message, "cancel", by={"role": "client", "id": bad})
+def test_an_id_has_no_white_space_and_no_invisible_characters(bad: object) -> None:
+    """The rule holds for purchase, party and message ids."""
+    assert_rejected("client.id", start, client={**START["client"], "id": bad})
+    assert_rejected("purchase_id", start, purchase_id=bad)
+    assert_rejected("by.id", message, "cancel", by={"role": "client", "id": bad})
     if bad is not None:
-        refuses("message_id", message, "cancel", message_id=bad)
+        assert_rejected("message_id", message, "cancel", message_id=bad)
 
 
 @pytest.mark.parametrize(
     "good", ["a", "a" * 64, "user:42", "ana@example.com", "anaïs", "安娜", "🙂"]
 )
 def test_an_id_may_be_written_in_any_script(good: str) -> None:
-    """Ids are other systems' own."""
+    """Ids come from other systems and may have letters, digits and emoji of any script."""
     assert message("cancel", by={"role": "client", "id": good}).by.id == good
 
 
 def test_ids_are_compared_in_their_composed_form() -> None:
-    """NFC: the same letters are the same id, however they were typed."""
+    """Ids are normalised to NFC, so that equal letters are equal ids however they were typed."""
     decomposed = unicodedata.normalize("NFD", "anaïs")
     assert decomposed != "anaïs"
     assert message("cancel", by={"role": "client", "id": decomposed}).by.id == "anaïs"
@@ -136,10 +137,10 @@ def test_ids_are_compared_in_their_composed_form() -> None:
 
 @pytest.mark.parametrize("bad", ["", "  ", "two\nlines", "a\x00b", "a" * 201, 3, None], ids=ascii)
 def test_a_title_and_a_name_are_one_line_of_text(bad: object) -> None:
-    """Nobody writes a second header into a mail."""
-    refuses("title", start, title=bad)
-    refuses("client.name", start, client={**START["client"], "name": bad})
-    refuses("payment_method", start, payment_method=bad)
+    """Line breaks are rejected, since these texts become mail headers."""
+    assert_rejected("title", start, title=bad)
+    assert_rejected("client.name", start, client={**START["client"], "name": bad})
+    assert_rejected("payment_method", start, payment_method=bad)
 
 
 @pytest.mark.parametrize(
@@ -148,18 +149,18 @@ def test_a_title_and_a_name_are_one_line_of_text(bad: object) -> None:
     ids=ascii,
 )
 def test_an_email_is_one_mail_address(bad: object) -> None:
-    """One address, nothing that adds another."""
-    refuses("client.email", start, client={**START["client"], "email": bad})
+    """Anything but one plain address is rejected, so that nobody can add recipients."""
+    assert_rejected("client.email", start, client={**START["client"], "email": bad})
 
 
 @pytest.mark.parametrize("bad", ["yesterday", "2026-03-02T12:00:00", "2026-13-01T00:00:00Z"])
 def test_a_purchase_time_is_an_instant(bad: str) -> None:
-    """RFC 3339 with an offset: a local time is no instant."""
-    refuses("purchased_at", start, purchased_at=bad)
+    """RFC 3339 with an offset is required; a local time is rejected."""
+    assert_rejected("purchased_at", start, purchased_at=bad)
 
 
 def test_a_purchase_time_is_kept_in_utc() -> None:
-    """Whatever offset it was written with."""
+    """A time with any offset is stored in UTC."""
     at = start(purchased_at="2026-03-02T12:00:00+01:00").purchased_at
     assert at == datetime(2026, 3, 2, 11, tzinfo=UTC)
     assert at is not None
@@ -168,12 +169,12 @@ def test_a_purchase_time_is_kept_in_utc() -> None:
 
 @pytest.mark.parametrize("bad", ["yes", "true", 1, 0, None])
 def test_requirements_needed_is_true_or_false(bad: object) -> None:
-    """Not nearly true."""
-    refuses("requirements_needed", start, requirements_needed=bad)
+    """Only JSON booleans are accepted."""
+    assert_rejected("requirements_needed", start, requirements_needed=bad)
 
 
 def test_errors_do_not_repeat_what_was_sent() -> None:
-    """A refused input may hold what nobody should read in a log."""
+    """Validation errors leave out the input, which may hold personal data."""
     with pytest.raises(ValidationError) as caught:
         start(client={**START["client"], "email": "secret address"})
     assert "secret" not in str(caught.value)

@@ -1,13 +1,14 @@
-"""The worker as a process of its own, to be killed: the real one, but a lost attempt at an activity
-is given up after five seconds, so that tests need not wait. On slow cores two were too few."""
+"""The production worker as a process that tests can kill. An activity attempt times out after five
+seconds, so that tests do not wait long for a killed worker's attempts. Two seconds were too short
+on slow cores."""
 
 from datetime import timedelta
 
 import worker
 from temporal.client import exit_process
-from workflows import effect_runner, notifying
+from workflows import effects, notifying
 
-for module, name in ((effect_runner, "ATTEMPT_TIMEOUT"), (notifying, "ONE_DELIVERY")):
+for module, name in ((effects, "ATTEMPT_TIMEOUT"), (notifying, "DELIVERY_TIMEOUT")):
     setattr(module, name, timedelta(seconds=5))
 
 if __name__ == "__main__":

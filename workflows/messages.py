@@ -369,7 +369,7 @@ class Status(Model):
     late_by: float | None = None
 
 
-class Action(Model):
+class Permission(Model):
     """Whether a role may send a message now, and until when: an enabled or disabled button."""
 
     message: str

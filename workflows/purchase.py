@@ -2,17 +2,18 @@
 
 What it guarantees:
 
-- Nothing that a party or another system sends can stop it: whatever arrives is read by our own
-  hand, and refused in words if it is not a message the rules accept.
+- No message can stop it: payloads are parsed here, and what the rules do not accept is rejected in
+  words. Nothing that a handler raises reaches the SDK.
 - A decision about money is recorded once, at once, and carried out in order under keys that never
-  change; what cannot be carried out is said, waits, and is tried again.
+  change. What cannot be carried out is reported, waits, and is retried.
 - Every open deadline is one visible timer to an absolute instant. A message that was recorded
   before a deadline took effect counts.
-- Notifier people never delays money or clocks.
-- It never fails once money may be inside: a business outcome completes it, and cancelling the
+- Notices never delay money or deadlines.
+- It never fails while money may be inside: a business outcome completes it, and cancelling the
   workflow refunds.
 
-The rules themselves are in `workflows.lifecycle`; this is only the shell that keeps time for them.
+The rules are in `workflows.lifecycle`; this shell receives messages, keeps the timers and runs the
+effects.
 """
 
 import asyncio
@@ -28,24 +29,15 @@ from temporalio.exceptions import ApplicationError
 
 from activities.requests import ErrorType
 from workflows import lifecycle, view
-from workflows.card import card, span
-from workflows.effect_runner import EffectRunner
-from workflows.lifecycle.state import (
-    Accepted,
-    Code,
-    DeadlineExpired,
-    DeadlineName,
-    Fact,
-    Notify,
-    PlatformCancelled,
-    RecipientRole,
-    Rejection,
-    Stage,
-)
+from workflows.card import card
+from workflows.effects import EffectRunner
+from workflows.lifecycle.events import Accepted, DeadlineExpired, Fact, PlatformCancelled, Rejection
+from workflows.lifecycle.state import Code, DeadlineName, Stage
+from workflows.lifecycle.words import expiry_text, label_text, window_text
 from workflows.messages import (
     MESSAGES,
-    Action,
     Message,
+    Permission,
     PurchaseResult,
     PurchaseStart,
     Receipt,
@@ -61,16 +53,16 @@ from workflows.receiving.handlers import Receiver, receives_every_message
 from workflows.receiving.parsing import (
     LONGEST_NAME,
     InvalidMessage,
-    effort,
     json_of,
     parse,
     parse_message,
+    size_to_parse,
 )
 from workflows.receiving.queue import MessageQueue
 from workflows.workflow_state import WorkflowState
 
 FUTURE_ALLOWED = timedelta(minutes=5)
-"""How far clocks may differ before a purchase time counts as lying in the future."""
+"""How far clocks may differ before `purchased_at` counts as lying in the future."""
 
 Timer = tuple[datetime, asyncio.Task[None]]
 
@@ -82,208 +74,213 @@ class ProjectPurchase(Receiver):
 
     @workflow.init
     def __init__(self, *given: RawValue) -> None:
-        self._unfit: ValueError | Undecipherable | None = None
+        self._input_error: ValueError | Undecipherable | None = None
         self._changed = False
-        self._shown = view.known(workflow.info().typed_search_attributes)
+        self._indexed = view.known(workflow.info().typed_search_attributes)
         self._timers: dict[DeadlineName, Timer] = {}
         self._reminder: Timer | None = None
-        self._arrivals = MessageQueue()
+        self._queue = MessageQueue()
         try:
-            self._memory = _remember(given)
+            self._state = _initial_state(given)
         except (ValueError, Undecipherable) as error:
-            self._unfit = error
+            self._input_error = error
             return
-        self._errands = EffectRunner(self._memory, self._happen)
-        self._telling = Notifier(self._memory, lambda: self._errands.dates_known)
+        self._effects = EffectRunner(self._state, self._apply_fact)
+        self._notifier = Notifier(self._state, lambda: self._effects.deadlines_known)
 
     @workflow.run
     async def run(self, *given: RawValue) -> PurchaseResult:
         """Live until closed; returns where the money went."""
-        self._check_valid()
-        self._errands.resume()
-        self._telling.resume()
+        self._check_input()
+        self._effects.resume()
+        self._notifier.resume()
         while not self._closed:
             self._changed = False
-            self._tend()
-            await self._until(
-                lambda: self._changed or self._long or self._errands.impossible is not None
+            self._sync()
+            await self._wait_until(
+                lambda: (
+                    self._changed
+                    or self._should_continue_as_new
+                    or self._effects.invalid_input is not None
+                )
             )
-            if self._errands.impossible:
-                raise _error(ErrorType.INVALID_INPUT, self._errands.impossible)
-            if self._long and not self._closed:
+            if self._effects.invalid_input:
+                raise _error(ErrorType.INVALID_INPUT, self._effects.invalid_input)
+            if self._should_continue_as_new and not self._closed:
                 await self._continue_as_new()
-        self._tend()
+        self._sync()
         await self._finish()
-        return view.result(self._memory)
+        return view.result(self._state)
 
-    # --- what others ask
+    # --- queries
 
     @workflow.query(description="Everything about the purchase: stage, money, deadlines, timeline.")
     def status(self, *_: RawValue) -> Status:
-        """The `status` of the contract."""
-        self._check_valid()
-        return view.status(self._memory)
+        """The contract's `status`."""
+        self._check_input()
+        return view.status(self._state)
 
     @workflow.query(description='What a role may do now, and until when. Argument: "client".')
-    def actions(self, *given: RawValue) -> list[Action]:
-        """The `actions` of the contract, for one role."""
-        self._check_valid()
+    def actions(self, *given: RawValue) -> list[Permission]:
+        """The contract's `actions`, for one role."""
+        self._check_input()
         try:
             role = Role(json.loads(json_of(given)))
         except (ValueError, TypeError, RecursionError):
             roles = ", ".join(f'"{role}"' for role in Role)
             raise _error(Code.INVALID_MESSAGE, f"actions takes one role: {roles}.") from None
-        return list(lifecycle.actions(self._memory.state, role, workflow.now()))
+        return list(lifecycle.permissions(self._state.purchase, role, workflow.now()))
 
     def card(self) -> str:
         """The status card of the Web UI, in Markdown."""
-        return str(self._unfit) if self._unfit else card(self._memory)
+        return str(self._input_error) if self._input_error else card(self._state)
 
-    def _check_valid(self) -> None:
-        if isinstance(self._unfit, Undecipherable):
-            raise self._unfit
-        if self._unfit:
-            raise _error(ErrorType.INVALID_INPUT, str(self._unfit))
+    def _check_input(self) -> None:
+        if isinstance(self._input_error, Undecipherable):
+            raise self._input_error
+        if self._input_error:
+            raise _error(ErrorType.INVALID_INPUT, str(self._input_error))
 
-    # --- what others say
+    # --- messages
 
     def receive_signal(self, name: str, payloads: Sequence[object]) -> None:
-        """Take a signal in. A refused one is recorded, shown and answered; nothing raises."""
-        if not self._unfit:
-            work = partial(self._answer_signal, name, payloads, workflow.now())
-            self._arrivals.take(work, effort(payloads))
+        """Handle a signal. A rejected one is kept, shown and answered by a notice."""
+        if not self._input_error:
+            work = partial(self._handle_signal, name, payloads, workflow.now())
+            self._queue.process(work, size_to_parse(payloads))
 
     def check_update(self, name: str, payloads: Sequence[object]) -> None:
-        """Refuse an update before it is recorded: ApplicationError with a code and a sentence.
+        """Reject an update before it is recorded: ApplicationError with a code and a sentence.
 
-        While messages wait that came before it, only what cannot be read is refused here.
+        While earlier messages wait in the queue, only what cannot be parsed is rejected here.
         """
-        self._check_valid()
+        self._check_input()
         try:
             message = parse_message(name, payloads)
-        except InvalidMessage as unreadable:
-            _count_refused(name, unreadable.rejection.code)
-            raise _error(unreadable.rejection.code, unreadable.rejection.text) from None
-        if self._arrivals.waiting:
+        except InvalidMessage as invalid:
+            _count_rejected(name, invalid.rejection.code)
+            raise _error(invalid.rejection.code, invalid.rejection.text) from None
+        if self._queue.waiting:
             return
-        answer = self._memory.answers.first(message) or self._weigh(message, workflow.now())
+        answer = self._state.answers.get(message) or lifecycle.decide(
+            self._state.purchase, message, workflow.now()
+        )
         if isinstance(answer, Rejection):
-            _count_refused(name, answer.code)
+            _count_rejected(name, answer.code)
             raise _error(answer.code, answer.text)
 
     async def receive_update(self, name: str, payloads: Sequence[object]) -> Receipt:
-        """Take an update in; its effect is readable by `status` when this returns."""
+        """Handle an update; its effect is readable by `status` when this returns."""
         message, now = parse_message(name, payloads), workflow.now()
-        given: asyncio.Future[Receipt | Rejection] = asyncio.get_running_loop().create_future()
-        self._arrivals.take(lambda: given.set_result(self._answer(message, now)), effort(payloads))
-        answer = await given
+        answered: asyncio.Future[Receipt | Rejection] = asyncio.get_running_loop().create_future()
+        self._queue.process(
+            lambda: answered.set_result(self._handle_message(message, now)),
+            size_to_parse(payloads),
+        )
+        answer = await answered
         if isinstance(answer, Rejection):
             raise _error(answer.code, answer.text)
         return answer
 
-    def _answer_signal(self, name: str, payloads: Sequence[object], at: datetime) -> None:
+    def _handle_signal(self, name: str, payloads: Sequence[object], at: datetime) -> None:
         try:
             message = parse_message(name, payloads)
-        except InvalidMessage as unreadable:
-            self._reject(name, unreadable.rejection, unreadable.sender, at)
+        except InvalidMessage as invalid:
+            self._reject_signal(name, invalid.rejection, invalid.sender, at)
             return
-        if self._memory.answers.first(message) is None:
-            answer = self._hear(message, at)
+        if self._state.answers.get(message) is None:
+            answer = self._handle_message(message, at)
             if isinstance(answer, Rejection):
-                self._reject(name, answer, message.by, at)
+                self._reject_signal(name, answer, message.by, at)
 
-    def _answer(self, message: Message, at: datetime) -> Receipt | Rejection:
-        return self._memory.answers.first(message) or self._hear(message, at)
+    def _handle_message(self, message: Message, at: datetime) -> Receipt | Rejection:
+        """Decide on a message and apply it; a repeated one gets its first answer again."""
+        if known := self._state.answers.get(message):
+            return known
+        decided = lifecycle.decide(self._state.purchase, message, at)
+        if isinstance(decided, Accepted):
+            if isinstance(message, SubmitRequirements):
+                self._state.requirements = message.requirements
+            self._apply(decided, at)
+            deadline = lifecycle.next_deadline(self._state.purchase)
+            answer: Receipt | Rejection = Receipt(
+                stage=self._state.purchase.stage.value,
+                text=decided.text,
+                next_deadline=deadline.at if deadline else None,
+            )
+        else:
+            answer = decided
+        self._state.answers.put(message, answer)
+        return answer
 
-    def _hear(self, message: Message, at: datetime) -> Receipt | Rejection:
-        answer = self._weigh(message, at)
-        if isinstance(answer, Rejection):
-            self._memory.answers.remember(message, answer)
-            return answer
-        if isinstance(message, SubmitRequirements):
-            self._memory.requirements = message.requirements
-        self._accept(answer, message.by.role.value, at)
-        deadline = lifecycle.next_deadline(self._memory.state)
-        receipt = Receipt(
-            stage=self._memory.state.stage.value,
-            text=answer.text,
-            next_deadline=deadline.at if deadline else None,
-        )
-        self._memory.answers.remember(message, receipt)
-        return receipt
-
-    def _reject(self, name: str, rejection: Rejection, sender: Sender | None, at: datetime) -> None:
-        memory, code, shown = self._memory, rejection.code.value, name[:LONGEST_NAME]
-        if not memory.has_rejected(code, at):
+    def _reject_signal(
+        self, name: str, rejection: Rejection, sender: Sender | None, at: datetime
+    ) -> None:
+        state, code, shown = self._state, rejection.code.value, name[:LONGEST_NAME]
+        if not state.has_rejected(code, at):
             workflow.logger.warning("signal_rejected", extra={"code": code, "message_name": shown})
-        _count_refused(name, rejection.code)
-        memory.reject(
+        _count_rejected(name, rejection.code)
+        state.add_rejected(
             RejectedSignal(at=at, name=shown, code=code, text=rejection.text, sender=sender)
         )
         self._changed = True
-        recipient = _party(memory.start, sender)
-        if recipient and not self._closed and memory.should_notify_rejection(recipient, code, at):
-            self._telling.tell(lifecycle.rejection(shown, rejection, recipient), at)
+        party = view.party_of(state.start, sender)
+        if party and not self._closed and state.should_notify_rejection(party, code, at):
+            self._notifier.notify(lifecycle.rejection_notice(shown, rejection, party), at)
 
-    # --- what happens
+    # --- facts
 
-    def _weigh(self, event: Message | Fact, at: datetime) -> Accepted | Rejection:
-        return lifecycle.decide(self._memory.state, event, at)
-
-    def _happen(self, fact: Fact) -> None:
+    def _apply_fact(self, fact: Fact) -> None:
         now = workflow.now()
-        answer = self._weigh(fact, now)
+        answer = lifecycle.decide(self._state.purchase, fact, now)
         if isinstance(answer, Accepted):
-            by_platform = isinstance(fact, PlatformCancelled)
-            self._accept(answer, "operator" if by_platform else "system", now)
+            self._apply(answer, now)
 
-    def _accept(self, answer: Accepted, by: str, at: datetime) -> None:
-        self._memory.record(answer, by, at)
+    def _apply(self, answer: Accepted, at: datetime) -> None:
+        """A transition takes effect: the state, its effects and its notices."""
+        self._state.record(answer, at)
         self._changed = True
         for effect in answer.effects:
-            if isinstance(effect, Notify):
-                self._telling.tell(effect, at)
-            else:
-                self._errands.add(effect)
+            self._effects.add(effect)
+        for notice in answer.notices:
+            self._notifier.notify(notice, at)
 
     @property
     def _closed(self) -> bool:
-        return self._memory.state.stage is Stage.CLOSED
+        return self._state.purchase.stage is Stage.CLOSED
 
-    @property
-    def _long(self) -> bool:
-        """Whether a fresh history should begin: with nothing waiting that is in no memory."""
-        return workflow.info().is_continue_as_new_suggested() and not self._arrivals.waiting
+    # --- timers and search attributes
 
-    # --- time
-
-    def _tend(self) -> None:
-        """Timers and search attributes as the state wants them."""
-        memory, deadlines = self._memory, self._memory.state.deadlines
-        for deadline, (at, timer) in list(self._timers.items()):
-            if deadlines.get(deadline) != at:
+    def _sync(self) -> None:
+        """Make timers and search attributes match the state."""
+        open_ones = self._state.purchase.deadlines
+        for name, (at, timer) in list(self._timers.items()):
+            if open_ones.get(name) != at:
                 timer.cancel()
-                del self._timers[deadline]
-        for deadline, at in deadlines.items():
-            if deadline not in self._timers:
-                self._timers[deadline] = (at, asyncio.create_task(self._reach(deadline, at)))
-        self._tend_reminder()
-        shown = view.searchable(memory.state)
-        if changes := view.updates(self._shown, shown):
+                del self._timers[name]
+        for name, at in open_ones.items():
+            if name not in self._timers:
+                self._timers[name] = (at, asyncio.create_task(self._await_deadline(name, at)))
+        self._sync_reminder()
+        attributes = view.search_attributes(self._state.purchase)
+        if changes := view.updates(self._indexed, attributes):
             workflow.upsert_search_attributes(changes)
-        self._shown = shown
+        self._indexed = attributes
 
-    async def _reach(self, deadline: DeadlineName, at: datetime) -> None:
-        then = lifecycle.then(self._memory.state, deadline)
-        await _sleep_until(at, f"{lifecycle.AWAITED[deadline]}, then {then}")
-        self._arrivals.take(partial(self._reached, deadline, at))
+    async def _await_deadline(self, name: DeadlineName, at: datetime) -> None:
+        state = self._state.purchase
+        row = lifecycle.on_expiry(state, name)
+        then = expiry_text(state, row.text) if row else "nothing changes"
+        label = label_text(state, lifecycle.rules_of(state).deadline(name))
+        await _sleep_until(at, f"{label} in {{window}}. If nobody acts: {then}")
+        self._queue.process(partial(self._expire, name, at))
 
-    def _reached(self, deadline: DeadlineName, at: datetime) -> None:
-        if self._memory.state.deadlines.get(deadline) == at:
-            self._happen(DeadlineExpired(deadline))
+    def _expire(self, name: DeadlineName, at: datetime) -> None:
+        if self._state.purchase.deadlines.get(name) == at:
+            self._apply_fact(DeadlineExpired(name))
 
-    def _tend_reminder(self) -> None:
-        upcoming = lifecycle.next_reminder(self._memory.state, self._memory.reminded_until)
+    def _sync_reminder(self) -> None:
+        upcoming = lifecycle.next_reminder(self._state.purchase, self._state.reminded_until)
         at = upcoming[0] if upcoming else None
         if self._reminder and self._reminder[0] != at:
             self._reminder[1].cancel()
@@ -292,70 +289,74 @@ class ProjectPurchase(Receiver):
             self._reminder = (at, asyncio.create_task(self._remind(at)))
 
     async def _remind(self, at: datetime) -> None:
-        await _sleep_until(at, "then a reminder")
-        memory, now = self._memory, workflow.now()
-        upcoming = lifecycle.next_reminder(memory.state, memory.reminded_until)
-        memory.reminded_until = now
+        await _sleep_until(at, "A reminder is due in {window}")
+        state, now = self._state, workflow.now()
+        upcoming = lifecycle.next_reminder(state.purchase, state.reminded_until)
+        state.reminded_until = now
         self._reminder = None
         self._changed = True
-        for deadline in upcoming[1] if upcoming and upcoming[0] == at else ():
-            if memory.state.deadlines[deadline] > now:
-                self._telling.tell(lifecycle.reminder(deadline), now)
+        for name in upcoming[1] if upcoming and upcoming[0] == at else ():
+            if state.purchase.deadlines[name] > now:
+                self._notifier.notify(lifecycle.reminder(state.purchase, name), now)
 
-    # --- waiting
+    # --- waiting and ending
 
-    async def _until(self, condition: Callable[[], bool]) -> None:
-        """Wait; a cancellation of the workflow meanwhile is the platform's cancellation."""
+    async def _wait_until(self, condition: Callable[[], bool]) -> None:
+        """Wait. A cancellation of the workflow meanwhile is the platform's cancellation."""
         while True:
             try:
                 return await workflow.wait_condition(condition)
             except asyncio.CancelledError:
-                self._arrivals.take(lambda: self._happen(PlatformCancelled()))
+                self._queue.process(lambda: self._apply_fact(PlatformCancelled()))
 
-    async def _undisturbed(self, work: Coroutine[Any, Any, None]) -> None:
-        """Let work finish that a cancellation of the workflow must not cut short."""
+    async def _shielded(self, work: Coroutine[Any, Any, None]) -> None:
+        """Finish work that a cancellation of the workflow must not cut short."""
         task = asyncio.create_task(work)
-        await self._until(task.done)
+        await self._wait_until(task.done)
         task.result()
 
+    @property
+    def _should_continue_as_new(self) -> bool:
+        """History is long, and every message is in the state."""
+        return workflow.info().is_continue_as_new_suggested() and not self._queue.waiting
+
     async def _continue_as_new(self) -> None:
-        """A fresh history with the same memory: no message is lost and no deadline moves."""
-        await self._undisturbed(self._telling.rest())
-        await self._undisturbed(self._errands.rest())
-        await self._until(lambda: self._heard_all)
-        workflow.continue_as_new(self._memory)
+        """A fresh history with the same state: no message is lost and no deadline moves."""
+        await self._shielded(self._notifier.stop())
+        await self._shielded(self._effects.stop())
+        await self._wait_until(lambda: self._all_messages_handled)
+        workflow.continue_as_new(self._state)
 
     async def _finish(self) -> None:
-        """Let go of everything: what is under way ends, the last notices get a moment."""
-        await self._undisturbed(self._errands.rest())
-        await self._undisturbed(self._telling.finish())
-        await self._until(lambda: self._heard_all)
+        """Let what is running end, and give the last notices a moment."""
+        await self._shielded(self._effects.stop())
+        await self._shielded(self._notifier.finish())
+        await self._wait_until(lambda: self._all_messages_handled)
 
     @property
-    def _heard_all(self) -> bool:
-        """Whether everything that was sent has been dealt with and answered."""
-        return not self._arrivals.waiting and workflow.all_handlers_finished()
+    def _all_messages_handled(self) -> bool:
+        return not self._queue.waiting and workflow.all_handlers_finished()
 
 
-async def _sleep_until(at: datetime, then: str) -> None:
+async def _sleep_until(at: datetime, summary: str) -> None:
     left = at - workflow.now()
     if left > timedelta(0):
-        await workflow.sleep(left, summary=f"{span(left)}: {then}"[:200])
+        await workflow.sleep(left, summary=summary.format(window=window_text(left))[:200])
 
 
-def _remember(given: Sequence[object]) -> WorkflowState:
-    """The memory of an earlier run, or a new one from a start input.
+def _initial_state(given: Sequence[object]) -> WorkflowState:
+    """The state of an earlier run, or a new one from a start input.
 
     Raises ValueError with a sentence for an input that cannot be right, and Undecipherable, which
-    only delays the purchase, where a key is missing.
+    only delays the purchase, if the key is missing here.
     """
     check_deciphered(given)
     now = workflow.now()
     if b'"continued":true' in json_of(given)[:32]:
-        memory = parse(WorkflowState, given)
-        lifecycle.tables(memory.state)  # raises before anything begins that would need them
-        _mark(memory.state.terms.rules_version)
-        return memory
+        state = parse(WorkflowState, given)
+        lifecycle.rules_of(state.purchase)  # raises before anything needs the rules
+        _patched(state.purchase.terms.rules_version)
+        return state
     start = parse(PurchaseStart, given)
     workflow_id = workflow.info().workflow_id
     if workflow_id != f"purchase-{start.purchase_id}":
@@ -365,37 +366,24 @@ def _remember(given: Sequence[object]) -> WorkflowState:
         )
     if start.purchased_at and start.purchased_at > now + FUTURE_ALLOWED:
         raise ValueError("purchased_at: lies in the future.")
-    return WorkflowState.fresh(start, now, _newest_rules())
+    newest = next(filter(_patched, range(lifecycle.newest(), 0, -1)))
+    return WorkflowState.begin(start, now, newest)
 
 
-def _newest_rules() -> int:
-    """The newest rules there were when the purchase began: its history keeps which."""
-    return next(filter(_mark, range(lifecycle.newest(), 0, -1)))
-
-
-def _mark(version: int) -> bool:
-    """Whether it has this version, by a marker in the history of each run, which the server also
-    shows as the search attribute `TemporalChangeVersion`. The first version has none."""
+def _patched(version: int) -> bool:
+    """Whether the purchase has this version of the rules. A marker in the history of each run says
+    so; the server also shows it as the search attribute `TemporalChangeVersion`. The first version
+    has no marker."""
     return version == 1 or workflow.patched(f"rules-{version}")
 
 
-def _count_refused(name: str, code: Code) -> None:
-    """For the metrics of the worker; in a replay the SDK counts nothing again."""
+def _count_rejected(name: str, code: Code) -> None:
+    """For the worker's metrics; the SDK does not count again in a replay."""
     known = name if name in MESSAGES else "unknown"
     rejected = workflow.metric_meter().create_counter(
-        "recourse_messages_rejected", "Signals and updates that the rules refused"
+        "recourse_messages_rejected", "Signals and updates that the rules rejected"
     )
     rejected.add(1, {"message": known, "code": code.value})
-
-
-def _party(start: PurchaseStart, sender: Sender | None) -> RecipientRole | None:
-    """The party that a sender is, if it is one."""
-    match sender:
-        case Sender(role=Role.CLIENT, id=start.client.id):
-            return "client"
-        case Sender(role=Role.FREELANCER, id=start.freelancer.id):
-            return "freelancer"
-    return None
 
 
 def _error(code: str, text: str) -> ApplicationError:

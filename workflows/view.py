@@ -1,4 +1,4 @@
-"""What is read of a purchase: the `status` query, the result, the search attributes."""
+"""What others read of a purchase: the `status` query, the result, the search attributes."""
 
 from datetime import datetime
 from typing import Any
@@ -6,13 +6,17 @@ from typing import Any
 from temporalio.common import SearchAttributeKey, SearchAttributeUpdate, TypedSearchAttributes
 
 from workflows import lifecycle
+from workflows.lifecycle.events import RecipientRole
 from workflows.lifecycle.state import State
 from workflows.messages import (
     AttentionItem,
     Escrow,
     Offer,
     PurchaseResult,
+    PurchaseStart,
     RefundAttempt,
+    Role,
+    Sender,
     Status,
 )
 from workflows.workflow_state import WorkflowState
@@ -38,7 +42,7 @@ Searchable = dict[SearchAttributeKey[Any], str | bool | datetime]
 """The search attributes of a purchase, without those that have no value."""
 
 
-def searchable(state: State) -> Searchable:
+def search_attributes(state: State) -> Searchable:
     """The search attributes as they should be now."""
     deadline = lifecycle.next_deadline(state)
     found: Searchable = {
@@ -55,48 +59,48 @@ def searchable(state: State) -> Searchable:
 
 
 def known(attributes: TypedSearchAttributes) -> Searchable:
-    """What the server already knows of ours: from an earlier run, or from whoever started it."""
+    """Those of ours that the server has from an earlier run or from the start."""
     return {pair.key: pair.value for pair in attributes if pair.key in SEARCH_ATTRIBUTES}
 
 
 def updates(before: Searchable, after: Searchable) -> list[SearchAttributeUpdate[Any]]:
-    """What has to be told to the server so that it knows `after`."""
+    """What to upsert so that the server has `after`."""
     changed = [key.value_set(value) for key, value in after.items() if before.get(key) != value]
     return changed + [key.value_unset() for key in before if key not in after]
 
 
-def status(memory: WorkflowState) -> Status:
+def status(state: WorkflowState) -> Status:
     """Everything about the purchase."""
-    state, start = memory.state, memory.start
-    refund, offer = state.refund, state.offer
-    late = next((entry.late_by for entry in reversed(memory.timeline) if entry.late_by), None)
+    purchase, start = state.purchase, state.start
+    refund, offer = purchase.refund, purchase.offer
+    late = next((entry.late_by for entry in reversed(state.timeline) if entry.late_by), None)
     return Status(
         purchase_id=start.purchase_id,
         title=start.title,
         client=start.client.id,
         freelancer=start.freelancer.id,
         price=start.price,
-        stage=state.stage.value,
-        outcome=state.outcome,
-        reason=state.reason,
-        waiting_for=lifecycle.waiting_for(state),
-        payment=state.payment.value,
+        stage=purchase.stage.value,
+        outcome=purchase.outcome,
+        reason=purchase.reason,
+        waiting_for=lifecycle.waiting_for(purchase),
+        payment=purchase.payment.value,
         escrow=Escrow(
-            held=state.held,
-            in_transit=state.in_transit,
-            refunded=state.refunded,
-            released=state.released,
+            held=purchase.held,
+            in_transit=purchase.in_transit,
+            refunded=purchase.refunded,
+            released=purchase.released,
             currency=start.price.currency,
         ),
         refund=RefundAttempt(
-            refund_id=state.refund_id(refund.attempt),
+            refund_id=purchase.refund_id(refund.attempt),
             amount=refund.amount,
             status=refund.status.value,
             reference=refund.references[-1],
         )
         if refund
         else None,
-        deadlines=lifecycle.deadlines(state),
+        deadlines=lifecycle.deadlines(purchase),
         offer=Offer(
             by=offer.by,
             refund=offer.refund,
@@ -105,32 +109,42 @@ def status(memory: WorkflowState) -> Status:
         )
         if offer
         else None,
-        claim=state.claim,
-        requirements=memory.requirements,
+        claim=purchase.claim,
+        requirements=state.requirements,
         attention=tuple(
             AttentionItem(kind=item.kind.value, text=item.text, since=item.since)
-            for item in state.attention
+            for item in purchase.attention
         ),
-        timeline=tuple(memory.timeline),
-        rejected=tuple(memory.rejected),
-        rejected_count=memory.rejected_count,
-        undelivered=tuple(memory.undelivered),
+        timeline=tuple(state.timeline),
+        rejected=tuple(state.rejected),
+        rejected_count=state.rejected_count,
+        undelivered=tuple(state.undelivered),
         late_by=late,
     )
 
 
-def result(memory: WorkflowState) -> PurchaseResult:
+def result(state: WorkflowState) -> PurchaseResult:
     """What the workflow returns when the purchase is closed."""
-    state = memory.state
-    assert state.outcome is not None
-    assert state.reason is not None
-    assert state.closed_at is not None
+    purchase = state.purchase
+    assert purchase.outcome is not None
+    assert purchase.reason is not None
+    assert purchase.closed_at is not None
     return PurchaseResult(
-        purchase_id=memory.start.purchase_id,
-        outcome=state.outcome,
-        reason=state.reason,
-        refunded=state.refunded,
-        released=state.released,
-        currency=state.terms.currency,
-        closed_at=state.closed_at,
+        purchase_id=state.start.purchase_id,
+        outcome=purchase.outcome,
+        reason=purchase.reason,
+        refunded=purchase.refunded,
+        released=purchase.released,
+        currency=purchase.terms.currency,
+        closed_at=purchase.closed_at,
     )
+
+
+def party_of(start: PurchaseStart, sender: Sender | None) -> RecipientRole | None:
+    """The party that a sender is, if it is one."""
+    match sender:
+        case Sender(role=Role.CLIENT, id=start.client.id):
+            return "client"
+        case Sender(role=Role.FREELANCER, id=start.freelancer.id):
+            return "freelancer"
+    return None

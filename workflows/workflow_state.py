@@ -1,4 +1,4 @@
-"""All that a purchase remembers: what passes from one run to the next when history grows long."""
+"""Everything a purchase keeps: what continue-as-new carries from one run to the next."""
 
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
@@ -7,41 +7,43 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from activities.requests import NoticeRequest, Undelivered
 from workflows import lifecycle
-from workflows.lifecycle.state import Accepted, Notify, Person, State, Step, Terms
-from workflows.messages import PurchaseStart, RejectedSignal, Role, TimelineEntry
-from workflows.receiving.parsing import IdempotencyCache
+from workflows.lifecycle.events import Accepted, Effect, Notify
+from workflows.lifecycle.state import Person, State, Terms
+from workflows.messages import PurchaseStart, RejectedSignal, TimelineEntry
+from workflows.receiving.idempotency import IdempotencyCache
 
 TIMELINE_KEPT = 200
 REJECTED_KEPT = 50
 UNDELIVERED_KEPT = 50
 NOTIFY_REJECTION_EVERY = timedelta(hours=1)
+"""A party is notified of rejected signals at most once per code in this time."""
 
 
 class PendingNotice(BaseModel):
-    """A notice that cannot be written yet: a deadline that follows is still being looked up."""
+    """A notice that waits until the deadlines it names are computed. `amounts`: as they were when
+    the transition happened."""
 
     notify: Notify
     number: str
     at: datetime
     amounts: dict[str, int] = Field(default_factory=dict)
-    """What the notice can speak of, as it was at that time."""
 
 
 class WorkflowState(BaseModel):
-    """The memory of a purchase. Bounded: of every list the newest are kept."""
+    """The state of the workflow. `purchase` is what the rules know; every list keeps the newest."""
 
     model_config = ConfigDict(extra="forbid")
 
     continued: Literal[True] = True
     start: PurchaseStart
-    state: State
-    steps: list[Annotated[Step, Field(discriminator="kind")]] = Field(default_factory=list)
+    purchase: State
+    effects: list[Annotated[Effect, Field(discriminator="kind")]] = Field(default_factory=list)
     pending_notices: list[PendingNotice] = Field(default_factory=list)
     notices: list[NoticeRequest] = Field(default_factory=list)
     answers: IdempotencyCache = Field(default_factory=IdempotencyCache)
     requirements: JsonValue = None
     transitions: int = 0
-    told: int = 0
+    notice_count: int = 0
     timeline: list[TimelineEntry] = Field(default_factory=list)
     rejected: list[RejectedSignal] = Field(default_factory=list)
     rejected_count: int = 0
@@ -50,8 +52,8 @@ class WorkflowState(BaseModel):
     reminded_until: datetime
 
     @classmethod
-    def fresh(cls, start: PurchaseStart, now: datetime, rules_version: int) -> "WorkflowState":
-        """The memory of a purchase at its first moment: the payment is the first thing to do."""
+    def begin(cls, start: PurchaseStart, now: datetime, rules_version: int) -> "WorkflowState":
+        """The state of a purchase at its first moment: the payment is the first effect."""
         terms = Terms(
             key=f"purchase-{start.purchase_id}",
             client=Person(start.client.id, start.client.name),
@@ -64,14 +66,14 @@ class WorkflowState(BaseModel):
             rules_version=rules_version,
         )
         first = lifecycle.begin(terms, now)
-        memory = cls(start=start, state=first.state, reminded_until=now)
-        memory.record(first, Role.CLIENT.value, now)
-        memory.steps = [effect for effect in first.effects if not isinstance(effect, Notify)]
-        return memory
+        state = cls(start=start, purchase=first.state, reminded_until=now)
+        state.record(first, now)
+        state.effects = list(first.effects)
+        return state
 
-    def record(self, answer: Accepted, by: str, now: datetime) -> None:
+    def record(self, answer: Accepted, now: datetime) -> None:
         """A transition takes effect: the new state, and a line in the timeline."""
-        self.state = answer.state
+        self.purchase = answer.state
         if not answer.transition:
             return
         self.transitions += 1
@@ -79,28 +81,27 @@ class WorkflowState(BaseModel):
             number=self.transitions,
             at=now,
             transition=answer.transition,
-            by=by,
+            by=answer.actor,
             text=answer.text,
             late_by=answer.late_by.total_seconds() if answer.late_by else None,
         )
         self.timeline = [*self.timeline, entry][-TIMELINE_KEPT:]
 
-    def ask(self, step: Step) -> None:
-        """One more thing to do, after those before it; the same asked for again takes the place of
-        the older one."""
-        self.steps = [*(other for other in self.steps if other != step), step]
+    def add_effect(self, effect: Effect) -> None:
+        """Run after those before it; the same effect asked for again replaces the older one."""
+        self.effects = [*(other for other in self.effects if other != effect), effect]
 
     def has_rejected(self, code: str, at: datetime) -> bool:
-        """Whether one of the newest refusals is of this code and instant."""
+        """Whether one of the newest rejections has this code and instant."""
         return any((one.code, one.at) == (code, at) for one in reversed(self.rejected))
 
-    def reject(self, rejection: RejectedSignal) -> None:
-        """A signal was refused."""
-        self.rejected = [*self.rejected, rejection][-REJECTED_KEPT:]
+    def add_rejected(self, rejected: RejectedSignal) -> None:
+        """Keep a rejected signal."""
+        self.rejected = [*self.rejected, rejected][-REJECTED_KEPT:]
         self.rejected_count += 1
 
     def should_notify_rejection(self, recipient: str, code: str, now: datetime) -> bool:
-        """Whether to tell a party of a refusal: at most once per code and hour."""
+        """Whether to notify a party of a rejection now; if so, remembers that it was."""
         last = self.rejections_notified.get(f"{recipient}:{code}")
         if last is not None and now - last < NOTIFY_REJECTION_EVERY:
             return False

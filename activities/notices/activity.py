@@ -13,7 +13,7 @@ from activities.notices.channels import Channel
 from activities.notices.failures import PermanentFailure, TransientFailure
 from activities.notices.log import DeliveryLog, Notice, Status
 from activities.notices.message import Outgoing, mail_address, message_id, sender, web_address
-from activities.notices.render import Rendered, reader_of, render, render_alert
+from activities.notices.render import Rendered, party_of, render, render_alert
 from activities.requests import (
     ALERT_OPERATORS,
     SEND_NOTICES,
@@ -111,7 +111,7 @@ class NoticeActivities:
         return self._answer(drafts[0], outcomes)
 
     def _draft(self, request: NoticeRequest, recipient: Recipient) -> Notice:
-        party = reader_of(request, recipient)
+        party = party_of(request, recipient)
         notice = self._notice(
             request.purchase_id,
             request.transition_id,
@@ -221,5 +221,5 @@ def _outcome(notice: Notice, status: Status, why: str) -> _Outcome:
 
 
 def _name(request: NoticeRequest, recipient: Recipient) -> str:
-    party = reader_of(request, recipient)
+    party = party_of(request, recipient)
     return party.name if party else OPERATORS

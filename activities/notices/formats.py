@@ -66,24 +66,6 @@ class Reader:
         return isolated(format_date(local, "full", locale=self.locale))
 
 
-_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-
-
-def window(value: timedelta | int) -> str:
-    """How long a window is: `48 hours`, `7 days`, `five business days`."""
-    if isinstance(value, int):
-        number = _NUMBERS[value] if value < len(_NUMBERS) else str(value)
-        return f"{number} business day{'' if value == 1 else 's'}"
-    left = round(value.total_seconds())
-    sizes = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
-    services = []
-    for unit, size in sizes if value > timedelta(days=2) else sizes[1:]:
-        count, left = divmod(left, size)
-        if count:
-            services.append(f"{count} {unit}{'' if count == 1 else 's'}")
-    return " ".join(services) or "a moment"
-
-
 def utc(at: datetime) -> str:
     """An instant in UTC, to the minute and never later than it is."""
     return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -1,26 +1,29 @@
-"""What a notice says to one reader: subject, plain text and HTML (RULES.md, Notices)."""
+"""Writes one notice for one reader: subject, plain text and HTML. The request has the texts."""
 
 import textwrap
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from activities.notices import headings, texts
-from activities.notices.action_labels import Step, status_command, steps
+from activities.formatter import PARTIES, Facts, Formatter, capitalized
+from activities.notices.commands import message_command, status_command
 from activities.notices.formats import Reader, reader, utc
-from activities.notices.formatter import Voice, named, safe
 from activities.requests import (
+    AllowedMessage,
     NoticeDeadline,
     NoticeRequest,
     OperatorAlert,
     Party,
     Recipient,
 )
-from activities.sanitize import header, lines, one_line, unlinked
+from activities.sanitize import header, isolated, lines, one_line, plain_text, unlinked
 
 _WIDTH = 72
+LONGEST_VALUE = 600
+"""Characters of other people's words that a sentence quotes."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Rendered:
 
 @dataclass(frozen=True)
 class Deadline:
-    """A deadline in words."""
+    """A deadline as it is shown."""
 
     name: str
     at: str
@@ -44,22 +47,30 @@ class Deadline:
 
 
 @dataclass(frozen=True)
+class Offer:
+    """A message that the reader can send now, with its command where no page offers it."""
+
+    label: str
+    command: str | None
+
+
+@dataclass(frozen=True)
 class View:
-    """Everything the templates print, already in words and safe but for HTML's own escaping."""
+    """Everything the templates print, already safe but for HTML's own escaping."""
 
     terse: bool
     language: str
     heading: str
     greeting: str
-    what: str
-    rule: str
+    summary: str
+    explanation: str
     quoted_by: str
     quote: str | None
     advice: tuple[str, ...]
     movements: tuple[tuple[str, str], ...]
     refund: str | None
     deadlines: tuple[Deadline, ...]
-    steps: tuple[Step, ...]
+    offers: tuple[Offer, ...]
     link: str | None
     command: str | None
     title: str
@@ -70,10 +81,11 @@ class View:
 def render(request: NoticeRequest, recipient: Recipient, base_url: str | None) -> Rendered:
     """Write `request` for `recipient`.
 
-    With `base_url` the steps are found on `<base_url>/purchases/<id>`, without it each carries its
-    command; operators always get the commands. Raises UnknownCurrency for a code that is none.
+    With `base_url` the notice links to `<base_url>/purchases/<id>`; without it, and for operators,
+    each message has its command. Raises UnknownCurrency for a code that is none, and KeyError for a
+    text that names what the request lacks.
     """
-    view = _view(request, recipient, base_url)
+    view = _Writer(request, recipient, base_url).view()
     title = header(request.title, 80)
     heading = header(view.heading, 120)
     subject = f"{heading}: {title}" if title else heading
@@ -87,124 +99,120 @@ def render(request: NoticeRequest, recipient: Recipient, base_url: str | None) -
 
 
 def render_alert(alert: OperatorAlert) -> Rendered:
-    """Write something for the operators that is of no single purchase."""
-    rows = tuple(safe(line, 600) for line in alert.lines)
+    """Write an alert to operators that is about no single purchase."""
+    rows = tuple(plain_text(line, 600) for line in alert.lines)
     subject = header(f"[Recourse] {alert.subject}", 200)
     return Rendered(
         subject=subject,
         text=_ENVIRONMENT.get_template("alert.txt.jinja").render(rows=rows),
         html=_ENVIRONMENT.get_template("alert.html.jinja").render(
-            subject=subject, heading=safe(alert.subject, 200), rows=rows
+            subject=subject, heading=plain_text(alert.subject, 200), rows=rows
         ),
     )
 
 
-def reader_of(request: NoticeRequest, recipient: Recipient) -> Party | None:
-    """The person behind a recipient; operators are nobody in particular."""
+def party_of(request: NoticeRequest, recipient: Recipient) -> Party | None:
+    """The person behind a recipient; None for operators."""
     parties = {"client": request.client, "freelancer": request.freelancer}
     return recipient.party or parties.get(recipient.role)
 
 
-def _view(request: NoticeRequest, recipient: Recipient, base_url: str | None) -> View:
-    party = reader_of(request, recipient)
-    own = reader(party)
-    formatter = Voice(request, recipient, own)
-    terse = recipient.role == "operator"
-    what, rule = _sentences(request, recipient, formatter)
-    clock = request.deadline.name if request.deadline else ""
-    heading = headings.heading(request.transition, clock)
-    advice = headings.ADVICE.get((request.transition, recipient.role), ())
-    open_ones = _open_ones(request, recipient)
-    page = quote(request.purchase_id, safe="")
-    other = "freelancer" if recipient.role == "client" else "client"
-    return View(
-        terse=terse,
-        language=str(own.locale).replace("_", "-"),
-        heading=safe(formatter.say(heading) or heading, 120),
-        greeting=f"Hello {named(party)}," if party else "Hello,",
-        what=what,
-        rule=rule,
-        quoted_by=_capital(formatter.name(request.actor)),
-        quote=unlinked(lines(request.words)) if request.words else None,
-        advice=tuple(formatter.say(paragraph) or "" for paragraph in advice),
-        movements=tuple(
-            (own.money(move.amount), formatter.theirs(f"From {move.source} to {move.target}"))
-            for move in request.movements
-        ),
-        refund=_refund(request, formatter, own),
-        deadlines=tuple(_deadline(each, recipient, formatter, own) for each in open_ones),
-        steps=steps(
-            request,
-            recipient,
-            reader=one_line(party.id) if party else "YOUR-ID",
-            other=formatter.name(other),
-            with_commands=terse or base_url is None,
-        ),
-        link=f"{base_url.rstrip('/')}/purchases/{page}" if base_url else None,
-        command=None if base_url else status_command(request),
-        title=safe(request.title, 80),
-        purchase_id=safe(request.purchase_id, 80),
-        price=own.money(request.price),
-    )
+class _Writer:
+    """One request and one reader."""
+
+    def __init__(self, request: NoticeRequest, recipient: Recipient, base_url: str | None) -> None:
+        self._request = request
+        self._recipient = recipient
+        self._base_url = base_url
+        self._party = party_of(request, recipient)
+        self._reader: Reader = reader(self._party)
+        self._formatter = Formatter(
+            display_name(request.client),
+            display_name(request.freelancer),
+            lambda minor: self._reader.amount(minor, request.price.currency),
+            you=recipient.role,
+        )
+        values = request.values.items()
+        self._facts = Facts(
+            plain_text(request.actor, 60),
+            request.amounts,
+            request.windows,
+            {name: plain_text(text, LONGEST_VALUE) for name, text in values},
+        )
+
+    def view(self) -> View:
+        request, base_url = self._request, self._base_url
+        text, terse = request.text, self._recipient.role == "operator"
+        page = quote(request.purchase_id, safe="")
+        advice = text.advice.get(self._recipient.role, ())
+        return View(
+            terse=terse,
+            language=str(self._reader.locale).replace("_", "-"),
+            heading=plain_text(self._format(text.heading), 120),
+            greeting=f"Hello {display_name(self._party)}," if self._party else "Hello,",
+            summary=self._format(text.summary),
+            explanation=self._format(text.explanation),
+            quoted_by=capitalized(self._formatter.name(self._facts.actor)),
+            quote=unlinked(lines(request.note)) if request.note else None,
+            advice=tuple(self._format(paragraph) for paragraph in advice),
+            movements=tuple(
+                (self._reader.money(move.amount), self._route(move.source, move.target))
+                for move in request.movements
+            ),
+            refund=self._refund(),
+            deadlines=tuple(self._deadlines()),
+            offers=tuple(self._offer(each, terse) for each in self._recipient.allowed),
+            link=f"{base_url.rstrip('/')}/purchases/{page}" if base_url else None,
+            command=None if base_url else status_command(request),
+            title=plain_text(request.title, 80),
+            purchase_id=plain_text(request.purchase_id, 80),
+            price=self._reader.money(request.price),
+        )
+
+    def _format(self, text: str) -> str:
+        return self._formatter.format(text, self._facts)
+
+    def _route(self, source: str, target: str) -> str:
+        text = plain_text(f"From {source} to {target}", 200)
+        for role in PARTIES:
+            text = text.replace(f"the {role}'s", self._format(f"{{{role}'s}}"))
+        return text
+
+    def _refund(self) -> str | None:
+        """How long the refund takes, with the latest date where it is known."""
+        if self._request.refund_text is None:
+            return None
+        sentence, by = self._format(self._request.refund_text), self._request.refund_by
+        if by and by > self._request.at:
+            return f"{sentence}: at the latest on {self._reader.day(by)}."
+        return f"{sentence}."
+
+    def _deadlines(self) -> Iterator[Deadline]:
+        for deadline in self._request.deadlines:
+            if deadline.staff_only and self._recipient.role != "operator":
+                continue
+            yield self._deadline(deadline)
+
+    def _deadline(self, deadline: NoticeDeadline) -> Deadline:
+        own = self._reader
+        return Deadline(
+            name=capitalized(self._format(deadline.label)),
+            at=own.moment(deadline.at),
+            utc=utc(deadline.at) if own.zone_name != "UTC" else None,
+            then=f"If nobody acts by then: {self._format(deadline.expiry_text)}.",
+            yours=deadline.waiting_for == self._recipient.role,
+        )
+
+    def _offer(self, allowed: AllowedMessage, terse: bool) -> Offer:
+        sender = one_line(self._party.id) if self._party else "YOUR-ID"
+        with_command = terse or self._base_url is None
+        command = message_command(self._request, self._recipient, allowed, sender)
+        return Offer(self._format(allowed.label), command if with_command else None)
 
 
-def _sentences(request: NoticeRequest, recipient: Recipient, formatter: Voice) -> tuple[str, str]:
-    """What happened, and the rule: in the parties' own words where there are any. Operators read
-    the exact sentences, and so does everybody whose request an older release has written."""
-    what = rule = None
-    if recipient.role == "operator":
-        pass
-    elif request.rejected:
-        why = texts.REFUSALS.get(request.rejected.code, "")
-        what = formatter.say(f"{{Message}} was not accepted. {why}".rstrip())
-        rule = f"The exact answer: {request.rejected.code}. {safe(request.rule, 600)}"
-    elif request.transition == "reminder" and request.deadline:
-        what = formatter.say(texts.REMINDERS.get(request.deadline.name, ""))
-        rule = texts.REMINDER_RULE
-    elif own := texts.TRANSITIONS.get(request.transition):
-        what, rule = formatter.say(own.what), formatter.say(f"The rule: {own.rule}")
-    if what and rule:
-        return what, rule
-    return safe(request.what, 600), f"The rule: {safe(request.rule, 600)}" if request.rule else ""
-
-
-def _refund(request: NoticeRequest, formatter: Voice, own: Reader) -> str | None:
-    """How long a refund takes. policy-article.txt: up to five business days."""
-    back = any(move.target.startswith("the client's") for move in request.movements)
-    if request.transition in headings.NO_PROMISE:
-        return None
-    if not back and request.transition not in headings.FULL_REFUNDS:
-        return None
-    sentence = formatter.say(texts.REFUND_TAKES)
-    if request.refund_by and request.refund_by > request.at:
-        return f"{sentence}: at the latest on {own.day(request.refund_by)}."
-    return f"{sentence}."
-
-
-def _open_ones(request: NoticeRequest, recipient: Recipient) -> tuple[NoticeDeadline, ...]:
-    """The deadlines to show. Who reads that staff looks into a refund is not told when it will."""
-    found = (request.deadline, *request.later) if request.deadline else ()
-    known = request.transition in headings.NO_PROMISE and recipient.role != "operator"
-    return tuple(each for each in found if not (known and each.silence == "settlement_late"))
-
-
-def _deadline(
-    deadline: NoticeDeadline, recipient: Recipient, formatter: Voice, own: Reader
-) -> Deadline:
-    then = safe(deadline.then, 300).rstrip(".")
-    return Deadline(
-        name=formatter.say(texts.DEADLINES.get(deadline.name, ""))
-        or _capital(safe(headings.in_words(deadline.name), 60)),
-        at=own.moment(deadline.at),
-        utc=utc(deadline.at) if own.zone_name != "UTC" else None,
-        then=formatter.say(texts.SILENCE.get(deadline.silence, ""))
-        or f"If nobody acts until then: {then}.",
-        yours=texts.TURNS.get(deadline.name) == recipient.role,
-    )
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+def display_name(party: Party) -> str:
+    """A person's name, safe to show; the id if the name has nothing to show."""
+    return isolated(plain_text(party.name, 60) or plain_text(party.id, 60) or "there")
 
 
 def _wrapped(text: str, indent: int = 0, hang: int | None = None) -> str:

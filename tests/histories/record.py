@@ -1,7 +1,7 @@
-"""`make histories`: plays every story and keeps its history, for all later releases to replay.
+"""`make histories`: runs every scenario and records its history, for all later releases to replay.
 
-Records what the release of `pyproject.toml` lacks and overwrites nothing: what a release has
-recorded, its purchases have in their histories. Exit status 1 when there is nothing to record.
+Records the histories that the release in `pyproject.toml` lacks. Never overwrites one, because the
+running purchases of that release have the same history. Exit status 1: there is nothing to record.
 """
 
 import asyncio
@@ -29,8 +29,9 @@ HERE = Path(__file__).parent
 RELEASE: str = tomllib.loads(Path("pyproject.toml").read_text())["project"]["version"]
 
 SHORT_HISTORY = 60
-"""After so many events a purchase goes on with a fresh history, in the story recorded so, too."""
+"""Events after which the server suggests continue-as-new while `CONTINUED` is recorded again."""
 CONTINUED = "dispute_resolved"
+"""The scenario that is recorded a second time with continue-as-new, one history per run."""
 
 
 async def record() -> int:
@@ -44,9 +45,9 @@ async def record() -> int:
     ]
     if not whole and not short:
         print(
-            f"Release {RELEASE} has its histories, and they are never overwritten: purchases that "
-            f"are running have the same. Raise the version in pyproject.toml first, or, if no "
-            f"purchase ever ran under {RELEASE}, delete {folder.relative_to(Path.cwd())}.",
+            f"Release {RELEASE} already has its histories; they are never overwritten, because "
+            f"running purchases have the same. Raise the version in pyproject.toml first. If no "
+            f"purchase ever ran under {RELEASE}, delete {folder.relative_to(Path.cwd())} instead.",
             file=sys.stderr,
         )
         return 1
@@ -65,8 +66,8 @@ async def record() -> int:
 @asynccontextmanager
 async def stage(*extra: str) -> AsyncIterator[WorkflowEnvironment]:
     """A server and the worker that production runs."""
-    with tempfile.TemporaryDirectory() as books, ThreadPoolExecutor(ACTIVITY_THREADS) as threads:
-        services = Services(settings(Path(books)))
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(ACTIVITY_THREADS) as threads:
+        services = Services(settings(Path(folder)))
         async with (
             embedded.server(skip_time=True, extra=extra) as environment,
             build_worker(environment.client, services, threads),
@@ -78,7 +79,7 @@ async def stage(*extra: str) -> AsyncIterator[WorkflowEnvironment]:
 async def _keep(
     environment: WorkflowEnvironment, scenario: Scenario, folder: Path, runs: bool = False
 ) -> None:
-    """Play a story; write its history, or with `runs` one of each run."""
+    """Run a scenario and write its history; with `runs`, one file per run."""
     await ScenarioRunner(environment).play(scenario, f"recorded-{scenario.name}")
     client, workflow_id = environment.client, f"purchase-recorded-{scenario.name}"
     found = [
@@ -93,21 +94,21 @@ async def _keep(
 
 
 def written(history: dict[str, Any]) -> str:
-    """One event a line, without a trace of the machine that recorded it."""
+    """A history as JSON with one event per line, without data of the recording machine."""
     events = ",\n".join(
         json.dumps(_anonymous(event), separators=(",", ":")) for event in history["events"]
     )
     return f'{{"events": [\n{events}\n]}}\n'
 
 
-_SAID_INSTEAD = {"identity": "recorder", "stackTrace": "where it was raised"}
+_REPLACEMENTS = {"identity": "recorder", "stackTrace": "where it was raised"}
 
 
 def _anonymous(value: Any) -> Any:
     match value:
         case dict():
             return {
-                key: _SAID_INSTEAD.get(key) or _anonymous(item)
+                key: _REPLACEMENTS.get(key) or _anonymous(item)
                 for key, item in value.items()
                 if not (key == "name" and value.get("kind") == "TASK_QUEUE_KIND_STICKY")
             }

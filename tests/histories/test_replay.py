@@ -1,4 +1,4 @@
-"""Purchases that began under any release go on under this code: their histories replay."""
+"""Purchases of every earlier release continue under this code: their recorded histories replay."""
 
 import json
 import re
@@ -13,21 +13,20 @@ from temporalio.worker import Replayer, Worker
 from demo.scenarios import SCENARIOS
 from tests.histories import record
 from tests.histories.record import CONTINUED, HERE, RELEASE
-from tests.proof.count import counted
+from tests.proof.counts import counted
 from workflows import view
 from workflows.lifecycle import handlers, versions
-from workflows.lifecycle.state import DeadlineName
-from workflows.lifecycle.versions import FIRST, VERSIONS, Tables
+from workflows.lifecycle.versions import FIRST, VERSIONS, Rules
 
 HISTORIES = sorted(HERE.glob("*/*.json"))
 
 REMEDY = """
-The history {name} does not replay: purchases that began under release {release} would stand still
-under this code, their money with them. Do one of these:
-- keep the old order of commands for them: put the new one behind `if workflow.patched("...")`;
-- a rule changed: leave its row as it is and add a version (workflows/lifecycle/versions.py);
-- no purchase of that release is open any more, anywhere: delete its folder in tests/histories.
-Recording the history again is no remedy: the histories of running purchases stay as they are.
+The history {name} does not replay: open purchases of release {release} would be stuck under this
+code, with their money. Do one of these: - keep the old order of commands for them: put the new one
+behind `if workflow.patched("...")`; - if a rule changed, restore its row and add a version
+(workflows/lifecycle/versions.py); - if no purchase of that release is open anywhere, delete its
+folder in tests/histories. Do not record the history again: that does not change the histories of
+running purchases.
 
 {why}"""
 
@@ -40,7 +39,7 @@ def read(path: Path) -> WorkflowHistory:
 
 
 async def replay(path: Path, worker: Worker) -> None:
-    """Replay a history as that worker would. Fails with the remedy."""
+    """Replay a history as that worker would. The failure says what to do."""
     config = worker.config(active_config=True)
     replayer = Replayer(
         workflows=config["workflows"],
@@ -58,8 +57,8 @@ async def replay(path: Path, worker: Worker) -> None:
         )
 
 
-def test_a_recorded_history_tells_nothing_of_the_machine_that_recorded_it() -> None:
-    """Whoever clones the project learns nobody's folders from it."""
+def test_a_recorded_history_contains_no_file_paths() -> None:
+    """No recorded history contains a path of the recording machine."""
     for path in HISTORIES:
         assert not re.search(r"site-packages|\.py\b", path.read_text()), path.name
 
@@ -68,63 +67,61 @@ def test_a_recorded_history_tells_nothing_of_the_machine_that_recorded_it() -> N
 async def test_recorded_purchases_replay(
     path: Path, worker: Worker, record_property: Callable[[str, object], None]
 ) -> None:
-    """Every history of every release, with the converter, interceptors and runner of the worker
-    that production runs."""
+    """Every history of every release replays with the converter, interceptors and runner of the
+    production worker."""
     await replay(path, worker)
     record_property("proof", counted("recorded purchases replayed", {"histories": 1}))
 
 
-def test_every_story_is_recorded() -> None:
-    """A story that this release can tell and no history shows: `make histories` records it."""
+def test_every_scenario_is_recorded() -> None:
+    """Every scenario of this release has a history; `make histories` records missing ones."""
     recorded = {path.stem for path in HISTORIES if path.parent.name == RELEASE}
     assert {scenario.name for scenario in SCENARIOS} <= recorded, "run `make histories`"
     assert {f"{CONTINUED}-1", f"{CONTINUED}-2"} <= recorded
 
 
-def test_histories_tell_nothing_of_the_machine_that_recorded_them() -> None:
-    """No process, host or path."""
+def test_a_recorded_history_contains_no_process_or_host() -> None:
+    """No recorded history names a process or a host."""
     for path in HISTORIES:
         text = path.read_text()
         assert "@" not in text
         assert '"identity":"recorder"' in text
 
 
-async def test_nothing_is_recorded_twice(capsys: pytest.CaptureFixture[str]) -> None:
-    """`make histories` refuses in a sentence when the release has all of its histories."""
+async def test_a_recorded_release_is_never_overwritten(capsys: pytest.CaptureFixture[str]) -> None:
+    """`make histories` changes nothing and says why when the release has all its histories."""
     before = {path: path.stat().st_mtime_ns for path in HISTORIES}
     assert await record.record() == 1
     assert "they are never overwritten" in capsys.readouterr().err
     assert {path: path.stat().st_mtime_ns for path in sorted(HERE.glob("*/*.json"))} == before
 
 
-# --- the proof can fail
+# --- the test detects changes
 
 
-def a_rule_edited_in_place() -> dict[int, Tables]:
-    """The first version itself is changed: a review that runs out pays the client back."""
+def a_rule_edited_in_place() -> dict[int, Rules]:
+    """The first version of the rules, changed: an expired review refunds the client."""
     first = VERSIONS[FIRST]
     rows = (
-        replace(row, then=handlers.refund_all("review_lapsed"))
-        if row.deadline is DeadlineName.REVIEW
-        else row
-        for row in first.deadlines
+        replace(row, handler=handlers.refund_all("review_lapsed")) if row.id == "R-17" else row
+        for row in first.transitions
     )
-    return {FIRST: replace(first, deadlines=tuple(rows))}
+    return {FIRST: Rules(tuple(rows), first.deadlines)}
 
 
-async def test_a_rule_that_is_edited_in_place_is_found(
+async def test_a_rule_edited_in_place_is_detected(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without a new version, purchases that began before would decide otherwise."""
+    """A rule that changes without a new version makes a history fail to replay."""
     monkeypatch.setattr(versions, "VERSIONS", a_rule_edited_in_place())
     with pytest.raises(pytest.fail.Exception, match="add a version"):
         await replay(HERE / RELEASE / "change_of_mind.json", worker)
 
 
-async def test_a_changed_sequence_of_commands_is_found(
+async def test_a_changed_sequence_of_commands_is_detected(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Search attributes that are no longer written: the failure says what to do."""
+    """When search attributes are no longer written, replay fails and says what to do."""
     monkeypatch.setattr(view, "updates", lambda *_: [])
     with pytest.raises(pytest.fail.Exception, match=r"(?s)workflow\.patched.*Nondeterminism"):
         await replay(HERE / RELEASE / "refund_approved.json", worker)

@@ -3,28 +3,23 @@ of one is never taken for another's (`RULES.md`, settlement_update and resolve_a
 
 import pytest
 
-from tests.lifecycle.given import ESCROW, Purchase, refund_under_way, rejected
+from tests.lifecycle.builders import ESCROW, Purchase, refund_under_way, rejected
 from workflows.lifecycle import is_pending
-from workflows.lifecycle.state import (
+from workflows.lifecycle.events import (
     Accepted,
-    AttentionKind,
     CheckRefund,
-    Code,
     ComputeDeadline,
-    DeadlineName,
     DecisionPosted,
     EffectBlocked,
     PaymentHeld,
     PostDecision,
     PostSettlement,
-    Refund,
-    RefundAnswered,
-    RefundStatus,
+    RefundReported,
     Rejection,
     SendRefund,
     SettlementPosted,
-    Stage,
 )
+from workflows.lifecycle.state import AttentionKind, Code, DeadlineName, Refund, RefundStatus, Stage
 from workflows.messages import Role
 
 OURS = ("purchase-p-1/refund", "purchase-p-1/refund-2")
@@ -47,9 +42,9 @@ def second_attempt(first: str = "re_1", second: str = "") -> Purchase:
     purchase = Purchase().working()
     purchase.freelancer("give_refund")
     purchase.posted()
-    purchase.learns(RefundAnswered(1, "failed", first))
+    purchase.learns(RefundReported(1, "failed", first))
     assert is_pending(purchase.state, SendRefund(2))
-    purchase.learns(RefundAnswered(2, "pending", second))
+    purchase.learns(RefundReported(2, "pending", second))
     return purchase
 
 
@@ -80,14 +75,16 @@ def test_the_providers_name_of_the_charge_is_kept_for_the_refund() -> None:
 def test_each_attempt_keeps_its_own_name() -> None:
     """A new attempt has no name of the provider's until it gets one, and keeps it then."""
     purchase = refund_under_way()
-    purchase.learns(RefundAnswered(1, "failed"))
+    purchase.learns(RefundReported(1, "failed"))
     assert attempts(purchase) == Refund(ESCROW, 2, RefundStatus.UNSENT, ("re_1", ""))
-    purchase.learns(RefundAnswered(2, "pending", "re_2"))
-    purchase.learns(RefundAnswered(2, "pending"))
+    purchase.learns(RefundReported(2, "pending", "re_2"))
+    purchase.learns(RefundReported(2, "pending"))
     assert attempts(purchase) == Refund(ESCROW, 2, RefundStatus.PENDING, ("re_1", "re_2"))
-    purchase.learns(RefundAnswered(2, "settled"))
+    purchase.learns(RefundReported(2, "settled"))
     purchase.learns(SettlementPosted())
-    assert attempts(purchase) == Refund(ESCROW, 2, RefundStatus.SETTLED, ("re_1", "re_2"))
+    assert attempts(purchase) == Refund(
+        ESCROW, 2, RefundStatus.SETTLED, ("re_1", "re_2"), posted=True
+    )
 
 
 def test_an_attempt_that_fails_at_once_keeps_its_name_too() -> None:
@@ -95,9 +92,9 @@ def test_an_attempt_that_fails_at_once_keeps_its_name_too() -> None:
     purchase = Purchase().working()
     purchase.freelancer("give_refund")
     purchase.posted()
-    purchase.learns(RefundAnswered(1, "failed", "re_1"))
+    purchase.learns(RefundReported(1, "failed", "re_1"))
     assert attempts(purchase).references == ("re_1", "")
-    purchase.learns(RefundAnswered(2, "failed", "re_2"))
+    purchase.learns(RefundReported(2, "failed", "re_2"))
     assert attempts(purchase).references == ("re_1", "re_2")
     assert isinstance(hears(purchase, "re_1", "settled"), Accepted)
 
@@ -134,23 +131,23 @@ def test_nothing_runs_on_after_the_arrival() -> None:
     assert not is_pending(purchase.state, CheckRefund(1))
     late = refund_under_way()
     late.deadline(DeadlineName.SETTLEMENT)
-    late.learns(RefundAnswered(1, "settled"))
+    late.learns(RefundReported(1, "settled"))
     assert late.state.attention == ()
 
 
 def test_a_failed_attempt_is_not_asked_about() -> None:
     """failed → the provider is asked again only once the new attempt is on its way."""
     purchase = refund_under_way()
-    purchase.learns(RefundAnswered(1, "failed"))
+    purchase.learns(RefundReported(1, "failed"))
     assert not is_pending(purchase.state, CheckRefund(1))
-    purchase.learns(RefundAnswered(2, "pending"))
+    purchase.learns(RefundReported(2, "pending"))
     assert CheckRefund(2) in purchase.last.effects
 
 
 def test_a_person_is_not_needed_for_a_failed_refund_that_arrives_after_all() -> None:
     """needs_attention ends with its cause."""
     purchase = second_attempt(second="re_2")
-    purchase.learns(RefundAnswered(2, "failed"))
+    purchase.learns(RefundReported(2, "failed"))
     assert purchase.state.needs(AttentionKind.REFUND_FAILED)
     hears(purchase, "re_2", "settled")
     assert purchase.state.attention == ()
@@ -194,7 +191,7 @@ def test_a_settled_refund_is_not_settled_by_hand_once_more() -> None:
     purchase.learns(EffectBlocked(PostSettlement.kind, "the ledger cannot be reached"))
     proof = {"action": "mark_settled", "reference": "statement 7"}
     answer = purchase.staff(Role.OPERATOR, "resolve_attention", **proof)
-    rejected(answer, Code.ALREADY_SETTLED, "The refund is already known to have arrived.")
+    rejected(answer, Code.ALREADY_SETTLED, "The refund is already known to be settled.")
 
 
 # --- two attempts, one of which arrives
@@ -250,6 +247,6 @@ def test_a_settlement_window_without_a_refund_to_wait_for_is_not_looked_up() -> 
     late = refund_under_way()
     late.deadline(DeadlineName.SETTLEMENT)
     assert is_pending(late.state, lookup)
-    late.learns(RefundAnswered(1, "settled"))
+    late.learns(RefundReported(1, "settled"))
     assert late.state.stage is Stage.SETTLING
     assert not is_pending(late.state, lookup)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.lifecycle.given import (
+from tests.lifecycle.builders import (
     BOTH,
     ESCROW,
     NOON,
@@ -19,17 +19,15 @@ from tests.lifecycle.given import (
     settles,
 )
 from workflows.lifecycle import begin, decide
-from workflows.lifecycle.state import (
+from workflows.lifecycle.deadlines import BEFORE_REQUEST, WITH_ESCROW
+from workflows.lifecycle.events import (
     Accepted,
-    Code,
-    DeadlineName,
     PaymentDeclined,
     PaymentHeld,
     PlatformCancelled,
-    Stage,
     TakePayment,
 )
-from workflows.lifecycle.transitions import BEFORE_REQUEST, WITH_ESCROW
+from workflows.lifecycle.state import Code, DeadlineName, Stage
 from workflows.messages import Role
 
 EARLY = (Stage.AWAITING_REQUIREMENTS, Stage.FREELANCER_REVIEW)
@@ -110,7 +108,7 @@ def test_freelancer_cancels_before_requirements_or_inside_the_24_h(
     purchase = carried_to(end, start) if end else purchase_in(start)
     purchase.after(hours=23).freelancer("cancel", reason="overbooked")
     settles(purchase, "freelancer_cancelled", refund=ESCROW, release=0)
-    assert purchase.notices[0].words == "overbooked"
+    assert purchase.notices[0].note == "overbooked"
 
 
 @pytest.mark.parametrize("stage", WITH_ESCROW[2:])
@@ -144,7 +142,7 @@ def test_client_cancels_while_awaiting_freelancer_review_in_progress_or_delivere
         days=7
     )
     assert purchase.state.decision is None
-    assert purchase.notices[0].words == "plans change"
+    assert purchase.notices[0].note == "plans change"
 
 
 @pytest.mark.parametrize("end", [Stage.REFUND_REQUESTED, Stage.CONTESTED, Stage.DISPUTED])
@@ -152,7 +150,9 @@ def test_client_cancels_again(end: Stage) -> None:
     """cancel, client, while one is under way → ALREADY_REQUESTED, and what the client can do."""
     purchase = carried_to(end, Stage.IN_PROGRESS)
     before = purchase.state
-    rejected(purchase.client("cancel"), Code.ALREADY_REQUESTED, "clock runs on", "propose_split")
+    rejected(
+        purchase.client("cancel"), Code.ALREADY_REQUESTED, "its deadline stays", "propose_split"
+    )
     assert purchase.state == before
 
 
@@ -240,7 +240,7 @@ def test_freelancer_declines_with_a_claim(sent: int | None, claim: int) -> None:
     becomes(purchase, Stage.CONTESTED)
     assert purchase.state.claim == claim
     assert purchase.state.decision is None
-    assert "claims " in purchase.last.text
+    assert "claimed " in purchase.last.text
     assert DeadlineName.REFUND_DECISION not in purchase.state.deadlines
 
 
@@ -276,7 +276,7 @@ def test_client_opens_a_dispute() -> None:
     assert dict(purchase.state.deadlines) == {
         DeadlineName.DISPUTE: purchase.now + timedelta(days=30)
     }
-    assert purchase.notices[0].words == "not what I asked for"
+    assert purchase.notices[0].note == "not what I asked for"
 
 
 @pytest.mark.parametrize("name", ["accept_claim", "open_dispute"])
@@ -297,7 +297,7 @@ def test_freelancer_delivers_and_the_24_h_window_is_over(stage: Stage) -> None:
     purchase.freelancer("deliver", note="here it is")
     becomes(purchase, Stage.DELIVERED)
     assert purchase.state.delivered
-    assert purchase.notices[0].words == "here it is"
+    assert purchase.notices[0].note == "here it is"
     assert dict(purchase.state.deadlines) == {
         DeadlineName.REVIEW: purchase.now + timedelta(days=14)
     }
@@ -345,7 +345,7 @@ def test_a_message_is_passed_on_and_changes_nothing(stage: Stage, by: Role) -> N
     before = purchase.state
     purchase.staff(by, "send_message", text="how is it going?")
     becomes(purchase, stage, told=BOTH - {by.value})
-    assert purchase.notices[0].words == "how is it going?"
+    assert purchase.notices[0].note == "how is it going?"
     assert (purchase.state.decision, purchase.state.offer) == (before.decision, before.offer)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.lifecycle.given import (
+from tests.lifecycle.builders import (
     BOTH,
     ESCROW,
     Purchase,
@@ -12,29 +12,25 @@ from tests.lifecycle.given import (
     settles,
 )
 from workflows.lifecycle import is_pending
-from workflows.lifecycle.state import (
+from workflows.lifecycle.events import (
     Accepted,
-    AttentionKind,
     CheckRefund,
-    Code,
-    DeadlineName,
     DecisionPosted,
     EffectBlocked,
-    Payment,
     PaymentDeclined,
     PaymentHeld,
     PaymentVoided,
     PlatformCancelled,
     PostDecision,
     PostSettlement,
-    RefundAnswered,
+    RefundReported,
     Rejection,
     SendRefund,
     SettlementPosted,
-    Stage,
     TakePayment,
     VoidPayment,
 )
+from workflows.lifecycle.state import AttentionKind, Code, DeadlineName, Payment, Stage
 from workflows.messages import Role
 
 FIRST, SECOND, THIRD = (f"purchase-p-1/refund{n}" for n in ("", "-2", "-3"))
@@ -153,7 +149,12 @@ def test_without_a_payment_nothing_is_open_any_more(
     purchase.learns(fact)
     state = purchase.state
     assert (state.stage, state.payment) == (Stage.CLOSED, Payment.NONE)
-    assert (state.deadlines, state.attention, state.offer, state.left) == ({}, (), None, None)
+    assert (state.deadlines, state.attention, state.offer, state.stage_before_request) == (
+        {},
+        (),
+        None,
+        None,
+    )
 
 
 # --- refund, release, split
@@ -167,7 +168,7 @@ def test_a_refund_goes_through_transit() -> None:
     purchase.learns(DecisionPosted())
     assert money(purchase) == {"in_transit": ESCROW}
     assert purchase.last.effects == (SendRefund(1),)
-    purchase.learns(RefundAnswered(1, "pending", "re_1"))
+    purchase.learns(RefundReported(1, "pending", "re_1"))
     hears(purchase, FIRST, "settled")
     assert money(purchase) == {"in_transit": ESCROW}
     closes(purchase, "refunded", "freelancer_gave_refund")
@@ -190,7 +191,7 @@ def test_a_split_does_both() -> None:
     purchase.client("accept_claim")
     purchase.posted()
     assert money(purchase) == {"in_transit": 15_000, "released": 10_000}
-    purchase.learns(RefundAnswered(1, "settled", "re_1"))
+    purchase.learns(RefundReported(1, "settled", "re_1"))
     closes(purchase, "split", "claim_accepted")
     assert money(purchase) == {"refunded": 15_000, "released": 10_000}
 
@@ -205,7 +206,7 @@ def test_the_outcome_is_what_the_amounts_say(refund: int, outcome: str) -> None:
     purchase.calendar(DeadlineName.SETTLEMENT)
     purchase.learns(DecisionPosted())
     if refund:
-        purchase.learns(RefundAnswered(1, "settled"))
+        purchase.learns(RefundReported(1, "settled"))
         purchase.learns(SettlementPosted())
     assert (purchase.state.outcome, purchase.state.reason) == (outcome, "dispute_resolved")
 
@@ -228,7 +229,7 @@ def test_a_settlement_message_may_overtake_the_answer_to_our_own_request() -> No
     purchase.posted()
     hears(purchase, FIRST, "settled", reference="re_1")
     assert not is_pending(purchase.state, SendRefund(1))
-    purchase.learns(RefundAnswered(1, "pending", "re_1"))
+    purchase.learns(RefundReported(1, "pending", "re_1"))
     closes_after = purchase.learns(SettlementPosted())
     assert closes_after.state.stage is Stage.CLOSED
 
@@ -263,7 +264,7 @@ def test_an_unknown_answer_is_no_failure() -> None:
     assert purchase.state.refund
     assert purchase.state.refund.attempt == 1
     assert is_pending(purchase.state, CheckRefund(1))
-    purchase.learns(RefundAnswered(1, "settled"))
+    purchase.learns(RefundReported(1, "settled"))
     assert not is_pending(purchase.state, CheckRefund(1))
 
 
@@ -281,7 +282,7 @@ def test_a_failed_refund_is_retried_once_under_a_new_reference() -> None:
     assert purchase.state.attention == ()
     hears(purchase, FIRST, "failed")
     assert purchase.last.effects == ()
-    purchase.learns(RefundAnswered(2, "settled"))
+    purchase.learns(RefundReported(2, "settled"))
     closes(purchase, "refunded", "freelancer_gave_refund")
 
 
@@ -349,7 +350,7 @@ def test_operator_asks_about_a_late_refund_at_once() -> None:
     purchase.staff(Role.OPERATOR, "resolve_attention", action="retry")
     assert CheckRefund(1) in purchase.last.effects
     assert purchase.state.needs(AttentionKind.SETTLEMENT_LATE)
-    purchase.learns(RefundAnswered(1, "settled", "re_1"))
+    purchase.learns(RefundReported(1, "settled", "re_1"))
     assert purchase.state.attention == ()
     closes(purchase, "refunded", "freelancer_gave_refund")
 
@@ -369,4 +370,4 @@ def test_both_are_told_when_the_money_has_arrived() -> None:
     purchase.learns(SettlementPosted())
     (notice,) = purchase.notices
     assert set(notice.recipients) == BOTH
-    assert "250.00 USD has arrived at Ana" in notice.what
+    assert "250.00 USD has arrived" in purchase.last.text

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from pydantic import ValidationError
 
-from tests.lifecycle.given import (
+from tests.lifecycle.builders import (
     ESCROW,
     NOON,
     Purchase,
@@ -17,18 +17,16 @@ from tests.lifecycle.given import (
     rejected,
     settles,
 )
-from workflows.lifecycle.state import (
+from workflows.lifecycle.events import (
     Accepted,
-    Code,
     DeadlineExpired,
-    DeadlineName,
     PaymentDeclined,
     PaymentHeld,
     PaymentVoided,
     PostDecision,
     Rejection,
-    Stage,
 )
+from workflows.lifecycle.state import Code, DeadlineName, Stage
 from workflows.messages import Role
 
 

@@ -1,41 +1,35 @@
-"""A purchase keeps the rules it was bought under; here without a server."""
+"""A purchase keeps the rules it was bought under (without a server)."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 from pydantic import TypeAdapter
 
-from tests.lifecycle.given import ESCROW, NOON, Purchase, becomes, rejected, said, settles
-from workflows.lifecycle import actions, begin, deadlines, decide, handlers, newest, versions
-from workflows.lifecycle.deadlines import DEADLINES, DeadlineRule
+from tests.lifecycle.builders import ESCROW, NOON, Purchase, becomes, rejected, said, settles
+from workflows.lifecycle import begin, deadlines, decide, handlers, newest, permissions, versions
 from workflows.lifecycle.draft import Draft
-from workflows.lifecycle.handlers import Action
-from workflows.lifecycle.state import (
-    Code,
-    ComputeDeadline,
-    DeadlineExpired,
-    DeadlineName,
-    Decision,
-    Stage,
-    State,
-)
-from workflows.lifecycle.transitions import RULES, Rule
-from workflows.lifecycle.versions import FIRST, VERSIONS, Tables, UnknownVersion
+from workflows.lifecycle.events import ComputeDeadline, DeadlineExpired
+from workflows.lifecycle.handlers import Handler
+from workflows.lifecycle.state import Code, DeadlineName, Decision, Stage, State
+from workflows.lifecycle.transition import Transition
+from workflows.lifecycle.versions import FIRST, VERSIONS, Rules, UnknownVersion
 from workflows.messages import Role
 
 STATES = TypeAdapter(State)
 
 
-def a_second_version() -> Tables:
+def a_second_version() -> Rules:
     """The first, but freelancers cannot cancel, and reviews call a person instead of paying."""
     first = VERSIONS[FIRST]
-    return Tables(
-        tuple(row for row in first.rules if row.transition != "freelancer_cancelled"),
+    rows = (row for row in first.transitions if row.name != "freelancer_cancelled")
+    return Rules(
         tuple(
-            replace(row, warns="something else") if row.deadline is DeadlineName.REVIEW else row
-            for row in first.deadlines
+            replace(row, text=replace(row.text, expiry="something else"))
+            if row.id == "R-17"
+            else row
+            for row in rows
         ),
+        first.deadlines,
     )
 
 
@@ -66,16 +60,18 @@ def test_both_versions_decide_side_by_side(second: int) -> None:
 
 
 def test_what_a_page_shows_is_of_the_same_version(second: int) -> None:
-    """`actions` and the words of a deadline, too."""
+    """`actions`, and what a deadline will do."""
     purchase = Purchase().delivered()
     first, other = (under(version, purchase) for version in (FIRST, second))
-    assert deadlines(first)[0].then == "the escrow is released to the freelancer"
+    assert deadlines(first)[0].then == (
+        "the delivery counts as accepted and all of the money goes to the freelancer"
+    )
     assert deadlines(other)[0].then == "something else"
     reviewed = Purchase().reviewed()
     allowed = {
         version: {
             action.message
-            for action in actions(under(version, reviewed), Role.FREELANCER, reviewed.now)
+            for action in permissions(under(version, reviewed), Role.FREELANCER, reviewed.now)
             if action.allowed
         }
         for version in (FIRST, second)
@@ -83,88 +79,92 @@ def test_what_a_page_shows_is_of_the_same_version(second: int) -> None:
     assert allowed[FIRST] - allowed[second] == {"cancel"}
 
 
-def with_row(row: Rule | DeadlineRule, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A first version in which this row comes before all others."""
+def row(row_id: str) -> Transition:
+    """A row of the first version."""
+    return next(row for row in VERSIONS[FIRST].transitions if row.id == row_id)
+
+
+def with_row(changed: Transition, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A first version with this row in the place of the one of its id."""
     first = VERSIONS[FIRST]
-    changed = (
-        Tables((row, *first.rules), first.deadlines)
-        if isinstance(row, Rule)
-        else Tables(first.rules, (row, *first.deadlines))
-    )
-    monkeypatch.setattr(versions, "VERSIONS", {FIRST: changed})
+    rows = tuple(changed if old.id == changed.id else old for old in first.transitions)
+    monkeypatch.setattr(versions, "VERSIONS", {FIRST: Rules(rows, first.deadlines)})
 
 
 @pytest.mark.parametrize(
-    ("decides", "refund"),
+    ("handler", "refund"),
     [
-        (handlers.refund_all, ESCROW),
-        (handlers.release_all, 0),
-        (handlers.pay_claim, 15_000),
-        (handlers.split_as_sent, 12_000),
+        (handlers.refund_all("because"), ESCROW),
+        (handlers.release_all("because"), 0),
+        (handlers.pay_claim("because"), 15_000),
     ],
 )
 def test_a_new_row_may_decide_in_each_of_the_known_ways(
-    decides: Callable[[str], Action], refund: int, monkeypatch: pytest.MonkeyPatch
+    handler: Handler, refund: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Refund all, release all, pay the claim, split as sent: for a reason of its own."""
-    row = next(row for row in RULES if row.message == "resolve_dispute")
-    with_row(replace(row, then=decides("because")), monkeypatch)
+    """Refund all, release all, pay the claim: for a reason of its own."""
+    with_row(replace(row("R-41"), handler=handler), monkeypatch)
     purchase = Purchase().disputed()
     purchase.staff(Role.MEDIATOR, "resolve_dispute", refund=12_000)
     settles(purchase, "because", refund=refund, release=ESCROW - refund)
 
 
 def test_paying_a_claim_that_nobody_made_refunds_all() -> None:
-    """Silence about nothing gives nothing away."""
+    """R-38: without a claim, nothing is given away."""
     draft = Draft(Purchase().working().state, DeadlineExpired(DeadlineName.CLAIM), NOON)
     handlers.pay_claim("because")(draft)
     assert draft.state.decision == Decision("because", ESCROW, 0, NOON)
 
 
-def test_a_split_as_sent_stays_within_the_escrow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From nothing to all of it; beyond, it is refused."""
-    row = next(row for row in RULES if row.message == "resolve_dispute")
-    with_row(replace(row, then=handlers.split_as_sent("because")), monkeypatch)
+def test_a_mediators_split_stays_within_the_escrow() -> None:
+    """R-41: from nothing to all of it; beyond, it is rejected."""
     for refund in (0, ESCROW):
         purchase = Purchase().disputed()
         purchase.staff(Role.MEDIATOR, "resolve_dispute", refund=refund)
-        settles(purchase, "because", refund=refund, release=ESCROW - refund)
+        settles(purchase, "dispute_resolved", refund=refund, release=ESCROW - refund)
     answer = Purchase().disputed().staff(Role.MEDIATOR, "resolve_dispute", refund=ESCROW + 1)
     rejected(answer, Code.INVALID_AMOUNT, "250.01 USD is not between 0.00 USD and the escrow")
 
 
 def test_a_new_row_may_lead_to_another_stage(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Here: a dispute can be opened as soon as the refund is asked for."""
-    row = next(row for row in RULES if row.message == "open_dispute")
-    early = replace(row, stages=(Stage.REFUND_REQUESTED,), then=handlers.go_to(Stage.DISPUTED))
-    with_row(early, monkeypatch)
+    """R-23 with other stages: a dispute can be opened as soon as the refund is requested."""
+    with_row(replace(row("R-23"), stages=(Stage.REFUND_REQUESTED,)), monkeypatch)
     purchase = Purchase().requested()
     purchase.client("open_dispute", reason="no answer")
     becomes(purchase, Stage.DISPUTED)
     assert set(purchase.state.deadlines) == {DeadlineName.DISPUTE}
 
 
-def test_a_new_row_may_name_whoever_acted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A party by its name, staff by their role, silence as the system."""
-    row = next(row for row in RULES if row.message == "resolve_dispute")
-    with_row(replace(row, says="{by} decided: {refund} to {client}."), monkeypatch)
-    purchase = Purchase().disputed()
-    purchase.staff(Role.MEDIATOR, "resolve_dispute", refund=15_000)
-    assert purchase.last.text == "mediator decided: 150.00 USD to Ana."
-    lapse = next(row for row in DEADLINES if row.deadline is DeadlineName.REVIEW)
-    with_row(replace(lapse, says="{by} released {escrow} to {freelancer}."), monkeypatch)
-    purchase = Purchase().delivered()
-    purchase.deadline(DeadlineName.REVIEW)
-    assert purchase.last.text == "the system released 250.00 USD to Bo."
-
-
-def test_a_deadline_that_a_version_does_not_know_does_nothing(
+def test_the_stage_is_where_the_row_leads_whatever_its_handler_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A version may drop a row of the deadlines: the clock ends, and that is all."""
+    """`to` is executed by the engine: the same handler with another `to` ends elsewhere."""
+    with_row(replace(row("R-14"), to=Stage.IN_PROGRESS), monkeypatch)
+    purchase = Purchase().working()
+    purchase.freelancer("deliver")
+    assert purchase.state.stage is Stage.IN_PROGRESS
+
+
+def test_the_words_of_a_new_row_are_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The timeline and the notice use the text of the purchase's version."""
+    own = replace(row("R-41").text, summary="{Actor} decided: {refund} to {client}.")
+    with_row(replace(row("R-41"), text=own), monkeypatch)
+    purchase = Purchase().disputed()
+    purchase.staff(Role.MEDIATOR, "resolve_dispute", refund=15_000)
+    assert purchase.last.text == "The mediator decided: 150.00 USD to Ana."
+    assert purchase.notices[0].text == own
+
+
+def test_a_deadline_without_a_row_for_its_end_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The deadline ends, and that is all."""
     first = VERSIONS[FIRST]
-    rows = tuple(row for row in first.deadlines if row.deadline is not DeadlineName.REVIEW)
-    monkeypatch.setattr(versions, "VERSIONS", {FIRST: Tables(first.rules, rows)})
+    rules = tuple(
+        replace(rule, expiry=()) if rule.name is DeadlineName.REVIEW else rule
+        for rule in first.deadlines
+    )
+    monkeypatch.setattr(versions, "VERSIONS", {FIRST: Rules(first.transitions, rules)})
     purchase = Purchase().delivered()
     before = purchase.state
     purchase.deadline(DeadlineName.REVIEW)
@@ -211,3 +211,22 @@ def test_a_purchase_without_a_version_has_the_first() -> None:
     assert STATES.validate_python(written) == state
     assert begin(state.terms, state.terms.purchased_at).state.stage is Stage.AWAITING_REQUIREMENTS
     assert state.terms.rules_version == FIRST
+
+
+def test_a_message_that_the_purchases_version_lacks_is_rejected_and_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A message that a later version added: older purchases reject it, and `actions` says why."""
+    first = VERSIONS[FIRST]
+    without = Rules(
+        tuple(row for row in first.transitions if row.cause.message != "give_refund"),
+        first.deadlines,
+    )
+    monkeypatch.setattr(versions, "VERSIONS", {FIRST: without, 2: first})
+    purchase = Purchase().working()
+    purchase.state = under(FIRST, purchase)
+    answer = purchase.freelancer("give_refund")
+    rejected(answer, Code.NOT_ALLOWED_NOW, "give_refund is not part of the rules that this")
+    shown = {p.message: p for p in permissions(purchase.state, Role.FREELANCER, purchase.now)}
+    assert not shown["give_refund"].allowed
+    assert shown["give_refund"].why_not == getattr(answer, "text", "")

@@ -1,46 +1,50 @@
-"""What holds in every state that a purchase can reach, whoever says what in whatever order.
+"""What holds in every state that a purchase can reach, in any order of messages and deadlines.
 
-Each policy of POLICIES is walked once; together they make every choice of the policy.
+Every version in the registry is walked under each of POLICIES, which together make every choice of
+the policy.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import pytest
 
-from tests.lifecycle.given import ESCROW, NOON, Purchase, purchase_in, rejected, said
+from tests.lifecycle.builders import ESCROW, NOON, Purchase, purchase_in, rejected, said, terms
 from tests.lifecycle.walk import FIELDS, Edge, Key, Node, Walk, position, walk
-from tests.proof.count import counted
-from workflows.lifecycle import actions, deadlines, decide, is_pending, waiting_for
-from workflows.lifecycle.deadlines import DEADLINES, DeadlineRule
-from workflows.lifecycle.draft import STAGE_DEADLINE
-from workflows.lifecycle.state import (
+from tests.proof.counts import counted
+from workflows.lifecycle import (
+    begin,
+    deadlines,
+    decide,
+    is_pending,
+    permissions,
+    versions,
+    waiting_for,
+)
+from workflows.lifecycle.deadlines import WITH_ESCROW
+from workflows.lifecycle.events import (
     Accepted,
     CheckRefund,
-    Code,
     DeadlineComputed,
     DeadlineExpired,
-    DeadlineName,
     DecisionPosted,
+    Effect,
     EffectBlocked,
-    Event,
     Fact,
-    Notify,
-    Payment,
     PaymentDeclined,
     PaymentHeld,
     PaymentVoided,
     PlatformCancelled,
-    RefundAnswered,
+    RefundReported,
     Rejection,
     SettlementPosted,
-    Stage,
-    State,
-    Step,
 )
-from workflows.lifecycle.transitions import RULES, WITH_ESCROW, Rule
+from workflows.lifecycle.state import Code, DeadlineName, Payment, Stage, State
+from workflows.lifecycle.transition import To, Transition
+from workflows.lifecycle.versions import FIRST, VERSIONS, Rules, draft_of, rules_of
 from workflows.messages import MESSAGES, Message, Role
 
 POLICIES: dict[str, dict[str, Any]] = {
@@ -57,57 +61,50 @@ POLICIES: dict[str, dict[str, Any]] = {
 }
 DECIDED = (Stage.SETTLING, Stage.CLOSED)
 OUTCOMES = {"refunded", "released", "split", "payment_declined", "payment_failed"}
-TABLES: tuple[Rule | DeadlineRule, ...] = (*RULES, *DEADLINES)
-BLOCKABLE = [kind.__dataclass_fields__["kind"].default for kind in Step.__args__]
+BLOCKABLE = [kind.__dataclass_fields__["kind"].default for kind in Effect.__args__]
+
+
+WALKS = [(version, policy) for version in VERSIONS for policy in POLICIES]
 
 
 @cache
-def walked(policy: str) -> Walk:
-    """The walk under that policy, made once."""
-    return walk(**POLICIES[policy])
+def walked(version: int, policy: str) -> Walk:
+    """The walk under that version and policy, made once."""
+    return walk(version, **POLICIES[policy])
 
 
-@pytest.fixture(params=list(POLICIES))
+@pytest.fixture(params=WALKS, ids=lambda walk: f"version {walk[0]}, {walk[1]}")
 def found(request: pytest.FixtureRequest) -> Walk:
-    """Every reachable state, policy by policy."""
-    return walked(request.param)
+    """Every reachable state, version by version and policy by policy."""
+    return walked(*request.param)
+
+
+@pytest.fixture(params=VERSIONS, ids=lambda version: f"version {version}")
+def version(request: pytest.FixtureRequest) -> int:
+    """Every version in the registry."""
+    return int(request.param)
 
 
 @cache
-def every_state() -> dict[Key, State]:
-    """Every state under every policy, each position of a purchase once."""
-    nodes = (node for policy in POLICIES for node in walked(policy).nodes.values())
+def every_state(version: int) -> dict[Key, State]:
+    """Every state of a version under every policy, each position of a purchase once."""
+    nodes = (node for policy in POLICIES for node in walked(version, policy).nodes.values())
     return {position(node.state): node.state for node in nodes}
 
 
-def everything() -> Iterator[tuple[Node, Edge]]:
-    """Every transition under every policy."""
+def every_edge(version: int) -> Iterator[tuple[Node, Edge]]:
+    """Every event in every state of a version, under every policy."""
     for policy in POLICIES:
-        found = walked(policy)
+        found = walked(version, policy)
         for key, edges in found.edges.items():
             yield from ((found.nodes[key], edge) for edge in edges)
 
 
-def taken(event: Event, answer: Accepted | Rejection) -> Rule | DeadlineRule | None:
-    """The row of the tables that an event took, if it took one."""
-    if isinstance(answer, Rejection) or not answer.transition:
+def taken(node: Node, edge: Edge) -> Transition | None:
+    """The row that an accepted event took, if it took one."""
+    if isinstance(edge.answer, Rejection):
         return None
-    if isinstance(event, DeadlineExpired):
-        return next(
-            row
-            for row in DEADLINES
-            if (row.deadline, row.transition) == (event.deadline, answer.transition)
-        )
-    if not isinstance(event, Message):
-        return None
-    choice = getattr(event, "decision", None) or getattr(event, "action", None)
-    return next(
-        row
-        for row in RULES
-        if (row.message, row.transition) == (event.name, answer.transition)
-        and event.by.role in row.by
-        and row.choice in (None, choice)
-    )
+    return rules_of(node.state).row_for(draft_of(node.state, edge.event, NOON))
 
 
 def sound(state: State) -> None:
@@ -120,8 +117,8 @@ def sound(state: State) -> None:
     if state.decision:
         assert state.decision.refund + state.decision.release == ESCROW
     assert (state.claim is not None) == (state.stage in (Stage.CONTESTED, Stage.DISPUTED))
-    for stage, deadline in STAGE_DEADLINE.items():
-        assert deadline not in state.deadlines or state.stage is stage
+    for rule in rules_of(state).deadlines:
+        assert rule.name not in state.deadlines or state.stage in rule.stages
     assert waiting_for(state) in {*Role, "nobody"}
     assert (state.stage is Stage.CLOSED) == (waiting_for(state) == "nobody")
     if state.stage is Stage.CLOSED:
@@ -139,29 +136,30 @@ def sound(state: State) -> None:
 # --- states
 
 
-@pytest.mark.parametrize("policy", POLICIES)
-def test_every_state_is_sound(policy: str, record_property: Callable[[str, object], None]) -> None:
+@pytest.mark.parametrize(("version", "policy"), WALKS)
+def test_every_state_is_sound(
+    version: int, policy: str, record_property: Callable[[str, object], None]
+) -> None:
     """No cent appears or vanishes, and a closed purchase has nothing left to do."""
-    found = walked(policy)
+    found = walked(version, policy)
     for node in found.nodes.values():
         sound(node.state)
         if node.state.stage is Stage.CLOSED:
             assert not node.pending
     counts = {"states": len(found.nodes), "transitions": found.transitions}
-    record_property("proof", counted(f"every state walked, {policy}", counts))
+    record_property("proof", counted(f"every state walked, version {version}, {policy}", counts))
 
 
-def test_each_open_deadline_says_what_silence_does(found: Walk) -> None:
-    """Every running clock is a row of the tables, and is shown with its consequence."""
+def test_each_open_deadline_says_what_happens_when_it_ends(found: Walk) -> None:
+    """Every open deadline has a row for its end, and is shown with its consequence."""
     for node in found.nodes.values():
         shown = {deadline.name for deadline in deadlines(node.state)}
         assert shown == set(node.state.deadlines)
         assert all(deadline.then for deadline in deadlines(node.state))
 
 
-def test_what_is_asked_for_is_answered_or_overtaken(found: Walk) -> None:
-    """Money on its way is never forgotten: while something is undecided by the world, either it
-    was asked for, or a clock runs, or a person knows."""
+def test_an_open_purchase_always_waits_for_something(found: Walk) -> None:
+    """No money is forgotten: an effect is pending, a deadline is open, or a person is needed."""
     for node in found.nodes.values():
         state = node.state
         if state.stage is Stage.SETTLING:
@@ -185,8 +183,8 @@ def test_a_decision_about_money_is_never_taken_back(found: Walk) -> None:
                 assert edge.answer.state.stage in DECIDED
 
 
-def test_every_refusal_has_a_code_and_a_sentence(found: Walk) -> None:
-    """Nobody is turned away without a reason that can be read."""
+def test_every_rejection_has_a_code_and_a_sentence(found: Walk) -> None:
+    """Every rejection gives a reason that can be read."""
     for edges in found.edges.values():
         for edge in edges:
             if isinstance(edge.answer, Rejection):
@@ -195,26 +193,26 @@ def test_every_refusal_has_a_code_and_a_sentence(found: Walk) -> None:
                 assert "{" not in edge.answer.text
 
 
-def test_facts_are_never_refused(found: Walk) -> None:
-    """What has happened has happened: a deadline or an answer from outside is always taken in."""
+def test_facts_are_never_rejected(found: Walk) -> None:
+    """A deadline or an answer from outside is always accepted."""
     for edges in found.edges.values():
         for edge in edges:
             assert isinstance(edge.event, Message) or isinstance(edge.answer, Accepted)
 
 
-def test_each_transition_tells_each_reader_once(found: Walk) -> None:
-    """One notice of one transition to each reader, with a sentence and a rule."""
-    for edges in found.edges.values():
+def test_each_transition_notifies_each_recipient_once(found: Walk) -> None:
+    """One notice of one transition to each recipient, with every name filled in."""
+    for key, edges in found.edges.items():
         for edge in edges:
             if isinstance(edge.answer, Accepted):
-                notices = [e for e in edge.answer.effects if isinstance(e, Notify)]
-                told = [(n.transition, reader) for n in notices for reader in n.recipients]
-                assert len(told) == len(set(told)), told
-                assert all(n.what and n.rule and "{" not in n.what for n in notices)
+                notified = [role for n in edge.answer.notices for role in n.recipients]
+                assert len(notified) == len(set(notified)), (key, notified)
+                assert "{" not in edge.answer.text
+                assert bool(edge.answer.text) == bool(edge.answer.transition)
 
 
-def test_a_step_is_done_once_its_answer_has_come(found: Walk) -> None:
-    """Nothing is asked of a bank or a calendar again that has been answered."""
+def test_an_effect_is_done_once_its_answer_arrived(found: Walk) -> None:
+    """Provider, ledger and calendar are not asked again for what they answered."""
     for key, edges in found.edges.items():
         for edge in edges:
             if edge.answered and isinstance(edge.answer, Accepted):
@@ -224,29 +222,40 @@ def test_a_step_is_done_once_its_answer_has_come(found: Walk) -> None:
 # --- the tables
 
 
-def test_every_row_of_the_tables_is_reached() -> None:
-    """No row is dead."""
-    reached = {id(taken(edge.event, edge.answer)) for _, edge in everything()}
-    assert [row for row in TABLES if id(row) not in reached] == []
+def test_every_row_is_reached(version: int) -> None:
+    """No row is dead, in any version."""
+    reached = {row.id for node, edge in every_edge(version) if (row := taken(node, edge))}
+    rules = VERSIONS[version]
+    reached |= {row.id for row in rules.starts}
+    assert [row.id for row in rules.transitions if row.id not in reached] == []
 
 
-def test_rows_lead_where_they_say() -> None:
-    """A row leads to the stages it declares or stays, and to each of them some time."""
-    seen: dict[int, set[Stage]] = defaultdict(set)
-    for node, edge in everything():
-        row = taken(edge.event, edge.answer)
-        if row is not None and isinstance(edge.answer, Accepted):
-            after = edge.answer.state.stage
-            assert node.state.stage in row.stages
-            assert after in row.becomes or after is node.state.stage, (row.transition, after)
-            seen[id(row)].add(after)
-    for row in TABLES:
-        assert set(row.becomes) <= seen[id(row)], row.transition
+def test_every_start_is_reached(version: int) -> None:
+    """R-01, R-02: with and without requirements, a purchase begins in the row's own stage."""
+    for needed, stage in ((True, Stage.AWAITING_REQUIREMENTS), (False, Stage.FREELANCER_REVIEW)):
+        begun = begin(replace(terms(requirements_needed=needed), rules_version=version), NOON)
+        assert begun.state.stage is stage
 
 
-def test_every_refusal_code_of_the_rules_is_used() -> None:
-    """Each code is given somewhere; three speak of what the rules never see."""
-    used = {edge.answer.code for _, edge in everything() if isinstance(edge.answer, Rejection)}
+def test_rows_lead_where_they_say(version: int) -> None:
+    """The engine goes where the row's `to` says, and nowhere else."""
+    for node, edge in every_edge(version):
+        row = taken(node, edge)
+        if row is None or not isinstance(edge.answer, Accepted):
+            continue
+        before, after = node.state, edge.answer.state.stage
+        assert before.stage in row.stages
+        if row.to is To.SAME:
+            assert after is before.stage, row.id
+        elif row.to is To.BEFORE_REQUEST:
+            assert after is before.stage_before_request, row.id
+        else:
+            assert after is row.to, row.id
+
+
+def test_every_rejection_code_of_the_rules_is_used(version: int) -> None:
+    """Each code is given somewhere; two are about messages that never reach the rules."""
+    used = {e.answer.code for _, e in every_edge(version) if isinstance(e.answer, Rejection)}
     elsewhere = {Code.NOT_A_PARTY, Code.UNKNOWN_MESSAGE}
     assert used | elsewhere == set(Code)
 
@@ -254,8 +263,13 @@ def test_every_refusal_code_of_the_rules_is_used() -> None:
 # --- ways out
 
 
-def test_silence_leads_to_the_end_or_to_a_person(found: Walk) -> None:
-    """From every open state, if nobody ever speaks again, the purchase closes or asks for help."""
+def test_without_messages_a_purchase_closes_or_asks_for_a_person(found: Walk) -> None:
+    """From every open state, if nobody ever sends a message again."""
+    assert stuck(found) == set()
+
+
+def stuck(found: Walk) -> set[Key]:
+    """The states from which deadlines and answers lead neither to the end nor to a person."""
     back: dict[Key, set[Key]] = defaultdict(set)
     for key, edges in found.edges.items():
         for edge in edges:
@@ -271,21 +285,36 @@ def test_silence_leads_to_the_end_or_to_a_person(found: Walk) -> None:
         new = back[frontier.pop()] - reached
         reached |= new
         frontier.extend(new)
-    assert set(found.nodes) - reached == set()
+    return set(found.nodes) - reached
+
+
+def test_a_version_that_forgets_deadlines_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The walk finds purchases that are stuck under a version without disputes and expiries."""
+    first = VERSIONS[FIRST]
+    dropped = {"R-23", "R-35", "R-36", "R-37", "R-38", "R-39", "R-17", "R-18", "R-42"}
+    crippled = Rules(
+        tuple(row for row in first.transitions if row.id not in dropped),
+        tuple(
+            replace(rule, expiry=tuple(row for row in rule.expiry if row not in dropped))
+            for rule in first.deadlines
+        ),
+    )
+    monkeypatch.setattr(versions, "VERSIONS", {**VERSIONS, 99: crippled})
+    assert stuck(walk(99)) != set()
 
 
 # --- what a page shows
 
 
-def test_actions_agree_with_decide() -> None:
+def test_actions_agree_with_decide(version: int) -> None:
     """`actions` allows exactly what `decide` accepts, for every role in every state."""
     accepted: dict[Key, set[tuple[str, Role]]] = defaultdict(set)
-    for node, edge in everything():
+    for node, edge in every_edge(version):
         if isinstance(edge.event, Message) and isinstance(edge.answer, Accepted):
             accepted[position(node.state)].add((edge.event.name, edge.event.by.role))
-    for key, state in every_state().items():
+    for key, state in every_state(version).items():
         for role in Role:
-            for action in actions(state, role, NOON):
+            for action in permissions(state, role, NOON):
                 allowed = (action.message, role) in accepted[key]
                 assert action.allowed == allowed, (state, role, action)
                 assert bool(action.why_not) == bool(action.code) == (not allowed)
@@ -293,10 +322,11 @@ def test_actions_agree_with_decide() -> None:
 
 @pytest.mark.parametrize("stage", [*WITH_ESCROW, *DECIDED])
 @pytest.mark.parametrize("name", MESSAGES)
-def test_a_wrong_role_is_refused_in_every_stage(name: str, stage: Stage) -> None:
-    """Whatever the stage, a message is for its roles only."""
+def test_a_wrong_role_is_rejected_in_every_stage(name: str, stage: Stage) -> None:
+    """In every stage, a message is for its roles only."""
     purchase = decided(stage) if stage in DECIDED else purchase_in(stage)
-    right = {role for row in RULES if row.message == name for role in row.by}
+    rows = rules_of(purchase.state).rows(name)
+    right = {role for row in rows for role in row.cause.by}
     for role in set(Role) - right:
         message = said(name, role, **FIELDS.get(name, ({},))[0])
         answer = decide(purchase.state, message, purchase.now)
@@ -325,15 +355,15 @@ def any_fact(state: State) -> Iterator[Fact]:
     yield from (PaymentHeld(), PaymentDeclined(), PaymentVoided(), PlatformCancelled())
     yield from (DecisionPosted(), SettlementPosted())
     for attempt in range(1, (state.refund.attempt if state.refund else 1) + 1):
-        yield RefundAnswered(attempt, "pending", "re_1")
-        yield RefundAnswered(attempt, "settled", "re_1")
-        yield RefundAnswered(attempt, "failed", "re_1")
+        yield RefundReported(attempt, "pending", "re_1")
+        yield RefundReported(attempt, "settled", "re_1")
+        yield RefundReported(attempt, "failed", "re_1")
     yield from (EffectBlocked(kind, "it does not answer") for kind in BLOCKABLE)
 
 
-def test_stale_repeated_and_unasked_answers_break_nothing() -> None:
+def test_stale_repeated_and_unasked_answers_break_nothing(version: int) -> None:
     """Every fact in every state: money still adds up, and what was decided or closed stays so."""
-    for state in every_state().values():
+    for state in every_state(version).values():
         for fact in any_fact(state):
             answer = decide(state, fact, NOON)
             assert isinstance(answer, Accepted)
@@ -344,10 +374,10 @@ def test_stale_repeated_and_unasked_answers_break_nothing() -> None:
                 assert (answer.state, answer.effects) == (state, ())
 
 
-def test_what_is_blocked_is_still_to_be_done(found: Walk) -> None:
-    """A person is never sent to see to a step that is done or overtaken."""
+def test_what_is_blocked_is_still_pending(found: Walk) -> None:
+    """A person is never asked to look into an effect that is done or no longer needed."""
     for node in found.nodes.values():
         pending = {getattr(effect, "kind", "") for effect in node.pending}
         pending |= {CheckRefund.kind} if node.state.refund else set()
         for item in node.state.attention:
-            assert not item.step or item.step in pending, item
+            assert not item.effect or item.effect in pending, item

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.lifecycle.given import (
+from tests.lifecycle.builders import (
     BOTH,
     ESCROW,
     NOON,
@@ -17,19 +17,15 @@ from tests.lifecycle.given import (
     settles,
 )
 from workflows.lifecycle import begin, deadlines, is_pending
-from workflows.lifecycle.state import (
-    AttentionKind,
+from workflows.lifecycle.events import (
     CheckRefund,
-    Code,
     ComputeDeadline,
-    DeadlineName,
     EffectBlocked,
-    Payment,
     PaymentHeld,
     PaymentVoided,
-    Stage,
     VoidPayment,
 )
+from workflows.lifecycle.state import AttentionKind, Code, DeadlineName, Payment, Stage
 
 DAY = timedelta(days=1)
 
@@ -234,8 +230,8 @@ def test_dormancy_window_asks_for_a_refund_in_the_clients_name() -> None:
     assert in_days(purchase, DeadlineName.DORMANCY) == 90
     purchase.deadline(DeadlineName.DORMANCY)
     becomes(purchase, Stage.REFUND_REQUESTED)
-    assert purchase.notices[0].by == "system"
-    assert "the system asks Bo in Ana's name" in purchase.notices[0].what
+    assert purchase.notices[0].actor == "system"
+    assert "our system asked Bo in Ana's name" in purchase.last.text
     assert in_days(purchase, DeadlineName.REFUND_DECISION) == 7
     purchase.client("withdraw_cancellation")
     becomes(purchase, Stage.IN_PROGRESS)
@@ -369,8 +365,11 @@ def test_a_window_of_the_policy_is_the_window_of_the_purchase(stage: Stage) -> N
         assert in_days(twice, deadline) == 2 * in_days(usual, deadline)
 
 
-def test_deadlines_say_what_silence_does() -> None:
-    """Whatever runs out, the parties were told beforehand what it does."""
+def test_deadlines_say_what_happens_when_they_end() -> None:
+    """R-35: the status says beforehand what the deadline will do."""
     purchase = Purchase().requested()
     (deadline,) = deadlines(purchase.state)
-    assert (deadline.name, deadline.then) == ("refund_decision", "the client gets a full refund")
+    assert (deadline.name, deadline.then) == (
+        "refund_decision",
+        "all of the money goes back to the client",
+    )

@@ -1,46 +1,43 @@
-"""A breadth-first walk over every state that the rules can reach, with every message from every
-role, every deadline and every answer from outside.
+"""A breadth-first walk over every state that a version of the rules can reach, with every message
+from every role, every deadline and every answer from outside.
 
-Times are abstracted away: any running clock may run out next, which covers every order in which
-deadlines and messages can meet. What has been asked for and not answered yet is part of a state.
+Times are abstracted away: any open deadline may expire next, which covers every order in which
+deadlines and messages can meet. Effects without an answer yet are part of a state.
 """
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from tests.lifecycle.given import ESCROW, NOON, said, terms
+from tests.lifecycle.builders import ESCROW, NOON, said, terms
 from workflows.lifecycle import begin, decide, is_pending
-from workflows.lifecycle.state import (
+from workflows.lifecycle.events import (
     Accepted,
     CheckRefund,
     ComputeDeadline,
     DeadlineComputed,
     DeadlineExpired,
-    DeadlineName,
     DecisionPosted,
     Effect,
     EffectBlocked,
     Event,
-    Notify,
-    Payment,
     PaymentDeclined,
     PaymentHeld,
     PaymentVoided,
     PlatformCancelled,
     PostDecision,
     PostSettlement,
-    RefundAnswered,
+    RefundReported,
     Rejection,
     SendRefund,
     SettlementPosted,
-    State,
     TakePayment,
     VoidPayment,
 )
-from workflows.lifecycle.transitions import RULES
+from workflows.lifecycle.state import DeadlineName, Payment, State
+from workflows.lifecycle.versions import Rules, rules_of
 from workflows.messages import MESSAGES, Message, Role
 
 CLAIM, SPLIT = 10_000, 15_000
@@ -70,8 +67,8 @@ def position(s: State) -> Key:
         s.requirements_received,
         s.delivered,
         s.cancel_window_closed_at is not None,
-        s.left,
-        s.time_left is not None,
+        s.stage_before_request,
+        frozenset(s.suspended),
         s.requested_by_system,
         s.claim,
         s.offer and (s.offer.by, s.offer.refund),
@@ -81,9 +78,9 @@ def position(s: State) -> Key:
         s.payment,
         frozenset(s.deadlines),
         (s.decision.refund, s.decision.release) if s.decision else undecided,
-        s.posted,
+        s.decision_posted,
         s.refund and (s.refund.attempt, s.refund.status),
-        frozenset((item.kind, item.step) for item in s.attention),
+        frozenset((item.kind, item.effect) for item in s.attention),
         s.outcome,
     )
 
@@ -142,14 +139,14 @@ FIELDS: dict[str, tuple[dict[str, Any], ...]] = {
 """The fields of a message, in every variant that makes a difference; others have none."""
 
 
-def every_message() -> tuple[Message, ...]:
+def every_message(rules: Rules) -> tuple[Message, ...]:
     """Every message from every role that may send it, with each choice and amount that makes a
     difference. (A wrong role is refused whatever the state; that has a test of its own.)"""
     return tuple(
         said(name, role, **given)
         for name in MESSAGES
         for role in Role
-        if any(rule.message == name and role in rule.by for rule in RULES)
+        if any(row.cause.message == name and role in row.cause.by for row in rules.transitions)
         for given in FIELDS.get(name, ({},))
     )
 
@@ -157,7 +154,6 @@ def every_message() -> tuple[Message, ...]:
 def answers(node: Node) -> Iterator[tuple[Event, Effect | None]]:
     """What the world may say to what is pending; an effect that is blocked stays pending."""
     for effect in node.pending:
-        step = getattr(effect, "kind", "")
         match effect:
             case TakePayment():
                 yield PaymentHeld(), effect
@@ -171,35 +167,35 @@ def answers(node: Node) -> Iterator[tuple[Event, Effect | None]]:
                 yield DecisionPosted(), effect
             case SendRefund(attempt) | CheckRefund(attempt):
                 if isinstance(effect, SendRefund):
-                    yield RefundAnswered(attempt, "pending", "re_1"), effect
-                yield RefundAnswered(attempt, "settled", "re_1"), effect
-                yield RefundAnswered(attempt, "failed", "re_1"), effect
+                    yield RefundReported(attempt, "pending", "re_1"), effect
+                yield RefundReported(attempt, "settled", "re_1"), effect
+                yield RefundReported(attempt, "failed", "re_1"), effect
             case PostSettlement():
                 yield SettlementPosted(), effect
         if not isinstance(effect, TakePayment | ComputeDeadline):
-            yield EffectBlocked(step, "it does not answer"), None
+            yield EffectBlocked(effect.kind, "it does not answer"), None
 
 
-def silence(node: Node) -> Iterator[tuple[Event, Effect | None]]:
-    """Deadlines, and the answers of a world in which nobody acts."""
+def when_nobody_acts(node: Node) -> Iterator[tuple[Event, Effect | None]]:
+    """Deadlines, and the answers from outside, while nobody sends a message."""
     for deadline in DeadlineName:
         if deadline in node.state.deadlines:
             yield DeadlineExpired(deadline), None
     yield from answers(node)
 
 
-def walk(**given: Any) -> Walk:
-    """Walk from the first moment of a purchase under the given policy."""
-    first = begin(terms(**given), NOON)
+def walk(version: int, **given: Any) -> Walk:
+    """Walk from the first moment of a purchase under that version and policy."""
+    first = begin(replace(terms(**given), rules_version=version), NOON)
     start = Node(first.state, frozenset(first.effects))
     found = Walk(nodes={start.key: start})
     queue = deque([start])
-    messages = every_message()
+    messages = every_message(rules_of(first.state))
     while queue:
         node = queue.popleft()
         edges = found.edges[node.key] = []
         events: list[tuple[Event, Effect | None]] = [(message, None) for message in messages]
-        events += [(PlatformCancelled(), None), *silence(node)]
+        events += [(PlatformCancelled(), None), *when_nobody_acts(node)]
         for event, answered in events:
             answer = decide(node.state, event, NOON)
             target = _next(node, answer, answered)
@@ -216,14 +212,15 @@ def _next(node: Node, answer: Accepted | Rejection, answered: Effect | None) -> 
     if isinstance(answer, Rejection):
         return node
     pending = node.pending - {answered} if answered else node.pending
-    asked = {effect for effect in answer.effects if not isinstance(effect, Notify)}
     return Node(
         answer.state,
-        frozenset(effect for effect in pending | asked if _awaited(answer.state, effect)),
+        frozenset(
+            effect for effect in pending | set(answer.effects) if _awaited(answer.state, effect)
+        ),
     )
 
 
 def _awaited(state: State, effect: Effect) -> bool:
-    """A payment may still answer while it is being called off."""
+    """A payment may still answer while it is being voided."""
     taking = isinstance(effect, TakePayment) and state.payment is Payment.VOIDING
     return taking or is_pending(state, effect)

@@ -1,4 +1,4 @@
-"""The real workflow on the real server does what the pure rules say, whatever happens to it."""
+"""The real workflow on the real server does what the pure rules say, for generated scripts."""
 
 import asyncio
 import os
@@ -17,89 +17,90 @@ from activities.payments.sandbox import METHODS
 from activities.services import Services
 from temporal import embedded
 from tests.conftest import SOON_LONG, settings
-from tests.model.play import Disagree, Troupe, troupe
-from tests.model.script import SCRIPTS, Deadline, Script, Send, WorkerReplaced
-from tests.proof.count import counted
+from tests.model.comparison import ComparisonServer, Mismatch, open_comparison_server
+from tests.model.strategies import SCRIPTS, Deadline, Script, Send, WorkerReplaced
+from tests.proof.counts import counted
 
-PLAYERS = 12
-"""So many scripts are played at a time."""
-SECONDS = 75
-"""So long scripts are made up in an ordinary run; `make soak` has its own."""
+PARALLEL_SCRIPTS = 12
+"""How many scripts run at a time."""
+SEARCH_SECONDS = 75
+"""How long scripts are generated in a normal run; `make soak` sets its own time."""
 SOAK_MINUTES = float(os.environ.get("RECOURSE_SOAK_MINUTES", "0"))
-MISSED_AFTER = timedelta(seconds=4)
-STUCK_AFTER = 120
-"""Seconds for one script."""
-SHRUNK_FOR = 45
-"""Seconds in which one that failed is made smaller."""
+ATTEMPT_TIMEOUT = timedelta(seconds=4)
+SCRIPT_TIMEOUT = 120
+"""Seconds after which a script is reported as stuck."""
+SHRINK_SECONDS = 45
+"""How long a failed script is shrunk."""
 
 
-FIRST_BATCH = {name: replace(method, settles_on=0) for name, method in METHODS.items()}
-"""A server that skips time tries a failed activity again up to a day too early, and passes timers
-by meanwhile. So refunds arrive or fail at once here; the stories wait for the days between."""
+SETTLES_AT_ONCE = {name: replace(method, settles_on=0) for name, method in METHODS.items()}
+"""Refunds settle or fail at once here. A time-skipping server retries a failed activity up to a day
+too early and lets timers pass meanwhile, so the days in between are tested by the scenarios."""
 
 
 @pytest.fixture(scope="module")
-async def company(
+async def comparison_server(
     threads: ThreadPoolExecutor,
     services: Services,
     tmp_path_factory: pytest.TempPathFactory,
-) -> AsyncIterator[Troupe]:
-    """A server of their own, with a worker that can be replaced. What was on its way to one that
-    stopped is missed soon, so that no script waits for that: a clock is not skipped while an
-    activity is under way."""
+) -> AsyncIterator[ComparisonServer]:
+    """A server with a replaceable worker. Timeouts are short, so that activities of a stopped
+    worker are retried soon: the server does not skip time while an activity is running."""
     with (
-        closing(Services(settings(tmp_path_factory.mktemp("rules")))) as rules_parts,
+        closing(Services(settings(tmp_path_factory.mktemp("rules")))) as rules_services,
         pytest.MonkeyPatch.context() as patch,
     ):
-        patch.setattr("activities.payments.sandbox.METHODS", FIRST_BATCH)
+        patch.setattr("activities.payments.sandbox.METHODS", SETTLES_AT_ONCE)
         patch.setattr("activities.payments.sandbox.FAILS_AFTER", timedelta(0))
         patch.setattr("worker.MISSED_AFTER", timedelta(milliseconds=500))
-        patch.setattr("workflows.effect_runner.ATTEMPT_TIMEOUT", MISSED_AFTER)
-        patch.setattr("workflows.notifying.ONE_DELIVERY", MISSED_AFTER)
+        patch.setattr("workflows.effects.ATTEMPT_TIMEOUT", ATTEMPT_TIMEOUT)
+        patch.setattr("workflows.notifying.ONE_DELIVERY", ATTEMPT_TIMEOUT)
         async with (
             embedded.server(skip_time=True, extra=SOON_LONG) as server,
-            troupe(server, services, threads, rules_parts) as found,
+            open_comparison_server(server, services, threads, rules_services) as found,
         ):
             yield found
 
 
 @pytest.mark.timeout(300 + SOAK_MINUTES * 70)
-async def test_the_machine_does_what_the_rules_say(
-    company: Troupe, record_property: Callable[[str, object], None]
+async def test_the_workflow_does_what_the_rules_say(
+    comparison_server: ComparisonServer, record_property: Callable[[str, object], None]
 ) -> None:
-    """Scripts that Hypothesis makes up, many at a time. One that fails is shrunk, and shown so that
-    it can be pasted below."""
-    began, before = time.monotonic(), company.steps
-    seconds = SOAK_MINUTES * 60 or SECONDS
+    """After every step of every generated script, the purchase on the server is in the state that
+    the rules give. A script that fails is shrunk and printed as code for `EARLIER_FAILURES`."""
+    began, before = time.monotonic(), comparison_server.steps
+    seconds = SOAK_MINUTES * 60 or SEARCH_SECONDS
     first = time.time_ns() if SOAK_MINUTES else 0
     loop = asyncio.get_running_loop()
-    with ThreadPoolExecutor(PLAYERS) as players:
+    with ThreadPoolExecutor(PARALLEL_SCRIPTS) as players:
         found = await asyncio.gather(
             *(
                 loop.run_in_executor(
-                    players, explore, company, loop, first + number, began + seconds
+                    players, explore, comparison_server, loop, first + number, began + seconds
                 )
-                for number in range(PLAYERS)
+                for number in range(PARALLEL_SCRIPTS)
             ),
-            return_exceptions=True,  # the others need this loop to come to their end
+            return_exceptions=True,  # the other threads still need this loop
         )
     for failed in filter(None, found):
         raise failed
-    steps = company.steps - before
+    steps = comparison_server.steps - before
     counts = {
         "steps": steps,
-        "purchases": company.scripts,
-        "workers replaced": company.replaced,
+        "purchases": comparison_server.scripts,
+        "workers replaced": comparison_server.replaced,
     }
     title = "the server compared with the rules"
     record_property("proof", counted(title, counts, sample=not SOAK_MINUTES))
-    print(f"made up from the seeds {first} and the {PLAYERS - 1} after it")
-    assert steps > seconds, "hardly anything was played"
+    print(f"seeds: {first} to {first + PARALLEL_SCRIPTS - 1}")
+    assert steps > seconds, f"Only {steps} steps in {seconds} s: the server is too slow or stuck."
 
 
-def explore(company: Troupe, loop: asyncio.AbstractEventLoop, number: int, until: float) -> None:
-    """Make up scripts and play them, for so long; raises for the smallest that fails."""
-    smallest: Disagree | None = None
+def explore(
+    comparison_server: ComparisonServer, loop: asyncio.AbstractEventLoop, number: int, until: float
+) -> None:
+    """Generate and run scripts until this time. Raises Mismatch for the smallest that fails."""
+    smallest: Mismatch | None = None
 
     @seed(number)
     @searching(
@@ -113,29 +114,29 @@ def explore(company: Troupe, loop: asyncio.AbstractEventLoop, number: int, until
     def plays(script: Script) -> None:
         nonlocal smallest, until
         if time.monotonic() > until:
-            raise Enough
+            raise TimeIsUp
         try:
-            played = asyncio.wait_for(company.play(script), STUCK_AFTER)
+            played = asyncio.wait_for(comparison_server.play(script), SCRIPT_TIMEOUT)
             asyncio.run_coroutine_threadsafe(played, loop).result()
-        except (TimeoutError, Disagree) as error:
+        except (TimeoutError, Mismatch) as error:
             if smallest is None:
-                until = time.monotonic() + SHRUNK_FOR
-            stuck = Disagree(f"It is stuck:\n{script!r}")
-            smallest = error if isinstance(error, Disagree) else stuck
+                until = time.monotonic() + SHRINK_SECONDS
+            stuck = Mismatch(f"This script did not end in {SCRIPT_TIMEOUT} s:\n{script!r}")
+            smallest = error if isinstance(error, Mismatch) else stuck
             raise smallest from None
 
     try:
         plays()
-    except Enough:
+    except TimeIsUp:
         if smallest:
             raise smallest from None
 
 
-class Enough(BaseException):
-    """The time is over."""
+class TimeIsUp(BaseException):
+    """Ends the search of Hypothesis when its time is up."""
 
 
-SCRIPTS_THAT_FAILED = [
+EARLIER_FAILURES = [
     Script((WorkerReplaced(), Send("client", "cancel"), WorkerReplaced(), Deadline())),
     Script(
         (
@@ -150,7 +151,9 @@ SCRIPTS_THAT_FAILED = [
 ]
 
 
-@pytest.mark.parametrize("script", SCRIPTS_THAT_FAILED, ids=str)
-async def test_scripts_that_failed(script: Script, company: Troupe) -> None:
-    """What was once found, and what takes too long to be made up at random."""
-    await company.play(script)
+@pytest.mark.parametrize("script", EARLIER_FAILURES, ids=str)
+async def test_earlier_failures_stay_fixed(
+    script: Script, comparison_server: ComparisonServer
+) -> None:
+    """Scripts that once failed, and ones that random generation rarely reaches."""
+    await comparison_server.play(script)

@@ -24,7 +24,7 @@ from temporal import embedded
 from temporal.directory import TemporalPurchaseDirectory
 from tests.conftest import settings
 from tests.money.test_crashes import Crash
-from tests.proof.count import counted
+from tests.proof.counts import counted
 from worker import build_worker
 
 FIRST_BATCH = RetryPolicy(initial_interval=timedelta(milliseconds=10), backoff_coefficient=1.0)
@@ -132,7 +132,7 @@ async def test_a_worker_that_dies_at_every_money_call_leaves_the_same_records(
     record_property: Callable[[str, object], None],
 ) -> None:
     """It crashes before, between and after calls to ledger and provider."""
-    monkeypatch.setattr("workflows.activity_calls.RETRY", FIRST_BATCH)
+    monkeypatch.setattr("workflows.effects.RETRY", FIRST_BATCH)
     crashes = Crashes()
     with (
         closing(Services(settings(tmp_path / "without_crashes"))) as without_crashes,

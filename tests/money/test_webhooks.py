@@ -15,9 +15,9 @@ from demo.runner import Handle, say, start, status, until
 from starter.webhooks import receiver
 from temporal import embedded
 from temporal.converter import DATA_CONVERTER
-from tests.listening import listening
+from tests.http_processes import http_process
 from tests.money.conftest import StripeWorld
-from tests.notices.inbox import quiet
+from tests.notices.mailbox import quiet
 from tests.purchases import purchase, purchase_of
 from tests.stripe.serving import serving
 from workflows.messages import Role
@@ -174,7 +174,7 @@ async def test_the_command_serves_until_it_is_stopped(stripe: StripeWorld) -> No
     stripe.stripe.new_refunds("pending")
     handle, refund = await in_transit(stripe)
     stripe.stripe.succeed_refund(refund)
-    async with listening(
+    async with http_process(
         "webhooks",
         TEMPORAL_ADDRESS=embedded.address(stripe.client),
         RECOURSE_PAYMENTS="stripe",

@@ -1,4 +1,4 @@
-"""The message and window tables of `RULES.md`, row by row: what is done, and what must be told."""
+"""The rules row by row: what is done, and who must be notified of what."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -108,7 +108,7 @@ REQUIREMENTS_DUE = Due(2 * DAY, GOES_BACK, "purchase")
 CANCEL_DUE = Due(DAY, r"committed to the project|no longer cancel", "requirements_submitted")
 REVIEW_DUE = Due(14 * DAY, r"released to the freelancer|money goes to")
 DORMANCY_DUE = Due(90 * DAY, r"client's name|your name|Ana's name")
-DISPUTE_DUE = Due(30 * DAY, r"nothing is decided by silence")
+DISPUTE_DUE = Due(30 * DAY, r"the money stays in escrow")
 
 ROWS: tuple[Row, ...] = (
     # --- start, payment
@@ -128,10 +128,10 @@ ROWS: tuple[Row, ...] = (
         method="pm_sandbox_declined",
     ),
     Row(
-        "- 1 h -, the charge is called off",
+        "- 1 h -, the payment is voided",
         (Sleep(timedelta(minutes=1)),),
         _both("payment_failed"),
-        shows=("called off", "nothing was (paid|charged)"),
+        shows=("cancelled", "nothing was (paid|charged)"),
         method=AWAY,
         policy={"payment_window": "PT10S"},
     ),
@@ -377,7 +377,7 @@ ROWS: tuple[Row, ...] = (
         "- 30 d -",
         (*DONE, CANCELS, DECLINES, DISPUTES, _days(30)),
         (*DISPUTED, "dispute_overdue: client, freelancer, operator"),
-        shows=("staff", "silence"),
+        shows=("staff", "deadline"),
     ),
     # --- the work
     Row("deliver, freelancer_review", DONE, HANDED, REVIEW_DUE, shows=("Three drafts",)),

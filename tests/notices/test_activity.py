@@ -25,7 +25,7 @@ from activities.notices import (
     render,
 )
 from activities.requests import ErrorType, NoticeAnswer, NoticeRequest, Party, Recipient
-from tests.notices.given import (
+from tests.notices.builders import (
     ANA,
     BO,
     OPERATORS,

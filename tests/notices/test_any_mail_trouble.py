@@ -13,10 +13,10 @@ from temporalio.common import RetryPolicy
 from activities.notices import SmtpChannel
 from demo.runner import Handle, status
 from demo.scenarios import Sleep
-from tests.notices.house import House, house
-from tests.notices.inbox import number, quiet
-from tests.notices.moody import AT_THE_DOOR, INSIDE, WAIT, Moody, moody_server
-from tests.notices.playing import ADDRESSES, bought, expected_mail, perform
+from tests.notices.driver import ADDRESSES, bought, expected_mail, perform
+from tests.notices.environment import House, house
+from tests.notices.faulty_smtp import AT_THE_DOOR, INSIDE, WAIT, Moody, moody_server
+from tests.notices.mailbox import number, quiet
 from tests.notices.rows import AWAY, ROWS, Row
 from tests.purchases import purchase_of
 from workflows import notifying

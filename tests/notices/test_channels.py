@@ -24,7 +24,7 @@ from activities.notices import (
     channels_from_urls,
 )
 from activities.notices.message import address, compose, message_id, sender
-from tests.notices.given import Post, at, channel_to, closed_port, listening, post_office
+from tests.notices.builders import Post, at, channel_to, closed_port, listening, post_office
 
 ORIGIN = sender("Recourse <notices@recourse.invalid>")
 TO = "ana@example.com"

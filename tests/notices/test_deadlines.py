@@ -4,12 +4,13 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from activities.formatter import window_text
 from activities.notices import render
-from activities.notices.formats import reader, utc, window
-from activities.requests import NoticeDeadline, NoticeRequest, Party
+from activities.notices.formats import reader, utc
+from activities.requests import NoticeRequest, Party
 from demo.scenarios import BRIEF, CANCELS, Act, freelancer
-from docs.rehearsal import Rehearsal, house
-from tests.notices.given import ANA, at, client, request
+from docs.rehearsal import Rehearsal, money_activities
+from tests.notices.builders import ANA, at, client, due, request
 from workflows.messages import PurchaseStart
 
 
@@ -61,8 +62,7 @@ def flat(text: str) -> str:
 )
 def test_a_deadline_in_the_readers_zone(zone: str, when: datetime, written: str) -> None:
     """Day, time, the zone's name and its offset at that time; and the same instant in UTC."""
-    due = NoticeDeadline(name="claim", at=when, then="x.")
-    shown = render(request(deadline=due), client(in_zone(zone)), None)
+    shown = render(request(deadlines=(due(when),)), client(in_zone(zone)), None)
     moment, offset = written.split("|")
     for said in (flat(shown.text), flat(shown.html.replace("</span>", " "))):
         assert f"{moment} ({zone}, UTC{offset})" in said
@@ -93,14 +93,16 @@ def test_midnight_is_only_midnight() -> None:
 )
 def test_windows_in_words(value: timedelta | int, said: str) -> None:
     """One is one, more are more."""
-    assert window(value) == said
+    assert window_text(value) == said
 
 
 # --- whole purchases
 
 
-def told(begin: datetime, *acts: Act, calendar: str = "US", zone: str = "UTC") -> NoticeRequest:
-    """The last thing that both are told after these acts, with the real rules and bank holidays."""
+def last_notice(
+    begin: datetime, *acts: Act, calendar: str = "US", zone: str = "UTC"
+) -> NoticeRequest:
+    """The last notice after these acts, with the real rules and bank holidays."""
     given = {
         "purchase_id": "p-1",
         "title": "Logo design",
@@ -110,7 +112,7 @@ def told(begin: datetime, *acts: Act, calendar: str = "US", zone: str = "UTC") -
         "payment_method": "pm_sandbox_ok",
         "policy": {"calendar": calendar, "calendar_timezone": zone},
     }
-    with house() as money:
+    with money_activities() as money:
         rehearsal = Rehearsal(money, PurchaseStart.model_validate(given), begin)
         return rehearsal.play(*acts)[-1]
 
@@ -123,16 +125,15 @@ def told(begin: datetime, *acts: Act, calendar: str = "US", zone: str = "UTC") -
     ],
 )
 def test_48_hours_are_48_hours_when_clocks_change(begin: datetime, due: str) -> None:
-    """RULES.md, Windows: bought at noon, due at one, or at eleven; the wall clock moved."""
-    notice = told(begin)
-    assert notice.deadline
-    assert notice.deadline.at - begin == timedelta(hours=48)
+    """Bought at noon, due at one, or at eleven: the clocks changed."""
+    notice = last_notice(begin)
+    assert notice.deadlines[0].at - begin == timedelta(hours=48)
     assert due in flat(render(notice, client(in_zone("America/New_York")), None).text)
 
 
 def test_a_week_from_before_a_leap_day() -> None:
     """Seven days after the 26th of February are the 4th of March in a leap year."""
-    notice = told(at(2028, 2, 26, 12), BRIEF, CANCELS)
+    notice = last_notice(at(2028, 2, 26, 12), BRIEF, CANCELS)
     text = flat(render(notice, client(in_zone("Europe/Berlin", "de_DE")), None).text)
     assert "Samstag, 4. März 2028, 13:00 (Europe/Berlin, UTC+01:00)" in text
     assert "2028-03-04 12:00 UTC" in text
@@ -174,8 +175,8 @@ YEARS_END = (at(2026, 12, 28, 15), BRIEF, freelancer("give_refund"))
 def test_five_business_days_over_a_years_end(
     zone: str, latest: str, arrived: str, instant: str
 ) -> None:
-    """policy-article.txt: up to five business days; the latest day is one of the reader's own."""
-    notice = told(*YEARS_END)
+    """Up to five business days; the latest day is one of the reader's own zone."""
+    notice = last_notice(*YEARS_END)
     text = flat(render(notice, client(in_zone(zone)), None).text)
     assert (
         f"up to five business days to be deposited into your account: at the latest on {latest}"
@@ -187,7 +188,9 @@ def test_five_business_days_over_a_years_end(
 def test_five_business_days_by_another_calendar() -> None:
     """In Germany, over Good Friday and Easter Monday; the last day ends at Berlin's midnight."""
     begin = at(2026, 3, 30, 12)
-    notice = told(begin, BRIEF, freelancer("give_refund"), calendar="DE", zone="Europe/Berlin")
+    notice = last_notice(
+        begin, BRIEF, freelancer("give_refund"), calendar="DE", zone="Europe/Berlin"
+    )
     text = flat(render(notice, client(in_zone("Europe/Berlin", "de_DE")), None).text)
     assert "at the latest on Mittwoch, 8. April 2026." in text
     assert "Mittwoch, 8. April 2026, at the end of the day (Europe/Berlin, UTC+02:00)" in text

@@ -1,5 +1,5 @@
 """Every row of the message and window tables on a real server: exactly the notices it asks for
-arrive in a real Maildir, in order, and say what they must (`RULES.md`, Notices)."""
+arrive in a real Maildir, in order, and say what they must."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -13,13 +13,12 @@ from activities.calendar import business_deadline
 from activities.payments import ProviderUnreachable
 from activities.payments.sandbox import SandboxProvider
 from activities.requests import BusinessDeadlineRequest
-from tests.notices.house import House, house
-from tests.notices.inbox import Mail, inbox, quiet
-from tests.notices.playing import ADDRESSES, TITLE, ZONES, bought, expected_mail, perform
+from tests.notices.driver import ADDRESSES, TITLE, ZONES, bought, expected_mail, perform
+from tests.notices.environment import House, house
+from tests.notices.mailbox import Mail, inbox, quiet
 from tests.notices.rows import AWAY, ROWS, Row
 from tests.purchases import purchase_of
-from workflows.lifecycle.deadlines import DEADLINES
-from workflows.lifecycle.transitions import RULES
+from workflows.lifecycle.transitions import TRANSITIONS
 from workflows.messages import PurchaseStart
 
 MOMENTS = timedelta(seconds=30)
@@ -109,10 +108,9 @@ async def test_row(row: Row, rows: Rows) -> None:
 
 
 def test_every_transition_is_in_a_row() -> None:
-    """No row of the lifecycle's tables that tells somebody is left out."""
-    told = {entry.split(":")[0] for row in ROWS for entry in row.told}
-    assert {rule.transition for rule in RULES if rule.recipients} <= told
-    assert {rule.transition for rule in DEADLINES if rule.recipients} <= told
+    """No transition of which somebody is notified is left out."""
+    covered = {entry.split(":")[0] for row in ROWS for entry in row.told}
+    assert {row.name for row in TRANSITIONS if row.notify} <= covered
 
 
 def _check_headers(mail: Mail, mails: list[Mail]) -> None:
@@ -127,10 +125,10 @@ def _check_headers(mail: Mail, mails: list[Mail]) -> None:
 def _names(transition: str, mail: Mail) -> Iterator[str]:
     """Who acted, to the one who did not."""
     parties = {"client": ("Ana", "freelancer"), "freelancer": ("Bo", "client")}
-    for rule in RULES:
-        actor = rule.by[0].value
-        if rule.transition == transition and len(rule.by) == 1 and actor in parties:
-            name, other = parties[actor]
+    for row in TRANSITIONS:
+        by = row.cause.by
+        if row.name == transition and len(by) == 1 and by[0].value in parties:
+            name, other = parties[by[0].value]
             if mail.to == ADDRESSES[other]:
                 yield name
 

@@ -16,9 +16,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from demo.runner import Handle, say, skip, until
-from tests.notices.house import House, house
-from tests.notices.inbox import Mail, inbox, quiet
-from tests.notices.playing import NO_REMINDERS
+from tests.notices.driver import NO_REMINDERS
+from tests.notices.environment import House, house
+from tests.notices.mailbox import Mail, inbox, quiet
 from tests.purchases import held, purchase_of
 from workflows.messages import Deadline, Role
 

@@ -10,7 +10,7 @@ from activities.notices.render import render_alert
 from docs.browser import browser
 from docs.notice_samples import CASTS
 from docs.notices import ALERT
-from tests.notices.shown import shown
+from tests.notices.samples import shown
 
 pytestmark = pytest.mark.browser
 

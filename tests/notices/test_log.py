@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from activities.database import create_engine, migrate
 from activities.notices import DeliveryLog, Notice, effective_status
-from tests.notices.given import at
+from tests.notices.builders import at
 
 NOTICE = Notice(
     purchase_id="p-1001",

@@ -12,11 +12,11 @@ from demo.runner import say, until
 from demo.scenarios import PRICE
 from temporal.purchases import Purchase
 from tests.conftest import SOON_LONG
-from tests.notices.given import listening
-from tests.notices.house import house
+from tests.notices.builders import listening
+from tests.notices.environment import house
 from tests.purchases import held, purchase_of
-from tests.signals.crowd import good
 from tests.signals.payloads import of_type, whole_history
+from tests.signals.sample_signals import good
 from workflows.messages import Role, SendMessage
 from workflows.notifying import WAITING_AT_MOST
 

@@ -20,17 +20,17 @@ from activities.payments.sandbox import SandboxProvider
 from activities.requests import Undelivered
 from demo.runner import LOOK_EVERY, Handle, say, skip, start, status, until
 from demo.scenarios import PRICE
-from tests.notices.given import Post, mail_server
-from tests.notices.house import House, house
-from tests.notices.inbox import Mail, inbox, quiet, read
+from tests.notices.builders import Post, mail_server
+from tests.notices.environment import House, house
+from tests.notices.mailbox import Mail, inbox, quiet, read
 from tests.purchases import held, purchase, purchase_of
-from workflows import activity_calls, notifying
+from workflows import effects, notifying
 from workflows.messages import Role
 
 OPERATORS = "staff@example.com"
 ANA, BO = "ana@example.com", "bo@example.com"
 HOUR = timedelta(hours=1)
-AGAIN = activity_calls.RETRY_BLOCKED_EVERY + timedelta(minutes=1)
+AGAIN = effects.RETRY_BLOCKED_EVERY + timedelta(minutes=1)
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +75,7 @@ async def test_a_payment_nobody_can_call_off_is_told_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is tried again and again; the operators are told when it begins, with what they can do."""
-    monkeypatch.setattr(activity_calls, "BLOCKED_AFTER", timedelta(seconds=2))
+    monkeypatch.setattr(effects, "BLOCKED_AFTER", timedelta(seconds=2))
     async with house(tmp_path, operator_email=OPERATORS) as at:
         terms = purchase("pm_sandbox_unreachable", policy={"payment_window": "PT5S"})
         handle = await start(at.server.client, terms)
@@ -96,7 +96,7 @@ async def test_a_refund_that_cannot_be_sent_is_told_once_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """effect_blocked, to the operators alone; when the provider is back, the refund is sent."""
-    monkeypatch.setattr(activity_calls, "BLOCKED_AFTER", timedelta(seconds=2))
+    monkeypatch.setattr(effects, "BLOCKED_AFTER", timedelta(seconds=2))
 
     def away(*_: object) -> None:
         raise ProviderUnreachable("the sandbox did not answer")

@@ -1,4 +1,4 @@
-"""Everything that a party can ever be told, as its reader reads it (RULES.md, Notices)."""
+"""Every notice that a party can ever get, as its reader reads it."""
 
 import re
 from collections.abc import Iterator
@@ -9,18 +9,19 @@ from typing import Any
 
 import pytest
 
-from activities.notices import Rendered, headings, render, texts
-from activities.notices.action_labels import ACTION_LABELS
+from activities.notices import Rendered, render
 from activities.requests import NoticeRequest, Recipient
 from demo.scenarios import SCENARIOS
-from tests.lifecycle.given import NOON
+from tests.lifecycle.builders import NOON
 from tests.lifecycle.test_walk import POLICIES, walked
-from tests.notices.shown import PARTIES, shown
+from tests.notices.samples import PARTIES, shown
 from workflows import lifecycle
-from workflows.lifecycle.queries import REMINDED
-from workflows.lifecycle.state import Accepted, Code, Notify, State
+from workflows.lifecycle import newest
+from workflows.lifecycle.deadlines import DEADLINES
+from workflows.lifecycle.events import Accepted, Notify
+from workflows.lifecycle.state import Code, State
 from workflows.messages import PurchaseStart
-from workflows.notifying import request
+from workflows.notifying import notice_request
 from workflows.workflow_state import PendingNotice, WorkflowState
 
 NAMES = {"client": "Ana", "freelancer": "Bo"}
@@ -39,7 +40,7 @@ class Read:
     def said(self) -> list[str]:
         """Our own words, paragraph by paragraph: no command, no quotation, no last lines."""
         body = self.rendered.text.split("\n—\n")[0]
-        rows = [row for row in body.split("\n") if not re.match(r"> ?|\s+python -m", row)]
+        rows = [row for row in body.split("\n") if not re.match(r"> ?|\s+recourse ", row)]
         paragraphs = [" ".join(each.split()) for each in "\n".join(rows).split("\n\n")]
         return [each for each in paragraphs if each and not each.startswith(NOT_OURS)]
 
@@ -53,45 +54,46 @@ def start(policy: dict[str, Any]) -> PurchaseStart:
     return PurchaseStart.model_validate({**given, "requirements_needed": needed, "policy": chosen})
 
 
-def tellings() -> Iterator[tuple[str, Notify, State]]:
-    """What is told in any state that a purchase can reach, under which policy; of those that speak
-    of the same things one."""
+def notices() -> Iterator[tuple[str, Notify, State]]:
+    """The notices of every state that a purchase can reach, and under which policy; of those that
+    name the same things one."""
     seen = set()
     for policy in POLICIES:
-        for edge in (edge for edges in walked(policy).edges.values() for edge in edges):
+        found = walked(newest(), policy)
+        for edge in (edge for edges in found.edges.values() for edge in edges):
             if not isinstance(edge.answer, Accepted):
                 continue
             state = edge.answer.state
-            for effect in (each for each in edge.answer.effects if isinstance(each, Notify)):
+            for notice in edge.answer.notices:
                 amounts = frozenset(state.amounts)
-                key = (effect.transition, effect.by, state.stage, silences(state), amounts)
+                key = (notice.transition, notice.actor, state.stage, expiries(state), amounts)
                 if key not in seen:
                     seen.add(key)
-                    yield policy, effect, state
+                    yield policy, notice, state
 
 
-def silences(state: State) -> frozenset[str]:
-    """What silence can lead to."""
+def expiries(state: State) -> frozenset[str]:
+    """What the open deadlines lead to."""
     rows = (lifecycle.on_expiry(state, deadline) for deadline in state.deadlines)
-    return frozenset(row.transition for row in rows if row)
+    return frozenset(row.id for row in rows if row)
 
 
 @cache
 def everything() -> tuple[Read, ...]:
-    """Every notice for each of its readers, and in every state each reminder that may come."""
+    """Every notice for each of its recipients, and each reminder that may come in every state."""
     found = []
-    for policy, notify, state in tellings():
-        memory = WorkflowState.fresh(start(POLICIES[policy]), NOON, lifecycle.newest())
-        memory.state = state
+    for policy, notify, state in notices():
+        workflow_state = WorkflowState.begin(start(POLICIES[policy]), NOON, newest())
+        workflow_state.purchase = state
         near = [
-            lifecycle.reminder(deadline) for deadline in REMINDED if deadline in state.deadlines
+            lifecycle.reminder(state, rule.name)
+            for rule in lifecycle.rules_of(state).deadlines
+            if rule.reminds and rule.name in state.deadlines
         ]
         for each in (notify, *near):
             early = NOON - timedelta(days=1)
-            pending_notices = PendingNotice(
-                notify=each, number="1", at=early, amounts=state.amounts
-            )
-            asked = request(memory, pending_notices)
+            pending = PendingNotice(notify=each, number="1", at=early, amounts=state.amounts)
+            asked = notice_request(workflow_state, pending)
             found += [Read(asked, who, render(asked, who, None)) for who in asked.recipients]
     return tuple(found)
 
@@ -105,38 +107,20 @@ def read(request: pytest.FixtureRequest) -> list[Read]:
 # --- all of it
 
 
-def test_whatever_can_be_told_is_shown() -> None:
-    """A transition, an actor or a reader of whom `make notices` has no sample is found here: give
-    docs/notice_samples.py a scene in which it happens."""
+def test_every_notice_has_a_sample() -> None:
+    """A transition, an actor or a recipient of which `make notices` has no sample is found here:
+    give docs/notice_samples.py a scene in which it happens."""
     samples = shown("en-US")
-    told = {
+    sent = {
         (each.request.transition, each.request.actor, each.reader.role) for each in everything()
     }
-    missing = told - {(one.request.transition, one.request.actor, one.role) for one in samples}
+    missing = sent - {(one.request.transition, one.request.actor, one.role) for one in samples}
     assert not missing, f"`make notices` shows nothing of {sorted(missing)}"
     kinds = {sample.kind for sample in samples}
-    assert {about for name, _, about in kinds if name == "reminder"} == set(REMINDED)
-    silent = {Code.CLOSED, Code.NOT_A_PARTY}  # nobody is told of these
-    assert {about for name, _, about in kinds if name == "message_rejected"} == set(Code) - silent
-
-
-def test_no_words_are_missing_and_none_are_left_over() -> None:
-    """Each table has a row for all that can be told, and for nothing else."""
-    samples = shown("en-US")
-    everyone = {sample.request.transition for sample in samples}
-    parties = {sample.request.transition for sample in samples if sample.role in PARTIES}
-    assert set(headings.HEADINGS) == everyone
-    assert set(texts.TRANSITIONS) == parties - {"reminder", "message_rejected"}
-    assert set(headings.REMINDERS) == set(texts.REMINDERS) == set(REMINDED)
-    codes = {sample.request.rejected.code for sample in samples if sample.request.rejected}
-    assert set(texts.REFUSALS) == codes
-    assert parties >= {transition for transition, _ in headings.ADVICE}
-    assert everyone >= headings.FULL_REFUNDS | headings.NO_PROMISE
-    asked = [each.request for each in everything()]
-    deadlines = {one for each in asked for one in (each.deadline, *each.later) if one}
-    assert set(texts.DEADLINES) == {deadline.name for deadline in deadlines}
-    assert set(texts.SILENCE) == {deadline.silence for deadline in deadlines}
-    assert set(ACTION_LABELS) == {can for each in everything() for can in each.reader.can}
+    reminded = {rule.name for rule in DEADLINES if rule.reminds}
+    assert {about for name, _, about in kinds if name == "reminder"} == reminded
+    unseen = {Code.CLOSED, Code.NOT_A_PARTY}  # nobody is notified of these
+    assert {about for name, _, about in kinds if name == "message_rejected"} == set(Code) - unseen
 
 
 # --- how it reads
@@ -173,6 +157,14 @@ def test_no_section_is_empty_and_no_sentence_cut(read: list[Read]) -> None:
             assert re.fullmatch(rf"{title}|.+\.|[-$].+", paragraph), paragraph
 
 
+def allowed(reader: Recipient) -> set[str]:
+    """Messages that the notice offers, with their choice where they have one."""
+    return {
+        f"{each.message} {each.fields['decision']}" if "decision" in each.fields else each.message
+        for each in reader.allowed
+    }
+
+
 MAY = {
     "accept the claim": "accept_claim",
     "take the cancellation back": "withdraw_cancellation",
@@ -189,34 +181,33 @@ MAY = {
 
 
 def test_readers_can_do_what_they_are_told_they_may(read: list[Read]) -> None:
-    """A step that is not open is not spoken of."""
+    """What cannot be sent is not mentioned."""
     spoken = set()
     for each in read:
         for sentence in (one for said in each.said for one in re.split(r"(?<=[.:;]) ", said)):
             if re.search(r"\byou (may|can) (?!no)|^consider ", sentence, re.IGNORECASE):
                 for words, message in MAY.items():
                     if words in sentence:
-                        assert message in each.reader.can, sentence
+                        assert message in allowed(each.reader), sentence
                         spoken.add(words)
     assert spoken
 
 
-def test_the_next_deadline_and_what_silence_does(read: list[Read]) -> None:
-    """RULES.md: in UTC and in the reader's own zone, and what silence will do."""
+def test_the_next_deadline_and_what_happens_then(read: list[Read]) -> None:
+    """In UTC and in the reader's own zone, and what happens if nobody acts."""
     shown_to = {"client": "Europe/Lisbon, UTC+", "freelancer": "(UTC)"}
     for each in read:
         found = [at for at, said in enumerate(each.said) if said.startswith("Next deadline: ")]
-        known = each.request.transition in headings.NO_PROMISE
-        if each.request.deadline is None or known:
+        if not [one for one in each.request.deadlines if not one.staff_only]:
             assert not found
             continue
         moment = each.said[found[0] + 1]
         assert shown_to[each.reader.role] in moment
-        assert re.search(r"by then|until then|[Aa]fter that", moment), moment
+        assert "If nobody acts by then: " in moment
 
 
 def test_money_is_told_with_its_way(read: list[Read]) -> None:
-    """RULES.md: the amount, from which account to which; the reader's own are called theirs."""
+    """The amount, from which account to which; the reader's own are called theirs."""
     for each in read:
         for move in each.request.movements:
             line = f"${move.amount.amount / 100:.2f} From {move.source} to {move.target}"

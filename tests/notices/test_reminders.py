@@ -16,9 +16,9 @@ from temporalio.testing import WorkflowEnvironment
 from activities.services import Services
 from demo.runner import Handle, say, skip, status, until
 from tests.conftest import settings
-from tests.notices.given import Post, closed_port, mail_server
-from tests.notices.house import house
-from tests.notices.inbox import inbox, quiet, read
+from tests.notices.builders import Post, closed_port, mail_server
+from tests.notices.environment import house
+from tests.notices.mailbox import inbox, quiet, read
 from tests.purchases import held, purchase_of
 from tests.test_crashes import event
 from worker import build_worker

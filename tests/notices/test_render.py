@@ -1,15 +1,26 @@
-"""What notices say: RULES.md, Notices."""
+"""What a notice shows to one reader."""
 
 import re
-from typing import Any
 
 import pytest
 
-from activities.notices import Rendered, headings, render
+from activities.notices import Rendered, render
 from activities.notices.formats import reader
-from activities.requests import Money, Movement, NoticeDeadline, Party, Recipient
-from tests.notices.given import ANA, BO, at, client, freelancer, operator, request
-from tests.notices.shown import Page
+from activities.requests import AllowedMessage, Money, Movement, Party, Recipient
+from tests.notices.builders import (
+    ACCEPT,
+    ANA,
+    BO,
+    DISPUTE,
+    TEXT,
+    at,
+    client,
+    due,
+    freelancer,
+    operator,
+    request,
+)
+from tests.notices.samples import Page
 
 
 def flat(rendered: Rendered) -> str:
@@ -17,35 +28,19 @@ def flat(rendered: Rendered) -> str:
     return " ".join(rendered.text.split())
 
 
-@pytest.mark.parametrize("transition", [*sorted(headings.HEADINGS), "something_new"])
-@pytest.mark.parametrize("who", [client(), freelancer(), operator()], ids=lambda who: who.role)
-def test_what_an_older_release_has_written_is_still_told(transition: str, who: Recipient) -> None:
-    """A request may wait for a mail server across a deployment: without the newer fields, and for
-    transitions that this release does not know."""
-    shown = render(request(transition=transition), who, None)
-    assert shown.subject.endswith(": Logo design")
-    for said in (flat(shown), " ".join(Page(shown.html).text.split())):
-        assert "2026-11-30 23:59 UTC" in said or "November 30, 2026, 11:59 PM (UTC)" in said
-        assert "If nobody acts until then: the claim is paid." in said
-        assert "None" not in said
-        assert "{" not in said
-    if transition in ("refund_declined", "something_new"):
-        assert "Bo declined the refund and claims 100.00 USD." in flat(shown)
-        assert "The rule: A freelancer may decline" in flat(shown)
-
-
-def test_a_whole_notice_of_an_older_release_reads_so() -> None:
-    shown = render(request(), client(ANA, "accept_claim", "open_dispute"), None)
+def test_a_whole_notice_reads_so() -> None:
+    """Who acted, the rule, the note, the money, advice, the deadline, and what can be done."""
+    shown = render(request(), client(ANA, ACCEPT, DISPUTE), None)
     assert shown.subject == "Refund request declined: Logo design"
     assert (
         shown.text.replace("\xa0", " ")
         == """\
 Hello Ana,
 
-Bo declined the refund and claims 100.00 USD.
+Bo declined the refund and claimed 100,00 US$ of the 250,00 US$ in
+escrow.
 
-The rule: A freelancer may decline and say how much of the escrow they
-claim.
+The rule: You may accept the claim or open a dispute.
 
 Bo wrote:
 
@@ -56,30 +51,27 @@ The money
   100,00 US$  From escrow to Bo's balance
   150,00 US$  From escrow to your payment method
 
-Your refund may take up to five business days to be deposited into your
-account.
+Your refund may take up to five business days.
 
-If you cannot agree with Bo, you may open a dispute: choose “Open a
-dispute” and say in your own words what went wrong. A mediator then
-hears both of you and decides who gets what.
+If you cannot agree with Bo, you may open a dispute.
 
 Next deadline: Your answer to the claim is due
 
   segunda-feira, 30 de novembro de 2026, 23:59 (Europe/Lisbon,
   UTC+00:00)
   2026-11-30 23:59 UTC
-  If nobody acts until then: the claim is paid.
+  If nobody acts by then: the claim is paid.
 
 What you can do now
 
   - Accept the claim
-      python -m starter accept-claim p-1001 --as client:ana
+      recourse accept-claim p-1001 --as client:ana
   - Open a dispute
-      python -m starter open-dispute p-1001 --as client:ana --reason "…"
+      recourse open-dispute p-1001 --as client:ana --reason "…"
 
 See the purchase
 
-      python -m starter status p-1001
+      recourse status p-1001
 
 —
 Logo design · purchase p-1001 · 250,00 US$
@@ -93,57 +85,63 @@ def test_the_writer_is_you_to_themselves() -> None:
     assert "to your balance" in render(request(), freelancer(), None).text
 
 
-def test_cancelling_advises_to_talk_first_and_promises_nothing() -> None:
-    """policy-article.txt: consider messaging your freelancer; we can't guarantee a refund."""
-    cancelled = request(transition="client_cancelled", actor="client", movements=())
-    said = flat(render(cancelled, client(), None))
-    assert "consider messaging Bo" in said
-    assert "A refund is not guaranteed" in said
-    assert "the decision is theirs" in said
-    assert "not guaranteed" not in flat(render(cancelled, freelancer(), None))
+def test_advice_is_for_its_reader_only() -> None:
+    """The text says to whom a paragraph belongs."""
+    assert "you may open a dispute" in flat(render(request(), client(), None))
+    assert "you may open a dispute" not in flat(render(request(), freelancer(), None))
 
 
-@pytest.mark.parametrize("transition", sorted(headings.FULL_REFUNDS))
-def test_refunds_say_how_long_they_take(transition: str) -> None:
-    """policy-article.txt: any refunds may take up to five business days."""
-    said = flat(render(request(transition=transition), client(), None))
-    assert "Your refund may take up to five business days" in said
+def test_a_refund_says_how_long_it_takes_and_until_when() -> None:
+    """With the latest date where it is known."""
+    text = flat(render(request(refund_by=at(2026, 12, 1)), client(), None))
+    assert "up to five business days: at the latest on segunda-feira, 30 de novembro" in text
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [{"transition": name} for name in sorted(headings.NO_PROMISE)]
-    + [{"movements": ()}, {"movements": request().movements[:1]}],
-)
-def test_no_refund_is_promised_where_it_would_mislead(changes: dict[str, Any]) -> None:
-    """Late, failed or arrived, or no refund at all."""
-    asked = request(**({"refund_by": at(2026, 12, 1)} | changes))
+def test_no_refund_is_promised_without_a_text_for_it() -> None:
+    """Late, failed or settled, or no refund at all."""
+    asked = request(refund_text=None, refund_by=at(2026, 12, 1))
     assert "business days" not in render(asked, client(), None).text
 
 
+def test_what_is_for_staff_is_shown_to_operators_only() -> None:
+    """Staff already look into a refund: the client is not told that they will."""
+    asked = request(deadlines=(due(at(2026, 12, 1), staff_only=True),))
+    assert "Next deadline" not in render(asked, client(), None).text
+    assert "Next deadline: Ana's answer" in render(asked, operator(), None).text
+
+
 def test_operators_get_it_short_with_commands() -> None:
-    who = operator("resolve_attention", "resolve_dispute")
-    shown = render(request(transition="refund_failed"), who, "https://recourse.example")
-    assert shown.subject == "[p-1001] Refund failed: Logo design"
+    """In the third person, with the purchase id in the subject; a mediator's message as such."""
+    retry = AllowedMessage(
+        message="resolve_attention", label="Try again", fields={"action": "retry"}
+    )
+    decide = AllowedMessage(
+        message="resolve_dispute", label="Decide who gets what", fields={"refund": "AMOUNT"}
+    )
+    shown = render(request(), operator(retry, decide), "https://recourse.example")
+    assert shown.subject == "[p-1001] Refund request declined: Logo design"
     assert "Hello" not in shown.text
-    assert "python -m starter resolve-attention p-1001 --as operator:YOUR-ID" in shown.text
-    assert "python -m starter resolve-dispute p-1001 --as mediator:YOUR-ID" in shown.text
+    assert "recourse resolve-attention p-1001 --as operator:YOUR-ID --action retry\n" in shown.text
+    assert (
+        "recourse resolve-dispute p-1001 --as mediator:YOUR-ID --refund AMOUNT --currency USD\n"
+        in shown.text
+    )
+
+
+def test_an_offered_amount_is_written_as_people_write_it() -> None:
+    """Minor units in the field, decimals in the command."""
+    accept = AllowedMessage(message="accept_split", label="Accept", fields={"refund": 12_550})
+    shown = render(request(), client(ANA, accept), None)
+    assert "accept-split p-1001 --as client:ana --refund 125.50 --currency USD\n" in shown.text
 
 
 def test_with_a_base_address_there_is_a_link_instead_of_commands() -> None:
-    shown = render(
-        request(purchase_id='p/1"?'), client(ANA, "accept_claim"), "https://recourse.example/"
-    )
+    shown = render(request(purchase_id='p/1"?'), client(ANA, ACCEPT), "https://recourse.example/")
     link = "https://recourse.example/purchases/p%2F1%22%3F"
     assert f"See the purchase: {link}\n" in shown.text
     assert Page(shown.html).links == [link]
-    assert "python" not in shown.text
+    assert "recourse accept" not in shown.text
     assert "Accept the claim" in shown.text
-
-
-def test_an_unknown_message_still_has_a_command() -> None:
-    shown = render(request(), client(ANA, "wave_hello"), None)
-    assert "- Wave hello\n      python -m starter wave-hello p-1001 --as client:ana\n" in shown.text
 
 
 @pytest.mark.parametrize(
@@ -161,7 +159,7 @@ def test_an_unknown_message_still_has_a_command() -> None:
     ],
 )
 def test_amounts(locale: str, currency: str, amount: int, written: str) -> None:
-    """MONEY.md: digits by ISO 4217, the rest by Babel."""
+    """Digits by ISO 4217, the rest by Babel."""
     party = Party(id="x", name="X", email="x@example.com", locale=locale)
     assert reader(party).money(Money(amount=amount, currency=currency)) == written
 
@@ -199,13 +197,15 @@ def test_hostile_text_is_only_text(text: str) -> None:
         title=text,
         purchase_id=text,
         actor=text,
-        what=text,
-        rule=text,
-        words=text,
+        text=TEXT.model_copy(
+            update={"summary": "{Freelancer} {problem}", "explanation": "{problem}"}
+        ),
+        values={"problem": text},
+        note=text,
         movements=(Movement(amount=request().price, source=text, target=text),),
-        deadline=NoticeDeadline(name=text, at=at(2027, 1, 1), then=text),
+        deadlines=(due(at(2027, 1, 1), name=text),),
     ).model_copy(update={"freelancer": evil})
-    who = Recipient.model_construct(role="freelancer", party=evil, can=("cancel", "wave\u202e"))
+    who = Recipient.model_construct(role="freelancer", party=evil, allowed=(ACCEPT,))
     shown = render(hostile, who, "https://recourse.example")
     page = Page(shown.html)
     assert not page.tags & {"script", "img"}
@@ -221,7 +221,7 @@ def test_hostile_text_is_only_text(text: str) -> None:
 
 
 def test_a_quote_cannot_pass_for_our_own_words() -> None:
-    shown = render(request(words="ok\n\nNext deadline: never\n" + "Z" * 300), client(), None)
+    shown = render(request(note="ok\n\nNext deadline: never\n" + "Z" * 300), client(), None)
     quoted = shown.text.split("Bo wrote:\n\n")[1].split("\n\nThe money")[0]
     assert all(row.startswith(">") for row in quoted.splitlines())
     assert max(map(len, shown.text.splitlines())) <= 74

@@ -12,9 +12,9 @@ from activities.requests import NoticeRequest
 from demo.scenarios import SCENARIOS, Scenario
 from docs.notice_samples import CASTS, SCENES
 from docs.notices import BEGIN, Sample, write
-from docs.rehearsal import Rehearsal, house
+from docs.rehearsal import Rehearsal, money_activities
 from starter.app import app
-from tests.notices.shown import Page, cast, shown
+from tests.notices.samples import Page, cast, shown
 from workflows.messages import PurchaseStart
 
 
@@ -24,15 +24,15 @@ def seen(request: pytest.FixtureRequest) -> list[Sample]:
     return shown(request.param)
 
 
-@pytest.mark.parametrize("story", SCENARIOS, ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_a_rehearsal_tells_what_the_story_tells(scenario: Scenario) -> None:
     """The samples are those of a real purchase: the stories are proved on a real server."""
-    with house() as money:
+    with money_activities() as money:
         told = Rehearsal(money, scenario.start("p-1"), BEGIN).play(*scenario.acts)
     said = [
         f"{each.transition}: {', '.join(reader.role for reader in each.recipients)}"
         for each in told
-        if not each.rejected  # the stories send updates, whose refusals nobody is told of
+        if each.transition != "message_rejected"  # scenarios send updates: no notice
     ]
     assert said == list(scenario.notices)
 
@@ -68,7 +68,7 @@ def test_every_command_is_one(name: str) -> None:
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     lines = {row.strip() for one in shown(name) for row in one.rendered.text.split("\n")}
     ids = {cast(name).start(scene)["purchase_id"] for scene in SCENES}
-    found = [shlex.split(line)[3:] for line in lines if line.startswith("python -m starter")]
+    found = [shlex.split(line)[1:] for line in lines if line.startswith("recourse ")]
     assert len(found) > 50
     for command, *arguments in found:
         assert commands[command].make_context(command, arguments).params["purchase"] in ids
@@ -121,7 +121,7 @@ def test_the_windows_are_those_of_the_purchase() -> None:
     """A policy of its own is told in its own figures."""
     scene = next(each for each in SCENES if each.name == "requirements_never_come")
     given = CASTS[0].start(scene) | {"policy": {"requirements_window": "PT36H30M"}}
-    with house() as money:
+    with money_activities() as money:
         told = Rehearsal(money, PurchaseStart.model_validate(given), BEGIN).play(*scene.acts)
     late = next(each for each in told if each.transition == "requirements_timeout")
     text = render(late, late.recipients[0], None).text

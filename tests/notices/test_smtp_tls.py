@@ -12,9 +12,9 @@ import trustme
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 
 from activities.notices import TransientFailure, channel_from_url
-from tests.notices.given import Post, listening
-from tests.notices.house import house
-from tests.notices.inbox import quiet, read
+from tests.notices.builders import Post, listening
+from tests.notices.environment import house
+from tests.notices.mailbox import quiet, read
 from tests.notices.test_channels import outgoing
 from tests.purchases import held
 

@@ -26,7 +26,7 @@ from activities.notices import (
 )
 from activities.requests import NoticeAnswer, NoticeRequest, Party
 from activities.services import Settings
-from tests.notices.given import OPERATORS, client, closed_port, freelancer, request
+from tests.notices.builders import OPERATORS, client, closed_port, freelancer, request
 from tests.notices.test_channels import outgoing
 from tests.stripe.serving import cut, gone, serving
 

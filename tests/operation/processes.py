@@ -11,7 +11,7 @@ from pathlib import Path
 from temporalio.testing import WorkflowEnvironment
 
 from temporal import embedded
-from tests.listening import HOUSE, read_until_stopped
+from tests.http_processes import ROOT, read_until_stopped
 from tests.test_worker import environment as environment_of
 
 
@@ -42,7 +42,7 @@ async def working(
     address = embedded.address(server.client)
     given = environment_of(folder, TEMPORAL_ADDRESS=address, **settings)
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", program), cwd=HOUSE, env=given, stderr=asyncio.subprocess.PIPE
+        *(sys.executable, "-m", program), cwd=ROOT, env=given, stderr=asyncio.subprocess.PIPE
     )
     post = Post(process, given)
     async with read_until_stopped(process, post.lines):

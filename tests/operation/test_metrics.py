@@ -19,7 +19,7 @@ from temporal import embedded
 from temporal.client import register_schedules
 from temporal.telemetry import BUCKETS
 from tests.conftest import settings
-from tests.listening import listening
+from tests.http_processes import http_process
 from tests.operation.processes import working
 from tests.purchases import CLIENT, held
 from worker import build_worker
@@ -175,7 +175,7 @@ async def test_processes_serve_their_metrics(own: Own, tmp_path: Path) -> None:
         await handle.signal("deliver", {"by": CLIENT})
         await until(handle, lambda found: found.rejected_count == 2)
         of_worker = await asyncio.to_thread(scraped, f"http://127.0.0.1:{port}/metrics")
-        async with listening("metrics", **post.environment) as metrics:
+        async with http_process("metrics", **post.environment) as metrics:
             of_business = await asyncio.to_thread(scraped, f"{metrics.url}/metrics")
 
     rejected = {

@@ -26,7 +26,7 @@ from tests.conftest import settings
 from tests.operation.processes import Post, working
 from tests.operation.storm import Load, trouble
 from tests.operation.test_deployment import make_current
-from tests.proof.count import counted
+from tests.proof.counts import counted
 
 WORKERS = 3
 SECONDS = float(os.environ.get("RECOURSE_STORM_SECONDS", "5"))

@@ -25,7 +25,7 @@ from temporal import embedded
 from temporal.client import data_converter
 from temporal.serving import bound, listen_beside
 from temporal.tracing import Tracing
-from tests.listening import HOUSE
+from tests.http_processes import ROOT
 from tests.operation.processes import working
 from tests.purchases import CLIENT, held, purchase
 from worker import build_worker
@@ -55,7 +55,7 @@ async def collector() -> AsyncIterator[tuple[str, list[Span]]]:
 async def command(given: Mapping[str, str], *arguments: str) -> None:
     """One command, as a process of its own."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "starter", *arguments), cwd=HOUSE, env=given
+        *(sys.executable, "-m", "starter", *arguments), cwd=ROOT, env=given
     )
     assert await process.wait() == 0
 

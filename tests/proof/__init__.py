@@ -1,1 +1,1 @@
-"""Every crash, on the real parts: what is killed here is a process, with SIGKILL."""
+"""Proofs that purchases survive real faults: processes killed with SIGKILL, full disks, outages."""

@@ -1,4 +1,4 @@
-"""One server and books for all of these tests, and how stories go there when nothing is killed."""
+"""Fixtures: one server, ledger and provider for all these tests, and runs without any fault."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,33 +6,33 @@ from collections.abc import AsyncIterator
 import pytest
 
 from demo.scenarios import Scenario
-from tests.proof.left import Left
-from tests.proof.stage import Point, Stage, stage
+from tests.proof.final_state import FinalState
+from tests.proof.harness import CrashPoint, Harness, new_harness
 
 
-class Undisturbed:
-    """What is left of each story, and the points it went through; each is played once."""
+class UndisturbedRuns:
+    """Runs each scenario once without faults, and returns the same result to every caller."""
 
-    def __init__(self, runner: Stage) -> None:
-        self._theatre = runner
-        self._plays: dict[str, asyncio.Task[tuple[Left, list[Point]]]] = {}
+    def __init__(self, harness: Harness) -> None:
+        self._harness = harness
+        self._runs: dict[str, asyncio.Task[tuple[FinalState, list[CrashPoint]]]] = {}
 
-    async def __call__(self, scenario: Scenario) -> tuple[Left, list[Point]]:
-        """Plays it, or remembers."""
-        if scenario.name not in self._plays:
-            play = self._theatre.undisturbed(scenario, f"{scenario.name}-undisturbed")
-            self._plays[scenario.name] = asyncio.create_task(play)
-        return await self._plays[scenario.name]
+    async def __call__(self, scenario: Scenario) -> tuple[FinalState, list[CrashPoint]]:
+        """The final state of a scenario and the crash points of its history."""
+        if scenario.name not in self._runs:
+            run = self._harness.run_undisturbed(scenario, f"{scenario.name}-undisturbed")
+            self._runs[scenario.name] = asyncio.create_task(run)
+        return await self._runs[scenario.name]
 
 
 @pytest.fixture(scope="session")
-async def runner(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
-    """A server and books whose workers die."""
-    async with stage(tmp_path_factory.mktemp("proof")) as opened:
+async def harness(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Harness]:
+    """A server, a ledger and a provider, shared by worker processes that are killed."""
+    async with new_harness(tmp_path_factory.mktemp("proof")) as opened:
         yield opened
 
 
 @pytest.fixture(scope="session")
-def undisturbed(runner: Stage) -> Undisturbed:
-    """What all others are compared with."""
-    return Undisturbed(runner)
+def undisturbed(harness: Harness) -> UndisturbedRuns:
+    """The expected end of each scenario: every run with faults is compared with it."""
+    return UndisturbedRuns(harness)

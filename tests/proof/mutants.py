@@ -1,10 +1,10 @@
-"""The tests are tested: `make mutants` changes the lifecycle and the ledger in small ways, one at a
-time, and each change has to fail a test.
+"""Mutation testing of the lifecycle and the ledger (`make mutants`): each small change to the code
+must make a test fail.
 
-A mutant that survives is explained in `mutants.toml`, because nobody could tell it from the code:
-by its function and its change; what is alike has one explanation. Fails for one that survives
-unexplained, for an explanation that is no longer needed, and below the score. The score is the part
-of all mutants that were killed; those that are explained count as not killed.
+A surviving mutant that behaves exactly as the code does is explained in `mutants.toml`, by its
+function and its change; similar ones share an explanation. Exit status 1: a mutant survived without
+an explanation, an explanation is outdated, or the score is too low. The score is the share of all
+mutants that were killed; explained mutants count as not killed.
 """
 
 import json
@@ -17,26 +17,26 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from tests.proof.count import WRITTEN, counted, write
+from tests.proof.counts import COUNTS_FILE, counted, write
 
 EXPLAINED = Path("tests/proof/mutants.toml")
 RESULTS = Path("mutants")
-SCORE = 0.95
+MIN_SCORE = 0.95
 KILLED = {1, 3}
-"""What pytest ends with: a test failed, or the code could not even be read."""
+"""Exit codes of pytest for a killed mutant: a test failed, or the code could not be imported."""
 
 Change = tuple[str, str]
-"""The function, and the lines taken out and put in."""
+"""A function, and the lines that a mutant removes and adds."""
 
 
 def mutmut(*arguments: str) -> str:
-    """What the tool prints."""
+    """Run mutmut; its output."""
     command = [sys.executable, "-m", "mutmut", *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def verdicts() -> dict[str, int | None]:
-    """The mutants, and how the tests ended with each."""
+def exit_codes() -> dict[str, int | None]:
+    """Per mutant, the exit code of its test run."""
     found: dict[str, int | None] = {}
     for meta in sorted(RESULTS.rglob("*.meta")):
         found |= json.loads(meta.read_text())["exit_code_by_key"]
@@ -44,7 +44,8 @@ def verdicts() -> dict[str, int | None]:
 
 
 def change_of(mutant: str) -> Change:
-    """Stays the same when other lines of the function change."""
+    """A mutant's change. It does not depend on the other lines of the function, so an explanation
+    stays valid when those change."""
     function = mutant.partition("__mutmut_")[0].replace("x_", "", 1).replace("xǁ", "")
     lines = mutmut("show", mutant).splitlines()
     changed = [
@@ -56,7 +57,7 @@ def change_of(mutant: str) -> Change:
 
 
 def explained() -> dict[Change, str]:
-    """Why each of them cannot be told from the code."""
+    """The explained changes, each with the reason why it cannot be detected."""
     kept = tomllib.loads(EXPLAINED.read_text(encoding="utf-8"))
     return {
         (one["function"], change.strip()): one["why"]
@@ -65,36 +66,39 @@ def explained() -> dict[Change, str]:
     }
 
 
-def told(change: Change) -> str:
-    """As an entry of the file."""
+def toml_entry(change: Change) -> str:
+    """A change as an entry for `mutants.toml`, without its reason."""
     function, lines = change
     return f'[[mutant]]\nfunction = "{function}"\nwhy = ""\nchanges = [\n"""\n{lines}\n""",\n]\n'
 
 
 def main() -> int:
-    """Run the tool, judge what it found, and write the counts down."""
+    """Run mutmut, check its results and save the counts; the exit status."""
     began = time.monotonic()
-    shutil.rmtree(RESULTS, ignore_errors=True)  # a run that was cut off would be believed
+    shutil.rmtree(RESULTS, ignore_errors=True)  # or mutmut reuses results of an interrupted run
     children = os.environ.get("MUTANTS_AT_ONCE", str(os.cpu_count() or 1))
     subprocess.run([sys.executable, "-m", "mutmut", "run", "--max-children", children], check=False)
-    found = verdicts()
+    found = exit_codes()
     alive = {change_of(name): name for name, code in found.items() if code not in KILLED}
-    reasons = explained()
-    unexplained = alive.keys() - reasons.keys()
-    needless = reasons.keys() - alive.keys()
+    explanations = explained()
+    unexplained = alive.keys() - explanations.keys()
+    outdated = explanations.keys() - alive.keys()
     for change in sorted(unexplained):
-        print(f"Nobody noticed {alive[change]}:\n{told(change)}")
-    for change in sorted(needless):
-        print(f"Explained, but noticed or gone:\n{told(change)}")
+        print(
+            f"No test fails for {alive[change]}. Write a test that does; if its behaviour is the "
+            f"same, add this to {EXPLAINED} with the reason:\n{toml_entry(change)}"
+        )
+    for change in sorted(outdated):
+        print(f"This mutant is killed or gone. Delete it from {EXPLAINED}:\n{toml_entry(change)}")
     killed = sum(code in KILLED for code in found.values())
     score = killed / len(found) if found else 0.0
     print(f"{killed} of {len(found)} mutants killed: {score:.1%}; {len(alive)} alive")
-    if unexplained or needless or score < SCORE:
+    if unexplained or outdated or score < MIN_SCORE:
         return 1
     counts = {"killed": killed, "explained": len(found) - killed}
     proof: dict[str, Any] = counted("mutants of the lifecycle and the ledger", counts)
     write({proof["title"]: proof | {"seconds": time.monotonic() - began, "test": str(EXPLAINED)}})
-    print(f"Written to {WRITTEN}.")
+    print(f"Written to {COUNTS_FILE}.")
     return 0
 
 

@@ -1,7 +1,8 @@
-"""`make audit`: does a file hold a secret, is a package withdrawn or known to be at fault?
+"""`make audit`: looks for secrets in files, and for yanked or vulnerable packages in the locks.
 
-Exit status 0: none. 1: found, one line each. 3: nobody could be asked about known faults, since the
-package index in use keeps no advisories; `--unasked` says so and lets it pass.
+Exit status 0: none found. 1: some found, one line each. 3: known vulnerabilities were not checked,
+because the package index in use serves no advisories; with `--unchecked` that is reported and
+passes.
 """
 
 import argparse
@@ -13,56 +14,58 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-HOUSE = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[2]
 LOCKS = ("requirements-dev.lock", "requirements-bench.lock")
-"""What we run is in the first, too."""
-WITHDRAWN = r"yanked version: '(\S+)' candidate \(version (\S+)"
+"""The first also holds every package of production."""
+YANKED = r"yanked version: '(\S+)' candidate \(version (\S+)"
 
-OURS = ("--plugin", str(Path(__file__).with_name("our_secrets.py")))
-RECORDED = r"^tests/histories/"
-"""Payloads in base64 look like nothing but secrets; another test looks into them."""
-NO_SECRETS = (
+PLUGIN = ("--plugin", str(Path(__file__).with_name("secret_patterns.py")))
+HISTORIES = r"^tests/histories/"
+"""Not scanned: every base64 payload looks like a secret. `test_replay` checks these files."""
+NOT_SECRETS = (
     "[A-Z]+(_[A-Z]+)*",  # names of settings
     "password|smtps://….*|(change-me|example-only).*",  # words of manuals and examples
-    "[Ss]ecret|hidden|p%40q|notices|ana-4711",  # the tests' words, from here on
+    "[Ss]ecret|hidden|p%40q|notices|ana-4711",  # from here on: values in tests
     "whsec_|whsec_other|sk_test_of_somebody_else",
     r"whsec_c2lnbmVkIGJ5IHJlY291cnNlISE\+/w==",  # pragma: allowlist secret
     "a109b7846e7e1f3b4e32a93c233b41787939de88e496b80bf0d5255de25591f4",  # a hash of a request
 )
-"""What looks like a secret and is none. A line may also end in `pragma: allowlist secret`."""
+"""Values that look like secrets and are none. A line that ends in `pragma: allowlist secret` is
+ignored, too."""
 
 
 def secrets(folder: Path, *options: str) -> Iterator[str]:
-    """Where something that looks like a secret is, in the files that git knows."""
-    left_out = [part for word in NO_SECRETS for part in ("--exclude-secrets", f"^({word})$")]
-    command = ("detect_secrets", "scan", "--no-verify", *OURS, "--exclude-files", RECORDED)
-    told = run(*command, *left_out, *options, folder=folder)
-    if told.returncode != 0:
-        raise OSError(told.stderr)
-    for file, found in json.loads(told.stdout)["results"].items():
+    """Where the tracked files contain something that looks like a secret, and of which kind."""
+    excluded = [part for word in NOT_SECRETS for part in ("--exclude-secrets", f"^({word})$")]
+    command = ("detect_secrets", "scan", "--no-verify", *PLUGIN, "--exclude-files", HISTORIES)
+    output = run(*command, *excluded, *options, folder=folder)
+    if output.returncode != 0:
+        raise OSError(output.stderr)
+    for file, found in json.loads(output.stdout)["results"].items():
         for secret in found:
             yield f"{file}:{secret['line_number']}: {secret['type']}"
 
 
-def withdrawn(folder: Path, lock: str) -> Iterator[str]:
-    """Packages of a lock that their makers have taken back, or that are not what was locked."""
-    asked = ("install", "--quiet", "--dry-run", "--ignore-installed", "--no-deps")
-    told = run("pip", *asked, "--require-hashes", "-r", lock, folder=folder)
-    for name, version in re.findall(WITHDRAWN, told.stderr):
-        yield f"{lock}: {name} {version} has been withdrawn"
-    if told.returncode != 0:
-        yield f"{lock}: {last_line(told.stderr)}"
+def yanked(folder: Path, lock: str) -> Iterator[str]:
+    """Packages of a lock that were yanked from the index, or whose files do not match the
+    hashes."""
+    options = ("install", "--quiet", "--dry-run", "--ignore-installed", "--no-deps")
+    output = run("pip", *options, "--require-hashes", "-r", lock, folder=folder)
+    for name, version in re.findall(YANKED, output.stderr):
+        yield f"{lock}: {name} {version} was yanked; run `make lock` for a newer one"
+    if output.returncode != 0:
+        yield f"{lock}: {last_line(output.stderr)}"
 
 
-def at_fault(folder: Path, lock: str, *options: str) -> tuple[list[str], list[str]]:
-    """Known faults in the packages of a lock, and the packages that nobody could be asked about."""
-    asked = ("--disable-pip", "--require-hashes", "--format", "json", "--progress-spinner", "off")
-    told = run("pip_audit", *asked, *options, "-r", lock, folder=folder)
-    if not told.stdout.strip():
-        return [], [last_line(told.stderr)]
-    packages: list[dict[str, Any]] = json.loads(told.stdout)["dependencies"]
+def vulnerabilities(folder: Path, lock: str, *options: str) -> tuple[list[str], list[str]]:
+    """Known vulnerabilities of the packages of a lock, and the packages that were not checked."""
+    fixed = ("--disable-pip", "--require-hashes", "--format", "json", "--progress-spinner", "off")
+    output = run("pip_audit", *fixed, *options, "-r", lock, folder=folder)
+    if not output.stdout.strip():
+        return [], [last_line(output.stderr)]
+    packages: list[dict[str, Any]] = json.loads(output.stdout)["dependencies"]
     faults = [
-        f"{lock}: {package['name']} {package['version']} has {fault['id']}, mended in "
+        f"{lock}: {package['name']} {package['version']} has {fault['id']}, fixed in "
         f"{', '.join(fault['fix_versions']) or 'no release yet'}"
         for package in packages
         for fault in package.get("vulns", ())
@@ -71,36 +74,39 @@ def at_fault(folder: Path, lock: str, *options: str) -> tuple[list[str], list[st
 
 
 def last_line(text: str) -> str:
-    """What a command said in the end."""
+    """The last line of a command's output."""
     return " ".join(text.strip().rpartition("\n")[2].split())
 
 
 def run(*command: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """A module of this Python."""
-    whole = [sys.executable, "-m", *command]
-    return subprocess.run(whole, cwd=folder, capture_output=True, text=True, check=False)
+    """Run a module of this Python."""
+    arguments = [sys.executable, "-m", *command]
+    return subprocess.run(arguments, cwd=folder, capture_output=True, text=True, check=False)
 
 
 def main() -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(description="Looks for secrets and unfit packages.")
-    parser.add_argument("--unasked", action="store_true", help="pass though nobody could be asked")
-    may_pass = parser.parse_args().unasked
-    found, unasked = list(secrets(HOUSE)), []
+    parser = argparse.ArgumentParser(description="Look for secrets and vulnerable packages.")
+    parser.add_argument(
+        "--unchecked", action="store_true", help="pass if the index serves no advisories"
+    )
+    may_pass = parser.parse_args().unchecked
+    found, unchecked = list(secrets(ROOT)), []
     for lock in LOCKS:
-        found += withdrawn(HOUSE, lock)
-        faults, skipped = at_fault(HOUSE, lock)
+        found += yanked(ROOT, lock)
+        faults, skipped = vulnerabilities(ROOT, lock)
         found += faults
-        unasked += skipped
+        unchecked += skipped
     for line in found:
         print(line)
-    if unasked:
-        print(f"Known faults: NOT ASKED about {len(set(unasked))} packages, such as {unasked[0]}.")
+    if unchecked:
+        count = len(set(unchecked))
+        print(f"Known vulnerabilities: NOT CHECKED for {count} packages, such as {unchecked[0]}.")
     if found:
         return 1
-    if unasked and not may_pass:
+    if unchecked and not may_pass:
         return 3
-    print("No secret, no package withdrawn" + ("." if unasked else ", none known to be at fault."))
+    print("No secret, no yanked package" + ("." if unchecked else ", no known vulnerability."))
     return 0
 
 

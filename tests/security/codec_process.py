@@ -1,16 +1,16 @@
-"""The codec server as people start it."""
+"""Runs the codec server as a process."""
 
 from contextlib import AbstractAsyncContextManager
 
-from tests.listening import Listening, listening
+from tests.http_processes import HttpProcess, http_process
 from workflows.receiving.encrypted import SETTING
 
 TOKEN = "a-token-that-nobody-guesses"
 
 
-def codec_server(keys: str, ui_origin: str) -> AbstractAsyncContextManager[Listening]:
-    """`python -m starter codec`, listening."""
-    return listening(
+def codec_server(keys: str, ui_origin: str) -> AbstractAsyncContextManager[HttpProcess]:
+    """`python -m starter codec`, once it accepts requests."""
+    return http_process(
         "codec",
         **{
             SETTING: keys,

@@ -1,4 +1,4 @@
-"""Keys that each process of the tests makes up anew, and something to encrypt."""
+"""Encryption keys, random in each test process, and a payload to encrypt."""
 
 import base64
 import os

@@ -1,4 +1,4 @@
-"""`make audit` finds what it looks for, and the locks say which files are meant, not where from."""
+"""`make audit` finds secrets and vulnerable packages; the locks name hashes and no addresses."""
 
 import json
 import re
@@ -10,15 +10,15 @@ from threading import Thread
 
 import pytest
 
-from tests.security.audit import HOUSE, at_fault, secrets
+from tests.security.audit import ROOT, secrets, vulnerabilities
 
-LOCKS = sorted(HOUSE.glob("requirements*.lock"))
+LOCKS = sorted(ROOT.glob("requirements*.lock"))
 LIKE_SECRETS = {
     "a provider's key": "sk_" + "live_" + "4eC39HqLyjWDarjtT1zdp7dc",
     "an access key": "AKIA" + "IOSFODNN7EXAMPLE",
     "a private key": "-----BEGIN RSA " + "PRIVATE KEY-----",
     "a password": "pass" + 'word = "correct-horse-7"',  # pragma: allowlist secret
-    "what signs webhooks": "whsec" + "_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    "a webhook signing secret": "whsec" + "_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
     "a login in an address": "smtp://notices:" + "hunter2@mail.example.com",
     "an encryption key": 'KEYS = "2026-11:' + 'Zk3mJ0Wq8Xn5Rt2Lb7Yc4Vd9Hs6Fp1Ga0Ku3Te8Nw5I="',
 }
@@ -26,7 +26,7 @@ LIKE_SECRETS = {
 
 @pytest.mark.parametrize("line", LIKE_SECRETS.values(), ids=LIKE_SECRETS)
 def test_a_secret_in_a_file_is_found(line: str, tmp_path: Path) -> None:
-    """Where it is and of what kind; the secret itself is not repeated."""
+    """The report names place and kind, and does not repeat the secret."""
     (tmp_path / "settings.py").write_text(f"# nothing\n{line}\n")
     (found, *_) = secrets(tmp_path, "--all-files", ".")
     assert found.startswith("settings.py:2: ")
@@ -34,8 +34,8 @@ def test_a_secret_in_a_file_is_found(line: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: str(lock.name))
-def test_a_lock_names_versions_and_hashes_and_no_address(lock: Path) -> None:
-    """Whoever installs chooses the index; what comes from it is what was locked."""
+def test_a_lock_names_versions_and_hashes_but_no_addresses(lock: Path) -> None:
+    """Anybody may install from any index, and gets exactly the files that were locked."""
     text = lock.read_text()
     assert "://" not in text
     for pinned in re.split(r"\n(?=\S)", text.strip()):
@@ -47,7 +47,7 @@ def test_a_lock_names_versions_and_hashes_and_no_address(lock: Path) -> None:
 
 FAULT = {
     "id": "PYSEC-2026-1",
-    "summary": "Tells everybody",
+    "summary": "Leaks data",
     "affected": [
         {
             "package": {"ecosystem": "PyPI", "name": "leaky"},
@@ -57,11 +57,11 @@ FAULT = {
 }
 
 
-class Advisor(BaseHTTPRequestHandler):
-    """Knows one fault, of one package."""
+class VulnerabilityService(BaseHTTPRequestHandler):
+    """An OSV service that knows one vulnerability of one package."""
 
     def do_POST(self) -> None:
-        """A question in OSV's words."""
+        """Answer a query in OSV's format."""
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         leaky = asked["package"]["name"] == "leaky"
         self.send_response(200)
@@ -69,13 +69,13 @@ class Advisor(BaseHTTPRequestHandler):
         self.wfile.write(json.dumps({"vulns": [FAULT]} if leaky else {}).encode())
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager
-def advisor() -> Iterator[str]:
-    """The address of a service that knows of faults."""
-    with HTTPServer(("127.0.0.1", 0), Advisor) as server:
+def vulnerability_service() -> Iterator[str]:
+    """The address of a running vulnerability service."""
+    with HTTPServer(("127.0.0.1", 0), VulnerabilityService) as server:
         serving = Thread(target=server.serve_forever)
         serving.start()
         yield f"http://127.0.0.1:{server.server_port}"
@@ -83,12 +83,13 @@ def advisor() -> Iterator[str]:
         serving.join()
 
 
-def test_a_package_that_is_known_to_be_at_fault_is_named(tmp_path: Path) -> None:
-    """With the release that mends it; a service that does not answer is no good news."""
+def test_a_package_with_a_known_vulnerability_is_reported(tmp_path: Path) -> None:
+    """The report names the release with the fix. Without an answer the packages count as
+    unchecked."""
     packages = [f"{name}==1.0 --hash=sha256:{'0' * 64}\n" for name in ("leaky", "sound")]
     (tmp_path / "some.lock").write_text("".join(packages))
-    with advisor() as address:
-        told = at_fault(tmp_path, "some.lock", "-s", "osv", "--osv-url", address)
-    assert told == (["some.lock: leaky 1.0 has PYSEC-2026-1, mended in 1.1"], [])
-    faults, unasked = at_fault(tmp_path, "some.lock", "-s", "osv", "--osv-url", address)
-    assert (faults, len(unasked)) == ([], 1)
+    with vulnerability_service() as address:
+        output = vulnerabilities(tmp_path, "some.lock", "-s", "osv", "--osv-url", address)
+    assert output == (["some.lock: leaky 1.0 has PYSEC-2026-1, fixed in 1.1"], [])
+    faults, unchecked = vulnerabilities(tmp_path, "some.lock", "-s", "osv", "--osv-url", address)
+    assert (faults, len(unchecked)) == ([], 1)

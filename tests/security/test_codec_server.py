@@ -1,4 +1,4 @@
-"""The codec server: clear text for whoever shows a token, from the Web UI's own origin."""
+"""The codec server decrypts for requests with a valid token and the Web UI's origin only."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from temporalio.api.common.v1 import Payloads
 from activities.services import WrongSetting
 from starter.codec import CodecSettings
 from temporal.codec import Encryption, WrongKeys, read_keys
-from tests.listening import Listening
+from tests.http_processes import HttpProcess
 from tests.security.codec_process import TOKEN, codec_server
 from tests.security.keys import HELLO, NEW, OLD
 from workflows.receiving.encrypted import SETTING
@@ -22,16 +22,16 @@ UI = "https://temporal.example.com"
 
 
 @pytest.fixture(scope="module")
-async def server() -> AsyncIterator[Listening]:
-    """As people start it."""
+async def server() -> AsyncIterator[HttpProcess]:
+    """A running codec server."""
     async with codec_server(NEW, UI) as found:
         yield found
 
 
 async def asked(
-    server: Listening, body: Any, path: str = "/decode", **headers: str
+    server: HttpProcess, body: Any, path: str = "/decode", **headers: str
 ) -> requests.Response:
-    """Its answer to somebody with a token."""
+    """The server's response to a request with a valid token."""
     given = {"Authorization": f"Bearer {TOKEN}", "Origin": UI, **headers}
     return await asyncio.to_thread(
         requests.post, f"{server.url}{path}", json=body, headers=given, timeout=10
@@ -39,24 +39,30 @@ async def asked(
 
 
 def as_json(*payloads: Any) -> dict[str, Any]:
-    """As the Web UI sends them."""
+    """Payloads as the Web UI sends them."""
     return MessageToDict(Payloads(payloads=payloads))
 
 
-async def test_it_decodes_for_those_with_a_token_and_says_who_asked(server: Listening) -> None:
-    """What cannot be decrypted, and what is in the clear, comes back as it was."""
+async def test_the_codec_server_decodes_for_a_valid_token_and_logs_who_asked(
+    server: HttpProcess,
+) -> None:
+    """A payload without a known key, and an unencrypted one, are returned unchanged."""
     sealed = await Encryption(read_keys(NEW)).encode([HELLO])
     strange = await Encryption(read_keys(OLD)).encode([HELLO])
     answer = await asked(server, as_json(*sealed, *strange, HELLO), **{"X-Namespace": "default"})
     assert answer.json() == as_json(HELLO, *strange, HELLO)
-    while not (told := [json.loads(line) for line in server.lines if "codec_asked" in line]):  # noqa: ASYNC110
+    while not (output := [json.loads(line) for line in server.lines if "codec_asked" in line]):  # noqa: ASYNC110
         await asyncio.sleep(0.01)
-    assert (told[0]["who"], told[0]["payloads"], told[0]["namespace"]) == ("ines", 3, "default")
+    assert (output[0]["who"], output[0]["payloads"], output[0]["namespace"]) == (
+        "ines",
+        3,
+        "default",
+    )
     assert "ana@example.com" not in str(server.lines)
 
 
-async def test_what_is_typed_into_the_web_ui_is_encrypted(server: Listening) -> None:
-    """`/encode`, for its forms."""
+async def test_the_codec_server_encrypts_what_is_typed_into_the_web_ui(server: HttpProcess) -> None:
+    """`/encode` encrypts what support staff type into the Web UI's forms."""
     answer = await asked(server, as_json(HELLO), "/encode")
     (payload,) = answer.json()["payloads"]
     assert payload["data"] != as_json(HELLO)["payloads"][0]["data"]
@@ -66,8 +72,8 @@ async def test_what_is_typed_into_the_web_ui_is_encrypted(server: Listening) -> 
 @pytest.mark.parametrize(
     "header", ["", "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer "]
 )
-async def test_nobody_else_sees_anything(server: Listening, header: str) -> None:
-    """401, the same for every wrong token."""
+async def test_the_codec_server_rejects_every_wrong_token(server: HttpProcess, header: str) -> None:
+    """The response is 401, the same for every wrong token."""
     sealed = await Encryption(read_keys(NEW)).encode([HELLO])
     answer = await asked(server, as_json(*sealed), Authorization=header)
     assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
@@ -75,16 +81,18 @@ async def test_nobody_else_sees_anything(server: Listening, header: str) -> None
 
 
 @pytest.mark.parametrize("body", [[], {"payloads": 3}, {"payloads": [{"secret": "x"}]}, "x"])
-async def test_what_are_no_payloads_is_refused(server: Listening, body: Any) -> None:
-    """400, and it goes on listening."""
+async def test_the_codec_server_rejects_a_body_that_is_not_payloads(
+    server: HttpProcess, body: Any
+) -> None:
+    """The response is 400, and the server goes on."""
     assert (await asked(server, body)).status_code == 400
 
 
 @pytest.mark.parametrize(("origin", "allowed"), [(UI, UI), ("https://evil.example.com", None)])
 async def test_only_pages_of_the_web_ui_may_ask_from_a_browser(
-    server: Listening, origin: str, allowed: str | None
+    server: HttpProcess, origin: str, allowed: str | None
 ) -> None:
-    """CORS: the preflight names the one origin."""
+    """The CORS preflight allows the Web UI's origin only."""
     preflight = await asyncio.to_thread(
         requests.options,
         f"{server.url}/decode",
@@ -106,19 +114,19 @@ async def test_only_pages_of_the_web_ui_may_ask_from_a_browser(
         ({SETTING: NEW, "RECOURSE_CODEC_TOKENS": TOKEN}, WrongSetting, "`name:token`"),
         ({"RECOURSE_CODEC_TOKENS": f"ines:{TOKEN}"}, WrongKeys, "has no key"),
     ],
-    ids=["no token", "a short token", "a token of nobody", "no key"],
+    ids=["no token", "a short token", "a token without a name", "no key"],
 )
-def test_it_does_not_start_without_keys_and_tokens(
+def test_the_codec_server_does_not_start_without_keys_and_tokens(
     environment: dict[str, str], error: type[Exception], says: str
 ) -> None:
-    """A sentence says what to set, and shows no secret."""
+    """The error says what to set, and shows no secret."""
     with pytest.raises(error, match=says) as rejected:
         CodecSettings.from_environment(environment)
     assert TOKEN not in str(rejected.value)
 
 
-def test_its_settings_show_no_secret() -> None:
-    """Whoever prints them sees neither keys nor tokens."""
+def test_the_codec_servers_settings_show_no_secret() -> None:
+    """Printing the settings shows neither keys nor tokens."""
     settings = CodecSettings.from_environment(
         {SETTING: NEW, "RECOURSE_CODEC_TOKENS": f"ines:{TOKEN}"}
     )

@@ -1,5 +1,5 @@
-"""TLS, client certificates and API keys, all by Temporal's own settings: a whole purchase runs
-through each, and whoever has set something wrong is told what to set."""
+"""Connections with TLS, client certificates and API keys, by Temporal's standard settings: a
+purchase runs over each, and every wrong setting is reported with the setting to change."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from demo.runner import until
 from temporal import embedded
 from temporal.purchases import Purchase
 from tests.purchases import FREELANCER, purchase
-from tests.security.tls_endpoint import Door, endpoint
+from tests.security.tls_endpoint import AccessPolicy, endpoint
 from tests.starter.conftest import Cli
 from tests.test_worker import environment, run
 
@@ -26,10 +26,10 @@ CERT, KEY = "TEMPORAL_TLS_CLIENT_CERT_PATH", "TEMPORAL_TLS_CLIENT_KEY_PATH"
 API_KEY = "TEMPORAL_API_KEY"
 
 OURS, THEIRS = trustme.CA(), trustme.CA()
-"""Two authorities that no machine knows by itself."""
+"""Two certificate authorities that no machine trusts by default."""
 THEN, LATER = datetime(2020, 1, 1), datetime(2021, 1, 1)  # noqa: DTZ001 - as trustme has it
-HERE = OURS.issue_cert("127.0.0.1")
-ELSEWHERE = OURS.issue_cert("temporal.example.com")
+LOCALHOST = OURS.issue_cert("127.0.0.1")
+OTHER_HOST = OURS.issue_cert("temporal.example.com")
 OLD = OURS.issue_cert("127.0.0.1", not_before=THEN, not_after=LATER)
 WORKERS = {
     "ours": OURS.issue_cert("worker@example.com"),
@@ -39,13 +39,13 @@ WORKERS = {
 PROVIDER = ("--as", "payments:sandbox")
 SECRET, REVOKED = "an-api-key-that-nobody-guesses", "an-api-key-of-last-year"
 
-OPEN = Door(HERE)
-MUTUAL = Door(HERE, clients=OURS)
-KEYED = Door(HERE, key=SECRET)
-KEYED_LATER = Door(HERE, key=SECRET, asks_later=True)
+TLS_ONLY = AccessPolicy(LOCALHOST)
+MUTUAL_TLS = AccessPolicy(LOCALHOST, clients=OURS)
+API_KEY_ONLY = AccessPolicy(LOCALHOST, key=SECRET)
+API_KEY_LATE = AccessPolicy(LOCALHOST, key=SECRET, some_calls_open=True)
 
-KNOWING = {CA: "ours.pem"}
-CERTIFIED = {**KNOWING, CERT: "ours.crt", KEY: "ours.key"}
+TRUSTING = {CA: "ours.pem"}
+CERTIFIED = {**TRUSTING, CERT: "ours.crt", KEY: "ours.key"}
 PROFILE = """
 [profile.market]
 address = '{address}'
@@ -60,7 +60,7 @@ client_key_path = '{folder}/ours.key'
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Certificates and keys, as files."""
+    """A folder with certificates and keys."""
     folder = tmp_path_factory.mktemp("connections")
     OURS.cert_pem.write_to_path(str(folder / "ours.pem"))
     THEIRS.cert_pem.write_to_path(str(folder / "theirs.pem"))
@@ -72,7 +72,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def variables(folder: Path, settings: Settings) -> Settings:
-    """The environment of a worker or a command, files named by their whole path."""
+    """The environment of a worker or a command. Files are given with their absolute path."""
     files = (CA, CERT, KEY, PROFILES)
     named = {name: str(folder / text) if name in files else text for name, text in settings.items()}
     found = dict(environment(folder, **named))
@@ -81,29 +81,34 @@ def variables(folder: Path, settings: Settings) -> Settings:
     return found
 
 
-# --- what works
+# --- valid settings
 
 
 @pytest.mark.parametrize(
-    ("door", "settings"),
+    ("policy", "settings"),
     [
-        pytest.param(OPEN, KNOWING, id="TLS"),
-        pytest.param(MUTUAL, CERTIFIED, id="a client certificate"),
-        pytest.param(KEYED, {**KNOWING, API_KEY: SECRET}, id="an API key"),
+        pytest.param(TLS_ONLY, TRUSTING, id="TLS"),
+        pytest.param(MUTUAL_TLS, CERTIFIED, id="a client certificate"),
+        pytest.param(API_KEY_ONLY, {**TRUSTING, API_KEY: SECRET}, id="an API key"),
         pytest.param(
-            Door(ELSEWHERE, clients=OURS, key=SECRET),
+            AccessPolicy(OTHER_HOST, clients=OURS, key=SECRET),
             {PROFILES: "temporal.toml", "TEMPORAL_PROFILE": "market"},
             id="a profile with all of it",
         ),
     ],
 )
-async def test_a_whole_purchase_runs_through(
-    door: Door, settings: Settings, lonely: WorkflowEnvironment, tmp_path: Path, folder: Path
+async def test_a_whole_purchase_runs_over_each_kind_of_connection(
+    policy: AccessPolicy,
+    settings: Settings,
+    lonely: WorkflowEnvironment,
+    tmp_path: Path,
+    folder: Path,
 ) -> None:
-    """Worker, our command line and Temporal's own, from the start to the settled refund."""
+    """Worker, our command line and Temporal's command line use the connection, from the start of
+    the purchase to the settled refund."""
     terms = purchase()
     bought = Purchase(lonely.client, terms.purchase_id)
-    async with endpoint(embedded.address(lonely.client), door) as address:
+    async with endpoint(embedded.address(lonely.client), policy) as address:
         profile = PROFILE.format(address=address, key=SECRET, folder=folder)
         (folder / "temporal.toml").write_text(profile)
         found = variables(folder, {ADDRESS: address, **settings})
@@ -127,7 +132,7 @@ async def test_a_whole_purchase_runs_through(
 
 
 async def signal(variables: Settings, workflow_id: str, name: str, message: object) -> None:
-    """`temporal workflow signal …`, which has to succeed."""
+    """Run `temporal workflow signal …` and check that it succeeds."""
     given = ("--workflow-id", workflow_id, "--name", name, "--input", json.dumps(message))
     process = await asyncio.create_subprocess_exec(
         *(embedded.binary(), "workflow", "signal", *given),
@@ -135,75 +140,92 @@ async def signal(variables: Settings, workflow_id: str, name: str, message: obje
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    told, _ = await process.communicate()
-    assert process.returncode == 0, told.decode()
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
 
 
-# --- what is refused
+# --- invalid settings
 
 
 @pytest.mark.parametrize(
-    ("door", "settings", "says", "names"),
+    ("policy", "settings", "says", "names"),
     [
-        pytest.param(OPEN, {TLS: "true"}, "is not trusted", CA, id="an unknown authority"),
-        pytest.param(OPEN, {CA: "theirs.pem"}, "is not trusted", CA, id="another authority"),
-        pytest.param(OPEN, {CA: "rubbish"}, "is not trusted", CA, id="no authority at all"),
+        pytest.param(TLS_ONLY, {TLS: "true"}, "is not trusted", CA, id="an unknown authority"),
+        pytest.param(TLS_ONLY, {CA: "theirs.pem"}, "is not trusted", CA, id="another authority"),
+        pytest.param(TLS_ONLY, {CA: "rubbish"}, "is not trusted", CA, id="no authority at all"),
         pytest.param(
-            Door(ELSEWHERE), KNOWING, "DnsName(temporal.example.com)", NAME, id="another host"
+            AccessPolicy(OTHER_HOST),
+            TRUSTING,
+            "DnsName(temporal.example.com)",
+            NAME,
+            id="another host",
         ),
         pytest.param(
-            OPEN,
-            {**KNOWING, NAME: "temporal.example.com"},
+            TLS_ONLY,
+            {**TRUSTING, NAME: "temporal.example.com"},
             *("for another name", NAME),
-            id="another name than is wished for",
+            id="another name than expected",
         ),
-        pytest.param(Door(OLD), KNOWING, "is not valid: Expired", "clock", id="an old certificate"),
-        pytest.param(OPEN, {}, "without TLS", f"{TLS}=true", id="no TLS"),
-        pytest.param(MUTUAL, KNOWING, "to want a client certificate", CERT, id="no certificate"),
         pytest.param(
-            MUTUAL,
-            {**KNOWING, CERT: "theirs.crt", KEY: "theirs.key"},
+            AccessPolicy(OLD), TRUSTING, "is not valid: Expired", "clock", id="an old certificate"
+        ),
+        pytest.param(TLS_ONLY, {}, "without TLS", f"{TLS}=true", id="no TLS"),
+        pytest.param(
+            MUTUAL_TLS, TRUSTING, "to want a client certificate", CERT, id="no certificate"
+        ),
+        pytest.param(
+            MUTUAL_TLS,
+            {**TRUSTING, CERT: "theirs.crt", KEY: "theirs.key"},
             *("not to trust our client certificate", CERT),
             id="a client certificate of a stranger",
         ),
         pytest.param(
-            MUTUAL,
-            {**KNOWING, CERT: "old.crt", KEY: "old.key"},
+            MUTUAL_TLS,
+            {**TRUSTING, CERT: "old.crt", KEY: "old.key"},
             *("or that has expired", CERT),
             id="an old client certificate",
         ),
         pytest.param(
-            MUTUAL, {**CERTIFIED, KEY: "theirs.key"}, "belong together", KEY, id="another's key"
+            MUTUAL_TLS, {**CERTIFIED, KEY: "theirs.key"}, "belong together", KEY, id="another's key"
         ),
         pytest.param(
-            MUTUAL, {**KNOWING, CERT: "ours.crt"}, "belong together", KEY, id="one without its key"
+            MUTUAL_TLS,
+            {**TRUSTING, CERT: "ours.crt"},
+            "belong together",
+            KEY,
+            id="one without its key",
         ),
         pytest.param(
-            MUTUAL, {**CERTIFIED, KEY: "rubbish"}, "belong together", KEY, id="what is no key"
+            MUTUAL_TLS, {**CERTIFIED, KEY: "rubbish"}, "belong together", KEY, id="what is no key"
         ),
-        pytest.param(KEYED, KNOWING, "we show no API key", API_KEY, id="no API key"),
+        pytest.param(API_KEY_ONLY, TRUSTING, "we show no API key", API_KEY, id="no API key"),
         pytest.param(
-            KEYED, {**KNOWING, API_KEY: REVOKED}, "refuses our API key", API_KEY, id="a wrong key"
+            API_KEY_ONLY,
+            {**TRUSTING, API_KEY: REVOKED},
+            "refuses our API key",
+            API_KEY,
+            id="a wrong key",
         ),
-        pytest.param(KEYED_LATER, KNOWING, "we show no API key", API_KEY, id="no API key, later"),
+        pytest.param(API_KEY_LATE, TRUSTING, "we show no API key", API_KEY, id="no API key, later"),
         pytest.param(
-            KEYED_LATER,
-            {**KNOWING, API_KEY: REVOKED},
+            API_KEY_LATE,
+            {**TRUSTING, API_KEY: REVOKED},
             *("refuses our API key", API_KEY),
             id="a wrong key, later",
         ),
     ],
 )
-async def test_a_connection_that_cannot_be_says_what_to_set(
-    door: Door,
+async def test_a_failed_connection_names_the_setting_to_change(
+    policy: AccessPolicy,
     settings: Settings,
     says: str,
     names: str,
     lonely: WorkflowEnvironment,
     folder: Path,
 ) -> None:
-    """Exit 3 and one line with the address, the cause and the setting; never a key."""
-    async with endpoint(embedded.address(lonely.client), door) as address:
+    """The command exits with 3 and one line with the address, the cause and the setting to change,
+    and never shows a key."""
+    async with endpoint(embedded.address(lonely.client), policy) as address:
         answer = await Cli(variables(folder, {ADDRESS: address, **settings}))("list")
     assert answer.rejection == (3, "SERVER_UNREACHABLE")
     for words in (address, says, names):
@@ -215,7 +237,7 @@ async def test_a_connection_that_cannot_be_says_what_to_set(
 async def test_a_server_without_tls_gets_no_secret(
     settings: Settings, lonely: WorkflowEnvironment, folder: Path
 ) -> None:
-    """An API key means TLS, though nobody asked for it."""
+    """An API key switches TLS on, so that it is never sent unencrypted."""
     address = embedded.address(lonely.client)
     answer = await Cli(variables(folder, {ADDRESS: address, **settings}))("list")
     assert answer.rejection == (3, "SERVER_UNREACHABLE")
@@ -235,10 +257,11 @@ async def test_a_server_without_tls_gets_no_secret(
     ],
     ids=["no authority", "no certificate", "no key", "an URL", "no TOML", "a file of a profile"],
 )
-async def test_settings_that_cannot_be_right_are_named(
+async def test_invalid_connection_settings_are_named(
     settings: Settings, says: str, folder: Path
 ) -> None:
-    """Exit 3 and one line, before anything is sent; a broken profile is not quoted."""
+    """The command exits with 3 and one line before it sends anything. A broken profile is not
+    quoted, since it may hold a key."""
     (folder / "broken.toml").write_text(f'[profile.default]\napi_key = "{SECRET}\n')
     lost = "[profile.default]\ntls.server_ca_cert_path = 'nowhere.pem'\n"
     (folder / "lost.toml").write_text(lost)
@@ -249,23 +272,25 @@ async def test_settings_that_cannot_be_right_are_named(
 
 
 @pytest.mark.parametrize(
-    ("door", "settings", "says"),
+    ("policy", "settings", "says"),
     [
-        pytest.param(OPEN, {TLS: "true"}, "is not trusted", id="an unknown authority"),
-        pytest.param(MUTUAL, KNOWING, "to want a client certificate", id="no client certificate"),
-        pytest.param(KEYED, {**KNOWING, API_KEY: REVOKED}, "API key", id="a wrong key"),
+        pytest.param(TLS_ONLY, {TLS: "true"}, "is not trusted", id="an unknown authority"),
+        pytest.param(
+            MUTUAL_TLS, TRUSTING, "to want a client certificate", id="no client certificate"
+        ),
+        pytest.param(API_KEY_ONLY, {**TRUSTING, API_KEY: REVOKED}, "API key", id="a wrong key"),
     ],
 )
-async def test_worker_and_command_end_at_once(
-    door: Door, settings: Settings, says: str, lonely: WorkflowEnvironment, folder: Path
+async def test_worker_and_command_exit_at_once_with_the_same_line(
+    policy: AccessPolicy, settings: Settings, says: str, lonely: WorkflowEnvironment, folder: Path
 ) -> None:
-    """As processes: exit 3, and nothing but the one line."""
-    async with endpoint(embedded.address(lonely.client), door) as address:
+    """Both processes exit with 3 and print only that line."""
+    async with endpoint(embedded.address(lonely.client), policy) as address:
         found = variables(folder, {ADDRESS: address, **settings})
         worker = await run(found)
         answer = await Cli(found).process("list")
-        _, told = await worker.communicate()
+        _, output = await worker.communicate()
     assert answer.rejection == (3, "SERVER_UNREACHABLE")
-    assert answer.err == f"SERVER_UNREACHABLE: {told.decode()}"
+    assert answer.err == f"SERVER_UNREACHABLE: {output.decode()}"
     assert (worker.returncode, says in answer.err) == (3, True)
     assert REVOKED not in answer.err

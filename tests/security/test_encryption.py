@@ -1,4 +1,5 @@
-"""What the server keeps of a purchase is readable only with a key; keys change without a stop."""
+"""Encryption: the server stores purchases unreadable without a key; keys rotate without
+downtime."""
 
 import asyncio
 import base64
@@ -22,7 +23,7 @@ from tests.conftest import settings
 from tests.purchases import CLIENT, FREELANCER, purchase
 from tests.security.codec_process import TOKEN, codec_server
 from tests.security.keys import HELLO, NEW, OLD
-from tests.test_rules_versions import failure
+from tests.test_rules_versions import failure_message
 from worker import build_worker
 from workflows.messages import Role
 from workflows.receiving.encrypted import ENCODING, SETTING, Undecipherable, is_encrypted
@@ -30,8 +31,9 @@ from workflows.receiving.encrypted import ENCODING, SETTING, Undecipherable, is_
 # --- keys
 
 
-async def test_a_payload_is_read_with_its_key_alone() -> None:
-    """AES-256-GCM: the same payload looks another way each time, and shows nothing of itself."""
+async def test_a_payload_can_be_decrypted_with_its_own_key_only() -> None:
+    """AES-256-GCM with a random nonce: equal payloads have different ciphertexts. Without the key,
+    a payload stays encrypted."""
     (first,), (second,) = [await Encryption(read_keys(NEW)).encode([HELLO]) for _ in range(2)]
     assert first.metadata["encoding"] == ENCODING
     assert first.metadata["encryption-key-id"] == b"2026-11"
@@ -42,7 +44,7 @@ async def test_a_payload_is_read_with_its_key_alone() -> None:
 
 
 async def test_the_first_key_encrypts_and_each_decrypts() -> None:
-    """Rotation: what was written under the old key stays readable."""
+    """Key rotation: payloads that were encrypted with the old key stay readable."""
     old = await Encryption(read_keys(OLD)).encode([HELLO])
     both = Encryption(read_keys(f"{NEW}, {OLD}"))
     new = await both.encode([HELLO])
@@ -50,12 +52,12 @@ async def test_the_first_key_encrypts_and_each_decrypts() -> None:
     assert await both.decode([*old, *new, HELLO]) == [HELLO, HELLO, HELLO]
 
 
-@pytest.mark.parametrize("bent", ["data", "key", "short"])
-async def test_what_was_bent_on_the_way_is_not_taken_for_a_message(bent: str) -> None:
-    """Each payload is bound to its key's id and to every bit of itself."""
+@pytest.mark.parametrize("manipulated", ["data", "key", "short"])
+async def test_a_manipulated_payload_is_not_decrypted(manipulated: str) -> None:
+    """A payload with a changed bit, another key id or too few bytes stays encrypted."""
     both = Encryption(read_keys(f"{NEW},{OLD}"))
     (payload,) = await both.encode([HELLO])
-    match bent:
+    match manipulated:
         case "data":
             payload.data = payload.data[:-1] + bytes([payload.data[-1] ^ 1])
         case "key":
@@ -77,10 +79,8 @@ async def test_what_was_bent_on_the_way_is_not_taken_for_a_message(bent: str) ->
     ],
     ids=["nothing", "no id", "no base64", "too short", "one id twice", "an id that is not ASCII"],
 )
-def test_keys_that_cannot_be_right_are_refused_without_showing_them(
-    setting: str, says: str
-) -> None:
-    """RECOURSE_ENCRYPTION_KEYS: a sentence that names the entry."""
+def test_invalid_keys_are_rejected_without_showing_them(setting: str, says: str) -> None:
+    """The error names the wrong entry of RECOURSE_ENCRYPTION_KEYS."""
     with pytest.raises(WrongKeys, match=says) as rejected:
         read_keys(setting)
     assert NEW.partition(":")[2] not in str(rejected.value)
@@ -90,8 +90,8 @@ def test_keys_that_cannot_be_right_are_refused_without_showing_them(
 
 
 @dataclasses.dataclass
-class Secret:
-    """A server, books, and workers and clients with the keys they are given."""
+class EncryptedServer:
+    """A server, a ledger and a provider; clients get the keys that a test gives them."""
 
     server: WorkflowEnvironment
     services: Services
@@ -104,21 +104,25 @@ class Secret:
 
 
 @pytest.fixture
-async def secret(lonely: WorkflowEnvironment, threads: ThreadPoolExecutor, tmp_path: Path) -> Any:
-    """A server of its own: no other worker without keys takes its tasks."""
+async def encrypted(
+    lonely: WorkflowEnvironment, threads: ThreadPoolExecutor, tmp_path: Path
+) -> Any:
+    """A server without a worker, so that no worker without keys gets its tasks."""
     with closing(Services(settings(tmp_path))) as services:
-        yield Secret(lonely, services, threads)
+        yield EncryptedServer(lonely, services, threads)
 
 
-async def test_a_whole_purchase_leaves_nothing_readable_at_the_server(secret: Secret) -> None:
-    """Names, addresses, title, requirements, amounts and failures are in no event in the clear."""
-    client = await secret.client(NEW)
+async def test_a_whole_purchase_leaves_nothing_readable_at_the_server(
+    encrypted: EncryptedServer,
+) -> None:
+    """No event holds a name, address, title, requirement, amount or failure in plaintext."""
+    client = await encrypted.client(NEW)
     scenario = next(scenario for scenario in SCENARIOS if scenario.name == "change_of_mind")
-    watched = _Seen(secret.server, client)
-    async with build_worker(client, secret.services, secret.threads):
+    watched = TimeSkippingClient(encrypted.server, client)
+    async with build_worker(client, encrypted.services, encrypted.threads):
         result = await ScenarioRunner(watched).play(scenario, "secret-1")
     assert result.outcome == scenario.ends.outcome
-    handle = secret.server.client.get_workflow_handle("purchase-secret-1")
+    handle = encrypted.server.client.get_workflow_handle("purchase-secret-1")
     given = scenario.start("secret-1")
     kept = (
         b"".join(event.SerializeToString() for event in (await handle.fetch_history()).events)
@@ -127,47 +131,51 @@ async def test_a_whole_purchase_leaves_nothing_readable_at_the_server(secret: Se
     assert ENCODING in kept
     for word in (given.title, given.client.name, given.client.email, given.freelancer.email, "USD"):
         assert word.encode() not in kept, word
-    assert b"purchase-secret-1" in kept, "ids are no secret"
+    assert b"purchase-secret-1" in kept, "ids are not encrypted"
 
 
 @dataclasses.dataclass
-class _Seen:
-    """The server, its time skipped, as a client with keys sees it."""
+class TimeSkippingClient:
+    """A client with keys, on a server whose time can be skipped."""
 
     server: WorkflowEnvironment
     client: Client
 
     async def fast_forward(self, handle: Any, duration: Any = None, /) -> bool:
-        """As the server does."""
+        """Move the purchase's clock."""
         return bool(await self.server.fast_forward(handle, duration))
 
 
-async def test_keys_are_rotated_while_a_purchase_runs(secret: Secret) -> None:
-    """Without downtime: the worker learns the new key, everybody uses it, the old one stays."""
-    async with build_worker(await secret.client(OLD), secret.services, secret.threads):
-        handle = await start(await secret.client(OLD), purchase())
+async def test_keys_are_rotated_while_a_purchase_runs(encrypted: EncryptedServer) -> None:
+    """Rotation without downtime: the worker gets the new key, then everybody encrypts with it, and
+    the old key stays for decryption."""
+    async with build_worker(await encrypted.client(OLD), encrypted.services, encrypted.threads):
+        handle = await start(await encrypted.client(OLD), purchase())
         await until(handle, lambda found: found.payment == "held")
-    async with build_worker(await secret.client(f"{OLD},{NEW}"), secret.services, secret.threads):
-        newer = (await secret.client(f"{NEW},{OLD}")).get_workflow_handle(handle.id)
+    async with build_worker(
+        await encrypted.client(f"{OLD},{NEW}"), encrypted.services, encrypted.threads
+    ):
+        newer = (await encrypted.client(f"{NEW},{OLD}")).get_workflow_handle(handle.id)
         await say(newer, Role.CLIENT, "submit_requirements", requirements="A logo.")
-    async with build_worker(await secret.client(f"{NEW},{OLD}"), secret.services, secret.threads):
+    async with build_worker(
+        await encrypted.client(f"{NEW},{OLD}"), encrypted.services, encrypted.threads
+    ):
         await say(newer, Role.FREELANCER, "give_refund")
         assert (await status(newer)).requirements == "A logo."
     await newer.terminate("seen")
 
 
-async def test_other_systems_may_send_in_the_clear_and_rubbish_stops_nothing(
-    secret: Secret,
+async def test_unencrypted_messages_are_accepted_and_undecryptable_ones_are_rejected(
+    encrypted: EncryptedServer,
 ) -> None:
-    """An encrypted message under a key that nobody has is refused like any other that cannot be
-    read."""
-    client = await secret.client(NEW)
-    async with build_worker(client, secret.services, secret.threads):
+    """A message that is encrypted with an unknown key is rejected like any unreadable one."""
+    client = await encrypted.client(NEW)
+    async with build_worker(client, encrypted.services, encrypted.threads):
         handle = await start(client, purchase())
         await until(handle, lambda found: found.payment == "held")
-        clear = secret.server.client.get_workflow_handle(handle.id)
+        clear = encrypted.server.client.get_workflow_handle(handle.id)
         await clear.signal("submit_requirements", {"by": CLIENT, "requirements": "A logo."})
-        strange = (await secret.client(OLD)).get_workflow_handle(handle.id)
+        strange = (await encrypted.client(OLD)).get_workflow_handle(handle.id)
         await strange.signal("nobody_knows_this", {"by": FREELANCER})
         await strange.signal("give_refund", {"by": FREELANCER})
         found = await until(handle, lambda found: found.rejected_count == 2)
@@ -178,67 +186,70 @@ async def test_other_systems_may_send_in_the_clear_and_rubbish_stops_nothing(
 
 
 async def test_a_worker_without_the_key_delays_a_purchase_and_loses_nothing(
-    secret: Secret,
+    encrypted: EncryptedServer,
 ) -> None:
-    """A key forgotten in a deploy: the purchase waits, and goes on when the key is there."""
-    client = await secret.client(NEW)
+    """After a deployment without the key the purchase waits, and goes on once the key is there."""
+    client = await encrypted.client(NEW)
     handle = await start(client, purchase())
-    async with build_worker(await secret.client(OLD), secret.services, secret.threads):
+    async with build_worker(await encrypted.client(OLD), encrypted.services, encrypted.threads):
         async for event in handle.fetch_history_events(wait_new_event=True):
             if event.HasField("workflow_task_failed_event_attributes"):
                 break
-    async with build_worker(client, secret.services, secret.threads):
+    async with build_worker(client, encrypted.services, encrypted.threads):
         await until(handle, lambda found: found.payment == "held")
     await handle.terminate("seen")
 
 
-async def test_a_worker_without_the_key_says_which_one_it_lacks(secret: Secret) -> None:
-    """In the purchase's history and in the clear: the id of a key is no secret."""
-    async with build_worker(await secret.client(OLD), secret.services, secret.threads):
-        handle = await start(await secret.client(OLD), purchase())
+async def test_a_worker_without_the_key_names_the_missing_key(encrypted: EncryptedServer) -> None:
+    """The failure in the history names the missing key in plaintext: key ids are public."""
+    async with build_worker(await encrypted.client(OLD), encrypted.services, encrypted.threads):
+        handle = await start(await encrypted.client(OLD), purchase())
         await until(handle, lambda found: found.payment == "held")
-    async with build_worker(await secret.client(NEW), secret.services, secret.threads):
+    async with build_worker(await encrypted.client(NEW), encrypted.services, encrypted.threads):
         await handle.signal("send_message", {"by": CLIENT, "text": "Still there?"})
-        said = await failure(handle)
+        failure = await failure_message(handle)
     await handle.terminate("seen")
 
-    assert f"the key '2026-05', and cannot be decrypted here: put that key into {SETTING}" in said
+    assert (
+        f"the key '2026-05', and cannot be decrypted here: put that key into {SETTING}" in failure
+    )
 
 
-async def test_a_look_without_the_key_says_which_key_is_missing(secret: Secret) -> None:
-    """Its users are told what to set."""
-    client = await secret.client(NEW)
-    async with build_worker(client, secret.services, secret.threads):
+async def test_a_query_without_the_key_names_the_missing_key(encrypted: EncryptedServer) -> None:
+    """The error names the missing key and the setting to change."""
+    client = await encrypted.client(NEW)
+    async with build_worker(client, encrypted.services, encrypted.threads):
         handle = await start(client, purchase())
         await until(handle, lambda found: found.payment == "held")
-        blind = (await secret.client(OLD)).get_workflow_handle(handle.id)
+        blind = (await encrypted.client(OLD)).get_workflow_handle(handle.id)
         with pytest.raises(Undecipherable, match=f"the key '2026-11'.*{SETTING}"):
             await status(blind)
     await handle.terminate("seen")
 
 
 def test_without_keys_nothing_is_encrypted() -> None:
-    """One setting switches it on."""
+    """Encryption is off until keys are set."""
     assert data_converter({}).payload_codec is None
     assert not is_encrypted(HELLO)
 
 
-async def test_the_temporal_command_line_reads_with_a_token(secret: Secret) -> None:
-    """docs/security.md: `temporal workflow show` with the codec server, and without."""
-    client = await secret.client(NEW)
-    async with build_worker(client, secret.services, secret.threads):
+async def test_the_temporal_command_line_decrypts_with_a_token(encrypted: EncryptedServer) -> None:
+    """As docs/security.md says: `temporal workflow show` decrypts with the codec server and a
+    token."""
+    client = await encrypted.client(NEW)
+    async with build_worker(client, encrypted.services, encrypted.threads):
         handle = await start(client, purchase())
         await until(handle, lambda found: found.payment == "held")
     async with codec_server(NEW, "http://localhost:8233") as codec:
         decoding = ("--codec-endpoint", codec.url, "--codec-auth", f"Bearer {TOKEN}")
-        shown = [await temporal(secret, handle.id, *more) for more in ((), decoding)]
+        shown = [await temporal(encrypted, handle.id, *more) for more in ((), decoding)]
     assert ["ana@example.com" in text for text in shown] == [False, True]
     await handle.terminate("seen")
 
 
-async def temporal(secret: Secret, workflow_id: str, *more: str) -> str:
-    """What `temporal workflow show` prints."""
-    address = embedded.address(secret.server.client)
+async def temporal(encrypted: EncryptedServer, workflow_id: str, *more: str) -> str:
+    """The output of `temporal workflow show`."""
+    address = embedded.address(encrypted.server.client)
     command = ("workflow", "show", "-w", workflow_id, "--address", address, "--detailed", *more)
     running = await asyncio.create_subprocess_exec(
         embedded.binary(), *command, stdout=asyncio.subprocess.PIPE

@@ -1,5 +1,5 @@
-"""Names, addresses and payment methods stay out of what many can read: logs, ids, search attributes
-and the words of failures."""
+"""Names, addresses and payment methods stay out of what many people can read: logs, ids, search
+attributes and failure messages."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from temporalio.testing import WorkflowEnvironment
 from activities.logs import configure_logs
 from demo.runner import say, start, until
 from temporal import embedded
-from tests.listening import read
+from tests.http_processes import read
 from tests.purchases import purchase
 from tests.test_worker import environment, run
 from workflows.messages import Role
@@ -24,15 +24,15 @@ METHOD = "pm_sandbox_flaky"
 
 
 def parties() -> dict[str, Any]:
-    """Whose names are found nowhere else."""
+    """Client and freelancer with names that occur nowhere else."""
     names = zip(("client", "freelancer"), ("ana", "bo"), SECRET[:2], SECRET[2:], strict=True)
     return {role: {"id": id_, "name": name, "email": email} for role, id_, name, email in names}
 
 
-async def test_a_purchase_in_trouble_shows_nobodys_data_where_many_can_read(
+async def test_a_failing_purchase_shows_no_personal_data_in_logs_ids_and_failures(
     lonely: WorkflowEnvironment, tmp_path: Path
 ) -> None:
-    """A flaky provider and a mail server that is away, seen by the worker that production runs."""
+    """The production worker handles a flaky provider and a mail server that is down."""
     worker = await run(
         environment(
             tmp_path,
@@ -56,7 +56,7 @@ async def test_a_purchase_in_trouble_shows_nobodys_data_where_many_can_read(
     described = (await handle.describe()).raw_description
     searched = described.workflow_execution_info.search_attributes.SerializeToString()
     failures = str([pending.last_failure for pending in described.pending_activities])
-    assert "127.0.0.1" in failures, "the mail server is away"
+    assert "127.0.0.1" in failures, "the mail server is not reported as down"
     for word in (*SECRET, METHOD):
         assert word not in "".join(lines), word
         assert word.encode() not in searched, word
@@ -65,14 +65,14 @@ async def test_a_purchase_in_trouble_shows_nobodys_data_where_many_can_read(
 
 
 async def failing(lines: list[str], activity: str) -> None:
-    """Wait until the log tells of an attempt that failed."""
+    """Wait until the log has a failed attempt of this activity."""
     async with asyncio.timeout(30):
         while not any("failed" in line and activity in line for line in lines):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
 
-def test_a_librarys_own_words_are_redacted(capsys: pytest.CaptureFixture[str]) -> None:
-    """Message, arguments, fields and stack trace of a line that somebody else writes."""
+def test_log_lines_of_libraries_are_redacted(capsys: pytest.CaptureFixture[str]) -> None:
+    """Redaction covers message, arguments, fields and stack trace of a library's log line."""
     kept = logging.getLogger().handlers[:], logging.getLogger().level
     try:
         configure_logs()
@@ -84,10 +84,10 @@ def test_a_librarys_own_words_are_redacted(capsys: pytest.CaptureFixture[str]) -
     finally:
         logging.getLogger().handlers[:], logging.getLogger().level = kept
         structlog.reset_defaults()
-    told = capsys.readouterr().err
-    assert [json.loads(line)["event"] for line in told.splitlines()] == [
+    output = capsys.readouterr().err
+    assert [json.loads(line)["event"] for line in output.splitlines()] == [
         "cannot reach (redacted)",
         "charged",
     ]
     for word in (*SECRET, "pm_card_visa"):
-        assert word not in told
+        assert word not in output

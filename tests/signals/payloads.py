@@ -1,4 +1,4 @@
-"""What other systems send: one good payload of every message, and everything that may go wrong."""
+"""Payloads that other systems send: a good one for every message, and every kind of bad one."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -36,11 +36,11 @@ GOOD: dict[str, dict[str, Any]] = {
     "resolve_attention": {"by": OPERATOR, "action": "retry"},
     UNKNOWN: {"by": CLIENT},
 }
-"""A readable payload for every name there is, and for one there is not."""
+"""A readable payload for every message, and for one unknown name."""
 
 
 def raw(data: bytes, encoding: bytes | None = b"json/plain") -> RawValue:
-    """A payload as bytes on the wire."""
+    """A payload with these bytes, as it is on the wire."""
     return RawValue(Payload(metadata={"encoding": encoding} if encoding else {}, data=data))
 
 
@@ -84,16 +84,16 @@ BAD: dict[str, Callable[[dict[str, Any]], Sequence[Any]]] = {
     "json/protobuf": lambda good: [raw(_json(good), b"json/protobuf")],
     "binary/protobuf": lambda good: [raw(_json(good), b"binary/protobuf")],
 }
-"""What may be sent by mistake instead of a good payload."""
+"""Per kind of mistake, the payloads that are sent instead of a good one."""
 
 
 def code_of(name: str) -> str:
-    """How a bad payload under this name is refused."""
+    """The code with which a bad payload under this name is rejected."""
     return "INVALID_MESSAGE" if name in MESSAGES else "UNKNOWN_MESSAGE"
 
 
 async def first_run(handle: Handle) -> str:
-    """The id of the run that began the purchase."""
+    """The id of the purchase's first run."""
     return (await handle.describe()).raw_description.workflow_execution_info.first_run_id
 
 
@@ -110,22 +110,22 @@ async def whole_history(client: Client, handle: Handle) -> list[list[HistoryEven
 
 
 def of_type(runs: list[list[HistoryEvent]], *types: EventType.ValueType) -> list[HistoryEvent]:
-    """The events of some types."""
+    """The events of these types, from all runs."""
     return [event for run in runs for event in run if event.event_type in types]
 
 
-OVERTAKEN = (
+SERVER_CAUSES = (
     WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND,
     WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_FORCE_CLOSE_COMMAND,
 )
-"""The server itself begins a task anew when more messages come than it keeps beside one that runs,
-or one comes that a task which was to end the run has not heard. Nothing is wrong with that."""
+"""Causes with which the server itself fails a task and starts it again: more messages arrived than
+it buffers during a task, or one arrived during a task that closes the run. They are not errors."""
 
 
 def failed_tasks(runs: list[list[HistoryEvent]]) -> list[HistoryEvent]:
-    """The tasks in which the workflow itself failed: each is the beginning of a standstill."""
+    """The workflow tasks that the worker failed. Each would block the purchase."""
     return [
         event
         for event in of_type(runs, EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED)
-        if event.workflow_task_failed_event_attributes.cause not in OVERTAKEN
+        if event.workflow_task_failed_event_attributes.cause not in SERVER_CAUSES
     ]

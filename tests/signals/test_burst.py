@@ -1,7 +1,7 @@
-"""A burst of signals that meets no worker: all of it waits for the first task of the next one.
+"""A burst of signals while no worker runs: all of them arrive in the first task of the next worker.
 
-`RECOURSE_BURST=10000 pytest tests/signals/test_burst.py` sends as many as the server takes in one
-run; the normal suite sends fewer. `test_flood` sends while a worker is at work.
+`RECOURSE_BURST=10000 pytest tests/signals/test_burst.py` sends as many as the server accepts in one
+run; the normal suite sends fewer. `test_flood` sends while a worker runs.
 """
 
 import asyncio
@@ -23,39 +23,39 @@ from demo.scenarios import PRICE
 from temporal import embedded
 from tests.conftest import settings
 from tests.purchases import CLIENT, FREELANCER, purchase, rejection
-from tests.signals.crowd import GOOD_ONES, Signal, bad, good, is_bad
 from tests.signals.payloads import failed_tasks, whole_history
+from tests.signals.sample_signals import GOOD_COUNT, Signal, bad, good, is_bad
 from worker import build_worker
 from workflows.messages import Receipt, Status
 
 BURST = int(os.environ.get("RECOURSE_BURST", "800"))
-FIRST_BATCH = 50
+PARALLEL = 50
 LIMITS = {
     "history.maximumSignalsPerExecution": BURST,
     "limit.historyCount.suggestContinueAsNew": BURST // 2,
 }
-"""The server turns away more signals than these until the purchase begins a fresh history. By
-default it takes 10,000, and suggests a fresh history after 4,096 events."""
+"""The server rejects more signals than the first until the purchase continues as new, and suggests
+to do so after as many events as the second. The defaults are 10,000 signals and 4,096 events."""
 
 
 @pytest.fixture(scope="module")
 async def lonely() -> AsyncIterator[WorkflowEnvironment]:
-    """A server with no worker but those that a test starts."""
+    """A server without a worker; tests start their own."""
     extra = [f"--dynamic-config-value={name}={value}" for name, value in LIMITS.items()]
     async with embedded.server(skip_time=True, extra=extra) as environment:
         yield environment
 
 
 @pytest.fixture
-def books(tmp_path: Path) -> Iterator[Services]:
-    """Books of their own."""
+def services(tmp_path: Path) -> Iterator[Services]:
+    """A ledger, provider and mailbox of the test's own."""
     services = Services(settings(tmp_path))
     yield services
     services.close()
 
 
-class Shift:
-    """Hires a worker for as long as a block lasts."""
+class WorkerFactory:
+    """Runs a worker for the duration of a block."""
 
     def __init__(
         self, lonely: WorkflowEnvironment, services: Services, threads: ThreadPoolExecutor
@@ -69,37 +69,42 @@ class Shift:
 
 
 @pytest.fixture
-def at_work(lonely: WorkflowEnvironment, books: Services, threads: ThreadPoolExecutor) -> Shift:
-    """A worker, when the test wants one."""
-    return Shift(lonely, books, threads)
+def run_worker(
+    lonely: WorkflowEnvironment, services: Services, threads: ThreadPoolExecutor
+) -> WorkerFactory:
+    """Starts a worker when the test needs one."""
+    return WorkerFactory(lonely, services, threads)
 
 
 @pytest.fixture
-async def target(lonely: WorkflowEnvironment, at_work: Shift) -> Handle:
-    """A purchase whose money is in escrow, and whose worker has gone."""
-    return await left_alone(lonely, at_work)
+async def target(lonely: WorkflowEnvironment, run_worker: WorkerFactory) -> Handle:
+    """A purchase whose money is in escrow and whose worker has stopped."""
+    return await purchase_without_worker(lonely, run_worker)
 
 
-async def left_alone(lonely: WorkflowEnvironment, at_work: Shift, **changed: Any) -> Handle:
-    """Start a purchase, and leave it without a worker when its money is in escrow."""
+async def purchase_without_worker(
+    lonely: WorkflowEnvironment, run_worker: WorkerFactory, **changed: Any
+) -> Handle:
+    """Start a purchase, and stop its worker when its money is in escrow."""
     handle = await start(lonely.client, purchase(**changed))
-    async with at_work():
+    async with run_worker():
         await until(handle, lambda found: found.payment == "held")
     return handle
 
 
-def mostly_bad() -> Iterator[Signal]:
-    """Every fifth repeats one that was answered, a few good ones are hidden among the rest."""
+def burst_of_signals() -> Iterator[Signal]:
+    """A burst of bad signals. Every fifth repeats an accepted message; a few good ones are among
+    the rest."""
     for number in range(BURST):
-        if number % (BURST // GOOD_ONES) == 0:
+        if number % (BURST // GOOD_COUNT) == 0:
             yield good(number)
         else:
             yield good(0) if number % 5 == 0 else bad(number)
 
 
 async def send(handle: Handle, signals: Iterable[Signal]) -> int:
-    """Send signals in any order; how many the server took."""
-    gate = asyncio.Semaphore(FIRST_BATCH)
+    """Send signals concurrently; how many the server accepted."""
+    gate = asyncio.Semaphore(PARALLEL)
 
     async def taken(name: str, message: Any) -> bool:
         async with gate:
@@ -114,40 +119,40 @@ async def send(handle: Handle, signals: Iterable[Signal]) -> int:
     return sum(await asyncio.gather(*(taken(*signal) for signal in signals)))
 
 
-async def fired(handle: Handle) -> None:
-    """Wait until a deadline has passed."""
+async def timer_fired(handle: Handle) -> None:
+    """Wait until a timer of the purchase has fired."""
     async for event in handle.fetch_history_events(wait_new_event=True):
         if event.event_type == EventType.EVENT_TYPE_TIMER_FIRED:
             return
 
 
-async def until_told(books: Services, purchase_id: str, transition: str) -> set[str]:
-    """Wait until somebody has been told of a transition; who has."""
-    told: set[str] = set()
-    while not told:
+async def until_notified(services: Services, purchase_id: str, transition: str) -> set[str]:
+    """Wait until a notice of a transition is logged; the roles that are notified."""
+    notified: set[str] = set()
+    while not notified:
         await asyncio.sleep(LOOK_EVERY)
-        notices = books.notices.list(purchase_id)
-        told = {notice.role for notice in notices if notice.transition == transition}
-    return told
+        notices = services.notices.list(purchase_id)
+        notified = {notice.role for notice in notices if notice.transition == transition}
+    return notified
 
 
 def accepted(found: Status) -> int:
-    """How many messages were accepted, of those that change nothing."""
+    """How many messages were accepted since the payment was held."""
     return found.timeline[-1].number - len({"purchased", "payment_held"})
 
 
-async def test_burst_of_bad_signals_changes_nothing_and_hides_no_good_one(
-    lonely: WorkflowEnvironment, target: Handle, at_work: Shift
+async def test_a_burst_of_bad_signals_changes_nothing_and_hides_no_good_one(
+    lonely: WorkflowEnvironment, target: Handle, run_worker: WorkerFactory
 ) -> None:
-    """Each refused one is counted, each good one is heard, and the money arrives."""
-    signals = list(mostly_bad())
+    """Every rejected signal is counted, every good message is accepted, and the refund arrives."""
+    signals = list(burst_of_signals())
     rejected = sum(map(is_bad, signals))
 
     await send(target, signals)
-    async with at_work():
+    async with run_worker():
         found = await until(target, lambda found: found.rejected_count >= rejected)
         assert found.rejected_count == rejected
-        assert accepted(found) == GOOD_ONES
+        assert accepted(found) == GOOD_COUNT
         await skip(lonely, target)
         result = await target.result()
 
@@ -155,20 +160,21 @@ async def test_burst_of_bad_signals_changes_nothing_and_hides_no_good_one(
     assert not failed_tasks(await whole_history(lonely.client, target))
 
 
-async def test_burst_of_good_messages_is_heard_to_the_last(
-    lonely: WorkflowEnvironment, target: Handle, at_work: Shift
+async def test_every_good_message_of_a_burst_is_accepted_once(
+    lonely: WorkflowEnvironment, target: Handle, run_worker: WorkerFactory
 ) -> None:
-    """What the server turns away its sender knows of; what it took is in the timeline, once."""
+    """Every message that the server accepted is in the timeline once; a sender gets an error for
+    one that it did not accept."""
     signals = [good(number) for number in range(BURST)]
 
     assert await send(target, signals) == BURST
     assert await send(target, [good(BURST)]) == 0
-    async with at_work():
+    async with run_worker():
         await until(target, lambda found: accepted(found) >= BURST)
         while not await send(target, [good(BURST)]):
             await status(target)
         found = await until(target, lambda found: accepted(found) > BURST)
-        await send(target, signals[-GOOD_ONES:])
+        await send(target, signals[-GOOD_COUNT:])
         await target.execute_update("send_message", good(BURST)[1], result_type=Receipt)
         found = await status(target)
         await target.terminate("seen")
@@ -178,16 +184,18 @@ async def test_burst_of_good_messages_is_heard_to_the_last(
     assert not failed_tasks(await whole_history(lonely.client, target))
 
 
-async def test_message_behind_a_burst_counts_before_a_deadline_that_passed_meanwhile(
-    lonely: WorkflowEnvironment, at_work: Shift
+async def test_a_message_behind_a_burst_counts_before_a_deadline_that_passed_meanwhile(
+    lonely: WorkflowEnvironment, run_worker: WorkerFactory
 ) -> None:
-    """However many come before it: it was recorded before the deadline took effect."""
-    target = await left_alone(lonely, at_work, policy={"requirements_window": "PT2S"})
+    """A message recorded before the deadline took effect counts, however many come before it."""
+    target = await purchase_without_worker(
+        lonely, run_worker, policy={"requirements_window": "PT2S"}
+    )
 
     await send(target, (bad(number) for number in range(BURST - 1)))
-    await fired(target)
+    await timer_fired(target)
     await target.signal("submit_requirements", {"by": CLIENT, "requirements": "A logo."})
-    async with at_work():
+    async with run_worker():
         found = await until(target, lambda found: found.rejected_count >= BURST - 1)
         found = await until(target, lambda found: found.stage != "awaiting_requirements")
         await target.terminate("seen")
@@ -196,15 +204,16 @@ async def test_message_behind_a_burst_counts_before_a_deadline_that_passed_meanw
     assert found.late_by is not None
 
 
-async def test_update_behind_a_burst_is_answered_in_its_turn(
-    target: Handle, at_work: Shift
+async def test_an_update_is_answered_after_the_signals_before_it(
+    target: Handle, run_worker: WorkerFactory
 ) -> None:
-    """What came before it makes it possible; what is no message is refused at once."""
+    """An update is accepted because of a signal before it. An unreadable update, and one that is
+    not allowed after those signals, are rejected."""
     sent = target.signal("submit_requirements", {"by": CLIENT, "requirements": "A logo."})
 
     await send(target, (bad(number) for number in range(BURST - 1)))
     await sent
-    async with at_work():
+    async with run_worker():
         broken = asyncio.create_task(rejection(target, "deliver", {}))
         early = asyncio.create_task(rejection(target, "withdraw_cancellation", {"by": CLIENT}))
         receipt = await target.execute_update("deliver", {"by": FREELANCER}, result_type=Receipt)
@@ -217,19 +226,20 @@ async def test_update_behind_a_burst_is_answered_in_its_turn(
     assert found.rejected_count == BURST - 1
 
 
-async def test_decision_at_the_end_of_a_burst_is_carried_out(
-    lonely: WorkflowEnvironment, target: Handle, at_work: Shift, books: Services
+async def test_a_decision_at_the_end_of_a_burst_is_executed(
+    lonely: WorkflowEnvironment, target: Handle, run_worker: WorkerFactory, services: Services
 ) -> None:
-    """The fresh history begins while money moves, a date is looked up, and both are to be told."""
+    """The purchase continues as new while money moves, a business day is calculated and two notices
+    are pending."""
     await send(target, (bad(number) for number in range(BURST - 1)))
     await target.signal("give_refund", {"by": FREELANCER})
-    async with at_work():
+    async with run_worker():
         found = await until(target, lambda found: found.refund is not None)
-        told = await until_told(books, found.purchase_id, "freelancer_gave_refund")
+        notified = await until_notified(services, found.purchase_id, "freelancer_gave_refund")
         await target.terminate("seen")
 
     assert (found.reason, found.escrow.in_transit) == ("freelancer_gave_refund", PRICE)
-    assert told == {"client", "freelancer"}
+    assert notified == {"client", "freelancer"}
     runs = await whole_history(lonely.client, target)
     assert len(runs) > 1
     assert not failed_tasks(runs)

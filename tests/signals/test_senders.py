@@ -1,4 +1,4 @@
-"""Who is speaking: ids are compared exactly, after Unicode normalisation; nobody wears two hats."""
+"""Senders: ids are compared exactly, after Unicode normalisation, and no sender has two roles."""
 
 from typing import Any
 
@@ -13,12 +13,12 @@ COMPOSED, DECOMPOSED = "andr\u00e9", "andre\u0301"
 
 
 def client(sender: str) -> dict[str, str]:
-    """Somebody who says to be the client."""
+    """A sender that claims to be the client."""
     return {"role": "client", "id": sender}
 
 
 async def write(handle: Handle, sender: str, message_id: str) -> Receipt:
-    """Send a few words as the client."""
+    """Send a text as the client."""
     message = {"by": client(sender), "message_id": message_id, "text": "Hello?"}
     receipt: Receipt = await handle.execute_update("send_message", message, result_type=Receipt)
     return receipt
@@ -26,17 +26,17 @@ async def write(handle: Handle, sender: str, message_id: str) -> Receipt:
 
 @pytest.fixture(scope="module")
 async def target(server: WorkflowEnvironment, worker: object) -> Handle:
-    """One purchase, of the client ana from the freelancer bo."""
+    """One purchase, by the client ana from the freelancer bo."""
     return await held(server)
 
 
 @pytest.mark.parametrize(
     ("bought_as", "speaks_as"), [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED)]
 )
-async def test_one_letter_written_in_two_ways_is_one_id(
+async def test_ids_are_compared_after_unicode_normalisation(
     bought_as: str, speaks_as: str, server: WorkflowEnvironment, worker: object
 ) -> None:
-    """An é is an é, composed or not; also for the ids that messages are recognised by."""
+    """A composed é equals a decomposed one, in the ids of senders and in message ids."""
     buyer = {"id": bought_as, "name": "André", "email": "andre@example.com"}
     handle = await held(server, client=buyer)
 
@@ -53,8 +53,10 @@ async def test_one_letter_written_in_two_ways_is_one_id(
 @pytest.mark.parametrize(
     "stranger", ["eve", "Ana", "ANA", "\u0430na", "\uff41na", "an", "anaa", "bo"]
 )
-async def test_nobody_else_is_the_client(stranger: str, target: Handle) -> None:
-    """Neither another case, nor a letter of another alphabet, nor the freelancer."""
+async def test_an_id_that_only_resembles_the_clients_is_rejected(
+    stranger: str, target: Handle
+) -> None:
+    """Another case, a letter of another alphabet, a part of the id, and the freelancer's id."""
     error = await rejection(target, "cancel", {"by": client(stranger)})
 
     assert error.type == "NOT_A_PARTY"
@@ -85,8 +87,10 @@ async def test_nobody_else_is_the_client(stranger: str, target: Handle) -> None:
     ],
     ids=lambda char: f"U+{ord(char):04X}",
 )
-async def test_white_space_in_an_id_is_refused(invisible: str, target: Handle) -> None:
-    """Whether it can be seen or not, and wherever it stands; also in a `message_id`."""
+async def test_an_id_with_white_space_or_invisible_characters_is_rejected(
+    invisible: str, target: Handle
+) -> None:
+    """At the end, the beginning or the middle of the sender's id, and in a `message_id`."""
     for sender in (f"ana{invisible}", f"{invisible}ana", f"a{invisible}na"):
         error = await rejection(target, "cancel", {"by": client(sender)})
         assert (error.type, "by.id" in error.message) == ("INVALID_MESSAGE", True)
@@ -104,10 +108,10 @@ async def test_white_space_in_an_id_is_refused(invisible: str, target: Handle) -
         ("cancel", {"by": {"role": "payments", "id": "sandbox"}}),
     ],
 )
-async def test_message_is_for_its_role_only(
+async def test_a_message_is_accepted_from_its_role_only(
     name: str, message: dict[str, Any], target: Handle
 ) -> None:
-    """WRONG_ROLE says whose message it is."""
+    """The rejection WRONG_ROLE names the role whose message it is."""
     error = await rejection(target, name, message)
 
     assert error.type == "WRONG_ROLE"
@@ -123,18 +127,20 @@ async def test_message_is_for_its_role_only(
         ("payments", "settlement_update", {"refund_id": "refund-1", "status": "settled"}),
     ],
 )
-async def test_nobody_acts_as_party_and_staff(
+async def test_a_party_cannot_act_as_staff(
     party: str, role: str, name: str, fields: dict[str, Any], target: Handle
 ) -> None:
-    """Whoever buys or sells decides nothing about the purchase as its staff."""
+    """Client and freelancer cannot send the messages of mediator, operator or payments."""
     error = await rejection(target, name, {"by": {"role": role, "id": party}, **fields})
 
     assert error.type == "WRONG_ROLE"
     assert "is a party" in error.message
 
 
-async def test_answers_of_one_sender_never_answer_for_another(target: Handle) -> None:
-    """Two pairs of ids that look alike when joined are two pairs."""
+async def test_the_recorded_answer_to_one_sender_is_never_returned_to_another(
+    target: Handle,
+) -> None:
+    """Pairs of sender and message id stay distinct even where their joined texts are equal."""
     await write(target, "ana", "x:m")
 
     stranger = {"by": client("ana:x"), "message_id": "m", "text": "Hello?"}

@@ -1,4 +1,5 @@
-"""A client that nobody here wrote: `@temporalio/client` sends every message, well and badly."""
+"""A client in another language, `@temporalio/client`, sends every message with good and bad
+payloads."""
 
 import asyncio
 import hashlib
@@ -25,7 +26,7 @@ FILES = ("package.json", "package-lock.json", ".npmrc", "send.mjs")
 
 
 def program(name: str) -> str:
-    """Where a program of Node.js is."""
+    """The path of a program of Node.js."""
     found = shutil.which(name)
     if found is None:
         pytest.fail(f"`{name}` is missing: install Node.js 20.3 or newer, which brings npm along.")
@@ -33,7 +34,7 @@ def program(name: str) -> str:
 
 
 async def run(*command: str | Path, folder: Path, given: str = "") -> str:
-    """What a program prints; fails with what it complained of."""
+    """Run a program; what it prints. Fails with its stderr."""
     process = await asyncio.create_subprocess_exec(
         *command,
         cwd=folder,
@@ -41,31 +42,32 @@ async def run(*command: str | Path, folder: Path, given: str = "") -> str:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, complaint = await process.communicate(given.encode())
-    assert process.returncode == 0, complaint.decode()
+    out, errors = await process.communicate(given.encode())
+    assert process.returncode == 0, errors.decode()
     return out.decode()
 
 
 @pytest.fixture(scope="module")
 async def installed() -> Path:
-    """A folder with the script and what it needs, kept beside this Python for the next time."""
+    """A folder with the script and its packages. It stays in this Python environment, so that later
+    runs need not install again."""
     contents = b"".join((SOURCE / name).read_bytes() for name in FILES)
     ready = Path(sys.prefix) / f"typescript-{hashlib.sha256(contents).hexdigest()[:12]}"
     if not ready.exists():
-        fresh = ready.with_suffix(".new")
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir()
+        new_folder = ready.with_suffix(".new")
+        shutil.rmtree(new_folder, ignore_errors=True)
+        new_folder.mkdir()
         for name in FILES:
-            shutil.copy(SOURCE / name, fresh)
+            shutil.copy(SOURCE / name, new_folder)
         npm = program("npm")
-        await run(npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", folder=fresh)
-        fresh.rename(ready)
+        await run(npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", folder=new_folder)
+        new_folder.rename(ready)
     return ready
 
 
 @pytest.fixture(scope="module")
 async def target(server: WorkflowEnvironment, worker: object) -> Handle:
-    """The purchase to which everything is sent."""
+    """The purchase that receives all messages."""
     return await held(server)
 
 
@@ -75,7 +77,7 @@ STARTS = (purchase(), purchase())
 
 @pytest.fixture(scope="module")
 async def outcome(installed: Path, target: Handle, server: WorkflowEnvironment) -> dict[str, Any]:
-    """What the script reports."""
+    """What the script reports after it has sent everything."""
     given = {
         "taskQueue": TASK_QUEUE,
         "target": target.id,
@@ -83,23 +85,25 @@ async def outcome(installed: Path, target: Handle, server: WorkflowEnvironment) 
         "starts": [terms.model_dump(mode="json") for terms in STARTS],
     }
     address = embedded.address(server.client)
-    said = await run(
+    output = await run(
         program("node"), "send.mjs", address, folder=installed, given=json.dumps(given)
     )
-    found: dict[str, Any] = json.loads(said)
+    found: dict[str, Any] = json.loads(output)
     return found
 
 
-def test_lock_names_versions_and_no_addresses() -> None:
-    """Everybody installs the same packages, from whichever registry they use."""
+def test_the_npm_lock_names_versions_and_hashes_but_no_addresses() -> None:
+    """Everybody installs the same packages, from any registry."""
     packages = json.loads((SOURCE / "package-lock.json").read_text())["packages"]
 
     assert all("resolved" not in package for package in packages.values())
     assert all("integrity" in package for path, package in packages.items() if path)
 
 
-def test_bad_updates_are_refused_with_code_and_sentence(outcome: dict[str, Any]) -> None:
-    """Every message with every mistake that client can make."""
+def test_bad_updates_from_typescript_are_rejected_with_a_code_and_a_sentence(
+    outcome: dict[str, Any],
+) -> None:
+    """Every message with every kind of bad payload that this client can send."""
     assert set(outcome["updates"]) == set(GOOD)
     for name, kinds in outcome["updates"].items():
         for answer in kinds.values():
@@ -107,10 +111,10 @@ def test_bad_updates_are_refused_with_code_and_sentence(outcome: dict[str, Any])
             assert answer["text"].endswith(".")
 
 
-async def test_bad_signals_are_counted_and_good_ones_accepted(
+async def test_bad_signals_from_typescript_are_counted_and_good_ones_accepted(
     outcome: dict[str, Any], target: Handle, server: WorkflowEnvironment
 ) -> None:
-    """The purchase has heard everything, and no task of its workflow failed."""
+    """Every signal was processed, and no workflow task failed."""
     found = await until(target, lambda found: found.rejected_count >= outcome["signals"])
 
     assert found.rejected_count == outcome["signals"]
@@ -119,10 +123,10 @@ async def test_bad_signals_are_counted_and_good_ones_accepted(
     assert not failed_tasks(await whole_history(server.client, target))
 
 
-async def test_requirements_come_along_with_the_start(
+async def test_requirements_can_be_sent_with_the_start(
     outcome: dict[str, Any], server: WorkflowEnvironment
 ) -> None:
-    """By signal-with-start and by update-with-start, which also answers."""
+    """By signal-with-start, and by update-with-start, which returns a receipt."""
     assert outcome["updateWithStart"]["receipt"]["stage"] == "freelancer_review"
     for terms in STARTS:
         handle = Purchase(server.client, terms.purchase_id).handle

@@ -116,7 +116,7 @@ def on_both(
     return answers
 
 
-def test_lock_names_versions_and_no_addresses() -> None:
+def test_the_npm_lock_names_versions_and_hashes_but_no_addresses() -> None:
     packages = json.loads((SOURCE / "package-lock.json").read_text())["packages"]
     assert all("resolved" not in package for package in packages.values())
     assert all("integrity" in package for path, package in packages.items() if path)

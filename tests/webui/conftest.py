@@ -1,4 +1,4 @@
-"""A server with its Web UI, a worker and a browser: one of each for all browser tests."""
+"""Fixtures: one server with its Web UI, one worker and one browser for all tests of the Web UI."""
 
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,8 +17,8 @@ from worker import build_worker
 
 
 @dataclass(frozen=True)
-class Desk:
-    """Where support staff sit: a server with its Web UI at `address`, and the books in `folder`."""
+class WebUiServer:
+    """A server with its Web UI at `address`, and the ledger, provider and mail in `folder`."""
 
     server: WorkflowEnvironment
     address: str
@@ -27,24 +27,24 @@ class Desk:
 
 
 @pytest.fixture(scope="session")
-async def desk(
+async def web_ui(
     tmp_path_factory: pytest.TempPathFactory, threads: ThreadPoolExecutor
-) -> AsyncIterator[Desk]:
-    """The server lets workflows be paused, too, as newer ones do."""
+) -> AsyncIterator[WebUiServer]:
+    """A server with its Web UI and a worker. Pausing workflows is enabled, as newer servers do."""
     port = embedded.free_port()
     pauses = ("--dynamic-config-value", "frontend.WorkflowPauseEnabled=true")
-    folder = tmp_path_factory.mktemp("desk")
+    folder = tmp_path_factory.mktemp("web_ui")
     async with AsyncExitStack() as stack:
         services = stack.enter_context(closing(Services(settings(folder))))
         server = await stack.enter_async_context(
             embedded.server(skip_time=True, ui_port=port, extra=pauses)
         )
         await stack.enter_async_context(build_worker(server.client, services, threads))
-        yield Desk(server, f"http://127.0.0.1:{port}", services, folder)
+        yield WebUiServer(server, f"http://127.0.0.1:{port}", services, folder)
 
 
 @pytest.fixture(scope="session")
-async def ui(desk: Desk) -> AsyncIterator[WebUI]:
-    """One window on the Web UI: a second one would have to load everything again."""
+async def ui(web_ui: WebUiServer) -> AsyncIterator[WebUI]:
+    """One browser window with the Web UI, shared because loading it takes seconds."""
     async with browser() as chrome:
-        yield await WebUI.open(chrome, desk.address)
+        yield await WebUI.open(chrome, web_ui.address)

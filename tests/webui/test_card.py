@@ -1,4 +1,4 @@
-"""The status card tells support staff in ten seconds what there is to know."""
+"""The status card shows support staff everything about a purchase at a glance."""
 
 from datetime import timedelta
 
@@ -7,31 +7,26 @@ import pytest
 from activities.requests import Undelivered
 from demo.scenarios import SCENARIOS
 from temporal.terms import details, summary
-from tests.lifecycle.given import NOON, Purchase, purchase_in, refund_under_way
+from tests.lifecycle.builders import NOON, Purchase, purchase_in, refund_under_way
 from workflows import lifecycle
 from workflows.card import card
-from workflows.lifecycle.rejections import IN_WORDS
-from workflows.lifecycle.state import (
-    Accepted,
-    DeadlineExpired,
-    DeadlineName,
-    PaymentDeclined,
-    Stage,
-)
+from workflows.lifecycle.events import Accepted, DeadlineExpired, PaymentDeclined
+from workflows.lifecycle.rejections import STAGE_TEXT
+from workflows.lifecycle.state import DeadlineName, Stage
 from workflows.messages import MESSAGES, RejectedSignal, Role, Sender
 from workflows.workflow_state import WorkflowState
 
-OPEN = [stage for stage in Stage if stage not in (Stage.SETTLING, Stage.CLOSED)]
-LIMIT = 20_000
-"""Bytes that the server takes for a card."""
+OPEN_STAGES = [stage for stage in Stage if stage not in (Stage.SETTLING, Stage.CLOSED)]
+MAX_CARD_BYTES = 20_000
+"""The largest card that the server accepts."""
 
 
-def memory(purchase: Purchase) -> WorkflowState:
-    """What a workflow remembers of a purchase; its last event stands for its timeline."""
+def state_of(purchase: Purchase) -> WorkflowState:
+    """A workflow's state for a purchase; its timeline has only the last transition."""
     found = WorkflowState(
-        start=SCENARIOS[0].start("p-1"), state=purchase.state, reminded_until=NOON
+        start=SCENARIOS[0].start("p-1"), purchase=purchase.state, reminded_until=NOON
     )
-    found.record(purchase.last, "client", purchase.now)
+    found.record(purchase.last, purchase.now)
     return found
 
 
@@ -41,53 +36,56 @@ def section(text: str, title: str) -> list[str]:
     return rest.partition("\n\n")[0].splitlines()
 
 
-@pytest.mark.parametrize("stage", OPEN)
-def test_it_begins_with_the_stage_whose_turn_it_is_and_the_money(stage: Stage) -> None:
-    """Until when, what silence does and by which rule."""
+@pytest.mark.parametrize("stage", OPEN_STAGES)
+def test_the_card_begins_with_the_stage_who_acts_next_and_the_money(stage: Stage) -> None:
+    """The first lines name the stage, who has to act and until when, what happens otherwise, the
+    rule and the money."""
     purchase = purchase_in(stage)
 
-    lines = card(memory(purchase)).splitlines()
+    lines = card(state_of(purchase)).splitlines()
 
-    words = IN_WORDS[stage]
-    assert lines[0] == f"### {words[0].upper()}{words[1:]}"
+    description = STAGE_TEXT[stage]
+    assert lines[0] == f"### {description[0].upper()}{description[1:]}"
     assert lifecycle.waiting_for(purchase.state) in lines[2]
-    assert lines[2].startswith("- **Whose turn:** ")
+    assert lines[2].startswith("- **Waiting for:** ")
     assert ", until 20" in lines[2]
-    assert lines[3].startswith("- **Silence until then:** ")
+    assert lines[3].startswith("- **If nobody acts by then:** ")
     assert lines[4].startswith("- **Rule:** ")
     assert "- **Money:** 250.00 USD held in escrow" in lines
 
 
-@pytest.mark.parametrize("stage", OPEN)
-def test_every_deadline_is_on_it(stage: Stage) -> None:
-    """The one whose turn it is, and all that run beside it."""
+@pytest.mark.parametrize("stage", OPEN_STAGES)
+def test_the_card_lists_every_deadline(stage: Stage) -> None:
+    """Every open deadline is shown with its end and what happens then."""
     purchase = purchase_in(stage)
 
-    text = card(memory(purchase))
+    text = card(state_of(purchase))
 
     for deadline in lifecycle.deadlines(purchase.state):
         assert f"until {deadline.at:%Y-%m-%d %H:%M:%S} UTC" in text
         assert deadline.then in text
 
 
-@pytest.mark.parametrize("stage", OPEN)
-def test_it_lists_exactly_what_the_rules_accept_from_the_parties(stage: Stage) -> None:
-    """The same that `actions` answers to a party's own page."""
+@pytest.mark.parametrize("stage", OPEN_STAGES)
+def test_the_card_lists_exactly_what_the_rules_accept_from_the_parties(stage: Stage) -> None:
+    """Per party, the card lists the messages that the query `actions` reports as allowed."""
     purchase = purchase_in(stage)
 
-    client, freelancer = section(card(memory(purchase)), "The parties may send")
+    client, freelancer = section(card(state_of(purchase)), "The parties may send")
 
     for line, role in ((client, Role.CLIENT), (freelancer, Role.FREELANCER)):
-        actions = lifecycle.actions(purchase.state, role, purchase.now)
+        actions = lifecycle.permissions(purchase.state, role, purchase.now)
         allowed = {action.message for action in actions if action.allowed}
         assert {name for name in MESSAGES if f"`{name}`" in line} == allowed
 
 
 def test_the_message_for_a_mediator_is_one_that_is_accepted() -> None:
-    """As the card writes it, but for the sender's own id."""
+    """The message on the card is valid and accepted; only the mediator's id has to be filled in."""
     purchase = purchase_in(Stage.DISPUTED)
 
-    item = next(line for line in section(card(memory(purchase)), "For staff") if "resolve" in line)
+    item = next(
+        line for line in section(card(state_of(purchase)), "For staff") if "resolve" in line
+    )
     sent = item.split("`")[3]
     message = MESSAGES["resolve_dispute"].model_validate_json(sent)
 
@@ -95,40 +93,41 @@ def test_the_message_for_a_mediator_is_one_that_is_accepted() -> None:
     assert isinstance(lifecycle.decide(purchase.state, message, purchase.now), Accepted)
 
 
-def test_it_warns_of_terminate_and_says_what_a_cancellation_gives_back() -> None:
-    """While there is money; a refund on its way can no longer be cancelled."""
+def test_the_card_warns_of_terminate_and_says_what_a_cancellation_refunds() -> None:
+    """The amount that Request Cancellation refunds is shown while the money is held, not while a
+    refund is in transit. The warning is always shown."""
     warned = "- Never press *Terminate*"
     cancels = "- *Request Cancellation* gives 250.00 USD back to the client"
-    held = section(card(memory(Purchase())), "For staff")
-    on_its_way = section(card(memory(refund_under_way())), "For staff")
+    held = section(card(state_of(Purchase())), "For staff")
+    on_its_way = section(card(state_of(refund_under_way())), "For staff")
 
     assert any(line.startswith(cancels) for line in held)
     assert not any(line.startswith(cancels) for line in on_its_way)
     assert any(line.startswith(warned) for line in (*held, *on_its_way))
 
 
-def test_what_needs_attention_comes_first_with_the_messages_to_send() -> None:
-    """A refund that is late."""
+def test_attention_comes_first_on_the_card_with_the_messages_to_send() -> None:
+    """The card of a late refund begins with the alert and lists the messages that resolve it."""
     purchase = refund_under_way()
     purchase.deadline(DeadlineName.SETTLEMENT)
 
-    text = card(memory(purchase))
+    text = card(state_of(purchase))
 
-    assert text.split("\n\n")[1].startswith("> **Needs attention:** The refund has not arrived")
-    assert "- **Whose turn:** our staff (operator)" in text
+    assert text.split("\n\n")[1].startswith("> **Needs attention:** The refund is not settled")
+    assert "- **Waiting for:** our staff (operator)" in text
     sent = [line for line in section(text, "For staff") if "resolve_attention" in line]
     assert ['"retry"' in line for line in sent] == [True, False]
     assert ['"mark_settled"' in line for line in sent] == [False, True]
 
 
-def test_a_decision_a_claim_and_an_offer_are_told_in_amounts() -> None:
-    """Who gets what."""
+def test_the_card_shows_decision_claim_and_offer_in_amounts() -> None:
+    """Claim, offer and decision are shown as who gets how much."""
     purchase = purchase_in(Stage.CONTESTED)
     purchase.client("propose_split", refund=20_000)
 
-    contested = card(memory(purchase))
+    contested = card(state_of(purchase))
     purchase.freelancer("accept_split", refund=20_000)
-    decided = card(memory(purchase))
+    decided = card(state_of(purchase))
 
     divided = "200.00 USD to the client, 50.00 USD to the freelancer"
     assert "- **Claim:** the freelancer wants to keep 100.00 USD" in contested
@@ -136,12 +135,12 @@ def test_a_decision_a_claim_and_an_offer_are_told_in_amounts() -> None:
     assert f"- **Decided:** mutual split, {divided}" in decided
 
 
-def test_refused_signals_and_undelivered_notices_are_counted_and_the_newest_shown() -> None:
-    """Whatever was in their names and texts is text, and no markup."""
-    found = memory(Purchase())
+def test_the_card_counts_rejected_signals_and_undelivered_notices_and_shows_the_newest() -> None:
+    """Their names and texts are escaped, so that they cannot add markup."""
+    found = state_of(Purchase())
     sender = Sender(role=Role.FREELANCER, id="bo")
     for number in range(5):
-        found.reject(
+        found.add_rejected(
             RejectedSignal(
                 at=NOON + timedelta(minutes=number),
                 name="`<b>deliver|",
@@ -158,7 +157,7 @@ def test_refused_signals_and_undelivered_notices_are_counted_and_the_newest_show
 
     text = card(found)
 
-    shown = section(text, "Refused signals: 5")
+    shown = section(text, "Rejected signals: 5")
     assert [line.partition("Refused ")[2][0] for line in shown] == ["4", "3", "2"]
     assert "\\`\\<b\\>deliver\\| by the freelancer (bo)" in shown[0]
     assert "\n# Not" not in text
@@ -167,12 +166,12 @@ def test_refused_signals_and_undelivered_notices_are_counted_and_the_newest_show
     ]
 
 
-def test_a_closed_purchase_says_how_it_ended_and_asks_nobody_for_anything() -> None:
-    """Outcome and reason in words; nothing to send."""
+def test_the_card_of_a_closed_purchase_shows_the_outcome_and_no_actions() -> None:
+    """Outcome and reason in description; nothing to send."""
     purchase = Purchase(held=False)
     purchase.learns(PaymentDeclined())
 
-    text = card(memory(purchase))
+    text = card(state_of(purchase))
 
     assert "- **Outcome:** payment declined (payment declined)" in text
     assert "- **Money:** nothing was paid" in text
@@ -180,26 +179,26 @@ def test_a_closed_purchase_says_how_it_ended_and_asks_nobody_for_anything() -> N
     assert "may send" not in text
 
 
-def test_it_fits_whatever_others_write() -> None:
-    """The longest texts, the most events."""
-    found = memory(purchase_in(Stage.DISPUTED))
+def test_the_card_fits_the_servers_limit_whatever_others_write() -> None:
+    """With the longest texts and the most events, the card stays below the limit."""
+    found = state_of(purchase_in(Stage.DISPUTED))
     sender = Sender(role=Role.CLIENT, id="a" * 64)
     for _ in range(60):
-        found.record(Purchase().learns(DeadlineExpired(DeadlineName.REQUIREMENTS)), "system", NOON)
-        found.reject(
+        found.record(Purchase().learns(DeadlineExpired(DeadlineName.REQUIREMENTS)), NOON)
+        found.add_rejected(
             RejectedSignal(at=NOON, name="*" * 64, code="CLOSED", text="*" * 4_000, sender=sender)
         )
 
-    assert len(card(found).encode()) < LIMIT
+    assert len(card(found).encode()) < MAX_CARD_BYTES
 
 
-def test_the_terms_are_told_in_words_and_by_ids_only() -> None:
-    """No name and no address, and windows as people say them."""
+def test_the_static_details_show_the_terms_without_names_or_addresses() -> None:
+    """Parties are shown by their ids, windows in plain units."""
     terms = SCENARIOS[0].start("p-1")
 
-    told = details(terms)
+    shown = details(terms)
 
     assert summary(terms) == "Logo design · 250.00 USD · ana → bo"
-    assert "- requirements window: 48 h" in told
-    assert "- claim window: 5 business days" in told
-    assert "example.com" not in told
+    assert "- requirements window: 48 hours" in shown
+    assert "- claim window: 5" in shown
+    assert "example.com" not in shown

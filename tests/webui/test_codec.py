@@ -1,4 +1,4 @@
-"""What is encrypted is cipher in the Web UI, and readable with the codec server for those with a
+"""Encrypted data in the Web UI: ciphertext by itself, plaintext with the codec server and a
 token."""
 
 from collections.abc import AsyncIterator
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.browser
 async def window(
     threads: ThreadPoolExecutor, tmp_path: Path
 ) -> AsyncIterator[tuple[WebUI, Client]]:
-    """A browser on a server whose worker encrypts."""
+    """A browser window on a server whose worker encrypts."""
     port = embedded.free_port()
     async with embedded.server(ui_port=port) as server, browser() as chrome:
         client = await Client.connect(
@@ -40,42 +40,42 @@ async def window(
                 yield await WebUI.open(chrome, f"http://127.0.0.1:{port}"), client
 
 
-async def test_cipher_text_without_the_codec_server_and_clear_text_with_it(
+async def test_the_web_ui_shows_ciphertext_without_the_codec_server_and_plaintext_with_it(
     window: tuple[WebUI, Client],
 ) -> None:
-    """Input and card of a purchase. Each asking shows the token of whoever is signed in, as the
-    proxy before a Web UI with sign-in adds it."""
+    """The input and the card of a purchase. The token is added to each request, as a proxy with
+    sign-in in front of the Web UI does."""
     ui, client = window
     handle = await start(client, purchase())
     await until(handle, lambda found: found.payment == "held")
     purchase_id = purchase_of(handle)
 
     await ui.purchase(purchase_id)
-    await _sees(ui, clear=False)
+    await _check_page(ui, plaintext=False)
 
     async with codec_server(NEW, ui.address) as codec:
 
-        async def signed_in(route: Route) -> None:
+        async def add_token(route: Route) -> None:
             headers = {**route.request.headers, "authorization": f"Bearer {TOKEN}"}
             await route.continue_(headers=headers)
 
         await ui.use_codec_server(codec.url)
         await ui.page.reload()
-        await _sees(ui, clear=False)
+        await _check_page(ui, plaintext=False)
 
-        await ui.page.route(f"{codec.url}/**", signed_in)
+        await ui.page.route(f"{codec.url}/**", add_token)
         await ui.page.reload()
-        await _sees(ui, clear=True)
+        await _check_page(ui, plaintext=True)
         await ui.purchase(purchase_id, "User Metadata")
         await expect((await ui.card()).get_by_text("Whose turn")).to_be_visible()
 
 
-async def _sees(ui: WebUI, *, clear: bool) -> None:
-    """Input and summaries, in the clear or not."""
+async def _check_page(ui: WebUI, *, plaintext: bool) -> None:
+    """Check that input and summaries are shown in plaintext, or are not."""
     await ui.page.get_by_text("take_payment").first.wait_for()
-    for words in ("ana@example.com", "Charge 250.00 USD"):
-        found = ui.page.get_by_text(words)
-        if clear:
+    for text in ("ana@example.com", "Charge 250.00 USD"):
+        found = ui.page.get_by_text(text)
+        if plaintext:
             await expect(found.first).to_be_visible()
         else:
             await expect(found).to_have_count(0)

@@ -1,4 +1,4 @@
-"""A purchase that an operator reset, to any point: no money moves twice, and it says so."""
+"""A purchase that an operator resets to any point moves no money twice and shows the reset."""
 
 import asyncio
 from collections.abc import Callable
@@ -18,23 +18,23 @@ from activities.services import Services
 from demo.runner import Handle, say, skip, until
 from demo.scenarios import PRICE
 from temporal.directory import TemporalPurchaseDirectory
-from tests.proof.count import counted
+from tests.proof.counts import counted
 from tests.purchases import PAYMENTS, held
 from workflows.messages import PurchaseResult, Role
 
 pytestmark = pytest.mark.usefixtures("worker")
 
 TASK_DONE = EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
-EVERY_MESSAGE = (
+ALL_MESSAGES = (
     ResetReapplyExcludeType.RESET_REAPPLY_EXCLUDE_TYPE_SIGNAL,
     ResetReapplyExcludeType.RESET_REAPPLY_EXCLUDE_TYPE_UPDATE,
 )
 
 
 @dataclass(frozen=True)
-class Told:
-    """A purchase that was refunded and is closed; `tasks` are the events at which the workflow had
-    done a task, `last` is the last event of all."""
+class RefundedPurchase:
+    """A refunded, closed purchase. `tasks` are the ids of its WorkflowTaskCompleted events, `last`
+    is the id of its last event."""
 
     server: WorkflowEnvironment
     handle: Handle
@@ -44,8 +44,8 @@ class Told:
     last: int
 
     async def reset(self, event_id: int, leave_out: tuple[Any, ...] = ()) -> bool:
-        """Go back to just before an event. False if the server does not: it can only begin again
-        where a task of the workflow was written down by itself."""
+        """Reset to just before an event. False if the server rejects that: it can reset only to a
+        workflow task."""
         try:
             await self.server.client.workflow_service.reset_workflow_execution(
                 ResetWorkflowExecutionRequest(
@@ -73,9 +73,9 @@ class Told:
         return client.get_workflow_handle(self.handle.id, result_type=PurchaseResult)
 
 
-async def refunded(server: WorkflowEnvironment, *, named: bool = True) -> Told:
-    """Requirements, cancel, approved, and the provider reports that the money has arrived, by its
-    own name for the refund or without one."""
+async def refunded(server: WorkflowEnvironment, *, named: bool = True) -> RefundedPurchase:
+    """A purchase whose refund was approved and settled. With `named`, the provider's report of the
+    settlement carries the provider's reference."""
     handle = await held(server)
     await say(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
     await say(handle, Role.CLIENT, "cancel")
@@ -89,66 +89,66 @@ async def refunded(server: WorkflowEnvironment, *, named: bool = True) -> Told:
     run_id = (await handle.describe()).run_id
     events = (await handle.fetch_history()).events
     tasks = [event.event_id for event in events if event.event_type == TASK_DONE]
-    return Told(server, handle, found.purchase_id, run_id, tasks, events[-1].event_id)
+    return RefundedPurchase(server, handle, found.purchase_id, run_id, tasks, events[-1].event_id)
 
 
 async def card(handle: Handle) -> str:
-    """The status card as the Web UI asks for it."""
+    """The status card, queried as the Web UI does."""
     metadata: WorkflowMetadata = await handle.query(
         "__temporal_workflow_metadata", result_type=WorkflowMetadata
     )
     return metadata.current_details
 
 
-def check(told: Told, result: PurchaseResult, services: Services) -> None:
-    """It ended as it had ended before, and the provider was asked for one refund."""
+def check(purchase: RefundedPurchase, result: PurchaseResult, services: Services) -> None:
+    """Check that the purchase ended as before the reset, and that there is one refund."""
     assert (result.outcome, result.reason) == ("refunded", "refund_approved")
     assert (result.refunded, result.released) == (PRICE, 0)
-    assert [leg.key for leg in services.ledger.transfers(told.purchase_id)] == [
-        f"{told.handle.id}/{step}" for step in ("hold", "refund", "settled")
+    assert [leg.key for leg in services.ledger.transfers(purchase.purchase_id)] == [
+        f"{purchase.handle.id}/{step}" for step in ("hold", "refund", "settled")
     ]
     sent = [refund.refund_id for refund in services.provider.statement().refunds]
-    assert [key for key in sent if key.startswith(f"{told.handle.id}/")] == [
-        f"{told.handle.id}/refund"
+    assert [key for key in sent if key.startswith(f"{purchase.handle.id}/")] == [
+        f"{purchase.handle.id}/refund"
     ]
 
 
 async def test_a_reset_at_every_event_moves_no_money(
     server: WorkflowEnvironment, services: Services, record_property: Callable[[str, object], None]
 ) -> None:
-    """One after the other, each wherever the one before it has come to; the last run ends as the
-    first one did, and the books agree with the server."""
-    told = await refunded(server)
-    before = services.ledger.transfers(told.purchase_id)
+    """The purchase is reset once per event, without waiting for the run before. The last run ends
+    as the first one did, and the audit finds no difference."""
+    purchase = await refunded(server)
+    before = services.ledger.transfers(purchase.purchase_id)
 
-    done = [event_id for event_id in range(1, told.last + 1) if await told.reset(event_id)]
-    await skip(server, told.again)
+    done = [event_id for event_id in range(1, purchase.last + 1) if await purchase.reset(event_id)]
+    await skip(server, purchase.again)
 
-    assert len(done) > len(told.tasks) / 2
-    check(told, await told.again.result(), services)
-    assert services.ledger.transfers(told.purchase_id) == before
+    assert len(done) > len(purchase.tasks) / 2
+    check(purchase, await purchase.again.result(), services)
+    assert services.ledger.transfers(purchase.purchase_id) == before
     found = await reconcile(
         services.ledger, services.provider, TemporalPurchaseDirectory(server.client)
     )
-    assert told.purchase_id not in {item.purchase_id for item in found.differences}
+    assert purchase.purchase_id not in {item.purchase_id for item in found.differences}
     record_property("proof", counted("a finished refund reset", {"resets": len(done)}))
 
 
-async def test_a_purchase_that_was_reset_ends_as_before_and_says_so(
+async def test_a_reset_purchase_ends_as_before_and_is_marked_on_the_card(
     server: WorkflowEnvironment, services: Services
 ) -> None:
-    """From each of its tasks on, each with a purchase of its own."""
+    """One purchase per workflow task is reset to that task."""
     first = await refunded(server)
 
     async def at(number: int) -> bool:
-        told = await refunded(server)
-        before = services.ledger.transfers(told.purchase_id)
-        if not await told.reset(told.tasks[min(number, len(told.tasks) - 1)]):
+        purchase = await refunded(server)
+        before = services.ledger.transfers(purchase.purchase_id)
+        if not await purchase.reset(purchase.tasks[min(number, len(purchase.tasks) - 1)]):
             return False
-        await skip(server, told.again)
-        check(told, await told.again.result(), services)
-        assert services.ledger.transfers(told.purchase_id) == before
-        assert "This run was reset" in await card(told.again)
+        await skip(server, purchase.again)
+        check(purchase, await purchase.again.result(), services)
+        assert services.ledger.transfers(purchase.purchase_id) == before
+        assert "This run was reset" in await card(purchase.again)
         return True
 
     reset = await asyncio.gather(*(at(number) for number in range(len(first.tasks))))
@@ -156,33 +156,36 @@ async def test_a_purchase_that_was_reset_ends_as_before_and_says_so(
     assert sum(reset) > len(reset) / 2
 
 
-async def test_a_settlement_that_is_found_out_otherwise_after_a_reset_is_the_same(
+async def test_a_settlement_learned_in_another_way_after_a_reset_is_recorded_once(
     server: WorkflowEnvironment, services: Services
 ) -> None:
-    """First the provider reported it without a reference; after the reset its report comes too
-    early, and the purchase asks and gets the reference: one settlement all the same."""
-    told = await refunded(server, named=False)
-    before = services.ledger.transfers(told.purchase_id)
+    """The provider reported the settlement without a reference. After the reset that report comes
+    too early, so the purchase asks the provider and gets a reference: the ledger keeps one
+    settlement."""
+    purchase = await refunded(server, named=False)
+    before = services.ledger.transfers(purchase.purchase_id)
 
-    assert await told.reset(told.tasks[0])
-    skipping = asyncio.create_task(skip(server, told.again))
-    found = await until(told.again, lambda found: bool(found.attention) or found.stage == "closed")
+    assert await purchase.reset(purchase.tasks[0])
+    skipping = asyncio.create_task(skip(server, purchase.again))
+    found = await until(
+        purchase.again, lambda found: bool(found.attention) or found.stage == "closed"
+    )
     skipping.cancel()
 
     assert not found.attention
-    assert services.ledger.transfers(told.purchase_id) == before
+    assert services.ledger.transfers(purchase.purchase_id) == before
 
 
-async def test_another_decision_after_a_reset_is_refused_by_the_ledger(
+async def test_another_decision_after_a_reset_is_rejected_by_the_ledger(
     server: WorkflowEnvironment, services: Services
 ) -> None:
-    """The messages are left out, and the freelancer now declines: the money has gone to the client,
-    so that the ledger refuses to move it again, and a person is asked for."""
-    told = await refunded(server)
-    before = services.ledger.transfers(told.purchase_id)
+    """A reset drops the messages, and this time the freelancer declines. The refund was already
+    posted, so the ledger rejects another decision and the purchase asks for attention."""
+    purchase = await refunded(server)
+    before = services.ledger.transfers(purchase.purchase_id)
 
-    assert await told.reset(told.tasks[0], EVERY_MESSAGE)
-    again = told.again
+    assert await purchase.reset(purchase.tasks[0], ALL_MESSAGES)
+    again = purchase.again
     await until(again, lambda found: found.payment == "held")
     await say(again, Role.CLIENT, "submit_requirements", requirements="A logo.")
     await say(again, Role.CLIENT, "cancel")
@@ -192,7 +195,7 @@ async def test_another_decision_after_a_reset_is_refused_by_the_ledger(
 
     assert "The ledger rejected the operation" in found.attention[0].text
     assert "its one decision about money already" in found.attention[0].text
-    assert services.ledger.transfers(told.purchase_id) == before
+    assert services.ledger.transfers(purchase.purchase_id) == before
     shown = await card(again)
     assert "This run was reset" in shown
     assert "Needs attention" in shown

@@ -1,42 +1,39 @@
 """The rules of a purchase: `decide(state, event, now)`, pure.
 
-`rules` and `deadlines` hold the tables; `versions` says under which of them a purchase lives; `act`
-what their rows do; `turn` the words they do it in; `refuse` the refusals; `unfinished` what is
-still to be done; `look` what can be read off a state; `state` the data. `decide` is the way in.
+Read `transitions.py` (the table), then `deadlines.py`, `handlers.py` and `decide.py`.
 """
 
 from workflows.lifecycle.decide import begin, decide
 from workflows.lifecycle.pending import is_pending
 from workflows.lifecycle.queries import (
-    AWAITED,
-    actions,
+    allowed_messages,
     deadlines,
     next_deadline,
     next_reminder,
     on_expiry,
-    rejection,
+    permissions,
+    rejection_notice,
     reminder,
-    steps,
-    then,
+    samples,
     waiting_for,
 )
-from workflows.lifecycle.versions import newest, tables
+from workflows.lifecycle.versions import newest, newest_rules, rules_of
 
 __all__ = [
-    "AWAITED",
-    "actions",
+    "allowed_messages",
     "begin",
     "deadlines",
     "decide",
     "is_pending",
     "newest",
+    "newest_rules",
     "next_deadline",
     "next_reminder",
     "on_expiry",
-    "rejection",
+    "permissions",
+    "rejection_notice",
     "reminder",
-    "steps",
-    "tables",
-    "then",
+    "rules_of",
+    "samples",
     "waiting_for",
 ]

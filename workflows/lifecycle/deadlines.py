@@ -1,197 +1,158 @@
-"""What silence does: the window table of `RULES.md`. Who may do what is in `rules`."""
+"""THE table of deadlines. What happens when one expires is a row of `transitions.py`."""
 
 from dataclasses import dataclass
+from typing import Literal
 
-from workflows.lifecycle import handlers
-from workflows.lifecycle.handlers import Action, Guard
-from workflows.lifecycle.state import DeadlineName, RecipientRole, Stage
-from workflows.lifecycle.transitions import (
-    BEFORE_REQUEST,
-    BOTH,
-    CONTESTED,
-    DELIVERED,
-    DISPUTED,
-    OPEN,
-    REQUESTED,
-    SETTLING,
-    WITH_ESCROW,
-    WORK,
-)
+from workflows.lifecycle import texts
+from workflows.lifecycle.state import DeadlineName, Stage
+from workflows.lifecycle.texts import Text
+
+AWAITING, REVIEW, WORK, DELIVERED, REQUESTED, CONTESTED, DISPUTED, SETTLING, CLOSED = Stage
+BEFORE_REQUEST = (AWAITING, REVIEW, WORK, DELIVERED)
+WITH_ESCROW = (*BEFORE_REQUEST, REQUESTED, CONTESTED, DISPUTED)
+OPEN = (*WITH_ESCROW, SETTLING)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DeadlineRule:
-    """One row: when `clock` (policy field `window`, from `starts`) runs out in one of `stages`
-    and the policy's `silence` says so, `then` happens. `warns` says so beforehand."""
+    """One row.
 
-    deadline: DeadlineName
-    starts: str
+    `stages`: where the deadline may be open; entering another stage stops it. `window`: the field
+    of the policy that says how long, in elapsed time or in business days. `starts`: what starts it,
+    for the docs; `starts_with` the stage whose beginning starts it. `waiting_for`: whose turn it is
+    until then. `governs`: the stage in which this is the deadline that people wait for. `label`:
+    what is due, a template. `expiry`: the ids of the rows of `transitions.py` for its end, of which
+    the first that is open applies.
+    """
+
+    name: DeadlineName
     stages: tuple[Stage, ...]
-    then: Action
-    transition: str
-    says: str
-    rule: str
-    warns: str
-    mark: str
-    becomes: tuple[Stage, ...] = ()
-    on_expiry: tuple[str, str] | None = None
-    recipients: tuple[RecipientRole, ...] = BOTH
-    when: Guard | None = None
+    window: str
+    in_business_days: bool = False
+    starts: str
+    starts_with: Stage | None = None
+    restarts_with_party_messages: bool = False
+    suspended_by_request: bool = False
+    """While a refund request is open it waits, and then goes on with the time it had left."""
+    can_wait: bool = True
+    """Whether it waits while all deadlines are suspended."""
+    waiting_for: str
+    governs: Stage | None = None
+    label: str
+    reminds: Literal["client", "freelancer"] | None = None
+    """Whom to remind, at the offsets of the policy's `reminders` of this name."""
+    reminder: Text | None = None
+    expiry: tuple[str, ...]
 
 
 DEADLINES: tuple[DeadlineRule, ...] = (
     DeadlineRule(
-        DeadlineName.PAYMENT,
-        "purchase",
-        OPEN,
-        handlers.void_payment,
-        "payment_window_lapsed",
-        "The payment could not be made in time; it is being called off.",
-        "A payment that cannot be made within its window is called off, so that nobody pays for "
-        "nothing.",
-        "the payment is called off",
-        "O",
-        recipients=(),
+        name=DeadlineName.PAYMENT,
+        stages=OPEN,
+        window="payment_window",
+        can_wait=False,
+        starts="the first attempt to charge",
+        waiting_for="payments",
+        label="{client's} payment is due",
+        expiry=("R-06",),
     ),
     DeadlineRule(
-        DeadlineName.REQUIREMENTS,
-        "purchase",
-        WITH_ESCROW,
-        handlers.refund_all("requirements_timeout"),
-        "requirements_timeout",
-        "No requirements arrived in time; the project is cancelled and {escrow} goes back to "
-        "{client}.",
-        "If the requirements are not submitted within the window after the purchase, the project "
-        "is cancelled and refunded in full.",
-        "the project is cancelled and the client gets a full refund",
-        "A",
-        becomes=(SETTLING,),
+        name=DeadlineName.REQUIREMENTS,
+        stages=WITH_ESCROW,
+        window="requirements_window",
+        starts="the purchase",
+        waiting_for="client",
+        governs=AWAITING,
+        label="{client's} requirements are due",
+        reminds="client",
+        reminder=texts.REQUIREMENTS_REMINDER,
+        expiry=("R-11",),
     ),
     DeadlineRule(
-        DeadlineName.FREELANCER_CANCEL,
-        "requirements received",
-        WITH_ESCROW,
-        handlers.commit_freelancer,
-        "freelancer_committed",
-        "{freelancer}'s window to cancel is over; {freelancer} is committed to the project.",
-        "A freelancer can cancel only within 24 hours of receiving the requirements.",
-        "the freelancer is committed to the project",
-        "A",
-        becomes=(WORK,),
+        name=DeadlineName.FREELANCER_CANCEL,
+        stages=WITH_ESCROW,
+        window="freelancer_cancel_window",
+        starts="the requirements (or the purchase, if none are needed)",
+        waiting_for="freelancer",
+        governs=REVIEW,
+        label="{freelancer's} time to cancel ends",
+        reminds="freelancer",
+        reminder=texts.FREELANCER_CANCEL_REMINDER,
+        expiry=("R-12", "R-13"),
     ),
     DeadlineRule(
-        DeadlineName.REFUND_DECISION,
-        "client cancelled",
-        (REQUESTED,),
-        handlers.refund_all("freelancer_silent"),
-        "freelancer_silent",
-        "{freelancer} did not answer in time; {escrow} goes back to {client}.",
-        "A refund request that is not answered in its window is granted.",
-        "the client gets a full refund",
-        "U",
-        becomes=(SETTLING,),
-        on_expiry=("refund_decision_silence", "refund"),
+        name=DeadlineName.REFUND_DECISION,
+        stages=(REQUESTED,),
+        window="refund_decision_window",
+        starts="the client's cancel",
+        starts_with=REQUESTED,
+        waiting_for="freelancer",
+        governs=REQUESTED,
+        label="{freelancer's} answer to the refund request is due",
+        reminds="freelancer",
+        reminder=texts.REFUND_DECISION_REMINDER,
+        expiry=("R-35", "R-36", "R-37"),
     ),
     DeadlineRule(
-        DeadlineName.REFUND_DECISION,
-        "client cancelled",
-        (REQUESTED,),
-        handlers.go_back,
-        "request_resumed",
-        "{freelancer} did not answer in time; the project goes on where it was.",
-        "Under this purchase's terms an unanswered request lapses.",
-        "the request lapses and the project goes on",
-        "U",
-        becomes=BEFORE_REQUEST,
-        on_expiry=("refund_decision_silence", "resume"),
-        when=handlers.REQUESTED_BY_A_PERSON,
+        name=DeadlineName.CLAIM,
+        stages=(CONTESTED,),
+        window="claim_window",
+        in_business_days=True,
+        starts="the decline",
+        starts_with=CONTESTED,
+        waiting_for="client",
+        governs=CONTESTED,
+        label="{client's} answer to the claim is due",
+        reminds="client",
+        reminder=texts.CLAIM_REMINDER,
+        expiry=("R-38", "R-39"),
     ),
     DeadlineRule(
-        DeadlineName.REFUND_DECISION,
-        "client cancelled",
-        (REQUESTED,),
-        handlers.alert_decision_overdue,
-        "decision_overdue",
-        "{freelancer} did not answer in time; our staff looks into it.",
-        "Under this purchase's terms a person decides when the request is not answered.",
-        "our staff looks into it",
-        "U",
-        recipients=("client", "freelancer", "operator"),
+        name=DeadlineName.REVIEW,
+        stages=(DELIVERED,),
+        window="review_window",
+        starts="each delivery",
+        starts_with=DELIVERED,
+        suspended_by_request=True,
+        waiting_for="client",
+        governs=DELIVERED,
+        label="{client's} answer to the delivery is due",
+        reminds="client",
+        reminder=texts.REVIEW_REMINDER,
+        expiry=("R-17",),
     ),
     DeadlineRule(
-        DeadlineName.CLAIM,
-        "decline",
-        (CONTESTED,),
-        handlers.pay_claim("claim_lapsed"),
-        "claim_lapsed",
-        "{client} did not answer the claim in time: {release} to {freelancer}, {refund} back to "
-        "{client}.",
-        "A claim that is not answered in its window is paid and the rest is refunded.",
-        "the claim is paid and the rest is refunded",
-        "U",
-        becomes=(SETTLING,),
-        on_expiry=("claim_silence", "pay_claim"),
+        name=DeadlineName.DORMANCY,
+        stages=(WORK,),
+        window="dormancy_window",
+        starts="the work, and again each message of a party",
+        starts_with=WORK,
+        restarts_with_party_messages=True,
+        waiting_for="freelancer",
+        governs=WORK,
+        label="the longest time without any activity ends",
+        expiry=("R-18",),
     ),
     DeadlineRule(
-        DeadlineName.CLAIM,
-        "decline",
-        (CONTESTED,),
-        handlers.go_back,
-        "claim_resumed",
-        "{client} did not answer the claim in time; the project goes on where it was.",
-        "Under this purchase's terms an unanswered claim ends the cancellation.",
-        "the cancellation ends and the project goes on",
-        "U",
-        becomes=BEFORE_REQUEST,
-        on_expiry=("claim_silence", "resume"),
+        name=DeadlineName.DISPUTE,
+        stages=(DISPUTED,),
+        window="dispute_window",
+        starts="the dispute",
+        starts_with=DISPUTED,
+        waiting_for="mediator",
+        governs=DISPUTED,
+        label="the mediator's decision is due",
+        expiry=("R-42",),
     ),
     DeadlineRule(
-        DeadlineName.REVIEW,
-        "each delivery",
-        (DELIVERED,),
-        handlers.release_all("review_lapsed"),
-        "review_lapsed",
-        "{client} did not answer the delivery in time; {escrow} goes to {freelancer}.",
-        "A delivery that is not answered in its window counts as accepted.",
-        "the escrow is released to the freelancer",
-        "U",
-        becomes=(SETTLING,),
-    ),
-    DeadlineRule(
-        DeadlineName.DORMANCY,
-        "last act of either party while in progress",
-        (WORK,),
-        handlers.request_refund_for_client,
-        "client_dormant",
-        "Nothing happened for a long time; the system asks {freelancer} in {client}'s name to "
-        "refund {escrow}.",
-        "A project in which nobody acts is cancelled by the system as if the client had done it.",
-        "the system asks for a refund in the client's name",
-        "U",
-        becomes=(REQUESTED,),
-    ),
-    DeadlineRule(
-        DeadlineName.DISPUTE,
-        "dispute opened",
-        (DISPUTED,),
-        handlers.alert_dispute_overdue,
-        "dispute_overdue",
-        "The dispute has been open for too long; our staff looks into it.",
-        "Nothing in a dispute is decided by silence.",
-        "our staff is alerted; nothing is decided by silence",
-        "U/O",
-        recipients=("client", "freelancer", "operator"),
-    ),
-    DeadlineRule(
-        DeadlineName.SETTLEMENT,
-        "refund started",
-        (SETTLING,),
-        handlers.alert_settlement_late,
-        "settlement_late",
-        "The refund of {refund} has not arrived in time; we keep asking the payment provider.",
-        "A refund may take up to five business days.",
-        "our staff looks into it and the provider is asked again",
-        "A",
-        recipients=("client", "operator"),
+        name=DeadlineName.SETTLEMENT,
+        stages=(SETTLING,),
+        window="settlement_window",
+        in_business_days=True,
+        starts="the refund",
+        waiting_for="payments",
+        governs=SETTLING,
+        label="{client's} refund should have arrived",
+        expiry=("R-61",),
     ),
 )

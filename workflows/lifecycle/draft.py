@@ -1,58 +1,61 @@
-"""One event being worked out: the small vocabulary in which the rules' actions are written.
+"""The working copy of a purchase's state while one event is applied.
 
-A Draft is made for one call of `decide` and thrown away after it. Its methods change only the
-Draft; the State it started from is never touched.
+A Draft is made for one call of `decide` and thrown away after it. Handlers change only the Draft;
+the State it started from is never touched. The engine moves it to another stage; handlers cannot.
 """
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from activities.amounts import format_amount
+from workflows.lifecycle.deadlines import DEADLINES, DeadlineRule
+from workflows.lifecycle.events import (
+    ComputeDeadline,
+    Effect,
+    Event,
+    Movement,
+    PostDecision,
+    Rejection,
+)
 from workflows.lifecycle.state import (
     Attention,
     AttentionKind,
     Code,
-    ComputeDeadline,
     DeadlineName,
     Decision,
-    Effect,
-    Event,
     Payment,
-    PostDecision,
-    Rejection,
     Stage,
     State,
 )
 
-STAGE_DEADLINE = {
-    Stage.IN_PROGRESS: DeadlineName.DORMANCY,
-    Stage.DELIVERED: DeadlineName.REVIEW,
-    Stage.REFUND_REQUESTED: DeadlineName.REFUND_DECISION,
-    Stage.CONTESTED: DeadlineName.CLAIM,
-    Stage.DISPUTED: DeadlineName.DISPUTE,
-}
-"""The clock that runs while, and only while, a purchase is in a stage."""
+Item = TypeVar("Item")
 
-BUSINESS_DAYS = {DeadlineName.CLAIM, DeadlineName.SETTLEMENT}
-
-_OVER_WITH_THE_STAGE = {AttentionKind.DECISION_OVERDUE, AttentionKind.DISPUTE_OVERDUE}
+PAYMENT_METHOD = "the client's payment method"
+ESCROW = "escrow"
+IN_TRANSIT = "refunds in transit"
+FREELANCER_BALANCE = "the freelancer's balance"
 
 
 @dataclass
 class Draft:
-    """The working copy of `state` while one event is applied at `now`."""
+    """`state` while `event` is applied at `now`, under the deadlines of the purchase's version."""
 
     state: State
     event: Event
     now: datetime
+    rules: tuple[DeadlineRule, ...] = DEADLINES
     effects: list[Effect] = field(default_factory=list)
+    movements: list[Movement] = field(default_factory=list)
+    values: dict[str, str] = field(default_factory=dict)
+    """What the row's texts quote beside names, amounts and windows."""
 
     def set(self, **changes: Any) -> None:
         """Replace fields of the state."""
         self.state = replace(self.state, **changes)
 
-    def ask(self, *effects: Effect) -> None:
+    def emit(self, *effects: Effect) -> None:
         """Ask for effects, in this order."""
         self.effects.extend(effects)
 
@@ -60,123 +63,148 @@ class Draft:
         """Minor units as a person writes them."""
         return format_amount(minor, self.state.terms.currency)
 
-    # --- clocks
+    # --- deadlines
 
-    def start(self, deadline: DeadlineName) -> None:
-        """Start a clock anew; a window in business days is asked of the calendar first."""
-        policy = self.state.terms.policy
-        if deadline in BUSINESS_DAYS:
-            self.stop(deadline)
-            self.ask(ComputeDeadline(deadline, self.now, getattr(policy, f"{deadline}_window")))
+    def start(self, name: DeadlineName) -> None:
+        """Start a deadline anew. One in business days is computed by the calendar first."""
+        rule = self._rule(name)
+        window = getattr(self.state.terms.policy, rule.window)
+        if rule.in_business_days:
+            self.stop(name)
+            self.emit(ComputeDeadline(name, self.now, window))
         else:
-            self.run_until(deadline, self.now + getattr(policy, f"{deadline}_window"))
+            self.set_deadline(name, self.now + window)
 
-    def run_until(self, deadline: DeadlineName, at: datetime) -> None:
-        """Let a clock run to an absolute deadline."""
-        self.set(deadlines={**self.state.deadlines, deadline: at})
+    def set_deadline(self, name: DeadlineName, at: datetime) -> None:
+        """Let a deadline be at an absolute instant; suspended, it keeps the time until then."""
+        if self.state.suspend_all and self._rule(name).can_wait:
+            self.set(suspended={**self.state.suspended, name: at - self.now})
+        else:
+            self.set(deadlines={**self.state.deadlines, name: at})
 
-    def stop(self, *deadlines: DeadlineName) -> None:
-        """Stop clocks that may be running."""
-        left = {
-            deadline: at
-            for deadline, at in self.state.deadlines.items()
-            if deadline not in deadlines
-        }
-        self.set(deadlines=left)
+    def stop(self, *names: DeadlineName) -> None:
+        """Stop deadlines that may be open."""
+        self.set(deadlines=_without(self.state.deadlines, names))
 
-    # --- stages
+    def suspend(self, *names: DeadlineName) -> None:
+        """Open deadlines of these names wait with the time they have left."""
+        left = {n: at - self.now for n, at in self.state.deadlines.items() if n in names}
+        self.stop(*left)
+        self.set(suspended={**self.state.suspended, **left})
 
-    def go(self, stage: Stage) -> None:
-        """Enter a stage: the clock of the one before stops, its own starts."""
-        if old := STAGE_DEADLINE.get(self.state.stage):
-            self.stop(old)
-        self.set(
-            stage=stage,
-            attention=tuple(a for a in self.state.attention if a.kind not in _OVER_WITH_THE_STAGE),
+    def continue_suspended(self, *names: DeadlineName) -> None:
+        """Suspended deadlines of these names go on with the time they had left."""
+        for name, left in self.state.suspended.items():
+            if name in names:
+                self.set(suspended=_without(self.state.suspended, (name,)))
+                self.set_deadline(name, self.now + left)
+
+    def suspend_all(self) -> None:
+        """Every deadline that can wait does, also those that start meanwhile."""
+        self.suspend(*(rule.name for rule in self.rules if rule.can_wait))
+        self.set(suspend_all=True)
+
+    def continue_all(self) -> None:
+        """Every deadline goes on, but for what an open refund request suspends."""
+        self.set(suspend_all=False)
+        self.continue_suspended(
+            *(rule.name for rule in self.rules if self.state.stage in rule.stages)
         )
-        if new := STAGE_DEADLINE.get(stage):
-            self.start(new)
 
-    def leave_for_request(self, *, by_system: bool) -> None:
-        """A refund is requested. The review clock keeps its remainder; the 48 h one and the
-        freelancer's 24 h one run on (`RULES.md`, cancel by the client)."""
-        ends = self.state.deadlines.get(DeadlineName.REVIEW)
-        self.set(
-            left=self.state.stage,
-            time_left=ends - self.now if ends else None,
-            requested_by_system=by_system,
-        )
-        self.go(Stage.REFUND_REQUESTED)
+    def _rule(self, name: DeadlineName) -> DeadlineRule:
+        return next(rule for rule in self.rules if rule.name is name)
 
-    def go_back(self) -> None:
-        """Back to the stage that the refund request left, its clock with what it still had."""
-        left, time_left = self.state.left, self.state.time_left
-        assert left is not None
-        self.forget_request()
-        self.go(left)
-        if time_left is not None:
-            self.run_until(DeadlineName.REVIEW, self.now + time_left)
+    # --- stages (for the engine)
 
-    def forget_request(self) -> None:
+    def enter(self, stage: Stage) -> None:
+        """Enter a stage: deadlines that do not belong to it end, those that it starts start."""
+        over = [rule.name for rule in self.rules if stage not in rule.stages]
+        kept = [rule.name for rule in self.rules if rule.suspended_by_request]
+        self.set(stage=stage)
+        self.stop(*over)
+        ended = [name for name in over if name not in kept]
+        self.set(suspended=_without(self.state.suspended, ended))
+        self.clear_alert(AttentionKind.DECISION_OVERDUE, AttentionKind.DISPUTE_OVERDUE)
+        for rule in self.rules:
+            if rule.starts_with is stage:
+                self.start(rule.name)
+
+    def return_to_stage_before_request(self) -> None:
+        """Back to the stage that the refund request left; its deadline gets the time it had."""
+        stage, suspended = self.state.stage_before_request, self.state.suspended
+        assert stage is not None
+        self.close_request()
+        self.enter(stage)
+        for rule in self.rules:
+            if rule.suspended_by_request and rule.name in suspended and stage in rule.stages:
+                self.set_deadline(rule.name, self.now + suspended[rule.name])
+
+    # --- the refund request
+
+    def open_request(self, *, by_system: bool) -> None:
+        """A refund is requested. The deadline of the stage that it leaves may wait."""
+        self.suspend(*(rule.name for rule in self.rules if rule.suspended_by_request))
+        self.set(stage_before_request=self.state.stage, requested_by_system=by_system)
+
+    def close_request(self) -> None:
         """No refund request is open any more."""
-        self.set(left=None, time_left=None, claim=None, requested_by_system=False)
+        waiting = [rule.name for rule in self.rules if rule.suspended_by_request]
+        self.set(
+            suspended=_without(self.state.suspended, waiting),
+            stage_before_request=None,
+            claim=None,
+            requested_by_system=False,
+        )
 
     # --- money
 
-    def settle(self, reason: str, *, refund: int) -> None:
+    def decide(self, reason: str, *, refund: int) -> None:
         """Record the decision, once: `refund` to the client, the rest of the escrow to the
         freelancer. It is carried out when the money is held."""
         release = self.state.terms.amount - refund
-        self.forget_request()
-        self.go(Stage.SETTLING)
-        self.stop(
-            *(deadline for deadline in self.state.deadlines if deadline is not DeadlineName.PAYMENT)
-        )
-        self.set(
-            offer=None,
-            reason=reason,
-            decision=Decision(reason, refund, release, self.now),
-        )
+        self.close_request()
+        decision = Decision(reason, refund, release, self.now)
+        self.set(offer=None, reason=reason, decision=decision)
+        self.move(refund, ESCROW, PAYMENT_METHOD)
+        self.move(release, ESCROW, FREELANCER_BALANCE)
         if self.state.payment is Payment.HELD:
-            self.carry_out()
+            self.carry_out_decision()
 
-    def carry_out(self) -> None:
-        """Ask for the decision to be posted; a refund's settlement window starts."""
+    def carry_out_decision(self) -> None:
+        """Ask for the decision to be posted; the settlement window of a refund starts."""
         decision = self.state.decision
         assert decision is not None
         if decision.refund:
             self.start(DeadlineName.SETTLEMENT)
-        self.ask(PostDecision(decision.refund, decision.release))
+        self.emit(PostDecision(decision.refund, decision.release))
+
+    def move(self, amount: int, source: str, target: str) -> None:
+        """Money that this transition moves."""
+        if amount:
+            self.movements.append(Movement(amount, source, target))
 
     def close(self, outcome: str, reason: str) -> None:
-        """Nothing is left to do."""
-        self.forget_request()
-        self.go(Stage.CLOSED)
-        self.set(
-            deadlines={},
-            offer=None,
-            outcome=outcome,
-            reason=reason,
-            closed_at=self.now,
-        )
+        """Record how the purchase ends."""
+        self.close_request()
+        self.set(offer=None, outcome=outcome, reason=reason, closed_at=self.now)
 
     # --- people
 
-    def raise_alert(self, kind: AttentionKind, text: str, step: str = "") -> None:
-        """Something needs a person. Said once per kind and step."""
-        kept = tuple(a for a in self.state.attention if (a.kind, a.step) != (kind, step))
-        self.set(attention=(*kept, Attention(kind, text, self.now, step)))
+    def raise_alert(self, kind: AttentionKind, text: str, effect: str = "") -> None:
+        """A person is needed. Raised once per kind and effect."""
+        others = (a for a in self.state.attention if (a.kind, a.effect) != (kind, effect))
+        self.set(attention=(*others, Attention(kind, text, self.now, effect)))
 
     def clear_alert(self, *kinds: AttentionKind) -> None:
-        """It no longer needs a person."""
+        """A person is no longer needed for these reasons."""
         self.set(attention=tuple(a for a in self.state.attention if a.kind not in kinds))
 
-    def clear_blocked(self, step: str) -> None:
-        """It is not held up any more. (A step that is done or overtaken is forgotten anyway.)"""
-        self.set(attention=tuple(a for a in self.state.attention if a.step != step))
+    def clear_blocked(self, effect: str) -> None:
+        """An effect of this kind is no longer blocked."""
+        self.set(attention=tuple(a for a in self.state.attention if a.effect != effect))
 
-    def not_an_amount(self, amount: int, least: int) -> Rejection | None:
-        """A refusal unless `least` ≤ amount ≤ escrow."""
+    def check_amount(self, amount: int, least: int) -> Rejection | None:
+        """A rejection unless `least` ≤ amount ≤ escrow."""
         if least <= amount <= self.state.terms.amount:
             return None
         return Rejection(
@@ -184,3 +212,9 @@ class Draft:
             f"{self.amount(amount)} is not between {self.amount(least)} and the escrow of "
             f"{self.amount(self.state.terms.amount)}; send minor units in that range.",
         )
+
+
+def _without(
+    items: Mapping[DeadlineName, Item], names: Collection[DeadlineName]
+) -> dict[DeadlineName, Item]:
+    return {name: value for name, value in items.items() if name not in names}

@@ -1,34 +1,21 @@
-"""What of all that was asked for is still to be done: effects can be overtaken by later events."""
+"""What of all that was asked for is still pending: later events can make effects unnecessary."""
 
-from workflows.lifecycle.draft import Draft
-from workflows.lifecycle.state import (
+from workflows.lifecycle.events import (
     CheckRefund,
     ComputeDeadline,
-    DeadlineName,
     Effect,
-    Notify,
-    Payment,
     PostDecision,
     PostSettlement,
-    Refund,
-    RefundStatus,
     SendRefund,
-    Stage,
-    State,
-    Step,
     TakePayment,
     VoidPayment,
 )
-
-ARRIVED = (RefundStatus.ARRIVED, RefundStatus.SETTLED)
+from workflows.lifecycle.state import DeadlineName, Payment, Refund, RefundStatus, Stage, State
 
 
 def is_pending(state: State, effect: Effect) -> bool:
-    """Whether an effect that was asked for is still to be carried out.
-
-    What a purchase asks for can be overtaken: a payment that was called off, a refund that a
-    person has marked as settled, a claim deadline of a claim that is decided.
-    """
+    """Whether an effect is still to be carried out. Not so, for example: the check of a refund
+    that a person has marked as settled, the deadline of a claim that is decided."""
     refund = state.refund
     match effect:
         case TakePayment():
@@ -36,17 +23,19 @@ def is_pending(state: State, effect: Effect) -> bool:
         case VoidPayment():
             return state.payment is Payment.VOIDING
         case PostDecision():
-            return not state.posted and state.payment is Payment.HELD
+            decided = state.decision is not None and not state.decision_posted
+            return decided and state.payment is Payment.HELD
         case SendRefund(attempt):
             return _is(refund, attempt, RefundStatus.UNSENT)
         case CheckRefund(attempt):
             return _is(refund, attempt, RefundStatus.PENDING)
         case PostSettlement():
-            return refund is not None and refund.status is RefundStatus.ARRIVED
+            return (
+                refund is not None and refund.status is RefundStatus.SETTLED and not refund.posted
+            )
         case ComputeDeadline(deadline):
-            return awaits_calendar(state, deadline) and deadline not in state.deadlines
-        case Notify():
-            return True
+            known = deadline in state.deadlines or deadline in state.suspended
+            return awaits_calendar(state, deadline) and not known
 
 
 def _is(refund: Refund | None, attempt: int, status: RefundStatus) -> bool:
@@ -54,19 +43,18 @@ def _is(refund: Refund | None, attempt: int, status: RefundStatus) -> bool:
 
 
 def awaits_calendar(state: State, deadline: DeadlineName) -> bool:
-    """Whether the end of this business-day window still matters."""
+    """Whether the end of this window in business days still matters."""
     if deadline is DeadlineName.CLAIM:
         return state.stage is Stage.CONTESTED
-    refund = state.refund
-    under_way = refund is None or refund.status not in ARRIVED
-    return state.stage is Stage.SETTLING and under_way
+    settled = state.refund is not None and state.refund.status is RefundStatus.SETTLED
+    return state.stage is Stage.SETTLING and not settled
 
 
-def is_kind_pending(state: State, step: str) -> bool:
-    """Whether a step of this kind is still to be carried out."""
+def is_kind_pending(state: State, kind: str) -> bool:
+    """Whether an effect of this kind is still to be carried out."""
     attempt = state.refund.attempt if state.refund else 1
     begun = state.terms.purchased_at
-    steps: tuple[Step, ...] = (
+    effects: tuple[Effect, ...] = (
         TakePayment(),
         VoidPayment(),
         *(
@@ -78,11 +66,4 @@ def is_kind_pending(state: State, step: str) -> bool:
         CheckRefund(attempt),
         PostSettlement("", begun),
     )
-    return any(known.kind == step and is_pending(state, known) for known in steps)
-
-
-def clear_resolved(draft: Draft) -> None:
-    """A step that is done or overtaken needs no person any more."""
-    kept = (a for a in draft.state.attention if not a.step or is_kind_pending(draft.state, a.step))
-    if draft.state.attention:
-        draft.set(attention=tuple(kept))
+    return any(effect.kind == kind and is_pending(state, effect) for effect in effects)

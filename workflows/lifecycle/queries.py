@@ -1,83 +1,50 @@
-"""What can be read off a state: who may do what until when, whose turn it is, what silence does."""
+"""What can be read off a state: open deadlines, whose turn it is, who may send what until when."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from workflows.lifecycle.deadlines import DeadlineRule
+from workflows.lifecycle import texts
 from workflows.lifecycle.decide import decide
-from workflows.lifecycle.draft import Draft
-from workflows.lifecycle.rejections import may_send
-from workflows.lifecycle.state import (
+from workflows.lifecycle.events import (
     Accepted,
-    AttentionKind,
     DeadlineExpired,
-    DeadlineName,
     Notify,
     PlatformCancelled,
     RecipientRole,
     Rejection,
-    Stage,
-    State,
 )
-from workflows.lifecycle.transitions import choice_of
-from workflows.lifecycle.versions import deadline_rule
-from workflows.messages import MESSAGES, Action, Deadline, Message, Role, Sender
-
-_TURN = {
-    Stage.AWAITING_REQUIREMENTS: "client",
-    Stage.FREELANCER_REVIEW: "freelancer",
-    Stage.IN_PROGRESS: "freelancer",
-    Stage.DELIVERED: "client",
-    Stage.REFUND_REQUESTED: "freelancer",
-    Stage.CONTESTED: "client",
-    Stage.DISPUTED: "mediator",
-    Stage.SETTLING: "payments",
-    Stage.CLOSED: "nobody",
-}
-
-AWAITED = {
-    DeadlineName.PAYMENT: "the client's payment is made",
-    DeadlineName.REQUIREMENTS: "client sends requirements",
-    DeadlineName.FREELANCER_CANCEL: "freelancer may cancel",
-    DeadlineName.REFUND_DECISION: "freelancer decides on the refund",
-    DeadlineName.CLAIM: "client answers the claim",
-    DeadlineName.REVIEW: "client reviews the delivery",
-    DeadlineName.DORMANCY: "either party acts",
-    DeadlineName.DISPUTE: "mediator decides",
-    DeadlineName.SETTLEMENT: "the refund arrives",
-}
-"""What each clock gives time for."""
+from workflows.lifecycle.state import AttentionKind, DeadlineName, Stage, State
+from workflows.lifecycle.transition import AMOUNT, Transition
+from workflows.lifecycle.versions import draft_of, newest_rules, rules_of
+from workflows.lifecycle.words import expiry_text
+from workflows.messages import MESSAGES, Deadline, Message, Permission, Role, Sender
 
 
 def waiting_for(state: State) -> str:
     """Whose turn it is. When a person is needed, it is the staff's."""
     if state.stage is Stage.DISPUTED or state.needs(AttentionKind.DECISION_OVERDUE):
         return "mediator"
-    return "operator" if state.attention else _TURN[state.stage]
+    if state.attention:
+        return "operator"
+    rules = rules_of(state).deadlines
+    return next((rule.waiting_for for rule in rules if rule.governs is state.stage), "nobody")
+
+
+def on_expiry(state: State, deadline: DeadlineName) -> Transition | None:
+    """The row that applies when this open deadline ends and nobody has acted."""
+    draft = draft_of(state, DeadlineExpired(deadline), state.deadlines[deadline])
+    return rules_of(state).row_for(draft)
 
 
 def deadlines(state: State) -> tuple[Deadline, ...]:
-    """The open deadlines, the next one first, each with what silence will do."""
-    found = []
-    for deadline, at in sorted(state.deadlines.items(), key=lambda item: item[1]):
-        rule = on_expiry(state, deadline)
-        if rule:
-            found.append(Deadline(name=deadline.value, at=at, then=rule.warns))
-    return tuple(found)
-
-
-def on_expiry(state: State, deadline: DeadlineName) -> DeadlineRule | None:
-    """The row that will apply when `clock`, which is running, runs out and nobody has acted."""
-    return deadline_rule(
-        Draft(state, DeadlineExpired(deadline), state.deadlines[deadline]), deadline
+    """The open deadlines, the next one first, each with what happens when it ends."""
+    return tuple(
+        Deadline(name=name.value, at=at, then=expiry_text(state, row.text))
+        for name, at in sorted(state.deadlines.items(), key=lambda item: item[1])
+        if (row := on_expiry(state, name))
     )
-
-
-def then(state: State, deadline: DeadlineName) -> str:
-    """What happens when `clock` runs out."""
-    rule = on_expiry(state, deadline)
-    return rule.warns if rule else "nothing"
 
 
 def next_deadline(state: State) -> Deadline | None:
@@ -85,19 +52,91 @@ def next_deadline(state: State) -> Deadline | None:
     return next(iter(deadlines(state)), None)
 
 
-def actions(state: State, role: Role, now: datetime) -> tuple[Action, ...]:
+# --- who may send what
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """A message that a role may send now. `fields`: the message's own, `AMOUNT` for a choice."""
+
+    row: Transition
+    message: str
+    label: str
+    fields: dict[str, Any]
+    hint: str
+
+
+def allowed_messages(state: State, role: Role, now: datetime) -> tuple[Allowed, ...]:
+    """What `role` may send now, each choice of a message apart, the most relevant first."""
+    draft = draft_of(state, PlatformCancelled(), now)
+    rows = sorted(rules_of(state).open_rows(draft, role), key=_anytime)
+    found: list[Allowed] = []
+    for row in rows:
+        form = row.form
+        assert form is not None
+        if form.same_as and any(_same_as(each.row) == form.same_as for each in found):
+            continue
+        if isinstance(decide(state, _sample(row, state, role), now), Accepted):
+            found.append(
+                Allowed(row, row.cause.message, form.label, _fields(row, state), form.hint)
+            )
+    return tuple(found)
+
+
+def _anytime(row: Transition) -> bool:
+    return row.form is not None and row.form.anytime
+
+
+def _same_as(row: Transition) -> str:
+    return row.form.same_as if row.form else ""
+
+
+def _fields(row: Transition, state: State) -> dict[str, Any]:
+    """The sample as people see it."""
+    assert row.form is not None
+    shown = {}
+    for name, value in row.form.sample.items():
+        if value is AMOUNT:
+            shown[name] = "AMOUNT"
+        else:
+            shown[name] = value(state) if callable(value) else value
+    return shown
+
+
+def _sample(row: Transition, state: State, role: Role) -> Message:
+    """A good message for a row, from somebody in that role."""
+    assert row.form is not None
+    terms = state.terms
+    ids = {Role.CLIENT: terms.client.id, Role.FREELANCER: terms.freelancer.id}
+    fields = {
+        name: value(state) if callable(value) else value for name, value in row.form.sample.items()
+    }
+    sender = Sender(role=role, id=ids.get(role, f"any-{role}"))
+    return MESSAGES[row.cause.message](by=sender, **fields)
+
+
+def samples(state: State, name: str, role: Role) -> Iterator[Message]:
+    """Good messages of this name from this role, one for each choice; of any role's rows if this
+    role has none, and of the newest version if the purchase's own does not know the message."""
+    rows = [row for row in rules_of(state).rows(name) if row.form]
+    rows = rows or [row for row in newest_rules().rows(name) if row.form]
+    own = [row for row in rows if role in row.cause.by] or rows
+    for choice in dict.fromkeys(row.cause.choice for row in own):
+        yield _sample(next(row for row in own if row.cause.choice == choice), state, role)
+
+
+def permissions(state: State, role: Role, now: datetime) -> tuple[Permission, ...]:
     """Every message, and whether `role` may send it now: decided by asking `decide` itself."""
-    return tuple(_action(state, name, role, now) for name in MESSAGES)
+    return tuple(_permission(state, name, role, now) for name in MESSAGES)
 
 
-def _action(state: State, name: str, role: Role, now: datetime) -> Action:
+def _permission(state: State, name: str, role: Role, now: datetime) -> Permission:
     answers = [decide(state, message, now) for message in samples(state, name, role)]
     if not any(isinstance(answer, Accepted) for answer in answers):
         rejection = answers[0]
         assert isinstance(rejection, Rejection)
-        return Action(
-            message=name, allowed=False, code=rejection.code.value, why_not=rejection.text
-        )
+        code, text = rejection.code.value, rejection.text
+        return Permission(message=name, allowed=False, code=code, why_not=text)
     for deadline in deadlines(state):
         after = decide(state, DeadlineExpired(DeadlineName(deadline.name)), deadline.at)
         assert isinstance(after, Accepted)
@@ -105,58 +144,11 @@ def _action(state: State, name: str, role: Role, now: datetime) -> Action:
             decide(after.state, message, deadline.at) for message in samples(state, name, role)
         )
         if not any(isinstance(answer, Accepted) for answer in later):
-            return Action(message=name, allowed=True, until=deadline.at)
-    return Action(message=name, allowed=True)
+            return Permission(message=name, allowed=True, until=deadline.at)
+    return Permission(message=name, allowed=True)
 
 
-def steps(state: State, role: Role, now: datetime) -> tuple[str, ...]:
-    """Every message that `role` may send now; where one has a choice, each choice that is open:
-    `decide_refund approve`."""
-    open_now = may_send(Draft(state, PlatformCancelled(), now), role)
-    return tuple(
-        " ".join(filter(None, (name, choice_of(message))))
-        for name in MESSAGES
-        if name in open_now
-        for message in samples(state, name, role)
-        if isinstance(decide(state, message, now), Accepted)
-    )
-
-
-def samples(state: State, name: str, role: Role) -> Iterator[Message]:
-    """A good message of this name from this role, one for each choice it offers."""
-    terms = state.terms
-    ids = {Role.CLIENT: terms.client.id, Role.FREELANCER: terms.freelancer.id}
-    fields: dict[str, Any] = {
-        "by": Sender(role=role, id=ids.get(role, f"any {role}".replace(" ", "-")))
-    }
-    choices: tuple[dict[str, Any], ...] = ({},)
-    match name:
-        case "submit_requirements":
-            fields["requirements"] = "…"
-        case "open_dispute":
-            fields["reason"] = "…"
-        case "send_message":
-            fields["text"] = "…"
-        case "propose_split" | "accept_split" | "resolve_dispute":
-            fields["refund"] = state.offer.refund if state.offer else terms.amount
-        case "decide_refund":
-            choices = ({"decision": "approve"}, {"decision": "decline"})
-        case "settlement_update":
-            fields |= {"refund_id": state.refund_id(1), "status": "settled"}
-        case "resolve_attention":
-            choices = ({"action": "retry"}, {"action": "mark_settled", "reference": "…"})
-    for choice in choices:
-        yield MESSAGES[name](**fields, **choice)
-
-
-REMINDED: dict[DeadlineName, RecipientRole] = {
-    DeadlineName.REQUIREMENTS: "client",
-    DeadlineName.FREELANCER_CANCEL: "freelancer",
-    DeadlineName.REFUND_DECISION: "freelancer",
-    DeadlineName.CLAIM: "client",
-    DeadlineName.REVIEW: "client",
-}
-"""Of which deadlines whom to remind."""
+# --- reminders and rejections
 
 
 def next_reminder(
@@ -164,35 +156,38 @@ def next_reminder(
 ) -> tuple[datetime, tuple[DeadlineName, ...]] | None:
     """The next instant after `after` at which to remind somebody, and of which deadlines."""
     due: dict[datetime, list[DeadlineName]] = {}
-    for deadline, at in state.deadlines.items():
-        for offset in getattr(state.terms.policy.reminders, deadline.value, ()):
+    for name, at in state.deadlines.items():
+        for offset in getattr(state.terms.policy.reminders, name.value, ()):
             if at - offset > after:
-                due.setdefault(at - offset, []).append(deadline)
+                due.setdefault(at - offset, []).append(name)
     if not due:
         return None
     first = min(due)
     return first, tuple(due[first])
 
 
-def reminder(deadline: DeadlineName) -> Notify:
-    """What to say of a deadline that comes near."""
+def reminder(state: State, deadline: DeadlineName) -> Notify:
+    """The reminder of a deadline that comes near, to whom the table says."""
+    rule = rules_of(state).deadline(deadline)
+    assert rule.reminder is not None
+    assert rule.reminds is not None
     return Notify(
-        "reminder",
-        "system",
-        f"A reminder: it is your turn ({deadline.value.replace('_', ' ')}).",
-        "We remind you before a deadline passes.",
-        (REMINDED[deadline],),
-        deadline=deadline,
+        "reminder", "system", rule.reminder, (rule.reminds,), deadline=deadline, about_money=False
     )
 
 
-def rejection(name: str, rejected: Rejection, recipient: RecipientRole) -> Notify:
-    """What to say to a party whose message was not accepted."""
+def rejection_notice(name: str, rejection: Rejection, recipient: RecipientRole) -> Notify:
+    """The notice to a party whose signal was rejected."""
+    why = texts.WHY_REJECTED[rejection.code.value]
     return Notify(
         "message_rejected",
         "system",
-        f"Your message {name} could not be accepted ({rejected.code}).",
-        rejected.text,
+        texts.rejected(why),
         (recipient,),
-        rejected=(name, rejected.code),
+        values={
+            "message": name.replace("_", " "),
+            "code": rejection.code.value,
+            "answer": rejection.text,
+        },
+        about_money=False,
     )

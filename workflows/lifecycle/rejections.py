@@ -1,16 +1,17 @@
-"""Why a message is refused, and what could be done instead."""
+"""Why a message is rejected, and what could be done instead."""
 
 from datetime import datetime
 
 from workflows.lifecycle.draft import Draft
-from workflows.lifecycle.state import Code, Rejection, Stage, State
-from workflows.lifecycle.versions import open_rules, tables
+from workflows.lifecycle.events import Rejection
+from workflows.lifecycle.state import Code, Stage, State
+from workflows.lifecycle.versions import rules_of
 from workflows.messages import Message, Role
 
 _REQUEST_OPEN = (Stage.REFUND_REQUESTED, Stage.CONTESTED)
-_PUT_OFF = ("deliver", "submit_requirements", "accept_delivery")
+_WAIT_FOR_THE_REQUEST = ("deliver", "submit_requirements", "accept_delivery")
 
-IN_WORDS = {
+STAGE_TEXT = {
     Stage.AWAITING_REQUIREMENTS: "waiting for the client's requirements",
     Stage.FREELANCER_REVIEW: "under review by the freelancer",
     Stage.IN_PROGRESS: "in progress",
@@ -18,13 +19,12 @@ IN_WORDS = {
     Stage.REFUND_REQUESTED: "waiting for the freelancer's answer to the refund request",
     Stage.CONTESTED: "waiting for the client's answer to the freelancer's claim",
     Stage.DISPUTED: "in a dispute that a mediator decides",
-    Stage.SETTLING: "decided, and the money is on its way",
+    Stage.SETTLING: "decided, and the money is being moved",
     Stage.CLOSED: "closed",
 }
-"""What each stage is, in words."""
 
 
-def known_sender(state: State, message: Message) -> Rejection | None:
+def check_sender(state: State, message: Message) -> Rejection | None:
     """A party speaks only under its own id, and nobody acts as a party and as staff."""
     role, sender = message.by.role, message.by.id
     parties = {Role.CLIENT: state.terms.client.id, Role.FREELANCER: state.terms.freelancer.id}
@@ -42,19 +42,24 @@ def known_sender(state: State, message: Message) -> Rejection | None:
     return None
 
 
-def wrong_role(state: State, name: str, role: Role) -> Rejection | None:
+def check_role(state: State, name: str, role: Role) -> Rejection | None:
     """A message is for the roles of its rows only."""
-    may = {by for rule in tables(state).rules if rule.message == name for by in rule.by}
-    if role in may:
+    senders = {by for row in rules_of(state).rows(name) for by in row.cause.by}
+    if role in senders:
         return None
-    roles = " or ".join(by.value for by in Role if by in may)
+    if not senders:
+        return Rejection(
+            Code.NOT_ALLOWED_NOW,
+            f"{name} is not part of the rules that this purchase was bought under.",
+        )
+    roles = " or ".join(by.value for by in Role if by in senders)
     return Rejection(Code.WRONG_ROLE, f"{name} is for the {roles}, not for the {role}.")
 
 
-def reject(draft: Draft, message: Message) -> Rejection:
-    """The refusal of a message for which no row is open."""
+def explain(draft: Draft, message: Message) -> Rejection:
+    """The rejection of a message for which no row is open."""
     name, role = message.name, message.by.role
-    if rejection := wrong_role(draft.state, name, role):
+    if rejection := check_role(draft.state, name, role):
         return rejection
     stage = draft.state.stage
     if stage is Stage.CLOSED:
@@ -72,7 +77,7 @@ def reject(draft: Draft, message: Message) -> Rejection:
             Code.ALREADY_REQUESTED,
             f"The cancellation is already pending; its deadline stays. {_instead(draft, role)}",
         )
-    if name in _PUT_OFF and stage in _REQUEST_OPEN:
+    if name in _WAIT_FOR_THE_REQUEST and stage in _REQUEST_OPEN:
         return Rejection(
             Code.CANCELLATION_PENDING,
             f"{name} has to wait: the client's cancellation is pending. The client may send "
@@ -80,7 +85,8 @@ def reject(draft: Draft, message: Message) -> Rejection:
         )
     return Rejection(
         Code.NOT_ALLOWED_NOW,
-        f"{name} is not possible while the purchase is {IN_WORDS[stage]}. {_instead(draft, role)}",
+        f"{name} is not possible while the purchase is {STAGE_TEXT[stage]}. "
+        f"{_instead(draft, role)}",
     )
 
 
@@ -110,18 +116,18 @@ def _window_closed(at: datetime | None) -> Rejection:
     )
 
 
-def may_send(draft: Draft, role: Role) -> tuple[str, ...]:
+def allowed_names(draft: Draft, role: Role) -> tuple[str, ...]:
     """The names of the messages for which `role` has an open row."""
     offer = draft.state.offer
     theirs = offer is not None and offer.by is not role
-    names = (rule.message for rule in open_rules(draft, role))
+    names = (row.cause.message for row in rules_of(draft.state).open_rows(draft, role))
     return tuple(dict.fromkeys(name for name in names if name != "accept_split" or theirs))
 
 
 def _instead(draft: Draft, role: Role) -> str:
-    if names := may_send(draft, role):
+    if names := allowed_names(draft, role):
         return f"The {role} can now send: {', '.join(names)}."
-    return f"The {role} has nothing to do now."
+    return f"There is nothing that the {role} can send now."
 
 
 def _instant(at: datetime) -> str:

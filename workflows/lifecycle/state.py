@@ -1,4 +1,4 @@
-"""The state of a purchase, and what may happen to it: pure data, nothing that acts.
+"""The state of a purchase: all that the rules need to know. Pure data.
 
 Amounts are integer minor units of the purchase's currency, times UTC instants.
 """
@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Literal
 
-from workflows.messages import Message, Role
+from workflows.messages import Role
 from workflows.policy import Policy
 
 
 class Stage(StrEnum):
-    """Where a purchase stands (`RULES.md`, Stages)."""
+    """Where a purchase stands."""
 
     AWAITING_REQUIREMENTS = "awaiting_requirements"
     FREELANCER_REVIEW = "freelancer_review"
@@ -28,7 +27,7 @@ class Stage(StrEnum):
 
 
 class DeadlineName(StrEnum):
-    """What a purchase waits for with a deadline (`RULES.md`, Windows)."""
+    """The deadlines of a purchase; `deadlines.py` has the table."""
 
     PAYMENT = "payment"
     REQUIREMENTS = "requirements"
@@ -42,7 +41,7 @@ class DeadlineName(StrEnum):
 
 
 class Payment(StrEnum):
-    """How far the hold has come."""
+    """How far the payment is. `NONE`: nothing was paid, and nothing ever will be."""
 
     PENDING = "pending"
     VOIDING = "voiding"
@@ -51,7 +50,7 @@ class Payment(StrEnum):
 
 
 class Code(StrEnum):
-    """Why a message is refused."""
+    """Why a message is rejected."""
 
     NOT_ALLOWED_NOW = "NOT_ALLOWED_NOW"
     NOT_A_PARTY = "NOT_A_PARTY"
@@ -78,8 +77,8 @@ class Person:
 
 @dataclass(frozen=True)
 class Terms:
-    """What was bought, under which policy and which rules. Never changes. `key` begins every money
-    key; `rules_version` is one of `versions.VERSIONS`."""
+    """What was bought, under which policy and which version of the rules. Never changes. `key` is
+    the prefix of every idempotency key."""
 
     key: str
     client: Person
@@ -103,7 +102,7 @@ class Offer:
 
 @dataclass(frozen=True)
 class Decision:
-    """What becomes of the escrow: recorded once, never re-decided. refund + release = escrow."""
+    """Who gets the escrow: recorded once, never changed. refund + release = escrow."""
 
     reason: str
     refund: int
@@ -112,7 +111,7 @@ class Decision:
 
 
 class AttentionKind(StrEnum):
-    """What a person has to see to."""
+    """Why a person is needed."""
 
     PAYMENT_UNKNOWN = "payment_unknown"
     EFFECT_BLOCKED = "effect_blocked"
@@ -124,12 +123,12 @@ class AttentionKind(StrEnum):
 
 @dataclass(frozen=True)
 class Attention:
-    """Something that waits for a person. `step`: the effect that is blocked, if one is."""
+    """Something that needs a person. `effect`: the kind of the effect that is blocked, if any."""
 
     kind: AttentionKind
     text: str
     since: datetime
-    step: str = ""
+    effect: str = ""
 
 
 class RefundStatus(StrEnum):
@@ -138,26 +137,30 @@ class RefundStatus(StrEnum):
     UNSENT = "unsent"
     PENDING = "pending"
     FAILED = "failed"
-    ARRIVED = "arrived"
-    """The provider says so; the books do not have it yet."""
     SETTLED = "settled"
 
 
 @dataclass(frozen=True)
 class Refund:
-    """The refund on its way. Each attempt is a new request to the provider, under an id of its
-    own; `references` are the provider's names for the attempts, in order."""
+    """The refund. Each attempt is a new request to the provider under an id of its own;
+    `references` are the provider's names for the attempts, in order. `posted`: the ledger has the
+    settlement."""
 
     amount: int
     attempt: int = 1
     status: RefundStatus = RefundStatus.UNSENT
     references: tuple[str, ...] = ("",)
+    posted: bool = False
 
 
 @dataclass(frozen=True)
 class State:
-    """All that the rules need to know. `clocks` are absolute deadlines; `left` is the stage that
-    an open refund request came from, and `remainder` what its own clock still had."""
+    """Everything the rules know of a purchase.
+
+    `deadlines`: the open deadlines and their instants. `suspended`: those that wait, with the time
+    they have left; while `suspend_all`, new ones wait as well. `stage_before_request`: the stage
+    that an open refund request left. `decision_posted`: the ledger has the decision.
+    """
 
     terms: Terms
     stage: Stage
@@ -167,13 +170,14 @@ class State:
     requirements_received: bool = False
     delivered: bool = False
     cancel_window_closed_at: datetime | None = None
-    left: Stage | None = None
-    time_left: timedelta | None = None
+    stage_before_request: Stage | None = None
+    suspended: Mapping[DeadlineName, timedelta] = field(default_factory=dict)
+    suspend_all: bool = False
     requested_by_system: bool = False
     claim: int | None = None
     offer: Offer | None = None
     decision: Decision | None = None
-    posted: bool = False
+    decision_posted: bool = False
     refund: Refund | None = None
     attention: tuple[Attention, ...] = ()
     outcome: str | None = None
@@ -182,30 +186,28 @@ class State:
 
     @property
     def held(self) -> int:
-        """What the books hold in escrow now."""
-        return self.terms.amount if self.payment is Payment.HELD and not self.posted else 0
+        """What the ledger holds in escrow now."""
+        held = self.payment is Payment.HELD and not self.decision_posted
+        return self.terms.amount if held else 0
 
     @property
     def in_transit(self) -> int:
-        """What has left escrow for the client and has not arrived."""
-        if self.posted and self.refund and self.refund.status is not RefundStatus.SETTLED:
-            return self.refund.amount
-        return 0
+        """What has left escrow for the client and is not yet posted as settled."""
+        return self.refund.amount if self.refund and not self.refund.posted else 0
 
     @property
     def refunded(self) -> int:
-        """What has arrived at the client."""
-        settled = self.refund and self.refund.status is RefundStatus.SETTLED
-        return self.refund.amount if self.refund and settled else 0
+        """What is posted as settled to the client."""
+        return self.refund.amount if self.refund and self.refund.posted else 0
 
     @property
     def released(self) -> int:
-        """What the freelancer has got."""
-        return self.decision.release if self.posted and self.decision else 0
+        """What the freelancer has received."""
+        return self.decision.release if self.decision_posted and self.decision else 0
 
     @property
     def amounts(self) -> dict[str, int]:
-        """What sentences about the purchase can speak of, by name; left out what there is not."""
+        """The amounts that texts can name; only those that exist."""
         found = {"escrow": self.terms.amount}
         if self.claim is not None:
             found |= {"claim": self.claim, "rest": self.terms.amount - self.claim}
@@ -216,219 +218,20 @@ class State:
             found |= {"offer_refund": offered, "offer_release": self.terms.amount - offered}
         return found
 
+    @property
+    def windows(self) -> dict[str, timedelta | int]:
+        """The windows of this purchase by policy field: elapsed time, or business days."""
+        policy = self.terms.policy
+        return {field: getattr(policy, field) for field in WINDOWS}
+
     def refund_id(self, attempt: int) -> str:
         """Our name for a refund attempt: its idempotency key at the provider."""
         return f"{self.terms.key}/refund" + (f"-{attempt}" if attempt > 1 else "")
 
     def needs(self, kind: AttentionKind) -> bool:
-        """Whether a person has to see to this."""
+        """Whether a person is needed for this reason."""
         return any(item.kind is kind for item in self.attention)
 
 
-# --- What happens to a purchase ----------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class DeadlineExpired:
-    """A timer has fired. It takes effect when the purchase acts on it."""
-
-    deadline: DeadlineName
-
-
-@dataclass(frozen=True)
-class DeadlineComputed:
-    """The calendar has said when a business-day window ends."""
-
-    deadline: DeadlineName
-    at: datetime
-
-
-@dataclass(frozen=True)
-class PaymentHeld:
-    """Charged, and posted to escrow. `reference` is the provider's name for the charge."""
-
-    reference: str = ""
-
-
-@dataclass(frozen=True)
-class PaymentDeclined:
-    """The provider said no; nothing has moved."""
-
-
-@dataclass(frozen=True)
-class PaymentVoided:
-    """The provider has no charge and will never make it."""
-
-
-@dataclass(frozen=True)
-class DecisionPosted:
-    """The ledger holds the decision."""
-
-
-@dataclass(frozen=True)
-class RefundAnswered:
-    """What the provider says of attempt `attempt`: it has it, it failed, or it has arrived."""
-
-    attempt: int
-    status: Literal["pending", "failed", "settled"]
-    reference: str = ""
-    text: str = ""
-
-
-@dataclass(frozen=True)
-class SettlementPosted:
-    """The ledger holds the settlement: the money has arrived in the books, too."""
-
-
-@dataclass(frozen=True)
-class EffectBlocked:
-    """An effect cannot be carried out for now; it is tried again until its answer comes."""
-
-    step: str
-    text: str
-
-
-@dataclass(frozen=True)
-class PlatformCancelled:
-    """An operator cancelled the workflow itself."""
-
-
-Fact = (
-    DeadlineExpired
-    | DeadlineComputed
-    | PaymentHeld
-    | PaymentDeclined
-    | PaymentVoided
-    | DecisionPosted
-    | RefundAnswered
-    | SettlementPosted
-    | EffectBlocked
-    | PlatformCancelled
-)
-
-Event = Message | Fact
-
-
-# --- What a purchase asks for ------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class TakePayment:
-    """Charge the client and hold the money in escrow."""
-
-    kind: Literal["take_payment"] = "take_payment"
-
-
-@dataclass(frozen=True)
-class VoidPayment:
-    """Look the charge up; if there is none, make sure there never will be."""
-
-    kind: Literal["void_payment"] = "void_payment"
-
-
-@dataclass(frozen=True)
-class ComputeDeadline:
-    """Ask the calendar for the end of the n-th business day after `start`."""
-
-    deadline: DeadlineName
-    start: datetime
-    days: int
-    kind: Literal["compute_deadline"] = "compute_deadline"
-
-
-@dataclass(frozen=True)
-class PostDecision:
-    """Move the escrow in the books as decided."""
-
-    refund: int
-    release: int
-    kind: Literal["post_decision"] = "post_decision"
-
-
-@dataclass(frozen=True)
-class SendRefund:
-    """Ask the provider to send the refund; a new attempt has a new reference."""
-
-    attempt: int
-    kind: Literal["send_refund"] = "send_refund"
-
-
-@dataclass(frozen=True)
-class CheckRefund:
-    """Ask the provider how the refund stands, again and again until it arrives or fails."""
-
-    attempt: int
-    kind: Literal["check_refund"] = "check_refund"
-
-
-@dataclass(frozen=True)
-class PostSettlement:
-    """Record in the books that the refund has arrived."""
-
-    reference: str
-    at: datetime
-    kind: Literal["post_settlement"] = "post_settlement"
-
-
-RecipientRole = Literal["client", "freelancer", "operator"]
-
-
-@dataclass(frozen=True)
-class Movement:
-    """Money that a transition sets in motion."""
-
-    amount: int
-    source: str
-    target: str
-
-
-@dataclass(frozen=True)
-class Notify:
-    """Tell `readers` about a transition, each once. `clock`: the one deadline it is about, if it is
-    not about all that are open; `refused`: the name of a message and the code of its refusal."""
-
-    transition: str
-    by: str
-    what: str
-    rule: str
-    recipients: tuple[RecipientRole, ...]
-    words: str | None = None
-    movements: tuple[Movement, ...] = ()
-    deadline: DeadlineName | None = None
-    rejected: tuple[str, Code] | None = None
-
-
-Step = (
-    TakePayment
-    | VoidPayment
-    | ComputeDeadline
-    | PostDecision
-    | SendRefund
-    | CheckRefund
-    | PostSettlement
-)
-"""Something to be done, in order; the calendar's answer may come beside the money."""
-
-Effect = Step | Notify
-
-
-@dataclass(frozen=True)
-class Accepted:
-    """The event took effect: the new state, and what it asks for, in order.
-
-    `late_by`: how long the earliest window had run out, and nothing had acted on it yet.
-    """
-
-    state: State
-    effects: tuple[Effect, ...] = ()
-    transition: str = ""
-    text: str = ""
-    late_by: timedelta | None = None
-
-
-@dataclass(frozen=True)
-class Rejection:
-    """The message changes nothing; `text` says why and what could be done instead."""
-
-    code: Code
-    text: str
+WINDOWS = tuple(field for field in Policy.model_fields if field.endswith("_window"))
+"""The policy's fields that are windows."""

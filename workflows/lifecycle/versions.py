@@ -1,37 +1,97 @@
-"""Which tables a purchase lives under: those it was bought under, until it is closed.
+"""Which rules a purchase lives under: those it was bought under, until it is closed.
 
 Rules that a purchase may run under are never edited. To change one, add a version that takes the
-rows of the version before it, with others in the place of those that change; purchases that begin
-from then on live under it. When no open purchase has an old version any more, it may be deleted.
+rows of the version before it, with others in the place of those that change. Purchases that begin
+from then on live under it. When no open purchase has an old version any more, delete it.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
 
 from workflows.lifecycle.deadlines import DEADLINES, DeadlineRule
 from workflows.lifecycle.draft import Draft
+from workflows.lifecycle.events import DeadlineExpired, Event
 from workflows.lifecycle.state import DeadlineName, State
-from workflows.lifecycle.transitions import RULES, Rule
-from workflows.messages import Role
+from workflows.lifecycle.transition import Transition
+from workflows.lifecycle.transitions import START, TRANSITIONS
+from workflows.messages import Message, Role
 
 
 @dataclass(frozen=True)
-class Tables:
-    """Who may do what, and what silence does."""
+class Rules:
+    """One version: its transitions and its deadlines."""
 
-    rules: tuple[Rule, ...]
+    transitions: tuple[Transition, ...]
     deadlines: tuple[DeadlineRule, ...]
+
+    @cached_property
+    def starts(self) -> tuple[Transition, ...]:
+        """The rows with which a purchase begins."""
+        return tuple(row for row in self.transitions if row.cause == START)
+
+    @cached_property
+    def _by_id(self) -> Mapping[str, Transition]:
+        return {row.id: row for row in self.transitions}
+
+    @cached_property
+    def _by_event(self) -> Mapping[object, tuple[Transition, ...]]:
+        """Rows by what may cause them: a message's name, a deadline, the kind of a fact. Each with
+        its type: a message and a deadline may have the same name."""
+        found: dict[object, list[Transition]] = {}
+        for row in self.transitions:
+            for key in (row.cause.message or None, row.cause.fact):
+                if key:
+                    found.setdefault((type(key), key), []).append(row)
+        rows = {key: tuple(each) for key, each in found.items()}
+        for rule in self.deadlines:
+            rows[type(rule.name), rule.name] = tuple(self._by_id[row_id] for row_id in rule.expiry)
+        return rows
+
+    def rows(self, key: object) -> tuple[Transition, ...]:
+        """The rows for a message's name, a deadline or the kind of a fact, in the table's order."""
+        return self._by_event.get((type(key), key), ())
+
+    def deadline(self, name: DeadlineName) -> DeadlineRule:
+        """The row of a deadline."""
+        return next(rule for rule in self.deadlines if rule.name is name)
+
+    def row_for(self, draft: Draft) -> Transition | None:
+        """The first open row that the draft's event causes."""
+        event = draft.event
+        if isinstance(event, Message):
+            key: object = event.name
+        else:
+            key = event.deadline if isinstance(event, DeadlineExpired) else type(event)
+        rows = (row for row in self.rows(key) if row.cause.matches(event))
+        return next((row for row in rows if is_open(row, draft)), None)
+
+    def open_rows(self, draft: Draft, role: Role) -> tuple[Transition, ...]:
+        """The rows with a form under which `role` may send something now."""
+        return tuple(
+            row
+            for row in self.transitions
+            if row.form and role in row.cause.by and is_open(row, draft)
+        )
+
+
+def is_open(row: Transition, draft: Draft) -> bool:
+    """Whether the row applies in this stage, and its guard holds."""
+    if draft.state.stage not in row.stages:
+        return False
+    return row.guard is None or row.guard.holds(draft)
 
 
 FIRST = 1
-"""What a purchase lives under that names no version."""
 
-VERSIONS: Mapping[int, Tables] = {FIRST: Tables(RULES, DEADLINES)}
+VERSIONS: Mapping[int, Rules] = {FIRST: Rules(TRANSITIONS, DEADLINES)}
 """Every version that an open purchase may have; new purchases get the highest."""
 
 
 class UnknownVersion(Exception):
-    """A purchase has rules that this worker has not. It waits, unharmed, for one that has."""
+    """A purchase has rules that this worker lacks. It waits, unharmed, for a worker that has
+    them."""
 
 
 def newest() -> int:
@@ -39,8 +99,13 @@ def newest() -> int:
     return max(VERSIONS)
 
 
-def tables(state: State) -> Tables:
-    """The tables that a purchase was bought under. Raises UnknownVersion with a sentence."""
+def newest_rules() -> Rules:
+    """The rules for purchases that begin now."""
+    return VERSIONS[newest()]
+
+
+def rules_of(state: State) -> Rules:
+    """The rules that a purchase was bought under. Raises UnknownVersion with a sentence."""
     version = state.terms.rules_version
     try:
         return VERSIONS[version]
@@ -51,29 +116,6 @@ def tables(state: State) -> Tables:
         ) from None
 
 
-def open_rules(draft: Draft, role: Role) -> tuple[Rule, ...]:
-    """The rows under which `role` may send something now, whatever the message says."""
-    return tuple(
-        rule
-        for rule in tables(draft.state).rules
-        if role in rule.by
-        and draft.state.stage in rule.stages
-        and (rule.when is None or rule.when.holds(draft))
-    )
-
-
-def deadline_rule(draft: Draft, deadline: DeadlineName) -> DeadlineRule | None:
-    """The row that applies when `clock` runs out now."""
-    for rule in tables(draft.state).deadlines:
-        if (
-            rule.deadline is deadline
-            and draft.state.stage in rule.stages
-            and (rule.on_expiry is None or _chosen(draft, *rule.on_expiry))
-            and (rule.when is None or rule.when.holds(draft))
-        ):
-            return rule
-    return None
-
-
-def _chosen(draft: Draft, choice: str, value: str) -> bool:
-    return bool(getattr(draft.state.terms.policy, choice) == value)
+def draft_of(state: State, event: Event, now: datetime) -> Draft:
+    """A draft under the purchase's own version."""
+    return Draft(state, event, now, rules_of(state).deadlines)

@@ -1,8 +1,8 @@
-"""Gives a workflow class a signal and an update for every message of the contract.
+"""Gives a workflow class a signal and an update handler for every message of the contract.
 
 The handlers take any number of payloads and declare no types, so that the SDK has nothing to
-convert and nothing to fail on: with `RawUnlessTyped` they get what was sent, as it was sent. Names
-that are not in the contract go to the dynamic handlers, which refuse them like any other mistake.
+convert and nothing to fail on: with `RawUnlessTyped` they get raw payloads. Names that are not in
+the contract go to the dynamic handlers.
 """
 
 from abc import ABC, abstractmethod
@@ -16,33 +16,33 @@ from workflows.messages import MESSAGES, Message, Receipt
 
 
 class Receiver(ABC):
-    """What the handlers hand on to, and the dynamic handlers for names nobody knows."""
+    """What the handlers call, and the dynamic handlers for unknown names."""
 
     @abstractmethod
     def receive_signal(self, name: str, payloads: Sequence[object]) -> None:
-        """Take a signal in; never raises."""
+        """Handle a signal. Never raises."""
 
     @abstractmethod
     def check_update(self, name: str, payloads: Sequence[object]) -> None:
-        """Raise the refusal of an update that would be refused."""
+        """Raise the rejection of an update that would be rejected."""
 
     @abstractmethod
     async def receive_update(self, name: str, payloads: Sequence[object]) -> Receipt:
-        """Take an update in and answer it, after everything that came before it."""
+        """Handle an update after everything that arrived before it; returns its receipt."""
 
     @workflow.signal(dynamic=True)
     def signal_unknown(self, name: str, payloads: Sequence[RawValue]) -> None:
-        """A signal of a name that is not in the contract."""
+        """A signal whose name is not in the contract."""
         self.receive_signal(name, payloads)
 
     @workflow.update(dynamic=True)
     async def update_unknown(self, name: str, payloads: Sequence[RawValue]) -> Receipt:
-        """An update of a name that is not in the contract."""
+        """An update whose name is not in the contract."""
         return await self.receive_update(name, payloads)
 
     @update_unknown.validator
     def check_unknown(self, name: str, payloads: Sequence[RawValue]) -> None:
-        """Refuses it."""
+        """Rejects it."""
         self.check_update(name, payloads)
 
 
@@ -58,7 +58,7 @@ def receives_every_message(cls: Class) -> Class:
 
 
 def describe(kind: type[Message]) -> str:
-    """What a form in the Web UI says about a message: what it does and what to send."""
+    """What the Web UI's form says about a message: what it does and what to send."""
     required = {"by": '{"role": "…", "id": "…"}'}
     optional = []
     for field, info in kind.model_fields.items():
@@ -74,7 +74,7 @@ def describe(kind: type[Message]) -> str:
 
 
 def _given(annotation: Any) -> str:
-    """What a field may be given: a choice, a number, or anything."""
+    """What a field takes: a choice, a number, or anything."""
     if get_origin(annotation) is Literal:
         return " or ".join(f'"{choice}"' for choice in get_args(annotation))
     return "minor units" if annotation is int else "…"

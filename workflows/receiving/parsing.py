@@ -1,4 +1,4 @@
-"""What arrives from outside: read by our own hand, answered once, never able to stop a purchase."""
+"""Turns raw payloads into messages, or into a rejection in words. Nothing here trusts its input."""
 
 import json
 from collections.abc import Sequence
@@ -7,24 +7,21 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 from temporalio.common import RawValue
 
-from workflows.lifecycle.state import Code, Rejection
-from workflows.messages import LARGEST_REQUIREMENTS, MESSAGES, Message, Receipt, Sender
+from workflows.lifecycle.events import Rejection
+from workflows.lifecycle.state import Code
+from workflows.messages import LARGEST_REQUIREMENTS, MESSAGES, Message, Sender
 
 Model = TypeVar("Model", bound=BaseModel)
 
-REMEMBERED_ACCEPTED = 1_000
-REMEMBERED_REFUSED = 200
-"""So many answers to messages with a `message_id` are remembered, the newest of each kind."""
-
 LARGEST_MESSAGE = 2 * LARGEST_REQUIREMENTS
-"""Bytes. What is larger is no message whatever it says, and nobody's time is lost over it."""
+"""Bytes. Messages over 128 KiB are rejected unparsed."""
 
 LONGEST_NAME = 64
-"""Names that others made up are repeated up to so many characters: a refusal stays a sentence."""
+"""Characters of a sender's own name for something that a rejection repeats."""
 
 
 class InvalidMessage(Exception):
-    """What came is not a message. Carries the refusal, and the sender where one can be made out."""
+    """The payloads are not a message. Carries the rejection, and the sender if it can be read."""
 
     def __init__(self, code: Code, text: str, sender: Sender | None = None) -> None:
         super().__init__(text)
@@ -83,8 +80,8 @@ def json_of(payloads: Sequence[object]) -> bytes:
     return value.payload.data
 
 
-def effort(payloads: Sequence[object]) -> int:
-    """How many bytes there are to be read."""
+def size_to_parse(payloads: Sequence[object]) -> int:
+    """How many bytes parsing has to read."""
     size = _size(payloads)
     return size if size <= LARGEST_MESSAGE else 0
 
@@ -94,54 +91,10 @@ def _size(payloads: Sequence[object]) -> int:
 
 
 def _sender(payloads: Sequence[object]) -> Sender | None:
-    """Whoever says to have sent it, if that much can be read."""
+    """The sender that an invalid message names, if that much can be read."""
     if _size(payloads) > LARGEST_MESSAGE:
         return None
     try:
         return Sender.model_validate(json.loads(json_of(payloads))["by"])
     except (KeyError, TypeError, ValueError, RecursionError):
         return None
-
-
-class IdempotencyCache(BaseModel):
-    """The first answers to messages that carry a `message_id`, so that nothing happens twice.
-
-    An id counts per sender: one system's ids never answer for another's. Bounded, the oldest
-    forgotten first; refused ones apart, so that a flood of them displaces no accepted one.
-    """
-
-    accepted: dict[str, Receipt] = {}
-    rejected: dict[str, tuple[Code, str]] = {}
-
-    def first(self, message: Message) -> Receipt | Rejection | None:
-        """What this message was answered before."""
-        key = self._key(message)
-        if receipt := self.accepted.get(key):
-            return receipt
-        if rejection := self.rejected.get(key):
-            return Rejection(*rejection)
-        return None
-
-    def remember(self, message: Message, answer: Receipt | Rejection) -> None:
-        """Keep an answer, if the message can be recognised again."""
-        if message.message_id is None:
-            return
-        if isinstance(answer, Receipt):
-            _put(self.accepted, self._key(message), answer, REMEMBERED_ACCEPTED)
-        else:
-            rejected = (answer.code, answer.text)
-            _put(self.rejected, self._key(message), rejected, REMEMBERED_REFUSED)
-
-    @staticmethod
-    def _key(message: Message) -> str:
-        """No id contains white space, so that no two ids can be read as two others."""
-        return f"{message.by.role} {message.by.id} {message.message_id}"
-
-
-Value = TypeVar("Value")
-
-
-def _put(memory: dict[str, Value], key: str, value: Value, at_most: int) -> None:
-    memory[key] = value
-    while len(memory) > at_most:
-        del memory[next(iter(memory))]

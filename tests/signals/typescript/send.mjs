@@ -1,4 +1,4 @@
-// Sends every message to a purchase as another system would, and prints what came of it as JSON.
+// Sends every message to a purchase as another system would, and prints the answers as JSON.
 //
 //     node send.mjs <address> <<< '{"taskQueue": …, "target": …, "messages": …, "starts": …}'
 
@@ -10,7 +10,7 @@ const connection = await Connection.connect({ address: process.argv[2] });
 const client = new Client({ connection });
 const handle = client.workflow.getHandle(given.target);
 
-/** The arguments of a call that goes wrong, by what is wrong with it. */
+/** Bad arguments, by the kind of mistake. */
 const bad = (good) => ({
   nothing: [],
   undefined: [undefined],
@@ -25,7 +25,7 @@ const bad = (good) => ({
   'wrong type': [{ ...good, by: 'client:ana' }],
 });
 
-/** What an update is answered: its receipt, or the code of its refusal. */
+/** The answer to an update: its receipt, or the code and text of its rejection. */
 async function answer(call) {
   try {
     return { receipt: await call };
@@ -50,7 +50,7 @@ const accepted = await answer(handle.executeUpdate('submit_requirements', {
 }));
 await handle.signal('send_message', given.messages.send_message);
 
-/** How a purchase is started: its id once, ever. */
+/** The options that start a purchase. Its id is used once, ever. */
 const start = (input) => ({
   workflowId: `purchase-${input.purchase_id}`,
   taskQueue: given.taskQueue,

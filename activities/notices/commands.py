@@ -1,0 +1,43 @@
+"""The commands with which a reader can do something, where no page offers it."""
+
+import shlex
+from collections.abc import Iterator
+
+from activities.amounts import format_amount
+from activities.requests import AllowedMessage, NoticeRequest, Recipient
+from activities.sanitize import one_line
+
+COMMAND = ("recourse",)
+AMOUNT = "AMOUNT"
+
+
+def status_command(request: NoticeRequest) -> str:
+    """The command that shows the purchase."""
+    return shlex.join((*COMMAND, "status", one_line(request.purchase_id)))
+
+
+def message_command(
+    request: NoticeRequest, recipient: Recipient, allowed: AllowedMessage, sender: str
+) -> str:
+    """The command that sends a message as `sender`. Capitals stand for what is to be filled in."""
+    role = "mediator" if allowed.message == "resolve_dispute" else recipient.role
+    words = shlex.join(
+        (
+            *COMMAND,
+            one_line(allowed.message).replace("_", "-"),
+            *(one_line(request.purchase_id), "--as", f"{role}:{sender}"),
+        )
+    )
+    return " ".join((words, *_options(allowed, request.price.currency)))
+
+
+def _options(allowed: AllowedMessage, currency: str) -> Iterator[str]:
+    for name, value in allowed.fields.items():
+        option = "--text" if name == "requirements" else f"--{name.replace('_', '-')}"
+        if value == AMOUNT or isinstance(value, int):
+            shown = value if value == AMOUNT else format_amount(int(value), currency).split()[0]
+            yield f"{option} {shown} --currency {currency}"
+        elif value == "…":
+            yield f'{option} "…"'
+        else:
+            yield f"{option} {shlex.quote(one_line(str(value)))}"

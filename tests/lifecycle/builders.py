@@ -1,0 +1,223 @@
+"""Short words for the tests of the rules: a purchase, who speaks, what is said, what follows."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from workflows.lifecycle import begin, decide, newest
+from workflows.lifecycle.deadlines import WITH_ESCROW
+from workflows.lifecycle.events import (
+    Accepted,
+    DeadlineComputed,
+    DeadlineExpired,
+    DecisionPosted,
+    Event,
+    Notify,
+    PaymentHeld,
+    PostDecision,
+    RefundReported,
+    Rejection,
+)
+from workflows.lifecycle.state import Code, DeadlineName, Person, Stage, State, Terms
+from workflows.messages import MESSAGES, Message, Role, Sender
+from workflows.policy import Policy
+
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+"""A Monday."""
+ESCROW = 25_000
+IDS = {
+    Role.CLIENT: "ana",
+    Role.FREELANCER: "bo",
+    Role.MEDIATOR: "mediator-1",
+    Role.OPERATOR: "operator-1",
+    Role.PAYMENTS: "sandbox",
+}
+
+
+def terms(*, requirements_needed: bool = True, **policy: Any) -> Terms:
+    """What was bought: 250.00 USD at noon."""
+    return Terms(
+        key="purchase-p-1",
+        client=Person("ana", "Ana"),
+        freelancer=Person("bo", "Bo"),
+        amount=ESCROW,
+        currency="USD",
+        purchased_at=NOON,
+        requirements_needed=requirements_needed,
+        policy=Policy(**policy),
+        rules_version=newest(),
+    )
+
+
+def said(name: str, role: Role, *, sender: str | None = None, **fields: Any) -> Message:
+    """A message from somebody in that role: the right person, if nobody else is named."""
+    return MESSAGES[name](by=Sender(role=role, id=sender or IDS[role]), **fields)
+
+
+class Purchase:
+    """A purchase driven by hand: says, reaches deadlines, learns facts; the clock is ours."""
+
+    def __init__(self, *, held: bool = True, **given: Any) -> None:
+        first = begin(terms(**given), NOON)
+        self.state: State = first.state
+        self.now = NOON
+        self.last = first
+        if held:
+            self.learns(PaymentHeld())
+
+    def after(self, **duration: float) -> "Purchase":
+        """Time passes; nothing acts."""
+        self.now += timedelta(**duration)
+        return self
+
+    def _decide(self, event: Event) -> Accepted | Rejection:
+        answer = decide(self.state, event, self.now)
+        if isinstance(answer, Accepted):
+            self.state, self.last = answer.state, answer
+        return answer
+
+    def client(self, name: str, **fields: Any) -> Accepted | Rejection:
+        """The client says something."""
+        return self._decide(said(name, Role.CLIENT, **fields))
+
+    def freelancer(self, name: str, **fields: Any) -> Accepted | Rejection:
+        """The freelancer says something."""
+        return self._decide(said(name, Role.FREELANCER, **fields))
+
+    def staff(self, role: Role, name: str, **fields: Any) -> Accepted | Rejection:
+        """Somebody else says something."""
+        return self._decide(said(name, role, **fields))
+
+    def learns(self, fact: Event) -> Accepted:
+        """An answer from outside arrives."""
+        answer = self._decide(fact)
+        assert isinstance(answer, Accepted)
+        return answer
+
+    def deadline(self, deadline: DeadlineName) -> Accepted:
+        """The clock runs out, at its own time."""
+        assert deadline in self.state.deadlines, (
+            f"{deadline} is not running: {dict(self.state.deadlines)}"
+        )
+        self.now = max(self.now, self.state.deadlines[deadline])
+        return self.learns(DeadlineExpired(deadline))
+
+    def calendar(self, deadline: DeadlineName, days: int = 7) -> Accepted:
+        """The calendar answers."""
+        return self.learns(DeadlineComputed(deadline, self.now + timedelta(days=days)))
+
+    # --- stages, the short way
+
+    def reviewed(self) -> "Purchase":
+        """The requirements are in; the freelancer's 24 h run."""
+        self.client("submit_requirements", requirements="a logo")
+        return self
+
+    def working(self) -> "Purchase":
+        """The freelancer is committed."""
+        self.reviewed().deadline(DeadlineName.FREELANCER_CANCEL)
+        return self
+
+    def delivered(self) -> "Purchase":
+        """The work is handed over."""
+        self.working().freelancer("deliver")
+        return self
+
+    def requested(self) -> "Purchase":
+        """In progress, and the client has cancelled."""
+        self.working().client("cancel")
+        return self
+
+    def contested(self, claim: int = 10_000) -> "Purchase":
+        """The freelancer claims a part."""
+        self.requested().freelancer("decide_refund", decision="decline", claim=claim)
+        self.calendar(DeadlineName.CLAIM)
+        return self
+
+    def disputed(self) -> "Purchase":
+        """A mediator has to decide."""
+        self.contested().client("open_dispute", reason="not what I asked for")
+        return self
+
+    def posted(self) -> "Purchase":
+        """The ledger has the decision."""
+        if DeadlineName.SETTLEMENT not in self.state.deadlines:
+            self.calendar(DeadlineName.SETTLEMENT)
+        self.learns(DecisionPosted())
+        return self
+
+    @property
+    def notices(self) -> list[Notify]:
+        """The notices of the last accepted event."""
+        return list(self.last.notices)
+
+
+# --- where a purchase stands, and what must follow
+
+_WAY: dict[Stage, Callable[[Purchase], Purchase]] = {
+    Stage.AWAITING_REQUIREMENTS: lambda purchase: purchase,
+    Stage.FREELANCER_REVIEW: Purchase.reviewed,
+    Stage.IN_PROGRESS: Purchase.working,
+    Stage.DELIVERED: Purchase.delivered,
+    Stage.REFUND_REQUESTED: Purchase.requested,
+    Stage.CONTESTED: Purchase.contested,
+    Stage.DISPUTED: Purchase.disputed,
+}
+
+
+def purchase_in(stage: Stage, **given: Any) -> Purchase:
+    """A purchase whose money is held, in that stage, by the shortest way."""
+    purchase = _WAY[stage](Purchase(**given))
+    assert purchase.state.stage is stage
+    return purchase
+
+
+def refund_under_way() -> Purchase:
+    """The freelancer gave a refund; the ledger has it, and the provider too."""
+    purchase = Purchase().working()
+    purchase.freelancer("give_refund")
+    purchase.calendar(DeadlineName.SETTLEMENT, days=7)
+    purchase.posted().learns(RefundReported(1, "pending", "re_1"))
+    return purchase
+
+
+any_stage_with_escrow = pytest.mark.parametrize("stage", WITH_ESCROW)
+"""The row holds in any stage with escrow."""
+
+BOTH = {"client", "freelancer"}
+
+
+def becomes(purchase: Purchase, stage: Stage, *, told: set[str] = BOTH) -> None:
+    """The last event led to `stage`, and exactly these were told, each once."""
+    assert purchase.state.stage is stage
+    recipients = [reader for notice in purchase.notices for reader in notice.recipients]
+    assert sorted(recipients) == sorted(told)
+
+
+def settles(
+    purchase: Purchase, reason: str, *, refund: int, release: int, moved: bool = True
+) -> None:
+    """The money is decided: recorded, asked of the ledger, and both told how much goes where
+    (unless they were told before, `moved=False`, and the money only had to be there first)."""
+    becomes(purchase, Stage.SETTLING)
+    decision = purchase.state.decision
+    assert decision is not None
+    assert (decision.reason, decision.refund, decision.release) == (reason, refund, release)
+    assert purchase.state.reason == reason
+    assert PostDecision(refund, release) in purchase.last.effects
+    if moved:
+        told = [(m.amount, m.source, m.target) for n in purchase.notices for m in n.movements]
+        to_client = (refund, "escrow", "the client's payment method")
+        to_freelancer = (release, "escrow", "the freelancer's balance")
+        assert told == [move for move in (to_client, to_freelancer) if move[0]]
+
+
+def rejected(answer: Accepted | Rejection, code: Code, *says: str) -> None:
+    """The answer is a refusal with this code, and its sentence contains these words."""
+    assert isinstance(answer, Rejection), "the message was accepted"
+    assert answer.code is code, answer.text
+    assert answer.text.endswith("."), answer.text
+    for words in says:
+        assert words in answer.text

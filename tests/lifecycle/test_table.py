@@ -1,0 +1,173 @@
+"""The two tables are whole: every row has its words, label, sample and way, in every version."""
+
+import re
+import string
+from dataclasses import replace
+from typing import get_args
+
+import pytest
+
+from activities.formatter import Facts, Formatter
+from tests.lifecycle.builders import Purchase
+from workflows.lifecycle import permissions, samples, texts
+from workflows.lifecycle.deadlines import DeadlineRule
+from workflows.lifecycle.events import Fact
+from workflows.lifecycle.state import WINDOWS, Code, DeadlineName, Stage
+from workflows.lifecycle.texts import Text
+from workflows.lifecycle.transition import To, Transition, message
+from workflows.lifecycle.versions import VERSIONS, Rules
+from workflows.messages import MESSAGES, Role
+from workflows.policy import Policy
+
+ROWS = [(version, row) for version, rules in VERSIONS.items() for row in rules.transitions]
+DEADLINE_ROWS = [(version, rule) for version, rules in VERSIONS.items() for rule in rules.deadlines]
+EVERY_AMOUNT = ("escrow", "claim", "rest", "refund", "release", "offer_refund", "offer_release")
+VALUES = ("because", "attempt", "newest", "effect", "problem", "notice", "message", "code")
+DURATION = re.compile(r"\d+ ?(h|hours?|days?|d|minutes?|weeks?)\b|business day")
+
+
+def every_text() -> list[Text]:
+    """Every text of the module of texts."""
+    return [value for value in vars(texts).values() if isinstance(value, Text)]
+
+
+def format_all(text: Text) -> list[str]:
+    """Every sentence of a text with every name filled in."""
+    formatter = Formatter("Ana", "Bo", lambda minor: f"{minor} USD", you="client")
+    facts = Facts(
+        "client",
+        dict.fromkeys(EVERY_AMOUNT, 100),
+        {field: getattr(Policy(), field) for field in WINDOWS},
+        {**dict.fromkeys(VALUES, "x"), "answer": "x"},
+    )
+    parts = [text.heading, text.summary, text.explanation, text.expiry]
+    parts += [paragraph for paragraphs in text.advice.values() for paragraph in paragraphs]
+    return [formatter.format(part, facts) for part in parts]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_ids_are_unique_and_in_order(version: int) -> None:
+    """R-01, R-02, …: rows are found by their ids."""
+    ids = [row.id for row in VERSIONS[version].transitions]
+    assert ids == sorted(set(ids))
+    assert all(re.fullmatch(r"R-\d\d", row_id) for row_id in ids)
+
+
+@pytest.mark.parametrize(("version", "row"), ROWS, ids=lambda each: getattr(each, "id", each))
+def test_a_row_is_whole(version: int, row: Transition) -> None:
+    """Words, a source, a label and a sample for a message, an end for a deadline."""
+    assert row.text.heading
+    assert row.text.summary.endswith((".", "}"))
+    assert row.text.explanation.endswith((".", "}"))
+    assert set(row.source) <= set("AUO/")
+    assert isinstance(row.to, Stage | To)
+    if row.cause.deadline:
+        assert row.text.expiry
+        assert row.id in VERSIONS[version].deadline(row.cause.deadline).expiry
+    if row.cause.message:
+        assert row.cause.message in MESSAGES
+        assert row.form or row.cause.message == "settlement_update"
+    if row.silent:
+        assert row.notify == ()
+    assert all("{" not in sentence for sentence in format_all(row.text))
+
+
+@pytest.mark.parametrize(
+    ("version", "rule"), DEADLINE_ROWS, ids=lambda each: getattr(each, "name", each)
+)
+def test_a_deadline_is_whole(version: int, rule: DeadlineRule) -> None:
+    """A window of the policy, a label, rows for its end, words for the policy's reminders."""
+    assert rule.window in Policy.model_fields
+    assert rule.label
+    ids = {row.id: row for row in VERSIONS[version].transitions}
+    assert rule.expiry
+    for row_id in rule.expiry:
+        assert ids[row_id].cause.deadline is rule.name
+    assert bool(rule.reminds) == bool(rule.reminder)
+    assert rule.waiting_for in {role.value for role in Role}
+
+
+def test_every_message_fact_and_deadline_has_a_row() -> None:
+    """What can happen is in the newest table."""
+    rules = VERSIONS[max(VERSIONS)]
+    for key in [*MESSAGES, *get_args(Fact), *DeadlineName]:
+        if getattr(key, "__name__", "") != "DeadlineExpired":
+            assert rules.rows(key), key
+    assert {rule.name for rule in rules.deadlines} == set(DeadlineName)
+    governed = [rule.governs for rule in rules.deadlines if rule.governs]
+    assert sorted(governed) == sorted(set(Stage) - {Stage.CLOSED})
+
+
+@pytest.mark.parametrize("role", Role)
+def test_every_message_has_a_sample_for_every_role(role: Role) -> None:
+    """`actions` asks the rules with samples."""
+    state = Purchase().working().state
+    for name in MESSAGES:
+        assert list(samples(state, name, role))
+    assert len(permissions(state, role, Purchase().now)) == len(MESSAGES)
+
+
+def test_no_text_holds_a_literal_duration() -> None:
+    """Every window in every sentence is the purchase's own."""
+    for text in every_text():
+        parts = [text.heading, text.summary, text.explanation, text.expiry]
+        for part in [*parts, *(p for each in text.advice.values() for p in each)]:
+            assert not DURATION.search(part), part
+    assert not DURATION.search(texts.REFUND_TAKES)
+
+
+def test_a_purchase_shows_its_own_windows() -> None:
+    """A 36 h purchase says 36 hours in its explanation, not 24."""
+    purchase = Purchase(freelancer_cancel_window="PT36H").reviewed()
+    text = texts.FREELANCER_CANCELLED.explanation
+    formatter = Formatter("Ana", "Bo", str)
+    facts = Facts(windows=purchase.state.windows)
+    assert "within 36 hours of receiving them" in formatter.format(text, facts)
+
+
+def test_every_rejection_code_has_words_for_its_sender() -> None:
+    """One sentence for each code."""
+    assert set(texts.WHY_REJECTED) == {code.value for code in Code}
+    assert all(text.endswith(".") for text in texts.WHY_REJECTED.values())
+
+
+def test_a_text_that_names_what_nobody_knows_is_found_here() -> None:
+    """A misspelled name fails in a second, not as a KeyError in production."""
+    with pytest.raises(KeyError, match="refnud"):
+        format_all(Text(heading="x", summary="{refnud} is gone.", explanation="x."))
+
+
+def test_a_row_without_an_expiry_text_is_found_here() -> None:
+    """The table's own test notices what a new row forgot."""
+    rules = VERSIONS[max(VERSIONS)]
+    row = next(row for row in rules.transitions if row.cause.deadline)
+    bare = replace(row, text=replace(row.text, expiry=""))
+    with pytest.raises(AssertionError):
+        test_a_row_is_whole(max(VERSIONS), bare)
+
+
+def test_all_names_in_texts_are_formatter_names() -> None:
+    """Texts use only `{name}`, without attributes or conversions."""
+    for text in every_text():
+        for _, name, spec, conversion in string.Formatter().parse(text.summary):
+            assert name is None or re.fullmatch(r"[A-Za-z_']+", name)
+            assert not spec
+            assert conversion is None
+
+
+def test_rows_for_one_key_are_in_the_tables_order() -> None:
+    """The first open row applies, so order is part of the rule."""
+    rules: Rules = VERSIONS[max(VERSIONS)]
+    order = {row.id: number for number, row in enumerate(rules.transitions)}
+    for name in MESSAGES:
+        numbers = [order[row.id] for row in rules.rows(name)]
+        assert numbers == sorted(numbers)
+
+
+def test_a_message_and_a_deadline_may_have_the_same_name() -> None:
+    """Rows are found by the kind of their cause, too."""
+    first = VERSIONS[max(VERSIONS)]
+    row = replace(first.rows("deliver")[0], cause=message("claim", Role.FREELANCER))
+    rules = Rules((*first.transitions, row), first.deadlines)
+    assert rules.rows("claim") == (row,)
+    assert rules.rows(DeadlineName.CLAIM) == first.rows(DeadlineName.CLAIM)

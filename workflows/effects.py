@@ -1,0 +1,359 @@
+"""Carries out what the rules ask for: each effect by one activity, whose answer is a fact.
+
+Money effects run one after another, in order; only the calendar does not wait for them. Keys are
+made of the workflow id and the effect, never of a run id: a retry, a reset or a new run asks under
+the same key, and money moves once.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.workflow import ActivityCancellationType
+
+from activities.amounts import format_amount
+from activities.requests import (
+    BUSINESS_DEADLINE,
+    CHECK_REFUND,
+    POST_DECISION,
+    POST_SETTLEMENT,
+    SEND_REFUND,
+    TAKE_PAYMENT,
+    VOID_PAYMENT,
+    ActivityType,
+    BusinessDeadline,
+    BusinessDeadlineRequest,
+    DecisionPosting,
+    ErrorType,
+    Model,
+    Money,
+    PaymentAnswer,
+    PaymentRequest,
+    RefundAnswer,
+    RefundRequest,
+    SettlementPosting,
+)
+from workflows.lifecycle import is_pending
+from workflows.lifecycle.events import (
+    CheckRefund,
+    ComputeDeadline,
+    DeadlineComputed,
+    DecisionPosted,
+    Effect,
+    EffectBlocked,
+    Fact,
+    PaymentDeclined,
+    PaymentHeld,
+    PaymentVoided,
+    PostDecision,
+    PostSettlement,
+    RefundReported,
+    SendRefund,
+    SettlementPosted,
+    TakePayment,
+    VoidPayment,
+)
+from workflows.lifecycle.state import State
+from workflows.messages import PurchaseStart
+from workflows.workflow_state import WorkflowState
+
+BLOCKED_AFTER = timedelta(minutes=5)
+"""An effect that could not be carried out for this long is reported as blocked."""
+
+RETRY_BLOCKED_EVERY = timedelta(minutes=15)
+"""How often a blocked effect is retried by itself; `resolve_attention` retries at once."""
+
+ATTEMPT_TIMEOUT = timedelta(seconds=30)
+"""Bounds one attempt of an activity. Ledger and providers give up earlier by themselves."""
+
+RETRY = RetryPolicy(
+    initial_interval=timedelta(seconds=1),
+    backoff_coefficient=2.0,
+    maximum_interval=timedelta(seconds=30),
+)
+
+RETRY_FOR_DAYS = RetryPolicy(
+    initial_interval=timedelta(seconds=1),
+    backoff_coefficient=2.0,
+    maximum_interval=timedelta(hours=1),
+)
+"""For an effect that may wait for days, so that an unreachable provider costs little."""
+
+
+class EffectRunner:
+    """Runs the effects of a purchase. An effect that was begun ends in a fact, or is no longer
+    pending, or is carried on by the next run: none is dropped."""
+
+    def __init__(self, state: WorkflowState, apply_fact: Callable[[Fact], None]) -> None:
+        self._state = state
+        self._apply_fact = apply_fact
+        self._running = 0
+        self._from_before = list(state.effects)
+        self._stopping = False
+        self.invalid_input: str | None = None
+        """Why the purchase cannot begin at all: found before any money moved."""
+
+    def add(self, effect: Effect) -> None:
+        """Run an effect after those before it. The same effect asked for again starts anew."""
+        self._state.add_effect(effect)
+        self._start(effect)
+
+    def resume(self) -> None:
+        """Run what an earlier run, or the first moment, left. What messages ask for before this is
+        called has started by itself."""
+        for effect in self._from_before:
+            self._start(effect)
+
+    @property
+    def deadlines_known(self) -> bool:
+        """Whether no deadline is being computed. A blocked calendar makes nobody wait."""
+        state = self._state
+        computing = (e for e in state.effects if isinstance(e, ComputeDeadline))
+        blocked = self._is_blocked(ComputeDeadline.kind)
+        return blocked or not any(is_pending(state.purchase, effect) for effect in computing)
+
+    async def stop(self) -> None:
+        """Stop between two effects; what is left stays in the state for the next run."""
+        self._stopping = True
+        await workflow.wait_condition(lambda: not self._running)
+
+    def _start(self, effect: Effect) -> None:
+        self._running += 1
+        asyncio.create_task(self._run(effect))
+
+    async def _run(self, effect: Effect) -> None:
+        await workflow.wait_condition(
+            lambda: self._stopping or not self._is_listed(effect) or self._is_next(effect)
+        )
+        while self._is_wanted(effect):
+            fact = await self._attempt(effect)
+            if fact is not None:
+                self._apply_fact(fact)
+            if isinstance(fact, EffectBlocked):
+                await self._pause(effect)
+        if not self._stopping:
+            self._state.effects = [other for other in self._state.effects if other is not effect]
+        self._running -= 1
+
+    def _is_next(self, effect: Effect) -> bool:
+        if isinstance(effect, ComputeDeadline):
+            return True
+        money = (other for other in self._state.effects if not isinstance(other, ComputeDeadline))
+        return next(money) is effect
+
+    def _is_listed(self, effect: Effect) -> bool:
+        return any(other is effect for other in self._state.effects)
+
+    def _is_wanted(self, effect: Effect) -> bool:
+        if self._stopping or self.invalid_input is not None or not self._is_listed(effect):
+            return False
+        return is_pending(self._state.purchase, effect)
+
+    def _is_blocked(self, kind: str) -> bool:
+        return any(item.effect == kind for item in self._state.purchase.attention)
+
+    async def _attempt(self, effect: Effect) -> Fact | None:
+        """One activity with all its retries. None: it was no longer pending before its answer."""
+        call = activity_call(effect, self._state.purchase, self._state.start, workflow.now())
+        activity = workflow.start_activity(
+            call.type.name,
+            call.request,
+            result_type=call.type.answer,
+            schedule_to_close_timeout=call.give_up_after,
+            start_to_close_timeout=ATTEMPT_TIMEOUT,
+            retry_policy=call.retry,
+            # Money may be moving: wait for the activity's end instead of leaving it.
+            cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+            summary=call.summary[:200],
+        )
+        await workflow.wait_condition(lambda: activity.done() or not self._is_wanted(effect))
+        if not activity.done():
+            activity.cancel()
+        try:
+            return call.fact(await activity)
+        except ActivityError as error:
+            if is_cancelled_exception(error) or not self._is_wanted(effect):
+                return None
+            problem = problem_of(error)
+            if problem.type == ErrorType.UNKNOWN_CALENDAR and isinstance(effect, TakePayment):
+                self.invalid_input = problem.message
+                return None
+            return EffectBlocked(effect.kind, problem.message)
+
+    async def _pause(self, effect: Effect) -> None:
+        """Wait until an operator asks for a retry, or some time has passed."""
+        try:
+            await workflow.wait_condition(
+                lambda: not self._is_wanted(effect) or not self._is_blocked(effect.kind),
+                timeout=RETRY_BLOCKED_EVERY,
+                timeout_summary=f"{effect.kind} is retried",
+            )
+        except TimeoutError:
+            return
+
+
+# --- which activity carries out an effect, and what its answer means
+
+
+@dataclass(frozen=True)
+class ActivityCall:
+    """One activity, ready to be called. `summary` is what the Web UI shows. `give_up_after`: how
+    long to retry before the effect is reported as blocked; None: until it is no longer pending."""
+
+    type: ActivityType[Any, Any]
+    request: Model
+    summary: str
+    fact: Callable[[Any], Fact]
+    give_up_after: timedelta | None = field(default_factory=lambda: BLOCKED_AFTER)
+    retry: RetryPolicy = field(default_factory=lambda: RETRY)
+
+
+def activity_call(
+    effect: Effect, state: State, start: PurchaseStart, now: datetime
+) -> ActivityCall:
+    """The activity that carries out `effect`."""
+    match effect:
+        case TakePayment():
+            # Retried until the payment window ends: then the rules void the payment.
+            summary = f"Charge {start.price} and hold it in escrow"
+            request = _payment_request(state, start)
+            return ActivityCall(TAKE_PAYMENT, request, summary, _payment_fact, give_up_after=None)
+        case VoidPayment():
+            summary = f"Cancel the payment of {start.price}, or find it made"
+            return ActivityCall(
+                VOID_PAYMENT, _payment_request(state, start), summary, _payment_fact
+            )
+        case PostDecision():
+            return _post_decision(effect, state, start)
+        case SendRefund(attempt):
+            summary = f"Refund {_refund_amount(state)} to the client, {_spaced(state.reason)}"
+            refund = _refund_request(state, start, attempt, now)
+            return ActivityCall(SEND_REFUND, refund, summary, _refund_fact(attempt))
+        case CheckRefund(attempt):
+            # Retried until the refund ends: the settlement window alerts staff.
+            summary = f"Ask the provider every day until the {_refund_amount(state)} are settled"
+            refund = _refund_request(state, start, attempt, now)
+            fact = _refund_fact(attempt)
+            return ActivityCall(CHECK_REFUND, refund, summary, fact, None, RETRY_FOR_DAYS)
+        case PostSettlement(reference, at):
+            return _post_settlement(reference, at, state, start)
+        case ComputeDeadline():
+            return _compute_deadline(effect, start)
+
+
+def _payment_request(state: State, start: PurchaseStart) -> PaymentRequest:
+    return PaymentRequest(
+        key=f"{state.terms.key}/hold",
+        purchase_id=start.purchase_id,
+        price=start.price,
+        payment_method=start.payment_method,
+        # Always the same: a key with other contents would be another request to the ledger.
+        at=state.terms.purchased_at,
+        calendar=start.policy.calendar,
+        timezone=start.policy.calendar_timezone,
+    )
+
+
+def _payment_fact(answer: PaymentAnswer) -> Fact:
+    match answer.status:
+        case "held":
+            return PaymentHeld(answer.reference)
+        case "declined":
+            return PaymentDeclined()
+        case "voided":
+            return PaymentVoided()
+
+
+def _post_decision(effect: PostDecision, state: State, start: PurchaseStart) -> ActivityCall:
+    decision = state.decision
+    assert decision is not None
+    refund, release, currency = effect.refund, effect.release, start.price.currency
+    kind = "split" if refund and release else "refund" if refund else "release"
+    posting = DecisionPosting(
+        key=f"{state.terms.key}/{kind}",
+        purchase_id=start.purchase_id,
+        refund=refund,
+        release=release,
+        currency=currency,
+        at=decision.at,
+    )
+    parts = [
+        f"{format_amount(amount, currency)} out of escrow {where}"
+        for amount, where in ((refund, "for the client"), (release, "to the freelancer"))
+        if amount
+    ]
+    summary = f"Post {' and '.join(parts)}, {_spaced(decision.reason)}"
+    return ActivityCall(POST_DECISION, posting, summary, lambda _: DecisionPosted())
+
+
+def _refund_request(
+    state: State, start: PurchaseStart, attempt: int, now: datetime
+) -> RefundRequest:
+    assert state.refund is not None
+    return RefundRequest(
+        refund_id=state.refund_id(attempt),
+        earlier=tuple(state.refund_id(number) for number in range(1, attempt)),
+        purchase_id=start.purchase_id,
+        charge_reference=state.charge_reference,
+        amount=Money(amount=state.refund.amount, currency=start.price.currency),
+        payment_method=start.payment_method,
+        at=now,
+    )
+
+
+def _refund_fact(attempt: int) -> Callable[[RefundAnswer], Fact]:
+    return lambda answer: RefundReported(attempt, answer.status, answer.reference, answer.text)
+
+
+def _post_settlement(
+    reference: str, at: datetime, state: State, start: PurchaseStart
+) -> ActivityCall:
+    posting = SettlementPosting(
+        key=f"{state.terms.key}/settled",
+        purchase_id=start.purchase_id,
+        amount=state.refund.amount if state.refund else 0,
+        currency=start.price.currency,
+        reference=reference,
+        at=at,
+    )
+    summary = f"Post that the refund of {_refund_amount(state)} is settled"
+    return ActivityCall(POST_SETTLEMENT, posting, summary, lambda _: SettlementPosted())
+
+
+def _compute_deadline(effect: ComputeDeadline, start: PurchaseStart) -> ActivityCall:
+    question = BusinessDeadlineRequest(
+        start=effect.start,
+        days=effect.days,
+        country=start.policy.calendar,
+        timezone=start.policy.calendar_timezone,
+    )
+    summary = f"Compute the end of {effect.days} business days for: {effect.deadline}"
+
+    def fact(answer: BusinessDeadline) -> Fact:
+        return DeadlineComputed(effect.deadline, answer.at)
+
+    return ActivityCall(BUSINESS_DEADLINE, question, summary, fact)
+
+
+def _spaced(reason: str | None) -> str:
+    return (reason or "").replace("_", " ")
+
+
+def _refund_amount(state: State) -> str:
+    amount = state.refund.amount if state.refund else 0
+    return format_amount(amount, state.terms.currency)
+
+
+def problem_of(error: ActivityError) -> ApplicationError:
+    """Why an activity failed: its sentence for a person, and the type of its error."""
+    cause: BaseException | None = error.cause
+    while cause is not None and not isinstance(cause, ApplicationError):
+        cause = getattr(cause, "cause", None)
+    if cause is not None:
+        return cause
+    return ApplicationError(f"{error.activity_type} did not answer in time.", type="TIMEOUT")

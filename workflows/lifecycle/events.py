@@ -1,0 +1,224 @@
+"""What happens to a purchase (events), and what its rules ask for (effects). Pure data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Literal
+
+from workflows.lifecycle.state import Code, DeadlineName, State
+from workflows.lifecycle.texts import Text
+from workflows.messages import Message
+
+# --- events: a message, or one of these facts
+
+
+@dataclass(frozen=True)
+class DeadlineExpired:
+    """A timer has fired. It takes effect when the purchase acts on it."""
+
+    deadline: DeadlineName
+
+
+@dataclass(frozen=True)
+class DeadlineComputed:
+    """The calendar has answered when a window in business days ends."""
+
+    deadline: DeadlineName
+    at: datetime
+
+
+@dataclass(frozen=True)
+class PaymentHeld:
+    """Charged, and posted to escrow. `reference` is the provider's name for the charge."""
+
+    reference: str = ""
+
+
+@dataclass(frozen=True)
+class PaymentDeclined:
+    """The provider declined the charge; no money has moved."""
+
+
+@dataclass(frozen=True)
+class PaymentVoided:
+    """The provider has no charge and will never make it."""
+
+
+@dataclass(frozen=True)
+class DecisionPosted:
+    """The ledger has the decision."""
+
+
+@dataclass(frozen=True)
+class RefundReported:
+    """How the provider says that refund attempt `attempt` stands; `text` is its reason."""
+
+    attempt: int
+    status: Literal["pending", "failed", "settled"]
+    reference: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class SettlementPosted:
+    """The ledger has the settlement."""
+
+
+@dataclass(frozen=True)
+class EffectBlocked:
+    """An effect cannot be carried out for now. It is retried until its answer comes."""
+
+    effect: str
+    text: str
+
+
+@dataclass(frozen=True)
+class PlatformCancelled:
+    """An operator cancelled the workflow itself."""
+
+
+Fact = (
+    DeadlineExpired
+    | DeadlineComputed
+    | PaymentHeld
+    | PaymentDeclined
+    | PaymentVoided
+    | DecisionPosted
+    | RefundReported
+    | SettlementPosted
+    | EffectBlocked
+    | PlatformCancelled
+)
+
+Event = Message | Fact
+
+
+# --- effects: each is carried out by one activity; its answer is a fact
+
+
+@dataclass(frozen=True)
+class TakePayment:
+    """Charge the client and hold the money in escrow."""
+
+    kind: Literal["take_payment"] = "take_payment"
+
+
+@dataclass(frozen=True)
+class VoidPayment:
+    """Look the charge up; if there is none, make sure that it is never made."""
+
+    kind: Literal["void_payment"] = "void_payment"
+
+
+@dataclass(frozen=True)
+class ComputeDeadline:
+    """Ask the calendar for the end of the n-th business day after `start`."""
+
+    deadline: DeadlineName
+    start: datetime
+    days: int
+    kind: Literal["compute_deadline"] = "compute_deadline"
+
+
+@dataclass(frozen=True)
+class PostDecision:
+    """Post the decision to the ledger."""
+
+    refund: int
+    release: int
+    kind: Literal["post_decision"] = "post_decision"
+
+
+@dataclass(frozen=True)
+class SendRefund:
+    """Ask the provider to send the refund; a new attempt has a new id."""
+
+    attempt: int
+    kind: Literal["send_refund"] = "send_refund"
+
+
+@dataclass(frozen=True)
+class CheckRefund:
+    """Ask the provider how the refund stands, every day until it is settled or failed."""
+
+    attempt: int
+    kind: Literal["check_refund"] = "check_refund"
+
+
+@dataclass(frozen=True)
+class PostSettlement:
+    """Post to the ledger that the refund is settled."""
+
+    reference: str
+    at: datetime
+    kind: Literal["post_settlement"] = "post_settlement"
+
+
+Effect = (
+    TakePayment
+    | VoidPayment
+    | ComputeDeadline
+    | PostDecision
+    | SendRefund
+    | CheckRefund
+    | PostSettlement
+)
+"""Carried out in order; only ComputeDeadline does not wait for the others."""
+
+RecipientRole = Literal["client", "freelancer", "operator"]
+
+
+@dataclass(frozen=True)
+class Movement:
+    """Money that a transition moves, from and to places in words."""
+
+    amount: int
+    source: str
+    target: str
+
+
+@dataclass(frozen=True)
+class Notify:
+    """Notify `recipients` of a transition. `deadline`: the only one that the notice is about (None:
+    all open ones); `note`: what the actor wrote; `values`: what else the text quotes."""
+
+    transition: str
+    actor: str
+    text: Text
+    recipients: tuple[RecipientRole, ...]
+    note: str | None = None
+    movements: tuple[Movement, ...] = ()
+    deadline: DeadlineName | None = None
+    values: Mapping[str, str] = field(default_factory=dict)
+    promises_refund: bool = False
+    about_money: bool = True
+    staff_informed: bool = False
+
+
+# --- answers of `decide`
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The event took effect: the new state, and what it asks for, in order.
+
+    `transition` is the row's name and `text` its summary for the timeline; both are empty if the
+    event changed nothing that anyone needs to see. `late_by`: how long the earliest deadline had
+    passed without having taken effect.
+    """
+
+    state: State
+    effects: tuple[Effect, ...] = ()
+    notices: tuple[Notify, ...] = ()
+    transition: str = ""
+    text: str = ""
+    actor: str = "system"
+    late_by: timedelta | None = None
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """The message changes nothing; `text` says why and what could be done instead."""
+
+    code: Code
+    text: str

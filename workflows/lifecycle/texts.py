@@ -1,0 +1,442 @@
+"""The words of the rules: what each transition, reminder and rejection says to people.
+
+`activities.formatter` describes the names in braces. One summary serves the timeline (in the third
+person) and every reader's notice ("you"). No text holds a literal duration: windows are named, and
+each purchase fills in its own.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text:
+    """The words of one row.
+
+    `summary`: what happened and who acted, one or two sentences. `explanation`: the rule behind it.
+    `expiry`: for a deadline's row, what happens if nobody acts, as the end of a sentence. `advice`:
+    paragraphs for one reader only.
+    """
+
+    heading: str
+    summary: str
+    explanation: str
+    expiry: str = ""
+    advice: Mapping[Literal["client", "freelancer", "operator"], tuple[str, ...]] = field(
+        default_factory=dict
+    )
+
+
+_LATER = (
+    "You may message {freelancer} to see if they can take the project at a later time, "
+    "or choose another project entirely."
+)
+_TALK_FIRST = (
+    "Before you go on, consider messaging {freelancer}: freelancers are often more than happy "
+    "to work with you if your approach to the project has changed."
+)
+_NOT_GUARANTEED = (
+    "A refund is not guaranteed: {freelancer} may have begun or even finished the work. "
+    "We ask for your money back, but the decision is theirs."
+)
+
+# --- payment
+
+PURCHASED = Text(
+    heading="Purchased",
+    summary="{Client} bought a project from {freelancer} for {escrow}.",
+    explanation="The payment must be made within {payment_window}.",
+)
+PAYMENT_HELD = Text(
+    heading="Payment is in escrow",
+    summary="{Client} paid {escrow}. The money is held in escrow.",
+    explanation="The money stays in escrow until both sides agree who gets it, or a rule of the "
+    "purchase decides.",
+)
+PAYMENT_DECLINED = Text(
+    heading="Payment declined",
+    summary="The payment provider declined {client's} payment of {escrow}. Nothing was charged, "
+    "and the purchase is closed.",
+    explanation="Without a payment there is no purchase.",
+    advice={"client": ("You are welcome to buy the project again with another way to pay.",)},
+)
+PAYMENT_FAILED = Text(
+    heading="Payment did not go through",
+    summary="{Client's} payment of {escrow} did not go through within {payment_window}, so our "
+    "system cancelled it. Nothing was charged, and the purchase is closed.",
+    explanation="A payment that does not go through in time is cancelled, so that nobody pays for "
+    "a purchase that is closed.",
+    advice={"client": ("You are welcome to buy the project again.",)},
+)
+PAYMENT_WINDOW_EXPIRED = Text(
+    heading="Payment is being cancelled",
+    summary="{Client's} payment of {escrow} did not go through within {payment_window}; it is "
+    "being cancelled.",
+    explanation="A payment that cannot be made within its window is cancelled at the provider.",
+    expiry="the payment is cancelled and nothing is charged",
+)
+PAYMENT_UNKNOWN = Text(
+    heading="Payment not confirmed yet",
+    summary="It is not known whether {client's} payment of {escrow} was made: {problem}",
+    explanation="The payment provider is asked again from time to time, and at once when an "
+    "operator sends resolve_attention.",
+)
+
+# --- the work
+
+REQUIREMENTS_SUBMITTED = Text(
+    heading="Requirements received",
+    summary="{Client} sent the requirements.",
+    explanation="{Freelancer} may cancel within {freelancer_cancel_window} of receiving them; "
+    "after that, {freelancer} can no longer cancel, only give the money back.",
+    advice={"freelancer": ("You can read them with the purchase.",)},
+)
+REQUIREMENTS_TIMEOUT = Text(
+    heading="Cancelled: no requirements in time",
+    summary="{Client} did not send the requirements in time, so our system cancelled the project: "
+    "{division}.",
+    explanation="If the requirements are not sent within {requirements_window} of the purchase, "
+    "the project is cancelled and refunded in full.",
+    expiry="the project is cancelled and all of the money goes back to {client}",
+    advice={"client": (_LATER,)},
+)
+FREELANCER_COMMITTED = Text(
+    heading="{Freelancer} can no longer cancel",
+    summary="{Freelancer's} time to cancel is over. From now on {freelancer} can no longer cancel "
+    "the project, only give the money back.",
+    explanation="{Freelancer} could cancel within {freelancer_cancel_window} of receiving the "
+    "requirements, or of the purchase where none are needed.",
+    expiry="{freelancer} can no longer cancel, only give the money back",
+)
+DELIVERED = Text(
+    heading="Work delivered",
+    summary="{Freelancer} delivered the work.",
+    explanation="{Client} may accept the delivery, ask for changes, or cancel and ask for the "
+    "money back.",
+)
+CHANGES_REQUESTED = Text(
+    heading="Changes requested",
+    summary="{Client} asked for changes to the delivery.",
+    explanation="The work goes on, and a new delivery starts a new review.",
+)
+DELIVERY_ACCEPTED = Text(
+    heading="Delivery accepted",
+    summary="{Client} accepted the delivery: {division}.",
+    explanation="An accepted delivery is paid from escrow in full.",
+)
+REVIEW_LAPSED = Text(
+    heading="Review time is over: payment released",
+    summary="{Client} did not answer the delivery in time, so it counts as accepted: {division}.",
+    explanation="A delivery that is not answered within {review_window} counts as accepted.",
+    expiry="the delivery counts as accepted and all of the money goes to {freelancer}",
+)
+CLIENT_DORMANT = Text(
+    heading="Cancelled after a long time without activity",
+    summary="Nothing happened in this project for {dormancy_window}, so our system asked "
+    "{freelancer} in {client's} name to refund {escrow}.",
+    explanation="A project in which nobody does anything for {dormancy_window} is cancelled by our "
+    "system, as if {client} had cancelled it.",
+    expiry="our system asks {freelancer} in {client's} name for a refund",
+    advice={
+        "client": (
+            "Nobody pressed cancel. If you want the project to go on, take the cancellation back.",
+            _NOT_GUARANTEED,
+        ),
+        "freelancer": (
+            "{Client} did not press cancel. The decision is yours: approve the refund, or decline "
+            "and say how much of the money the work was worth.",
+        ),
+    },
+)
+
+# --- cancellation
+
+FREELANCER_CANCELLED = Text(
+    heading="{Freelancer} cancelled the project",
+    summary="{Freelancer} cancelled the project: {division}.",
+    explanation="{Freelancer} may cancel before the requirements arrive, and within "
+    "{freelancer_cancel_window} of receiving them. The refund is always in full.",
+    advice={"client": (_LATER,)},
+)
+CANCELLED_FREE = Text(
+    heading="Cancelled, with a full refund",
+    summary="{Client} cancelled the project: {division}.",
+    explanation="By the terms of this purchase, {client} could still cancel without asking "
+    "{freelancer}.",
+)
+CLIENT_CANCELLED = Text(
+    heading="{Client} cancelled and asked for a refund",
+    summary="{Client} cancelled the project and asked {freelancer} to refund {escrow}.",
+    explanation="{Freelancer} may approve, and all of the money goes back to {client}; or decline, "
+    "and say how much of it the work was worth.",
+    advice={
+        "client": (_TALK_FIRST, _NOT_GUARANTEED),
+        "freelancer": ("The decision is yours.",),
+    },
+)
+CANCELLATION_WITHDRAWN = Text(
+    heading="Cancellation withdrawn",
+    summary="{Client} took the cancellation back. The project goes on where it was.",
+    explanation="A cancellation can be taken back until it is decided. Deadlines that had stopped "
+    "go on with the time they had left.",
+)
+REFUND_APPROVED = Text(
+    heading="Refund approved",
+    summary="{Freelancer} approved the refund: {division}.",
+    explanation="Once the refund is approved, the money in escrow is returned in full.",
+)
+REFUND_DECLINED = Text(
+    heading="Refund request declined",
+    summary="{Freelancer} declined the refund and claimed {claimed}.",
+    explanation="{Client} may accept the claim, take the cancellation back, or open a dispute.",
+    advice={
+        "client": (
+            "If you cannot agree with {freelancer}, you may open a dispute: choose “Open a "
+            "dispute” and say in your own words what went wrong. A mediator then hears both of you "
+            "and decides who gets what.",
+        )
+    },
+)
+FREELANCER_SILENT = Text(
+    heading="Refund granted: no answer in time",
+    summary="{Freelancer} did not answer the refund request in time, so our system granted it: "
+    "{division}.",
+    explanation="A refund request that is not answered within {refund_decision_window} is granted.",
+    expiry="all of the money goes back to {client}",
+)
+REQUEST_RESUMED = Text(
+    heading="No answer in time: the project goes on",
+    summary="{Freelancer} did not answer the refund request in time, so the request lapsed. The "
+    "project goes on where it was.",
+    explanation="By the terms of this purchase, a refund request that is not answered within "
+    "{refund_decision_window} lapses.",
+    expiry="the request lapses and the project goes on",
+)
+DECISION_OVERDUE = Text(
+    heading="Refund decision is overdue",
+    summary="{Freelancer} did not answer the refund request in time, so our staff is looking into "
+    "it.",
+    explanation="By the terms of this purchase, a mediator may decide when a refund request is not "
+    "answered within {refund_decision_window}. Until then, {freelancer} can still answer.",
+    expiry="our staff looks into it",
+)
+CLAIM_ACCEPTED = Text(
+    heading="Claim accepted",
+    summary="{Client} accepted the claim: {division}.",
+    explanation="An accepted claim is paid from escrow, and the rest is refunded.",
+)
+CLAIM_LAPSED = Text(
+    heading="Claim paid: no answer in time",
+    summary="{Client} did not answer the claim in time, so our system paid it: {division}.",
+    explanation="A claim that is not answered within {claim_window} is paid from escrow, and the "
+    "rest is refunded.",
+    expiry="the claim is paid: {claim_division}",
+)
+CLAIM_RESUMED = Text(
+    heading="No answer in time: the project goes on",
+    summary="{Client} did not answer the claim in time, so the cancellation ended. The project "
+    "goes on where it was.",
+    explanation="By the terms of this purchase, a claim that is not answered within {claim_window} "
+    "ends the cancellation.",
+    expiry="the cancellation ends and the project goes on",
+)
+
+# --- dispute, split, gift
+
+DISPUTE_OPENED = Text(
+    heading="{Client} opened a dispute",
+    summary="{Client} opened a dispute about the {escrow} in escrow.",
+    explanation="A mediator hears both sides and decides who gets what. Until then, both sides can "
+    "still agree on a split between themselves.",
+)
+DISPUTE_OVERDUE = Text(
+    heading="Dispute is overdue",
+    summary="The dispute has been open for {dispute_window}, so our staff is looking into it.",
+    explanation="A dispute is never decided by a deadline: the money stays in escrow until the "
+    "mediator decides or both sides agree.",
+    expiry="our staff looks into it; the money stays in escrow",
+)
+DISPUTE_RESOLVED = Text(
+    heading="Dispute resolved",
+    summary="The mediator decided: {division}.",
+    explanation="In a dispute, or when nobody else can decide, a mediator divides the money in "
+    "escrow.",
+)
+SPLIT_PROPOSED = Text(
+    heading="{Actor} proposed a split",
+    summary="{Actor} offered a split: {offer}.",
+    explanation="{Other} may accept the offer as it stands; a newer offer replaces it.",
+)
+MUTUAL_SPLIT = Text(
+    heading="Split agreed",
+    summary="{Actor} accepted the split: {division}.",
+    explanation="Both sides agreed how to divide the money in escrow.",
+)
+FREELANCER_GAVE_REFUND = Text(
+    heading="{Freelancer} gave a refund",
+    summary="{Freelancer} gave a refund: {division}.",
+    explanation="Until it is decided who gets the money, {freelancer} may give all of it back.",
+)
+CANCELLED_BY_PLATFORM = Text(
+    heading="Cancelled by the marketplace",
+    summary="Our staff cancelled the purchase: {division}.",
+    explanation="When the marketplace cancels a purchase, the refund is always in full.",
+)
+MESSAGE_SENT = Text(
+    heading="New message from {actor}",
+    summary="{Actor} sent {other} a message.",
+    explanation="Messages help to sort things out. They change nothing by themselves, and "
+    "deadlines go on.",
+)
+
+# --- refund and settlement
+
+RELEASE_POSTED = Text(
+    heading="Money released",
+    summary="{Freelancer} received {release}; the purchase is closed.",
+    explanation="A release is complete when the ledger has it.",
+)
+REFUND_POSTED = Text(
+    heading="Refund posted",
+    summary="The refund of {refund} was posted and is sent to the payment provider.",
+    explanation="A refund is posted before it is sent, so that it is sent once.",
+)
+REFUND_PENDING = Text(
+    heading="Refund accepted by the provider",
+    summary="The payment provider is sending {client's} refund of {refund}.",
+    explanation="The provider is asked every day until the refund is settled or failed.",
+)
+REFUND_CONFIRMED = Text(
+    heading="Refund confirmed",
+    summary="The payment provider says that {client's} refund of {refund} is settled.",
+    explanation="The settlement is posted to the ledger; then the purchase closes.",
+)
+REFUND_SETTLED = Text(
+    heading="Refund has arrived",
+    summary="{Client's} refund of {refund} has arrived.",
+    explanation="The purchase is closed; nothing is left in escrow.",
+)
+REFUND_RETRIED = Text(
+    heading="Refund is being sent again",
+    summary="The payment provider could not send {client's} refund of {refund}{because}; a second "
+    "attempt is being sent. There is nothing {client} must do.",
+    explanation="A refund that fails is sent once more before a person looks into it.",
+)
+REFUND_FAILED = Text(
+    heading="Refund failed",
+    summary="The payment provider could not send {client's} refund of {refund}{because}. Our staff "
+    "is looking into it; there is nothing {client} must do.",
+    explanation="The money is safe and stays set aside for {client} until it has arrived.",
+)
+REFUND_DOUBTFUL = Text(
+    heading="Refund may arrive twice",
+    summary="Refund attempt {attempt}, once reported as failed, is settled; attempt {newest} may "
+    "be settled, too. Compare with the payment provider.",
+    explanation="A refund must reach the client once.",
+)
+SETTLEMENT_REPORTED = Text(
+    heading="Report from the payment provider",
+    summary="The payment provider repeated a report on the refund; it changed nothing.",
+    explanation="Each report counts once. A failure reported after the settlement is left to the "
+    "audit.",
+)
+SETTLEMENT_LATE = Text(
+    heading="Refund is late",
+    summary="{Client's} refund of {refund} is late, and we are sorry. Our staff is looking into "
+    "it, and we keep asking the payment provider.",
+    explanation="A refund may take up to {settlement_window}; when it takes longer, our staff "
+    "looks into it.",
+    expiry="our staff looks into it and asks the payment provider",
+)
+MARKED_SETTLED = Text(
+    heading="Refund marked as settled",
+    summary="An operator recorded the proof that {client's} refund of {refund} is settled.",
+    explanation="A person has seen the proof of the settlement.",
+)
+
+# --- staff
+
+EFFECT_BLOCKED = Text(
+    heading="Blocked: a person is needed",
+    summary="“{effect}” is blocked: {problem}",
+    explanation="What was decided stands. It is retried by itself from time to time, and at once "
+    "when an operator sends resolve_attention.",
+)
+ATTENTION_RETRIED = Text(
+    heading="Being retried",
+    summary="An operator asked for a retry.",
+    explanation="What is blocked or failed is retried at once.",
+)
+DEADLINE_COMPUTED = Text(
+    heading="Deadline computed",
+    summary="The calendar answered when the window ends.",
+    explanation="The answer is recorded: a later holiday table cannot change it.",
+)
+NOTICE_UNDELIVERED = Text(
+    heading="Notice not delivered",
+    summary="The notice “{notice}” could not be delivered {problem}.",
+    explanation="Money and deadlines wait for no notice: inform the reader in another way.",
+)
+
+# --- reminders, by the deadline's row in deadlines.py
+
+_REMINDED = "We remind you before a deadline passes."
+REQUIREMENTS_REMINDER = Text(
+    heading="Reminder: the requirements are due",
+    summary="The requirements have not arrived yet.",
+    explanation=_REMINDED,
+)
+FREELANCER_CANCEL_REMINDER = Text(
+    heading="Reminder: your time to cancel is ending",
+    summary="{Freelancer} can still cancel the project, but not for long.",
+    explanation=_REMINDED,
+)
+REFUND_DECISION_REMINDER = Text(
+    heading="Reminder: please answer the refund request",
+    summary="{Client} is still waiting for {freelancer's} answer to the refund request.",
+    explanation=_REMINDED,
+)
+CLAIM_REMINDER = Text(
+    heading="Reminder: please answer the claim",
+    summary="{Freelancer's} claim is still waiting for {client's} answer.",
+    explanation=_REMINDED,
+)
+REVIEW_REMINDER = Text(
+    heading="Reminder: please answer the delivery",
+    summary="{Freelancer's} delivery is still waiting for {client's} review.",
+    explanation=_REMINDED,
+)
+
+REFUND_TAKES = (
+    "{Client's} refund may take up to {settlement_window} to be deposited into {client's} account"
+)
+"""The start of a sentence; the latest date or a full stop follows."""
+
+# --- rejections
+
+WHY_REJECTED: Mapping[str, str] = {
+    "NOT_ALLOWED_NOW": "This is not possible at this point of the purchase.",
+    "NOT_A_PARTY": "It was sent under an id that is not yours.",
+    "WRONG_ROLE": "This is not yours to do.",
+    "WINDOW_CLOSED": "Your time to cancel is over. You can still give the money back.",
+    "TOO_LATE": "The money is already decided, and such a decision is never taken back.",
+    "ALREADY_REQUESTED": "You have already cancelled; the deadline for the answer stays.",
+    "ALREADY_SETTLED": "It is already decided who gets the money.",
+    "CANCELLATION_PENDING": "{Client's} cancellation has to be answered or taken back first.",
+    "NO_OFFER": "There is no offer to accept.",
+    "INVALID_AMOUNT": "The amount does not fit.",
+    "INVALID_MESSAGE": "We could not read it.",
+    "UNKNOWN_MESSAGE": "There is no message of that name.",
+    "CLOSED": "The purchase is closed.",
+}
+"""Why a message was rejected, by the code of the rejection."""
+
+
+def rejected(why: str) -> Text:
+    """The notice of a rejected message; `why` is one of WHY_REJECTED."""
+    return Text(
+        heading="Message not accepted",
+        summary=f"Your message “{{message}}” was not accepted. {why}",
+        explanation="The exact answer: {code}. {answer}",
+    )

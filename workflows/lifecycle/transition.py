@@ -1,0 +1,134 @@
+"""What a row of the table of transitions is made of."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from workflows.lifecycle.events import DeadlineExpired, Event, RecipientRole, RefundReported
+from workflows.lifecycle.guards import Guard
+from workflows.lifecycle.handlers import Handler, nothing
+from workflows.lifecycle.state import DeadlineName, Stage, State
+from workflows.lifecycle.texts import Text
+from workflows.messages import Message, Role
+
+BOTH: tuple[RecipientRole, ...] = ("client", "freelancer")
+
+
+class To(Enum):
+    """Where a row leads that names no stage."""
+
+    SAME = "the stage stays"
+    BEFORE_REQUEST = "back to the stage before the request"
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Who or what causes a transition: a message from one of `by` (with `choice`, where it has
+    one), the end of a deadline, or a fact from provider, ledger, calendar or platform."""
+
+    message: str = ""
+    by: tuple[Role, ...] = ()
+    choice: str = ""
+    deadline: DeadlineName | None = None
+    fact: type[Event] | None = None
+
+    def matches(self, event: Event) -> bool:
+        """Whether the event is this cause."""
+        if isinstance(event, Message):
+            sent = event.name == self.message and event.by.role in self.by
+            return sent and self.choice in ("", choice_of(event))
+        if isinstance(event, DeadlineExpired):
+            return event.deadline is self.deadline
+        if isinstance(event, RefundReported) and event.status != self.choice:
+            return False
+        return self.fact is type(event)
+
+
+def message(name: str, *by: Role, choice: str = "") -> Cause:
+    """A message from somebody in one of these roles."""
+    return Cause(message=name, by=by, choice=choice)
+
+
+def expiry(deadline: DeadlineName) -> Cause:
+    """The end of a deadline."""
+    return Cause(deadline=deadline)
+
+
+def fact(kind: type[Event]) -> Cause:
+    """An answer from provider, ledger, calendar or platform."""
+    return Cause(fact=kind)
+
+
+def report(status: str) -> Cause:
+    """A report on the refund: an answer of the provider, or its `settlement_update`."""
+    return Cause("settlement_update", (Role.PAYMENTS,), status, fact=RefundReported)
+
+
+def choice_of(sent: Message) -> str:
+    """Which of a message's choices it makes; empty if it offers none."""
+    for field in ("decision", "action", "status"):
+        if choice := getattr(sent, field, None):
+            return str(choice)
+    return ""
+
+
+Placeholder = Callable[[State], Any]
+
+
+def AMOUNT(state: State) -> int:
+    """Any amount up to the escrow; people are shown the word AMOUNT."""
+    return state.terms.amount
+
+
+def OFFERED(state: State) -> int:
+    """The refund that the standing offer gives."""
+    return state.offer.refund if state.offer else state.terms.amount
+
+
+def REFUND_ID(state: State) -> str:
+    """The id of the first refund attempt."""
+    return state.refund_id(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """How a message is offered to its sender: `label` says what it does (a template), `sample` are
+    fields that make a good message. `anytime`: offered after what is about the matter at hand.
+    `same_as`: of several with the same name, only the first is offered. `hint`: what staff have to
+    know about the fields."""
+
+    label: str
+    sample: Mapping[str, Any | Placeholder]
+    anytime: bool = False
+    same_as: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transition:
+    """One row: while the purchase is in one of `stages` and `guard` holds, `cause` runs `handler`
+    and leads to `to`.
+
+    `source`: A = the article that clients read, U = the marketplace's other published rules, O =
+    our choice. `actor`: who acts, where the cause is no message. `silent`: no line in the timeline.
+    `promises_refund`: notices say how long the refund takes. `staff_informed`: notices leave out
+    that staff will look into the refund.
+    """
+
+    id: str
+    name: str
+    cause: Cause
+    stages: tuple[Stage, ...]
+    guard: Guard | None = None
+    handler: Handler = nothing
+    to: Stage | To = To.SAME
+    text: Text
+    notify: tuple[RecipientRole, ...] = BOTH
+    source: str
+    form: Form | None = None
+    actor: str = "system"
+    silent: bool = False
+    about_money: bool = True
+    promises_refund: bool = False
+    staff_informed: bool = False

@@ -1,0 +1,43 @@
+"""Texts about a purchase in the third person: for the timeline, the card and the timers."""
+
+from collections.abc import Mapping
+from functools import partial
+
+from activities.amounts import format_amount
+from activities.formatter import Facts, Formatter, capitalized, window_text
+from workflows.lifecycle.deadlines import DeadlineRule
+from workflows.lifecycle.state import State
+from workflows.lifecycle.texts import Text
+
+NOBODY: Mapping[str, str] = {}
+
+
+def facts(state: State, actor: str = "system", values: Mapping[str, str] = NOBODY) -> Facts:
+    """What texts can say of this purchase now."""
+    return Facts(actor, state.amounts, state.windows, values)
+
+
+def third_person(state: State) -> Formatter:
+    """Writes with the parties' names."""
+    terms = state.terms
+    amount = partial(format_amount, currency=terms.currency)
+    return Formatter(terms.client.name, terms.freelancer.name, amount)
+
+
+def by_role(state: State) -> Formatter:
+    """Writes "the client" and "the freelancer": for what Temporal stores and lists."""
+    amount = partial(format_amount, currency=state.terms.currency)
+    return Formatter("the client", "the freelancer", amount)
+
+
+def expiry_text(state: State, text: Text) -> str:
+    """What happens when a deadline ends, as the end of a sentence."""
+    return by_role(state).format(text.expiry, facts(state))
+
+
+def label_text(state: State, rule: DeadlineRule) -> str:
+    """What is due, as the start of a sentence."""
+    return capitalized(by_role(state).format(rule.label, facts(state)))
+
+
+__all__ = ["by_role", "expiry_text", "facts", "label_text", "third_person", "window_text"]
