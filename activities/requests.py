@@ -1,4 +1,4 @@
-"""What each activity is asked and what it answers: all that workflows import of `activities`.
+"""The requests and answers of all activities. Workflows import nothing else that does I/O.
 
 No database, provider or mail library is imported here. Amounts are integer minor units of one
 ISO 4217 currency; times are UTC instants. Every request that moves money carries the idempotency
@@ -19,14 +19,14 @@ Amount = Annotated[int, Field(strict=True, ge=0, le=MAX_AMOUNT)]
 """Minor units. Strict: 10.0, "1050" and true are not amounts."""
 
 UtcDatetime = Annotated[AwareDatetime, AfterValidator(lambda value: value.astimezone(UTC))]
-"""An instant; whatever offset it was written with, it is kept in UTC."""
+"""An instant, kept in UTC."""
 
 
 BLANK = frozenset(
     "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0\U00016fe4\U0001d159"
 ) | frozenset(map(chr, [*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)]))
-"""What Unicode counts among letters, marks and symbols, and nobody sees: fillers, joiners,
-variation selectors, the braille blank."""
+"""Invisible characters that Unicode does not class as such: fillers, joiners, variation selectors,
+the braille blank."""
 
 
 def _identifier(value: str) -> str:
@@ -63,7 +63,7 @@ Line = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_line)
 
 
 class Model(BaseModel):
-    """Immutable, and strict about names: a field nobody knows is an error, never ignored."""
+    """Immutable. An unknown field is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -92,9 +92,9 @@ class Party(Model):
 
 
 class PaymentRequest(Model):
-    """Charge the client and hold the money in escrow, or (call-off) make sure nobody pays.
+    """Charge the client and hold the money in escrow, or (void) make sure that nobody pays.
 
-    `at` is the purchase's own time of asking; the sandbox provider has no other clock.
+    `at` is the purchase's own time of the request: the sandbox provider has no other clock.
     """
 
     key: str
@@ -104,11 +104,11 @@ class PaymentRequest(Model):
     at: UtcDatetime
     calendar: str
     timezone: str
-    """What later deadlines will need: refused before money moves if nobody knows them."""
+    """What later deadlines will need: an unknown one is rejected before money moves."""
 
 
 class PaymentAnswer(Model):
-    """`held`: charged and posted to escrow. `declined`: the provider said no, nothing moved.
+    """`held`: charged and posted to escrow. `declined`: the provider declined, nothing moved.
     `voided`: the provider has no such charge and will never make it."""
 
     status: Literal["held", "declined", "voided"]
@@ -129,7 +129,7 @@ class DecisionPosting(Model):
 
 
 class SettlementPosting(Model):
-    """Post that refunded money has arrived: refunds in transit → provider clearing."""
+    """Post that a refund is settled: refunds in transit → provider clearing."""
 
     key: str
     purchase_id: str
@@ -140,7 +140,7 @@ class SettlementPosting(Model):
 
 
 class Posted(Model):
-    """The ledger holds the operation. `fresh` is false when it held it before this call."""
+    """The ledger has the operation. `created`: it did not have it before this call."""
 
     key: str
     created: bool
@@ -150,8 +150,8 @@ class RefundRequest(Model):
     """Ask the provider to send money back, or (check) how that refund stands.
 
     `refund_id` is our reference at the provider and its idempotency key: a second attempt has a
-    new one, a retry of the same attempt never. While the provider has one of the `earlier`
-    attempts under way, no new one is sent: that one is the answer.
+    new one, a retry of the same attempt never. While one of the `earlier` attempts has not failed
+    at the provider, no new one is sent: that one is the answer.
     """
 
     refund_id: str
@@ -184,7 +184,7 @@ class BusinessDeadlineRequest(Model):
 
 
 class BusinessDeadline(Model):
-    """The deadline and why it is that one: recorded in history, never computed again."""
+    """The deadline and its reasons. Recorded in history, never computed again."""
 
     at: UtcDatetime
     timezone: str
@@ -203,11 +203,12 @@ GIVE_UP_AFTER = timedelta(days=1)
 mislead its reader."""
 
 
-class Movement(Model):
-    """An amount that moved. `source` and `target` name places: `escrow`, `the client's payment
-    method`, …"""
+@dataclass(frozen=True)
+class Movement:
+    """Money that a transition moves, in minor units of the purchase's currency. `source` and
+    `target` in words: `escrow`, `the client's payment method`, …"""
 
-    amount: Money
+    amount: int
     source: str
     target: str
 

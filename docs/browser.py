@@ -1,5 +1,4 @@
-"""The Temporal Web UI as support staff use it, in a headless Chromium: for the browser tests and
-for the pictures in docs/pictures."""
+"""Drives the Temporal Web UI in a headless Chromium, for browser tests and docs/pictures."""
 
 import json
 import os
@@ -13,23 +12,25 @@ from urllib.parse import quote
 
 from playwright.async_api import Browser, Locator, Page, ViewportSize, async_playwright
 
-NEEDED = (
+CHROMIUM_ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
     "--disable-background-networking",
 )
-SHOWN_WITHIN = 20_000
-"""Milliseconds in which the Web UI shows what it is asked for; it is slow on a busy machine."""
+TIMEOUT = 20_000
+"""Milliseconds that the Web UI may take to show something; it is slow on a busy machine."""
 
 SIZE: ViewportSize = {"width": 1400, "height": 900}
 
 
 def chromium() -> str:
-    """Where Chromium is: RECOURSE_CHROMIUM, or on the PATH. Raises FileNotFoundError."""
+    """The path of Chromium: RECOURSE_CHROMIUM, or from PATH. Raises FileNotFoundError."""
     found = os.environ.get("RECOURSE_CHROMIUM") or shutil.which("chromium")
     if found is None:
-        raise FileNotFoundError("`chromium` is missing: apt-get install chromium")
+        raise FileNotFoundError(
+            "Chromium is missing. Install it (apt-get install chromium) or set RECOURSE_CHROMIUM."
+        )
     return found
 
 
@@ -37,29 +38,31 @@ def chromium() -> str:
 async def browser() -> AsyncIterator[Browser]:
     """A headless Chromium."""
     async with async_playwright() as playwright:
-        chrome = await playwright.chromium.launch(executable_path=chromium(), args=list(NEEDED))
+        chrome = await playwright.chromium.launch(
+            executable_path=chromium(), args=list(CHROMIUM_ARGUMENTS)
+        )
         yield chrome
         await chrome.close()
 
 
 @dataclass(frozen=True)
 class WebUI:
-    """One browser window on the Web UI at `address`."""
+    """One browser window that shows the Web UI at `address`."""
 
     page: Page
     address: str
 
     @classmethod
     async def open(cls, chrome: Browser, address: str) -> "WebUI":
-        """A fresh window, with no settings of an earlier one."""
+        """Open a new window without settings of an earlier one."""
         context = await chrome.new_context(viewport=SIZE, timezone_id="UTC")
-        context.set_default_timeout(SHOWN_WITHIN)
+        context.set_default_timeout(TIMEOUT)
         return cls(await context.new_page(), address)
 
     # --- the list
 
     async def list(self, query: str = "") -> None:
-        """The list of purchases that a query finds."""
+        """Show the list of purchases that a query finds."""
         await self.page.goto(f"{self.address}/namespaces/default/workflows?query={quote(query)}")
         await self.page.get_by_test_id("workflow-count").wait_for()
 
@@ -72,13 +75,13 @@ class WebUI:
         await field.press("Enter")
 
     def row(self, purchase_id: str) -> Locator:
-        """A purchase in the list."""
+        """The row of a purchase in the list."""
         return self.page.get_by_role("row").filter(
             has=self.page.get_by_role("link", name=f"purchase-{purchase_id}", exact=True)
         )
 
     async def show_columns(self, *add: str, remove: tuple[str, ...] = ()) -> None:
-        """Choose the list's columns, as everybody may in their own browser."""
+        """Add and remove columns of the list; the browser stores this setting."""
         await self.page.get_by_role("button", name="Configure Columns").click()
         for name in remove:
             await self.page.get_by_role("button", name=f"Remove {name} column").click()
@@ -89,14 +92,14 @@ class WebUI:
     # --- one purchase
 
     async def purchase(self, purchase_id: str, tab: str = "Timeline") -> None:
-        """A tab of a purchase."""
+        """Show a tab of a purchase."""
         await self.page.goto(f"{self.address}/namespaces/default/workflows/purchase-{purchase_id}")
         await self.page.get_by_text("Workflow SDK").first.wait_for()
         if tab != "Timeline":
             await self.page.get_by_role("tab", name=re.compile(f"^{tab}")).click()
 
     async def use_codec_server(self, address: str) -> None:
-        """Where this browser has payloads decoded, as everybody may set it for their own."""
+        """Set the codec server; the browser stores this setting."""
         await self.page.get_by_test_id("data-encoder-status").click()
         await self.page.get_by_test_id("use-local-endpoint-input").check(force=True)
         await self.page.get_by_label("Codec Server browser endpoint").fill(address)
@@ -110,11 +113,11 @@ class WebUI:
         return frame.locator("main")
 
     def button(self, name: str) -> Locator:
-        """A button that can be seen."""
+        """The visible button of this name."""
         return self.page.get_by_role("button", name=name, exact=True).filter(visible=True)
 
     async def press(self, action: str) -> None:
-        """One of the things that can be done with a workflow; not yet confirmed."""
+        """Choose an action for the workflow, such as Reset, without confirming it."""
         if await self.button(action).count():
             await self.button(action).click()
         else:
@@ -124,27 +127,27 @@ class WebUI:
 
     @property
     def dialog(self) -> Locator:
-        """The form that is open."""
+        """The open dialog."""
         return self.page.locator("dialog[open]").filter(visible=True)
 
     async def confirm(self) -> None:
-        """Press what the form's last button says."""
+        """Press the dialog's confirm button."""
         await self.dialog.get_by_test_id("confirm-modal-button").click()
 
     async def fill_in(
         self, kind: Literal["signal", "update"], name: str, payload: Mapping[str, Any]
     ) -> None:
-        """Fill in the form for a signal or an update, choosing its name from the list."""
+        """Fill in the dialog for a signal or an update, with its name chosen from the list."""
         await self.press({"signal": "Send a Signal", "update": "Send an Update"}[kind])
         await self.dialog.get_by_test_id(f"{kind}-select-button").click()
         await self.dialog.get_by_role("option", name=re.compile(f"^{name}\\b")).click()
         data = self.dialog.get_by_role("textbox", name="Data")
         await data.fill(json.dumps(payload))
-        await data.blur()  # the form writes the JSON anew, and moves
+        await data.blur()  # on blur the form reformats the JSON, which moves its buttons
 
     async def send(
         self, kind: Literal["signal", "update"], name: str, payload: Mapping[str, Any]
     ) -> None:
-        """Send a message by the form."""
+        """Send a message with the dialog."""
         await self.fill_in(kind, name, payload)
         await self.confirm()

@@ -1,4 +1,4 @@
-"""Sending, as docs/messages.md shows it: the `temporal` command line, Python and TypeScript."""
+"""Sending examples for docs/messages.md: the `temporal` command line, Python and TypeScript."""
 
 import json
 import shlex
@@ -13,34 +13,34 @@ WORKFLOW = f"{PREFIX}{PURCHASE}"
 CANCEL = json.dumps(SAMPLES["cancel"])
 
 
-def temporal(action: str, *lines: Mapping[str, str]) -> str:
-    """A command of `temporal workflow`, its options on as many lines."""
+def temporal_command(action: str, *lines: Mapping[str, str]) -> str:
+    """A command of `temporal workflow`; each mapping of options is one line."""
     options = (
         " ".join(f"--{name} {shlex.quote(value)}" for name, value in line.items()) for line in lines
     )
     return f"temporal workflow {action} " + " \\\n    ".join(options)
 
 
-def send(action: str, name: str, payload: Any) -> str:
-    """The command that sends a message: `signal` or `update execute`."""
-    where = {"workflow-id": WORKFLOW, "name": name}
-    return temporal(action, where, {"input": json.dumps(payload)})
+def send_command(action: str, name: str, payload: Any) -> str:
+    """The command that sends a message; `action` is `signal` or `update execute`."""
+    target = {"workflow-id": WORKFLOW, "name": name}
+    return temporal_command(action, target, {"input": json.dumps(payload)})
 
 
 _START = {"workflow-id": WORKFLOW, "id-reuse-policy": "RejectDuplicate"}
-_WHAT = {"type": WORKFLOW_TYPE, "task-queue": TASK_QUEUE, "input-file": "start.json"}
+_WORKFLOW = {"type": WORKFLOW_TYPE, "task-queue": TASK_QUEUE, "input-file": "start.json"}
 
-CLI_SIGNAL_WITH_START = temporal(
+CLI_SIGNAL_WITH_START = temporal_command(
     "signal-with-start",
     _START,
-    _WHAT,
+    _WORKFLOW,
     {"signal-name": "submit_requirements", "signal-input-file": "requirements.json"},
 )
 
-CLI_UPDATE_WITH_START = temporal(
+CLI_UPDATE_WITH_START = temporal_command(
     "execute-update-with-start",
     {**_START, "id-conflict-policy": "UseExisting"},
-    _WHAT,
+    _WORKFLOW,
     {"update-name": "submit_requirements", "update-input-file": "requirements.json"},
 )
 
@@ -61,9 +61,9 @@ async def main() -> None:
     try:
         print(await purchase.execute_update("cancel", cancel))  # waits for the answer
     except WorkflowUpdateFailedError as failure:
-        refusal = failure.cause
-        assert isinstance(refusal, ApplicationError)
-        print(refusal.type, refusal.message)
+        rejection = failure.cause
+        assert isinstance(rejection, ApplicationError)
+        print(rejection.type, rejection.message)
 
 
 asyncio.run(main())
@@ -85,8 +85,8 @@ async function main() {{
     console.log(await purchase.executeUpdate('cancel', {{ args: [cancel] }})); // waits
   }} catch (failure) {{
     if (!(failure instanceof WorkflowUpdateFailedError)) throw failure;
-    const refusal = failure.cause as ApplicationFailure;
-    console.log(refusal.type, refusal.message);
+    const rejection = failure.cause as ApplicationFailure;
+    console.log(rejection.type, rejection.message);
   }}
   await connection.close();
 }}

@@ -1,7 +1,7 @@
-"""A good sample of everything that is sent to a purchase, as docs/messages.md shows it.
+"""A valid sample of everything that is sent to a purchase, as docs/messages.md shows it.
 
-Ana buys a logo from Bo for 250.00 USD. No message holds true, false or null: as it stands, it is
-JSON as well as a literal of Python and of TypeScript.
+Ana buys a logo from Bo for 250.00 USD. No message contains true, false or null, so its JSON is also
+a literal of Python and of TypeScript.
 """
 
 from typing import Any
@@ -25,7 +25,7 @@ START: dict[str, Any] = {
     "purchased_at": None,
     "policy": {"requirements_window": "PT48H"},
 }
-"""The start input, as the contract has it."""
+"""The start input of the contract."""
 
 ANA = {"role": "client", "id": "ana"}
 BO = {"role": "freelancer", "id": "bo"}
@@ -63,4 +63,4 @@ SAMPLES: dict[str, dict[str, Any]] = {
         "reference": "bank statement 7",
     },
 }
-"""One of each message, by its name."""
+"""One sample of each message, by its name."""

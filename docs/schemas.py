@@ -1,7 +1,7 @@
-"""docs/contract/*.schema.json: the public contract for those who compile it.
+"""docs/contract/*.schema.json: the public contract as JSON Schemas, for code generators.
 
-What a purchase reads is described as it is validated, what it answers as it is serialised; the
-same as `python -m starter schema` prints.
+Inputs have their validation schema, outputs their serialisation schema, as in
+`python -m starter schema`.
 """
 
 import json
@@ -10,7 +10,7 @@ from starter.schema import schemas_by_name
 
 
 def files() -> dict[str, str]:
-    """Each schema as a file, by its name."""
+    """The text of each schema by its file name."""
     return {
         f"{name}.schema.json": json.dumps(schema, indent=2) + "\n"
         for name, schema in schemas_by_name().items()

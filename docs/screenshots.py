@@ -1,5 +1,4 @@
-"""Takes the pictures of docs/pictures from the real Web UI, and those of notices:
-`make screenshots`."""
+"""Takes the pictures in docs/pictures, of the real Web UI and of notices: `make screenshots`."""
 
 import asyncio
 import tempfile
@@ -22,15 +21,15 @@ from worker import ACTIVITY_THREADS, build_worker
 from workflows.messages import PurchaseStart, Role
 from workflows.view import SEARCH_ATTRIBUTES
 
-FULL_STORY = "refund_approved"
+FULL_SCENARIO = "refund_approved"
 HIDDEN = ("PurchaseFreelancer",)
-"""Of our columns: it is the same in every row of the picture."""
+"""Search attributes without a column: every row of the picture would show the same value."""
 MENU = 256
-"""How wide the Web UI's own menu is."""
+"""The width of the Web UI's menu in pixels, which the pictures leave out."""
 
 
 async def main() -> None:
-    """Play what is to be seen, look at it, and keep the pictures."""
+    """Run the purchases of the pictures on a server, and take the pictures."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
@@ -39,10 +38,10 @@ async def main() -> None:
         server = await stack.enter_async_context(embedded.server(skip_time=True, ui_port=port))
         threads = stack.enter_context(ThreadPoolExecutor(ACTIVITY_THREADS))
         await stack.enter_async_context(build_worker(server.client, services, threads))
-        await _play(server)
+        await _run_purchases(server)
         chrome = await stack.enter_async_context(browser())
         await notice_pictures.take(chrome)
-        await _take(await WebUI.open(chrome, f"http://127.0.0.1:{port}"))
+        await _take_pictures(await WebUI.open(chrome, f"http://127.0.0.1:{port}"))
 
 
 def _settings(folder: str) -> Settings:
@@ -53,81 +52,81 @@ def _settings(folder: str) -> Settings:
     )
 
 
-async def _play(server: WorkflowEnvironment) -> None:
-    """A shop on an ordinary day."""
+async def _run_purchases(server: WorkflowEnvironment) -> None:
+    """A typical mix of open and closed purchases."""
     runner = ScenarioRunner(server)
     scenarios = {scenario.name: scenario for scenario in SCENARIOS}
-    await runner.play(scenarios[FULL_STORY], "p-1001")
+    await runner.play(scenarios[FULL_SCENARIO], "p-1001")
     await runner.play(scenarios["card_declined"], "p-1002")
-    await _bought(server, "p-1003", "Song mix", client("send_message", text="Hello!"))
-    await _bought(server, "p-1004", "Web shop", BRIEF)
-    await _bought(server, "p-1005", "Translation", BRIEF, freelancer("deliver"))
+    await _purchase(server, "p-1003", "Song mix", client("send_message", text="Hello!"))
+    await _purchase(server, "p-1004", "Web shop", BRIEF)
+    await _purchase(server, "p-1005", "Translation", BRIEF, freelancer("deliver"))
     dispute = client("open_dispute", reason="Nothing was delivered.")
-    await _bought(server, "p-1006", "Logo design", BRIEF, CANCELS, DECLINES, dispute)
-    failed = await _bought(
+    await _purchase(server, "p-1006", "Logo design", BRIEF, CANCELS, DECLINES, dispute)
+    failed = await _purchase(
         server, "p-1007", "Voice-over", freelancer("give_refund"), method="pm_sandbox_refund_fails"
     )
     await skip(server, failed, timedelta(days=4))
     await until(failed, lambda found: bool(found.attention))
-    rejected = await _bought(server, "p-1008", "Book cover", BRIEF, CANCELS)
+    rejected = await _purchase(server, "p-1008", "Book cover", BRIEF, CANCELS)
     await rejected.signal("deliver", {"by": {"role": Role.FREELANCER, "id": "bo"}})
     await rejected.signal("decide_refund", {"by": {"role": Role.CLIENT, "id": "ana"}})
     await until(rejected, lambda found: found.rejected_count == 2)
 
 
-async def _bought(
+async def _purchase(
     server: WorkflowEnvironment,
     purchase_id: str,
     title: str,
-    *said: Send,
+    *messages: Send,
     method: str = "pm_sandbox_ok",
 ) -> Handle:
-    given = SCENARIOS[0].start(purchase_id).model_dump(mode="json")
-    terms = PurchaseStart.model_validate({**given, "title": title, "payment_method": method})
+    template = SCENARIOS[0].start(purchase_id).model_dump(mode="json")
+    terms = PurchaseStart.model_validate({**template, "title": title, "payment_method": method})
     handle = await start(server.client, terms)
     await until(handle, lambda found: found.payment == "held")
-    for one in said:
-        await say(handle, one.role, one.message, **one.fields)
+    for message in messages:
+        await say(handle, message.role, message.message, **message.fields)
     return handle
 
 
-async def _take(ui: WebUI) -> None:
+async def _take_pictures(ui: WebUI) -> None:
     await ui.page.set_viewport_size({"width": 1720, "height": 1600})
     await ui.list("WorkflowType = 'ProjectPurchase'")
-    unwanted = ("Run ID", "Type", "Start", "End")
+    removed = ("Run ID", "Type", "Start", "End")
     await ui.show_columns(
-        *(key.name for key in SEARCH_ATTRIBUTES if key.name not in HIDDEN), remove=unwanted
+        *(key.name for key in SEARCH_ATTRIBUTES if key.name not in HIDDEN), remove=removed
     )
     await ui.row("p-1008").wait_for()
-    await _keep(ui, "list", height=580)
+    await _save(ui, "list", height=580)
 
     await ui.page.set_viewport_size({"width": 1400, "height": 1800})
     await ui.purchase("p-1001")
     await ui.button("Descending").click()
     await ui.page.get_by_text("client and freelancer: refund settled").wait_for()
-    await _keep(ui, "timeline", top=ui.page.get_by_role("heading", name="Timeline"), height=1060)
+    await _save(ui, "timeline", top=ui.page.get_by_role("heading", name="Timeline"), height=1060)
 
-    for purchase_id, picture, beside in (("p-1006", "card", True), ("p-1008", "refused", False)):
+    for purchase_id, picture, with_page in (("p-1006", "card", True), ("p-1008", "refused", False)):
         await ui.purchase(purchase_id, "User Metadata")
         card = await ui.card()
-        await card.get_by_text("What happened last").wait_for()
+        await card.get_by_text("The last events").wait_for()
         pane = await card.bounding_box()
         assert pane is not None
-        await _keep(
+        await _save(
             ui,
             picture,
-            left=MENU if beside else pane["x"] - 16,
+            left=MENU if with_page else pane["x"] - 16,
             top=ui.page.get_by_text("Summary"),
             height=pane["height"] + 100,
         )
 
 
-async def _keep(
+async def _save(
     ui: WebUI, name: str, *, left: float = MENU, top: Locator | None = None, height: float
 ) -> None:
-    """Everything right of `left` and from `top` on, once it stands still."""
-    above = await top.bounding_box() if top else None
-    # The second frame after everything is there shows it.
+    """Save a picture of what is right of `left` and below `top`, when the page is stable."""
+    top_box = await top.bounding_box() if top else None
+    # Wait for fonts and two frames: the second frame shows the complete page.
     await ui.page.evaluate(
         "() => document.fonts.ready.then(() => new Promise(done =>"
         " requestAnimationFrame(() => requestAnimationFrame(done))))"
@@ -138,7 +137,7 @@ async def _keep(
         path=PICTURES / f"{name}.png",
         clip={
             "x": left,
-            "y": above["y"] - 20 if above else 0,
+            "y": top_box["y"] - 20 if top_box else 0,
             "width": size["width"] - left,
             "height": height,
         },

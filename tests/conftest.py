@@ -17,7 +17,7 @@ from tests.time_limits import seconds_for, with_time_limit
 from worker import ACTIVITY_THREADS, GC_THRESHOLDS, build_worker, tune_garbage_collection
 
 LONG_HISTORY = 400
-SOON_LONG = (
+CONTINUE_AS_NEW_SOON = (
     "--dynamic-config-value",
     f"limit.historyCount.suggestContinueAsNew={LONG_HISTORY}",
 )
@@ -57,7 +57,7 @@ def _garbage() -> None:
 @pytest.fixture(scope="session")
 async def server() -> AsyncIterator[WorkflowEnvironment]:
     """A server on which the clock of each purchase can be moved."""
-    async with embedded.server(skip_time=True, extra=SOON_LONG) as environment:
+    async with embedded.server(skip_time=True, extra=CONTINUE_AS_NEW_SOON) as environment:
         yield environment
 
 

@@ -110,7 +110,7 @@ def test_a_sample_is_good_and_a_literal_everywhere(name: str) -> None:
 
 def test_every_fault_that_is_told_of_has_its_test() -> None:
     """Under the name that the page of proofs links to, in a file that has it."""
-    for fault in reliability.told()["fault"]:
+    for fault in reliability.promises_and_faults()["fault"]:
         path, _, name = fault["test"].partition("::")
         assert name in _functions(HERE.parent / path), fault["test"]
 
@@ -118,8 +118,8 @@ def test_every_fault_that_is_told_of_has_its_test() -> None:
 def test_the_page_of_proofs_tells_all_that_is_promised() -> None:
     """Each promise, how it was tested, and each fault; `make reliability` writes it."""
     page = (HERE / "reliability.md").read_text(encoding="utf-8")
-    for told in reliability.told().values():
-        assert [one["text"] for one in told if one["text"] not in page] == []
+    for entries in reliability.promises_and_faults().values():
+        assert [entry["text"] for entry in entries if entry["text"] not in page] == []
 
 
 def _functions(path: Path) -> set[str]:
@@ -151,3 +151,19 @@ def test_every_command_in_the_runbook_is_one(page: str) -> None:
     for name, rest in re.findall(r"python -m starter ([a-z-]+)([^`\n#]*)", text):
         options = {option for parameter in commands[name].params for option in parameter.opts}
         assert set(re.findall(r"--[a-z-]+", rest)) <= options, name
+
+
+# --- the page on architecture
+
+
+def test_every_hop_of_the_two_walks_is_there() -> None:
+    """Each function in the file that the page names, and as few hops as a reader can follow."""
+    page = (HERE / "architecture.md").read_text(encoding="utf-8")
+    walks = [
+        re.findall(r"^\| \d+ \| `(\S+)` \| `(\w+)` \|", part, re.MULTILINE)
+        for part in page.split("## ")
+    ]
+    cancel, approve = (walk for walk in walks if walk)
+    assert (len(cancel), len(approve)) == (22, 14)
+    for path, name in (*cancel, *approve):
+        assert name in _functions(HERE.parent / path), f"{path} has no {name}"

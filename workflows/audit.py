@@ -1,4 +1,4 @@
-"""`BooksAudit`: compares ledger, workflows and provider once a day, and tells the operators."""
+"""`BooksAudit`: compares ledger, workflows and provider once a day, and alerts operators."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -17,27 +17,27 @@ from activities.requests import (
     OperatorAlert,
 )
 
-ONE_AUDIT = timedelta(hours=2)
-TOLD_WITHIN = timedelta(days=1)
-TOLD_AT_MOST = 50
-"""So many differences stand in the notice; the workflow's result has them all."""
+AUDIT_TIMEOUT = timedelta(hours=2)
+GIVE_UP_AFTER = timedelta(days=1)
+LISTED_AT_MOST = 50
+"""Differences listed in the alert; the workflow's result has them all."""
 
 RETRY = RetryPolicy(initial_interval=timedelta(seconds=10), maximum_interval=timedelta(minutes=15))
 
 
 @workflow.defn(name="BooksAudit")
 class BooksAudit:
-    """One audit. Completes with the report, whatever it found; a schedule starts it daily."""
+    """One audit. Always completes with its report; a schedule starts it daily."""
 
     @workflow.run
     async def run(self, *_: RawValue) -> AuditReport:
-        """Audit, and alert the operators if anything does not agree."""
+        """Audit, and alert operators of differences."""
         report: AuditReport = await workflow.execute_activity(
             AUDIT_BOOKS.name,
             AuditRequest(),
             result_type=AuditReport,
-            start_to_close_timeout=ONE_AUDIT,
-            schedule_to_close_timeout=TOLD_WITHIN,
+            start_to_close_timeout=AUDIT_TIMEOUT,
+            schedule_to_close_timeout=GIVE_UP_AFTER,
             retry_policy=RETRY,
             summary="Compare ledger, workflows and payment provider",
         )
@@ -59,16 +59,16 @@ class BooksAudit:
                 alert,
                 task_queue=NOTICE_QUEUE,
                 start_to_close_timeout=timedelta(minutes=2),
-                schedule_to_close_timeout=TOLD_WITHIN,
+                schedule_to_close_timeout=GIVE_UP_AFTER,
                 retry_policy=RETRY,
-                summary=f"Tell the operators what differs: {found}",
+                summary=f"Alert operators of {found} differences",
             )
         except ActivityError:
-            workflow.logger.error("audit_untold", extra={"differences": found})
+            workflow.logger.error("audit_alert_undelivered", extra={"differences": found})
 
 
 def _lines(differences: Sequence[Difference], found: int) -> list[str]:
-    told = [f"{each.what} {each.what_to_do}" for each in differences[:TOLD_AT_MOST]]
-    if found > len(told):
-        told.append(f"And {found - len(told)} more: python -m starter audit")
-    return told
+    listed = [f"{each.what} {each.what_to_do}" for each in differences[:LISTED_AT_MOST]]
+    if found > len(listed):
+        listed.append(f"And {found - len(listed)} more: recourse audit")
+    return listed

@@ -1,7 +1,7 @@
 """What other systems send to a purchase and read from it: the public contract, and nothing else.
 
 Each message is one JSON object and may be sent as a signal or as an update of the same name.
-Unknown fields are refused, so that a typing error is never taken for silence. Amounts are integer
+Unknown fields are rejected, so that a typing error is never ignored. Amounts are integer
 minor units; times are UTC, RFC 3339.
 """
 
@@ -29,7 +29,7 @@ LARGEST_REQUIREMENTS = 64 * 1024
 
 def _text(value: str) -> str:
     if not value.strip() or "\x00" in value:
-        raise ValueError("must say something, and must not contain a NUL character")
+        raise ValueError("must not be blank, and must not contain a NUL character")
     return value
 
 
@@ -49,7 +49,7 @@ Reference = Annotated[Line, Field(max_length=200)]
 
 
 class Role(StrEnum):
-    """Who speaks."""
+    """The role of a sender."""
 
     CLIENT = "client"
     FREELANCER = "freelancer"
@@ -59,7 +59,7 @@ class Role(StrEnum):
 
 
 class Sender(Model):
-    """Party messages count only from that party's id, staff messages only from their role."""
+    """Who sends a message. A party's messages count only under that party's id."""
 
     role: Role
     id: Identifier
@@ -75,7 +75,7 @@ class Message(Model):
 
 
 class SubmitRequirements(Message):
-    """The client tells the freelancer what is needed."""
+    """The client says what is needed."""
 
     name: ClassVar[str] = "submit_requirements"
     requirements: Annotated[
@@ -93,7 +93,7 @@ class SubmitRequirements(Message):
 
 
 class Cancel(Message):
-    """The client asks for the escrow back, or the freelancer cancels inside the 24 h window."""
+    """The client asks for a refund, or the freelancer cancels inside the cancel window."""
 
     name: ClassVar[str] = "cancel"
     reason: Text | None = None
@@ -186,14 +186,14 @@ class RequestChanges(_WithNote):
 
 
 class SendMessage(Message):
-    """Words for the other side; nothing changes."""
+    """A text for the other side; nothing changes."""
 
     name: ClassVar[str] = "send_message"
     text: Text
 
 
 class SettlementUpdate(Message):
-    """The payment provider's word on a refund. `refund_id` is ours or the provider's reference."""
+    """The payment provider's report on a refund. `refund_id`: ours or the provider's reference."""
 
     name: ClassVar[str] = "settlement_update"
     refund_id: Reference
@@ -202,7 +202,7 @@ class SettlementUpdate(Message):
 
 
 class ResolveAttention(Message):
-    """A person has seen to what needed attention: try again, or record the proof of settlement."""
+    """An operator looked into it: retry, or record the proof of the settlement."""
 
     name: ClassVar[str] = "resolve_attention"
     action: Literal["retry", "mark_settled"]
@@ -236,7 +236,7 @@ MESSAGES: dict[str, type[Message]] = {
 
 
 class PurchaseStart(Model):
-    """The start input. What cannot be right is refused before money moves."""
+    """The start input. One that cannot be right is rejected before money moves."""
 
     purchase_id: Identifier
     title: Line
@@ -256,7 +256,7 @@ class PurchaseStart(Model):
 
 
 class Receipt(Model):
-    """The answer to an accepted update; its effect is already readable by `status`."""
+    """The answer to an accepted update. Its effect is already readable by `status`."""
 
     accepted: Literal[True] = True
     stage: str
@@ -277,7 +277,7 @@ class PurchaseResult(Model):
 
 
 class Escrow(Model):
-    """Where the money is, as far as the books have confirmed it to the purchase."""
+    """Where the money is, as far as the ledger has confirmed it."""
 
     held: Amount
     in_transit: Amount
@@ -287,7 +287,7 @@ class Escrow(Model):
 
 
 class Deadline(Model):
-    """An open deadline and what silence will do."""
+    """An open deadline, and what happens if nobody acts by then."""
 
     name: str
     at: UtcDatetime
@@ -312,7 +312,7 @@ class AttentionItem(Model):
 
 
 class TimelineEntry(Model):
-    """One transition. `late_by`: seconds by which a window had run out when it was acted on."""
+    """One transition. `late_by`: seconds by which a deadline had passed when it was applied."""
 
     number: int
     at: UtcDatetime
@@ -323,7 +323,7 @@ class TimelineEntry(Model):
 
 
 class RejectedSignal(Model):
-    """A signal that was refused, and why."""
+    """A signal that was rejected, and why."""
 
     at: UtcDatetime
     name: str
@@ -342,7 +342,7 @@ class RefundAttempt(Model):
 
 
 class Status(Model):
-    """Everything about the purchase. `rejected` holds the newest 50 refused signals,
+    """Everything about the purchase. `rejected` holds the newest 50 rejected signals,
     `rejected_count` how many there were."""
 
     purchase_id: str
@@ -370,7 +370,7 @@ class Status(Model):
 
 
 class Permission(Model):
-    """Whether a role may send a message now, and until when: an enabled or disabled button."""
+    """Whether a role may send a message now, and until when: what a page shows as a button."""
 
     message: str
     allowed: bool

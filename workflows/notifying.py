@@ -16,8 +16,6 @@ from activities.requests import (
     SEND_NOTICES,
     AllowedMessage,
     ErrorType,
-    Money,
-    Movement,
     NoticeAnswer,
     NoticeDeadline,
     NoticeRequest,
@@ -210,14 +208,7 @@ def notice_request(state: WorkflowState, pending: PendingNotice) -> NoticeReques
         actor=notify.actor,
         text=_text(notify.text),
         note=notify.note,
-        movements=tuple(
-            Movement(
-                amount=Money(amount=moved.amount, currency=start.price.currency),
-                source=moved.source,
-                target=moved.target,
-            )
-            for moved in notify.movements
-        ),
+        movements=notify.movements,
         deadlines=_deadlines(purchase, notify),
         refund_text=texts.REFUND_TAKES if notify.promises_refund and to_client else None,
         refund_by=purchase.deadlines.get(DeadlineName.SETTLEMENT),

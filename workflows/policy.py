@@ -1,8 +1,8 @@
-"""The windows and choices of a purchase (`RULES.md`, Windows).
+"""The policy of a purchase: its windows and choices.
 
-A snapshot is taken when a purchase starts and never changes for it. Durations are ISO 8601 and
-elapsed time, unaffected by daylight saving; the two windows counted in business days end with the
-n-th business day after the start date, in the policy's calendar and zone.
+Each purchase has its own, given when it starts. Durations are ISO 8601 and elapsed time, unaffected
+by daylight saving. The two windows in business days end with the n-th business day after the start
+date, in the policy's calendar and zone.
 """
 
 import re
@@ -25,7 +25,7 @@ LONGEST = timedelta(days=3650)
 
 def _window(value: timedelta) -> timedelta:
     if not timedelta(0) < value <= LONGEST:
-        raise ValueError("a window is longer than nothing and at most ten years")
+        raise ValueError("a window must be longer than zero and at most ten years")
     return value
 
 
@@ -49,7 +49,7 @@ def _business_days(value: object) -> object:
 
 
 def _write(value: timedelta) -> str:
-    """Days and time: pydantic's own way of writing makes years of 365 days, which is not read."""
+    """Days and time. pydantic itself would write years of 365 days, which are not accepted."""
     rest = value - timedelta(days=value.days)
     days = f"{value.days}D" if value.days else ""
     time = _TIME.dump_python(rest, mode="json").removeprefix("P") if rest or not days else ""
@@ -84,7 +84,7 @@ class Reminders(Model):
 
 
 class Policy(Model):
-    """Windows and choices; the defaults are those of `RULES.md`."""
+    """Windows and choices of a purchase, with their defaults."""
 
     payment_window: Window = timedelta(hours=1)
     requirements_window: Window = timedelta(hours=48)

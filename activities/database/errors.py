@@ -1,4 +1,4 @@
-"""The two errors of the database that are nobody's mistake in what was asked."""
+"""The errors of a database that is unreachable or has another schema."""
 
 
 class DatabaseUnreachable(Exception):

@@ -3,7 +3,7 @@
 Every transfer debits one account and credits another by the same amount, in one currency. A balance
 is credits minus debits. So escrow is positive while money is held, provider clearing is negative by
 what the provider collected, and all balances of a currency sum to zero. The constraints and
-triggers of the database enforce the rules, whatever code writes to it.
+triggers of the database enforce the rules for every program that writes to it.
 
 | account | minimum balance | holds |
 |---|---|---|

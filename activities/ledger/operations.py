@@ -1,6 +1,6 @@
 """The operations of the ledger and their legs.
 
-An operation that is invalid whatever the balances are is rejected here and not recorded.
+An operation that no balance can make valid is rejected here and not recorded.
 """
 
 import hashlib

@@ -156,7 +156,7 @@ class _Writer:
             quote=unlinked(lines(request.note)) if request.note else None,
             advice=tuple(self._format(paragraph) for paragraph in advice),
             movements=tuple(
-                (self._reader.money(move.amount), self._route(move.source, move.target))
+                (self._formatter.amount(move.amount), self._route(move.source, move.target))
                 for move in request.movements
             ),
             refund=self._refund(),

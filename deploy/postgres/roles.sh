@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs once, on an empty volume. A role each: neither reads the other's databases.
+# Runs once, on an empty volume. Each role can read only its own databases.
 set -eu
 psql --set ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname postgres \
     --set temporal="$TEMPORAL_DB_PASSWORD" --set recourse="$RECOURSE_DB_PASSWORD" <<'SQL'

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Brings Temporal's two databases to this server's version; safe to repeat. The password is in
-# SQL_PASSWORD.
+# Migrates Temporal's two databases to this server's version; safe to repeat. SQL_PASSWORD has the
+# password.
 set -eu
 for kind in temporal visibility; do
     case $kind in

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from activities.requests import Movement
 from tests.lifecycle.builders import ESCROW, NOON, Purchase, purchase_in, refund_under_way
 from workflows.lifecycle import begin, next_reminder, rejection_notice, reminder, texts
 from workflows.lifecycle.events import (
@@ -12,7 +13,6 @@ from workflows.lifecycle.events import (
     DecisionPosted,
     EffectBlocked,
     Fact,
-    Movement,
     PaymentDeclined,
     PaymentHeld,
     PaymentVoided,

@@ -16,7 +16,7 @@ from hypothesis import settings as searching
 from activities.payments.sandbox import METHODS
 from activities.services import Services
 from temporal import embedded
-from tests.conftest import SOON_LONG, settings
+from tests.conftest import CONTINUE_AS_NEW_SOON, settings
 from tests.model.comparison import ComparisonServer, Mismatch, open_comparison_server
 from tests.model.strategies import SCRIPTS, Deadline, Script, Send, WorkerReplaced
 from tests.proof.counts import counted
@@ -56,7 +56,7 @@ async def comparison_server(
         patch.setattr("workflows.effects.ATTEMPT_TIMEOUT", ATTEMPT_TIMEOUT)
         patch.setattr("workflows.notifying.ONE_DELIVERY", ATTEMPT_TIMEOUT)
         async with (
-            embedded.server(skip_time=True, extra=SOON_LONG) as server,
+            embedded.server(skip_time=True, extra=CONTINUE_AS_NEW_SOON) as server,
             open_comparison_server(server, services, threads, rules_services) as found,
         ):
             yield found
@@ -72,11 +72,11 @@ async def test_the_workflow_does_what_the_rules_say(
     seconds = SOAK_MINUTES * 60 or SEARCH_SECONDS
     first = time.time_ns() if SOAK_MINUTES else 0
     loop = asyncio.get_running_loop()
-    with ThreadPoolExecutor(PARALLEL_SCRIPTS) as players:
+    with ThreadPoolExecutor(PARALLEL_SCRIPTS) as executor:
         found = await asyncio.gather(
             *(
                 loop.run_in_executor(
-                    players, explore, comparison_server, loop, first + number, began + seconds
+                    executor, explore, comparison_server, loop, first + number, began + seconds
                 )
                 for number in range(PARALLEL_SCRIPTS)
             ),

@@ -45,7 +45,7 @@ async def test_random_provider_faults_lead_to_one_charge_and_the_right_refund(
     stripe.stripe.plan(None)
 
     for handle, result, refund in ended:
-        taken = stripe.stripe.taken(transfer_group=f"{handle.id}/hold")
+        taken = stripe.stripe.charged_amount(transfer_group=f"{handle.id}/hold")
         sent = [
             each["amount"]
             for each in stripe.stripe.refunds

@@ -86,8 +86,8 @@ def request(**changes: Any) -> NoticeRequest:
         "text": TEXT,
         "note": "Two drafts are finished.",
         "movements": (
-            Movement(amount=usd(10000), source="escrow", target="the freelancer's balance"),
-            Movement(amount=usd(15000), source="escrow", target="the client's payment method"),
+            Movement(10000, "escrow", "the freelancer's balance"),
+            Movement(15000, "escrow", "the client's payment method"),
         ),
         "deadlines": (due(at(2026, 11, 30, 23, 59)),),
         "refund_text": "{Client's} refund may take up to {settlement_window}",

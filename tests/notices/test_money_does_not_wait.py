@@ -11,7 +11,7 @@ import worker
 from demo.runner import say, until
 from demo.scenarios import PRICE
 from temporal.purchases import Purchase
-from tests.conftest import SOON_LONG
+from tests.conftest import CONTINUE_AS_NEW_SOON
 from tests.notices.builders import listening
 from tests.notices.environment import house
 from tests.purchases import held, purchase_of
@@ -65,7 +65,7 @@ async def test_a_silent_mail_server_holds_up_no_fresh_history(tmp_path: Path) ->
     calls: set[asyncio.Transport] = set()
     async with (
         listening(lambda: Silent(calls)) as port,
-        house(tmp_path, f"smtp://127.0.0.1:{port}", extra=SOON_LONG) as at,
+        house(tmp_path, f"smtp://127.0.0.1:{port}", extra=CONTINUE_AS_NEW_SOON) as at,
     ):
         handle = await held(at.server)
         first_run = (await handle.describe()).run_id

@@ -210,7 +210,7 @@ def test_money_is_told_with_its_way(read: list[Read]) -> None:
     """The amount, from which account to which; the reader's own are called theirs."""
     for each in read:
         for move in each.request.movements:
-            line = f"${move.amount.amount / 100:.2f} From {move.source} to {move.target}"
+            line = f"${move.amount / 100:.2f} From {move.source} to {move.target}"
             for role, name in NAMES.items():
                 whose = "your" if role == each.reader.role else f"{name}'s"
                 line = line.replace(f"the {role}'s", whose)

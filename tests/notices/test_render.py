@@ -202,7 +202,7 @@ def test_hostile_text_is_only_text(text: str) -> None:
         ),
         values={"problem": text},
         note=text,
-        movements=(Movement(amount=request().price, source=text, target=text),),
+        movements=(Movement(25000, text, text),),
         deadlines=(due(at(2027, 1, 1), name=text),),
     ).model_copy(update={"freelancer": evil})
     who = Recipient.model_construct(role="freelancer", party=evil, allowed=(ACCEPT,))

@@ -329,10 +329,12 @@ def test_several_processes_with_the_same_keys_make_each_charge_once(path: Path) 
     for process in processes:
         process.communicate(timeout=30)
     assert [process.returncode for process in processes] == [0, 0, 0]
-    books = SandboxProvider(path)
-    assert sorted(charge.key for charge in books.charges()) == sorted(f"key-{n}" for n in range(30))
-    assert len(books.refunds()) == 30
-    books.close()
+    sandbox = SandboxProvider(path)
+    assert sorted(charge.key for charge in sandbox.charges()) == sorted(
+        f"key-{n}" for n in range(30)
+    )
+    assert len(sandbox.refunds()) == 30
+    sandbox.close()
 
 
 def test_opening_a_new_file_waits_for_a_process_that_creates_it(tmp_path: Path) -> None:
@@ -341,10 +343,10 @@ def test_opening_a_new_file_waits_for_a_process_that_creates_it(tmp_path: Path) 
     other.execute("BEGIN IMMEDIATE")  # SQLite's busy timeout does not apply to the switch to WAL
     done = threading.Timer(0.1, other.close)
     done.start()
-    books = SandboxProvider(path)
+    sandbox = SandboxProvider(path)
     done.join()
-    assert books.charges() == []
-    books.close()
+    assert sandbox.charges() == []
+    sandbox.close()
 
 
 def test_answered_calls_survive_kill_9(path: Path) -> None:
@@ -353,9 +355,9 @@ def test_answered_calls_survive_kill_9(path: Path) -> None:
         answered = [process.stdout.readline().strip() for _ in range(20)]
         process.kill()
         process.stdout.read()
-    books = SandboxProvider(path)
-    kept = [charge.key for charge in books.charges()]
+    sandbox = SandboxProvider(path)
+    kept = [charge.key for charge in sandbox.charges()]
     assert kept[:20] == answered
     assert len(kept) == len(set(kept))
-    assert books.charge("key-0", PRICE, "pm_sandbox_ok", NOW).charged == PRICE
-    books.close()
+    assert sandbox.charge("key-0", PRICE, "pm_sandbox_ok", NOW).charged == PRICE
+    sandbox.close()

@@ -74,7 +74,7 @@ def test_a_charge_and_a_refund_have_the_requested_amount_in_any_currency(
     charge = provider.charge(KEY, asked, VISA, NOW)
     refund = provider.refund(REFUND, charge.reference, back, NOW)
     assert (charge.charged, refund.amount) == (asked, back)
-    assert (fake.taken(), fake.given_back()) == (to_stripe(asked), to_stripe(back))
+    assert (fake.charged_amount(), fake.refunded_amount()) == (to_stripe(asked), to_stripe(back))
     statement = provider.statement()
     assert [record.amount for record in statement.charges] == [asked]
     assert [record.amount for record in statement.refunds] == [back]

@@ -39,7 +39,7 @@ def test_the_same_key_and_request_is_one_charge_with_one_answer(
 
 def test_another_key_is_another_charge(fake: FakeStripe, provider: StripeProvider) -> None:
     assert charged(provider, key="purchase-p-1/hold") != charged(provider, key="purchase-p-2/hold")
-    assert fake.taken() == 2 * PRICE.amount
+    assert fake.charged_amount() == 2 * PRICE.amount
 
 
 def test_a_customer_can_reuse_an_attached_payment_method(
@@ -111,7 +111,7 @@ def test_a_declined_charge_is_not_sent_to_the_bank_again(
     for _ in range(2):
         assert provider.charge(KEY, PRICE, VISA, NOW).status == "declined"
         fake.forget_keys()
-    assert fake.taken() == 0
+    assert fake.charged_amount() == 0
 
 
 def test_a_charge_that_needs_authentication_is_cancelled(
@@ -121,7 +121,7 @@ def test_a_charge_that_needs_authentication_is_cancelled(
     (intent,) = fake.intents
     assert (intent["status"], intent["payment_method"]) == ("requires_payment_method", None)
     assert provider.charge(KEY, PRICE, AUTHENTICATION, NOW).status == "declined"
-    assert fake.taken() == 0
+    assert fake.charged_amount() == 0
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_a_payment_method_that_is_used_up_is_declined_without_being_quoted(
     assert (result.status, result.text[:32]) == ("declined", "The provided PaymentMethod was p")
     assert method not in result.text
     assert provider.void("purchase-p-2/hold", PRICE, method, NOW) is None
-    assert fake.taken() == PRICE.amount
+    assert fake.charged_amount() == PRICE.amount
 
 
 def test_a_payment_method_used_up_by_this_charge_is_not_declined(
@@ -216,7 +216,7 @@ def test_a_charge_that_was_made_cannot_be_voided(
     assert provider.void(KEY, PRICE, VISA, NOW) == result
     fake.forget_keys()
     assert provider.void(KEY, PRICE, VISA, NOW) == result
-    assert fake.taken() == PRICE.amount
+    assert fake.charged_amount() == PRICE.amount
 
 
 def test_a_charge_that_was_begun_but_not_made_is_voided(
@@ -255,7 +255,9 @@ def test_a_charge_racing_its_void_is_either_made_and_found_or_never_made(
             found = {each.result() is not None for each in voiding}
             assert made == found
             assert len(made) == 1
-            assert fake.taken(transfer_group=key) == (PRICE.amount if made == {True} else 0)
+            assert fake.charged_amount(transfer_group=key) == (
+                PRICE.amount if made == {True} else 0
+            )
 
 
 # --- Keys --------------------------------------------------------------------------------------
@@ -282,4 +284,4 @@ def test_long_purchase_ids_that_differ_at_the_end_are_different_keys(
 ) -> None:
     keys = [end.rjust(300, "p") for end in ("1", "2", "é", "è")]
     assert len({charged(provider, key=key) for key in keys}) == len(keys)
-    assert fake.taken() == PRICE.amount * len(keys)
+    assert fake.charged_amount() == PRICE.amount * len(keys)

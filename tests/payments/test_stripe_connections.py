@@ -43,12 +43,12 @@ def test_many_threads_share_one_provider(fake: FakeStripe, provider: StripeProvi
         charge = charged(provider, key=f"purchase-p-{n}/hold")
         refund = provider.refund(f"purchase-p-{n}/refund", charge, PART, NOW)
         assert provider.find_refund(f"purchase-p-{n}/refund", charge, NOW) == refund
-        return charge, fake.given_back(payment_intent=charge)
+        return charge, fake.refunded_amount(payment_intent=charge)
 
     with ThreadPoolExecutor(ACTIVITY_THREADS) as pool:
         made = list(pool.map(purchase, range(ACTIVITY_THREADS)))
     assert len({charge for charge, _ in made}) == ACTIVITY_THREADS
-    assert {given_back for _, given_back in made} == {PART.amount}
+    assert {refunded_amount for _, refunded_amount in made} == {PART.amount}
 
 
 def test_close_closes_the_connections_of_all_threads(fake: FakeStripe) -> None:

@@ -64,7 +64,7 @@ def test_a_charge_is_made_once_despite_each_fault(
     )
     assert (result.status, result.charged) == ("succeeded", PRICE)
     assert provider.find_charge(KEY) == result
-    assert (len(fake.charges), fake.taken(transfer_group=KEY)) == (1, PRICE.amount)
+    assert (len(fake.charges), fake.charged_amount(transfer_group=KEY)) == (1, PRICE.amount)
 
 
 @met
@@ -81,7 +81,7 @@ def test_a_declined_charge_takes_nothing_despite_each_fault(
         lambda: provider.charge(KEY, PRICE, declining, NOW),
     )
     assert (result.status, result.text) == ("declined", "Your card was declined.")
-    assert (len(fake.charges), fake.taken()) == (1, 0)
+    assert (len(fake.charges), fake.charged_amount()) == (1, 0)
 
 
 @met
@@ -156,8 +156,8 @@ def test_a_charge_that_met_a_fault_is_voided_or_found(
         lambda: provider.void(KEY, PRICE, VISA, NOW),
     )
     after = provider.charge(KEY, PRICE, VISA, NOW)
-    assert found == (after if fake.taken() else None)
-    assert after.status == ("succeeded" if fake.taken() else "declined")
+    assert found == (after if fake.charged_amount() else None)
+    assert after.status == ("succeeded" if fake.charged_amount() else "declined")
 
 
 @met
@@ -175,7 +175,7 @@ def test_a_refund_is_sent_once_despite_each_fault(
     )
     assert (result.status, result.amount) == ("settled", PART)
     assert provider.find_refund(REFUND, charge, NOW) == result
-    assert (len(fake.refunds), fake.given_back()) == (1, PART.amount)
+    assert (len(fake.refunds), fake.refunded_amount()) == (1, PART.amount)
 
 
 @met

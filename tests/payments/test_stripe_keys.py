@@ -53,7 +53,7 @@ def test_a_charge_is_made_once_when_stripe_forgets_its_key(
     for _ in range(3):
         fake.forget_keys()
         assert provider.charge(KEY, PRICE, VISA, NOW).charged == PRICE
-    assert fake.taken() == PRICE.amount
+    assert fake.charged_amount() == PRICE.amount
 
 
 def test_a_charge_is_made_once_when_its_worker_dies_after_stripe_forgot_its_key(
@@ -67,7 +67,7 @@ def test_a_charge_is_made_once_when_its_worker_dies_after_stripe_forgot_its_key(
         provider.charge(KEY, PRICE, VISA, NOW)
     assert len(fake.intents) == 2
     assert provider.charge(KEY, PRICE, VISA, NOW) == made
-    assert fake.taken() == PRICE.amount
+    assert fake.charged_amount() == PRICE.amount
 
 
 @pytest.mark.parametrize("fault", UNHEARD)
@@ -81,7 +81,7 @@ def test_a_refund_is_sent_once_when_stripe_forgets_its_key(
     for _ in range(3):
         fake.forget_keys()
         assert provider.refund(REFUND, charge, PART, NOW).amount == PART
-    assert (len(fake.refunds), fake.given_back()) == (1, PART.amount)
+    assert (len(fake.refunds), fake.refunded_amount()) == (1, PART.amount)
 
 
 # --- Stored errors -----------------------------------------------------------------------------
@@ -150,7 +150,7 @@ def test_a_refund_behind_a_stored_500_is_found(fake: FakeStripe, provider: Strip
         provider.refund(REFUND, charge, PART, NOW)
     assert provider.refund(REFUND, charge, PART, NOW).amount == PART
     assert keys(fake, SEND) == [REFUND]
-    assert (len(fake.refunds), fake.given_back()) == (1, PART.amount)
+    assert (len(fake.refunds), fake.refunded_amount()) == (1, PART.amount)
 
 
 @pytest.mark.parametrize("where", [CREATE, SEND])
@@ -169,7 +169,7 @@ def test_a_provider_that_replays_500_under_every_key_is_unreachable(
         with pytest.raises(ProviderUnreachable, match="500"):
             ask()
     assert len({*keys(fake, where)} - {"another"}) == KEYS_TRIED
-    assert (fake.taken(transfer_group=KEY), fake.refunds) == (0, [])
+    assert (fake.charged_amount(transfer_group=KEY), fake.refunds) == (0, [])
     fake.plan(None)
     fake.forget_keys()
     assert ask().status in ("succeeded", "settled")
@@ -199,7 +199,7 @@ def test_a_charge_that_stripe_performs_late_is_made_once(
             provider.charge(KEY, PRICE, VISA, NOW)
     until_over(fake)
     assert provider.charge(KEY, PRICE, VISA, NOW).charged == PRICE
-    assert fake.taken() == PRICE.amount
+    assert fake.charged_amount() == PRICE.amount
 
 
 def test_a_charge_that_stripe_performs_late_is_not_made_once_voided(
@@ -246,7 +246,7 @@ def test_two_partial_refunds_are_never_made_of_one_that_stripe_performs_late(
     until_over(fake)
     fake.forget_keys()
     assert provider.refund(REFUND, charge, PART, NOW).amount == PART
-    assert (len(fake.refunds), fake.given_back()) == (1, PART.amount)
+    assert (len(fake.refunds), fake.refunded_amount()) == (1, PART.amount)
 
 
 def test_two_partial_refunds_are_never_made_of_one_that_is_late_under_its_second_key(
@@ -266,7 +266,7 @@ def test_two_partial_refunds_are_never_made_of_one_that_is_late_under_its_second
     until_over(fake)
     assert provider.refund(REFUND, charge, PART, NOW).amount == PART
     assert set(keys(fake, SEND)) == {REFUND, f"{REFUND}#2"}
-    assert (len(fake.refunds), fake.given_back()) == (1, PART.amount)
+    assert (len(fake.refunds), fake.refunded_amount()) == (1, PART.amount)
 
 
 # --- Two workers -------------------------------------------------------------------------------
@@ -292,7 +292,7 @@ def test_two_concurrent_workers_move_the_money_once(
                 fake, [partial(worker.charge, key, PRICE, VISA, NOW) for worker in workers]
             )
             assert len(set(charges)) == 1
-            assert fake.taken(transfer_group=key) == PRICE.amount
+            assert fake.charged_amount(transfer_group=key) == PRICE.amount
 
             reference = charges[0].reference
             fake.fault("stored_500", path=SEND, times=spoilt)
@@ -301,4 +301,4 @@ def test_two_concurrent_workers_move_the_money_once(
                 [partial(worker.refund, f"{key}/r", reference, PART, NOW) for worker in workers],
             )
             assert len(set(refunds)) == 1
-            assert fake.given_back(payment_intent=reference) == PART.amount
+            assert fake.refunded_amount(payment_intent=reference) == PART.amount

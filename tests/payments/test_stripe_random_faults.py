@@ -50,7 +50,7 @@ def test_random_faults_lead_to_one_charge_and_the_requested_refunds(
 ) -> None:
     trouble = Faults(fake, seed)
     charge = trouble.until_answered(lambda: provider.charge(KEY, PRICE, VISA, NOW))
-    assert fake.taken() == (PRICE.amount if charge.status == "succeeded" else 0)
+    assert fake.charged_amount() == (PRICE.amount if charge.status == "succeeded" else 0)
     assert trouble.until_answered(lambda: provider.find_charge(KEY)) == charge
     if charge.status == "declined":
         assert trouble.until_answered(lambda: provider.void(KEY, PRICE, VISA, NOW)) is None
@@ -63,11 +63,11 @@ def test_random_faults_lead_to_one_charge_and_the_requested_refunds(
         sent = trouble.until_answered(send)
         assert (sent.status, sent.amount) == ("settled", part)
         asked[refund_id] = part
-        assert fake.given_back() == sum(part.amount for part in asked.values())
+        assert fake.refunded_amount() == sum(part.amount for part in asked.values())
     statement = trouble.until_answered(provider.statement)
     assert [record.key for record in statement.charges] == [KEY]
     assert {record.refund_id: record.amount for record in statement.refunds} == asked
-    assert (len(fake.refunds), fake.taken()) == (len(asked), PRICE.amount)
+    assert (len(fake.refunds), fake.charged_amount()) == (len(asked), PRICE.amount)
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -84,7 +84,7 @@ def test_a_voided_charge_is_found_or_never_made(
     found = trouble.until_answered(lambda: provider.void(KEY, PRICE, VISA, NOW))
     if charge is not None:
         assert found == (charge if charge.status == "succeeded" else None)
-    assert fake.taken() == (PRICE.amount if found else 0)
+    assert fake.charged_amount() == (PRICE.amount if found else 0)
     late = until_answered(fake, lambda: provider.charge(KEY, PRICE, VISA, NOW))
     assert late.status == ("succeeded" if found else "declined")
-    assert fake.taken() == (PRICE.amount if found else 0)
+    assert fake.charged_amount() == (PRICE.amount if found else 0)

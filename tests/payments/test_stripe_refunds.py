@@ -19,7 +19,7 @@ def test_a_refund_has_the_requested_amount_and_can_be_looked_up(
     result = provider.refund(REFUND, charge, PART, NOW)
     assert result == RefundResult("settled", PART, fake.refunds[0]["id"])
     assert provider.find_refund(REFUND, charge, NOW) == result
-    assert fake.given_back(payment_intent=charge) == PART.amount
+    assert fake.refunded_amount(payment_intent=charge) == PART.amount
     assert provider.find_charge(KEY) == provider.charge(KEY, PRICE, VISA, NOW)
 
 
@@ -33,7 +33,7 @@ def test_the_same_refund_id_is_one_refund(
         if forgotten:
             fake.forget_keys()
         assert provider.refund(REFUND, charge, PART, NOW) == first
-    assert (len(fake.refunds), fake.given_back()) == (1, PART.amount)
+    assert (len(fake.refunds), fake.refunded_amount()) == (1, PART.amount)
 
 
 def test_the_same_refund_id_for_another_refund_is_rejected(
@@ -47,7 +47,7 @@ def test_the_same_refund_id_for_another_refund_is_rejected(
     fake.forget_keys()
     with pytest.raises(ProviderRejected, match="belongs to another refund"):
         provider.refund(REFUND, charge, usd(1), NOW)
-    assert fake.given_back() == PART.amount
+    assert fake.refunded_amount() == PART.amount
 
 
 def test_partial_refunds_may_not_exceed_the_charge(
@@ -62,7 +62,7 @@ def test_partial_refunds_may_not_exceed_the_charge(
     provider.refund("r-4", charge, usd(1), NOW)
     with pytest.raises(ProviderRejected, match="already been refunded"):
         provider.refund("r-5", charge, usd(1), NOW)
-    assert fake.given_back() == PRICE.amount
+    assert fake.refunded_amount() == PRICE.amount
 
 
 def test_an_unknown_charge_cannot_be_refunded(fake: FakeStripe, provider: StripeProvider) -> None:
@@ -128,7 +128,7 @@ def test_after_a_failed_refund_another_id_can_be_refunded(
     fake.succeed_refund(second.reference)
     found = [provider.find_refund(name, charge, NOW) for name in ("r-1", "r-2")]
     assert [result and result.status for result in found] == ["failed", "settled"]
-    assert fake.given_back() == PRICE.amount
+    assert fake.refunded_amount() == PRICE.amount
 
 
 def test_a_rejected_refund_is_sent_under_the_same_id_once_possible(
@@ -144,7 +144,7 @@ def test_a_rejected_refund_is_sent_under_the_same_id_once_possible(
     second = provider.refund("r-2", charge, PART, NOW)
     assert second.status == "pending"
     assert provider.refund("r-2", charge, PART, NOW) == second
-    assert fake.given_back() == PART.amount
+    assert fake.refunded_amount() == PART.amount
 
 
 def test_a_refund_that_is_always_rejected_stays_rejected(
@@ -168,5 +168,5 @@ def test_a_refund_is_found_among_hundreds_of_its_charge(
     assert provider.find_refund(REFUND, charge, NOW) == made
     fake.forget_keys()
     assert provider.refund(REFUND, charge, PART, NOW) == made
-    assert fake.given_back() == PART.amount + 100
+    assert fake.refunded_amount() == PART.amount + 100
     assert [refund.refund_id for refund in provider.statement().refunds] == [REFUND]

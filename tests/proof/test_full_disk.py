@@ -78,7 +78,7 @@ async def test_a_purchase_ends_the_same_when_the_ledgers_disk_fills_at_any_event
 ) -> None:
     """A transaction that finds no room writes nothing, and is retried until there is room."""
 
-    async def full_for_a_while() -> None:
+    async def fill_for_a_while() -> None:
         disk.fill()
         await until_logged(on_small_disk.folder, FULL)
         disk.free()
@@ -86,7 +86,7 @@ async def test_a_purchase_ends_the_same_when_the_ledgers_disk_fills_at_any_event
     kinds: Counter[str] = Counter()
     for first in FIRST:
         kinds += await survive_outages(
-            on_small_disk, undisturbed, SELECTED, full_for_a_while, first=first, apart=APART
+            on_small_disk, undisturbed, SELECTED, fill_for_a_while, first=first, apart=APART
         )
     assert times_logged(on_small_disk.folder, FULL)
     record_property("proof", counted("the ledger's disk full", kinds, sample=not ALL))

@@ -18,7 +18,7 @@ LIKE_SECRETS = {
     "an access key": "AKIA" + "IOSFODNN7EXAMPLE",
     "a private key": "-----BEGIN RSA " + "PRIVATE KEY-----",
     "a password": "pass" + 'word = "correct-horse-7"',  # pragma: allowlist secret
-    "a webhook signing secret": "whsec" + "_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    "a webhook signature key": "whsec" + "_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
     "a login in an address": "smtp://notices:" + "hunter2@mail.example.com",
     "an encryption key": 'KEYS = "2026-11:' + 'Zk3mJ0Wq8Xn5Rt2Lb7Yc4Vd9Hs6Fp1Ga0Ku3Te8Nw5I="',
 }

@@ -1,1 +1,1 @@
-"""A stateful fake of Stripe's HTTP API, and what is known of Stripe stated as tests of it."""
+"""A stateful fake of Stripe's HTTP API, and tests that state Stripe's documented behaviour."""

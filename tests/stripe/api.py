@@ -1,4 +1,4 @@
-"""How the fake answers: keys, faults, and what is performed for which request."""
+"""How the fake answers requests: idempotency keys, faults and endpoints."""
 
 import base64
 import json
@@ -32,7 +32,7 @@ Fault = Literal[
     "hang",  # not performed; no answer until `release`, or until the client gives up
     "hang_performed",  # performed at once; the same silence
     "late",  # performed only on `release`, even if the client has given up by then
-    "declined",  # the bank declines whatever this request would charge
+    "declined",  # the bank declines the charge of this request
 ]
 Plan = Callable[[str, str], Fault | None]
 Status = Literal["pending", "succeeded"]
@@ -72,7 +72,7 @@ ROUTES: list[tuple[str, str, Perform]] = [
 
 @dataclass(frozen=True)
 class Call:
-    """A request as it was answered; `status` is None if it was not."""
+    """A request and its status; None if it was not answered."""
 
     id: str
     method: str
@@ -86,7 +86,7 @@ class Call:
 
 
 class Api:
-    """Answers requests; everything it holds is changed under one lock."""
+    """Answers requests. One lock protects its state."""
 
     def __init__(self, api_key: str, clock: Callable[[], float]) -> None:
         self.api_key = api_key
@@ -104,7 +104,7 @@ class Api:
         self._new_refunds: Status = "succeeded"
 
     def _account(self, name: str | None = None) -> Refunds:
-        """One for the key's own account, and one for each `Stripe-Account`."""
+        """Return the account of the API key, or that of `Stripe-Account`."""
         if name not in self._accounts:
             self._accounts[name] = Refunds(self._clock, stripe.api_version or "")
         self._accounts[name].new_refunds = self._new_refunds
@@ -169,7 +169,7 @@ class Api:
     # --- Keys and faults -----------------------------------------------------------------------
 
     async def _answer(self, call: Call, receive: Receive) -> Answer | None:
-        """What the request is answered; None if its connection is to be cut."""
+        """Return the answer to the request, or None to reset the connection."""
         if call.fault == "rate_limited":
             raise Rejection(429, "Too many requests hit the API too quickly.", code="rate_limit")
         if call.fault == "cut":
@@ -186,7 +186,7 @@ class Api:
         return None if call.fault in ("lost", "hang") else begun
 
     async def _first(self, call: Call, account: Refunds, receive: Receive) -> Answer | None:
-        """The answer to the first request with its key, which it holds meanwhile."""
+        """Perform the first request with a key, which it holds meanwhile."""
         answer = None
         try:
             if call.fault == "hang":
@@ -204,7 +204,7 @@ class Api:
                 account.keys.end(call.key, answer)
 
     async def _hold(self, receive: Receive | None) -> None:
-        """Returns on `release`, or when the client has hung up if that is listened for."""
+        """Return on `release`, or when the client disconnects if that is watched."""
         held: Future[None] = Future()
         with self._changed:
             if not self._holds:
@@ -247,5 +247,5 @@ class Api:
 
 
 def answered(status: int, body: Object, *, kept: bool = True) -> Answer:
-    """The answer with this body."""
+    """Return the answer with this body."""
     return Answer(status, json.dumps(body, indent=2).encode(), kept)

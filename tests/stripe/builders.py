@@ -1,4 +1,4 @@
-"""What the tests of the fake ask for, through the provider's own SDK."""
+"""Requests to the fake, through Stripe's SDK."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,14 +12,14 @@ from stripe.params import PaymentIntentCreateParams, RefundCreateParams
 
 PRICE = 25_00
 PATIENCE = 20.0
-"""Seconds for an answer; the real Stripe's take a while."""
+"""The timeout of a call in seconds; the real Stripe is slow."""
 
 
 @contextmanager
 def connected(
     api_key: str, url: str | None = None, timeout: float = PATIENCE
 ) -> Iterator[stripe.StripeClient]:
-    """A client of Stripe, or of a fake at the URL, that never repeats a request by itself."""
+    """A client of Stripe, or of a fake at the URL, without retries."""
     http = stripe.RequestsClient(timeout=timeout)
     try:
         yield stripe.StripeClient(
@@ -33,14 +33,14 @@ def connected(
 
 
 def new_key(name: str = "key") -> str:
-    """A key or group that no test has used, today or on any other day."""
+    """Return a unique key or group."""
     return f"recourse-{name}-{uuid4()}"
 
 
 def payment(
     amount: int = PRICE, method: str | None = "pm_card_visa", **more: Any
 ) -> PaymentIntentCreateParams:
-    """A payment confirmed at once, unless `more` says otherwise."""
+    """Return the parameters of a payment that is confirmed at once, changed by `more`."""
     asked: Any = {
         "amount": amount,
         "currency": "usd",
@@ -57,7 +57,7 @@ def payment(
 def pay(
     api: stripe.StripeClient, key: str | None = None, method: str = "pm_card_visa", **more: Any
 ) -> stripe.PaymentIntent:
-    """A payment of the price."""
+    """Make a payment of the price."""
     return api.v1.payment_intents.create(
         payment(method=method, **more), {"idempotency_key": key or new_key()}
     )
@@ -66,7 +66,7 @@ def pay(
 def refund(
     api: stripe.StripeClient, intent: str, amount: int | None = None, key: str | None = None
 ) -> stripe.Refund:
-    """A refund of the amount, or of all that is left."""
+    """Refund the amount, or the remainder."""
     params: RefundCreateParams = {"payment_intent": intent}
     if amount is not None:
         params["amount"] = amount
@@ -74,14 +74,14 @@ def refund(
 
 
 def error_of(error: pytest.ExceptionInfo[stripe.StripeError]) -> dict[str, Any]:
-    """What Stripe says of an error."""
+    """Return the error object of the answer."""
     body: Any = error.value.json_body
     found: dict[str, Any] = body["error"]
     return found
 
 
 def at_once(call: Callable[[], object], times: int) -> list[object]:
-    """What so many calls at the same time return or raise."""
+    """Return what `times` concurrent calls return or raise."""
 
     def outcome(_: int) -> object:
         try:

@@ -1,4 +1,4 @@
-"""The fake, and the backends of which the same is expected."""
+"""Fixtures: the fake, and the backends that must behave the same."""
 
 import os
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ def served() -> Iterator[FakeStripe]:
 
 @pytest.fixture
 def fake(served: FakeStripe) -> FakeStripe:
-    """A fake that knows of nothing yet."""
+    """A fake without state."""
     served.reset()
     return served
 

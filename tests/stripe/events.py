@@ -1,4 +1,4 @@
-"""Webhook deliveries, signed as Stripe documents it and without its SDK."""
+"""Webhook deliveries, signed as Stripe documents, without its SDK."""
 
 import hashlib
 import hmac
@@ -22,11 +22,11 @@ class Delivery:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What is posted along with the body."""
+        """The headers of the request."""
         return {"Content-Type": "application/json", "Stripe-Signature": self.signature}
 
     def post(self, url: str) -> int:
-        """The status that the receiver at the URL answers."""
+        """Post the delivery; return the status."""
         where = urlsplit(url)
         connection = HTTPConnection(where.hostname or "", where.port, timeout=PATIENCE)
         try:
@@ -37,7 +37,7 @@ class Delivery:
 
 
 def signed(event: Object, secret: str, at: int) -> Delivery:
-    """The event as its receiver gets it at that second."""
+    """Return the delivery of the event, signed at that second."""
     body = json.dumps(event, indent=2, ensure_ascii=False).encode()
     digest = hmac.new(secret.encode(), b"%d." % at + body, hashlib.sha256).hexdigest()
     return Delivery(body, f"t={at},v1={digest}")

@@ -1,10 +1,10 @@
-"""A stateful fake of Stripe: charges, refunds, idempotency keys, events, and trouble on demand.
+"""A stateful fake of Stripe: charges, refunds, idempotency keys, events, and faults on demand.
 
     with FakeStripe() as fake:
         client = stripe.StripeClient(fake.api_key, base_addresses={"api": fake.url})
 
-What it does of its own accord is what Stripe documents; every trouble has to be asked for. All of
-its methods may be called from any thread while requests are being answered.
+By default it behaves as Stripe documents; faults are requested. All methods may be called from any
+thread while requests are being answered.
 """
 
 import copy
@@ -23,7 +23,7 @@ __all__ = ["Call", "Delivery", "FakeStripe", "Fault", "Plan"]
 
 
 class FakeStripe(Api):
-    """Stripe for one API key, served while it is used as a context manager."""
+    """Stripe for one API key, served while the context manager is open."""
 
     def __init__(
         self,
@@ -44,17 +44,17 @@ class FakeStripe(Api):
 
     def __exit__(self, *_: object) -> None:
         with self._changed:
-            self._holds = False  # or the server would wait for a request that is held for ever
+            self._holds = False  # or the server would wait for held requests
         self.release()
         self._stack.close()
 
     def reset(self) -> None:
-        """As if new: nothing charged, no keys, no faults, no requests; held ones are let go."""
+        """Remove all state, keys, faults and requests; release the held requests."""
         self.release()
         with self._changed:
             self._begin_anew()
 
-    # --- What it holds -------------------------------------------------------------------------
+    # --- State ---------------------------------------------------------------------------------
 
     def _copied(self, what: Callable[[Refunds], Any]) -> Any:
         with self._changed:
@@ -62,60 +62,60 @@ class FakeStripe(Api):
 
     @property
     def intents(self) -> list[Object]:
-        """Every payment intent, oldest first."""
+        """Every payment intent, the oldest first."""
         return list(self._copied(lambda account: account.intents).values())
 
     @property
     def charges(self) -> list[Object]:
-        """Every charge, oldest first, failed ones too."""
+        """Every charge, also failed ones, the oldest first."""
         return list(self._copied(lambda account: account.charges).values())
 
     @property
     def refunds(self) -> list[Object]:
-        """Every refund, oldest first, failed ones too."""
+        """Every refund, also failed ones, the oldest first."""
         return list(self._copied(lambda account: account.refunds).values())
 
-    def taken(self, **match: object) -> int:
-        """The sum of the charges that succeeded and have these fields: `transfer_group="p-1"`."""
+    def charged_amount(self, **match: object) -> int:
+        """Return the sum of the succeeded charges with these fields: `transfer_group="p-1"`."""
         return total(self.charges, ("succeeded",), match)
 
-    def given_back(self, **match: object) -> int:
-        """The sum of the refunds that neither failed nor were canceled and have these fields."""
+    def refunded_amount(self, **match: object) -> int:
+        """Return the sum of the refunds with these fields that count against their charge."""
         return total(self.refunds, OPEN, match)
 
     @property
     def requests(self) -> list[Call]:
-        """Every request that was answered, or deliberately was not."""
+        """Every finished request, also those that a fault left unanswered."""
         with self._changed:
             return list(self._calls)
 
     # --- Switches ------------------------------------------------------------------------------
 
     def payment_method(self, magic: str = "pm_card_visa", customer: str | None = None) -> str:
-        """The id of a new payment method that behaves like the magic one."""
+        """Create a payment method that behaves like the magic one; return its id."""
         with self._changed:
             name: str = self._account().add_method(magic, customer)["id"]
             return name
 
     def new_refunds(self, status: Status) -> None:
-        """Refunds begin like this from now on, unless their card is one that says otherwise."""
+        """Set the first status of new refunds, except for cards that have their own."""
         with self._changed:
             self._new_refunds = status
 
     def succeed_refund(self, refund: str) -> None:
-        """A refund that was pending has arrived."""
+        """Settle a pending refund."""
         self._settle(refund, "succeeded")
 
     def fail_refund(self, refund: str, reason: str = "expired_or_canceled_card") -> None:
-        """A refund came back, even if it had succeeded; its amount is the charge's again."""
+        """Fail a refund, also a succeeded one; its amount no longer counts against the charge."""
         self._settle(refund, "failed", reason)
 
     def require_action(self, refund: str) -> None:
-        """A pending refund waits for the customer."""
+        """Let a pending refund wait for the customer."""
         self._settle(refund, "requires_action")
 
     def cancel_refund(self, refund: str) -> None:
-        """A pending refund was called off, as can be done in Stripe's dashboard."""
+        """Cancel a pending refund, as in Stripe's dashboard."""
         self._settle(refund, "canceled")
 
     def _settle(self, refund: str, status: str, reason: str | None = None) -> None:
@@ -123,45 +123,47 @@ class FakeStripe(Api):
             self._account().settle_refund(refund, status, reason)
 
     def settle_intent(self, intent: str, *, paid: bool) -> None:
-        """What became of an intent that was processing or required action."""
+        """End an intent that is processing or requires action."""
         with self._changed:
             self._account().settle_intent(intent, paid=paid)
 
     def forget_keys(self) -> None:
-        """As Stripe may after a day: what was kept under idempotency keys is no more."""
+        """Forget all idempotency keys, as Stripe may after a day."""
         with self._changed:
             for account in self._accounts.values():
                 account.keys.forget()
 
-    # --- Trouble -------------------------------------------------------------------------------
+    # --- Faults --------------------------------------------------------------------------------
 
     def fault(
         self, fault: Fault, *, method: str = "POST", path: str = "/v1/", times: int = 1
     ) -> None:
-        """The next request by this method whose path begins like this meets the fault; so many
-        requests do. Faults asked for first are met first."""
+        """Let the next `times` requests with this method and path prefix meet the fault.
+
+        Faults apply in the order of these calls.
+        """
         with self._changed:
             self._faults += [(fault, method, path)] * times
 
     def plan(self, plan: Plan | None) -> None:
-        """Decides on the fault of each request that none was asked for, by method and path."""
+        """Set the function that decides on the fault of each other request, by method and path."""
         with self._changed:
             self._plan = plan
 
     def release(self) -> None:
-        """Lets every held request go on."""
+        """Let every held request continue."""
         with self._changed:
             held, self._held = self._held, []
         for each in held:
             each.set_result(None)
 
     def wait_for_held(self, count: int = 1, timeout: float = 10.0) -> None:
-        """Returns when so many requests are being held."""
+        """Wait until `count` requests are held."""
         with self._changed:
             assert self._changed.wait_for(lambda: len(self._held) >= count, timeout)
 
     def wait_for_requests(self, count: int, timeout: float = 10.0) -> None:
-        """Returns when so many requests are over."""
+        """Wait until `count` requests have finished."""
         with self._changed:
             assert self._changed.wait_for(lambda: len(self._calls) >= count, timeout)
 
@@ -169,28 +171,28 @@ class FakeStripe(Api):
 
     @property
     def events(self) -> list[Object]:
-        """Every event, in the order in which it happened."""
+        """Every event, the oldest first."""
         events: list[Object] = self._copied(lambda account: account.events)
         return events
 
     def events_of(self, *types: str) -> list[Object]:
-        """The events of these types."""
+        """Return the events of these types."""
         return [event for event in self.events if event["type"] in types]
 
     def delivery(
         self, event: Object, *, at: float | None = None, secret: str | None = None
     ) -> Delivery:
-        """The event, signed now or at the given second, with this fake's secret or another."""
+        """Sign the event, now or at the given second, with this fake's secret or another."""
         when = self._clock() if at is None else at
         return signed(event, secret or self.webhook_secret, int(when))
 
     def deliver(self, event: Object, url: str, *, at: float | None = None) -> int:
-        """Posts the event, however often that was done before; the receiver's status."""
+        """Post the event; return the receiver's status."""
         return self.delivery(event, at=at).post(url)
 
 
 def total(found: list[Object], statuses: tuple[str, ...], match: dict[str, object]) -> int:
-    """The sum of the amounts of those with a status and with these fields."""
+    """Return the sum of the amounts of the objects with these statuses and fields."""
     return sum(
         each["amount"]
         for each in found

@@ -1,4 +1,4 @@
-"""Requests as Stripe reads them, and the answers with which it refuses them."""
+"""Parameters of requests, and the errors for invalid ones."""
 
 import re
 from collections.abc import Iterable
@@ -15,8 +15,7 @@ MOST_METADATA = 50
 
 
 class Rejection(Exception):
-    """An answer that says no. What was `kept` comes back under the same idempotency key; what is
-    refused before anything is begun does not."""
+    """An error answer. If `kept`, it is stored under the idempotency key and replayed."""
 
     def __init__(
         self,
@@ -35,7 +34,7 @@ class Rejection(Exception):
 
 
 def missing(what: str, name: str, param: str) -> Rejection:
-    """The answer to an id that nothing has."""
+    """Return the error for an unknown id."""
     return Rejection(
         404 if param == "id" else 400,
         f"No such {what}: '{name}'",
@@ -45,7 +44,7 @@ def missing(what: str, name: str, param: str) -> Rejection:
 
 
 def parse(encoded: str) -> Object:
-    """`a[b]=1&c[0]=2` as {"a": {"b": "1"}, "c": {"0": "2"}}."""
+    """Parse `a[b]=1&c[0]=2` to {"a": {"b": "1"}, "c": {"0": "2"}}."""
     found: Object = {}
     for key, value in parse_qsl(encoded, keep_blank_values=True):
         name, *inner = [re.sub(r"\]$", "", part) for part in key.split("[")]
@@ -60,7 +59,7 @@ def parse(encoded: str) -> Object:
 
 
 def only(params: Object, known: Iterable[str]) -> None:
-    """Refuses parameters that this fake does not heed, rather than ignore them silently."""
+    """Reject parameters that this fake does not implement."""
     for name in params.keys() - {*known, "expand"}:
         raise Rejection(
             400, f"Received unknown parameter: {name}", code="parameter_unknown", param=name
@@ -68,7 +67,7 @@ def only(params: Object, known: Iterable[str]) -> None:
 
 
 def text(params: Object, name: str) -> str | None:
-    """A text, or None; Stripe reads an empty one as nothing."""
+    """Return a text or None; an empty text is None."""
     value = params.get(name)
     if value is not None and not isinstance(value, str):
         raise Rejection(400, f"Invalid string: {value}", param=name)
@@ -76,7 +75,7 @@ def text(params: Object, name: str) -> str | None:
 
 
 def required(params: Object, name: str) -> str:
-    """A text that must be there."""
+    """Return a required text."""
     value = text(params, name)
     if value is None:
         raise Rejection(
@@ -86,7 +85,7 @@ def required(params: Object, name: str) -> str:
 
 
 def flag(params: Object, name: str) -> bool:
-    """True or false; false if it is not there."""
+    """Return a boolean; False by default."""
     value = text(params, name) or "false"
     if value not in ("true", "false"):
         raise Rejection(400, f"Invalid boolean: {value}", param=name)
@@ -94,7 +93,7 @@ def flag(params: Object, name: str) -> bool:
 
 
 def amount(params: Object) -> int:
-    """An amount in the currency's smallest unit."""
+    """Return an amount in the currency's smallest unit."""
     value = required(params, "amount")
     if not re.fullmatch(r"-?[0-9]+", value, re.ASCII):
         message, code = f"Invalid integer: {value}", "parameter_invalid_integer"
@@ -109,7 +108,7 @@ def amount(params: Object) -> int:
 
 
 def currency(params: Object) -> str:
-    """A known currency, in lower case."""
+    """Return a known currency, in lower case."""
     value = required(params, "currency").lower()
     if value not in CURRENCIES:
         raise Rejection(400, f"Invalid currency: {value}.", param="currency")
@@ -117,7 +116,7 @@ def currency(params: Object) -> str:
 
 
 def one_of(params: Object, name: str, known: tuple[str, ...]) -> str | None:
-    """One of the known words, or None."""
+    """Return one of the known values, or None."""
     value = text(params, name)
     if value is not None and value not in known:
         raise Rejection(400, f"Invalid {name}: must be one of {', '.join(known)}", param=name)
@@ -125,7 +124,7 @@ def one_of(params: Object, name: str, known: tuple[str, ...]) -> str | None:
 
 
 def metadata(params: Object) -> dict[str, str]:
-    """Names and texts, within Stripe's limits; an empty text unsets its name."""
+    """Return the metadata, within Stripe's limits; an empty text removes its name."""
     given = params.get("metadata") or {}
     if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
         raise Rejection(400, "Invalid metadata: must be strings by name.", param="metadata")
@@ -140,7 +139,7 @@ def metadata(params: Object) -> dict[str, str]:
 
 
 def page(params: Object) -> tuple[int, str | None]:
-    """How many of a list, and after which id."""
+    """Return the limit of a page and the id after which it starts."""
     limit = text(params, "limit") or "10"
     if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit) <= 100:
         raise Rejection(400, f"Invalid limit: {limit}, from 1 to 100.", param="limit")
@@ -148,7 +147,7 @@ def page(params: Object) -> tuple[int, str | None]:
 
 
 def created(params: Object) -> tuple[float, float]:
-    """The first and the last second that a list is asked for."""
+    """Return the first and the last second of the requested list."""
     given = params.get("created") or {}
     given = given if isinstance(given, dict) else {"gte": given, "lte": given}
     only(given, ("gt", "gte", "lt", "lte"))

@@ -9,7 +9,7 @@ LONGEST = 255
 
 @dataclass(frozen=True)
 class Answer:
-    """What a request is answered; `kept` says whether it comes back under the same key."""
+    """The answer to a request; `kept`: stored under its key and replayed."""
 
     status: int
     body: bytes
@@ -19,7 +19,7 @@ class Answer:
 
 @dataclass
 class Use:
-    """The first request with a key; without an `answer` while it is still running."""
+    """The first request with a key. `answer` is None while it is running."""
 
     request_id: str
     path: str
@@ -28,7 +28,7 @@ class Use:
 
 
 def in_use(key: str | None) -> Rejection:
-    """The answer to a request whose key another request holds."""
+    """Return the error for a key that a running request holds."""
     return Rejection(
         409,
         "There is currently another in-progress request using this Idempotent Key (that probably "
@@ -45,9 +45,9 @@ class Keys:
         self._uses: dict[str, Use] = {}
 
     def begin(self, key: str | None, request_id: str, path: str, params: Object) -> Answer | None:
-        """The kept answer; None if this request is the first with its key, which it now holds.
+        """Return the stored answer; None if this is the first request with its key, which it holds.
 
-        Raises Rejection if the key was used for another request, or is held by one.
+        Raises Rejection if the key belongs to another request, or a running request holds it.
         """
         if key is None:
             return None
@@ -72,7 +72,7 @@ class Keys:
         return Answer(use.answer.status, use.answer.body, headers=replayed)
 
     def end(self, key: str | None, answer: Answer | None) -> None:
-        """The request that held the key is over; without an answer to keep, as if never made."""
+        """Release the key; store the answer, or forget the request if there is none to store."""
         if key is None:
             return
         if answer is None or not answer.kept:
@@ -81,5 +81,5 @@ class Keys:
             self._uses[key].answer = answer
 
     def forget(self) -> None:
-        """Drops every kept answer, as Stripe may a day after it was given."""
+        """Drop every stored answer, as Stripe may after a day."""
         self._uses = {key: use for key, use in self._uses.items() if use.answer is None}

@@ -1,4 +1,4 @@
-"""What an account of the fake holds, and how it is listed, expanded and told about."""
+"""The objects of an account: how they are listed, expanded and reported in events."""
 
 import copy
 import secrets
@@ -14,7 +14,7 @@ EXPANDABLE = {"latest_charge", "payment_intent", "charge"}
 
 @dataclass(frozen=True)
 class Card:
-    """What comes of paying with a magic payment method, and how refunds to it begin."""
+    """The outcome of a payment with a magic payment method, and the first status of its refunds."""
 
     outcome: str = "succeed"  # or decline, authenticate, process
     decline_code: str = ""
@@ -41,12 +41,12 @@ CARDS = {
 
 
 def new_id(prefix: str) -> str:
-    """An id that nothing else has."""
+    """Return a unique id."""
     return f"{prefix}_{secrets.token_hex(12)}"
 
 
 class Objects:
-    """One account's objects by id, oldest first."""
+    """One account's objects by id, the oldest first."""
 
     def __init__(self, clock: Callable[[], float], api_version: str) -> None:
         self.keys = Keys()
@@ -61,16 +61,16 @@ class Objects:
         self._api_version = api_version
 
     def now(self) -> int:
-        """Stripe knows whole seconds only."""
+        """Return the time in whole seconds, as Stripe does."""
         return int(self._clock())
 
     def new(self, prefix: str, kind: str, **more: object) -> Object:
-        """An object with what all of them have."""
+        """Create an object with the fields that all have."""
         made = {"id": new_id(prefix), "object": kind, "created": self.now(), "livemode": False}
         return made | more
 
-    def tell(self, kind: str, about: Object, **previous: object) -> None:
-        """Records an event with a copy of the object as it is now."""
+    def emit(self, kind: str, about: Object, **previous: object) -> None:
+        """Record an event with a copy of the object."""
         data: Object = {"object": copy.deepcopy(about)}
         if previous:
             data["previous_attributes"] = previous
@@ -81,7 +81,7 @@ class Objects:
     # --- Payment methods -----------------------------------------------------------------------
 
     def add_method(self, magic: str, customer: str | None = None) -> Object:
-        """A payment method of its own that behaves like the magic one."""
+        """Create a payment method that behaves like the magic one."""
         card = {"brand": "visa", "last4": "4242"}
         method = self.new("pm", "payment_method", type="card", customer=customer, card=card)
         self.methods[method["id"]] = method
@@ -89,7 +89,7 @@ class Objects:
         return method
 
     def method(self, name: str, param: str) -> Object:
-        """The payment method; a magic name stands for a new one each time, as Stripe has it."""
+        """Return the payment method; a magic name creates a new one each time, as at Stripe."""
         if name in CARDS and name.startswith("pm_"):
             return self.add_method(name)
         if name not in self.methods:
@@ -99,7 +99,7 @@ class Objects:
     # --- Answers ---------------------------------------------------------------------------------
 
     def shown(self, found: Object, paths: list[str]) -> Object:
-        """A copy with what the request asked to see instead of its id."""
+        """Return a copy with the requested ids expanded."""
         found = copy.deepcopy(found)
         for path in paths:
             name, _, rest = path.partition(".")
@@ -114,7 +114,7 @@ class Objects:
         return found
 
     def listed(self, within: dict[str, Object], url: str, params: Object, *match: str) -> Object:
-        """A page, newest first, of those with what the request asks for."""
+        """Return a page of the matching objects, the newest first."""
         forms.only(params, ("created", "limit", "starting_after", *match))
         limit, after = forms.page(params)
         first, last = forms.created(params)
@@ -136,6 +136,6 @@ class Objects:
 
 
 def expand(params: Object) -> list[str]:
-    """What a request asks to see whole."""
+    """Return the fields that a request asks to expand."""
     given = params.get("expand") or {}
     return list(given.values()) if isinstance(given, dict) else [given]

@@ -1,4 +1,4 @@
-"""Payment intents and charges, as Stripe's documentation has them come and go."""
+"""Payment intents and charges, with the states that Stripe documents."""
 
 from typing import Any
 
@@ -25,15 +25,15 @@ WORDS = {
 
 
 class Payments(Objects):
-    """Takes money."""
+    """The endpoints that take money."""
 
     decline_next = False
-    """The next attempt to take money is declined, whatever the card."""
+    """Decline the next attempt to take money with any card."""
 
     # --- Charges -------------------------------------------------------------------------------
 
     def _charge(self, status: str, decline_code: str = "", **given: Any) -> Object:
-        """Records an attempt to take money."""
+        """Record an attempt to take money."""
         failed = status == "failed"
         message = WORDS[decline_code] if failed else None
         charge = self.new(
@@ -59,11 +59,11 @@ class Payments(Objects):
         )
         self.charges[charge["id"]] = charge
         if status != "pending":
-            self.tell(f"charge.{status}", charge)
+            self.emit(f"charge.{status}", charge)
         return charge
 
     def create_charge(self, params: Object) -> Object:
-        """The Charges API of old, with a token for a card."""
+        """Create a charge with the old Charges API, with a token for a card."""
         known = ("amount", "currency", "source", "description", "metadata", "transfer_group")
         forms.only(params, known)
         given: Object = {
@@ -83,13 +83,13 @@ class Payments(Objects):
         raise self._declined(charge, "generic_decline")
 
     def charge(self, name: str) -> Object:
-        """The charge with this id."""
+        """Return the charge with this id."""
         if name not in self.charges:
             raise missing("charge", name, "id")
         return self.charges[name]
 
     def list_charges(self, params: Object) -> Object:
-        """Charges of an intent or of a group, newest first."""
+        """List the charges of an intent or of a group, the newest first."""
         match = ("payment_intent", "transfer_group")
         return self.listed(self.charges, "/v1/charges", params, *match)
 
@@ -112,7 +112,7 @@ class Payments(Objects):
     # --- Payment intents -----------------------------------------------------------------------
 
     def create_intent(self, params: Object) -> Object:
-        """A payment, confirmed at once if asked to."""
+        """Create an intent; confirm it if requested."""
         known = ("amount", "currency", "payment_method", "customer", "confirm", "metadata")
         more = ("transfer_group", "automatic_payment_methods", "description", "capture_method")
         forms.only(params, (*known, *more, "payment_method_types", *FOR_CONFIRMING))
@@ -130,7 +130,7 @@ class Payments(Objects):
         return self._confirm(intent, params) if confirm else intent
 
     def _asked(self, params: Object) -> Object:
-        """An intent that nothing has been done about."""
+        """Return a new intent."""
         intent = self.new(
             "pi",
             "payment_intent",
@@ -155,7 +155,7 @@ class Payments(Objects):
         return intent
 
     def _accepted(self, params: Object) -> Object:
-        """By which kinds of payment method an intent may be paid."""
+        """Return the kinds of payment method that an intent accepts."""
         automatic, types = (
             params.get("automatic_payment_methods"),
             params.get("payment_method_types"),
@@ -175,7 +175,7 @@ class Payments(Objects):
         return {"payment_method_types": ["card"], "automatic_payment_methods": enabled}
 
     def _give(self, intent: Object, params: Object) -> None:
-        """The intent's payment method is the given one, if Stripe allows that."""
+        """Set the intent's payment method, if Stripe allows it."""
         name = forms.text(params, "payment_method")
         if name is None:
             return
@@ -207,7 +207,7 @@ class Payments(Objects):
         intent |= {"payment_method": method["id"], "status": "requires_confirmation"}
 
     def _ready(self, intent: Object, params: Object) -> None:
-        """Refuses a confirmation that cannot be begun."""
+        """Reject a confirmation that the state of the intent does not allow."""
         if intent["payment_method"] is None:
             raise self._unexpected(
                 intent,
@@ -227,17 +227,17 @@ class Payments(Objects):
         return Rejection(400, message, kept=kept, code=code, payment_intent=shown)
 
     def intent(self, name: str) -> Object:
-        """The payment intent with this id."""
+        """Return the payment intent with this id."""
         if name not in self.intents:
             raise missing("payment_intent", name, "id")
         return self.intents[name]
 
     def list_intents(self, params: Object) -> Object:
-        """Payment intents, newest first."""
+        """List the payment intents, the newest first."""
         return self.listed(self.intents, "/v1/payment_intents", params, "customer")
 
     def confirm_intent(self, name: str, params: Object) -> Object:
-        """Tries to take the money."""
+        """Try to take the money."""
         forms.only(params, ("payment_method", *FOR_CONFIRMING))
         intent = self.intent(name)
         status = intent["status"]
@@ -266,7 +266,7 @@ class Payments(Objects):
             intent |= {"status": "processing", "last_payment_error": None}
         elif card.outcome == "authenticate" and present:
             intent |= {"status": "requires_action", "next_action": {"type": "use_stripe_sdk"}}
-            self.tell("payment_intent.requires_action", intent)
+            self.emit("payment_intent.requires_action", intent)
         elif card.outcome == "authenticate":
             raise self._decline(intent, "authentication_required")
         else:
@@ -285,7 +285,7 @@ class Payments(Objects):
             charge = self._attempt(intent, "succeeded")
         else:
             charge["status"] = "succeeded"
-            self.tell("charge.succeeded", charge)
+            self.emit("charge.succeeded", charge)
         intent |= {
             "status": "succeeded",
             "amount_received": intent["amount"],
@@ -293,16 +293,16 @@ class Payments(Objects):
             "latest_charge": charge["id"],
             "next_action": None,
         }
-        self.tell("payment_intent.succeeded", intent)
+        self.emit("payment_intent.succeeded", intent)
 
     def _decline(self, intent: Object, code: str) -> Rejection:
-        """The attempt failed: another payment method may be tried."""
+        """Fail the attempt; another payment method may be tried."""
         charge = self.charges.get(intent["latest_charge"] or "")
         if charge is None or charge["status"] != "pending":
             charge = self._attempt(intent, "failed", code)
         else:
             charge |= {"status": "failed", "paid": False, "failure_message": WORDS[code]}
-            self.tell("charge.failed", charge)
+            self.emit("charge.failed", charge)
         error = self._declined(charge, code).body["error"]
         intent |= {
             "status": "requires_payment_method",
@@ -311,11 +311,11 @@ class Payments(Objects):
             "next_action": None,
             "payment_method": None,
         }
-        self.tell("payment_intent.payment_failed", intent)
+        self.emit("payment_intent.payment_failed", intent)
         return self._declined(charge, code, intent)
 
     def cancel_intent(self, name: str, params: Object) -> Object:
-        """Nothing will be taken any more."""
+        """Cancel the intent, so that it never takes money."""
         forms.only(params, ("cancellation_reason",))
         reason = forms.one_of(params, "cancellation_reason", REASONS)
         intent = self.intent(name)
@@ -328,11 +328,11 @@ class Payments(Objects):
             )
         intent |= {"status": "canceled", "canceled_at": self.now(), "cancellation_reason": reason}
         intent["next_action"] = None
-        self.tell("payment_intent.canceled", intent)
+        self.emit("payment_intent.canceled", intent)
         return intent
 
     def settle_intent(self, name: str, *, paid: bool) -> None:
-        """What became of an intent that was being processed or authenticated."""
+        """End an intent that is processing or requires action."""
         intent = self.intent(name)
         if intent["status"] not in ("processing", "requires_action"):
             raise ValueError(f"{name} is {intent['status']}")

@@ -1,11 +1,11 @@
-"""Refunds, and the ways in which they end."""
+"""Refunds and their states."""
 
 from tests.stripe import forms
 from tests.stripe.forms import Object, Rejection, missing
 from tests.stripe.payments import Payments
 
 OPEN = ("pending", "requires_action", "succeeded")
-"""A refund in one of these has taken its amount from the charge."""
+"""The statuses in which a refund counts against its charge."""
 
 REASONS = ("duplicate", "fraudulent", "requested_by_customer")
 NEXT = {
@@ -16,13 +16,13 @@ NEXT = {
 
 
 class Refunds(Payments):
-    """Gives money back."""
+    """The endpoints that refund."""
 
     new_refunds = "succeeded"
-    """How a refund begins, unless the card is one that says so itself."""
+    """The first status of a refund, except for cards that have their own."""
 
     def create_refund(self, params: Object) -> Object:
-        """Gives back what is asked, or all that is left."""
+        """Refund the requested amount, or the remainder."""
         forms.only(params, ("payment_intent", "charge", "amount", "metadata", "reason"))
         asked = forms.amount(params) if "amount" in params else None
         reason, more = forms.one_of(params, "reason", REASONS), forms.metadata(params)
@@ -53,12 +53,12 @@ class Refunds(Payments):
         )
         self.refunds[refund["id"]] = refund
         self._count(charge)
-        self.tell("refund.created", refund)
-        self.tell("charge.refunded", charge)
+        self.emit("refund.created", refund)
+        self.emit("charge.refunded", charge)
         return refund
 
     def _refundable(self, params: Object) -> Object:
-        """The charge that succeeded and that the request is about."""
+        """Return the succeeded charge that the request names."""
         name, intent = forms.text(params, "charge"), forms.text(params, "payment_intent")
         if name and intent:
             message = "You may only specify one of these parameters: charge, payment_intent."
@@ -78,23 +78,23 @@ class Refunds(Payments):
         return charge
 
     def _count(self, charge: Object) -> None:
-        """What failed or was canceled is the charge's again."""
+        """Recount the refunds of the charge, without failed and cancelled ones."""
         about = [each for each in self.refunds.values() if each["charge"] == charge["id"]]
         charge["amount_refunded"] = sum(each["amount"] for each in about if each["status"] in OPEN)
         charge["refunded"] = charge["amount_refunded"] == charge["amount"]
 
     def refund(self, name: str) -> Object:
-        """The refund with this id."""
+        """Return the refund with this id."""
         if name not in self.refunds:
             raise missing("refund", name, "id")
         return self.refunds[name]
 
     def list_refunds(self, params: Object) -> Object:
-        """Refunds of a charge or of an intent, newest first."""
+        """List the refunds of a charge or of an intent, the newest first."""
         return self.listed(self.refunds, "/v1/refunds", params, "charge", "payment_intent")
 
     def cancel_refund(self, name: str, params: Object) -> Object:
-        """Stripe lets nobody call off a refund unless it waits for somebody to act."""
+        """Cancel a refund; Stripe allows it only while it requires action."""
         forms.only(params, ())
         refund = self.refund(name)
         if refund["status"] != "requires_action":
@@ -104,7 +104,7 @@ class Refunds(Payments):
         return refund
 
     def settle_refund(self, name: str, status: str, reason: str | None = None) -> None:
-        """The refund's next status, and the events that tell of it."""
+        """Set the refund's next status and emit the events."""
         refund = self.refund(name)
         before = refund["status"]
         if status not in NEXT.get(before, ()):
@@ -113,13 +113,13 @@ class Refunds(Payments):
         if reason is not None:
             refund["failure_reason"] = reason
         self._count(self.charges[refund["charge"]])
-        self.tell("refund.updated", refund, status=before)
+        self.emit("refund.updated", refund, status=before)
         if status == "failed":
-            self.tell("refund.failed", refund)
+            self.emit("refund.failed", refund)
 
 
 def written(amount: int, charge: Object) -> str:
-    """An amount as Stripe's messages have it, near enough."""
+    """Return an amount roughly as in Stripe's messages."""
     if charge["currency"] == "usd":
         return f"${amount / 100:.2f}"
     return f"{amount} {charge['currency'].upper()}"

@@ -1,4 +1,4 @@
-"""A server in a thread, whose connections an application can cut."""
+"""A server in a thread, whose application can reset connections."""
 
 import asyncio
 import socket
@@ -15,7 +15,7 @@ NO_LINGER = struct.pack("ii", 1, 0)
 
 
 class CuttableProtocol(H11Protocol):
-    """Hands the connection on to the application, and logs no requests."""
+    """Passes the connection to the application, and logs no requests."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -25,13 +25,13 @@ class CuttableProtocol(H11Protocol):
 
 
 async def gone(receive: Receive) -> None:
-    """Returns when the client has hung up."""
+    """Wait until the client disconnects."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
 async def cut(scope: Scope, receive: Receive) -> None:
-    """Resets the connection: the client learns nothing of its request."""
+    """Reset the connection, so that the client does not know the outcome."""
     transport: asyncio.Transport = scope["state"]["transport"]
     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
     transport.abort()
@@ -40,7 +40,7 @@ async def cut(scope: Scope, receive: Receive) -> None:
 
 @contextmanager
 def serving(application: ASGIApp) -> Iterator[str]:
-    """The URL of the application on a free port of this machine."""
+    """Serve the application on a free port; yield its URL."""
     # Named as TCP, or asyncio leaves Nagle's algorithm on and each answer takes 40 ms longer.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))

@@ -1,10 +1,10 @@
-"""The fake beside `stripe-stateful-mock`, a mock of Stripe that others wrote.
+"""Comparison of the fake with `stripe-stateful-mock`, an independent mock of Stripe.
 
-That mock has no payment intents, so what is compared is idempotency and refunds of the old Charges
-API: whether the same calls, through the same SDK, are answered the same. Where the two are known
-to differ, this fake follows Stripe's documentation: the mock knows a key by its path too (here and
-at Stripe another path is an error), keeps answers to requests that were never begun, and has no
-requests at the same time.
+The mock has no payment intents, so the tests compare idempotency and refunds of the old Charges
+API: the same calls, through the same SDK, must have the same answers. Where the two are known to
+differ, this fake follows Stripe's documentation: the mock accepts a key on another path (here and
+at Stripe that is an error), stores answers to requests that were not executed, and has no
+concurrent requests.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ Answer = tuple[object, ...]
 
 
 def program(name: str) -> str:
-    """Where a program of Node.js is."""
+    """Return the path of a program of Node.js."""
     found = shutil.which(name)
     if found is None:
         pytest.fail(f"`{name}` is missing: install Node.js 20.3 or newer, which brings npm along.")
@@ -42,7 +42,7 @@ def program(name: str) -> str:
 
 @pytest.fixture(scope="module")
 def installed() -> Path:
-    """A folder with the mock, kept beside this Python for the next time."""
+    """A folder with the mock, kept in the virtual environment for later runs."""
     contents = b"".join((SOURCE / name).read_bytes() for name in FILES)
     ready = Path(sys.prefix) / f"stateful-mock-{hashlib.sha256(contents).hexdigest()[:12]}"
     if not ready.exists():
@@ -75,19 +75,19 @@ def mock(installed: Path) -> Iterator[stripe.StripeClient]:
 def charge(
     api: stripe.StripeClient, key: str, amount: int = PRICE, source: str = "tok_visa"
 ) -> stripe.Charge:
-    """A charge of the amount."""
+    """Charge the amount."""
     return api.v1.charges.create(
         {"amount": amount, "currency": "usd", "source": source}, {"idempotency_key": key}
     )
 
 
 def refund(api: stripe.StripeClient, of: stripe.Charge, amount: int, key: str) -> stripe.Refund:
-    """A refund of a part of the charge."""
+    """Refund a part of the charge."""
     return api.v1.refunds.create({"charge": of.id, "amount": amount}, {"idempotency_key": key})
 
 
 def answer(call: Callable[[], stripe.Charge | stripe.Refund]) -> Answer:
-    """What the call came to."""
+    """Return the result or the error of the call."""
     try:
         made = call()
     except stripe.StripeError as error:
@@ -100,7 +100,7 @@ def answer(call: Callable[[], stripe.Charge | stripe.Refund]) -> Answer:
 
 
 def refunded(api: stripe.StripeClient, of: stripe.Charge) -> tuple[int, bool]:
-    """How much of the charge was given back, and whether that is all of it."""
+    """Return how much of the charge is refunded, and whether in full."""
     found = api.v1.charges.retrieve(of.id)
     return found.amount_refunded, found.refunded
 
@@ -110,7 +110,7 @@ def on_both(
     fake: stripe.StripeClient,
     mock: stripe.StripeClient,
 ) -> list[Answer]:
-    """The answers to the story, which are the same."""
+    """Assert that both give the same answers to the scenario; return them."""
     answers = scenario(fake)
     assert answers == scenario(mock)
     return answers
@@ -141,7 +141,7 @@ def test_the_same_key_twice_is_one_charge_on_both(
 def test_the_same_key_twice_is_one_refund_on_both(
     client: stripe.StripeClient, mock: stripe.StripeClient
 ) -> None:
-    """Compared: both answers, and how much was given back."""
+    """Compared: both answers, and the refunded amount."""
 
     def scenario(api: stripe.StripeClient) -> list[Answer]:
         made, key = charge(api, new_key()), new_key()
@@ -167,7 +167,7 @@ def test_the_same_key_with_other_parameters_is_an_error_on_both(
 def test_a_refund_above_the_remainder_is_rejected_on_both(
     client: stripe.StripeClient, mock: stripe.StripeClient
 ) -> None:
-    """Compared: partial refunds, the errors before and after nothing is left, the charge."""
+    """Compared: partial refunds, the errors with and without a remainder, the charge."""
 
     def scenario(api: stripe.StripeClient) -> list[Answer]:
         made = charge(api, new_key())
@@ -216,9 +216,9 @@ def test_an_error_is_stored_or_not_alike_on_both(
     token: str,
     statuses: list[object],
 ) -> None:
-    """Compared: which status comes back under the key of a request that met a fault, and that
-    another key is not concerned. The mock makes the fault by a chain of tokens, whose second is a
-    good card; the fake by its switch. Not compared: the errors' words."""
+    """Compared: the status replayed under the key of a request that met a fault, and that of
+    another key. The mock makes the fault by a chain of tokens whose second is a good card, the fake
+    by `fault`. Error messages are not compared."""
     fake.fault("stored_500" if token == "500" else "rate_limited")
     chain = f"tok_{token}|tok_visa|tok_visa|{new_key()}"
     for api, source in ((client, "tok_visa"), (mock, chain)):

@@ -1,4 +1,4 @@
-"""Events: what is told, and deliveries that only the secret can sign."""
+"""Events and their signed deliveries."""
 
 import time
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from tests.stripe.serving import serving
 
 
 def read(delivery: Delivery, secret: str) -> stripe.Event:
-    """The event as the SDK reads it."""
+    """Return the event as the SDK reads it."""
     found = stripe.Webhook.construct_event(delivery.body, delivery.signature, secret)
     assert isinstance(found, stripe.Event)
     return found
@@ -29,7 +29,7 @@ def received() -> list[str]:
 
 @pytest.fixture
 def receiver(fake: FakeStripe, received: list[str]) -> Iterator[str]:
-    """The URL of something that accepts what the fake's secret has signed."""
+    """The URL of a receiver that accepts deliveries signed with the fake's secret."""
 
     async def receive_event(scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -62,10 +62,10 @@ def test_a_payment_and_its_refund_emit_events_in_order(
         "refund.updated",
         "refund.failed",
     ]
-    told = fake.events_of("refund.created", "refund.updated", "refund.failed")
-    statuses = [event["data"]["object"]["status"] for event in told]
+    events = fake.events_of("refund.created", "refund.updated", "refund.failed")
+    statuses = [event["data"]["object"]["status"] for event in events]
     assert statuses == ["pending", "succeeded", "failed", "failed"]
-    assert {event["data"]["object"]["id"] for event in told} == {made.id}
+    assert {event["data"]["object"]["id"] for event in events} == {made.id}
     (refunded,) = fake.events_of("charge.refunded")
     assert refunded["data"]["object"]["amount_refunded"] == 100
 
@@ -126,6 +126,6 @@ def test_a_delivery_to_a_closed_port_is_an_error(
 ) -> None:
     pay(client)
     with serving(fake.serve) as url:
-        nobody = url
+        closed = url
     with pytest.raises(ConnectionError):
-        fake.deliver(fake.events[0], nobody)
+        fake.deliver(fake.events[0], closed)

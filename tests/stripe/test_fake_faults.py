@@ -1,4 +1,4 @@
-"""The trouble that the fake makes on demand, as a client of it sees it."""
+"""The faults of the fake, as a client sees them."""
 
 import random
 import threading
@@ -17,9 +17,9 @@ def test_a_lost_answer_comes_back_under_the_same_key(
     fake.fault("lost")
     with pytest.raises(stripe.APIConnectionError):
         pay(client, "k")
-    assert fake.taken() == PRICE
+    assert fake.charged_amount() == PRICE
     assert pay(client, "k").status == "succeeded"
-    assert fake.taken() == PRICE
+    assert fake.charged_amount() == PRICE
     assert [call.status for call in fake.requests] == [None, 200]
 
 
@@ -27,9 +27,9 @@ def test_a_cut_connection_performs_nothing(fake: FakeStripe, client: stripe.Stri
     fake.fault("cut")
     with pytest.raises(stripe.APIConnectionError):
         pay(client, "k")
-    assert (fake.intents, fake.taken()) == ([], 0)
+    assert (fake.intents, fake.charged_amount()) == ([], 0)
     pay(client, "k")
-    assert fake.taken() == PRICE
+    assert fake.charged_amount() == PRICE
 
 
 def test_a_look_up_can_fail_too(fake: FakeStripe, client: stripe.StripeClient) -> None:
@@ -87,13 +87,13 @@ def test_a_hanging_request_may_be_performed(fake: FakeStripe) -> None:
     with connected(fake.api_key, fake.url, timeout=0.2) as hasty:
         with pytest.raises(stripe.APIConnectionError):
             pay(hasty, "k")
-        assert fake.taken() == PRICE
+        assert fake.charged_amount() == PRICE
 
 
 def test_a_late_request_is_performed_after_its_client_gave_up(
     fake: FakeStripe, client: stripe.StripeClient
 ) -> None:
-    """So that a look-up in between finds nothing, and the key is held meanwhile."""
+    """In between, a look-up finds nothing and the key is held."""
     fake.fault("late")
     with (
         connected(fake.api_key, fake.url, timeout=0.2) as hasty,
@@ -108,9 +108,9 @@ def test_a_late_request_is_performed_after_its_client_gave_up(
 
     fake.release()
     fake.wait_for_requests(3)
-    assert fake.taken(transfer_group="p-1") == PRICE
+    assert fake.charged_amount(transfer_group="p-1") == PRICE
     assert pay(client, "k", transfer_group="p-1").status == "succeeded"
-    assert fake.taken(transfer_group="p-1") == PRICE
+    assert fake.charged_amount(transfer_group="p-1") == PRICE
 
 
 def test_a_request_that_is_held_does_not_keep_the_fake_from_closing() -> None:
@@ -120,7 +120,7 @@ def test_a_request_that_is_held_does_not_keep_the_fake_from_closing() -> None:
             for key in ("k-1", "k-2"):
                 with pytest.raises(stripe.APIConnectionError):
                     pay(hasty, key)
-    assert closing.taken() == 2 * PRICE
+    assert closing.charged_amount() == 2 * PRICE
 
 
 def test_a_released_request_is_answered(fake: FakeStripe, client: stripe.StripeClient) -> None:
@@ -168,7 +168,7 @@ def test_one_key_pays_once_despite_each_fault(
         raise AssertionError("never answered")
 
     assert len(set(at_once(until_paid, 4))) == 1
-    assert fake.taken() == PRICE
+    assert fake.charged_amount() == PRICE
 
 
 def test_a_wrong_api_key_is_rejected(fake: FakeStripe) -> None:

@@ -1,4 +1,4 @@
-"""One key, one effect, one answer: what Stripe documents of idempotency keys."""
+"""Idempotency keys as Stripe documents them: one key, one effect, one answer."""
 
 import pytest
 import stripe
@@ -8,7 +8,7 @@ from tests.stripe.fake import FakeStripe
 
 
 def header(found: stripe.PaymentIntent | stripe.Refund, name: str) -> str | None:
-    """A header of the answer that brought the object."""
+    """Return a header of the answer with the object."""
     assert found.last_response is not None
     return found.last_response.headers.get(name)
 
@@ -95,7 +95,7 @@ def test_concurrent_requests_with_one_key_are_performed_once(api: stripe.StripeC
 def test_a_key_held_by_a_running_request_is_a_conflict(
     fake: FakeStripe, client: stripe.StripeClient
 ) -> None:
-    """And afterwards the answer of that request comes back."""
+    """After that request ends, its answer is replayed."""
 
     def while_running() -> object:
         fake.wait_for_held()
@@ -114,7 +114,7 @@ def test_a_key_held_by_a_running_request_is_a_conflict(
     assert conflict.error is not None
     assert conflict.error.code == "idempotency_key_in_use"
     assert pay(client, "k").id == first.id
-    assert fake.taken() == PRICE
+    assert fake.charged_amount() == PRICE
 
 
 def test_many_concurrent_retries_are_one_charge_per_key(
@@ -127,15 +127,15 @@ def test_many_concurrent_retries_are_one_charge_per_key(
     assert at_once(many, 8) == [None] * 8
     assert len(fake.requests) == 200
     assert len(fake.charges) == 5
-    assert fake.taken(transfer_group="p-0") == PRICE
+    assert fake.charged_amount(transfer_group="p-0") == PRICE
 
 
 def test_a_forgotten_key_pays_again(fake: FakeStripe, client: stripe.StripeClient) -> None:
-    """Which is why a repetition a day later has to look first."""
+    """So a retry a day later must look the payment up first."""
     first = pay(client, "k", transfer_group="p-1")
     fake.forget_keys()
     assert pay(client, "k", transfer_group="p-1").id != first.id
-    assert fake.taken(transfer_group="p-1") == 2 * PRICE
+    assert fake.charged_amount(transfer_group="p-1") == 2 * PRICE
 
 
 def test_a_stored_500_comes_back_for_as_long_as_the_key_is_known(

@@ -1,4 +1,4 @@
-"""Payment intents and charges: what becomes of them, what is refused, how they are listed."""
+"""Payment intents and charges: their states, rejections and lists."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -181,7 +181,7 @@ def test_an_attached_method_needs_its_customer(
         pay(client, method=method, customer="cus_2")
     for _ in range(2):
         assert pay(client, method=method, customer="cus_1").customer == "cus_1"
-    assert fake.taken() == 2 * PRICE
+    assert fake.charged_amount() == 2 * PRICE
 
 
 def test_an_unattached_method_is_used_once(fake: FakeStripe, client: stripe.StripeClient) -> None:
@@ -189,11 +189,11 @@ def test_an_unattached_method_is_used_once(fake: FakeStripe, client: stripe.Stri
     assert pay(client, method=method).status == "succeeded"
     with pytest.raises(stripe.InvalidRequestError, match="may not be used again"):
         pay(client, method=method)
-    assert fake.taken() == PRICE
+    assert fake.charged_amount() == PRICE
 
 
 def test_a_redirect_needs_a_return_url(client: stripe.StripeClient) -> None:
-    """At Stripe only if the account accepts a method that sends clients elsewhere."""
+    """At Stripe only if the account accepts a method with a redirect."""
     for accepted in (None, {"enabled": True}):
         with pytest.raises(stripe.InvalidRequestError, match="must provide a `return_url`"):
             pay(client, automatic_payment_methods=accepted)
@@ -209,13 +209,13 @@ def test_a_processing_payment_ends_paid_or_not(
 ) -> None:
     intent = pay(client, method=magic)
     assert intent.status in ("processing", "requires_action")
-    assert fake.taken() == 0
+    assert fake.charged_amount() == 0
     fake.settle_intent(intent.id, paid=paid)
     after = client.v1.payment_intents.retrieve(intent.id)
     assert after.status == ("succeeded" if paid else "requires_payment_method")
     (charge,) = fake.charges
     assert charge["status"] == ("succeeded" if paid else "failed")
-    assert fake.taken() == (PRICE if paid else 0)
+    assert fake.charged_amount() == (PRICE if paid else 0)
 
 
 def test_a_processing_payment_cannot_be_confirmed_or_cancelled(
@@ -231,7 +231,7 @@ def test_a_processing_payment_cannot_be_confirmed_or_cancelled(
 
 
 def call_next(calls: Iterator[Callable[[], object]]) -> object:
-    """What the next of these calls returns."""
+    """Return the result of the next of these calls."""
     return next(calls)()
 
 
@@ -244,9 +244,9 @@ def test_confirming_and_cancelling_at_once_has_one_winner(
         calls = iter((partial(intents.confirm, intent.id), partial(intents.cancel, intent.id)))
         found = at_once(partial(call_next, calls), 2)
         statuses = {
-            each.status if isinstance(each, stripe.PaymentIntent) else "refused" for each in found
+            each.status if isinstance(each, stripe.PaymentIntent) else "rejected" for each in found
         }
-        assert statuses in ({"succeeded", "refused"}, {"canceled", "refused"})
+        assert statuses in ({"succeeded", "rejected"}, {"canceled", "rejected"})
         charges = client.v1.charges.list({"payment_intent": intent.id}).data
         assert bool(charges) == ("succeeded" in statuses)
 
@@ -256,4 +256,4 @@ def test_an_old_charge_takes_a_token(fake: FakeStripe, client: stripe.StripeClie
     assert (charge.status, charge.currency, charge.payment_intent) == ("succeeded", "usd", None)
     with pytest.raises(stripe.CardError):
         client.v1.charges.create({"amount": 100, "currency": "usd", "source": "tok_chargeDeclined"})
-    assert (len(fake.charges), fake.taken()) == (2, 100)
+    assert (len(fake.charges), fake.charged_amount()) == (2, 100)

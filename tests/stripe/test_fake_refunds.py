@@ -1,4 +1,4 @@
-"""Refunds: what may be given back, and how it can go wrong later."""
+"""Refunds: limits, states and later failures."""
 
 import pytest
 import stripe
@@ -8,7 +8,7 @@ from tests.stripe.fake import FakeStripe
 
 
 def charge_of(api: stripe.StripeClient, intent: str) -> stripe.Charge:
-    """The intent's only charge."""
+    """Return the intent's only charge."""
     (charge,) = api.v1.charges.list({"payment_intent": intent}).data
     return charge
 
@@ -127,13 +127,13 @@ def test_a_pending_refund_counts_against_the_charge(
         refund(client, intent, 1)
     fake.succeed_refund(made.id)
     assert client.v1.refunds.retrieve(made.id).status == "succeeded"
-    assert fake.given_back(payment_intent=intent) == PRICE
+    assert fake.refunded_amount(payment_intent=intent) == PRICE
 
 
 def test_a_failed_refund_no_longer_counts_against_the_charge(
     fake: FakeStripe, client: stripe.StripeClient
 ) -> None:
-    """Even one that had succeeded before."""
+    """Also one that had succeeded."""
     intent = pay(client).id
     made = refund(client, intent)
     fake.fail_refund(made.id, "lost_or_stolen_card")
@@ -142,9 +142,9 @@ def test_a_failed_refund_no_longer_counts_against_the_charge(
     assert (failed.status, failed.failure_reason) == ("failed", "lost_or_stolen_card")
     charge = charge_of(client, intent)
     assert (charge.amount_refunded, charge.refunded) == (0, False)
-    assert fake.given_back() == 0
+    assert fake.refunded_amount() == 0
     assert refund(client, intent).status == "succeeded"
-    assert fake.given_back() == PRICE
+    assert fake.refunded_amount() == PRICE
 
 
 def test_a_refund_that_waits_for_the_client_can_be_cancelled(
@@ -157,7 +157,7 @@ def test_a_refund_that_waits_for_the_client_can_be_cancelled(
     fake.require_action(made.id)
     assert client.v1.refunds.retrieve(made.id).status == "requires_action"
     assert client.v1.refunds.cancel(made.id).status == "canceled"
-    assert fake.given_back() == 0
+    assert fake.refunded_amount() == 0
 
 
 def test_a_pending_refund_can_be_cancelled_in_the_dashboard(

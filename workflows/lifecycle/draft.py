@@ -10,12 +10,12 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from activities.amounts import format_amount
+from activities.requests import Movement
 from workflows.lifecycle.deadlines import DEADLINES, DeadlineRule
 from workflows.lifecycle.events import (
     ComputeDeadline,
     Effect,
     Event,
-    Movement,
     PostDecision,
     Rejection,
 )

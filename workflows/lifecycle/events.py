@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
+from activities.requests import Movement
 from workflows.lifecycle.state import Code, DeadlineName, State
 from workflows.lifecycle.texts import Text
 from workflows.messages import Message
@@ -166,15 +167,6 @@ Effect = (
 """Carried out in order; only ComputeDeadline does not wait for the others."""
 
 RecipientRole = Literal["client", "freelancer", "operator"]
-
-
-@dataclass(frozen=True)
-class Movement:
-    """Money that a transition moves, from and to places in words."""
-
-    amount: int
-    source: str
-    target: str
 
 
 @dataclass(frozen=True)

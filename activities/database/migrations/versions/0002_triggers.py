@@ -99,8 +99,8 @@ SQLITE = (
     ),
 )
 
-# PostgreSQL: the functions read the ledger's own tables whatever search_path or temporary tables
-# the session has.
+# PostgreSQL: the functions set their search_path, so that a session cannot make them read other
+# tables.
 FUNCTIONS = {
     "ledger_append_only": """
         RAISE EXCEPTION '% is append-only: % is not allowed', TG_TABLE_NAME, TG_OP
