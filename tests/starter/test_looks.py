@@ -237,8 +237,8 @@ async def test_setup_may_be_repeated(cli: Cli, tmp_path_factory: pytest.TempPath
 async def test_demo_leaves_with_its_own_status(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """The demo itself has its own tests."""
 
-    async def demo(*, exit_process: bool, json_output: bool) -> int:
-        print(json.dumps([exit_process, json_output]))
+    async def demo(*, exit_at_once: bool, json_output: bool) -> int:
+        print(json.dumps([exit_at_once, json_output]))
         return 1
 
     monkeypatch.setattr("demo.demo.demo", demo)
