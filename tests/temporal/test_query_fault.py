@@ -96,7 +96,7 @@ async def test_the_guard_evicts_each_queried_run_and_keeps_its_history_sound(
     client: Client,
 ) -> None:
     """With our runner, the same runs are evicted with their queries, and all of them replay."""
-    evicted = set()
+    evicted: set[str] = set()
 
     def guarded() -> Worker:
         def evict(run_id: str) -> None:
@@ -119,7 +119,7 @@ async def test_the_guard_evicts_each_queried_run_and_keeps_its_history_sound(
 def test_the_private_names_of_the_sdk_that_the_guard_uses_exist() -> None:
     """The SDK promises none of them. The guard's own test shows that a worker still has
     `_bridge_worker`, and that core still calls such a query `legacy_query`."""
-    names = [
+    names: list[Callable[..., object]] = [
         BridgeWorker.request_workflow_eviction,
         UnsandboxedWorkflowRunner.create_instance,
         WorkflowInstance.activate,
