@@ -87,8 +87,10 @@ async def test_every_open_deadline_is_a_timer_with_a_summary(
     await ui.purchase(purchase_of(handle))
 
     for text in (
-        "24 h: freelancer may cancel, then the freelancer is committed to the project",
-        "7 d: freelancer decides on the refund, then the client gets a full refund",
+        "The freelancer's time to cancel ends in 24 hours. If nobody acts: the freelancer can no "
+        "longer cancel, only give the money back",
+        "The freelancer's answer to the refund request is due in 7 days. If nobody acts: all of the "
+        "money goes back to the client",
         "Charge 250.00 USD and hold it in escrow",
     ):
         await expect(ui.page.get_by_text(text)).to_be_visible()
