@@ -101,7 +101,7 @@ class Purchase:
     def deadline(self, deadline: DeadlineName) -> Accepted:
         """An open deadline expires, at its own instant or now if that has passed."""
         assert deadline in self.state.deadlines, (
-            f"{deadline} is not running: {dict(self.state.deadlines)}"
+            f"{deadline} is not open: {dict(self.state.deadlines)}"
         )
         self.now = max(self.now, self.state.deadlines[deadline])
         return self.fact(DeadlineExpired(deadline))

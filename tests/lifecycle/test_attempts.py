@@ -1,5 +1,5 @@
 """Refund attempts: each has an id of ours and may have a reference of the provider. A report on one
-attempt never counts for another."""
+attempt never counts for another (R-51 to R-61, R-73, R-74)."""
 
 import pytest
 

@@ -1,5 +1,5 @@
-"""Blocked effects: operators are notified once, the effect stays pending, and its answer clears the
-alert."""
+"""Blocked effects (R-70 to R-73): operators are notified once, the effect stays pending, and its
+answer clears the alert."""
 
 from datetime import timedelta
 

@@ -1,4 +1,5 @@
-"""Messages and the platform's cancellation: what each does in every stage, up to the decision."""
+"""Messages and the platform's cancellation, in every stage up to the decision (R-10 to R-32, R-46
+to R-50)."""
 
 from dataclasses import replace
 from datetime import timedelta

@@ -1,4 +1,5 @@
-"""Where the money is: the payment, the decision, the refund, and what needs a person."""
+"""Where the money is: payment, decision, refund, and what needs a person (R-03 to R-06, R-50 to
+R-61, R-73, R-74)."""
 
 import pytest
 

@@ -1,4 +1,5 @@
-"""Offers of a split, decisions of mediators, and who may send a message at all."""
+"""Offers of a split (R-45, R-47), decisions of mediators (R-41), and who may send a message at
+all."""
 
 from typing import Any
 

@@ -1,5 +1,5 @@
-"""What happens to a deadline when the client cancels, when the cancellation ends, and when all
-deadlines are suspended."""
+"""What happens to a deadline when the client cancels (R-32), when the cancellation ends (R-24,
+R-36, R-39), and when all deadlines are suspended."""
 
 from datetime import timedelta
 

@@ -136,11 +136,10 @@ def test_a_new_row_may_apply_in_another_stage(monkeypatch: pytest.MonkeyPatch) -
     assert set(purchase.state.deadlines) == {DeadlineName.DISPUTE}
 
 
-def test_a_row_leads_to_its_stage_and_not_its_handler(
+def test_the_row_and_not_its_handler_sets_the_stage(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """R-14 with another `to`: the engine executes `to`, so the same handler ends in another
-    stage."""
+    """R-14 with another `to`: the same handler ends in another stage."""
     with_row(replace(row("R-14"), to=Stage.IN_PROGRESS), monkeypatch)
     purchase = Purchase().working()
     purchase.freelancer("deliver")

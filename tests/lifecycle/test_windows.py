@@ -1,5 +1,5 @@
-"""Each window of the policy: when its deadline starts, how long it is, and what happens on
-expiry."""
+"""Each window of the policy: when its deadline starts, how long it is, and what happens on expiry
+(R-06, R-11 to R-13, R-17, R-18, R-35 to R-39, R-42, R-61)."""
 
 from datetime import timedelta
 
