@@ -19,7 +19,10 @@ OTHERS = {
     "system": "our system",
     "payments": "the payment provider",
 }
-"""Actors that are no party to the purchase."""
+"""Actors other than the two parties."""
+
+BY_ROLE = ("the client", "the freelancer")
+"""The parties where no names are shown."""
 
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
@@ -46,8 +49,8 @@ class Formatter:
     you: str | None = None
 
     def format(self, text: str, facts: Facts) -> str:
-        """The text with every name filled in. Raises KeyError for a name that it cannot know."""
-        return text.format_map(dict(self._words(facts))) if "{" in text else text
+        """The text with every placeholder filled in. Raises KeyError for an unknown one."""
+        return text.format_map(dict(self._placeholders(facts))) if "{" in text else text
 
     def name(self, role: str) -> str:
         """That person or system, for the middle of a sentence."""
@@ -55,7 +58,7 @@ class Formatter:
             return OTHERS.get(role, role)
         return "you" if role == self.you else getattr(self, role)
 
-    def _words(self, facts: Facts) -> Iterator[tuple[str, str]]:
+    def _placeholders(self, facts: Facts) -> Iterator[tuple[str, str]]:
         yield from self._people(facts.actor)
         for field, window in (facts.windows or {}).items():
             yield field, window_text(window)
@@ -82,24 +85,21 @@ class Formatter:
 
     def _cases(self, part: str, role: str) -> Iterator[tuple[str, str]]:
         name = self.name(role)
-        whose = "your" if name == "you" else f"{name}'s"
+        is_you = role in PARTIES and role == self.you
+        whose = "your" if is_you else f"{name}'s"
+        # People's names stay as they write them, also at the start of a sentence.
+        is_name = role in PARTIES and not is_you and name not in BY_ROLE
         big = part.capitalize()
         yield part, name
-        yield big, _sentence_start(name)
+        yield big, name if is_name else capitalized(name)
         yield f"{part}'s", whose
-        yield f"{big}'s", _sentence_start(whose)
+        yield f"{big}'s", whose if is_name else capitalized(whose)
 
     def _division(self, refund: int, release: int, goes: str) -> str:
         back, paid = f"{goes} back to {self.name(CLIENT)}", f"{goes} to {self.name(FREELANCER)}"
         if refund and release:
             return f"{self.amount(refund)} {back} and {self.amount(release)} {paid}"
         return f"all of the money, {self.amount(refund + release)}, {back if refund else paid}"
-
-
-def _sentence_start(name: str) -> str:
-    """Our own words get a capital letter; people's names stay as they write them."""
-    ours = name.startswith(("you", "our ", "the "))
-    return capitalized(name) if ours else name
 
 
 def capitalized(text: str) -> str:

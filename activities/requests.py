@@ -198,6 +198,11 @@ class BusinessDeadline(Model):
 # --- Notices ---------------------------------------------------------------------------------
 
 
+GIVE_UP_AFTER = timedelta(days=1)
+"""How long a notice is retried. A day outlasts an outage of a mail server; later, a notice would
+mislead its reader."""
+
+
 @dataclass(frozen=True)
 class Movement:
     """Money that a transition moves, in minor units of the purchase's currency. `source` and
@@ -212,8 +217,8 @@ Role = Literal["client", "freelancer", "operator"]
 
 
 class NoticeText(Model):
-    """What a notice says: templates for `activities.formatter`. `advice`: more paragraphs, by the
-    role that reads them."""
+    """The texts of a notice: templates for `activities.formatter`. `advice`: further paragraphs, by
+    the role that reads them."""
 
     heading: str
     summary: str
@@ -231,7 +236,7 @@ class NoticeDeadline(Model):
     expiry_text: str
     waiting_for: str
     staff_only: bool = False
-    """Not shown to the parties: staff are already looking into the matter."""
+    """Whether only operators see it: the parties know that staff is already looking into it."""
 
 
 class AllowedMessage(Model):
@@ -244,7 +249,7 @@ class AllowedMessage(Model):
 
 
 class Recipient(Model):
-    """One reader; an operator has no party. `allowed`: the most important first."""
+    """One reader. Operators have no party. `allowed`: the most important message first."""
 
     role: Role
     party: Party | None = None
@@ -260,29 +265,30 @@ class NoticeRequest(Model):
     client: Party
     freelancer: Party
     transition_id: str
-    """Unique within the purchase: with the recipient and channel it makes the Message-ID."""
+    """Unique within the purchase. Message-IDs are made of it, the recipient and the channel."""
     transition: str
     at: UtcDatetime
     actor: str
     text: NoticeText
     note: str | None = None
-    """What the acting person wrote, if anything. Never trusted as markup."""
+    """What the actor wrote. Never trusted as markup."""
     movements: tuple[Movement, ...] = ()
     deadlines: tuple[NoticeDeadline, ...] = ()
     """The open deadlines, the next one first."""
     refund_text: str | None = None
-    """How long the refund takes (a template), where the transition promises one."""
+    """How long the refund takes (a template without its full stop), if the transition promises
+    one."""
     refund_by: UtcDatetime | None = None
     """The latest date on which the refund should arrive."""
     recipients: tuple[Recipient, ...]
     amounts: dict[str, Amount] = {}
-    """Minor units by name: `escrow`, `claim`, `refund`, …"""
+    """Minor units by placeholder: `escrow`, `claim`, `refund`, …"""
     windows: dict[str, timedelta | int] = {}
     """The purchase's own windows by policy field: elapsed time, or a number of business days."""
     values: dict[str, str] = {}
-    """Other people's words that the texts quote, by name; never trusted as markup."""
+    """Other people's text by placeholder. Never trusted as markup."""
     about_money: bool = True
-    """Whether operators must know when it cannot be delivered."""
+    """Whether operators are notified if a party cannot be reached."""
 
 
 class Undelivered(Model):
@@ -296,7 +302,7 @@ class Undelivered(Model):
 
 
 class NoticeAnswer(Model):
-    """What was delivered for good, and what can never be (a bad address, a final refusal)."""
+    """How many notices were delivered, and which were not."""
 
     delivered: int = 0
     undelivered: tuple[Undelivered, ...] = ()
@@ -342,7 +348,7 @@ class AuditReport(Model):
 
 
 class OperatorAlert(Model):
-    """Something for the operators that is of no single purchase. Sent once per `alert_id`."""
+    """An alert to operators that is about no single purchase. Sent once per `alert_id`."""
 
     alert_id: str
     at: UtcDatetime

@@ -1,8 +1,8 @@
-"""What other people wrote, made safe to show: names, titles, notes, server replies.
+"""Makes text from other people safe to show: names, titles, notes, replies of servers.
 
-Nothing here trusts its input. What comes out has no control characters and no invisible format
-characters (bidirectional overrides among them), so it can neither start a header line nor turn
-the text around it.
+Nothing here trusts its input. The results have no control characters and no invisible format
+characters such as bidirectional overrides, so they cannot start a header line or reorder the text
+around them.
 """
 
 import re
@@ -10,18 +10,29 @@ import traceback
 import unicodedata
 
 _LINE_BREAKS = "\n\r\v\f\x85\u2028\u2029"
-_JOINERS = "\u200c\u200d"  # Persian, Indic scripts and many emoji are wrong without them
-_MAX_MARKS = 4  # more combining marks on one letter than any script needs would paint over lines
+_JOINERS = "\u200c\u200d"
+"""Format characters that are kept: Persian, Indic scripts and many emoji need them."""
+
+_MAX_MARKS = 4
+"""Combining marks kept on one letter. No script needs more, and more would cover other lines."""
+
 _ZERO_WIDTH_SPACE = "\u200b"
 _ISOLATE, _POP = "\u2068", "\u2069"
 
-# A colon before a scheme's body, a dot before a letter (every top-level domain starts with one),
-# an at sign: a mail program makes a link of nothing that lacks all three.
-_LINKABLE = re.compile(r"(?<=[^\W\d]):(?=\S)|[.。．｡](?=[^\W\d])|@(?=\S)")
+_LINKABLE = re.compile(r"(?<=[^\W\d]):(?=\S)|[.。．｡](?=[^\W\d])|(?<=www)\.|@(?=\S)", re.IGNORECASE)
+"""What a program needs to see a link: a colon after a scheme, a dot before a letter (every
+top-level domain starts with a letter) or after www, or an at sign."""
+
+_MARKUP = re.compile(r"[\\`*_{}\[\]<>()#+!|~&]|^[-=]")
+"""What Markdown takes for markup in a single line. `&` starts an entity, which may stand for a
+bidirectional override."""
+
+_LIST_NUMBER = re.compile(r"^(\d+)\.(?=\s|$)")
 _ADDRESS = re.compile(r"([^\s<>\"'(),;:@])[^\s<>\"'(),;:@]*@")
 
 
 def _visible(text: str) -> str:
+    """The text in NFC without control and format characters; every line break is a newline."""
     kept: list[str] = []
     marks = 0
     for character in unicodedata.normalize("NFC", text):
@@ -57,31 +68,39 @@ def lines(text: str, limit: int = 5000, most: int = 80) -> str:
 
 
 def unlinked(text: str) -> str:
-    """The same to the eye, but nothing in it that a mail program would turn into a link."""
+    """The text with invisible spaces, so that mail programs make no link of any part of it."""
     return _LINKABLE.sub(lambda match: match[0] + _ZERO_WIDTH_SPACE, text)
 
 
 def plain_text(text: str, limit: int) -> str:
-    """One line of somebody else's text, which no mail program turns into a link."""
+    """One line of at most `limit` characters, of which mail programs make no link."""
     return unlinked(one_line(text, limit))
 
 
 def markdown(text: str, limit: int = 300) -> str:
-    """One line of somebody else's text as Markdown shows it literally: no markup, no link, no
-    image, no control characters."""
-    shown = plain_text(text, limit)
-    return "".join(f"\\{char}" if char in "\\`*_{}[]<>()#+!|~" else char for char in shown)
+    """One line that Markdown shows literally: no markup, no link, no image, no bare address that
+    becomes a link."""
+    escaped = _LIST_NUMBER.sub(r"\1\\.", _MARKUP.sub(r"\\\g<0>", one_line(text, limit)))
+    return _LINKABLE.sub(_apart, escaped)
+
+
+def _apart(match: re.Match[str]) -> str:
+    # remark and cmark find links after backslashes are resolved and read on over invisible spaces;
+    # markdown-it finds them before, but counts such spaces as letters. So both, on both sides.
+    escape = "\\" if match[0].isascii() else ""
+    return f"{_ZERO_WIDTH_SPACE}{escape}{match[0]}{_ZERO_WIDTH_SPACE}"
 
 
 def isolated(text: str) -> str:
-    """The same, but what is written from right to left does not turn the text around it."""
+    """The text, isolated if it is written from right to left: the text around it keeps its
+    order."""
     if any(unicodedata.bidirectional(character) in ("R", "AL", "AN") for character in text):
         return f"{_ISOLATE}{text}{_POP}"
     return text
 
 
 def header(text: str, limit: int = 120) -> str:
-    """One line that is safe as a header value: it cannot smuggle in an encoded word either."""
+    """One line that is safe as a header value: it holds no encoded word."""
     return one_line(text, limit).replace("=?", "= ?")
 
 
@@ -94,5 +113,5 @@ def redacted(text: str, address: str = "") -> str:
 
 
 def trace(error: BaseException) -> str:
-    """A traceback for the log, without mail addresses."""
+    """A traceback for the log, with mail addresses redacted."""
     return _ADDRESS.sub(r"\1***@", "".join(traceback.format_exception(error)))

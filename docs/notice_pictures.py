@@ -1,5 +1,5 @@
-"""Takes the pictures of notices in docs/pictures: `python -m docs.notice_pictures`, and with all
-others `make screenshots`."""
+"""Takes the pictures of notices in docs/pictures: `python -m docs.notice_pictures`, or `make
+screenshots` with all other pictures."""
 
 import asyncio
 from pathlib import Path
@@ -9,7 +9,7 @@ import structlog
 from playwright.async_api import Browser
 
 from docs.browser import browser
-from docs.notice_samples import CASTS
+from docs.notice_samples import SAMPLE_PARTIES
 from docs.notices import samples
 
 PICTURES = Path(__file__).parent / "pictures"
@@ -24,26 +24,28 @@ SHOTS: tuple[Shot, ...] = (
     ("notice-split-dark", "de-DE", "mutual_split-freelancer-client", PHONE, "dark"),
     ("notice-hostile", "hostile", "claim_accepted-client-client", PHONE, "light"),
 )
-"""Picture, cast, kind of notice, width and colours."""
+"""Picture, parties, name of the sample, width and colour scheme."""
 
 
 async def take(chrome: Browser) -> None:
-    """Take all of them."""
+    """Take all pictures."""
     PICTURES.mkdir(exist_ok=True)
     shown = {
-        (cast.name, sample.name): sample.rendered.html for cast in CASTS for sample in samples(cast)
+        (parties.name, sample.name): sample.rendered.html
+        for parties in SAMPLE_PARTIES
+        for sample in samples(parties)
     }
-    for picture, cast, kind, width, colours in SHOTS:
+    for picture, parties, kind, width, colours in SHOTS:
         page = await chrome.new_page(
             viewport={"width": width, "height": 300}, color_scheme=colours, device_scale_factor=1
         )
-        await page.set_content(shown[cast, kind])
+        await page.set_content(shown[parties, kind])
         await page.screenshot(path=PICTURES / f"{picture}.png", full_page=True)
         await page.close()
 
 
 async def main() -> None:
-    """Take them in a browser of our own."""
+    """Start a browser and take all pictures."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
     async with browser() as chrome:
         await take(chrome)

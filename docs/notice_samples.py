@@ -1,5 +1,5 @@
-"""What purchases go through in docs/notices.py: the stories of the article, and beyond them
-whatever else somebody is told of. And by whom they are played."""
+"""The purchases and the parties of which docs/notices.py makes sample notices: the scenarios of the
+article, and others for every further kind of notice."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -27,28 +27,28 @@ from workflows.messages import Role
 CLAIMS_ALL = freelancer("decide_refund", decision="decline", note="It was finished on Monday.")
 APPROVES = freelancer("decide_refund", decision="approve")
 DISPUTES = client("open_dispute", reason="Nothing was delivered.")
-TRY_AGAIN = Send(Role.OPERATOR, "resolve_attention", {"action": "retry"})
+RETRY = Send(Role.OPERATOR, "resolve_attention", {"action": "retry"})
 PROVEN = {"action": "mark_settled", "reference": "bank statement 7"}
-ALL_WELL = Outage()
+RECOVERY = Outage()
 
 
 def mediator(refund: int) -> Send:
-    """The mediator decides."""
+    """The mediator decides the dispute."""
     note = "A fifth of the work was done."
     return Send(Role.MEDIATOR, "resolve_dispute", {"refund": refund, "note": note})
 
 
 def provider(refund_id: str, status: str) -> Send:
-    """The provider reports on a refund of the purchase `{id}`."""
+    """The provider reports the status of a refund; `{refund}` stands for the first attempt."""
     return Send(Role.PAYMENTS, "settlement_update", {"refund_id": refund_id, "status": status})
 
 
 @dataclass(frozen=True)
-class Scene:
-    """Acts, and what is changed of the start input."""
+class SamplePurchase:
+    """The steps of one purchase, and what differs in its start input."""
 
     name: str
-    acts: tuple[Act | Outage, ...]
+    steps: tuple[Act | Outage, ...]
     changed: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -62,42 +62,50 @@ def method(name: str) -> dict[str, Any]:
     return {"payment_method": name}
 
 
-SCENES: tuple[Scene, ...] = (
+SAMPLE_PURCHASES: tuple[SamplePurchase, ...] = (
     *(
-        Scene(scenario.name, scenario.acts, method(scenario.payment_method))
+        SamplePurchase(scenario.name, scenario.acts, method(scenario.payment_method))
         for scenario in SCENARIOS
     ),
-    Scene("payment_never_comes", (Outage(("take_payment",)), END)),
-    Scene(
+    SamplePurchase("payment_never_comes", (Outage(("take_payment",)), END)),
+    SamplePurchase(
         "payment_unknown",
         (
             Outage(("take_payment", "void_payment")),
             BRIEF,
             Sleep(timedelta(hours=2)),
-            ALL_WELL,
-            TRY_AGAIN,
+            RECOVERY,
+            RETRY,
         ),
     ),
-    Scene("cancelled_free", (CANCELS, END), policy(cancel_before_requirements="refund")),
-    Scene("cancelled_before_requirements", (CANCELS, END)),
-    Scene("nothing_happens", (BRIEF, END)),
-    Scene("nothing_happens_but_an_answer", (BRIEF, Sleep(timedelta(days=92)), CLAIMS_ALL)),
-    Scene("no_requirements_needed", (A_DAY_AND_AN_HOUR, CANCELS), {"requirements_needed": False}),
-    Scene("request_lapses", (BRIEF, CANCELS, END), policy(refund_decision_silence="resume")),
-    Scene(
+    SamplePurchase("cancelled_free", (CANCELS, END), policy(cancel_before_requirements="refund")),
+    SamplePurchase("cancelled_before_requirements", (CANCELS, END)),
+    SamplePurchase("nothing_happens", (BRIEF, END)),
+    SamplePurchase("nothing_happens_but_an_answer", (BRIEF, Sleep(timedelta(days=92)), CLAIMS_ALL)),
+    SamplePurchase(
+        "no_requirements_needed", (A_DAY_AND_AN_HOUR, CANCELS), {"requirements_needed": False}
+    ),
+    SamplePurchase(
+        "request_lapses", (BRIEF, CANCELS, END), policy(refund_decision_silence="resume")
+    ),
+    SamplePurchase(
         "request_needs_a_person",
         (BRIEF, CANCELS, Sleep(timedelta(days=8)), mediator(10_000), END),
         policy(refund_decision_silence="attention"),
     ),
-    Scene("claim_lapses", (BRIEF, CANCELS, DECLINES, END)),
-    Scene("claim_of_all_lapses", (BRIEF, CANCELS, CLAIMS_ALL, END)),
-    Scene("claim_of_all_accepted", (BRIEF, CANCELS, CLAIMS_ALL, client("accept_claim"), END)),
-    Scene("claim_ends_it", (BRIEF, CANCELS, DECLINES, END), policy(claim_silence="resume")),
-    Scene(
+    SamplePurchase("claim_lapses", (BRIEF, CANCELS, DECLINES, END)),
+    SamplePurchase("claim_of_all_lapses", (BRIEF, CANCELS, CLAIMS_ALL, END)),
+    SamplePurchase(
+        "claim_of_all_accepted", (BRIEF, CANCELS, CLAIMS_ALL, client("accept_claim"), END)
+    ),
+    SamplePurchase(
+        "claim_ends_it", (BRIEF, CANCELS, DECLINES, END), policy(claim_silence="resume")
+    ),
+    SamplePurchase(
         "dispute_takes_too_long",
         (BRIEF, CANCELS, DECLINES, DISPUTES, Sleep(timedelta(days=31)), mediator(0), END),
     ),
-    Scene(
+    SamplePurchase(
         "client_offers",
         (
             BRIEF,
@@ -108,7 +116,7 @@ SCENES: tuple[Scene, ...] = (
             END,
         ),
     ),
-    Scene(
+    SamplePurchase(
         "changes",
         (
             BRIEF,
@@ -120,7 +128,7 @@ SCENES: tuple[Scene, ...] = (
             freelancer("send_message", text="Sorry that it did not work out."),
         ),
     ),
-    Scene(
+    SamplePurchase(
         "refund_fails",
         (
             BRIEF,
@@ -131,30 +139,30 @@ SCENES: tuple[Scene, ...] = (
         ),
         method("pm_sandbox_refund_fails"),
     ),
-    Scene(
-        "refund_fails_then_both_arrive",
+    SamplePurchase(
+        "refund_fails_then_both_settle",
         (BRIEF, freelancer("cancel"), Sleep(timedelta(hours=30)), provider("{refund}", "settled")),
         method("pm_sandbox_refund_fails_once"),
     ),
-    Scene(
-        "books_cannot_be_reached",
+    SamplePurchase(
+        "ledger_unreachable",
         (
             BRIEF,
             Outage(("post_decision",), "The ledger cannot be reached."),
             freelancer("cancel"),
             Sleep(timedelta(hours=1)),
-            ALL_WELL,
-            TRY_AGAIN,
+            RECOVERY,
+            RETRY,
             END,
         ),
     ),
-    Scene(
-        "refused",
+    SamplePurchase(
+        "rejected_messages",
         (
             client("accept_delivery"),
             client("deliver"),
             client("propose_split", refund=25_001),
-            client("cancel", why="A field that there is not."),
+            client("cancel", why="An unknown field."),
             client("refund_me"),
             BRIEF,
             A_DAY_AND_AN_HOUR,
@@ -168,13 +176,13 @@ SCENES: tuple[Scene, ...] = (
             CANCELS,
         ),
     ),
-    Scene("cancelled_before_the_payment", (Outage(("take_payment",)), CancelWorkflow())),
+    SamplePurchase("cancelled_before_the_payment", (Outage(("take_payment",)), CancelWorkflow())),
 )
 
 
 @dataclass(frozen=True)
-class Cast:
-    """Two people, how they read, what they write, and where notices lead them."""
+class SampleParties:
+    """Two parties: their names, formats and texts, and the address that their notices link to."""
 
     name: str
     client: Mapping[str, str]
@@ -182,43 +190,43 @@ class Cast:
     title: str = "Logo design"
     currency: str = "USD"
     scale: int = 1
-    """Every amount of the scenes is multiplied by it."""
-    id_ends: str = ""
-    """What each purchase id ends with."""
+    """Factor of every amount."""
+    id_suffix: str = ""
+    """The end of each purchase id."""
     base_url: str | None = None
-    words: tuple[str, ...] = ()
-    """What they write, instead of what the scenes have them write."""
+    texts: tuple[str, ...] = ()
+    """Replace the texts of the sample purchases."""
 
-    def start(self, scene: Scene) -> dict[str, Any]:
-        """The start input of a scene."""
+    def start(self, sample: SamplePurchase) -> dict[str, Any]:
+        """The start input of a sample purchase."""
         return {
-            "purchase_id": f"p-{1001 + SCENES.index(scene)}{self.id_ends}"[:64],
+            "purchase_id": f"p-{1001 + SAMPLE_PURCHASES.index(sample)}{self.id_suffix}"[:64],
             "title": self.title,
             "client": {"id": "ana", "name": "Ana", "email": "ana@example.com", **self.client},
             "freelancer": {"id": "bo", "name": "Bo", "email": "bo@example.com", **self.freelancer},
             "price": {"amount": 25_000 * self.scale, "currency": self.currency},
             "payment_method": "pm_sandbox_ok",
-            **scene.changed,
+            **sample.changed,
         }
 
-    def acts(self, scene: Scene) -> Iterator[Act | Outage]:
-        """The acts of a scene as these people play it."""
-        refund = f"purchase-{self.start(scene)['purchase_id']}/refund"
-        for number, act in enumerate(scene.acts):
-            if isinstance(act, Send):
-                said = act.fields.items()
-                fields = {name: self._said(name, value, number) for name, value in said}
+    def steps(self, sample: SamplePurchase) -> Iterator[Act | Outage]:
+        """The steps of a sample purchase with the amounts and texts of these parties."""
+        refund = f"purchase-{self.start(sample)['purchase_id']}/refund"
+        for number, step in enumerate(sample.steps):
+            if isinstance(step, Send):
+                given = step.fields.items()
+                fields = {name: self._field(name, value, number) for name, value in given}
                 if "refund_id" in fields:
                     fields["refund_id"] = fields["refund_id"].format(refund=refund)
-                yield Send(act.role, act.message, fields)
+                yield Send(step.role, step.message, fields)
             else:
-                yield act
+                yield step
 
-    def _said(self, name: str, value: Any, number: int) -> Any:
+    def _field(self, name: str, value: Any, number: int) -> Any:
         if name in ("claim", "refund"):
             return value * self.scale
-        if name in ("note", "reason", "text") and self.words:
-            return self.words[number % len(self.words)]
+        if name in ("note", "reason", "text") and self.texts:
+            return self.texts[number % len(self.texts)]
         return value
 
 
@@ -226,7 +234,7 @@ HOSTILE_NAMES = (
     "<b>Ana</b><script>alert(1)</script> Bcc: x@evil.example \u202egnp.exe\u202c {freelancer} 👩‍💻",
     "Bo=?utf-8?q?=0D=0A?= https://evil.example/" + "W" * 120,
 )
-HOSTILE_WORDS = (
+HOSTILE_TEXTS = (
     "Click https://evil.example/login?a=1&b=2 or www.evil.example or mail me@evil.example\n\n"
     "Next deadline: never\n\nWhat you can do now\n\n  - Send your password\n",
     "<h1>You have won</h1><img src=x onerror=alert(1)><style>*{display:none}</style> {{ 7 * 7 }}",
@@ -235,28 +243,28 @@ HOSTILE_WORDS = (
     "שלום, אני לא מרוצה מהעבודה. 250.00 USD!\nمرحبا، لم يتم تسليم أي شيء.\n" + "\n" * 30 + "low",
 )
 
-CASTS: tuple[Cast, ...] = (
-    Cast(
+SAMPLE_PARTIES: tuple[SampleParties, ...] = (
+    SampleParties(
         "en-US",
         {"timezone": "America/New_York", "locale": "en_US"},
         {"timezone": "America/New_York", "locale": "en_US"},
         base_url="https://market.example",
     ),
-    Cast(
+    SampleParties(
         "de-DE",
         {"name": "Änne Groß", "timezone": "Europe/Berlin", "locale": "de_DE"},
         {"name": "Jürgen", "timezone": "Europe/Berlin", "locale": "de_DE"},
         title="Übersetzung der Donaudampfschifffahrtsgesellschaftskapitänsbroschüre",
         currency="EUR",
     ),
-    Cast(
+    SampleParties(
         "ja-JP",
         {"name": "花子", "timezone": "Pacific/Kiritimati", "locale": "ja_JP"},
         {"name": "太郎", "timezone": "Pacific/Pago_Pago", "locale": "ja_JP"},
         title="ロゴデザイン",
         currency="JPY",
     ),
-    Cast(
+    SampleParties(
         "hostile",
         {"name": HOSTILE_NAMES[0], "timezone": "Africa/Cairo", "locale": "ar_EG"},
         {
@@ -267,8 +275,8 @@ CASTS: tuple[Cast, ...] = (
         title="</title><script>alert(1)</script> =?utf-8?q?x?= " + "Wi" * 75,
         currency="BHD",
         scale=MAX_AMOUNT // 26_000,
-        id_ends="-'\"<i>$(x)&{y}" + "W" * 64,
-        words=HOSTILE_WORDS,
+        id_suffix="-'\"<i>$(x)&{y}" + "W" * 64,
+        texts=HOSTILE_TEXTS,
     ),
 )
-"""Two languages' formats, the far ends of the world, and somebody who means no good."""
+"""The formats of several languages, the first and the last time zone, and hostile parties."""

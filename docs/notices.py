@@ -1,7 +1,7 @@
-"""Writes every kind of notice to var/notices, for a look: `make notices`.
+"""Writes a sample of every kind of notice to var/notices: `make notices`.
 
-The scenes of `docs.notice_samples` are rehearsed. Notices that differ in transition, actor or
-deadline are shown once for each recipient.
+The sample purchases of `docs.notice_samples` are rehearsed. Notices that differ in transition,
+actor, deadline or rejection code are of different kinds; each kind is shown once per recipient.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from activities.money import MoneyActivities
 from activities.notices import Rendered, render
 from activities.notices.render import render_alert
 from activities.requests import NoticeRequest, OperatorAlert
-from docs.notice_samples import CASTS, SCENES, Cast, Scene
+from docs.notice_samples import SAMPLE_PARTIES, SAMPLE_PURCHASES, SampleParties
 from docs.rehearsal import Rehearsal, money_activities
 from workflows.messages import PurchaseStart
 
@@ -25,12 +25,12 @@ BEGIN = datetime(2026, 3, 4, 15, tzinfo=UTC)
 """A Wednesday; in the week after it New York's clocks go forward, four weeks later Berlin's."""
 
 Kind = tuple[str, str, str]
-"""Transition, who acted, and what a reminder or a refusal is about."""
+"""Transition, actor, and the deadline of a reminder or the code of a rejection."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One notice as one reader gets it."""
+    """One notice for one reader."""
 
     request: NoticeRequest
     role: str
@@ -38,51 +38,50 @@ class Sample:
 
     @property
     def kind(self) -> Kind:
-        """What makes it another kind of notice."""
+        """The kind of the notice."""
         return kind_of(self.request)
 
     @property
     def name(self) -> str:
-        """The kind and the reader, good for a file name."""
+        """The kind and the reader, for a file name."""
         return "-".join(filter(None, (*self.kind, self.role)))
 
 
 def kind_of(request: NoticeRequest) -> Kind:
-    """What makes a request another kind of notice."""
+    """The kind of notice that a request makes."""
     about = request.values.get("code", "")
     if request.transition == "reminder" and request.deadlines:
         about = request.deadlines[0].name
     return request.transition, request.actor, about
 
 
-def all_notices(money: MoneyActivities, cast: Cast) -> Iterator[tuple[Scene, list[NoticeRequest]]]:
-    """Every notice of every scene."""
-    for scene in SCENES:
-        start = PurchaseStart.model_validate(cast.start(scene))
-        yield scene, Rehearsal(money, start, BEGIN).play(*cast.acts(scene))
+def all_notices(money: MoneyActivities, parties: SampleParties) -> Iterator[NoticeRequest]:
+    """Every notice of every sample purchase."""
+    for sample in SAMPLE_PURCHASES:
+        start = PurchaseStart.model_validate(parties.start(sample))
+        yield from Rehearsal(money, start, BEGIN).play(*parties.steps(sample))
 
 
-def samples(cast: Cast) -> list[Sample]:
-    """Every kind of notice as each of its readers gets it."""
+def samples(parties: SampleParties) -> list[Sample]:
+    """Every kind of notice for each of its readers."""
     found: dict[tuple[Kind, str], Sample] = {}
     with money_activities() as money:
-        for _, requests in all_notices(money, cast):
-            for request in requests:
-                for reader in request.recipients:
-                    key = (kind_of(request), reader.role)
-                    if key not in found:
-                        rendered = render(request, reader, cast.base_url)
-                        found[key] = Sample(request, reader.role, rendered)
+        for request in all_notices(money, parties):
+            for reader in request.recipients:
+                key = (kind_of(request), reader.role)
+                if key not in found:
+                    rendered = render(request, reader, parties.base_url)
+                    found[key] = Sample(request, reader.role, rendered)
     return [found[key] for key in sorted(found)]
 
 
 ALERT = OperatorAlert(
     alert_id="audit",
     at=BEGIN,
-    subject="The books do not agree: 2 differences",
+    subject="The audit found 2 differences",
     lines=(
-        "p-1001: the books hold 250.00 USD more than the provider has. Look at the charge.",
-        "No purchase: a transfer to an unknown account. Call whoever wrote it.",
+        "p-1001: the ledger holds 250.00 USD more than the provider. Check the charge.",
+        "No purchase: a transfer to an unknown account. Find out who wrote it.",
     ),
 )
 
@@ -132,31 +131,32 @@ _PAGE = _TEMPLATES.from_string("""<!doctype html>
 """)
 
 
-def write(folder: Path = FOLDER, casts: Sequence[Cast] = CASTS) -> int:
-    """Write all samples, a page for each cast and an index; returns how many notices there are.
+def write(folder: Path = FOLDER, all_parties: Sequence[SampleParties] = SAMPLE_PARTIES) -> int:
+    """Write all samples, one page for each pair of parties and an index. Returns the number of
+    notices.
 
-    Each notice is a file of its own as well, as HTML and as text, under the name of its page.
+    Each notice is also written as an HTML and a text file, in a folder named like its page.
     """
     names: dict[str, None] = {}
     count = 0
-    for cast in casts:
-        shown = [(sample.name, sample.rendered) for sample in samples(cast)]
+    for parties in all_parties:
+        shown = [(sample.name, sample.rendered) for sample in samples(parties)]
         shown.append(("alert-operator", render_alert(ALERT)))
-        (folder / cast.name).mkdir(parents=True, exist_ok=True)
+        (folder / parties.name).mkdir(parents=True, exist_ok=True)
         for name, rendered in shown:
-            (folder / cast.name / f"{name}.html").write_text(rendered.html, encoding="utf-8")
-            (folder / cast.name / f"{name}.txt").write_text(rendered.text, encoding="utf-8")
-        page = _PAGE.render(title=cast.name, shown=shown)
-        (folder / f"{cast.name}.html").write_text(page, encoding="utf-8")
+            (folder / parties.name / f"{name}.html").write_text(rendered.html, encoding="utf-8")
+            (folder / parties.name / f"{name}.txt").write_text(rendered.text, encoding="utf-8")
+        page = _PAGE.render(title=parties.name, shown=shown)
+        (folder / f"{parties.name}.html").write_text(page, encoding="utf-8")
         names |= dict.fromkeys(name for name, _ in shown)
         count += len(shown)
-    index = _INDEX.render(names=names, pages=[cast.name for cast in casts])
+    index = _INDEX.render(names=names, pages=[parties.name for parties in all_parties])
     (folder / "index.html").write_text(index, encoding="utf-8")
     return count
 
 
 def main() -> None:
-    """Write them, and say where they are."""
+    """Write the samples and print where they are."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
     print(f"{write()} notices: {FOLDER}/index.html")
 

@@ -11,6 +11,7 @@ from temporalio.exceptions import ActivityError, ApplicationError
 from temporalio.workflow import ParentClosePolicy
 
 from activities.requests import (
+    GIVE_UP_AFTER,
     NOTICE_QUEUE,
     SEND_NOTICES,
     AllowedMessage,
@@ -33,9 +34,6 @@ from workflows.workflow_state import UNDELIVERED_KEPT, PendingNotice, WorkflowSt
 
 DELIVERY_TIMEOUT = timedelta(minutes=2)
 """Bounds one attempt to deliver a notice to all its recipients."""
-
-GIVE_UP_AFTER = timedelta(days=1)
-"""A notice is retried for this long; then it is shown as undelivered."""
 
 AT_LEAST = timedelta(minutes=1)
 """How long a notice that an earlier run could not deliver is retried in any case."""

@@ -1,4 +1,4 @@
-"""Notices to both parties and to operators: rendering, delivery and the log of it."""
+"""Notices to both parties and to operators: writing, delivery and the delivery log."""
 
 from activities.notices.activity import SENDER, NoticeActivities
 from activities.notices.channels import (

@@ -1,4 +1,4 @@
-"""The activity that tells people: renders, delivers and logs the notices of one transition."""
+"""The activities that notify people: write, deliver and log the notices of one transition."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +31,7 @@ from activities.spans import span
 SENDER = "Recourse <notices@recourse.invalid>"
 OPERATORS = "Operators"
 ALERT = "alert"
-_LOG_DOWN = "The log of notices cannot be reached"
+_LOG_UNREACHABLE = "The delivery log cannot be reached"
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ class _Outcome:
 
 
 class NoticeActivities:
-    """Sends notices through every channel and keeps the log of it.
+    """Sends notices through every channel and logs their delivery.
 
-    No reader waits for another, and no channel for another. Each notice is sent at least once and
-    seen once: the log skips what was sent, and a retry after a lost answer repeats the same bytes
-    under the same Message-ID.
+    Readers and channels do not wait for each other. Each notice is sent at least once and shown
+    once: sent ones are skipped, and a retry after a lost answer sends the same bytes under the same
+    Message-ID.
     """
 
     def __init__(
@@ -59,10 +59,10 @@ class NoticeActivities:
         base_url: str | None = None,
         sender_address: str = SENDER,
     ) -> None:
-        """No two channels have the same name.
+        """`channels` have different names.
 
-        Raises ValueError for a sender or operators without a mail address, or a base that is no
-        web address.
+        Raises ValueError for an invalid mail address of the sender or the operators, and for a
+        `base_url` that is not a web address.
         """
         self._log = log
         self._channels = {channel.name: channel for channel in channels}
@@ -72,9 +72,9 @@ class NoticeActivities:
 
     @activity.defn(name=SEND_NOTICES.name)
     async def send_notices(self, request: NoticeRequest) -> NoticeAnswer:
-        """Tell every recipient of `request` through every channel.
+        """Notify every recipient of `request` through every channel.
 
-        Answers once each notice was sent or can never be. While some may still arrive, raises a
+        Returns when each notice is sent or has failed finally. While some are pending, raises a
         retryable ApplicationError NOTICE_DELAYED whose detail is the NoticeAnswer so far.
         """
         recipients = {recipient.role: recipient for recipient in request.recipients}
@@ -86,27 +86,27 @@ class NoticeActivities:
 
     @activity.defn(name=ALERT_OPERATORS.name)
     async def alert_operators(self, alert: OperatorAlert) -> NoticeAnswer:
-        """Tell the operators of something that is of no single purchase, once per `alert_id`.
+        """Alert the operators to something that is about no single purchase, once per `alert_id`.
 
-        IdempotencyCache and raises like `send_notices`. The log keeps it under no purchase.
+        Returns and raises like `send_notices`. The log stores it with an empty purchase id.
         """
         draft = self._notice("", alert.alert_id, ALERT, "operator", self._operator_email, alert.at)
-        return await self._deliver([self._written(draft, lambda: render_alert(alert))], {})
+        return await self._deliver([self._with_texts(draft, lambda: render_alert(alert))], {})
 
-    async def _deliver(self, written: Sequence[Notice], names: Mapping[str, str]) -> NoticeAnswer:
-        """Log the notices of one transition and send those that were not sent before."""
+    async def _deliver(self, notices: Sequence[Notice], names: Mapping[str, str]) -> NoticeAnswer:
+        """Store the notices of one transition and send those that are pending."""
         drafts = [
-            self._through(channel, notice) for channel in self._channels for notice in written
+            self._for_channel(channel, notice) for channel in self._channels for notice in notices
         ]
         try:
-            notices = await asyncio.to_thread(self._log.open, drafts)
+            stored = await asyncio.to_thread(self._log.insert_if_absent, drafts)
         except SQLAlchemyError as error:
-            # The error's own text would carry the statement and the addresses in it.
-            activity.logger.warning("%s: %s", _LOG_DOWN, type(error).__name__)
-            outcomes = [_outcome(draft, "pending", _LOG_DOWN) for draft in drafts]
+            # Without the error's text: it holds the statement with its addresses.
+            activity.logger.warning("%s: %s", _LOG_UNREACHABLE, type(error).__name__)
+            outcomes = [_outcome(draft, "pending", _LOG_UNREACHABLE) for draft in drafts]
         else:
             outcomes = await asyncio.gather(
-                *(self._send(notice, names.get(notice.role, OPERATORS)) for notice in notices)
+                *(self._send(notice, names.get(notice.role, OPERATORS)) for notice in stored)
             )
         return self._answer(drafts[0], outcomes)
 
@@ -120,7 +120,7 @@ class NoticeActivities:
             party.email if party else self._operator_email,
             request.at,
         )
-        return self._written(notice, lambda: render(request, recipient, self._base_url))
+        return self._with_texts(notice, lambda: render(request, recipient, self._base_url))
 
     def _notice(
         self, purchase_id: str, number: str, transition: str, role: Role, email: str, at: datetime
@@ -136,14 +136,14 @@ class NoticeActivities:
             at=at,
         )
 
-    def _through(self, channel: str, notice: Notice) -> Notice:
-        """The notice as one channel carries it."""
+    def _for_channel(self, channel: str, notice: Notice) -> Notice:
+        """The notice for one channel."""
         names = (notice.purchase_id, notice.transition_id, notice.role, channel)
         number = message_id(*names, self._sender.domain)
         return replace(notice, channel=channel, message_id=number)
 
-    def _written(self, notice: Notice, write: Callable[[], Rendered]) -> Notice:
-        """The notice with its words; one that cannot be written has failed for good."""
+    def _with_texts(self, notice: Notice, write: Callable[[], Rendered]) -> Notice:
+        """The notice with subject and texts. One that cannot be written has failed finally."""
         try:
             rendered = write()
         except Exception as error:
@@ -154,15 +154,15 @@ class NoticeActivities:
         return replace(notice, status="failed", last_error=why)
 
     async def _send(self, notice: Notice, name: str) -> _Outcome:
-        """One attempt at one notice; never raises."""
+        """Attempt to send one notice; never raises."""
         if notice.status != "pending":
             return _outcome(notice, notice.status, notice.last_error)
         status, why = await self._attempt(notice, name)
         try:
             await asyncio.to_thread(self._log.record, notice, status, why)
         except SQLAlchemyError as error:
-            activity.logger.warning("%s: %s", _LOG_DOWN, type(error).__name__)
-            return _outcome(notice, "pending", why or _LOG_DOWN)
+            activity.logger.warning("%s: %s", _LOG_UNREACHABLE, type(error).__name__)
+            return _outcome(notice, "pending", why or _LOG_UNREACHABLE)
         return _outcome(notice, status, why)
 
     async def _attempt(self, notice: Notice, name: str) -> tuple[Status, str]:
@@ -175,7 +175,7 @@ class NoticeActivities:
         except TransientFailure as error:
             return "pending", str(error)
         except Exception as error:
-            why = f"A fault of ours: {type(error).__name__}."
+            why = f"Internal error: {type(error).__name__}."
             activity.logger.error("%s (%s)\n%s", why, notice.role, trace(error))
             return "pending", why
         return "sent", ""
@@ -208,10 +208,10 @@ class NoticeActivities:
         if delayed:
             raise ApplicationError(
                 f"{len(delayed)} of {len(outcomes)} notices could not be delivered yet and will "
-                f"be tried again: {delayed[0].why}",
+                f"be retried: {delayed[0].why}",
                 answer,
                 type=ErrorType.NOTICE_DELAYED,
-                category=ApplicationErrorCategory.BENIGN,  # told above: no traceback each time
+                category=ApplicationErrorCategory.BENIGN,  # logged above; no traceback
             )
         return answer
 

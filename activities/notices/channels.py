@@ -1,4 +1,4 @@
-"""Ways to deliver a notice, chosen by address: `maildir:PATH`, `smtp://…`, `smtps://…` and
+"""Channels that deliver notices, chosen by address: `maildir:PATH`, `smtp://…`, `smtps://…` and
 `webhook+https://…`."""
 
 import asyncio
@@ -21,29 +21,29 @@ from activities.sanitize import redacted
 
 
 class Channel(Protocol):
-    """One way to reach people."""
+    """A way to deliver notices."""
 
     @property
     def name(self) -> str:
-        """Part of each Message-ID: the same notice through another channel is another message."""
+        """Part of each Message-ID, so each channel sends the same notice as its own message."""
 
     async def deliver(self, outgoing: Outgoing) -> None:
-        """Return once the notice is safely handed over; raise Transient- or PermanentFailure."""
+        """Return when the notice is delivered. Raises TransientFailure or PermanentFailure."""
 
 
 @dataclass(frozen=True)
 class MaildirChannel:
-    """Files messages for all readers into one Maildir, which any mail program can open.
+    """Writes messages for all readers to one Maildir, which any mail program can open.
 
-    The file name comes from the Message-ID: a message already there, read or unread, is not
-    written again. A message is on the disk, whole, before `deliver` returns.
+    The Message-ID gives the file name: a message that is already there, read or unread, is not
+    written again. The whole message is on disk before `deliver` returns.
     """
 
     path: Path
     name: str = "maildir"
 
     async def deliver(self, outgoing: Outgoing) -> None:
-        """Any failure of the disk is transient: it concerns no reader in particular."""
+        """Write the message. Every failure of the disk is transient."""
         try:
             await asyncio.to_thread(lambda: self._write(outgoing.mail()))
         except OSError as error:
@@ -71,7 +71,7 @@ class MaildirChannel:
 
 
 def _file_name(message: EmailMessage) -> str:
-    """Sorts by the message's own date, so that a folder reads in order."""
+    """Starts with the message's date, so that the folder is in order."""
     digest = hashlib.sha256(message["Message-ID"].encode()).hexdigest()[:32]
     return f"{int(message['Date'].datetime.timestamp())}.{digest}.recourse"
 
@@ -86,9 +86,9 @@ def _sync(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class SmtpChannel:
-    """Hands messages to a mail server, one connection each.
+    """Sends messages to a mail server, one connection each.
 
-    `starttls`: True demands it, None uses it when offered, False never does. `wait` bounds each
+    `starttls`: True requires it, None uses it if offered, False never uses it. `wait` bounds each
     exchange and `limit` the whole delivery, in seconds.
     """
 
@@ -103,10 +103,10 @@ class SmtpChannel:
     name: str = "smtp"
 
     async def deliver(self, outgoing: Outgoing) -> None:
-        """A reader or message that the server refuses (5xx) is a permanent failure.
+        """Send the message. A 5xx for the reader or the message is a permanent failure.
 
-        Everything else passes by itself or can be mended by us within the day, and is transient:
-        4xx, a lost connection, silence, and a 5xx to us (greeting, login, sender).
+        Everything else is transient: it ends by itself, or operators can repair it within the day.
+        That is a 4xx, a lost connection, a timeout, and a 5xx for us (greeting, login, sender).
         """
         message = outgoing.mail()
         to: str = message["To"].addresses[0].addr_spec
@@ -114,12 +114,12 @@ class SmtpChannel:
             async with asyncio.timeout(self.limit):
                 await self._send(message, to)
         except aiosmtplib.SMTPRecipientsRefused as error:
-            raise _refusal(error.recipients[0], to) from None
+            raise _rejection(error.recipients[0], to) from None
         except aiosmtplib.SMTPDataError as error:
-            raise _refusal(error, to) from None
+            raise _rejection(error, to) from None
         except aiosmtplib.SMTPResponseException as error:
-            said = _said(error, to)
-            raise TransientFailure(f"The mail server refuses our connection: {said}") from None
+            reply = _reply(error, to)
+            raise TransientFailure(f"The mail server refuses our connection: {reply}") from None
         except (aiosmtplib.SMTPException, OSError) as error:
             why = redacted(str(error), to) or type(error).__name__
             raise TransientFailure(f"The mail server could not be used: {why}") from None
@@ -138,95 +138,97 @@ class SmtpChannel:
             await client.connect()
             origin = message["From"].addresses[0].addr_spec
             await client.sendmail(origin, [to], message.as_bytes())
-            # The server has taken the message: how the goodbye goes changes nothing.
+            # The server has the message: a failure from here on changes nothing.
             with contextlib.suppress(aiosmtplib.SMTPException, OSError):
                 await client.quit(timeout=1)
         finally:
             client.close()
 
 
-def _refusal(
+def _rejection(
     error: aiosmtplib.SMTPResponseException, to: str
 ) -> TransientFailure | PermanentFailure:
     if 500 <= error.code < 600:
-        return PermanentFailure(f"The mail server refuses for good: {_said(error, to)}")
-    return TransientFailure(f"The mail server refuses for now: {_said(error, to)}")
+        return PermanentFailure(f"The mail server rejects the notice: {_reply(error, to)}")
+    return TransientFailure(f"The mail server cannot take the notice now: {_reply(error, to)}")
 
 
-def _said(error: aiosmtplib.SMTPResponseException, to: str) -> str:
+def _reply(error: aiosmtplib.SMTPResponseException, to: str) -> str:
     return f"{error.code} {redacted(error.message, to)}".rstrip()
 
 
 _STARTTLS = {"auto": None, "require": True, "off": False}
-_WANTED = (
+_USAGE = (
     "write maildir:PATH, smtp://HOST:PORT, smtps://USER:PASSWORD@HOST:PORT "
     "or webhook+https://HOST/PATH?secret=whsec_…"
 )
 
 
 def channels_from_urls(urls: str, webhook_secret: str = "") -> tuple[Channel, ...]:
-    """The channels that `urls`, separated by white space, name; at least one, no two alike.
+    """The channels for `urls`, which are separated by white space: at least one.
 
-    Raises ChannelUrlError.
+    Raises ChannelUrlError for a wrong address and for two channels with the same name.
     """
     channels = tuple(channel_from_url(url, webhook_secret) for url in urls.split() or [""])
     names = [channel.name for channel in channels]
     for name in names:
         if names.count(name) > 1:
-            raise ChannelUrlError(f"Two channels are called {name}; only one can be.")
+            raise ChannelUrlError(f"Two channels have the name {name}; leave one out.")
     return channels
 
 
 def channel_from_url(url: str, webhook_secret: str = "") -> Channel:
-    """The channel that `url` names; a webhook without a secret of its own gets `webhook_secret`.
+    """The channel for `url`. A webhook without `?secret=` signs with `webhook_secret`.
 
-    `smtp://` may add `?starttls=auto` (when offered; the default), `require` or `off`; with a
-    login the default is `require`, so that nobody can talk the password out of us in the clear.
-    Raises ChannelUrlError.
+    `smtp://` takes `?starttls=auto` (use it if offered; the default), `require` or `off`. With a
+    login the default is `require`: an attacker could otherwise strip the offer and read the
+    password. Raises ChannelUrlError.
     """
     scheme, colon, rest = url.partition(":")
     if scheme == "maildir" and colon:
         path = rest.removeprefix("//")
         if not path:
-            raise ChannelUrlError(f"The mail address names no folder; {_WANTED}.")
+            raise ChannelUrlError(f"The address of the Maildir names no folder; {_USAGE}.")
         return MaildirChannel(Path(path))
     if scheme in ("smtp", "smtps") and colon:
         return _smtp(url)
     if scheme in ("webhook+https", "webhook+http") and colon:
         return webhook_from_url(url, webhook_secret)
-    raise ChannelUrlError(f"The mail address starts with no known channel; {_WANTED}.")
+    raise ChannelUrlError(f"The address names no known channel; {_USAGE}.")
 
 
 def _smtp(url: str) -> SmtpChannel:
     try:
-        services = urlsplit(url)
-        host, port = services.hostname, services.port
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
     except ValueError:
-        raise ChannelUrlError(f"The mail server's address cannot be read; {_WANTED}.") from None
-    if not host or services.path not in ("", "/") or services.fragment:
-        raise ChannelUrlError(f"The mail server's address cannot be read; {_WANTED}.")
-    if (services.username is None) != (services.password is None):
+        raise ChannelUrlError(f"The mail server's address is invalid; {_USAGE}.") from None
+    if not host or parts.path not in ("", "/") or parts.fragment:
+        raise ChannelUrlError(f"The mail server's address is invalid; {_USAGE}.")
+    if (parts.username is None) != (parts.password is None):
         raise ChannelUrlError("A login at the mail server needs both a user and a password.")
     return SmtpChannel(
         host=host,
         port=port,
-        tls=services.scheme == "smtps",
-        starttls=_starttls(services),
-        username=None if services.username is None else unquote(services.username),
-        password=None if services.password is None else unquote(services.password),
+        tls=parts.scheme == "smtps",
+        starttls=_starttls(parts),
+        username=None if parts.username is None else unquote(parts.username),
+        password=None if parts.password is None else unquote(parts.password),
     )
 
 
-def _starttls(services: SplitResult) -> bool | None:
-    options = dict(parse_qsl(services.query, keep_blank_values=True))
+def _starttls(parts: SplitResult) -> bool | None:
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
     choice = options.pop("starttls", None)
     if options:
-        raise ChannelUrlError(f"Unknown option of the mail server: {', '.join(sorted(options))}.")
-    if services.scheme == "smtps":
+        raise ChannelUrlError(
+            f"Unknown option in the mail server's address: {', '.join(sorted(options))}."
+        )
+    if parts.scheme == "smtps":
         if choice is not None:
-            raise ChannelUrlError("smtps:// is encrypted from the start; leave starttls out.")
+            raise ChannelUrlError("smtps:// is always encrypted; leave starttls out.")
         return False
-    choice = choice or ("auto" if services.username is None else "require")
+    choice = choice or ("auto" if parts.username is None else "require")
     if choice not in _STARTTLS:
         raise ChannelUrlError(f"starttls is one of {', '.join(_STARTTLS)}.")
     return _STARTTLS[choice]

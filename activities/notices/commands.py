@@ -1,4 +1,4 @@
-"""The commands with which a reader can do something, where no page offers it."""
+"""The command lines with which a reader can do something where no page has a button for it."""
 
 import shlex
 from collections.abc import Iterator
@@ -7,25 +7,30 @@ from activities.amounts import format_amount
 from activities.requests import AllowedMessage, NoticeRequest, Recipient
 from activities.sanitize import one_line
 
-COMMAND = ("recourse",)
+COMMAND = "recourse"
 AMOUNT = "AMOUNT"
+"""A field whose amount the reader chooses."""
+
+TEXT = "…"
+"""A field whose text the reader writes."""
 
 
 def status_command(request: NoticeRequest) -> str:
     """The command that shows the purchase."""
-    return shlex.join((*COMMAND, "status", one_line(request.purchase_id)))
+    return shlex.join((COMMAND, "status", one_line(request.purchase_id)))
 
 
 def message_command(
     request: NoticeRequest, recipient: Recipient, allowed: AllowedMessage, sender: str
 ) -> str:
-    """The command that sends a message as `sender`. Capitals stand for what is to be filled in."""
+    """The command that sends a message as `sender`. The reader fills in capitals and "…"."""
     role = "mediator" if allowed.message == "resolve_dispute" else recipient.role
     words = shlex.join(
         (
-            *COMMAND,
+            COMMAND,
             one_line(allowed.message).replace("_", "-"),
-            *(one_line(request.purchase_id), "--as", f"{role}:{sender}"),
+            one_line(request.purchase_id),
+            *("--as", f"{role}:{sender}"),
         )
     )
     return " ".join((words, *_options(allowed, request.price.currency)))
@@ -37,7 +42,7 @@ def _options(allowed: AllowedMessage, currency: str) -> Iterator[str]:
         if value == AMOUNT or isinstance(value, int):
             shown = value if value == AMOUNT else format_amount(int(value), currency).split()[0]
             yield f"{option} {shown} --currency {currency}"
-        elif value == "…":
-            yield f'{option} "…"'
+        elif value == TEXT:
+            yield f'{option} "{TEXT}"'
         else:
             yield f"{option} {shlex.quote(one_line(str(value)))}"

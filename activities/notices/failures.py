@@ -1,13 +1,13 @@
-"""Why a notice did not arrive: for now, or for good."""
+"""Why a notice was not delivered: for now, or finally."""
 
 
 class TransientFailure(Exception):
-    """The notice did not arrive now, but may later. Its sentence names no mail address."""
+    """The notice was not delivered, but may be later. The message holds no mail address."""
 
 
 class PermanentFailure(Exception):
-    """The notice can never arrive at this reader. Its sentence names no mail address."""
+    """The notice can never be delivered. The message holds no mail address."""
 
 
 class ChannelUrlError(ValueError):
-    """The address of a channel is wrong; the sentence says how, and never shows a password."""
+    """The address of a channel is wrong. The message says what to write and holds no password."""

@@ -1,4 +1,4 @@
-"""Amounts and instants as the reader writes them."""
+"""Amounts and instants in the format of the reader."""
 
 import copy
 import re
@@ -14,13 +14,13 @@ from activities.amounts import decimals
 from activities.requests import Money, Party
 from activities.sanitize import isolated
 
-# CLDR sets a space between digits and a currency written in letters; Babel leaves it out.
+# Babel omits the space that CLDR demands between digits and a currency in letters. We add it.
 _UNSPACED = re.compile(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])")
 
 
 @dataclass(frozen=True)
 class Reader:
-    """How one person reads dates and amounts. An unknown locale or zone is en_US or UTC."""
+    """How one person reads dates and amounts. Defaults: en_US and UTC."""
 
     locale: Locale
     zone: tzinfo
@@ -31,13 +31,13 @@ class Reader:
         return self.amount(money.amount, money.currency)
 
     def amount(self, minor: int, currency: str) -> str:
-        """The amount with exactly as many digits after the point as ISO 4217 gives its currency.
+        """The amount with its currency, with as many decimals as ISO 4217 gives the currency.
 
-        Raises UnknownCurrency for a code that is none.
+        Raises UnknownCurrency for an unknown code.
         """
         digits = decimals(currency)
         pattern = copy.copy(self.locale.currency_formats["standard"])
-        # Babel's own digits differ from ISO 4217 for some currencies.
+        # Babel's decimals differ from ISO 4217 for some currencies.
         pattern.frac_prec = (digits, digits)
         value = Decimal(minor).scaleb(-digits)
         text: str = pattern.apply(value, self.locale, currency=currency, currency_digits=False)
@@ -46,13 +46,14 @@ class Reader:
     def moment(self, at: datetime) -> str:
         """Weekday, date and time in the reader's zone, with the zone and its offset at that time.
 
-        Midnight is the end of a day, because "Tuesday, 12:00 AM" is read as Tuesday night.
+        Midnight is shown as the end of a day: many people read "Tuesday, 12:00 AM" as Tuesday
+        night.
         """
         local = at.astimezone(self.zone)
         if local.time() == time.min:
             return f"{self.day(at)}, at the end of the day ({self._zone(local)})"
         date = format_date(local, "full", locale=self.locale)
-        # Few fonts draw the narrow space that CLDR sets before AM and PM.
+        # Few fonts have the narrow space that CLDR puts before AM and PM.
         clock = format_time(local, "short", locale=self.locale).replace("\u202f", "\xa0")
         return f"{isolated(f'{date}, {clock}')} ({self._zone(local)})"
 
@@ -60,19 +61,19 @@ class Reader:
         return "UTC" if self.zone_name == "UTC" else f"{self.zone_name}, UTC{_offset(local)}"
 
     def day(self, at: datetime) -> str:
-        """The day in the reader's zone that ends at or contains `at`."""
-        # Midnight ends the day before: "at the latest on Monday" must not become Tuesday.
+        """The day in the reader's zone that contains `at`; midnight belongs to the day it ends."""
         local = (at - timedelta(microseconds=1)).astimezone(self.zone)
         return isolated(format_date(local, "full", locale=self.locale))
 
 
 def utc(at: datetime) -> str:
-    """An instant in UTC, to the minute and never later than it is."""
+    """An instant in UTC, rounded down to the minute."""
     return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def reader(party: Party | None) -> Reader:
-    """How `party` reads; operators (None) read en_US and UTC."""
+    """The formats of `party`; operators (None) read en_US and UTC. So does a party with an unknown
+    locale or zone."""
     locale = _locale(party.locale) if party else None
     zone = _zone(party.timezone) if party else None
     name = party.timezone if party and zone else "UTC"

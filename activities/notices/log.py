@@ -1,12 +1,12 @@
-"""The delivery log: what was sent to whom. Its table is in the database of the ledger.
+"""The delivery log: what was sent to whom. Its table is in the ledger's database.
 
-A notice is written down whole before its first attempt. Retries send what is written, so they
-send the same bytes even after the templates have changed.
+A whole notice is stored before its first attempt. Retries send what is stored, so they send the
+same bytes even after the templates have changed.
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from sqlalchemy import (
@@ -29,20 +29,18 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from activities.database.types import Instant
+from activities.requests import GIVE_UP_AFTER
 
 Status = Literal["pending", "sent", "failed", "undelivered"]
-
-TRIED_FOR = timedelta(days=1)
-"""So long a purchase retries a notice ."""
 
 
 @dataclass(frozen=True)
 class Notice:
     """One notice to one reader through one channel.
 
-    `sent` and `failed` are final; `pending` has not arrived yet, `last_error` says why.
-    `undelivered` is never stored: `effective_status` derives it from a pending one after a day.
-    `at` is the transition's time, `updated_at` the log's own.
+    `sent` and `failed` are final. `pending` has not been delivered yet; `last_error` says why.
+    `undelivered` is never stored: `effective_status` derives it from `pending` after a day. `at` is
+    the time of the transition; `updated_at` is when the log last changed.
     """
 
     purchase_id: str
@@ -63,8 +61,8 @@ class Notice:
 
 
 def effective_status(notice: Notice, now: datetime) -> Notice:
-    """The notice as it stands at `now`: nobody tries a pending one any more after its day."""
-    given_up = notice.status == "pending" and now >= notice.at + TRIED_FOR
+    """The notice with its status at `now`: `undelivered` if it is pending and no longer retried."""
+    given_up = notice.status == "pending" and now >= notice.at + GIVE_UP_AFTER
     return replace(notice, status="undelivered") if given_up else notice
 
 
@@ -92,17 +90,17 @@ _NOTICES = Table(
     CheckConstraint("status IN ('pending', 'sent', 'failed')"),
     sqlite_strict=True,
 )
-# Built once: building a statement costs more than carrying it out.
-_NAMES = ("purchase_id", "transition_id", "role", "channel")
-_THIS = and_(*(_NOTICES.c[name] == bindparam(f"this_{name}") for name in _NAMES))
-_FIND = select(_NOTICES).where(_THIS)
-_OPEN = {
+# Statements are built once: building one takes longer than executing it.
+_KEY = ("purchase_id", "transition_id", "role", "channel")
+_SAME_KEY = and_(*(_NOTICES.c[name] == bindparam(f"key_{name}") for name in _KEY))
+_FIND = select(_NOTICES).where(_SAME_KEY)
+_INSERT = {
     "sqlite": sqlite.insert(_NOTICES).inline().on_conflict_do_nothing(),
     "postgresql": postgresql.insert(_NOTICES).inline().on_conflict_do_nothing(),
 }
 _RECORD = (
     update(_NOTICES)
-    .where(_THIS, _NOTICES.c.status != "sent")
+    .where(_SAME_KEY, _NOTICES.c.status != "sent")
     .values(
         status=bindparam("new_status"),
         last_error=bindparam("error"),
@@ -113,31 +111,34 @@ _RECORD = (
 
 
 class DeliveryLog:
-    """Blocking; every call is one transaction. Raises SQLAlchemyError when it cannot be used."""
+    """The delivery log in a database. Every call blocks and is one transaction.
+
+    Raises SQLAlchemyError if the database cannot be used.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def open(self, notices: Sequence[Notice]) -> tuple[Notice, ...]:
-        """Write down those that are new and answer all as they are written, in the same order.
+    def insert_if_absent(self, notices: Sequence[Notice]) -> tuple[Notice, ...]:
+        """Store the notices that are new. Returns all as they are stored, in the same order.
 
-        What the log already holds for (purchase, transition, role, channel) wins.
+        A stored notice with the same purchase, transition, role and channel is not replaced.
         """
         now = datetime.now(UTC)
         rows = [asdict(notice) | {"updated_at": now} for notice in notices]
         with self._engine.begin() as connection:
-            connection.execute(_OPEN[connection.dialect.name], rows)
-            found = [connection.execute(_FIND, _this(notice)).one() for notice in notices]
+            connection.execute(_INSERT[connection.dialect.name], rows)
+            found = [connection.execute(_FIND, _key_values(notice)).one() for notice in notices]
         return tuple(map(_notice, found))
 
     def record(self, notice: Notice, status: Status, error: str = "") -> None:
-        """Note one attempt. A notice that was sent stays sent, whatever a late attempt says."""
-        given = {"new_status": status, "error": error, "now": datetime.now(UTC)}
+        """Record one attempt. A sent notice stays sent, also if a late attempt failed."""
+        values = {"new_status": status, "error": error, "now": datetime.now(UTC)}
         with self._engine.begin() as connection:
-            connection.execute(_RECORD, given | _this(notice))
+            connection.execute(_RECORD, values | _key_values(notice))
 
     def list(self, purchase_id: str) -> tuple[Notice, ...]:
-        """All notices of a purchase, in the order in which they happened."""
+        """All notices of a purchase, in the order of their transitions."""
         rows = (
             select(_NOTICES)
             .where(_NOTICES.c.purchase_id == purchase_id)
@@ -147,22 +148,22 @@ class DeliveryLog:
             return tuple(_notice(row) for row in connection.execute(rows))
 
     def undelivered(self, since: datetime, now: datetime) -> dict[str, int]:
-        """How many notices of transitions since then nobody will get any more, by channel."""
+        """Counts by channel the notices of transitions after `since` that were given up."""
         given_up = or_(
             _NOTICES.c.status == "failed",
-            and_(_NOTICES.c.status == "pending", _NOTICES.c.at <= now - TRIED_FOR),
+            and_(_NOTICES.c.status == "pending", _NOTICES.c.at <= now - GIVE_UP_AFTER),
         )
         counted = (
-            select(_NOTICES.c.channel, func.count().label("lost"))
+            select(_NOTICES.c.channel, func.count().label("given_up"))
             .where(given_up, _NOTICES.c.status != "sent", _NOTICES.c.at >= since)
             .group_by(_NOTICES.c.channel)
         )
         with self._engine.connect() as connection:
-            return {row.channel: row.lost for row in connection.execute(counted)}
+            return {row.channel: row.given_up for row in connection.execute(counted)}
 
 
-def _this(notice: Notice) -> dict[str, str]:
-    return {f"this_{name}": getattr(notice, name) for name in _NAMES}
+def _key_values(notice: Notice) -> dict[str, str]:
+    return {f"key_{name}": getattr(notice, name) for name in _KEY}
 
 
 def _notice(row: Row[Any]) -> Notice:

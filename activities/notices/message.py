@@ -1,7 +1,7 @@
-"""A notice as a mail message: the same notice gives the same bytes, however often it is built.
+"""Makes a mail message of a notice. The same notice always gives the same bytes.
 
-A lost answer of a mail server cannot be told from a lost message. Equal bytes under an equal
-Message-ID let the reader's side collapse the duplicate that a retry may make.
+If a mail server's answer is lost, nobody knows whether the message was. So it is sent again; the
+same bytes under the same Message-ID let the reader's mail program drop the duplicate.
 """
 
 import hashlib
@@ -19,20 +19,20 @@ from activities.notices.failures import PermanentFailure
 from activities.notices.log import Notice
 from activities.sanitize import header
 
-# The HTML standard's "valid e-mail address", less what could pass for an encoded word.
+# The HTML standard's "valid e-mail address", without addresses that look like an encoded word.
 _ADDRESS = re.compile(
     r"(?!.*=\?)([A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64})"
     r"@([A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
     r"(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*)"
 )
-# These need quotes in a display name, and Python's folding of long quoted names is fragile.
+# Display names with these need quotes, and Python folds long quoted names wrongly.
 _SPECIALS = re.compile(r"[\"(),:;<>@\[\\\]]+")
 
 
 class _Headers(HeaderRegistry):
-    """Python makes the class of a header anew for each header; this once for each kind."""
+    """Caches the class of each kind of header, which Python makes anew for each header."""
 
-    @cache  # noqa: B019  # there is one registry, for ever
+    @cache  # noqa: B019  # one registry lives as long as the process
     def __getitem__(self, name: str) -> Any:
         return super().__getitem__(name)
 
@@ -42,21 +42,21 @@ _POLICY = SMTP.clone(cte_type="7bit", header_factory=_Headers())
 
 @dataclass(frozen=True)
 class Outgoing:
-    """What a channel is given: a logged notice to `name`, as data or as a mail message."""
+    """What a channel delivers: a stored notice to `name` from `origin`."""
 
     notice: Notice
     name: str
     origin: Address
 
     def mail(self) -> EmailMessage:
-        """Raises PermanentFailure when the reader's mail address is none."""
+        """The notice as a mail message. Raises PermanentFailure for an invalid mail address."""
         return compose(self.notice, self.name, self.origin)
 
 
 def address(text: str, name: str = "") -> Address:
-    """One mail address; a domain beyond ASCII becomes its IDNA form.
+    """Parses one mail address; a domain beyond ASCII becomes its IDNA form.
 
-    Raises PermanentFailure, without repeating the address, when it is none.
+    Raises PermanentFailure for an invalid address. The message does not repeat it.
     """
     local, _, domain = text.strip().rpartition("@")
     try:
@@ -64,13 +64,13 @@ def address(text: str, name: str = "") -> Address:
     except UnicodeError:
         match = None
     if match is None:
-        raise PermanentFailure("The reader's mail address is not a valid one.")
+        raise PermanentFailure("The reader's mail address is invalid.")
     display = " ".join(_SPECIALS.sub(" ", header(name, 60)).split())
     return Address(display_name=display, username=match[1], domain=match[2])
 
 
 def sender(text: str) -> Address:
-    """The From address out of `Name <address>`. Raises ValueError when it is none."""
+    """The From address in `Name <address>`. Raises ValueError for anything else."""
     name, plain = parseaddr(text)
     try:
         return address(plain, name)
@@ -79,7 +79,7 @@ def sender(text: str) -> Address:
 
 
 def mail_address(text: str) -> str:
-    """A plain mail address, as it is. Raises ValueError when it is none."""
+    """Returns `text`. Raises ValueError if it is not a plain mail address."""
     try:
         address(text)
     except PermanentFailure:
@@ -88,22 +88,22 @@ def mail_address(text: str) -> str:
 
 
 def web_address(text: str) -> str:
-    """Where links lead, as it is. Raises ValueError when it is no web address."""
+    """Returns `text`. Raises ValueError if it is not a web address."""
     if not text.startswith(("https://", "http://")):
         raise ValueError(f"Not a web address: {text!r}; write https://HOST or leave it out.")
     return text
 
 
 def message_id(purchase_id: str, transition_id: str, role: str, channel: str, domain: str) -> str:
-    """The Message-ID of one notice, made from what it is about and nothing else."""
+    """The Message-ID of one notice: a digest of what identifies it."""
     return f"<{_digest(purchase_id, transition_id, role, channel)}@{domain}>"
 
 
 def compose(notice: Notice, name: str, origin: Address) -> EmailMessage:
-    """The message of a logged notice, to `name`, from `origin`; ASCII on the wire.
+    """The mail message of a stored notice, to `name`, from `origin`, in ASCII.
 
-    All notices of one purchase to one reader refer to the same root, so that mail programs show
-    them as one thread. Raises PermanentFailure when the reader's address is none.
+    All notices of one purchase to one reader refer to the same root, so mail programs show them as
+    one thread. Raises PermanentFailure if the reader's address is invalid.
     """
     root = f"<{_digest(notice.purchase_id, notice.role)}@{origin.domain}>"
     message = EmailMessage(policy=_POLICY)
@@ -130,5 +130,5 @@ def _part(subtype: str, text: str) -> EmailMessage:
     return part
 
 
-def _digest(*services: str) -> str:
-    return hashlib.sha256(json.dumps(services).encode()).hexdigest()[:40]
+def _digest(*parts: str) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:40]

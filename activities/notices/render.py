@@ -22,8 +22,8 @@ from activities.requests import (
 from activities.sanitize import header, isolated, lines, one_line, plain_text, unlinked
 
 _WIDTH = 72
-LONGEST_VALUE = 600
-"""Characters of other people's words that a sentence quotes."""
+MAX_VALUE = 600
+"""Characters of one of the request's `values`; more would bury the sentence that quotes it."""
 
 
 @dataclass(frozen=True)
@@ -37,18 +37,18 @@ class Rendered:
 
 @dataclass(frozen=True)
 class Deadline:
-    """A deadline as it is shown."""
+    """A deadline as it is shown. `yours`: the reader is the one who has to act."""
 
-    name: str
+    label: str
     at: str
     utc: str | None
-    then: str
+    expiry: str
     yours: bool
 
 
 @dataclass(frozen=True)
-class Offer:
-    """A message that the reader can send now, with its command where no page offers it."""
+class Action:
+    """A message that the reader can send now, with its command where no page has a button."""
 
     label: str
     command: str | None
@@ -56,7 +56,7 @@ class Offer:
 
 @dataclass(frozen=True)
 class View:
-    """Everything the templates print, already safe but for HTML's own escaping."""
+    """Everything that the templates print. Safe except for HTML's own escaping."""
 
     terse: bool
     language: str
@@ -70,7 +70,7 @@ class View:
     movements: tuple[tuple[str, str], ...]
     refund: str | None
     deadlines: tuple[Deadline, ...]
-    offers: tuple[Offer, ...]
+    actions: tuple[Action, ...]
     link: str | None
     command: str | None
     title: str
@@ -82,8 +82,8 @@ def render(request: NoticeRequest, recipient: Recipient, base_url: str | None) -
     """Write `request` for `recipient`.
 
     With `base_url` the notice links to `<base_url>/purchases/<id>`; without it, and for operators,
-    each message has its command. Raises UnknownCurrency for a code that is none, and KeyError for a
-    text that names what the request lacks.
+    each allowed message has its command. Raises UnknownCurrency for an unknown currency code, and
+    KeyError for a text with a placeholder that the request cannot fill.
     """
     view = _Writer(request, recipient, base_url).view()
     title = header(request.title, 80)
@@ -112,13 +112,13 @@ def render_alert(alert: OperatorAlert) -> Rendered:
 
 
 def party_of(request: NoticeRequest, recipient: Recipient) -> Party | None:
-    """The person behind a recipient; None for operators."""
+    """The party that a recipient is; None for operators."""
     parties = {"client": request.client, "freelancer": request.freelancer}
     return recipient.party or parties.get(recipient.role)
 
 
 class _Writer:
-    """One request and one reader."""
+    """Writes one request for one reader."""
 
     def __init__(self, request: NoticeRequest, recipient: Recipient, base_url: str | None) -> None:
         self._request = request
@@ -137,7 +137,7 @@ class _Writer:
             plain_text(request.actor, 60),
             request.amounts,
             request.windows,
-            {name: plain_text(text, LONGEST_VALUE) for name, text in values},
+            {name: isolated(plain_text(text, MAX_VALUE)) for name, text in values},
         )
 
     def view(self) -> View:
@@ -148,11 +148,11 @@ class _Writer:
         return View(
             terse=terse,
             language=str(self._reader.locale).replace("_", "-"),
-            heading=plain_text(self._format(text.heading), 120),
+            heading=self._format(text.heading),
             greeting=f"Hello {display_name(self._party)}," if self._party else "Hello,",
             summary=self._format(text.summary),
             explanation=self._format(text.explanation),
-            quoted_by=capitalized(self._formatter.name(self._facts.actor)),
+            quoted_by=self._format("{Actor}"),
             quote=unlinked(lines(request.note)) if request.note else None,
             advice=tuple(self._format(paragraph) for paragraph in advice),
             movements=tuple(
@@ -161,10 +161,10 @@ class _Writer:
             ),
             refund=self._refund(),
             deadlines=tuple(self._deadlines()),
-            offers=tuple(self._offer(each, terse) for each in self._recipient.allowed),
+            actions=tuple(self._action(each, terse) for each in self._recipient.allowed),
             link=f"{base_url.rstrip('/')}/purchases/{page}" if base_url else None,
             command=None if base_url else status_command(request),
-            title=plain_text(request.title, 80),
+            title=isolated(plain_text(request.title, 80)),
             purchase_id=plain_text(request.purchase_id, 80),
             price=self._reader.money(request.price),
         )
@@ -196,22 +196,22 @@ class _Writer:
     def _deadline(self, deadline: NoticeDeadline) -> Deadline:
         own = self._reader
         return Deadline(
-            name=capitalized(self._format(deadline.label)),
+            label=capitalized(self._format(deadline.label)),
             at=own.moment(deadline.at),
             utc=utc(deadline.at) if own.zone_name != "UTC" else None,
-            then=f"If nobody acts by then: {self._format(deadline.expiry_text)}.",
+            expiry=f"If nobody acts by then: {self._format(deadline.expiry_text)}.",
             yours=deadline.waiting_for == self._recipient.role,
         )
 
-    def _offer(self, allowed: AllowedMessage, terse: bool) -> Offer:
+    def _action(self, allowed: AllowedMessage, terse: bool) -> Action:
         sender = one_line(self._party.id) if self._party else "YOUR-ID"
         with_command = terse or self._base_url is None
         command = message_command(self._request, self._recipient, allowed, sender)
-        return Offer(self._format(allowed.label), command if with_command else None)
+        return Action(self._format(allowed.label), command if with_command else None)
 
 
 def display_name(party: Party) -> str:
-    """A person's name, safe to show; the id if the name has nothing to show."""
+    """A person's name, safe to show; the id if nothing of the name can be shown."""
     return isolated(plain_text(party.name, 60) or plain_text(party.id, 60) or "there")
 
 
@@ -233,7 +233,7 @@ def _quoted(text: str) -> str:
 
 
 def _pieces(command: str) -> list[str]:
-    """Where a command may be broken: between words, but not between an option and its value."""
+    """The parts of a command between which a line may break: never between option and value."""
     first, *options = command.split(" --")
     return [*first.split(" "), *(f"--{option}" for option in options)]
 

@@ -1,4 +1,4 @@
-"""Notices as signed events for other systems, by the Standard Webhooks scheme."""
+"""Sends notices as signed events to other systems, by the Standard Webhooks scheme."""
 
 import asyncio
 import json
@@ -17,19 +17,23 @@ from activities.notices.failures import ChannelUrlError, PermanentFailure, Trans
 from activities.notices.log import Notice
 from activities.notices.message import Outgoing
 
-_TRY_AGAIN = frozenset({408, 425, 429})
-_AT_ONCE = 16
+_TRANSIENT = frozenset({408, 425, 429})
+"""The 4xx that ask for another attempt."""
+
+_CONCURRENT_POSTS = 16
+"""Bounds the threads of one receiver. More would not help a receiver that hangs."""
+
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-_WANTED = "write webhook+https://HOST/PATH?secret=whsec_…"
+_USAGE = "write webhook+https://HOST/PATH?secret=whsec_…"
 
 
 @dataclass(frozen=True)
 class WebhookChannel:
-    """Posts each notice as one event to `url`, signed afresh at each attempt.
+    """Posts each notice as one event to `url`, with a fresh signature at each attempt.
 
-    Every attempt at a notice carries the same `webhook-id` and the same body, so that a receiver
-    can drop what it already has. The URL is the operator's own setting, never a user's: it may
-    lead anywhere, also into the operator's own network. `limit` bounds an attempt, in seconds.
+    Every attempt at a notice has the same `webhook-id` and the same body, so a receiver can drop
+    duplicates. The URL is the operator's setting, never a user's: it is not filtered and may lead
+    into the operator's own network. `limit` bounds an attempt, in seconds.
     """
 
     name: str
@@ -37,19 +41,18 @@ class WebhookChannel:
     secret: str = field(repr=False)
     limit: float = 20
     _threads: ThreadPoolExecutor = field(
-        # Its own: a receiver that hangs must not keep the log or a Maildir from being written.
-        default_factory=lambda: ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="webhook"),
+        # Separate threads: a receiver that hangs must not block the log or a Maildir.
+        default_factory=lambda: ThreadPoolExecutor(_CONCURRENT_POSTS, thread_name_prefix="webhook"),
         init=False,
         repr=False,
         compare=False,
     )
 
     async def deliver(self, outgoing: Outgoing) -> None:
-        """Any 2xx is delivered; what it says besides is not read.
+        """Post the notice. Any 2xx means delivered; the answer's body is not read.
 
-        Other 4xx than 408, 425 and 429 are permanent failures, 410 among them. Everything else
-        passes by itself or can be mended within the day: 5xx, a redirect (never followed),
-        silence, a lost connection.
+        Raises PermanentFailure for a 4xx other than 408, 425 and 429, and TransientFailure for
+        everything else: 5xx, a redirect (never followed), a timeout, a lost connection.
         """
         body = event(outgoing.notice)
         try:
@@ -58,14 +61,14 @@ class WebhookChannel:
                     self._threads, self._post, _id(outgoing.notice), body
                 )
         except (requests.RequestException, TimeoutError) as error:
-            # Without the error's own words: they would show the path, which may be a secret.
+            # Without the error's text: it would show the path, which may be a secret.
             why = f"The receiver of webhooks could not be reached: {type(error).__name__}"
             raise TransientFailure(why) from None
         if 200 <= status < 300:
             return
-        if 400 <= status < 500 and status not in _TRY_AGAIN:
-            raise PermanentFailure(f"The receiver of webhooks refuses for good: {status}")
-        raise TransientFailure(f"The receiver of webhooks does not take it now: {status}")
+        if 400 <= status < 500 and status not in _TRANSIENT:
+            raise PermanentFailure(f"The receiver of webhooks rejects the notice: {status}")
+        raise TransientFailure(f"The receiver of webhooks cannot take the notice now: {status}")
 
     def _post(self, number: str, body: str) -> int:
         now = datetime.now(UTC)
@@ -83,22 +86,22 @@ class WebhookChannel:
             auth=_NoLogin(),
             timeout=self.limit,
             allow_redirects=False,
-            stream=True,  # closed unread: an endless answer costs nothing
+            stream=True,  # the body is never read, so an endless one does no harm
         ) as response:
             return response.status_code
 
 
 class _NoLogin(AuthBase):
-    """Keeps requests from adding a password out of ~/.netrc: the signature is all there is."""
+    """Keeps requests from adding a password from ~/.netrc. The signature authenticates us."""
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         return request
 
 
 def event(notice: Notice) -> str:
-    """The body: the same notice always makes the same text.
+    """The body of the event. The same notice always gives the same body.
 
-    Of the reader it says the role and what the notice itself says; no mail address.
+    It holds the reader's role and the notice's text, but no mail address.
     """
     return json.dumps(
         {
@@ -118,32 +121,32 @@ def event(notice: Notice) -> str:
 
 
 def _id(notice: Notice) -> str:
-    """The Message-ID's own digest: one for each (purchase, transition, role, channel)."""
+    """The digest in the Message-ID: one for each purchase, transition, role and channel."""
     return f"msg_{notice.message_id.strip('<>').partition('@')[0]}"
 
 
 def webhook_from_url(url: str, secret: str) -> WebhookChannel:
-    """The channel that `webhook+https://HOST/PATH?secret=whsec_…` names; without a secret of its
-    own it signs with `secret`. Plain `webhook+http://` is for this machine only.
+    """The channel for `webhook+https://HOST/PATH?secret=whsec_…`. Without `?secret=` it signs with
+    `secret`. `webhook+http://` is for this machine only.
 
-    The channel's name shows the host and nothing else. Raises ChannelUrlError.
+    The channel's name shows the host and the port only. Raises ChannelUrlError.
     """
     try:
-        services = urlsplit(url.removeprefix("webhook+"))
-        host, port = services.hostname, services.port
+        parts = urlsplit(url.removeprefix("webhook+"))
+        host, port = parts.hostname, parts.port
     except ValueError:
         host, port = None, None
-    if not host or services.fragment or "@" in services.netloc:
-        raise ChannelUrlError(f"The webhook's address cannot be read; {_WANTED}.")
-    if services.scheme == "http" and host not in _LOOPBACK:
+    if not host or parts.fragment or "@" in parts.netloc:
+        raise ChannelUrlError(f"The webhook's address is invalid; {_USAGE}.")
+    if parts.scheme == "http" and host not in _LOOPBACK:
         raise ChannelUrlError("A webhook to another machine needs webhook+https://.")
-    # A plus sign is a digit of base64; a form would read a space.
-    options = parse_qsl(services.query.replace("+", "%2B"), keep_blank_values=True)
+    # "+" is a digit of base64, but parse_qsl reads it as a space.
+    options = parse_qsl(parts.query.replace("+", "%2B"), keep_blank_values=True)
     own = [value for key, value in options if key == "secret"]
     query = "&".join(f"{quote_plus(k)}={quote_plus(v)}" for k, v in options if k != "secret")
     return WebhookChannel(
         name=f"webhook:{host}" + (f":{port}" if port else ""),
-        url=urlunsplit(services._replace(query=query)),
+        url=urlunsplit(parts._replace(query=query)),
         secret=_checked(own or [secret]),
     )
 

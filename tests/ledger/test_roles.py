@@ -45,7 +45,7 @@ def test_the_worker_role_can_do_its_work(as_worker: str) -> None:
         ledger.hold(key="h", amount=500, **terms)
         ledger.decide(key="d", refund=300, release=200, **terms)
         ledger.settle(key="s", amount=300, reference="r", **terms)
-        (opened,) = log.open([notice])
+        (opened,) = log.insert_if_absent([notice])
         log.record(opened, "sent")
         balances = ledger.balances("p-1")
         sent = [logged.status for logged in log.list("p-1")]

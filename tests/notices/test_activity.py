@@ -269,7 +269,7 @@ async def test_a_bad_address_fails_for_that_reader_alone(log: DeliveryLog, tmp_p
     asked = request().model_copy(update={"recipients": (client(), freelancer(odd))})
     answer = await send(told(log, MaildirChannel(tmp_path / "mail")), asked)
     assert (answer.delivered, who(answer)) == (1, ["freelancer"])
-    assert "mail address is not a valid one" in answer.undelivered[0].why
+    assert "mail address is invalid" in answer.undelivered[0].why
 
 
 async def test_a_fault_of_ours_in_a_channel_keeps_nobody_else_waiting(

@@ -35,16 +35,16 @@ def any_log(any_engine: Engine) -> DeliveryLog:
 
 
 def test_what_is_written_first_wins(any_log: DeliveryLog) -> None:
-    (first,) = any_log.open([NOTICE])
+    (first,) = any_log.insert_if_absent([NOTICE])
     assert replace(first, updated_at=None) == NOTICE
     changed = replace(NOTICE, subject="Another", message_id="<other@example.com>")
-    assert any_log.open([LATER, changed]) == (any_log.list("p-1001")[1], first)
+    assert any_log.insert_if_absent([LATER, changed]) == (any_log.list("p-1001")[1], first)
 
 
 def test_the_list_is_in_order_and_frozen(any_log: DeliveryLog) -> None:
-    any_log.open([LATER])
-    any_log.open([NOTICE, replace(NOTICE, role="freelancer", message_id="<3@x>")])
-    any_log.open([replace(NOTICE, purchase_id="p-2", message_id="<4@x>")])
+    any_log.insert_if_absent([LATER])
+    any_log.insert_if_absent([NOTICE, replace(NOTICE, role="freelancer", message_id="<3@x>")])
+    any_log.insert_if_absent([replace(NOTICE, purchase_id="p-2", message_id="<4@x>")])
     listed = any_log.list("p-1001")
     assert [(notice.transition_id, notice.role) for notice in listed] == [
         ("1", "client"),
@@ -56,7 +56,7 @@ def test_the_list_is_in_order_and_frozen(any_log: DeliveryLog) -> None:
 
 
 def test_attempts_are_counted_and_sent_stays_sent(any_log: DeliveryLog) -> None:
-    any_log.open([NOTICE])
+    any_log.insert_if_absent([NOTICE])
     any_log.record(NOTICE, "pending", "451 later")
     (waiting,) = any_log.list("p-1001")
     assert (waiting.status, waiting.attempts, waiting.last_error) == ("pending", 1, "451 later")
@@ -80,7 +80,7 @@ def test_many_may_migrate_and_open_at_once(any_engine: Engine) -> None:
 
     def start(engine: Engine) -> tuple[Notice, ...]:
         migrate(engine)
-        return DeliveryLog(engine).open([NOTICE, LATER])
+        return DeliveryLog(engine).insert_if_absent([NOTICE, LATER])
 
     with ThreadPoolExecutor(6) as pool:
         opened = set(pool.map(start, engines))
@@ -90,7 +90,7 @@ def test_many_may_migrate_and_open_at_once(any_engine: Engine) -> None:
 
 
 def test_the_table_refuses_an_unknown_status(any_log: DeliveryLog, any_engine: Engine) -> None:
-    any_log.open([NOTICE])
+    any_log.insert_if_absent([NOTICE])
     with pytest.raises(SQLAlchemyError), any_engine.begin() as connection:
         connection.execute(text("UPDATE notices SET status = 'lost'"))
 

@@ -36,8 +36,8 @@ from temporalio.worker import (
 
 import worker
 from activities.services import Settings
-from temporal.client import exit_process
 from temporal.converter import DATA_CONVERTER
+from temporal.process import exit_process
 from temporal.runner import Runner
 from workflows import effects, notifying
 

@@ -62,12 +62,12 @@ async def test_the_card_shows_who_acts_next_where_the_money_is_and_what_staff_ma
     card = await ui.card()
     for text in (
         "In a dispute that a mediator decides",
-        "Whose turn: a mediator, until ",
-        "Silence until then: our staff is alerted; nothing is decided by silence",
+        "Waiting for: a mediator, until ",
+        "If nobody acts by then: our staff looks into it; the money stays in escrow",
         "Money: 250.00 USD held in escrow",
         'resolve_dispute with {"by": {"role": "mediator", "id": "your-id"}, "refund": 25000}',
         "Ana opened a dispute",
-        "Refused signals: 1",
+        "Rejected signals: 1",
         "deliver by the freelancer (bo), NOT_ALLOWED_NOW",
     ):
         await expect(card).to_contain_text(text)
