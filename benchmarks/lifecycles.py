@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from temporalio.client import Client, WorkflowHandle
 
@@ -86,7 +86,11 @@ async def bare_approved_refund(client: Client, indexed: bool = False) -> None:
     await handle.result()
 
 
-BareLifecycle = Callable[[Client, bool], Coroutine[Any, Any, None]]
+class BareLifecycle(Protocol):
+    """Runs one lifecycle on the bare engine."""
+
+    def __call__(self, client: Client, indexed: bool = False) -> Coroutine[Any, Any, None]: ...
+
 
 SCENARIOS_COMPARED: dict[str, tuple[Lifecycle, BareLifecycle]] = {
     "approved refund": (our_approved_refund, bare_approved_refund),

@@ -93,7 +93,7 @@ async def ours(folder: Path) -> AsyncIterator[tuple[Side, sides.Place]]:
     """On the embedded server with a file, so as durable as the others."""
     async with embedded.server(database=folder / "temporal.db") as server:
         place = sides.Place(embedded.address(server.client), folder)
-        with sides.at_work(our_worker, place):
+        with sides.running(our_worker, place):
             yield Ours(server.client), place
 
 
@@ -102,7 +102,7 @@ async def poller(folder: Path) -> AsyncIterator[tuple[Side, sides.Place]]:
     """On its own PostgreSQL."""
     with postgres_server() as postgres:
         place = sides.Place(postgres.get_uri(), folder)
-        with sides.at_work(poller_worker, place):
+        with sides.running(poller_worker, place):
             url = place.address
             async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
                 yield Poller(connection), place
@@ -114,7 +114,7 @@ async def dbos(folder: Path) -> AsyncIterator[tuple[Side, sides.Place]]:
     with postgres_server() as postgres:
         place = sides.Place(postgres.get_uri(), folder)
         with (
-            sides.at_work(dbos_side.dbos_worker, place),
+            sides.running(dbos_side.dbos_worker, place),
             closing(dbos_side.Dbos(place.address)) as side,
         ):
             yield side, place
@@ -125,7 +125,7 @@ async def restate(folder: Path) -> AsyncIterator[tuple[Side, sides.Place]]:
     """On its own server."""
     async with restate_side.server(folder) as (ingress, admin):
         place = sides.Place(f"127.0.0.1:{embedded.free_port()}", folder)
-        with sides.at_work(restate_side.restate_worker, place):
+        with sides.running(restate_side.restate_worker, place):
             await restate_side.register(admin, place.address)
             side = restate_side.Restate(ingress)
             yield side, place
