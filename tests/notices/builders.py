@@ -1,4 +1,4 @@
-"""Requests as the lifecycle makes them, and mailboxes to receive what comes of them."""
+"""Builds requests for notices, and mail servers that receive them."""
 
 import asyncio
 import ssl
@@ -25,7 +25,6 @@ from temporal import embedded
 ANA = Party(id="ana", name="Ana", email="ana@example.com", timezone="Europe/Lisbon", locale="pt_PT")
 BO = Party(id="bo", name="Bo", email="bo@example.com")
 OPERATORS = "staff@example.com"
-
 
 ACCEPT = AllowedMessage(message="accept_claim", label="Accept the claim")
 DISPUTE = AllowedMessage(message="open_dispute", label="Open a dispute", fields={"reason": "…"})
@@ -60,11 +59,11 @@ TEXT = NoticeText(
 
 
 def due(when: datetime, **changes: Any) -> NoticeDeadline:
-    """The client's answer to the claim is due."""
+    """The client's reply to the claim is due."""
     values: dict[str, Any] = {
         "name": "claim",
         "at": when,
-        "label": "{client's} answer to the claim is due",
+        "label": "{client's} reply to the claim is due",
         "expiry_text": "the claim is paid",
         "waiting_for": "client",
     }
@@ -72,7 +71,7 @@ def due(when: datetime, **changes: Any) -> NoticeDeadline:
 
 
 def request(**changes: Any) -> NoticeRequest:
-    """Bo has declined the refund and claims part of it; both are notified."""
+    """Bo declined the refund and claims part of the money; both parties are notified."""
     values: dict[str, Any] = {
         "purchase_id": "p-1001",
         "title": "Logo design",
@@ -98,34 +97,35 @@ def request(**changes: Any) -> NoticeRequest:
     return NoticeRequest(**(values | changes))
 
 
-class Post:
-    """A mail server's mind: `answers` are given to successive messages, then all are taken.
+class SmtpHandler:
+    """Replies of a mail server: `replies` to successive messages, then it accepts all; `rcpt` to
+    addresses.
 
-    `rcpt` answers addresses. An answer of "hang up" cuts the connection without a reply, after
-    the message was kept or (`"lose"`) before.
+    The reply "hang up" keeps the message and closes the connection without a reply; "lose" closes
+    it without keeping the message.
     """
 
-    def __init__(self, *answers: str, rcpt: dict[str, str] | None = None) -> None:
-        self.answers = list(answers)
+    def __init__(self, *replies: str, rcpt: dict[str, str] | None = None) -> None:
+        self.replies = list(replies)
         self.rcpt = rcpt or {}
         self.kept: list[Envelope] = []
 
     async def handle_RCPT(
         self, server: SMTP, session: Session, envelope: Envelope, to: str, options: list[str]
     ) -> str:
-        answer = self.rcpt.get(to, "250 OK")
-        if answer.startswith("250"):
+        reply = self.rcpt.get(to, "250 OK")
+        if reply.startswith("250"):
             envelope.rcpt_tos.append(to)
-        return answer
+        return reply
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
-        answer = self.answers.pop(0) if self.answers else "250 OK"
-        if answer.startswith(("250", "hang up")):
+        reply = self.replies.pop(0) if self.replies else "250 OK"
+        if reply.startswith(("250", "hang up")):
             self.kept.append(envelope)
-        if answer in ("hang up", "lose"):
+        if reply in ("hang up", "lose"):
             assert isinstance(server.transport, asyncio.Transport)
             server.transport.abort()
-        return answer
+        return reply
 
     def bodies(self) -> list[bytes]:
         return [envelope.original_content or b"" for envelope in self.kept]
@@ -135,7 +135,7 @@ class Post:
 async def listening(
     protocol: Callable[[], asyncio.BaseProtocol], port: int = 0, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[int]:
-    """A server on a loopback port, a free one if none is wished for; `tls` from the start."""
+    """A server on a loopback port (0: a free one), with `tls` from the start if given."""
     loop = asyncio.get_running_loop()
     server = await loop.create_server(protocol, "127.0.0.1", port, ssl=tls)
     try:
@@ -146,23 +146,24 @@ async def listening(
 
 
 @asynccontextmanager
-async def mail_server(post: Post, port: int = 0, **options: Any) -> AsyncIterator[int]:
-    """A real SMTP server with that mind; its port."""
-    async with listening(lambda: SMTP(post, hostname="mail.test", **options), port) as found:
+async def mail_server(handler: SmtpHandler, port: int = 0, **options: Any) -> AsyncIterator[int]:
+    """A real SMTP server with that handler; its port."""
+    async with listening(lambda: SMTP(handler, hostname="mail.test", **options), port) as found:
         yield found
 
 
 @asynccontextmanager
-async def post_office(post: Post, **options: Any) -> AsyncIterator[SmtpChannel]:
-    """A real SMTP server with that mind, and a channel to it."""
-    async with mail_server(post, **options) as port:
+async def smtp_channel(handler: SmtpHandler, **options: Any) -> AsyncIterator[SmtpChannel]:
+    """A channel to a real SMTP server with that handler."""
+    async with mail_server(handler, **options) as port:
         yield channel_to(port)
 
 
 def channel_to(port: int, **options: Any) -> SmtpChannel:
+    """A channel to a mail server on this machine."""
     return SmtpChannel("127.0.0.1", port, **({"wait": 5} | options))
 
 
 def closed_port() -> int:
-    """A port where nobody listens."""
+    """A port on which no server listens."""
     return embedded.free_port()

@@ -1,13 +1,13 @@
-"""Plays the rows of `rows`: buys, does what the row says, and says which mail has to follow."""
+"""Runs the rows of `rows`: buys, performs the steps of a row, lists the expected mail."""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from demo.runner import Handle, say, skip, start, until
 from demo.scenarios import CancelWorkflow, Send, Sleep
-from tests.notices.environment import House
-from tests.notices.mailbox import answered, number, quiet
-from tests.notices.rows import AWAY, Act, Row, Signals
+from tests.notices.environment import Environment
+from tests.notices.mailbox import expected_id, no_pending_task, quiet
+from tests.notices.rows import AWAY, RawSignal, Row, Step
 from tests.purchases import purchase
 from workflows.messages import PurchaseStart
 from workflows.policy import Reminders
@@ -18,8 +18,8 @@ NO_REMINDERS: dict[str, list[str]] = {deadline: [] for deadline in Reminders.mod
 TITLE = "A poster for the fair"
 
 
-async def bought(at: House, row: Row) -> tuple[Handle, PurchaseStart]:
-    """The purchase of a row, once its payment is held or declined."""
+async def bought(env: Environment, row: Row) -> tuple[Handle, PurchaseStart]:
+    """Start the purchase of a row and wait until its payment is held or declined."""
     reminders = {} if row.reminders else {"reminders": NO_REMINDERS}
     terms = purchase(
         row.method,
@@ -41,16 +41,16 @@ async def bought(at: House, row: Row) -> tuple[Handle, PurchaseStart]:
         policy={**reminders, **row.policy},
         **row.start,
     )
-    handle = await start(at.server.client, terms)
+    handle = await start(env.server.client, terms)
     await until(handle, lambda found: found.payment != "pending" or row.method == AWAY)
-    await answered(handle)
+    await no_pending_task(handle)
     return handle, terms
 
 
-async def perform(at: House, handle: Handle, act: Act) -> None:
-    """One act of a row; its effect can be read when this returns."""
-    match act:
-        case Signals(name, payload):
+async def perform(env: Environment, handle: Handle, step: Step) -> None:
+    """Perform one step of a row and wait until its effect is in the status."""
+    match step:
+        case RawSignal(name, payload):
             before = (await until(handle, lambda _: True)).rejected_count
             await handle.signal(name, payload)
             await until(handle, lambda found: found.rejected_count > before)
@@ -59,7 +59,7 @@ async def perform(at: House, handle: Handle, act: Act) -> None:
             assert found.refund is not None
             current = found.refund.refund_id
             named = f"{handle.id}/refund" if fields.get("attempt") == 1 else current
-            await say(handle, role, act.message, refund_id=named, status=fields["status"])
+            await say(handle, role, step.message, refund_id=named, status=fields["status"])
         case Send(role, message, fields):
             await say(handle, role, message, **fields)
         case CancelWorkflow():
@@ -67,14 +67,14 @@ async def perform(at: House, handle: Handle, act: Act) -> None:
             await until(handle, lambda found: found.reason is not None)
         case Sleep(duration):
             await quiet(handle)
-            await skip(at.server, handle, duration + timedelta(minutes=1))
+            await skip(env.server, handle, duration + timedelta(minutes=1))
 
 
 def expected_mail(purchase_id: str, row: Row, channel: str = "maildir") -> list[tuple[str, str]]:
-    """Each Message-ID is made from the transition's number, too: it holds the order."""
+    """Message-IDs and addresses. A Message-ID includes the number of its transition."""
     return [
-        (number(purchase_id, count, transition, role, channel), ADDRESSES[role])
-        for count, entry in enumerate(row.told, 1)
+        (expected_id(purchase_id, count, transition, role, channel), ADDRESSES[role])
+        for count, entry in enumerate(row.notices, 1)
         for transition, _, roles in [entry.partition(": ")]
         for role in roles.split(", ")
     ]

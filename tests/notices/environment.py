@@ -1,4 +1,4 @@
-"""The whole house with a mailbox of the test's choice: real server, real worker, real books."""
+"""A real server, worker and ledger, with the mail channel that a test chooses."""
 
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,27 +19,28 @@ from worker import ACTIVITY_THREADS, build_worker
 
 
 @dataclass(frozen=True)
-class House:
-    """A server whose time can be skipped, and the parts behind its worker."""
+class Environment:
+    """A server whose time can be skipped, and the services of its worker."""
 
     server: WorkflowEnvironment
     services: Services
 
-    def told(self, handle: Handle) -> tuple[Notice, ...]:
-        """The delivery log of a purchase."""
+    def notices(self, handle: Handle) -> tuple[Notice, ...]:
+        """The notices of a purchase in the delivery log."""
         return self.services.notices.list(purchase_of(handle))
 
 
 @asynccontextmanager
-async def house(
+async def environment(
     folder: Path, mail_url: str = "", *, extra: Sequence[str] = (), **changed: Any
-) -> AsyncIterator[House]:
-    """Everything anew under `folder`; without `mail_url` the mail is in `folder/mail`."""
-    given = settings(folder)
-    given = replace(given, mail_url=mail_url or given.mail_url, **changed)
-    with closing(Services(given)) as services, ThreadPoolExecutor(ACTIVITY_THREADS) as threads:
+) -> AsyncIterator[Environment]:
+    """A new environment whose data is in `folder`; without `mail_url` the mail is in
+    `folder/mail`."""
+    chosen = settings(folder)
+    chosen = replace(chosen, mail_url=mail_url or chosen.mail_url, **changed)
+    with closing(Services(chosen)) as services, ThreadPoolExecutor(ACTIVITY_THREADS) as threads:
         async with (
             embedded.server(skip_time=True, extra=extra) as server,
             build_worker(server.client, services, threads),
         ):
-            yield House(server, services)
+            yield Environment(server, services)

@@ -1,4 +1,4 @@
-"""Notices as their readers find them: read from a Maildir with the standard library alone."""
+"""Reads the notices in a Maildir as mail programs do, with the standard library."""
 
 import asyncio
 import mailbox
@@ -21,7 +21,7 @@ DOMAIN = "recourse.invalid"
 
 @dataclass(frozen=True)
 class Mail:
-    """One message: its headers, and what is to be seen of it as text and as HTML."""
+    """One message: its headers, and the visible text of its plain and its HTML part."""
 
     message: EmailMessage
     text: str
@@ -37,53 +37,58 @@ class Mail:
 
     @property
     def transition(self) -> str:
-        """What it tells of."""
+        """The transition that it is about."""
         return str(self["X-Recourse-Transition"])
 
     @property
     def to(self) -> str:
-        """The reader's address."""
+        """The recipient's address."""
         (address,) = self["To"].addresses
         return str(address.addr_spec)
 
     @property
     def date(self) -> datetime:
-        """When it happened, to the second."""
+        """When the transition happened, to the second."""
         at: datetime = self["Date"].datetime
         return at.astimezone(UTC)
 
     def shows(self, pattern: str) -> bool:
-        """Whether both parts say it, in whatever case."""
+        """Whether both parts match the pattern, ignoring case."""
         return all(re.search(pattern, part, re.IGNORECASE) for part in (self.text, self.html))
 
 
 def read(raw: bytes) -> Mail:
-    """A message out of its bytes: exactly one text and one HTML, no defects, no attachments."""
+    """Parse a message: exactly one plain and one HTML part, no defects, no attachments."""
     message = message_from_bytes(raw, policy=default)
     assert isinstance(message, EmailMessage)
     assert not message.defects
     assert message.get_content_type() == "multipart/alternative"
-    services = {part.get_content_type(): part.get_content() for part in message.iter_parts()}
-    assert list(services) == ["text/plain", "text/html"]
-    return Mail(message, _plain(services["text/plain"]), _plain(_visible(services["text/html"])))
+    parts = {part.get_content_type(): part.get_content() for part in message.iter_parts()}
+    assert list(parts) == ["text/plain", "text/html"]
+    return Mail(message, _plain(parts["text/plain"]), _plain(_visible(parts["text/html"])))
 
 
 def inbox(folder: Path, purchase: str) -> list[Mail]:
-    """All mail about a purchase, in the order in which it happened."""
+    """All mail about a purchase, in the order of the transitions."""
     box = mailbox.Maildir(folder, create=False)
     raws = (box.get_bytes(key) for key in sorted(box.keys()))
     about = f"\nX-Recourse-Purchase: {purchase}\n".encode()
     return [read(raw) for raw in raws if about in raw]
 
 
-def number(purchase: str, count: int, transition: str, role: str, channel: str = "maildir") -> str:
-    """The Message-ID of the `count`-th transition that was told of."""
+def expected_id(
+    purchase: str, count: int, transition: str, role: str, channel: str = "maildir"
+) -> str:
+    """The Message-ID of the notice of the `count`-th transition with notices."""
     return message_id(purchase, f"{count}-{transition}", role, channel, DOMAIN)
 
 
-async def answered(handle: Handle) -> None:
-    """Wait until the server has the answer to every task. One that a busy server loses is done
-    again, after what has come in since: what a query told of it is then told in another order."""
+async def no_pending_task(handle: Handle) -> None:
+    """Wait until the server has the result of every workflow task.
+
+    A busy server may lose a result. The task is then repeated after the messages that arrived
+    since, in another order than a query has shown.
+    """
     while True:
         if not (await handle.describe()).raw_description.HasField("pending_workflow_task"):
             return
@@ -91,7 +96,7 @@ async def answered(handle: Handle) -> None:
 
 
 async def quiet(handle: Handle) -> None:
-    """Wait until a purchase has nothing to do but wait."""
+    """Wait until a purchase has no pending task and no activity in progress."""
     while True:
         if not under_way((await handle.describe()).raw_description):
             return
@@ -99,7 +104,7 @@ async def quiet(handle: Handle) -> None:
 
 
 def _plain(text: str) -> str:
-    """One line, without what only keeps links and lines apart."""
+    """The text in one line, without zero-width and narrow spaces."""
     return " ".join(text.replace("\u200b", "").replace("\u202f", " ").split())
 
 
@@ -111,7 +116,7 @@ def _visible(html: str) -> str:
 
 
 class _Page(HTMLParser):
-    """Collects what a reader sees of a page: the text of its body."""
+    """Collects the text of a page's body."""
 
     def __init__(self) -> None:
         super().__init__()

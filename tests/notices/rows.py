@@ -28,39 +28,39 @@ AWAY = "pm_sandbox_away"
 
 
 @dataclass(frozen=True)
-class Signals:
-    """Somebody sends a signal, good or bad."""
+class RawSignal:
+    """A signal with any payload, valid or not."""
 
     name: str
     payload: Any
 
 
-Act = Send | Sleep | CancelWorkflow | Signals
+Step = Send | Sleep | CancelWorkflow | RawSignal
 
 
 @dataclass(frozen=True)
 class Due:
-    """A deadline: `after` (elapsed, or a number of business days) since a transition (the one that
-    is told of, if not another one), and what both parts must say that silence does."""
+    """A deadline: `after` (elapsed time, or a number of business days) the transition `since` (by
+    default that of the notice); `expiry` is a pattern for what happens if nobody acts."""
 
     after: timedelta | int
-    silence: str
+    expiry: str
     since: str = ""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row. `told`: each transition and its readers, in order; the last one is the row's own:
-    `pays` is who gets what in it, `due` its next deadline, `shows` what every reader must find in
-    it and `advises` what the client must."""
+    """One row. `notices`: each transition with its recipients, in order. The last one is the row's
+    own: `pays` is the refund and the release in it, `due` its next deadline; `shows` are patterns
+    that every recipient must find in it, and `advice` those for the client."""
 
-    words: str
-    acts: tuple[Act, ...]
-    told: tuple[str, ...]
+    name: str
+    steps: tuple[Step, ...]
+    notices: tuple[str, ...]
     due: Due | None = None
     pays: tuple[int, int] | None = None
     shows: tuple[str, ...] = ()
-    advises: tuple[str, ...] = ()
+    advice: tuple[str, ...] = ()
     method: str = "pm_sandbox_ok"
     start: Mapping[str, Any] = field(default_factory=dict)
     policy: Mapping[str, Any] = field(default_factory=dict)
@@ -75,9 +75,9 @@ def _days(count: float) -> Sleep:
     return Sleep(timedelta(days=count))
 
 
-def _refused(name: str, role: str, **fields: Any) -> Signals:
+def _rejected(name: str, role: str, **fields: Any) -> RawSignal:
     ids = {"client": "ana", "freelancer": "bo"}
-    return Signals(name, {"by": {"role": role, "id": ids.get(role, "x-1")}, **fields})
+    return RawSignal(name, {"by": {"role": role, "id": ids.get(role, "x-1")}, **fields})
 
 
 ALL = (25_000, 0)
@@ -94,11 +94,11 @@ GIVES = freelancer("give_refund")
 APPROVES = freelancer("decide_refund", decision="approve")
 WITHDRAWS = client("withdraw_cancellation")
 DONE = (BRIEF, DELIVERS)
-"""A delivery ends the freelancer's 24 h: no clock but the review runs."""
+"""A delivery ends the cancel window, so the review window is the only deadline."""
 
-HANDED = (*STARTED, *_both("delivered"))
-RECALLED = (*HANDED, *_both("client_cancelled"))
-CONTESTED = (*RECALLED, *_both("refund_declined"))
+DELIVERED = (*STARTED, *_both("delivered"))
+REQUESTED = (*DELIVERED, *_both("client_cancelled"))
+CONTESTED = (*REQUESTED, *_both("refund_declined"))
 DISPUTED = (*CONTESTED, *_both("dispute_opened"))
 REFUNDING = (*PAID, *_both("freelancer_gave_refund"))
 
@@ -117,7 +117,7 @@ ROWS: tuple[Row, ...] = (
         "start, no requirements needed",
         (),
         PAID,
-        Due(DAY, CANCEL_DUE.silence, "purchase"),
+        Due(DAY, CANCEL_DUE.expiry, "purchase"),
         start={"requirements_needed": False},
     ),
     Row(
@@ -128,7 +128,7 @@ ROWS: tuple[Row, ...] = (
         method="pm_sandbox_declined",
     ),
     Row(
-        "- 1 h -, the payment is voided",
+        "payment window expires",
         (Sleep(timedelta(minutes=1)),),
         _both("payment_failed"),
         shows=("cancelled", "nothing was (paid|charged)"),
@@ -138,7 +138,7 @@ ROWS: tuple[Row, ...] = (
     # --- requirements
     Row("submit_requirements", (BRIEF,), STARTED, CANCEL_DUE),
     Row(
-        "- 48 h -",
+        "requirements window expires",
         (_days(2),),
         (*PAID, "reminder: client", "reminder: client", *_both("requirements_timeout")),
         pays=ALL,
@@ -146,19 +146,19 @@ ROWS: tuple[Row, ...] = (
         reminders=True,
     ),
     Row(
-        "- 48 h -, a request is open",
+        "requirements window expires, a request is open",
         (CANCELS, _days(2)),
         (*PAID, *_both("client_cancelled", "requirements_timeout")),
         pays=ALL,
     ),
     Row(
-        "- 48 h -, a claim is open",
+        "requirements window expires, a claim is open",
         (CANCELS, DECLINES, _days(2)),
         (*PAID, *_both("client_cancelled", "refund_declined", "requirements_timeout")),
         pays=ALL,
     ),
     Row(
-        "- 48 h -, a dispute is open",
+        "requirements window expires, a dispute is open",
         (CANCELS, DECLINES, DISPUTES, _days(2)),
         (
             *PAID,
@@ -175,7 +175,7 @@ ROWS: tuple[Row, ...] = (
         shows=("Overbooked",),
     ),
     Row(
-        "cancel, freelancer, inside the 24 h",
+        "cancel, freelancer, inside the cancel window",
         (BRIEF, Sleep(timedelta(hours=23)), freelancer("cancel")),
         (*STARTED, *_both("freelancer_cancelled")),
         pays=ALL,
@@ -194,18 +194,18 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "cancel, freelancer, later",
-        (*DONE, _refused("cancel", "freelancer")),
-        (*HANDED, "message_rejected: freelancer"),
+        (*DONE, _rejected("cancel", "freelancer")),
+        (*DELIVERED, "message_rejected: freelancer"),
     ),
     Row(
-        "- 24 h -",
+        "cancel window expires",
         (BRIEF, A_DAY_AND_AN_HOUR),
         COMMITTED,
-        Due(90 * DAY, DORMANCY_DUE.silence),
+        Due(90 * DAY, DORMANCY_DUE.expiry),
         reminders=True,
     ),
     Row(
-        "- 24 h -, a request is open",
+        "cancel window expires, a request is open",
         (BRIEF, CANCELS, A_DAY_AND_AN_HOUR),
         (*ASKED, *_both("freelancer_committed")),
         Due(7 * DAY, GOES_BACK, "client_cancelled"),
@@ -217,28 +217,28 @@ ROWS: tuple[Row, ...] = (
         (*PAID, *_both("client_cancelled")),
         REQUIREMENTS_DUE,
         shows=("My plans have changed",),
-        advises=TALK_FIRST,
+        advice=TALK_FIRST,
     ),
     Row(
         "cancel, client, freelancer_review",
         (BRIEF, CANCELS),
         ASKED,
         CANCEL_DUE,
-        advises=TALK_FIRST,
+        advice=TALK_FIRST,
     ),
     Row(
         "cancel, client, in_progress",
         (*DONE, client("request_changes"), CANCELS),
-        (*HANDED, *_both("changes_requested", "client_cancelled")),
+        (*DELIVERED, *_both("changes_requested", "client_cancelled")),
         SEVEN_DAYS,
-        advises=TALK_FIRST,
+        advice=TALK_FIRST,
     ),
     Row(
         "cancel, client, delivered",
         (*DONE, CANCELS),
-        RECALLED,
+        REQUESTED,
         SEVEN_DAYS,
-        advises=TALK_FIRST,
+        advice=TALK_FIRST,
     ),
     Row(
         "cancel, client, cancel_before_requirements refund",
@@ -257,7 +257,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "withdraw_cancellation, refund_requested",
         (*DONE, CANCELS, WITHDRAWS),
-        (*RECALLED, *_both("cancellation_withdrawn")),
+        (*REQUESTED, *_both("cancellation_withdrawn")),
     ),
     Row(
         "withdraw_cancellation, contested",
@@ -268,7 +268,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "decide_refund approve, refund_requested",
         (*DONE, CANCELS, APPROVES),
-        (*RECALLED, *_both("refund_approved")),
+        (*REQUESTED, *_both("refund_approved")),
         pays=ALL,
     ),
     Row(
@@ -283,27 +283,27 @@ ROWS: tuple[Row, ...] = (
         CONTESTED,
         CLAIM_DUE,
         shows=(r"100\.00", "Half is done"),
-        advises=("open a dispute",),
+        advice=("open a dispute",),
     ),
     Row(
-        "- 7 d -, refund",
+        "decision window expires, refund",
         (*DONE, CANCELS, _days(7)),
-        (*RECALLED, *("reminder: freelancer",) * 3, *_both("freelancer_silent")),
+        (*REQUESTED, *("reminder: freelancer",) * 3, *_both("freelancer_silent")),
         pays=ALL,
         reminders=True,
     ),
     Row(
-        "- 7 d -, resume",
+        "decision window expires, resume",
         (*DONE, CANCELS, _days(7)),
-        (*RECALLED, *_both("request_resumed")),
+        (*REQUESTED, *_both("request_resumed")),
         REVIEW_DUE,
         shows=(RESUMES,),
         policy={"refund_decision_silence": "resume"},
     ),
     Row(
-        "- 7 d -, attention",
+        "decision window expires, attention",
         (*DONE, CANCELS, _days(7)),
-        (*RECALLED, "decision_overdue: client, freelancer, operator"),
+        (*REQUESTED, "decision_overdue: client, freelancer, operator"),
         shows=("staff",),
         policy={"refund_decision_silence": "attention"},
     ),
@@ -316,14 +316,14 @@ ROWS: tuple[Row, ...] = (
     ),
     Row("open_dispute", (*DONE, CANCELS, DECLINES, DISPUTES), DISPUTED, DISPUTE_DUE),
     Row(
-        "- 5 business days -, pay_claim",
+        "claim window expires, pay_claim",
         (*DONE, CANCELS, DECLINES, _days(10)),
         (*CONTESTED, "reminder: client", *_both("claim_lapsed")),
         pays=CLAIM,
         reminders=True,
     ),
     Row(
-        "- 5 business days -, resume",
+        "claim window expires, resume",
         (*DONE, CANCELS, DECLINES, _days(10)),
         (*CONTESTED, *_both("claim_resumed")),
         REVIEW_DUE,
@@ -334,7 +334,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "propose_split, client",
         (*DONE, client("propose_split", refund=5_000)),
-        (*HANDED, *_both("split_proposed")),
+        (*DELIVERED, *_both("split_proposed")),
         shows=(r"50\.00", r"200\.00"),
     ),
     Row(
@@ -366,7 +366,7 @@ ROWS: tuple[Row, ...] = (
         "resolve_dispute, needs_attention",
         (*DONE, CANCELS, _days(7), Send(Role.MEDIATOR, "resolve_dispute", {"refund": 0})),
         (
-            *RECALLED,
+            *REQUESTED,
             "decision_overdue: client, freelancer, operator",
             *_both("dispute_resolved"),
         ),
@@ -374,43 +374,43 @@ ROWS: tuple[Row, ...] = (
         policy={"refund_decision_silence": "attention"},
     ),
     Row(
-        "- 30 d -",
+        "dispute window expires",
         (*DONE, CANCELS, DECLINES, DISPUTES, _days(30)),
         (*DISPUTED, "dispute_overdue: client, freelancer, operator"),
         shows=("staff", "deadline"),
     ),
     # --- the work
-    Row("deliver, freelancer_review", DONE, HANDED, REVIEW_DUE, shows=("Three drafts",)),
+    Row("deliver, freelancer_review", DONE, DELIVERED, REVIEW_DUE, shows=("Three drafts",)),
     Row(
         "deliver, in_progress",
         (*DONE, client("request_changes"), DELIVERS),
-        (*HANDED, *_both("changes_requested", "delivered")),
+        (*DELIVERED, *_both("changes_requested", "delivered")),
         REVIEW_DUE,
     ),
     Row(
         "request_changes",
         (*DONE, client("request_changes", note="Bluer, please.")),
-        (*HANDED, *_both("changes_requested")),
+        (*DELIVERED, *_both("changes_requested")),
         DORMANCY_DUE,
         shows=("Bluer, please",),
     ),
     Row(
         "accept_delivery",
         (*DONE, client("accept_delivery")),
-        (*HANDED, *_both("delivery_accepted")),
+        (*DELIVERED, *_both("delivery_accepted")),
         pays=NONE,
     ),
     Row(
-        "- 14 d -",
+        "review window expires",
         (*DONE, _days(14)),
-        (*HANDED, "reminder: client", *_both("review_lapsed")),
+        (*DELIVERED, "reminder: client", *_both("review_lapsed")),
         pays=NONE,
         reminders=True,
     ),
     Row(
-        "- 90 d -",
+        "dormancy window expires",
         (*DONE, client("request_changes"), _days(90)),
-        (*HANDED, *_both("changes_requested", "client_dormant")),
+        (*DELIVERED, *_both("changes_requested", "client_dormant")),
         SEVEN_DAYS,
         shows=("system",),
     ),
@@ -476,7 +476,7 @@ ROWS: tuple[Row, ...] = (
         method="pm_sandbox_refund_fails_once",
     ),
     Row(
-        "- 5 business days -, the refund is late",
+        "settlement window expires",
         (GIVES, _days(5)),
         (*REFUNDING, "settlement_late: client, operator"),
         shows=(r"250\.00",),
@@ -528,61 +528,61 @@ ROWS: tuple[Row, ...] = (
         (*DISPUTED, *_both("cancelled_by_platform")),
         pays=ALL,
     ),
-    # --- refusals: the sender is told, if it is a party of the purchase
+    # --- rejections: the sender is notified, if it is a party of the purchase
     Row(
-        "refused, NOT_ALLOWED_NOW",
-        (_refused("deliver", "freelancer"), _refused("deliver", "freelancer")),
+        "rejected, NOT_ALLOWED_NOW",
+        (_rejected("deliver", "freelancer"), _rejected("deliver", "freelancer")),
         (*PAID, "message_rejected: freelancer"),
     ),
     Row(
-        "refused, WRONG_ROLE",
-        (_refused("deliver", "client"),),
+        "rejected, WRONG_ROLE",
+        (_rejected("deliver", "client"),),
         (*PAID, "message_rejected: client"),
     ),
     Row(
-        "refused, ALREADY_REQUESTED",
-        (*DONE, CANCELS, _refused("cancel", "client")),
-        (*RECALLED, "message_rejected: client"),
+        "rejected, ALREADY_REQUESTED",
+        (*DONE, CANCELS, _rejected("cancel", "client")),
+        (*REQUESTED, "message_rejected: client"),
     ),
     Row(
-        "refused, CANCELLATION_PENDING",
-        (BRIEF, CANCELS, _refused("deliver", "freelancer")),
+        "rejected, CANCELLATION_PENDING",
+        (BRIEF, CANCELS, _rejected("deliver", "freelancer")),
         (*ASKED, "message_rejected: freelancer"),
     ),
     Row(
-        "refused, ALREADY_SETTLED and TOO_LATE",
+        "rejected, ALREADY_SETTLED and TOO_LATE",
         (
             *(*DONE, CANCELS, APPROVES),
-            _refused("cancel", "client"),
-            _refused("decide_refund", "freelancer", decision="decline"),
+            _rejected("cancel", "client"),
+            _rejected("decide_refund", "freelancer", decision="decline"),
         ),
         (
-            *RECALLED,
+            *REQUESTED,
             *_both("refund_approved"),
             "message_rejected: client",
             "message_rejected: freelancer",
         ),
     ),
     Row(
-        "refused, NO_OFFER and INVALID_AMOUNT",
+        "rejected, NO_OFFER and INVALID_AMOUNT",
         (
-            _refused("accept_split", "client", refund=1),
-            _refused("propose_split", "client", refund=25_001),
+            _rejected("accept_split", "client", refund=1),
+            _rejected("propose_split", "client", refund=25_001),
         ),
         (*PAID, "message_rejected: client", "message_rejected: client"),
     ),
     Row(
-        "refused, INVALID_MESSAGE and UNKNOWN_MESSAGE",
-        (_refused("cancel", "client", surprise=1), _refused("dance", "freelancer")),
+        "rejected, INVALID_MESSAGE and UNKNOWN_MESSAGE",
+        (_rejected("cancel", "client", surprise=1), _rejected("dance", "freelancer")),
         (*PAID, "message_rejected: client", "message_rejected: freelancer"),
     ),
     Row(
-        "refused, from nobody of this purchase",
+        "rejected, sender is not a party",
         (
-            Signals("cancel", {"by": {"role": "client", "id": "eve"}}),
-            _refused("resolve_dispute", "mediator", refund=1),
-            _refused("resolve_attention", "operator", action="retry"),
-            Signals("cancel", "nonsense"),
+            RawSignal("cancel", {"by": {"role": "client", "id": "eve"}}),
+            _rejected("resolve_dispute", "mediator", refund=1),
+            _rejected("resolve_attention", "operator", action="retry"),
+            RawSignal("cancel", "nonsense"),
         ),
         PAID,
     ),

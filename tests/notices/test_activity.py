@@ -1,4 +1,4 @@
-"""The activity: every reader once, whatever the channel and the database do."""
+"""The activity notifies every recipient once, with any fault of a channel or the database."""
 
 import asyncio
 import contextlib
@@ -29,15 +29,15 @@ from tests.notices.builders import (
     ANA,
     BO,
     OPERATORS,
-    Post,
+    SmtpHandler,
     channel_to,
     client,
     closed_port,
     freelancer,
     listening,
     operator,
-    post_office,
     request,
+    smtp_channel,
 )
 
 ALL = (client(), freelancer(), operator())
@@ -48,7 +48,7 @@ async def send(activities: NoticeActivities, asked: NoticeRequest) -> NoticeAnsw
 
 
 async def delayed(activities: NoticeActivities, asked: NoticeRequest) -> NoticeAnswer:
-    """The answer so far, out of the error that a retry follows."""
+    """The answer so far: the detail of the error after which Temporal retries."""
     with pytest.raises(ApplicationError) as caught:
         await send(activities, asked)
     error = caught.value
@@ -60,18 +60,18 @@ async def delayed(activities: NoticeActivities, asked: NoticeRequest) -> NoticeA
     return answer
 
 
-def told(log: DeliveryLog, *channels: Channel) -> NoticeActivities:
+def activities_for(log: DeliveryLog, *channels: Channel) -> NoticeActivities:
     return NoticeActivities(log, channels, operator_email=OPERATORS)
 
 
-def who(answer: NoticeAnswer) -> list[str]:
+def roles(answer: NoticeAnswer) -> list[str]:
     return [missing.role for missing in answer.undelivered]
 
 
-async def test_everyone_concerned_finds_it_once_in_the_maildir(
+async def test_every_recipient_has_one_mail_in_the_maildir(
     log: DeliveryLog, tmp_path: Path
 ) -> None:
-    activities = told(log, MaildirChannel(tmp_path / "mail"))
+    activities = activities_for(log, MaildirChannel(tmp_path / "mail"))
     for _ in range(3):
         assert await send(activities, request(recipients=ALL)) == NoticeAnswer(delivered=3)
     box = mailbox.Maildir(tmp_path / "mail", create=False)
@@ -89,7 +89,7 @@ async def test_everyone_concerned_finds_it_once_in_the_maildir(
 
 
 async def test_two_transitions_make_one_thread_of_two(log: DeliveryLog, tmp_path: Path) -> None:
-    activities = told(log, MaildirChannel(tmp_path / "mail"))
+    activities = activities_for(log, MaildirChannel(tmp_path / "mail"))
     for number in ("7", "8"):
         await send(activities, request(transition_id=number, recipients=(client(),)))
     box = list(mailbox.Maildir(tmp_path / "mail", create=False))
@@ -97,87 +97,88 @@ async def test_two_transitions_make_one_thread_of_two(log: DeliveryLog, tmp_path
     assert len({message["References"] for message in box}) == 1
 
 
-async def test_greylisting_delays_one_and_a_retry_sends_only_that(log: DeliveryLog) -> None:
-    post = Post(rcpt={ANA.email: "451 come back"})
-    async with post_office(post) as channel:
-        activities = told(log, channel)
+async def test_a_retry_sends_only_what_was_greylisted(log: DeliveryLog) -> None:
+    handler = SmtpHandler(rcpt={ANA.email: "451 come back"})
+    async with smtp_channel(handler) as channel:
+        activities = activities_for(log, channel)
         answer = await delayed(activities, request())
-        assert (answer.delivered, who(answer)) == (1, ["client"])
+        assert (answer.delivered, roles(answer)) == (1, ["client"])
         assert answer.undelivered[0].why.endswith("451 come back")
         assert answer.undelivered[0].at == request().at
         assert [notice.status for notice in log.list("p-1001")] == ["pending", "sent"]
-        post.rcpt.clear()
+        handler.rcpt.clear()
         assert await send(activities, request()) == NoticeAnswer(delivered=2)
-    assert [envelope.rcpt_tos for envelope in post.kept] == [[BO.email], [ANA.email]]
+    assert [envelope.rcpt_tos for envelope in handler.kept] == [[BO.email], [ANA.email]]
 
 
-async def test_a_final_refusal_is_answered_and_not_tried_again(log: DeliveryLog) -> None:
-    post = Post(rcpt={BO.email: f"550 <{BO.email}>: unknown"})
-    async with post_office(post) as channel:
-        answer = await send(told(log, channel), request())
-        assert (answer.delivered, who(answer)) == (1, ["freelancer"])
+async def test_a_final_rejection_is_returned_and_not_retried(log: DeliveryLog) -> None:
+    handler = SmtpHandler(rcpt={BO.email: f"550 <{BO.email}>: unknown"})
+    async with smtp_channel(handler) as channel:
+        answer = await send(activities_for(log, channel), request())
+        assert (answer.delivered, roles(answer)) == (1, ["freelancer"])
         assert answer.undelivered[0].channel == "smtp"
         assert "550 <b***@example.com>: unknown" in answer.undelivered[0].why
-        post.rcpt.clear()
-        assert await send(told(log, channel), request()) == answer
-    assert [envelope.rcpt_tos for envelope in post.kept] == [[ANA.email]]
+        handler.rcpt.clear()
+        assert await send(activities_for(log, channel), request()) == answer
+    assert [envelope.rcpt_tos for envelope in handler.kept] == [[ANA.email]]
 
 
-async def test_a_final_refusal_and_a_delay_are_both_in_the_detail(log: DeliveryLog) -> None:
-    post = Post(rcpt={BO.email: "550 unknown", ANA.email: "451 later"})
-    async with post_office(post) as channel:
-        assert who(await delayed(told(log, channel), request())) == ["client", "freelancer"]
-        post.rcpt.clear()
-        assert who(await send(told(log, channel), request())) == ["freelancer"]
+async def test_a_final_rejection_and_a_delay_are_both_in_the_detail(log: DeliveryLog) -> None:
+    handler = SmtpHandler(rcpt={BO.email: "550 unknown", ANA.email: "451 later"})
+    async with smtp_channel(handler) as channel:
+        assert roles(await delayed(activities_for(log, channel), request())) == [
+            "client",
+            "freelancer",
+        ]
+        handler.rcpt.clear()
+        assert roles(await send(activities_for(log, channel), request())) == ["freelancer"]
 
 
-async def test_a_lost_answer_repeats_the_same_bytes(
+async def test_a_retry_after_a_lost_answer_sends_the_same_bytes(
     log: DeliveryLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Even when another version of the templates is at work by then."""
-    post = Post("hang up")
-    async with post_office(post) as channel:
+    """Also if the templates have changed in between."""
+    handler = SmtpHandler("hang up")
+    async with smtp_channel(handler) as channel:
         asked = request(recipients=(client(),))
-        await delayed(told(log, channel), asked)
+        await delayed(activities_for(log, channel), asked)
         newer = Rendered("New", "New words", "<p>New words</p>")
         monkeypatch.setattr(activity, "render", lambda *_: newer)
-        await send(told(log, channel), asked)
-    first, second = post.bodies()
+        await send(activities_for(log, channel), asked)
+    first, second = handler.bodies()
     assert first == second
 
 
-async def test_a_channel_that_is_down_tells_all_later(log: DeliveryLog) -> None:
-    answer = await delayed(told(log, channel_to(closed_port())), request(recipients=ALL))
+async def test_an_unreachable_channel_delays_all_notices(log: DeliveryLog) -> None:
+    answer = await delayed(activities_for(log, channel_to(closed_port())), request(recipients=ALL))
     assert (answer.delivered, len(answer.undelivered)) == (0, 3)
-    async with post_office(post := Post()) as channel:
-        await send(told(log, channel), request(recipients=ALL))
-    assert len(post.kept) == 3
+    async with smtp_channel(handler := SmtpHandler()) as channel:
+        await send(activities_for(log, channel), request(recipients=ALL))
+    assert len(handler.kept) == 3
 
 
 @pytest.mark.parametrize("seed", range(5))
-async def test_over_many_notices_and_faults_nothing_is_lost_or_has_two_ids(
-    log: DeliveryLog, seed: int
-) -> None:
-    """Down, slow, greylisting, refusing and dropping mid-message, in random order."""
+async def test_random_faults_lose_no_notice_and_change_no_id(log: DeliveryLog, seed: int) -> None:
+    """Unreachable, slow, greylisting, rejecting and cutting off a message, in random order."""
     chance = random.Random(seed)
     asked = [request(transition_id=str(number)) for number in range(12)]
     rejected = request(transition_id="refused", recipients=(client(),))
     open_ones = [*asked]
-    post = Post()
-    async with post_office(Post(rcpt={ANA.email: "550 unknown"})) as channel:
-        assert who(await send(told(log, channel), rejected)) == ["client"]
-    async with post_office(post) as up, listening(asyncio.Protocol) as silent:
+    handler = SmtpHandler()
+    async with smtp_channel(SmtpHandler(rcpt={ANA.email: "550 unknown"})) as channel:
+        assert roles(await send(activities_for(log, channel), rejected)) == ["client"]
+    async with smtp_channel(handler) as up, listening(asyncio.Protocol) as silent:
         while open_ones:
             chance.shuffle(open_ones)
             fault = chance.choice(("down", "slow", "451 later", "lose", "hang up", "none"))
-            post.answers = [fault] * chance.randint(1, 8) if fault[0] in "4lh" else []
+            handler.replies = [fault] * chance.randint(1, 8) if fault[0] in "4lh" else []
             paths = {"down": channel_to(closed_port()), "slow": channel_to(silent, limit=0.05)}
-            activities = told(log, paths.get(fault, up))
+            activities = activities_for(log, paths.get(fault, up))
             open_ones = [one for one in open_ones if not await arrived(activities, one)]
-        post.answers = []
-        assert who(await send(told(log, up), rejected)) == ["client"]
+        handler.replies = []
+        assert roles(await send(activities_for(log, up), rejected)) == ["client"]
     sent = [notice for notice in log.list("p-1001") if notice.transition_id != "refused"]
-    bodies = set(post.bodies())
+    bodies = set(handler.bodies())
     ids = {message_from_bytes(body)["Message-ID"] for body in bodies}
     assert {notice.status for notice in sent} == {"sent"}
     assert ids == {notice.message_id for notice in sent}
@@ -191,48 +192,52 @@ async def arrived(activities: NoticeActivities, asked: NoticeRequest) -> bool:
 
 
 @pytest.mark.parametrize("seed", range(5))
-async def test_in_any_order_of_faults_everyone_is_told(log: DeliveryLog, seed: int) -> None:
-    """Every fault delays, none loses, and what is repeated is the same message."""
+async def test_every_order_of_faults_only_delays(log: DeliveryLog, seed: int) -> None:
+    """No notice is lost, and a repeated message has the same bytes."""
     chance = random.Random(seed)
     faults = [chance.choice(("451 later", "421 closing", "lose", "hang up")) for _ in range(6)]
-    post = Post(*faults)
-    async with post_office(post) as channel:
-        while post.answers:
+    handler = SmtpHandler(*faults)
+    async with smtp_channel(handler) as channel:
+        while handler.replies:
             with contextlib.suppress(ApplicationError):
-                await send(told(log, channel), request(recipients=ALL))
-        answer = await send(told(log, channel), request(recipients=ALL))
+                await send(activities_for(log, channel), request(recipients=ALL))
+        answer = await send(activities_for(log, channel), request(recipients=ALL))
     assert answer == NoticeAnswer(delivered=3)
-    assert len(set(post.bodies())) == 3
+    assert len(set(handler.bodies())) == 3
 
 
-async def test_every_channel_tells_everyone_and_none_waits_for_another(
+async def test_every_channel_notifies_everyone_without_waiting_for_another(
     log: DeliveryLog, tmp_path: Path
 ) -> None:
     maildir = MaildirChannel(tmp_path / "mail")
-    answer = await delayed(told(log, channel_to(closed_port()), maildir), request())
+    answer = await delayed(activities_for(log, channel_to(closed_port()), maildir), request())
     assert (answer.delivered, len(mailbox.Maildir(maildir.path))) == (2, 2)
     assert {(missing.role, missing.channel) for missing in answer.undelivered} == {
         ("client", "smtp"),
         ("freelancer", "smtp"),
     }
-    async with post_office(post := Post()) as channel:
-        assert await send(told(log, channel, maildir), request()) == NoticeAnswer(delivered=4)
+    async with smtp_channel(handler := SmtpHandler()) as channel:
+        assert await send(activities_for(log, channel, maildir), request()) == NoticeAnswer(
+            delivered=4
+        )
     sent = log.list("p-1001")
     assert {(notice.channel, notice.role) for notice in sent} == {
         (channel, role) for channel in ("maildir", "smtp") for role in ("client", "freelancer")
     }
     assert len({notice.message_id for notice in sent}) == 4
-    assert (len(post.kept), len(mailbox.Maildir(maildir.path))) == (2, 2)
+    assert (len(handler.kept), len(mailbox.Maildir(maildir.path))) == (2, 2)
 
 
-async def test_the_database_down_delays_and_says_nothing_of_it(tmp_path: Path) -> None:
+async def test_an_unreachable_database_delays_all_notices(tmp_path: Path) -> None:
     engine = create_engine(f"sqlite:///{tmp_path}/missing/log.db")
-    answer = await delayed(told(DeliveryLog(engine), MaildirChannel(tmp_path / "mail")), request())
-    assert who(answer) == ["client", "freelancer"]
+    answer = await delayed(
+        activities_for(DeliveryLog(engine), MaildirChannel(tmp_path / "mail")), request()
+    )
+    assert roles(answer) == ["client", "freelancer"]
     assert not (tmp_path / "mail").exists()
 
 
-async def test_a_log_lost_after_delivery_repeats_the_same_message(
+async def test_a_log_unreachable_after_delivery_repeats_the_same_message(
     engine: Engine, log: DeliveryLog, tmp_path: Path
 ) -> None:
     class Breaking(MaildirChannel):
@@ -242,14 +247,18 @@ async def test_a_log_lost_after_delivery_repeats_the_same_message(
                 connection.execute(text("ALTER TABLE notices RENAME TO away"))
 
     asked = request(recipients=(client(),))
-    assert who(await delayed(told(log, Breaking(tmp_path / "mail")), asked)) == ["client"]
+    assert roles(await delayed(activities_for(log, Breaking(tmp_path / "mail")), asked)) == [
+        "client"
+    ]
     with engine.begin() as connection:
         connection.execute(text("ALTER TABLE away RENAME TO notices"))
-    assert (await send(told(log, MaildirChannel(tmp_path / "mail")), asked)).delivered == 1
+    assert (
+        await send(activities_for(log, MaildirChannel(tmp_path / "mail")), asked)
+    ).delivered == 1
     assert len(mailbox.Maildir(tmp_path / "mail", create=False)) == 1
 
 
-async def test_what_cannot_be_written_fails_for_that_reader_alone(
+async def test_a_notice_that_cannot_be_written_fails_for_its_reader_only(
     log: DeliveryLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails_for_clients(asked: NoticeRequest, who: Recipient, base: str | None) -> Rendered:
@@ -258,34 +267,32 @@ async def test_what_cannot_be_written_fails_for_that_reader_alone(
         return render(asked, who, base)
 
     monkeypatch.setattr(activity, "render", fails_for_clients)
-    answer = await send(told(log, MaildirChannel(tmp_path / "mail")), request())
-    assert (answer.delivered, who(answer)) == (1, ["client"])
+    answer = await send(activities_for(log, MaildirChannel(tmp_path / "mail")), request())
+    assert (answer.delivered, roles(answer)) == (1, ["client"])
     assert answer.undelivered[0].why == "The notice could not be written: KeyError."
     assert [notice.status for notice in log.list("p-1001")] == ["failed", "sent"]
 
 
-async def test_a_bad_address_fails_for_that_reader_alone(log: DeliveryLog, tmp_path: Path) -> None:
+async def test_a_bad_address_fails_for_its_reader_only(log: DeliveryLog, tmp_path: Path) -> None:
     odd = Party.model_construct(**(dict(BO) | {"email": "bo@x\r\nBcc: v@example.com"}))
     asked = request().model_copy(update={"recipients": (client(), freelancer(odd))})
-    answer = await send(told(log, MaildirChannel(tmp_path / "mail")), asked)
-    assert (answer.delivered, who(answer)) == (1, ["freelancer"])
+    answer = await send(activities_for(log, MaildirChannel(tmp_path / "mail")), asked)
+    assert (answer.delivered, roles(answer)) == (1, ["freelancer"])
     assert "mail address is invalid" in answer.undelivered[0].why
 
 
-async def test_a_fault_of_ours_in_a_channel_keeps_nobody_else_waiting(
-    log: DeliveryLog, tmp_path: Path
-) -> None:
+async def test_an_internal_error_delays_one_reader_only(log: DeliveryLog, tmp_path: Path) -> None:
     class Faulty(MaildirChannel):
         async def deliver(self, outgoing: Outgoing) -> None:
             if outgoing.notice.address == ANA.email:
                 raise ZeroDivisionError(ANA.email)
             await super().deliver(outgoing)
 
-    answer = await delayed(told(log, Faulty(tmp_path / "mail")), request())
-    assert (answer.delivered, who(answer)) == (1, ["client"])
+    answer = await delayed(activities_for(log, Faulty(tmp_path / "mail")), request())
+    assert (answer.delivered, roles(answer)) == (1, ["client"])
 
 
-async def test_no_address_reaches_the_logs(
+async def test_logs_hold_no_mail_address(
     log: DeliveryLog, caplog: pytest.LogCaptureFixture
 ) -> None:
     addresses = (ANA.email, BO.email, OPERATORS)
@@ -294,16 +301,16 @@ async def test_no_address_reaches_the_logs(
         async def deliver(self, outgoing: Outgoing) -> None:
             raise RuntimeError(f"cannot reach {outgoing.notice.address}")
 
-    post = Post(rcpt={to: f"451 {to} is busy" for to in addresses})
+    handler = SmtpHandler(rcpt={to: f"451 {to} is busy" for to in addresses})
     with caplog.at_level(logging.DEBUG, logger="temporalio"):
-        async with post_office(post) as channel:
-            await delayed(told(log, channel), request(recipients=ALL))
-        await delayed(told(log, Faulty(Path("unused"))), request(recipients=ALL))
+        async with smtp_channel(handler) as channel:
+            await delayed(activities_for(log, channel), request(recipients=ALL))
+        await delayed(activities_for(log, Faulty(Path("unused"))), request(recipients=ALL))
     assert "a***@example.com" in caplog.text
     assert not any(found in caplog.text for found in addresses)
 
 
-def test_wrong_settings_are_refused_at_once(log: DeliveryLog) -> None:
+def test_wrong_settings_are_rejected_at_once(log: DeliveryLog) -> None:
     def made(**settings: str) -> NoticeActivities:
         channel = MaildirChannel(Path("unused"))
         return NoticeActivities(log, [channel], **{"operator_email": OPERATORS, **settings})

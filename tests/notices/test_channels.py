@@ -1,4 +1,4 @@
-"""Maildir and SMTP, each against the real thing."""
+"""Maildir and SMTP, with a real Maildir and a real mail server."""
 
 import asyncio
 import base64
@@ -24,7 +24,7 @@ from activities.notices import (
     channels_from_urls,
 )
 from activities.notices.message import address, compose, message_id, sender
-from tests.notices.builders import Post, at, channel_to, closed_port, listening, post_office
+from tests.notices.builders import SmtpHandler, at, channel_to, closed_port, listening, smtp_channel
 
 ORIGIN = sender("Recourse <notices@recourse.invalid>")
 TO = "ana@example.com"
@@ -58,7 +58,7 @@ def outgoing(number: str = "1") -> Outgoing:
 # --- The message ---------------------------------------------------------------------------
 
 
-def test_the_same_notice_is_the_same_bytes() -> None:
+def test_the_same_notice_gives_the_same_bytes() -> None:
     assert message().as_bytes() == message().as_bytes()
     assert message().as_bytes().isascii()
 
@@ -92,7 +92,7 @@ def test_headers() -> None:
         "",
     ],
 )
-def test_no_name_title_or_id_makes_a_header(text: str) -> None:
+def test_names_titles_and_ids_add_no_header(text: str) -> None:
     sent = message(name=text, subject=text, purchase_id=text, transition=text)
     read = message_from_bytes(sent.as_bytes(), policy=default)
     assert read["Bcc"] is None
@@ -119,18 +119,18 @@ def test_no_name_title_or_id_makes_a_header(text: str) -> None:
         "a@" + "x" * 300,
     ],
 )
-def test_a_wrong_address_is_refused_unnamed(text: str) -> None:
+def test_the_error_of_a_wrong_address_does_not_repeat_it(text: str) -> None:
     with pytest.raises(PermanentFailure) as caught:
         address(text)
     assert not text or text not in str(caught.value)
 
 
-def test_a_foreign_domain_travels_in_ascii() -> None:
+def test_a_domain_beyond_ascii_is_sent_in_ascii() -> None:
     assert address("ana@bücher.example").addr_spec == "ana@xn--bcher-kva.example"
 
 
 @pytest.mark.parametrize("text", ["", "Recourse", "Recourse <x>", "Recourse <a b@c>"])
-def test_a_wrong_sender_is_a_value_error(text: str) -> None:
+def test_a_wrong_sender_raises_value_error(text: str) -> None:
     with pytest.raises(ValueError, match="Not a sender"):
         sender(text)
 
@@ -138,7 +138,7 @@ def test_a_wrong_sender_is_a_value_error(text: str) -> None:
 # --- Maildir -------------------------------------------------------------------------------
 
 
-async def test_a_maildir_reads_with_the_standard_library(tmp_path: Path) -> None:
+async def test_the_standard_library_reads_the_maildir(tmp_path: Path) -> None:
     channel = MaildirChannel(tmp_path / "deep" / "mail")
     for number in ("3", "1", "2"):
         await channel.deliver(outgoing(number))
@@ -152,7 +152,7 @@ async def test_a_maildir_reads_with_the_standard_library(tmp_path: Path) -> None
     assert list((channel.path / "tmp").iterdir()) == []
 
 
-async def test_a_maildir_keeps_one_of_each_even_when_read(tmp_path: Path) -> None:
+async def test_a_maildir_holds_each_message_once_also_when_read(tmp_path: Path) -> None:
     channel = MaildirChannel(tmp_path)
     await asyncio.gather(*(channel.deliver(outgoing()) for _ in range(8)))
     box = mailbox.Maildir(tmp_path, create=False)
@@ -166,7 +166,7 @@ async def test_a_maildir_keeps_one_of_each_even_when_read(tmp_path: Path) -> Non
     assert len(mailbox.Maildir(tmp_path, create=False)) == 1
 
 
-async def test_an_unwritable_maildir_may_mend(tmp_path: Path) -> None:
+async def test_an_unwritable_maildir_is_transient(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(TransientFailure, match="cannot be written: Not a directory"):
         await MaildirChannel(tmp_path / "file" / "mail").deliver(outgoing())
@@ -175,42 +175,54 @@ async def test_an_unwritable_maildir_may_mend(tmp_path: Path) -> None:
 # --- SMTP ----------------------------------------------------------------------------------
 
 
-async def test_smtp_delivers_what_was_written() -> None:
-    post = Post()
-    async with post_office(post) as channel:
+async def test_smtp_delivers_the_message_unchanged() -> None:
+    handler = SmtpHandler()
+    async with smtp_channel(handler) as channel:
         await channel.deliver(outgoing())
-    (envelope,) = post.kept
+    (envelope,) = handler.kept
     assert envelope.mail_from == "notices@recourse.invalid"
     assert envelope.rcpt_tos == [TO]
     assert envelope.content == message().as_bytes()
 
 
 @pytest.mark.parametrize(
-    ("post", "failure", "said"),
+    ("handler", "failure", "text"),
     [
-        (Post("451 greylisted"), TransientFailure, "451 greylisted"),
-        (Post("554 spam to ana@example.com"), PermanentFailure, "554 spam to a***@example.com"),
-        (Post("lose"), TransientFailure, "could not be used"),
-        (Post(rcpt={TO: "450 <ana@example.com> busy"}), TransientFailure, "450 <a***@example.com>"),
-        (Post(rcpt={TO: "550 no ana@example.com"}), PermanentFailure, "550 no a***@example.com"),
+        (SmtpHandler("451 greylisted"), TransientFailure, "451 greylisted"),
+        (
+            SmtpHandler("554 spam to ana@example.com"),
+            PermanentFailure,
+            "554 spam to a***@example.com",
+        ),
+        (SmtpHandler("lose"), TransientFailure, "could not be used"),
+        (
+            SmtpHandler(rcpt={TO: "450 <ana@example.com> busy"}),
+            TransientFailure,
+            "450 <a***@example.com>",
+        ),
+        (
+            SmtpHandler(rcpt={TO: "550 no ana@example.com"}),
+            PermanentFailure,
+            "550 no a***@example.com",
+        ),
     ],
 )
-async def test_smtp_refusals(post: Post, failure: type[Exception], said: str) -> None:
-    async with post_office(post) as channel:
+async def test_smtp_rejections(handler: SmtpHandler, failure: type[Exception], text: str) -> None:
+    async with smtp_channel(handler) as channel:
         with pytest.raises(failure) as caught:
             await channel.deliver(outgoing())
-    assert said in str(caught.value)
+    assert text in str(caught.value)
     assert TO not in str(caught.value)
-    assert post.kept == []
+    assert handler.kept == []
 
 
-async def test_smtp_down_is_transient() -> None:
+async def test_an_unreachable_mail_server_is_transient() -> None:
     with pytest.raises(TransientFailure, match="could not be used"):
         await channel_to(closed_port()).deliver(outgoing())
 
 
 class Script(asyncio.Protocol):
-    """A server that says a greeting and then nothing, or hangs up within the message."""
+    """A server that sends a greeting and then nothing, or hangs up within the message."""
 
     def __init__(self, greeting: bytes, hang_up_on: bytes = b"never") -> None:
         self._greeting = greeting
@@ -231,7 +243,7 @@ class Script(asyncio.Protocol):
 
 
 @pytest.mark.parametrize(
-    ("greeting", "hang_up_on", "said"),
+    ("greeting", "hang_up_on", "text"),
     [
         (b"", b"never", "could not be used"),
         (b"220 hello\r\n", b"never", "could not be used"),
@@ -241,15 +253,15 @@ class Script(asyncio.Protocol):
         (b"nonsense\r\n", b"never", "mail server"),
     ],
 )
-async def test_smtp_silence_and_lost_connections(
-    greeting: bytes, hang_up_on: bytes, said: str
+async def test_smtp_timeouts_and_lost_connections(
+    greeting: bytes, hang_up_on: bytes, text: str
 ) -> None:
     async with listening(lambda: Script(greeting, hang_up_on)) as port:
-        with pytest.raises(TransientFailure, match=said):
+        with pytest.raises(TransientFailure, match=text):
             await channel_to(port, wait=0.2).deliver(outgoing())
 
 
-async def test_smtp_slow_is_bounded_as_a_whole() -> None:
+async def test_the_whole_smtp_delivery_is_bounded() -> None:
     async with listening(lambda: Script(b"")) as port:
         with pytest.raises(TransientFailure, match="TimeoutError"):
             await channel_to(port, limit=0.1).deliver(outgoing())
@@ -258,8 +270,8 @@ async def test_smtp_slow_is_bounded_as_a_whole() -> None:
 @pytest.mark.parametrize(("password", "taken"), [("pa:ss@word", True), ("wrong", False)])
 @pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS:UserWarning")
 async def test_smtp_login(password: str, taken: bool) -> None:
-    """A refused login is ours to mend: no reader's notice is given up for it."""
-    post = Post()
+    """A rejected login is transient, because operators can repair it."""
+    handler = SmtpHandler()
 
     def check(
         server: SMTP, session: object, envelope: object, mechanism: str, login: object
@@ -268,7 +280,7 @@ async def test_smtp_login(password: str, taken: bool) -> None:
         return AuthResult(success=login == LoginPassword(b"notices", b"pa:ss@word"), handled=False)
 
     options = {"authenticator": check, "auth_required": True, "auth_require_tls": False}
-    async with post_office(post, **options) as channel:
+    async with smtp_channel(handler, **options) as channel:
         quoted = password.replace("@", "%40").replace(":", "%3A")
         url = f"smtp://notices:{quoted}@127.0.0.1:{channel.port}?starttls=off"
         if taken:
@@ -276,10 +288,10 @@ async def test_smtp_login(password: str, taken: bool) -> None:
         else:
             with pytest.raises(TransientFailure, match="refuses our connection: 535"):
                 await channel_from_url(url).deliver(outgoing())
-    assert len(post.kept) == int(taken)
+    assert len(handler.kept) == int(taken)
 
 
-async def test_a_login_is_not_sent_in_the_clear() -> None:
+async def test_a_login_is_not_sent_unencrypted() -> None:
     heard = bytearray()
 
     class Ear(Script):

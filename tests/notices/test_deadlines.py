@@ -1,4 +1,4 @@
-"""Deadlines read correctly wherever the reader lives and whatever the clocks do there."""
+"""Deadlines are right in every time zone, also when clocks change."""
 
 from datetime import datetime, timedelta
 
@@ -15,7 +15,7 @@ from workflows.messages import PurchaseStart
 
 
 def in_zone(zone: str, locale: str = "en_US") -> Party:
-    """Ana, had she moved there."""
+    """Ana, in another zone."""
     return ANA.model_copy(update={"timezone": zone, "locale": locale})
 
 
@@ -26,10 +26,10 @@ def flat(text: str) -> str:
 @pytest.mark.parametrize(
     ("zone", "when", "written"),
     [
-        # New York springs forward: 2:00 to 3:00 is skipped, and the hour before and after is told.
+        # New York springs forward: 2:00 to 3:00 is skipped, and both hours around it are shown.
         ("America/New_York", at(2026, 3, 8, 6, 59), "Sunday, March 8, 2026, 1:59 AM|−05:00"),
         ("America/New_York", at(2026, 3, 8, 7), "Sunday, March 8, 2026, 3:00 AM|−04:00"),
-        # It falls back: half past one comes twice, told apart by the offset.
+        # It falls back: half past one comes twice, with different offsets.
         ("America/New_York", at(2026, 11, 1, 5, 30), "Sunday, November 1, 2026, 1:30 AM|−04:00"),
         ("America/New_York", at(2026, 11, 1, 6, 30), "Sunday, November 1, 2026, 1:30 AM|−05:00"),
         # Berlin and Lisbon change at the same instant, an hour apart on the wall.
@@ -69,8 +69,8 @@ def test_a_deadline_in_the_readers_zone(zone: str, when: datetime, written: str)
         assert when.strftime("%Y-%m-%d %H:%M UTC") in said
 
 
-def test_midnight_is_only_midnight() -> None:
-    """Half a second after it, the day before is not meant any more."""
+def test_only_midnight_itself_ends_the_day() -> None:
+    """Half a second after midnight belongs to the next day."""
     later = at(2027, 1, 6) + timedelta(seconds=0.5)
     assert "Wednesday, January 6, 2027, 12:00" in reader(in_zone("UTC")).moment(later)
     assert utc(later) == "2027-01-06 00:00 UTC"
@@ -91,8 +91,8 @@ def test_midnight_is_only_midnight() -> None:
         (12, "12 business days"),
     ],
 )
-def test_windows_in_words(value: timedelta | int, said: str) -> None:
-    """One is one, more are more."""
+def test_window_text(value: timedelta | int, said: str) -> None:
+    """Units are in the singular for one, in the plural for more."""
     assert window_text(value) == said
 
 
@@ -100,9 +100,9 @@ def test_windows_in_words(value: timedelta | int, said: str) -> None:
 
 
 def last_notice(
-    begin: datetime, *acts: Act, calendar: str = "US", zone: str = "UTC"
+    begin: datetime, *steps: Act, calendar: str = "US", zone: str = "UTC"
 ) -> NoticeRequest:
-    """The last notice after these acts, with the real rules and bank holidays."""
+    """The last notice after these steps, with the real rules and bank holidays."""
     given = {
         "purchase_id": "p-1",
         "title": "Logo design",
@@ -114,7 +114,7 @@ def last_notice(
     }
     with money_activities() as money:
         rehearsal = Rehearsal(money, PurchaseStart.model_validate(given), begin)
-        return rehearsal.play(*acts)[-1]
+        return rehearsal.play(*steps)[-1]
 
 
 @pytest.mark.parametrize(
@@ -125,13 +125,13 @@ def last_notice(
     ],
 )
 def test_48_hours_are_48_hours_when_clocks_change(begin: datetime, due: str) -> None:
-    """Bought at noon, due at one, or at eleven: the clocks changed."""
+    """Purchased at noon, due at one or at eleven local time, because the clocks changed."""
     notice = last_notice(begin)
     assert notice.deadlines[0].at - begin == timedelta(hours=48)
     assert due in flat(render(notice, client(in_zone("America/New_York")), None).text)
 
 
-def test_a_week_from_before_a_leap_day() -> None:
+def test_a_week_over_a_leap_day() -> None:
     """Seven days after the 26th of February are the 4th of March in a leap year."""
     notice = last_notice(at(2028, 2, 26, 12), BRIEF, CANCELS)
     text = flat(render(notice, client(in_zone("Europe/Berlin", "de_DE")), None).text)
@@ -175,7 +175,7 @@ YEARS_END = (at(2026, 12, 28, 15), BRIEF, freelancer("give_refund"))
 def test_five_business_days_over_a_years_end(
     zone: str, latest: str, arrived: str, instant: str
 ) -> None:
-    """Up to five business days; the latest day is one of the reader's own zone."""
+    """Up to five business days; the latest day is a day in the reader's zone."""
     notice = last_notice(*YEARS_END)
     text = flat(render(notice, client(in_zone(zone)), None).text)
     assert (

@@ -1,5 +1,5 @@
-"""Every row of the message and window tables on a real server: exactly the notices it asks for
-arrive in a real Maildir, in order, and say what they must."""
+"""Every row of the rules on a real server: exactly its notices arrive in a real Maildir, in order,
+with the texts that they must have."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -14,23 +14,23 @@ from activities.payments import ProviderUnreachable
 from activities.payments.sandbox import SandboxProvider
 from activities.requests import BusinessDeadlineRequest
 from tests.notices.driver import ADDRESSES, TITLE, ZONES, bought, expected_mail, perform
-from tests.notices.environment import House, house
+from tests.notices.environment import Environment, environment
 from tests.notices.mailbox import Mail, inbox, quiet
 from tests.notices.rows import AWAY, ROWS, Row
 from tests.purchases import purchase_of
 from workflows.lifecycle.transitions import TRANSITIONS
 from workflows.messages import PurchaseStart
 
-MOMENTS = timedelta(seconds=30)
-FIRST_BATCH = 8
-"""So many purchases are played at a time."""
+TOLERANCE = timedelta(seconds=30)
+BATCH = 8
+"""Purchases that run at a time."""
 
-Played = tuple[PurchaseStart, list[Mail]]
+Finished = tuple[PurchaseStart, list[Mail]]
 
 
 @pytest.fixture(scope="module")
 def away() -> Iterator[None]:
-    """The provider never answers a charge with that payment method."""
+    """Let the provider never answer a charge with the payment method AWAY."""
     charge = SandboxProvider.charge
 
     def unreached(self: SandboxProvider, key: str, amount: Any, method: str, at: datetime) -> Any:
@@ -44,32 +44,32 @@ def away() -> Iterator[None]:
 
 
 class Rows:
-    """Plays rows ahead of the tests that ask for them: skipping time is mostly waiting."""
+    """Runs rows ahead of the tests that need them, because skipping time is mostly waiting."""
 
-    def __init__(self, at: House, mail: Path) -> None:
-        self._at = at
+    def __init__(self, env: Environment, mail: Path) -> None:
+        self._env = env
         self._mail = mail
-        self._tasks: dict[str, asyncio.Task[Played]] = {}
+        self._tasks: dict[str, asyncio.Task[Finished]] = {}
 
-    async def played(self, row: Row) -> Played:
-        """A row, once it has been played."""
+    async def finished(self, row: Row) -> Finished:
+        """The start input and the mail of a row, when its steps are done."""
         here = ROWS.index(row)
-        for each in ROWS[here : here + FIRST_BATCH]:
-            if each.words not in self._tasks:
-                self._tasks[each.words] = asyncio.create_task(self._play(each))
-        return await self._tasks[row.words]
+        for each in ROWS[here : here + BATCH]:
+            if each.name not in self._tasks:
+                self._tasks[each.name] = asyncio.create_task(self._run(each))
+        return await self._tasks[row.name]
 
-    async def _play(self, row: Row) -> Played:
-        handle, terms = await bought(self._at, row)
-        for act in row.acts:
-            await perform(self._at, handle, act)
+    async def _run(self, row: Row) -> Finished:
+        handle, terms = await bought(self._env, row)
+        for step in row.steps:
+            await perform(self._env, handle, step)
         await quiet(handle)
         if not (await handle.describe()).close_time:
-            await handle.terminate("seen")
+            await handle.terminate("checked")
         return terms, await asyncio.to_thread(inbox, self._mail, purchase_of(handle))
 
     async def close(self) -> None:
-        """Leave what nobody asked for."""
+        """Stop the rows that no test needs."""
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
@@ -77,28 +77,29 @@ class Rows:
 
 @pytest.fixture(scope="module")
 async def rows(away: None, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Rows]:
-    """A house of their own, with a Maildir that a mail program could open."""
+    """An environment for all rows, with a Maildir."""
     folder = tmp_path_factory.mktemp("rows")
-    async with house(folder, operator_email=ADDRESSES["operator"]) as at:
-        rows = Rows(at, folder / "mail")
+    async with environment(folder, operator_email=ADDRESSES["operator"]) as env:
+        rows = Rows(env, folder / "mail")
         yield rows
         await rows.close()
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.words)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 async def test_row(row: Row, rows: Rows) -> None:
-    """Who is told of what, in order, by mail that any program can thread; and what it says."""
-    terms, mails = await rows.played(row)
+    """The right recipients get the right notices, in order, in one thread each, with the texts of
+    the row."""
+    terms, mails = await rows.finished(row)
 
     expected = expected_mail(terms.purchase_id, row)
     assert sorted((mail.id, mail.to) for mail in mails) == sorted(expected)
     for mail in mails:
         _check_headers(mail, mails)
-    last, _, recipients = row.told[-1].partition(": ")
+    last, _, recipients = row.notices[-1].partition(": ")
     ids = [found for found, _ in expected[-len(recipients.split(", ")) :]]
     own = [mail for mail in mails if mail.id in ids]
     for mail in own:
-        advice = row.advises if mail.to == ADDRESSES["client"] else ()
+        advice = row.advice if mail.to == ADDRESSES["client"] else ()
         for pattern in (*row.shows, *advice, *_names(last, mail)):
             assert mail.shows(pattern), f"{pattern!r} is not in {mail.text}"
         if row.pays:
@@ -107,9 +108,9 @@ async def test_row(row: Row, rows: Rows) -> None:
             _check_due(mail, row, _since(row, terms, mails, mail))
 
 
-def test_every_transition_is_in_a_row() -> None:
+def test_every_transition_with_recipients_is_in_a_row() -> None:
     """No transition of which somebody is notified is left out."""
-    covered = {entry.split(":")[0] for row in ROWS for entry in row.told}
+    covered = {entry.split(":")[0] for row in ROWS for entry in row.notices}
     assert {row.name for row in TRANSITIONS if row.notify} <= covered
 
 
@@ -123,7 +124,7 @@ def _check_headers(mail: Mail, mails: list[Mail]) -> None:
 
 
 def _names(transition: str, mail: Mail) -> Iterator[str]:
-    """Who acted, to the one who did not."""
+    """The name of the party that acted, if the other party reads the mail."""
     parties = {"client": ("Ana", "freelancer"), "freelancer": ("Bo", "client")}
     for row in TRANSITIONS:
         by = row.cause.by
@@ -134,7 +135,8 @@ def _names(transition: str, mail: Mail) -> Iterator[str]:
 
 
 def _check_money(mail: Mail, refund: int, release: int) -> None:
-    """How much goes from where to where; and of a refund, how long it may take, with the date."""
+    """The mail shows each amount with its source and target; for a refund also how long it may take
+    and the latest date."""
     for amount, target in ((refund, "payment method"), (release, "balance")):
         if amount:
             shown = rf"{amount // 100}\.{amount % 100:02}"
@@ -147,16 +149,16 @@ def _check_money(mail: Mail, refund: int, release: int) -> None:
 
 
 def _check_due(mail: Mail, row: Row, since: datetime) -> None:
-    """The next deadline in UTC and in the reader's own zone, and what silence will do."""
+    """The mail shows the next deadline in UTC and in the reader's zone, and what happens then."""
     assert row.due is not None
     after = row.due.after
     due = since + after if isinstance(after, timedelta) else _business_days(since, after)
-    # What a clock still had when it was stopped lacks the moments that playing took.
-    seen = [at for at in (due, due - MOMENTS) if mail.shows(rf"{at:%Y-%m-%d %H:%M} UTC")]
+    # A resumed deadline has less time left, by the time that the steps took.
+    seen = [at for at in (due, due - TOLERANCE) if mail.shows(rf"{at:%Y-%m-%d %H:%M} UTC")]
     assert seen, f"{due} is not in {mail.text}"
     local = seen[0].astimezone(ZONES["client" if mail.to == ADDRESSES["client"] else "freelancer"])
     assert mail.shows(rf"\b{local.day}\b.*\b({local:%H}|{int(f'{local:%I}')}):{local:%M}")
-    assert mail.shows(row.due.silence), mail.text
+    assert mail.shows(row.due.expiry), mail.text
 
 
 def _since(row: Row, terms: PurchaseStart, mails: list[Mail], own: Mail) -> datetime:

@@ -34,7 +34,7 @@ def any_log(any_engine: Engine) -> DeliveryLog:
     return DeliveryLog(any_engine)
 
 
-def test_what_is_written_first_wins(any_log: DeliveryLog) -> None:
+def test_a_stored_notice_is_not_replaced(any_log: DeliveryLog) -> None:
     (first,) = any_log.insert_if_absent([NOTICE])
     assert replace(first, updated_at=None) == NOTICE
     changed = replace(NOTICE, subject="Another", message_id="<other@example.com>")
@@ -61,12 +61,12 @@ def test_attempts_are_counted_and_sent_stays_sent(any_log: DeliveryLog) -> None:
     (waiting,) = any_log.list("p-1001")
     assert (waiting.status, waiting.attempts, waiting.last_error) == ("pending", 1, "451 later")
     any_log.record(NOTICE, "sent")
-    any_log.record(NOTICE, "pending", "too late to say")
+    any_log.record(NOTICE, "pending", "late")
     (sent,) = any_log.list("p-1001")
     assert (sent.status, sent.attempts, sent.last_error) == ("sent", 2, "")
 
 
-def test_a_notice_that_waited_for_a_day_is_undelivered() -> None:
+def test_a_notice_pending_for_a_day_is_undelivered() -> None:
     day_after = at(2026, 11, 24, 18)
     assert effective_status(NOTICE, at(2026, 11, 24, 17, 59)) == NOTICE
     assert effective_status(NOTICE, day_after) == replace(NOTICE, status="undelivered")
@@ -74,7 +74,7 @@ def test_a_notice_that_waited_for_a_day_is_undelivered() -> None:
         assert effective_status(final, day_after) == final
 
 
-def test_many_may_migrate_and_open_at_once(any_engine: Engine) -> None:
+def test_concurrent_migrations_and_inserts(any_engine: Engine) -> None:
     url = any_engine.url.render_as_string(hide_password=False)
     engines = [create_engine(url) for _ in range(6)]
 
@@ -89,7 +89,7 @@ def test_many_may_migrate_and_open_at_once(any_engine: Engine) -> None:
     assert len(opened) == 1
 
 
-def test_the_table_refuses_an_unknown_status(any_log: DeliveryLog, any_engine: Engine) -> None:
+def test_the_table_rejects_an_unknown_status(any_log: DeliveryLog, any_engine: Engine) -> None:
     any_log.insert_if_absent([NOTICE])
     with pytest.raises(SQLAlchemyError), any_engine.begin() as connection:
         connection.execute(text("UPDATE notices SET status = 'lost'"))

@@ -1,4 +1,4 @@
-"""Nothing waits for a mail server, least of all money (`DESIGN.md`, How it must behave)."""
+"""Neither money nor messages wait for a mail server."""
 
 import asyncio
 from itertools import count
@@ -13,7 +13,7 @@ from demo.scenarios import PRICE
 from temporal.purchases import Purchase
 from tests.conftest import CONTINUE_AS_NEW_SOON
 from tests.notices.builders import listening
-from tests.notices.environment import house
+from tests.notices.environment import environment
 from tests.purchases import held, purchase_of
 from tests.signals.payloads import of_type, whole_history
 from tests.signals.sample_signals import good
@@ -26,59 +26,59 @@ SOON = 10
 
 
 class Silent(asyncio.Protocol):
-    """A mail server that takes every call and says nothing."""
+    """A mail server that accepts every connection and never replies."""
 
-    def __init__(self, calls: set[asyncio.Transport]) -> None:
-        self.calls = calls
+    def __init__(self, connections: set[asyncio.Transport]) -> None:
+        self.connections = connections
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        self.calls.add(transport)
+        self.connections.add(transport)
 
 
 async def test_a_silent_mail_server_holds_up_no_payment_and_no_refund(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """More notices hang than the worker has slots: payments and a refund go their way at once."""
+    """More notices hang than the worker has slots, yet payments and a refund take no longer."""
     monkeypatch.setattr(worker, "ACTIVITY_THREADS", SLOTS)
     monkeypatch.setattr(worker, "NOTICES_AT_ONCE", SLOTS)
-    calls: set[asyncio.Transport] = set()
+    connections: set[asyncio.Transport] = set()
     async with (
-        listening(lambda: Silent(calls)) as port,
-        house(tmp_path, f"smtp://127.0.0.1:{port}") as at,
+        listening(lambda: Silent(connections)) as port,
+        environment(tmp_path, f"smtp://127.0.0.1:{port}") as env,
     ):
         async with asyncio.timeout(SOON):
-            bought = [await held(at.server) for _ in range(SLOTS + 1)]
+            bought = [await held(env.server) for _ in range(SLOTS + 1)]
             await say(bought[-1], Role.FREELANCER, "give_refund")
             found = await until(bought[-1], lambda found: found.escrow.in_transit == PRICE)
             assert found.refund is not None
             settled = {"refund_id": found.refund.refund_id, "status": "settled"}
             await say(bought[-1], Role.PAYMENTS, "settlement_update", **settled)
             await until(bought[-1], lambda found: found.stage == "closed")
-        assert {notice.status for one in bought for notice in at.told(one)} == {"pending"}
-        for call in calls:
-            call.abort()
+        assert {notice.status for one in bought for notice in env.notices(one)} == {"pending"}
+        for connection in connections:
+            connection.abort()
 
 
-async def test_a_silent_mail_server_holds_up_no_fresh_history(tmp_path: Path) -> None:
-    """What hangs is carried along, and sent by the next run."""
-    calls: set[asyncio.Transport] = set()
+async def test_a_silent_mail_server_delays_no_continue_as_new(tmp_path: Path) -> None:
+    """The next run takes over notices in delivery and sends them."""
+    connections: set[asyncio.Transport] = set()
     async with (
-        listening(lambda: Silent(calls)) as port,
-        house(tmp_path, f"smtp://127.0.0.1:{port}", extra=CONTINUE_AS_NEW_SOON) as at,
+        listening(lambda: Silent(connections)) as port,
+        environment(tmp_path, f"smtp://127.0.0.1:{port}", extra=CONTINUE_AS_NEW_SOON) as env,
     ):
-        handle = await held(at.server)
+        handle = await held(env.server)
         first_run = (await handle.describe()).run_id
-        bought = Purchase(at.server.client, purchase_of(handle))
+        bought = Purchase(env.server.client, purchase_of(handle))
         messages = (SendMessage.model_validate(good(number)[1]) for number in count())
         while (await handle.describe()).run_id == first_run:
             await bought.send(next(messages))
         said = (await bought.status()).timeline[-1].number
         await bought.send(next(messages))
         assert (await bought.status()).timeline[-1].number == said + 1
-        assert {notice.status for notice in at.told(handle)} == {"pending"}
-        newest = (await whole_history(at.server.client, handle))[-1:]
+        assert {notice.status for notice in env.notices(handle)} == {"pending"}
+        newest = (await whole_history(env.server.client, handle))[-1:]
         sent = of_type(newest, EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED)
         assert len(sent) == WAITING_AT_MOST
-        for call in calls:
-            call.abort()
+        for connection in connections:
+            connection.abort()

@@ -1,4 +1,4 @@
-"""Reminders: before each deadline, not once the matter is settled, and never after the deadline."""
+"""Reminders come before each deadline, never after it, and not when it no longer applies."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,8 +16,8 @@ from temporalio.testing import WorkflowEnvironment
 from activities.services import Services
 from demo.runner import Handle, say, skip, status, until
 from tests.conftest import settings
-from tests.notices.builders import Post, closed_port, mail_server
-from tests.notices.environment import house
+from tests.notices.builders import SmtpHandler, closed_port, mail_server
+from tests.notices.environment import environment
 from tests.notices.mailbox import inbox, quiet, read
 from tests.purchases import held, purchase_of
 from tests.test_crashes import event
@@ -34,7 +34,7 @@ OFFSETS = {
     "claim": (1 * DAY,),
     "review": (2 * DAY,),
 }
-"""`RULES.md`, Windows: the defaults."""
+"""The defaults of the policy."""
 READERS = {
     "requirements": "ana@example.com",
     "freelancer_cancel": "bo@example.com",
@@ -43,11 +43,11 @@ READERS = {
     "review": "ana@example.com",
 }
 ONLY: dict[str, list[str]] = {deadline: [] for deadline in Reminders.model_fields}
-"""A policy that reminds of nothing, to add one to."""
+"""A policy without reminders, to which a test adds one."""
 
 
 async def _reach(handle: Handle, deadline: str) -> None:
-    """Let a clock run that is the only one."""
+    """Bring the purchase to a stage where `deadline` is the only one."""
     if deadline == "requirements":
         return
     await say(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
@@ -66,23 +66,23 @@ async def _deadline(handle: Handle, deadline: str) -> datetime:
 
 
 @pytest.fixture(scope="module")
-async def at_home(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]:
-    """A house whose mail is in a Maildir."""
+async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]:
+    """An environment with a Maildir."""
     folder = tmp_path_factory.mktemp("reminders")
-    async with house(folder) as at:
-        yield at, folder / "mail"
+    async with environment(folder) as env:
+        yield env, folder / "mail"
 
 
 @pytest.mark.parametrize("name", OFFSETS)
-async def test_each_deadline_is_reminded_of_at_the_policys_offsets(name: str, at_home: Any) -> None:
-    """One reminder for each offset, to whose turn it is, and it names the deadline."""
-    at, mail = at_home
+async def test_each_deadline_has_reminders_at_the_policys_offsets(name: str, shared: Any) -> None:
+    """One reminder for each offset, to the party that has to act, with the deadline."""
+    env, mail = shared
     bo = {"id": "bo", "name": "Bo", "email": "bo@example.com", "timezone": "Asia/Tokyo"}
-    handle = await held(at.server, freelancer=bo)
+    handle = await held(env.server, freelancer=bo)
     await _reach(handle, name)
     deadline = await _deadline(handle, name)
 
-    await skip(at.server, handle, deadline - datetime.now(UTC) - timedelta(minutes=1))
+    await skip(env.server, handle, deadline - datetime.now(UTC) - timedelta(minutes=1))
     await quiet(handle)
 
     reminders = _reminders(mail, handle)
@@ -90,39 +90,39 @@ async def test_each_deadline_is_reminded_of_at_the_policys_offsets(name: str, at
     for one, offset in zip(reminders, OFFSETS[name], strict=True):
         assert abs(deadline - offset - one.date) < timedelta(seconds=10)
         assert one.shows(f"{deadline:%Y-%m-%d %H:%M} UTC")
-    await handle.terminate("seen")
+    await handle.terminate("checked")
 
 
-async def test_what_is_settled_needs_no_reminder(at_home: Any) -> None:
-    """The requirements came, the review ended: neither is reminded of any more."""
-    at, mail = at_home
-    handle = await held(at.server)
-    await skip(at.server, handle, 10 * HOUR)
+async def test_a_deadline_that_no_longer_applies_has_no_reminder(shared: Any) -> None:
+    """The requirements were sent and the review ended in time, so no reminder is sent."""
+    env, mail = shared
+    handle = await held(env.server)
+    await skip(env.server, handle, 10 * HOUR)
     await say(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
     await say(handle, Role.FREELANCER, "deliver")
-    await skip(at.server, handle, 3 * DAY)
+    await skip(env.server, handle, 3 * DAY)
     await say(handle, Role.CLIENT, "request_changes")
-    await skip(at.server, handle, 20 * DAY)
+    await skip(env.server, handle, 20 * DAY)
     await quiet(handle)
 
-    told = [one.transition for one in inbox(mail, purchase_of(handle))]
-    assert "changes_requested" in told
-    assert "reminder" not in told
-    await handle.terminate("seen")
+    sent = [one.transition for one in inbox(mail, purchase_of(handle))]
+    assert "changes_requested" in sent
+    assert "reminder" not in sent
+    await handle.terminate("checked")
 
 
-# --- nobody is there to remind
+# --- no worker runs when a reminder is due
 
 
-async def _fired_unseen(
+async def _fired_without_worker(
     lonely: WorkflowEnvironment,
     services: Services,
     threads: ThreadPoolExecutor,
     reminders: list[str],
     timers: int,
 ) -> Handle:
-    """A purchase whose reminder is due while no worker is up. After the first timer that nobody
-    acts on, the clock runs as ours does."""
+    """A purchase whose reminder timer fired while no worker ran. After the first timer without a
+    worker, the server's clock runs in real time."""
     async with build_worker(lonely.client, services, threads):
         handle = await held(lonely, policy={"reminders": {**ONLY, "requirements": reminders}})
         await quiet(handle)
@@ -136,20 +136,22 @@ async def _fired_unseen(
 async def test_worker_down_over_reminders_sends_one_while_there_is_time(
     tmp_path: Path, lonely: WorkflowEnvironment, threads: ThreadPoolExecutor
 ) -> None:
-    """Two were due meanwhile: one is sent, and it names a deadline that lies ahead."""
+    """Two reminders were due meanwhile: one is sent, and its deadline is in the future."""
     with closing(Services(settings(tmp_path))) as services:
-        handle = await _fired_unseen(lonely, services, threads, ["PT10H", "PT9H59M59S"], timers=1)
+        handle = await _fired_without_worker(
+            lonely, services, threads, ["PT10H", "PT9H59M59S"], timers=1
+        )
         deadline = await _wait_past(lonely, services, threads, handle)
         reminders = _reminders(tmp_path / "mail", handle)
         assert len(reminders) == 1
         assert deadline - 10 * HOUR <= reminders[0].date < deadline
-        await handle.terminate("seen")
+        await handle.terminate("checked")
 
 
 async def _wait_past(
     lonely: WorkflowEnvironment, services: Services, threads: ThreadPoolExecutor, handle: Handle
 ) -> datetime:
-    await asyncio.sleep(1.1)  # until the second offset has passed, too: the clock is the server's
+    await asyncio.sleep(1.1)  # until the second offset has passed on the server's clock, too
     async with build_worker(lonely.client, services, threads):
         deadline = await _deadline(handle, "requirements")
         await skip(lonely, handle, timedelta(minutes=1))
@@ -160,46 +162,46 @@ async def _wait_past(
 async def test_worker_down_over_the_deadline_sends_no_reminder(
     tmp_path: Path, lonely: WorkflowEnvironment, threads: ThreadPoolExecutor
 ) -> None:
-    """Reminder and deadline were both due: the deadline takes effect, and nobody is reminded."""
+    """Reminder and deadline were both due: the deadline takes effect, without a reminder."""
     with closing(Services(settings(tmp_path))) as services:
-        handle = await _fired_unseen(lonely, services, threads, ["PT2S"], timers=2)
+        handle = await _fired_without_worker(lonely, services, threads, ["PT2S"], timers=2)
         async with build_worker(lonely.client, services, threads):
             await until(handle, lambda found: found.reason == "requirements_timeout")
             await quiet(handle)
-        told = {one.transition for one in inbox(tmp_path / "mail", purchase_of(handle))}
-        assert told == {"payment_held", "requirements_timeout"}
-        await handle.terminate("seen")
+        sent = {one.transition for one in inbox(tmp_path / "mail", purchase_of(handle))}
+        assert sent == {"payment_held", "requirements_timeout"}
+        await handle.terminate("checked")
 
 
 def _reminders(mail: Path, handle: Handle) -> list[Any]:
     return [one for one in inbox(mail, purchase_of(handle)) if one.transition == "reminder"]
 
 
-# --- nobody takes the reminder
+# --- the mail server does not accept the reminder
 
 
 @pytest.mark.parametrize("settled", [True, False])
 async def test_mail_server_down_over_the_deadline_gets_no_reminder_later(
     settled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A reminder that could not be sent before its deadline, or before the matter was settled, is
-    not sent after it. If the deadline passed, that is shown as undelivered."""
+    """A reminder that could not be sent while its deadline was open is not sent later. If the
+    deadline passed, the reminder is listed as undelivered."""
     monkeypatch.setattr(notifying, "RETRY", RetryPolicy(initial_interval=HOUR / 2))
     port = closed_port()
     reminders = {**ONLY, "requirements": ["PT2H"]}
     policy = {"requirements_window": "PT4H", "reminders": reminders}
-    async with house(tmp_path, f"smtp://127.0.0.1:{port}?starttls=off") as at:
-        handle = await held(at.server, policy=policy)
-        await skip(at.server, handle, 3 * HOUR)
+    async with environment(tmp_path, f"smtp://127.0.0.1:{port}?starttls=off") as env:
+        handle = await held(env.server, policy=policy)
+        await skip(env.server, handle, 3 * HOUR)
         if settled:
             await say(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
         else:
-            await skip(at.server, handle, 2 * HOUR)
-        async with mail_server(post := Post(), port):
-            await skip(at.server, handle, 4 * HOUR)
-            await until(handle, lambda _: len(post.kept) >= 2)
+            await skip(env.server, handle, 2 * HOUR)
+        async with mail_server(handler := SmtpHandler(), port):
+            await skip(env.server, handle, 4 * HOUR)
+            await until(handle, lambda _: len(handler.kept) >= 2)
         found = await status(handle)
         lost = [item for item in found.undelivered if item.transition == "reminder"]
         assert [item.role for item in lost] == ([] if settled else ["client"])
-        assert "reminder" not in {read(raw).transition for raw in post.bodies()}
-        await handle.terminate("seen")
+        assert "reminder" not in {read(raw).transition for raw in handler.bodies()}
+        await handle.terminate("checked")

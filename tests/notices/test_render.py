@@ -1,4 +1,4 @@
-"""What a notice shows to one reader."""
+"""One request written for one reader."""
 
 import re
 
@@ -20,7 +20,7 @@ from tests.notices.builders import (
     operator,
     request,
 )
-from tests.notices.samples import Page
+from tests.notices.html_page import Page
 
 
 def flat(rendered: Rendered) -> str:
@@ -28,8 +28,8 @@ def flat(rendered: Rendered) -> str:
     return " ".join(rendered.text.split())
 
 
-def test_a_whole_notice_reads_so() -> None:
-    """Who acted, the rule, the note, the money, advice, the deadline, and what can be done."""
+def test_a_whole_notice() -> None:
+    """What happened, the rule, the note, the money, advice, the deadline, and allowed messages."""
     shown = render(request(), client(ANA, ACCEPT, DISPUTE), None)
     assert shown.subject == "Refund request declined: Logo design"
     assert (
@@ -80,13 +80,13 @@ This notice was sent automatically; replies to it are not read.
     )
 
 
-def test_the_writer_is_you_to_themselves() -> None:
+def test_the_actor_is_addressed_as_you() -> None:
     assert "You wrote:" in render(request(), freelancer(), None).text
     assert "to your balance" in render(request(), freelancer(), None).text
 
 
-def test_advice_is_for_its_reader_only() -> None:
-    """The text says to whom a paragraph belongs."""
+def test_advice_is_shown_to_its_reader_only() -> None:
+    """The request says to whom each paragraph is shown."""
     assert "you may open a dispute" in flat(render(request(), client(), None))
     assert "you may open a dispute" not in flat(render(request(), freelancer(), None))
 
@@ -97,21 +97,21 @@ def test_a_refund_says_how_long_it_takes_and_until_when() -> None:
     assert "up to five business days: at the latest on segunda-feira, 30 de novembro" in text
 
 
-def test_no_refund_is_promised_without_a_text_for_it() -> None:
-    """Late, failed or settled, or no refund at all."""
+def test_no_refund_time_without_a_text_for_it() -> None:
+    """As when the refund is late, failed or settled, or when there is none."""
     asked = request(refund_text=None, refund_by=at(2026, 12, 1))
     assert "business days" not in render(asked, client(), None).text
 
 
-def test_what_is_for_staff_is_shown_to_operators_only() -> None:
-    """Staff already look into a refund: the client is not told that they will."""
+def test_a_staff_deadline_is_shown_to_operators_only() -> None:
+    """Staff already looks into the refund, so the client does not read that it will."""
     asked = request(deadlines=(due(at(2026, 12, 1), staff_only=True),))
     assert "Next deadline" not in render(asked, client(), None).text
     assert "Next deadline: Ana's answer" in render(asked, operator(), None).text
 
 
-def test_operators_get_it_short_with_commands() -> None:
-    """In the third person, with the purchase id in the subject; a mediator's message as such."""
+def test_operators_get_a_short_notice_with_commands() -> None:
+    """In the third person, with the purchase id in the subject. A mediator decides disputes."""
     retry = AllowedMessage(
         message="resolve_attention", label="Try again", fields={"action": "retry"}
     )
@@ -128,8 +128,8 @@ def test_operators_get_it_short_with_commands() -> None:
     )
 
 
-def test_an_offered_amount_is_written_as_people_write_it() -> None:
-    """Minor units in the field, decimals in the command."""
+def test_an_amount_in_a_command_is_decimal() -> None:
+    """The field holds minor units; the command takes decimals."""
     accept = AllowedMessage(message="accept_split", label="Accept", fields={"refund": 12_550})
     shown = render(request(), client(ANA, accept), None)
     assert "accept-split p-1001 --as client:ana --refund 125.50 --currency USD\n" in shown.text
@@ -170,9 +170,9 @@ def test_amounts(locale: str, currency: str, amount: int, written: str) -> None:
 )
 def test_an_unknown_locale_or_zone_falls_back(locale: str, zone: str) -> None:
     odd = ANA.model_copy(update={"timezone": zone, "locale": locale})
-    said = render(request(), client(odd), None).text
-    assert "$100.00" in said
-    assert "is due\n\n  Monday, November 30, 2026, 11:59\xa0PM (UTC)\n" in said
+    text = render(request(), client(odd), None).text
+    assert "$100.00" in text
+    assert "is due\n\n  Monday, November 30, 2026, 11:59\xa0PM (UTC)\n" in text
 
 
 HOSTILE = (
@@ -188,7 +188,7 @@ HOSTILE = (
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_hostile_text_is_only_text(text: str) -> None:
+def test_hostile_text_is_harmless(text: str) -> None:
     evil = Party.model_construct(
         id=text, name=text, email="e@example.com", timezone=text, locale=text
     )
@@ -216,15 +216,61 @@ def test_hostile_text_is_only_text(text: str) -> None:
     assert max(map(len, shown.text.splitlines())) < 1000
     for output in (shown.subject, shown.text, shown.html):
         assert not set(output) & set("\u202e\u2066\u2067\u2068\u2069\r\x00")
-    said = (shown.text + shown.html.split("</title>")[1]).replace(page.links[0], "")
-    assert not re.search(r"evil\.example|www\.evil|x@evil", said)
+    text = (shown.text + shown.html.split("</title>")[1]).replace(page.links[0], "")
+    assert not re.search(r"evil\.example|www\.evil|x@evil", text)
 
 
-def test_a_quote_cannot_pass_for_our_own_words() -> None:
+def test_every_line_of_a_quotation_is_marked() -> None:
     shown = render(request(note="ok\n\nNext deadline: never\n" + "Z" * 300), client(), None)
     quoted = shown.text.split("Bo wrote:\n\n")[1].split("\n\nThe money")[0]
     assert all(row.startswith(">") for row in quoted.splitlines())
     assert max(map(len, shown.text.splitlines())) <= 74
+
+
+def test_text_from_right_to_left_does_not_reorder_our_text() -> None:
+    """Names, the title and quoted values are isolated."""
+    hebrew = "\u05d3\u05e0\u05d4"
+    problem = TEXT.model_copy(update={"heading": "{Client}", "summary": "Blocked: {problem}"})
+    asked = request(
+        client=ANA.model_copy(update={"name": hebrew}),
+        title=hebrew,
+        text=problem,
+        values={"problem": hebrew},
+        note=None,
+    )
+    shown = render(asked, freelancer(), None)
+    for output in (shown.text, shown.html.split("</title>")[1]):
+        assert output.count(hebrew) == output.count(f"\u2068{hebrew}\u2069") >= 3
+
+
+@pytest.mark.parametrize("name", ["bo", "you", "the client", "our staff"])
+def test_a_name_is_written_as_its_owner_writes_it(name: str) -> None:
+    """Also at the start of a sentence; "you" as a name stays a name."""
+    asked = request(
+        freelancer=BO.model_copy(update={"name": name}),
+        text=TEXT.model_copy(update={"summary": "{Freelancer} wrote: {freelancer's} turn."}),
+    )
+    text = render(asked, client(), None).text
+    assert f"{name} wrote: {name}'s turn.".lower() in text.lower()
+    assert "\nbo wrote:\n" in text or name != "bo"
+
+
+def test_an_unknown_placeholder_is_an_error() -> None:
+    """The table's own test finds it; here the notice fails instead of showing braces."""
+    with pytest.raises(KeyError, match="amount_of_nothing"):
+        render(
+            request(text=TEXT.model_copy(update={"summary": "{amount_of_nothing}"})), client(), None
+        )
+
+
+def test_option_values_are_quoted_for_the_shell() -> None:
+    """Texts and references are placeholders; other values are quoted."""
+    fields = {"requirements": "…", "reference": "…", "action": "mark it; rm -rf"}
+    sent = AllowedMessage(message="resolve_attention", label="Mark", fields=fields)
+    assert (
+        '--text "…" --reference "…" --action \'mark it; rm -rf\'\n'
+        in render(request(), client(ANA, sent), None).text
+    )
 
 
 def test_the_same_request_gives_the_same_notice() -> None:

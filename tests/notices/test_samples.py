@@ -1,4 +1,4 @@
-"""What `make notices` shows: real notices, in every kind, for readers of every sort."""
+"""The samples of `make notices`: every kind of notice, for parties of several countries."""
 
 import re
 import shlex
@@ -10,43 +10,44 @@ import typer
 from activities.notices import render
 from activities.requests import NoticeRequest
 from demo.scenarios import SCENARIOS, Scenario
-from docs.notice_samples import CASTS, SCENES
+from docs.notice_samples import SAMPLE_PARTIES, SAMPLE_PURCHASES
 from docs.notices import BEGIN, Sample, write
 from docs.rehearsal import Rehearsal, money_activities
 from starter.app import app
-from tests.notices.samples import Page, cast, shown
+from tests.notices.html_page import Page
+from tests.notices.sample_notices import parties_named, samples_of
 from workflows.messages import PurchaseStart
 
 
-@pytest.fixture(params=[cast.name for cast in CASTS])
-def seen(request: pytest.FixtureRequest) -> list[Sample]:
-    """All samples, cast by cast."""
-    return shown(request.param)
+@pytest.fixture(params=[parties.name for parties in SAMPLE_PARTIES])
+def shown(request: pytest.FixtureRequest) -> list[Sample]:
+    """All samples of one pair of parties."""
+    return samples_of(request.param)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
-def test_a_rehearsal_tells_what_the_story_tells(scenario: Scenario) -> None:
-    """The samples are those of a real purchase: the stories are proved on a real server."""
+def test_a_rehearsal_sends_the_notices_of_the_scenario(scenario: Scenario) -> None:
+    """So samples are real: other tests run the scenarios on a real server."""
     with money_activities() as money:
-        told = Rehearsal(money, scenario.start("p-1"), BEGIN).play(*scenario.acts)
-    said = [
+        requests = Rehearsal(money, scenario.start("p-1"), BEGIN).play(*scenario.acts)
+    sent = [
         f"{each.transition}: {', '.join(reader.role for reader in each.recipients)}"
-        for each in told
+        for each in requests
         if each.transition != "message_rejected"  # scenarios send updates: no notice
     ]
-    assert said == list(scenario.notices)
+    assert sent == list(scenario.notices)
 
 
-def test_every_cast_plays_every_kind(seen: list[Sample]) -> None:
-    """Each language's formats and the hostile names are seen in every kind of notice."""
-    names = [sample.name for sample in seen]
-    assert names == [sample.name for sample in shown("en-US")]
+def test_all_parties_have_samples_of_every_kind(shown: list[Sample]) -> None:
+    """So the formats of each language and the hostile names are in every kind of notice."""
+    names = [sample.name for sample in shown]
+    assert names == [sample.name for sample in samples_of("en-US")]
     assert len(set(names)) == len(names)
 
 
-def test_everything_is_written_and_found_from_the_index(tmp_path: Path) -> None:
-    """Index, a page for each cast, and each notice as HTML and as text."""
-    count = write(tmp_path, CASTS[1:3])
+def test_the_index_links_to_every_sample(tmp_path: Path) -> None:
+    """There is a page for each pair of parties, and each notice as HTML and as text."""
+    count = write(tmp_path, SAMPLE_PARTIES[1:3])
     index = (tmp_path / "index.html").read_text()
     links = re.findall(r'href="([\w-]+)\.html#([\w-]+)"', index)
     assert len(links) == count > 90 * 2
@@ -56,27 +57,27 @@ def test_everything_is_written_and_found_from_the_index(tmp_path: Path) -> None:
         assert (tmp_path / page / f"{name}.txt").exists()
 
 
-def test_a_request_survives_its_journey(seen: list[Sample]) -> None:
-    """As JSON in a history: windows in hours and in business days, amounts of zero."""
-    for sample in seen:
+def test_a_request_is_unchanged_by_json(shown: list[Sample]) -> None:
+    """Windows in hours and in business days, and amounts of zero, too."""
+    for sample in shown:
         assert NoticeRequest.model_validate_json(sample.request.model_dump_json()) == sample.request
 
 
 @pytest.mark.parametrize("name", ["de-DE", "hostile"])
-def test_every_command_is_one(name: str) -> None:
-    """Each command in a notice is one that the command line takes, with its options."""
+def test_every_command_is_valid(name: str) -> None:
+    """The command line accepts each command in a notice, with its options."""
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    lines = {row.strip() for one in shown(name) for row in one.rendered.text.split("\n")}
-    ids = {cast(name).start(scene)["purchase_id"] for scene in SCENES}
+    lines = {row.strip() for one in samples_of(name) for row in one.rendered.text.split("\n")}
+    ids = {parties_named(name).start(sample)["purchase_id"] for sample in SAMPLE_PURCHASES}
     found = [shlex.split(line)[1:] for line in lines if line.startswith("recourse ")]
     assert len(found) > 50
     for command, *arguments in found:
         assert commands[command].make_context(command, arguments).params["purchase"] in ids
 
 
-def test_hostile_people_change_nothing_but_their_own_words() -> None:
-    """In every kind of notice: no markup, no link, no second line, nothing that turns text."""
-    for sample in shown("hostile"):
+def test_hostile_text_is_harmless_in_every_kind_of_notice() -> None:
+    """No markup, no link, no second line in a subject, no bidirectional override."""
+    for sample in samples_of("hostile"):
         subject, html, text = sample.rendered.subject, sample.rendered.html, sample.rendered.text
         assert not re.search(r"<(script|img|i|b)\b|href|\son\w+=\w+>", html), sample.name
         assert not set(html + text + subject) & set("\u202a\u202b\u202d\u202e\u2066\u2067")
@@ -86,18 +87,18 @@ def test_hostile_people_change_nothing_but_their_own_words() -> None:
             assert said.count("\u2068") == said.count("\u2069")
 
 
-def test_mail_programs_find_nothing_to_refuse(seen: list[Sample]) -> None:
-    """No script, no picture, nothing remote; the language is named, and no mail is cut off."""
+def test_html_is_what_mail_programs_accept(shown: list[Sample]) -> None:
+    """No script, no picture, nothing remote; a language; and small enough not to be cut off."""
     known = (
         "html head meta title style body div h1 h2 p blockquote table tr td span ul li br code a"
     )
-    for sample in seen:
+    for sample in shown:
         page = Page(sample.rendered.html)
         assert page.tags <= set(known.split()), sample.name
         assert all(link.startswith("https://market.example/purchases/") for link in page.links)
         assert '<html lang="en" dir="ltr">' in sample.rendered.html
         assert len(sample.rendered.html.encode()) < 100_000
-    assert not re.search(r"url\(|@import|src=", shown("en-US")[0].rendered.html)
+    assert not re.search(r"url\(|@import|src=", samples_of("en-US")[0].rendered.html)
 
 
 @pytest.mark.parametrize(
@@ -109,20 +110,20 @@ def test_mail_programs_find_nothing_to_refuse(seen: list[Sample]) -> None:
         ("hostile", "د.ب", "⁨الجمعة، 6 مارس 2026, 5:00 م⁩ (Africa/Cairo, UTC+02:00)"),
     ],
 )
-def test_each_cast_reads_in_its_own_format(name: str, amount: str, moment: str) -> None:
-    """Amounts, dates and zones as the reader writes them."""
-    held = next(one for one in shown(name) if one.name == "payment_held-system-client")
+def test_each_reader_has_their_own_format(name: str, amount: str, moment: str) -> None:
+    """Amounts, dates and zones are in the reader's format."""
+    held = next(one for one in samples_of(name) if one.name == "payment_held-system-client")
     for said in (held.rendered.text, held.rendered.html):
         assert amount in said
         assert moment in re.sub(r"\n +", " ", said)
 
 
 def test_the_windows_are_those_of_the_purchase() -> None:
-    """A policy of its own is told in its own figures."""
-    scene = next(each for each in SCENES if each.name == "requirements_never_come")
-    given = CASTS[0].start(scene) | {"policy": {"requirements_window": "PT36H30M"}}
+    """A notice shows the windows of the purchase's own policy."""
+    sample = next(each for each in SAMPLE_PURCHASES if each.name == "requirements_never_come")
+    given = SAMPLE_PARTIES[0].start(sample) | {"policy": {"requirements_window": "PT36H30M"}}
     with money_activities() as money:
-        told = Rehearsal(money, PurchaseStart.model_validate(given), BEGIN).play(*scene.acts)
-    late = next(each for each in told if each.transition == "requirements_timeout")
+        requests = Rehearsal(money, PurchaseStart.model_validate(given), BEGIN).play(*sample.steps)
+    late = next(each for each in requests if each.transition == "requirements_timeout")
     text = render(late, late.recipients[0], None).text
     assert "within 36 hours 30 minutes of the purchase" in " ".join(text.split())

@@ -1,4 +1,4 @@
-"""Two channels at once through the real worker: a purchase is told of by mail and by events."""
+"""Two channels at once, end to end: each notice is sent by mail and as a signed event."""
 
 import asyncio
 import base64
@@ -25,10 +25,10 @@ SECRET = "whsec_" + base64.b64encode(b"a secret of the receiver").decode()
 DECLINED = next(scenario for scenario in SCENARIOS if scenario.ends.outcome == "payment_declined")
 
 
-async def test_each_reader_is_told_through_each_channel(
+async def test_each_recipient_is_notified_through_each_channel(
     tmp_path: Path, threads: ThreadPoolExecutor
 ) -> None:
-    """Every event is signed, and the log has one line per reader and channel."""
+    """Every event is signed, and the log has one row per recipient and channel."""
     events: list[dict[str, object]] = []
 
     async def receive(request: Request) -> Response:
@@ -45,7 +45,7 @@ async def test_each_reader_is_told_through_each_channel(
                 build_worker(server.client, services, threads),
             ):
                 await ScenarioRunner(server).play(DECLINED, "two-1")
-            told = await asyncio.to_thread(services.notices.list, "two-1")
-    assert {notice.status for notice in told} == {"sent"}
-    assert len({notice.channel for notice in told}) == 2
-    assert len(told) == 2 * len(events) == 2 * len(list((tmp_path / "mail" / "new").iterdir()))
+            logged = await asyncio.to_thread(services.notices.list, "two-1")
+    assert {notice.status for notice in logged} == {"sent"}
+    assert len({notice.channel for notice in logged}) == 2
+    assert len(logged) == 2 * len(events) == 2 * len(list((tmp_path / "mail" / "new").iterdir()))

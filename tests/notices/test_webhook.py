@@ -1,4 +1,4 @@
-"""Signed webhooks, posted to a real HTTP receiver and read with the scheme's own library."""
+"""Signed webhooks, posted to a real HTTP receiver and verified with the scheme's own library."""
 
 import asyncio
 from collections.abc import Iterator
@@ -34,13 +34,13 @@ SECRET = "whsec_c2lnbmVkIGJ5IHJlY291cnNlISE+/w=="
 
 
 class Receiver:
-    """Answers successive posts with `answers`, then 204; keeps what its signature proves.
+    """Replies to successive posts with `replies`, then 204; keeps events with a valid signature.
 
-    `"cut"` keeps the event and cuts the line; `"silent"` never answers.
+    "cut" keeps the event and closes the connection; "silent" never replies.
     """
 
-    def __init__(self, *answers: int | str) -> None:
-        self.answers = list(answers)
+    def __init__(self, *replies: int | str) -> None:
+        self.replies = list(replies)
         self.bodies: list[bytes] = []
         self.ids: list[str] = []
         self.events: list[Any] = []
@@ -50,13 +50,13 @@ class Receiver:
         self.events.append(Webhook(SECRET).verify(body, dict(request.headers)))
         self.bodies.append(body)
         self.ids.append(request.headers["webhook-id"])
-        answer = self.answers.pop(0) if self.answers else 204
-        if answer == "cut":
+        reply = self.replies.pop(0) if self.replies else 204
+        if reply == "cut":
             await cut(request.scope, request.receive)
-        if answer == "silent":
+        if reply == "silent":
             await gone(request.receive)
         elsewhere = {"location": str(request.url)}
-        return Response(status_code=answer if isinstance(answer, int) else 204, headers=elsewhere)
+        return Response(status_code=reply if isinstance(reply, int) else 204, headers=elsewhere)
 
     @contextmanager
     def listening(self, limit: float = 5) -> Iterator[WebhookChannel]:
@@ -67,8 +67,8 @@ class Receiver:
 
 
 async def send(log: DeliveryLog, channel: WebhookChannel, asked: NoticeRequest) -> NoticeAnswer:
-    told = NoticeActivities(log, [channel], operator_email=OPERATORS)
-    return await ActivityEnvironment().run(told.send_notices, asked)
+    activities = NoticeActivities(log, [channel], operator_email=OPERATORS)
+    return await ActivityEnvironment().run(activities.send_notices, asked)
 
 
 async def test_each_reader_makes_one_signed_event(log: DeliveryLog) -> None:
@@ -77,10 +77,10 @@ async def test_each_reader_makes_one_signed_event(log: DeliveryLog) -> None:
         for _ in range(2):
             assert await send(log, channel, request()) == NoticeAnswer(delivered=2)
     assert len(set(receiver.ids)) == 2
-    told = {event["data"]["role"]: event for event in receiver.events}
-    assert sorted(told) == ["client", "freelancer"]
+    events = {event["data"]["role"]: event for event in receiver.events}
+    assert sorted(events) == ["client", "freelancer"]
     written = {notice.role: notice for notice in log.list("p-1001")}
-    assert told["client"] == {
+    assert events["client"] == {
         "type": "purchase.refund_declined",
         "timestamp": "2026-11-23T18:00:00Z",
         "data": {
@@ -109,7 +109,7 @@ async def test_any_success_is_delivered(status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [302, 307, 408, 425, 429, 500, 503])
-async def test_what_may_pass_is_transient_and_no_redirect_is_followed(status: int) -> None:
+async def test_transient_statuses_and_redirects_are_transient(status: int) -> None:
     receiver = Receiver(status)
     with receiver.listening() as channel, pytest.raises(TransientFailure, match=str(status)):
         await channel.deliver(outgoing())
@@ -117,7 +117,7 @@ async def test_what_may_pass_is_transient_and_no_redirect_is_followed(status: in
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 410])
-async def test_a_refusal_is_permanent(status: int) -> None:
+async def test_a_rejection_is_permanent(status: int) -> None:
     with (
         Receiver(status).listening() as channel,
         pytest.raises(PermanentFailure, match=str(status)),
@@ -125,7 +125,7 @@ async def test_a_refusal_is_permanent(status: int) -> None:
         await channel.deliver(outgoing())
 
 
-async def test_down_slow_and_cut_are_transient_and_show_no_path() -> None:
+async def test_unreachable_slow_and_cut_are_transient_and_show_no_path() -> None:
     down = channel_from_url(f"webhook+http://127.0.0.1:{closed_port()}/hidden?secret={SECRET}")
     with pytest.raises(TransientFailure) as caught:
         await down.deliver(outgoing())
@@ -136,7 +136,7 @@ async def test_down_slow_and_cut_are_transient_and_show_no_path() -> None:
         await channel.deliver(outgoing())
 
 
-async def test_receivers_that_hang_keep_no_other_thread_busy() -> None:
+async def test_receivers_that_hang_block_no_other_thread() -> None:
     with Receiver(*["silent"] * 16).listening(limit=1) as channel:
         waiting = [asyncio.create_task(channel.deliver(outgoing())) for _ in range(16)]
         await asyncio.to_thread(lambda: None)
@@ -146,7 +146,9 @@ async def test_receivers_that_hang_keep_no_other_thread_busy() -> None:
 
 
 @pytest.mark.parametrize("fault", ["cut", 500, 429])
-async def test_a_lost_answer_repeats_the_same_event(log: DeliveryLog, fault: int | str) -> None:
+async def test_a_retry_after_a_lost_answer_sends_the_same_event(
+    log: DeliveryLog, fault: int | str
+) -> None:
     receiver = Receiver(fault)
     asked = request(recipients=(client(),))
     with receiver.listening() as channel:

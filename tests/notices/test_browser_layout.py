@@ -1,4 +1,4 @@
-"""How notices look: measured in Chromium, in every kind and on every page of `make notices`."""
+"""The layout of every sample notice, measured in Chromium."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -8,14 +8,14 @@ from playwright.async_api import Page
 
 from activities.notices.render import render_alert
 from docs.browser import browser
-from docs.notice_samples import CASTS
+from docs.notice_samples import SAMPLE_PARTIES
 from docs.notices import ALERT
-from tests.notices.samples import shown
+from tests.notices.sample_notices import samples_of
 
 pytestmark = pytest.mark.browser
 
 PHONE, DESKTOP = 360, 1_000
-"""Pixels: a small phone, and a window beside others."""
+"""Widths in pixels: a small phone, and a window on a desktop."""
 
 TOO_WIDE = """() => {
     const width = document.documentElement.clientWidth;
@@ -24,9 +24,9 @@ TOO_WIDE = """() => {
         .map(one => one.outerHTML.slice(0, 200));
     return document.documentElement.scrollWidth > width ? ["the page", ...over] : over;
 }"""
-"""What reaches beyond the right edge."""
+"""Returns the elements that reach beyond the right edge."""
 
-LOOKS = """() => {
+CONTRAST_AND_SIZE = """() => {
     const channel = value => value <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
     const numbers = colour => colour.match(/[\\d.]+/g).map(Number);
     const light = colour => {
@@ -55,12 +55,12 @@ LOOKS = """() => {
     }
     return found;
 }"""
-"""Contrast (WCAG 2) and size of every text that is shown."""
+"""Returns contrast (WCAG 2) and size of every visible text."""
 
 
 @pytest.fixture(scope="module")
 async def page() -> AsyncIterator[Page]:
-    """A window in which nothing is loaded from anywhere."""
+    """A browser window without network."""
     async with browser() as chrome:
         context = await chrome.new_context()
         await context.set_offline(True)
@@ -68,15 +68,15 @@ async def page() -> AsyncIterator[Page]:
 
 
 def pages(name: str) -> list[tuple[str, str]]:
-    """Every notice of a cast, and what is of no purchase."""
-    samples = [(sample.name, sample.rendered.html) for sample in shown(name)]
+    """Every sample of a pair of parties, and an alert."""
+    samples = [(sample.name, sample.rendered.html) for sample in samples_of(name)]
     return [*samples, ("alert", render_alert(ALERT).html)]
 
 
 @pytest.mark.parametrize("width", [PHONE, DESKTOP])
-@pytest.mark.parametrize("name", [cast.name for cast in CASTS])
+@pytest.mark.parametrize("name", [parties.name for parties in SAMPLE_PARTIES])
 async def test_nothing_overflows(page: Page, name: str, width: int) -> None:
-    """No notice of any kind has to be scrolled sideways, whatever people call themselves."""
+    """No notice needs horizontal scrolling, with hostile names either."""
     await page.set_viewport_size({"width": width, "height": 700})
     for kind, html in pages(name):
         await page.set_content(html)
@@ -93,14 +93,14 @@ async def test_everything_can_be_read(page: Page, scheme: Any) -> None:
         for kind, html in pages(name):
             await page.set_content(html)
             background.add(await page.evaluate("getComputedStyle(document.body).backgroundColor"))
-            for text in await page.evaluate(LOOKS):
+            for text in await page.evaluate(CONTRAST_AND_SIZE):
                 assert text["contrast"] >= 4.5, (kind, text)
                 assert text["size"] >= 13, (kind, text)
     assert background == {"rgb(255, 255, 255)" if scheme == "light" else "rgb(23, 25, 29)"}
 
 
 async def test_rows_are_stacked_on_a_phone(page: Page) -> None:
-    """Amount above its way; side by side where there is room."""
+    """The amount is above its source and target on a phone, and beside them on a desktop."""
     html = dict(pages("hostile"))["claim_accepted-client-client"]
     for width, stacked in ((PHONE, True), (DESKTOP, False)):
         await page.set_viewport_size({"width": width, "height": 700})
@@ -123,8 +123,8 @@ async def test_the_button_is_big_enough_for_a_thumb(page: Page) -> None:
     assert button["height"] >= 44
 
 
-async def test_the_preview_line_is_seen_in_the_list_of_mails_only(page: Page) -> None:
-    """What happened and until when; not shown on the page itself."""
+async def test_the_preview_line_is_hidden_on_the_page(page: Page) -> None:
+    """Lists of mails show it: what happened, and the next deadline."""
     await page.set_content(dict(pages("en-US"))["refund_declined-freelancer-client"])
     preview = page.locator("body > div").first
     assert not await preview.is_visible()

@@ -1,8 +1,7 @@
-"""Deadlines on days that are hard to count, on the whole path: the mail names the right instant in
-UTC and in its reader's own zone.
+"""Deadlines on difficult days, end to end: the mail names the right instant in UTC and in the
+reader's zone.
 
-The server's clock cannot be set; a purchase's own clock is skipped to the day in question instead,
-and what happens there is done there.
+The server's clock cannot be set, so the purchase's clock is skipped to the day in question.
 """
 
 import re
@@ -17,33 +16,33 @@ import pytest
 
 from demo.runner import Handle, say, skip, until
 from tests.notices.driver import NO_REMINDERS
-from tests.notices.environment import House, house
+from tests.notices.environment import Environment, environment
 from tests.notices.mailbox import Mail, inbox, quiet
 from tests.purchases import held, purchase_of
 from workflows.messages import Deadline, Role
 
 A_WHILE = timedelta(minutes=20)
-"""So far the purchase's clock may be from the instant it was skipped to."""
+"""How far the purchase's clock may be from the instant to which it was skipped."""
 
 
 @dataclass(frozen=True)
-class Home:
-    """A house, and where its mail is."""
+class Setup:
+    """An environment and its Maildir."""
 
-    at: House
+    env: Environment
     mail: Path
 
 
 @pytest.fixture(scope="module")
-async def home(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Home]:
-    """One for all days."""
-    folder = tmp_path_factory.mktemp("far")
-    async with house(folder) as at:
-        yield Home(at, folder / "mail")
+async def setup(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Setup]:
+    """An environment for all tests."""
+    folder = tmp_path_factory.mktemp("dates")
+    async with environment(folder) as env:
+        yield Setup(env, folder / "mail")
 
 
-async def _bought(home: Home, zone: str, **policy: Any) -> Handle:
-    """A purchase of somebody in that zone, which waits for years."""
+async def _bought(setup: Setup, zone: str, **policy: Any) -> Handle:
+    """A purchase with a client in that zone and windows of years."""
     client = {
         "id": "ana",
         "name": "Ana",
@@ -53,20 +52,20 @@ async def _bought(home: Home, zone: str, **policy: Any) -> Handle:
     }
     years = {"requirements_window": "P3650D", "review_window": "P3650D"}
     return await held(
-        home.at.server, client=client, policy={"reminders": NO_REMINDERS, **years, **policy}
+        setup.env.server, client=client, policy={"reminders": NO_REMINDERS, **years, **policy}
     )
 
 
-async def _skip_to(home: Home, handle: Handle, when: datetime) -> None:
+async def _skip_to(setup: Setup, handle: Handle, when: datetime) -> None:
     await quiet(handle)
-    await skip(home.at.server, handle, when - datetime.now(UTC))
+    await skip(setup.env.server, handle, when - datetime.now(UTC))
 
 
-async def _told(home: Home, handle: Handle, transition: str) -> Mail:
-    """The client's mail about it."""
+async def _notice_of(setup: Setup, handle: Handle, transition: str) -> Mail:
+    """The client's mail about a transition."""
     await quiet(handle)
-    await handle.terminate("seen")
-    mails = inbox(home.mail, purchase_of(handle))
+    await handle.terminate("checked")
+    mails = inbox(setup.mail, purchase_of(handle))
     (mail,) = (one for one in mails if (one.transition, one.to) == (transition, "ana@example.com"))
     return mail
 
@@ -101,15 +100,15 @@ def _utc(text: str) -> datetime:
         "UTC-11, a year behind",
     ],
 )
-async def test_24_hours_are_elapsed_time_wherever_the_reader_is(
-    zone: str, when: str, day: str, hour: str, offset: str, home: Home
+async def test_24_hours_are_elapsed_time_in_every_zone(
+    zone: str, when: str, day: str, hour: str, offset: str, setup: Setup
 ) -> None:
-    """Windows: unaffected by daylight saving; 24 h after the requirements, in UTC and at home."""
-    handle = await _bought(home, zone)
-    await _skip_to(home, handle, _utc(when))
+    """24 h after the requirements, without daylight saving, in UTC and in the reader's zone."""
+    handle = await _bought(setup, zone)
+    await _skip_to(setup, handle, _utc(when))
     await say(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
     deadline = (await _deadline(handle, "freelancer_cancel")).at
-    mail = await _told(home, handle, "requirements_submitted")
+    mail = await _notice_of(setup, handle, "requirements_submitted")
 
     assert abs(deadline - _utc(when) - timedelta(hours=24)) < A_WHILE
     assert deadline - mail.date - timedelta(hours=24) < timedelta(seconds=1)
@@ -128,18 +127,18 @@ YEARS_END = (
 @pytest.mark.parametrize(("when", "last_day"), YEARS_END)
 @pytest.mark.parametrize("zone", ["America/New_York", "Pacific/Kiritimati", "Pacific/Pago_Pago"])
 async def test_a_claim_over_the_years_end_is_due_after_the_holidays(
-    zone: str, when: str, last_day: str, home: Home
+    zone: str, when: str, last_day: str, setup: Setup
 ) -> None:
-    """contested, 5 business days: the end of the fifth in the calendar's zone, named in UTC and at
-    home."""
-    handle = await _bought(home, zone, calendar="US", calendar_timezone="America/New_York")
+    """Five business days: the end of the fifth in the calendar's zone, shown in UTC and in the
+    reader's zone."""
+    handle = await _bought(setup, zone, calendar="US", calendar_timezone="America/New_York")
     await say(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
     await say(handle, Role.FREELANCER, "deliver")
-    await _skip_to(home, handle, _utc(when))
+    await _skip_to(setup, handle, _utc(when))
     await say(handle, Role.CLIENT, "cancel")
     await say(handle, Role.FREELANCER, "decide_refund", decision="decline", claim=10_000)
     deadline = (await _deadline(handle, "claim")).at
-    mail = await _told(home, handle, "refund_declined")
+    mail = await _notice_of(setup, handle, "refund_declined")
 
     end = datetime.strptime(last_day, "%d %B %Y") + timedelta(days=1)  # noqa: DTZ007
     assert deadline == end.replace(tzinfo=ZoneInfo("America/New_York"))
@@ -154,15 +153,15 @@ async def test_a_claim_over_the_years_end_is_due_after_the_holidays(
 
 @pytest.mark.parametrize(("when", "last_day"), YEARS_END)
 async def test_a_refund_over_the_years_end_may_take_until_after_the_holidays(
-    when: str, last_day: str, home: Home
+    when: str, last_day: str, setup: Setup
 ) -> None:
-    """Notices, on refund: up to five business days, with the latest date."""
+    """The notice says up to five business days, with the latest date."""
     zone = "America/New_York"
-    handle = await _bought(home, zone, calendar="US", calendar_timezone=zone)
-    await _skip_to(home, handle, _utc(when))
+    handle = await _bought(setup, zone, calendar="US", calendar_timezone=zone)
+    await _skip_to(setup, handle, _utc(when))
     await say(handle, Role.FREELANCER, "give_refund")
     await _deadline(handle, "settlement")
-    mail = await _told(home, handle, "freelancer_gave_refund")
+    mail = await _notice_of(setup, handle, "freelancer_gave_refund")
 
     assert mail.shows("(five|5) business days")
     assert mail.shows(rf"\b{last_day}\b"), mail.text

@@ -1,23 +1,6 @@
-"""What `make notices` shows, made once for all tests; and what is on a page."""
+"""Reads an HTML page: its tags, links and visible text."""
 
-from functools import cache
 from html.parser import HTMLParser
-
-from docs.notice_samples import CASTS, Cast
-from docs.notices import Sample, samples
-
-PARTIES = ("client", "freelancer")
-
-
-def cast(name: str) -> Cast:
-    """The cast of that name."""
-    return next(each for each in CASTS if each.name == name)
-
-
-@cache
-def shown(name: str) -> list[Sample]:
-    """Every kind of notice as that cast plays it."""
-    return samples(cast(name))
 
 
 class Page(HTMLParser):
@@ -31,9 +14,11 @@ class Page(HTMLParser):
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Collect the tag and where it links to."""
         self.tags.add(tag)
         self.links += [value or "" for name, value in attrs if name in ("href", "src")]
 
     def handle_data(self, data: str) -> None:
+        """Collect the text, without style sheets."""
         if self.lasttag != "style":
             self.text += data

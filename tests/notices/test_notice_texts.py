@@ -1,4 +1,4 @@
-"""Every notice that a party can ever get, as its reader reads it."""
+"""The text of every notice that a party can ever get."""
 
 import re
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from activities.requests import NoticeRequest, Recipient
 from demo.scenarios import SCENARIOS
 from tests.lifecycle.builders import NOON
 from tests.lifecycle.test_walk import POLICIES, walked
-from tests.notices.samples import PARTIES, shown
+from tests.notices.sample_notices import PARTIES, samples_of
 from workflows import lifecycle
 from workflows.lifecycle import newest
 from workflows.lifecycle.deadlines import DEADLINES
@@ -25,24 +25,25 @@ from workflows.notifying import notice_request
 from workflows.workflow_state import PendingNotice, WorkflowState
 
 NAMES = {"client": "Ana", "freelancer": "Bo"}
-NOT_OURS = ("Hello ", "The exact answer: ", "See the purchase")
+NOT_CHECKED = ("Hello ", "The exact answer: ", "See the purchase")
+"""Paragraphs that are no sentences of the rules, or that name them in technical terms."""
 
 
 @dataclass(frozen=True)
-class Read:
-    """A notice as somebody reads it."""
+class Written:
+    """A notice for one reader."""
 
     request: NoticeRequest
     reader: Recipient
     rendered: Rendered
 
     @property
-    def said(self) -> list[str]:
-        """Our own words, paragraph by paragraph: no command, no quotation, no last lines."""
+    def paragraphs(self) -> list[str]:
+        """The paragraphs, without commands, quotations and the footer."""
         body = self.rendered.text.split("\n—\n")[0]
         rows = [row for row in body.split("\n") if not re.match(r"> ?|\s+recourse ", row)]
-        paragraphs = [" ".join(each.split()) for each in "\n".join(rows).split("\n\n")]
-        return [each for each in paragraphs if each and not each.startswith(NOT_OURS)]
+        found = [" ".join(each.split()) for each in "\n".join(rows).split("\n\n")]
+        return [each for each in found if each and not each.startswith(NOT_CHECKED)]
 
 
 def start(policy: dict[str, Any]) -> PurchaseStart:
@@ -55,8 +56,8 @@ def start(policy: dict[str, Any]) -> PurchaseStart:
 
 
 def notices() -> Iterator[tuple[str, Notify, State]]:
-    """The notices of every state that a purchase can reach, and under which policy; of those that
-    name the same things one."""
+    """The notices of every state that a purchase can reach, with the policy. Of those with the same
+    transition, actor, stage, expiries and amounts, one."""
     seen = set()
     for policy in POLICIES:
         found = walked(newest(), policy)
@@ -79,7 +80,7 @@ def expiries(state: State) -> frozenset[str]:
 
 
 @cache
-def everything() -> tuple[Read, ...]:
+def everything() -> tuple[Written, ...]:
     """Every notice for each of its recipients, and each reminder that may come in every state."""
     found = []
     for policy, notify, state in notices():
@@ -94,23 +95,23 @@ def everything() -> tuple[Read, ...]:
             early = NOON - timedelta(days=1)
             pending = PendingNotice(notify=each, number="1", at=early, amounts=state.amounts)
             asked = notice_request(workflow_state, pending)
-            found += [Read(asked, who, render(asked, who, None)) for who in asked.recipients]
+            found += [Written(asked, who, render(asked, who, None)) for who in asked.recipients]
     return tuple(found)
 
 
 @pytest.fixture(scope="module", params=PARTIES)
-def read(request: pytest.FixtureRequest) -> list[Read]:
-    """Everything that one of the parties can come to read."""
+def written(request: pytest.FixtureRequest) -> list[Written]:
+    """Every notice that one of the parties can get."""
     return [each for each in everything() if each.reader.role == request.param]
 
 
-# --- all of it
+# --- completeness
 
 
 def test_every_notice_has_a_sample() -> None:
-    """A transition, an actor or a recipient of which `make notices` has no sample is found here:
-    give docs/notice_samples.py a scene in which it happens."""
-    samples = shown("en-US")
+    """For a missing transition, actor or recipient, add a sample purchase in which it happens to
+    docs/notice_samples.py."""
+    samples = samples_of("en-US")
     sent = {
         (each.request.transition, each.request.actor, each.reader.role) for each in everything()
     }
@@ -119,41 +120,41 @@ def test_every_notice_has_a_sample() -> None:
     kinds = {sample.kind for sample in samples}
     reminded = {rule.name for rule in DEADLINES if rule.reminds}
     assert {about for name, _, about in kinds if name == "reminder"} == reminded
-    unseen = {Code.CLOSED, Code.NOT_A_PARTY}  # nobody is notified of these
-    assert {about for name, _, about in kinds if name == "message_rejected"} == set(Code) - unseen
+    unsent = {Code.CLOSED, Code.NOT_A_PARTY}  # nobody is notified of these
+    assert {about for name, _, about in kinds if name == "message_rejected"} == set(Code) - unsent
 
 
-# --- how it reads
+# --- language
 
 
-def test_readers_are_addressed_never_named(read: list[Read]) -> None:
-    """Ana reads "You cancelled", "your refund"; nobody is called the client or the freelancer."""
-    for each in read:
-        said = "\n".join(each.said)
-        assert not re.search(rf"\b{NAMES[each.reader.role]}\b", said), said
-        assert not re.search(r"\bthe (client|freelancer)\b", said, re.IGNORECASE), said
+def test_readers_are_addressed_as_you(written: list[Written]) -> None:
+    """Ana reads "You cancelled" and "your refund", never "Ana", "the client" or "the freelancer"."""
+    for each in written:
+        text = "\n".join(each.paragraphs)
+        assert not re.search(rf"\b{NAMES[each.reader.role]}\b", text), text
+        assert not re.search(r"\bthe (client|freelancer)\b", text, re.IGNORECASE), text
 
 
-def test_verbs_go_with_you_and_with_a_name(read: list[Read]) -> None:
-    """One sentence serves both, so no verb after "you" may be one of the third person."""
-    for each in read:
-        said = "\n".join(each.said)
-        assert not re.search(r"\byou (is|was|has|does|goes|\w+[^aeious]s)\b", said, re.I), said
+def test_verbs_fit_you_and_a_name(written: list[Written]) -> None:
+    """One sentence serves both readers, so no verb after "you" is in the third person."""
+    for each in written:
+        text = "\n".join(each.paragraphs)
+        assert not re.search(r"\byou (is|was|has|does|goes|\w+[^aeious]s)\b", text, re.I), text
 
 
-def test_nothing_is_left_of_the_machinery(read: list[Read]) -> None:
-    """No placeholder, no name of ours, no words meant for the requests of older releases."""
-    for each in read:
-        said = "\n".join(each.said)
-        assert not re.search(r"[{}_]|None|\.\.|,,| [.,;:]|If nobody acts until then", said), said
+def test_no_placeholder_or_identifier_is_left(written: list[Written]) -> None:
+    """No braces, no underscores, no None, and no doubled punctuation."""
+    for each in written:
+        text = "\n".join(each.paragraphs)
+        assert not re.search(r"[{}_]|None|\.\.|,,| [.,;:]|If nobody acts until then", text), text
 
 
-def test_no_section_is_empty_and_no_sentence_cut(read: list[Read]) -> None:
-    """What stands under a title is set off from it; every paragraph is whole."""
+def test_sections_have_content_and_sentences_end(written: list[Written]) -> None:
+    """An empty line follows every title; every paragraph ends with a full stop."""
     title = r"(The money|What you can do now|.+ wrote:|(Next deadline|After that): .+)"
-    for each in read:
+    for each in written:
         assert not re.search(rf"^{title}\n\n?[^\s>]", each.rendered.text, re.MULTILINE)
-        for paragraph in each.said:
+        for paragraph in each.paragraphs:
             assert re.fullmatch(rf"{title}|.+\.|[-$].+", paragraph), paragraph
 
 
@@ -177,44 +178,46 @@ MAY = {
     "messag": "send_message",
     "split": "propose_split",
 }
-"""What a notice may say that its reader can do, and the message that does it."""
+"""What texts say that a reader may do, and the message that does it."""
 
 
-def test_readers_can_do_what_they_are_told_they_may(read: list[Read]) -> None:
-    """What cannot be sent is not mentioned."""
-    spoken = set()
-    for each in read:
-        for sentence in (one for said in each.said for one in re.split(r"(?<=[.:;]) ", said)):
+def test_texts_mention_only_messages_that_are_allowed(written: list[Written]) -> None:
+    """Where a text says that the reader may do something, the message is allowed."""
+    mentioned = set()
+    for each in written:
+        for sentence in (one for text in each.paragraphs for one in re.split(r"(?<=[.:;]) ", text)):
             if re.search(r"\byou (may|can) (?!no)|^consider ", sentence, re.IGNORECASE):
                 for words, message in MAY.items():
                     if words in sentence:
                         assert message in allowed(each.reader), sentence
-                        spoken.add(words)
-    assert spoken
+                        mentioned.add(words)
+    assert mentioned
 
 
-def test_the_next_deadline_and_what_happens_then(read: list[Read]) -> None:
+def test_the_next_deadline_is_shown_with_its_expiry(written: list[Written]) -> None:
     """In UTC and in the reader's own zone, and what happens if nobody acts."""
     shown_to = {"client": "Europe/Lisbon, UTC+", "freelancer": "(UTC)"}
-    for each in read:
-        found = [at for at, said in enumerate(each.said) if said.startswith("Next deadline: ")]
+    for each in written:
+        found = [
+            at for at, text in enumerate(each.paragraphs) if text.startswith("Next deadline: ")
+        ]
         if not [one for one in each.request.deadlines if not one.staff_only]:
             assert not found
             continue
-        moment = each.said[found[0] + 1]
+        moment = each.paragraphs[found[0] + 1]
         assert shown_to[each.reader.role] in moment
         assert "If nobody acts by then: " in moment
 
 
-def test_money_is_told_with_its_way(read: list[Read]) -> None:
-    """The amount, from which account to which; the reader's own are called theirs."""
-    for each in read:
+def test_movements_are_shown_with_source_and_target(written: list[Written]) -> None:
+    """The reader's own accounts are "your …", the other party's have its name."""
+    for each in written:
         for move in each.request.movements:
             line = f"${move.amount / 100:.2f} From {move.source} to {move.target}"
             for role, name in NAMES.items():
                 whose = "your" if role == each.reader.role else f"{name}'s"
                 line = line.replace(f"the {role}'s", whose)
-            assert any(line in said for said in each.said), line
+            assert any(line in text for text in each.paragraphs), line
 
 
 @pytest.mark.parametrize(
@@ -266,8 +269,12 @@ def test_money_is_told_with_its_way(read: list[Read]) -> None:
         ),
     ],
 )
-def test_each_party_reads_it_their_way(transition: str, client: str, freelancer: str) -> None:
-    """Who acted, in the reader's own words; timeline and Web UI keep the third person."""
+def test_each_party_is_addressed_in_its_own_sentence(
+    transition: str, client: str, freelancer: str
+) -> None:
+    """One text gives both sentences; timeline and Web UI use the third person."""
     for role, sentence in (("client", client), ("freelancer", freelancer)):
-        found = (s for s in shown("en-US") if (s.request.transition, s.role) == (transition, role))
+        found = (
+            s for s in samples_of("en-US") if (s.request.transition, s.role) == (transition, role)
+        )
         assert sentence in " ".join(next(found).rendered.text.split())
