@@ -87,20 +87,20 @@ async def quiet(handle: Handle, holds: Callable[[Status], bool]) -> Status:
 
 
 async def test_a_query_that_waited_for_a_worker_changes_nothing(
-    lonely: WorkflowEnvironment, services: Services, threads: ThreadPoolExecutor
+    bare_server: WorkflowEnvironment, services: Services, threads: ThreadPoolExecutor
 ) -> None:
     """Purchases are queried while no worker runs, then messages arrive, then a worker starts. It
     may get a query first, together with messages that no task has brought yet. The next worker,
     which has to replay, finds the same status, and no purchase is stuck."""
     handles = [
-        await start(lonely.client, purchase(purchase_id=f"queried-{number}"))
+        await start(bare_server.client, purchase(purchase_id=f"queried-{number}"))
         for number in range(QUERIED)
     ]
-    async with build_worker(lonely.client, services, threads):
+    async with build_worker(bare_server.client, services, threads):
         for handle in handles:
             await quiet(handle, lambda found: found.payment == "held")
     for handle in handles:
-        await skip(lonely, handle, timedelta(hours=1))
+        await skip(bare_server, handle, timedelta(hours=1))
 
     queries = [asyncio.create_task(status(handle)) for handle in handles]
     await asyncio.sleep(0.5)  # the server does not show that a query waits for a worker
@@ -110,11 +110,11 @@ async def test_a_query_that_waited_for_a_worker_changes_nothing(
         asyncio.create_task(say(handle, Role.FREELANCER, "decide_refund", decision="approve"))
         for handle in handles[::2]
     ]
-    async with build_worker(lonely.client, services, threads):
+    async with build_worker(bare_server.client, services, threads):
         await asyncio.gather(*queries, *answers)
         first = [
             await quiet(handle, lambda found: found.stage != "awaiting_requirements")
             for handle in handles
         ]
-    async with build_worker(lonely.client, services, threads):
+    async with build_worker(bare_server.client, services, threads):
         assert await asyncio.gather(*map(status, handles)) == first

@@ -89,8 +89,8 @@ async def test_every_open_deadline_is_a_timer_with_a_summary(
     for text in (
         "The freelancer's time to cancel ends in 24 hours. If nobody acts: the freelancer can no "
         "longer cancel, only give the money back",
-        "The freelancer's answer to the refund request is due in 7 days. If nobody acts: all of the "
-        "money goes back to the client",
+        "The freelancer's answer to the refund request is due in 7 days. If nobody acts: all of "
+        "the money goes back to the client",
         "Charge 250.00 USD and hold it in escrow",
     ):
         await expect(ui.page.get_by_text(text)).to_be_visible()
