@@ -138,7 +138,11 @@ async def test_a_purchase_goes_on_after_its_worker_is_killed_while_it_waits(
     [("post_decision", "recourse.db"), ("send_refund", "sandbox.db")],
 )
 async def test_money_moves_once_when_the_worker_is_killed_during_a_refund(
-    activity: str, database: str, bare_server: WorkflowEnvironment, services: Services, tmp_path: Path
+    activity: str,
+    database: str,
+    bare_server: WorkflowEnvironment,
+    services: Services,
+    tmp_path: Path,
 ) -> None:
     """The worker is killed (`kill -9`) during the call to the ledger or to the provider."""
     async with process(bare_server, tmp_path) as pid:

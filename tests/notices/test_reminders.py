@@ -149,7 +149,10 @@ async def test_worker_down_over_reminders_sends_one_while_there_is_time(
 
 
 async def _wait_past(
-    bare_server: WorkflowEnvironment, services: Services, threads: ThreadPoolExecutor, handle: Handle
+    bare_server: WorkflowEnvironment,
+    services: Services,
+    threads: ThreadPoolExecutor,
+    handle: Handle,
 ) -> datetime:
     await asyncio.sleep(1.1)  # until the second offset has passed on the server's clock, too
     async with build_worker(bare_server.client, services, threads):

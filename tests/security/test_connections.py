@@ -282,7 +282,11 @@ async def test_invalid_connection_settings_are_named(
     ],
 )
 async def test_worker_and_command_exit_at_once_with_the_same_line(
-    policy: AccessPolicy, settings: Settings, says: str, bare_server: WorkflowEnvironment, folder: Path
+    policy: AccessPolicy,
+    settings: Settings,
+    says: str,
+    bare_server: WorkflowEnvironment,
+    folder: Path,
 ) -> None:
     """Both processes exit with 3 and print only that line."""
     async with endpoint(embedded.address(bare_server.client), policy) as address:
