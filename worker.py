@@ -38,17 +38,12 @@ from activities.logs import configure_logs
 from activities.requests import NOTICE_QUEUE
 from activities.services import Services, Settings, Unavailable, WrongSetting
 from temporal import embedded
-from temporal.client import (
-    TASK_QUEUE,
-    NotPermitted,
-    Unreachable,
-    connect,
-    exit_process,
-    register_search_attributes,
-)
+from temporal.client import TASK_QUEUE, connect, register_search_attributes
 from temporal.codec import WrongKeys
 from temporal.directory import TemporalPurchaseDirectory
+from temporal.errors import NotPermitted, ServerUnreachable
 from temporal.health import HEALTH, Health, told
+from temporal.process import exit_process
 from temporal.runner import Runner, WritesCards
 from temporal.telemetry import runtime
 from workflows.audit import BooksAudit
@@ -200,7 +195,7 @@ def tune_garbage_collection() -> None:
 
 
 async def run(*, dev: bool) -> None:
-    """Run until told to stop. Raises WrongSetting, Unavailable or Unreachable with a sentence."""
+    """Run until SIGTERM or SIGINT. Raises WrongSetting, Unavailable or ServerUnreachable."""
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
@@ -249,7 +244,7 @@ async def _client(stack: AsyncExitStack, metrics: Runtime | None) -> Client:
             )
         )
     except (RuntimeError, FileNotFoundError) as error:
-        raise Unreachable(
+        raise ServerUnreachable(
             f"The embedded server cannot start on port {DEV_PORT}; is another one running? "
             f"({' '.join(str(error).split())[:200]})"
         ) from None
@@ -270,7 +265,7 @@ def main() -> int:
     except (WrongSetting, WrongKeys) as error:
         print(error, file=sys.stderr)
         return 2
-    except (Unavailable, Unreachable) as error:
+    except (Unavailable, ServerUnreachable) as error:
         print(error, file=sys.stderr)
         return 3
     return 0

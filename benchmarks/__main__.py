@@ -1,7 +1,7 @@
-"""`make bench`: measure everything, or the parts that are named, and write docs/performance.md.
+"""`make bench`: measure all parts, or the named ones, and write docs/performance.md.
 
-What is measured is kept in `docs/performance.json`, part by part, so that one part can be measured
-again without all the others; the page is made of what is there.
+`docs/performance.json` keeps the results part by part, so that one part can be measured again
+without the others. The part `page` measures nothing and only writes the page.
 """
 
 import asyncio
@@ -36,26 +36,26 @@ MEASURED_WITH = (
 )
 
 
-def findings(of: Callable[[], Awaitable[list[Finding]]]) -> Callable[[], Any]:
-    """As rows."""
+def findings(measure: Callable[[], Awaitable[list[Finding]]]) -> Callable[[], Any]:
+    """A part whose result is a list of findings: prints them and returns them as JSON."""
 
     async def measured() -> list[dict[str, Any]]:
-        found = await of()
-        for each in found:
-            print(f"{each.measure}: {each.ratio}; {each.ours} against {each.theirs}")
-        return [each.row() for each in found]
+        found = await measure()
+        for finding in found:
+            print(f"{finding.measure}: {finding.ratio}; {finding.ours} against {finding.theirs}")
+        return [finding.row() for finding in found]
 
     return measured
 
 
 async def scenarios() -> dict[str, list[dict[str, int]]]:
-    """What each story costs, ours and the plain way."""
+    """The cost of each scenario, ours and that of the plain workflow."""
     found = await actions.measure()
     return {scenario: [asdict(mine), asdict(other)] for scenario, (mine, other) in found.items()}
 
 
 PARTS: dict[str, Callable[[], Any]] = {
-    "stories": scenarios,
+    "scenarios": scenarios,
     "tasks": findings(tasks.measure),
     "ledger": findings(ledger.measure),
     "lifecycles": findings(lifecycles.measure),
@@ -67,9 +67,11 @@ PARTS: dict[str, Callable[[], Any]] = {
     "defaults": findings(defaults.measure),
 }
 
+PAGE = "page"
+
 
 def machine() -> dict[str, str]:
-    """On what, and with which versions."""
+    """The machine and the versions in use."""
     return {
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
         "Python": platform.python_version(),
@@ -79,15 +81,16 @@ def machine() -> dict[str, str]:
 
 
 def main(names: list[str]) -> int:
-    """The exit status: 1 if a part failed, whose figures then stay as they were; 2 for a part that
-    nobody knows."""
-    if unknown := set(names) - set(PARTS):
-        print(f"There is no {', '.join(unknown)}; known are {', '.join(PARTS)}.", file=sys.stderr)
+    """Measure and write. Returns the exit status: 1 if a part failed, which keeps its earlier
+    results; 2 for an unknown part."""
+    if unknown := set(names) - {*PARTS, PAGE}:
+        known = ", ".join([*PARTS, PAGE])
+        print(f"Unknown part: {', '.join(unknown)}. Name one of {known}.", file=sys.stderr)
         return 2
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
     kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
     failed = []
-    for name in names or PARTS:
+    for name in [name for name in names or PARTS if name != PAGE]:
         try:
             kept[name] = {"measured": asyncio.run(PARTS[name]()), "with": machine()}
             KEPT.write_text(json.dumps(kept, indent=2) + "\n")

@@ -1,5 +1,5 @@
-"""What each story costs on a bill: events, workflow tasks and billable actions, ours and the same
-written the plain way. Counted from histories, so these figures are the same on every machine."""
+"""Counts what each scenario costs: events, workflow tasks and billable actions, ours and those of
+the plain workflow. The counts come from histories, so they are the same on every machine."""
 
 import asyncio
 import tempfile
@@ -44,13 +44,13 @@ BILLED = {
     "WORKFLOW_EXECUTION_CONTINUED_AS_NEW",
     "START_CHILD_WORKFLOW_EXECUTION_INITIATED",
 }
-"""As Temporal Cloud's price list counts them, and each further attempt of an activity. Nobody asks
-anything here."""
+"""The events that Temporal Cloud bills as actions. It also bills each further attempt of an
+activity. There are no queries here."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one story. `attempts`: how often that activity was tried that was tried most."""
+    """The cost of one scenario. `attempts`: the most attempts that any activity had."""
 
     events: int
     tasks: int
@@ -59,7 +59,7 @@ class Cost:
 
     @classmethod
     async def of(cls, handle: WorkflowHandle[Any, Any]) -> "Cost":
-        """By the events of its history."""
+        """Count the events of a workflow's history."""
         kinds: Counter[str] = Counter()
         attempts = []
         async for event in handle.fetch_history_events():
@@ -69,25 +69,25 @@ class Cost:
         del kinds["WORKFLOW_EXECUTION_TIME_SKIPPING_TRANSITIONED"]
         del kinds["WORKFLOW_EXECUTION_OPTIONS_UPDATED"]
         billed = sum(count for kind, count in kinds.items() if kind in BILLED)
-        again = sum(attempts) - len(attempts)
-        return cls(kinds.total(), kinds["WORKFLOW_TASK_COMPLETED"], billed + again, max(attempts))
+        retries = sum(attempts) - len(attempts)
+        return cls(kinds.total(), kinds["WORKFLOW_TASK_COMPLETED"], billed + retries, max(attempts))
 
 
 async def ours(server: Skips, scenario: Scenario) -> Cost:
-    """Played by ours; everything is said by a signal."""
+    """Run a scenario with Recourse; every message is a signal."""
     handle = await start(server.client, scenario.start(f"cost-{scenario.name}"))
     await until(handle, lambda found: found.payment != "pending")
-    return await _played(server, scenario, handle, our_signal)
+    return await _run(server, scenario, handle, our_signal)
 
 
 async def theirs(server: Skips, client: Client, scenario: Scenario, days: int) -> Cost:
-    """Played the plain way; a refund takes as many `days` to arrive."""
-    given = scenario.start("x")
+    """Run a scenario with the plain workflow; its refund takes `days` to settle."""
+    start_input = scenario.start("x")
     parties = [
         plain.Party(id=party.id, name=party.name, email=party.email)
-        for party in (given.client, given.freelancer)
+        for party in (start_input.client, start_input.freelancer)
     ]
-    begun = plain.Start(
+    plain_input = plain.Start(
         purchase_id=scenario.name,
         client=parties[0],
         freelancer=parties[1],
@@ -96,29 +96,29 @@ async def theirs(server: Skips, client: Client, scenario: Scenario, days: int) -
         settled_on=days,
     )
     handle = await client.start_workflow(
-        plain.PlainPurchase.run, begun, id=f"plain-{scenario.name}", task_queue=plain.QUEUE
+        plain.PlainPurchase.run, plain_input, id=f"plain-{scenario.name}", task_queue=plain.QUEUE
     )
-    return await _played(server, scenario, handle, plain_signal)
+    return await _run(server, scenario, handle, plain_signal)
 
 
-async def our_signal(handle: WorkflowHandle[Any, Any], act: Send) -> None:
-    """The contract's."""
-    payload = {"by": {"role": act.role.value, "id": PEOPLE[act.role]}, **act.fields}
-    await handle.signal(act.message, payload)
+async def our_signal(handle: WorkflowHandle[Any, Any], step: Send) -> None:
+    """Send a message to Recourse."""
+    payload = {"by": {"role": step.role.value, "id": PEOPLE[step.role]}, **step.fields}
+    await handle.signal(step.message, payload)
 
 
-async def plain_signal(handle: WorkflowHandle[Any, Any], act: Send) -> None:
-    """The plain one's."""
-    fields = {"by": act.role.value, **act.fields}
-    await handle.signal("said", plain.Said(message=act.message, fields=fields))
+async def plain_signal(handle: WorkflowHandle[Any, Any], step: Send) -> None:
+    """Send a message to the plain workflow."""
+    fields = {"by": step.role.value, **step.fields}
+    await handle.signal("receive", plain.Received(message=step.message, fields=fields))
 
 
-async def _played(server: Skips, scenario: Scenario, handle: Any, signal: Any) -> Cost:
-    for act in scenario.acts:
+async def _run(server: Skips, scenario: Scenario, handle: Any, signal: Any) -> Cost:
+    for step in scenario.acts:
         await quiet(handle)
-        match act:
+        match step:
             case Send(rejected=None):
-                await signal(handle, act)
+                await signal(handle, step)
             case Sleep(duration):
                 await skip(server, handle, duration)
             case CancelWorkflow():
@@ -130,7 +130,7 @@ async def _played(server: Skips, scenario: Scenario, handle: Any, signal: Any) -
 
 
 async def measure() -> dict[str, tuple[Cost, Cost]]:
-    """Each story: ours, and the plain way."""
+    """The cost of each scenario: ours, and that of the plain workflow."""
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(20) as threads:
         async with embedded.server(skip_time=True) as server:
             place = sides.Place(embedded.address(server.client), Path(folder))
@@ -139,7 +139,7 @@ async def measure() -> dict[str, tuple[Cost, Cost]]:
                 client,
                 task_queue=plain.QUEUE,
                 workflows=[plain.PlainPurchase],
-                activities=[plain.step],
+                activities=[plain.nothing],
                 graceful_shutdown_timeout=timedelta(0),
             )
             with closing(Services(place.settings)) as services:

@@ -1,5 +1,5 @@
-"""Many purchases at once: 20,000 open ones, 2,000 deadlines at one instant, a worker that starts
-among 2,000 live ones, and one purchase that is sent 2,000 messages."""
+"""Measures many purchases at once: 20,000 open ones, 2,000 deadlines at the same instant, a worker
+that starts with 2,000 open ones, and one purchase with 2,000 messages."""
 
 import asyncio
 import gc
@@ -20,8 +20,8 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 from temporalio.worker import Replayer
 
-from benchmarks import floor, sides
-from benchmarks.lifecycles import bought, by, terms
+from benchmarks import bare, sides
+from benchmarks.lifecycles import buy, message, terms
 from benchmarks.measure import Finding, Pair, in_turn
 from temporal import embedded
 from temporal.converter import DATA_CONVERTER
@@ -31,65 +31,66 @@ from workflows.messages import PurchaseStart, Role, SendMessage
 from workflows.purchase import ProjectPurchase
 
 FEW, MANY = 1_000, 20_000
-LIVE = 2_000
+OPEN = 2_000
 ROUNDS = 2
-FIRST_BATCH = 100
+CONCURRENT = 100
 SIGNALS = 100
 SIGNAL_ROUNDS = 5
 MESSAGES = 2_000
 REPLAYS = 15
-MISSED = 12.0
-"""Seconds after which the server has missed a dead worker, and gives its tasks to anybody."""
+STICKY_TIMEOUT = 12.0
+"""Seconds after which the server gives the tasks of a stopped worker to any other worker."""
 
 numbers = itertools.count()
 Handle = WorkflowHandle[Any, Any]
-Open = Callable[[], Awaitable[Handle]]
+Starter = Callable[[], Awaitable[Handle]]
 
 
-async def opened(one: Open, how_many: int, worker: int) -> list[Handle]:
-    """So many begun, some at a time; the worker has nothing to do any more."""
-    room = asyncio.Semaphore(FIRST_BATCH)
+async def start_many(start: Starter, count: int, worker: int) -> list[Handle]:
+    """Start workflows, several at a time, and wait until the worker is idle."""
+    slots = asyncio.Semaphore(CONCURRENT)
 
-    async def alone() -> Handle:
-        async with room:
-            return await one()
+    async def start_one() -> Handle:
+        async with slots:
+            return await start()
 
-    handles = await asyncio.gather(*(alone() for _ in range(how_many)))
-    await idle(worker)
+    handles = await asyncio.gather(*(start_one() for _ in range(count)))
+    await wait_until_idle(worker)
     return list(handles)
 
 
-async def idle(worker: int) -> None:
-    """Wait until the worker has had nothing to do for a second."""
+async def wait_until_idle(worker: int) -> None:
+    """Wait until the worker has used no CPU for a second."""
     before = -1.0
     while (now := sides.cpu(worker)) - before > 0.03:
         before = now
         await asyncio.sleep(1)
 
 
-async def closed(client: Client, kind: str, at_least: int) -> None:
-    """Wait until the server lists so many that have closed."""
-    query = f"WorkflowType = '{kind}' AND ExecutionStatus = 'Completed'"
+async def wait_until_closed(client: Client, workflow_type: str, at_least: int) -> None:
+    """Wait until the server lists this many closed workflows."""
+    query = f"WorkflowType = '{workflow_type}' AND ExecutionStatus = 'Completed'"
     while (await client.count_workflows(query)).count < at_least:  # noqa: ASYNC110
         await asyncio.sleep(0.1)
 
 
-# --- 20,000 open ones
+# --- 20,000 open purchases
 
 
 async def many_open() -> list[Finding]:
-    """Memory of a worker, and the CPU of one more signal, with 1,000 and with 20,000 open."""
-    async with opened_on_its_own(FEW) as few, opened_on_its_own(MANY) as many:
+    """Measure the worker's memory, and its CPU time for a signal, with 1,000 and with 20,000
+    open."""
+    async with open_purchases(FEW) as few, open_purchases(MANY) as many:
         memory = Pair.of([(sides.memory(many.worker), sides.memory(few.worker))])
-        more = await in_turn(many.signal_remembered, few.signal_remembered, SIGNAL_ROUNDS)
-        forgotten = await in_turn(many.signal_forgotten, many.signal_remembered, SIGNAL_ROUNDS)
-    what, less = f"{MANY:,} open purchases", f"{FEW:,} open"
+        cached = await in_turn(many.signal_cached, few.signal_cached, SIGNAL_ROUNDS)
+        evicted = await in_turn(many.signal_evicted, many.signal_cached, SIGNAL_ROUNDS)
+    what, fewer = f"{MANY:,} open purchases", f"{FEW:,} open"
     return [
-        memory.finding(f"worker's memory, {what}", less, 1.2, "MB"),
-        more["cpu"].finding(f"CPU of one more signal, {what}", less, 1.1, "ms"),
-        forgotten["cpu"].finding(
+        memory.finding(f"worker's memory, {what}", fewer, 1.2, "MB"),
+        cached["cpu"].finding(f"CPU of one signal, {what}", fewer, 1.1, "ms"),
+        evicted["cpu"].finding(
             "CPU of a signal to a purchase that the worker has to replay",
-            "one in its memory",
+            "one in its cache",
             4.0,
             "ms",
         ),
@@ -97,40 +98,41 @@ async def many_open() -> list[Finding]:
 
 
 @dataclass(frozen=True)
-class Opened:
-    """Open purchases in the order in which they began, and the process of their worker."""
+class OpenPurchases:
+    """Open purchases, in the order of their start, and the process of their worker."""
 
     handles: Sequence[Handle]
     worker: int
 
-    async def signal_remembered(self) -> dict[str, float]:
-        """Always the same, so that the worker has them in its memory from the second time on."""
+    async def signal_cached(self) -> dict[str, float]:
+        """Signal the newest purchases: always the same, so the worker has them in its cache."""
         return {"cpu": await signal_cost(self.handles[-SIGNALS:], self.worker)}
 
-    async def signal_forgotten(self) -> dict[str, float]:
-        """Any of the others, nearly all of which are not in its memory."""
+    async def signal_evicted(self) -> dict[str, float]:
+        """Signal random others, nearly all of which the worker has evicted."""
         others = random.sample(self.handles[:-SIGNALS], SIGNALS)
         return {"cpu": await signal_cost(others, self.worker)}
 
 
 @asynccontextmanager
-async def opened_on_its_own(how_many: int) -> AsyncIterator[Opened]:
-    """So many, on a server and a worker that have nothing else."""
+async def open_purchases(count: int) -> AsyncIterator[OpenPurchases]:
+    """Open purchases on their own server and worker."""
     with tempfile.TemporaryDirectory() as folder:
         async with embedded.server() as server:
             place = sides.Place(embedded.address(server.client), Path(folder))
-            with sides.at_work(sides.workflow_alone, place) as worker:
-                yield Opened(
-                    await opened(lambda: bought(server.client, terms()), how_many, worker), worker
+            with sides.running(sides.workflow_alone, place) as worker:
+                yield OpenPurchases(
+                    await start_many(lambda: buy(server.client, terms()), count, worker), worker
                 )
 
 
 async def signal_cost(handles: Sequence[Handle], worker: int) -> float:
-    """Milliseconds of the worker's CPU for a message to one of these, and all that follows."""
+    """Milliseconds of the worker's CPU time for a message to a purchase and everything it
+    causes."""
     before = sides.cpu(worker)
-    text = by(Role.CLIENT, text="Hello?")
+    text = message(Role.CLIENT, text="Hello?")
     await asyncio.gather(*(handle.signal("send_message", text) for handle in handles))
-    await idle(worker)
+    await wait_until_idle(worker)
     return (sides.cpu(worker) - before) / len(handles) * 1000
 
 
@@ -140,108 +142,117 @@ Side = Callable[[Client, sides.Place], Awaitable[float]]
 
 
 async def our_deadlines(client: Client, place: sides.Place) -> float:
-    """2,000 whose requirements are due at the same instant: closed a second from then on."""
-    with sides.at_work(sides.workflow_alone, place) as worker:
-        window = await _to_open(lambda: bought(client, terms()), worker)
+    """Start 2,000 purchases whose requirements are due at the same instant; returns how many close
+    per second from then on."""
+    with sides.running(sides.workflow_alone, place) as worker:
+        window = await _time_to_start(lambda: buy(client, terms()), worker)
         begin = datetime.now(UTC)
         policy = {"requirements_window": f"PT{window.total_seconds():.0f}S"}
-        given = terms(**policy).model_dump(mode="json")
+        template = terms(**policy).model_dump(mode="json")
 
         def start() -> PurchaseStart:
-            name = {"purchase_id": f"due-{next(numbers)}", "purchased_at": begin.isoformat()}
-            return PurchaseStart.model_validate({**given, **name})
+            changed = {"purchase_id": f"due-{next(numbers)}", "purchased_at": begin.isoformat()}
+            return PurchaseStart.model_validate({**template, **changed})
 
-        handles = await opened(lambda: bought(client, start()), LIVE, worker)
-        return await _all_due(client, handles, begin + window, "ProjectPurchase")
+        handles = await start_many(lambda: buy(client, start()), OPEN, worker)
+        return await _rate_once_due(client, handles, begin + window, "ProjectPurchase")
 
 
 async def bare_deadlines(client: Client, place: sides.Place) -> float:
-    """The same on the floor."""
+    """Measure the same on the bare engine."""
 
     async def start(due: datetime) -> Handle:
         left = (due - datetime.now(UTC)).total_seconds()
-        number = f"floor-due-{next(numbers)}"
+        workflow_id = f"bare-due-{next(numbers)}"
         return await client.start_workflow(
-            floor.AutoCancel.run, left, id=number, task_queue=floor.QUEUE
+            bare.AutoCancel.run, left, id=workflow_id, task_queue=bare.QUEUE
         )
 
-    with sides.at_work(sides.floor_worker, place) as worker:
+    with sides.running(sides.bare_worker, place) as worker:
         never = datetime.now(UTC) + timedelta(days=1)
-        due = datetime.now(UTC) + await _to_open(lambda: start(never), worker)
-        handles = await opened(lambda: start(due), LIVE, worker)
-        return await _all_due(client, handles, due, "FloorAutoCancel")
+        due = datetime.now(UTC) + await _time_to_start(lambda: start(never), worker)
+        handles = await start_many(lambda: start(due), OPEN, worker)
+        return await _rate_once_due(client, handles, due, "BareAutoCancel")
 
 
-async def _to_open(one: Open, worker: int) -> timedelta:
-    """How long it takes to begin so many, and somewhat more; measured with the first."""
+async def _time_to_start(start: Starter, worker: int) -> timedelta:
+    """An upper estimate of the time to start all, measured by starting a twentieth."""
     began = time.monotonic()
-    await opened(one, LIVE // 20, worker)
+    await start_many(start, OPEN // 20, worker)
     return timedelta(seconds=int((time.monotonic() - began) * 20 * 1.2 + 10))
 
 
-async def _all_due(client: Client, handles: list[Handle], due: datetime, kind: str) -> float:
+async def _rate_once_due(
+    client: Client, handles: list[Handle], due: datetime, workflow_type: str
+) -> float:
+    """How many close per second from `due` on."""
     left = (due - datetime.now(UTC)).total_seconds()
     if left < 0:
-        raise RuntimeError(f"{LIVE} were not open in time: {-left:.0f} s more are needed")
+        raise RuntimeError(f"{OPEN} were not open in time: allow {-left:.0f} s more")
     await asyncio.sleep(left)
     began = time.monotonic()
-    await closed(client, kind, len(handles))
+    await wait_until_closed(client, workflow_type, len(handles))
     took = time.monotonic() - began
     await _no_task_failed(handles, due)
     return len(handles) / took
 
 
 async def our_cold_start(client: Client, place: sides.Place) -> float:
-    """2,000 live ones are sent a message while no worker is there; then one starts: closed a
-    second."""
-    with sides.at_work(sides.workflow_alone, place) as worker:
-        handles = await opened(lambda: bought(client, terms()), LIVE, worker)
-    refund = by(Role.FREELANCER)
+    """Send a message to 2,000 open purchases while no worker runs, then start one; returns how many
+    close per second."""
+    with sides.running(sides.workflow_alone, place) as worker:
+        handles = await start_many(lambda: buy(client, terms()), OPEN, worker)
+    refund = message(Role.FREELANCER)
     await asyncio.gather(*(handle.signal("give_refund", refund) for handle in handles))
-    return await _started(client, handles, "ProjectPurchase", sides.workflow_alone, place)
+    return await _rate_once_started(client, handles, "ProjectPurchase", sides.workflow_alone, place)
 
 
 async def bare_cold_start(client: Client, place: sides.Place) -> float:
-    """The same on the floor."""
+    """Measure the same on the bare engine."""
 
     async def start() -> Handle:
-        number = f"floor-cold-{next(numbers)}"
+        workflow_id = f"bare-cold-{next(numbers)}"
         return await client.start_workflow(
-            floor.ApprovedRefund.run, id=number, task_queue=floor.QUEUE
+            bare.ApprovedRefund.run, id=workflow_id, task_queue=bare.QUEUE
         )
 
-    with sides.at_work(sides.floor_worker, place) as worker:
-        handles = await opened(start, LIVE, worker)
+    with sides.running(sides.bare_worker, place) as worker:
+        handles = await start_many(start, OPEN, worker)
     await asyncio.gather(*(handle.signal("decide_refund", "x") for handle in handles))
-    return await _started(client, handles, "FloorApprovedRefund", sides.floor_worker, place)
+    return await _rate_once_started(client, handles, "BareApprovedRefund", sides.bare_worker, place)
 
 
-async def _started(
-    client: Client, handles: list[Handle], kind: str, serve: sides.Serve, place: sides.Place
+async def _rate_once_started(
+    client: Client,
+    handles: list[Handle],
+    workflow_type: str,
+    serve: sides.Serve,
+    place: sides.Place,
 ) -> float:
-    await asyncio.sleep(MISSED)
+    """How many close per second after a worker starts."""
+    await asyncio.sleep(STICKY_TIMEOUT)
     since, began = datetime.now(UTC), time.monotonic()
-    with sides.at_work(serve, place):
-        await closed(client, kind, len(handles))
+    with sides.running(serve, place):
+        await wait_until_closed(client, workflow_type, len(handles))
         took = time.monotonic() - began
     await _no_task_failed(handles, since)
     return len(handles) / took
 
 
 async def _no_task_failed(handles: Sequence[Handle], since: datetime) -> None:
-    """No workflow task took longer than the SDK allows, or failed otherwise."""
+    """Raise RuntimeError if a workflow task timed out or failed since then."""
     for handle in handles:
         for event in (await handle.fetch_history()).events:
             if failed(event, since):
-                raise RuntimeError(f"a task of {handle.id} failed: {event}")
+                raise RuntimeError(f"A workflow task of {handle.id} failed: {event}")
 
 
 def failed(event: HistoryEvent, since: datetime) -> bool:
-    """Whether a workflow task has failed while it counts. What comes before is the opening of
-    purchases, faster than the server can bear, which then loses an answer now and then.
+    """Whether the event is a failed workflow task, at or after `since`. Earlier events do not
+    count: the purchases start faster than the server can process, so some answers are lost.
 
-    Neither a task for a worker that is not there any more has failed, nor one that would have ended
-    a workflow to which something had just happened: the server has it done again.
+    Two events are no failures, because the server retries the task by design: a task for a worker
+    that has stopped, and a task that would have closed a workflow with a new event.
     """
     if event.event_time.ToDatetime(UTC) < since:
         return False
@@ -256,50 +267,52 @@ def failed(event: HistoryEvent, since: datetime) -> bool:
 
 
 async def deadlines() -> list[Finding]:
-    """2,000 of them at one instant."""
-    what = f"{LIVE:,} deadlines at one instant, closed a second"
-    return await together(what, our_deadlines, bare_deadlines)
+    """Compare 2,000 deadlines at the same instant."""
+    what = f"{OPEN:,} deadlines at the same instant, closed per second"
+    return await compare(what, our_deadlines, bare_deadlines)
 
 
 async def cold_start() -> list[Finding]:
-    """A worker that begins among 2,000 live purchases."""
-    what = f"cold start with {LIVE:,} live purchases, closed a second"
-    return await together(what, our_cold_start, bare_cold_start)
+    """Compare a worker that starts with 2,000 open purchases."""
+    what = f"cold start with {OPEN:,} open purchases, closed per second"
+    return await compare(what, our_cold_start, bare_cold_start)
 
 
-async def together(what: str, mine: Side, other: Side) -> list[Finding]:
-    """Both sides in turn, each on a server of its own that holds nothing else."""
-    found = await in_turn(partial(alone, mine), partial(alone, other), ROUNDS, warm_up=False)
-    return [found["rate"].finding(what, "the engine's floor", 0.85, "/s", better="more")]
+async def compare(what: str, ours: Side, theirs: Side) -> list[Finding]:
+    """Measure both sides in turn, each on a new server."""
+    found = await in_turn(
+        partial(on_new_server, ours), partial(on_new_server, theirs), ROUNDS, warm_up=False
+    )
+    return [found["rate"].finding(what, "the bare engine", 0.85, "/s", better="more")]
 
 
-async def alone(side: Side) -> dict[str, float]:
-    """One side, on a new server."""
+async def on_new_server(side: Side) -> dict[str, float]:
+    """Measure one side on a new server."""
     with tempfile.TemporaryDirectory() as folder:
         async with embedded.server() as server:
             place = sides.Place(embedded.address(server.client), Path(folder))
             return {"rate": await side(server.client, place)}
 
 
-# --- one that is sent much
+# --- one purchase with many messages
 
 
 async def long_one() -> list[Finding]:
-    """A purchase that is sent 2,000 messages: how long its history gets, and what an event costs
-    whoever replays it, early and late."""
+    """Send 2,000 messages to one purchase; measure the length of its histories, and the cost per
+    event of replaying an early and a late one."""
     with tempfile.TemporaryDirectory() as folder:
         async with embedded.server() as server:
             place = sides.Place(embedded.address(server.client), Path(folder))
-            with sides.at_work(sides.workflow_alone, place) as worker:
-                (handle,) = await opened(lambda: bought(server.client, terms()), 1, worker)
-                one = Purchase(server.client, handle.id.removeprefix(PREFIX))
+            with sides.running(sides.workflow_alone, place) as worker:
+                (handle,) = await start_many(lambda: buy(server.client, terms()), 1, worker)
+                purchase = Purchase(server.client, handle.id.removeprefix(PREFIX))
                 histories = []
                 for number in range(MESSAGES):
                     sender = (Role.CLIENT, Role.FREELANCER)[number % 2]
-                    said = by(sender, text=f"{number}", message_id=f"m-{number}")
-                    await one.send(SendMessage.model_validate(said))
+                    payload = message(sender, text=f"{number}", message_id=f"m-{number}")
+                    await purchase.send(SendMessage.model_validate(payload))
                     if number + 1 in (MESSAGES // 10, MESSAGES):
-                        await idle(worker)
+                        await wait_until_idle(worker)
                         histories.append(await handle.fetch_history())
                 early, late = histories
                 runs = server.client.list_workflows(f"WorkflowId = '{handle.id}'")
@@ -314,7 +327,7 @@ async def long_one() -> list[Finding]:
         ),
         Pair.of([(max(len(late.events), *ended), 4096)]).finding(
             f"events of the longest run in {MESSAGES:,} messages",
-            "the server's suggestion to begin anew",
+            "the server's continue-as-new suggestion",
             1.2,
             "events",
         ),
@@ -322,13 +335,13 @@ async def long_one() -> list[Finding]:
 
 
 async def replay_cost(history: WorkflowHistory) -> float:
-    """Milliseconds for each event."""
+    """Milliseconds per event of a replay."""
     replayer = Replayer(
         workflows=[ProjectPurchase],
         workflow_runner=Runner(lambda _: None),
         data_converter=DATA_CONVERTER,
     )
-    gc.collect()  # what the replay before has left
+    gc.collect()  # garbage of the previous replay
     began = time.process_time()
     await replayer.replay_workflow(history)
     return (time.process_time() - began) / len(history.events) * 1000

@@ -1,5 +1,6 @@
-"""Postings a second: the ledger, and bare INSERTs of the same rows in the same durability, into
-tables without any rule and into tables with the ledger's own keys, checks and triggers."""
+"""Measures postings per second: the ledger against bare INSERTs of the same rows with the same
+durability, into tables without constraints and into tables with the ledger's keys, checks and
+triggers."""
 
 import itertools
 import sqlite3
@@ -45,7 +46,7 @@ Post = Callable[[Rows], None]
 
 
 def post_ours(ledger: Ledger) -> None:
-    """Hold, split and settle one purchase."""
+    """Hold, split and settle one purchase with the ledger."""
     purchase = f"p-{next(numbers)}"
     given: dict[str, Any] = {"purchase_id": purchase, "currency": "USD", "at": AT}
     ledger.hold(key=f"purchase-{purchase}/hold", amount=25_000, **given)
@@ -54,7 +55,7 @@ def post_ours(ledger: Ledger) -> None:
 
 
 def post_bare(post: Post) -> None:
-    """The same rows."""
+    """Insert the same rows."""
     purchase, at = f"p-{next(numbers)}", "2026-11-01T00:00:00.000000Z"
     escrow, transit, balance = (
         f"{kind}:{purchase}" for kind in ("escrow", "refunds-in-transit", "freelancer-balance")
@@ -77,12 +78,12 @@ def post_bare(post: Post) -> None:
 
 
 Bare = Callable[[str, bool], AbstractContextManager[Post]]
-"""Opens a database of a URL; with the ledger's own tables, or with bare ones."""
+"""Opens the database of a URL, with the ledger's own tables or with tables without constraints."""
 
 
 @contextmanager
 def bare_sqlite(url: str, own: bool) -> Iterator[Post]:
-    """The driver alone, as careful with the disk as ours."""
+    """Insert with the driver alone, with our durability settings."""
     file = str(make_url(url).database)
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
         prepare(connection)
@@ -101,7 +102,7 @@ def bare_sqlite(url: str, own: bool) -> Iterator[Post]:
 
 @contextmanager
 def bare_postgresql(url: str, own: bool) -> Iterator[Post]:
-    """The driver alone."""
+    """Insert with the driver alone."""
     plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(plain) as connection:
         for table in () if own else TABLES:
@@ -125,7 +126,7 @@ def _insert(table: str, mark: str) -> str:
 
 
 async def _rate(one: Callable[[], None]) -> dict[str, float]:
-    """Operations a second; there are three in the life of a purchase."""
+    """Operations per second; a purchase has three."""
     began = time.monotonic()
     for _ in range(PURCHASES):
         one()
@@ -133,7 +134,7 @@ async def _rate(one: Callable[[], None]) -> dict[str, float]:
 
 
 async def measure() -> list[Finding]:
-    """On both databases."""
+    """Measure on both databases."""
     with tempfile.TemporaryDirectory() as folder, postgres_server() as server:
         file = f"sqlite:///{folder}/{{}}.db".format
         database = partial(PostgresDatabases(server).create, migrated=False)
@@ -147,7 +148,7 @@ async def _compared(name: str, create: Callable[[str], str], bare: Bare) -> list
     engine = _migrated(create("measured"))
     ledger = Ledger(engine)
     findings = []
-    for own, whose in ((False, "tables without a rule"), (True, "the ledger's own tables")):
+    for own, whose in ((False, "tables without constraints"), (True, "the ledger's own tables")):
         url = create(f"bare_{own}".lower())
         if own:
             _migrated(url).dispose()

@@ -1,4 +1,4 @@
-"""Whole purchases by the hundred: how many a second, and what one costs a worker."""
+"""Measures whole purchases: how many per second, and the worker's CPU time for each."""
 
 import asyncio
 import itertools
@@ -8,102 +8,109 @@ from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from temporalio.client import Client, WorkflowHandle
 
-from benchmarks import floor, sides
+from benchmarks import bare, sides
 from benchmarks.measure import Finding, Pair, in_turn
 from demo.scenarios import PEOPLE, SCENARIOS
 from temporal import embedded
 from temporal.client import TASK_QUEUE
 from workflows.messages import PurchaseStart, Role
 
-FIRST_BATCH = 50
+CONCURRENT = 50
 LIFECYCLES = 100
 ROUNDS = 5
 WINDOW = 1.0
-"""Seconds in which the requirements do not come."""
+"""Seconds until the requirements deadline, which expires."""
 
 numbers = itertools.count()
-Play = Callable[[Client], Coroutine[Any, Any, None]]
+Lifecycle = Callable[[Client], Coroutine[Any, Any, None]]
 
 
 def terms(**policy: Any) -> PurchaseStart:
-    """A purchase whose refund is there at once, as most are at a real provider."""
-    given = SCENARIOS[0].start(f"bench-{next(numbers)}").model_dump(mode="json")
+    """A start input whose refund settles at once, as most do at a real provider."""
+    template = SCENARIOS[0].start(f"bench-{next(numbers)}").model_dump(mode="json")
     changed = {"payment_method": "pm_sandbox_at_once", "policy": policy}
-    return PurchaseStart.model_validate({**given, **changed})
+    return PurchaseStart.model_validate({**template, **changed})
 
 
-def by(role: Role, **fields: Any) -> dict[str, Any]:
-    """A message."""
+def message(role: Role, **fields: Any) -> dict[str, Any]:
+    """The payload of a message."""
     return {"by": {"role": role.value, "id": PEOPLE[role]}, **fields}
 
 
-async def bought(client: Client, start: PurchaseStart) -> WorkflowHandle[Any, Any]:
-    """One of ours, begun."""
+async def buy(client: Client, start: PurchaseStart) -> WorkflowHandle[Any, Any]:
+    """Start a purchase in Recourse."""
     return await client.start_workflow(
         "ProjectPurchase", start, id=f"purchase-{start.purchase_id}", task_queue=TASK_QUEUE
     )
 
 
 async def our_auto_cancel(client: Client) -> None:
-    """The requirements never come."""
-    await (await bought(client, terms(requirements_window=f"PT{WINDOW}S"))).result()
+    """Run a purchase whose requirements never arrive."""
+    await (await buy(client, terms(requirements_window=f"PT{WINDOW}S"))).result()
 
 
 async def approved(client: Client) -> WorkflowHandle[Any, Any]:
-    """A purchase to which requirements, cancellation and approval were sent."""
-    handle = await bought(client, terms())
-    await handle.signal("submit_requirements", by(Role.CLIENT, requirements="A lighthouse."))
-    await handle.signal("cancel", by(Role.CLIENT))
-    await handle.signal("decide_refund", by(Role.FREELANCER, decision="approve"))
+    """Start a purchase, and send requirements, cancellation and approval."""
+    handle = await buy(client, terms())
+    await handle.signal("submit_requirements", message(Role.CLIENT, requirements="A lighthouse."))
+    await handle.signal("cancel", message(Role.CLIENT))
+    await handle.signal("decide_refund", message(Role.FREELANCER, decision="approve"))
     return handle
 
 
 async def our_approved_refund(client: Client) -> None:
-    """Until the refund has arrived."""
+    """Run a purchase until its refund is settled."""
     await (await approved(client)).result()
 
 
-async def bare_auto_cancel(client: Client, shows: bool = False) -> None:
-    """The same on the floor."""
-    number = f"floor-{next(numbers)}"
+async def bare_auto_cancel(client: Client, indexed: bool = False) -> None:
+    """Run the same on the bare engine."""
+    workflow_id = f"bare-{next(numbers)}"
     await client.execute_workflow(
-        floor.AutoCancel.run, args=[WINDOW, shows], id=number, task_queue=floor.QUEUE
+        bare.AutoCancel.run, args=[WINDOW, indexed], id=workflow_id, task_queue=bare.QUEUE
     )
 
 
-async def bare_approved_refund(client: Client, shows: bool = False) -> None:
-    """The same on the floor."""
-    number = f"floor-{next(numbers)}"
+async def bare_approved_refund(client: Client, indexed: bool = False) -> None:
+    """Run the same on the bare engine."""
+    workflow_id = f"bare-{next(numbers)}"
     handle = await client.start_workflow(
-        floor.ApprovedRefund.run, shows, id=number, task_queue=floor.QUEUE
+        bare.ApprovedRefund.run, indexed, id=workflow_id, task_queue=bare.QUEUE
     )
     for name in ("submit_requirements", "cancel", "decide_refund"):
         await handle.signal(name, "x")
     await handle.result()
 
 
-STORIES_PLAYED: dict[str, tuple[Play, Callable[[Client, bool], Coroutine[Any, Any, None]]]] = {
+class BareLifecycle(Protocol):
+    """Runs one lifecycle on the bare engine."""
+
+    def __call__(self, client: Client, indexed: bool = False) -> Coroutine[Any, Any, None]: ...
+
+
+SCENARIOS_COMPARED: dict[str, tuple[Lifecycle, BareLifecycle]] = {
     "approved refund": (our_approved_refund, bare_approved_refund),
     "auto-cancel": (our_auto_cancel, bare_auto_cancel),
 }
-FLOORS = {False: "the engine's floor", True: "the floor with our search attributes"}
-"""By whether it shows itself."""
+BASELINES = {False: "the bare engine", True: "the bare engine with our search attributes"}
+"""By whether the bare workflow updates our search attributes."""
 
 
-async def play(client: Client, one: Play, worker: int) -> dict[str, float]:
-    """So many lifecycles, some at a time: per second, and milliseconds of worker CPU for each."""
-    room = asyncio.Semaphore(FIRST_BATCH)
+async def run_many(client: Client, lifecycle: Lifecycle, worker: int) -> dict[str, float]:
+    """Run lifecycles, several at a time; returns how many per second, and the worker's CPU time for
+    each in milliseconds."""
+    slots = asyncio.Semaphore(CONCURRENT)
 
-    async def alone() -> None:
-        async with room:
-            await one(client)
+    async def run_one() -> None:
+        async with slots:
+            await lifecycle(client)
 
     began, cpu = time.monotonic(), sides.cpu(worker)
-    await asyncio.gather(*(alone() for _ in range(LIFECYCLES)))
+    await asyncio.gather(*(run_one() for _ in range(LIFECYCLES)))
     took = time.monotonic() - began
     return {
         "per second": LIFECYCLES / took,
@@ -112,26 +119,31 @@ async def play(client: Client, one: Play, worker: int) -> dict[str, float]:
 
 
 async def measure() -> list[Finding]:
-    """Both stories, with the workflow alone and with all that belongs to it."""
+    """Measure both scenarios, with the workflow alone and with ledger and mail."""
     findings = []
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         async with embedded.server() as server:
             place = sides.Place(embedded.address(server.client), Path(folder))
-            bare = stack.enter_context(sides.at_work(sides.floor_worker, place))
-            for serve, what, floors in (
+            bare_process = stack.enter_context(sides.running(sides.bare_worker, place))
+            for serve, what, baselines in (
                 (sides.workflow_alone, "workflow alone", (False, True)),
-                (sides.whole_product, "books and mail included", (False,)),
+                (sides.whole_product, "ledger and mail included", (False,)),
             ):
-                with sides.at_work(serve, place) as mine:
-                    for (scenario, (our, other)), shows in itertools.product(
-                        STORIES_PLAYED.items(), floors
+                with sides.running(serve, place) as our_process:
+                    for (scenario, (our, other)), indexed in itertools.product(
+                        SCENARIOS_COMPARED.items(), baselines
                     ):
                         found = await in_turn(
-                            partial(play, server.client, our, mine),
-                            partial(play, server.client, partial(other, shows=shows), bare),
+                            partial(run_many, server.client, our, our_process),
+                            partial(
+                                run_many,
+                                server.client,
+                                partial(other, indexed=indexed),
+                                bare_process,
+                            ),
                             ROUNDS,
                         )
-                        findings += _findings(f"{scenario}, {what}", FLOORS[shows], found)
+                        findings += _findings(f"{scenario}, {what}", BASELINES[indexed], found)
     return findings
 
 

@@ -1,4 +1,4 @@
-"""Comparing two sides in turn, and saying how much they differ."""
+"""Measures two sides in turn and compares them."""
 
 import statistics
 from collections.abc import Awaitable, Callable, Sequence
@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 @dataclass(frozen=True)
 class Ratio:
-    """One side by the other, in each of several rounds."""
+    """Our figure divided by the other side's, for each round."""
 
     rounds: tuple[float, ...]
 
     @property
     def median(self) -> float:
-        """The one to speak of."""
+        """The median of the rounds."""
         return statistics.median(self.rounds)
 
     def __str__(self) -> str:
@@ -23,33 +23,33 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Finding:
-    """A row of the table: what was measured, against what, how far it should reach, and what came
-    out. `better` says whether more or less of the ratio is better."""
+    """A row of the table: what was measured, against what, the target and the result. `better` says
+    whether "more" or "less" of the ratio is better."""
 
     measure: str
     against: str
-    reach: float
+    target: float
     better: str
     ratio: Ratio
     ours: str
     theirs: str
 
     @property
-    def reached(self) -> bool:
-        """Whether it is as good as it should be."""
+    def met(self) -> bool:
+        """Whether the median meets the target."""
         return (
-            self.ratio.median >= self.reach
+            self.ratio.median >= self.target
             if self.better == "more"
-            else self.ratio.median <= self.reach
+            else self.ratio.median <= self.target
         )
 
     def row(self) -> dict[str, Any]:
-        """To be written down."""
-        return asdict(self) | {"median": self.ratio.median, "reached": self.reached}
+        """The finding as JSON."""
+        return asdict(self) | {"median": self.ratio.median, "met": self.met}
 
 
 class Pair(NamedTuple):
-    """One figure of both sides: the ratio, and the medians."""
+    """One figure of both sides: the ratio of each round, and the medians."""
 
     ratio: Ratio
     ours: float
@@ -57,27 +57,27 @@ class Pair(NamedTuple):
 
     @classmethod
     def of(cls, rounds: Sequence[tuple[float, float]]) -> "Pair":
-        """Ours and theirs, round by round."""
+        """The pair from our and the other side's figure of each round."""
         ours, theirs = (statistics.median(side) for side in zip(*rounds, strict=True))
         return cls(Ratio(tuple(mine / other for mine, other in rounds)), ours, theirs)
 
     def finding(
-        self, measure: str, against: str, reach: float, unit: str, *, better: str = "less"
+        self, measure: str, against: str, target: float, unit: str, *, better: str = "less"
     ) -> Finding:
-        """As a row of the table."""
-        said = (f"{figure:.1f} {unit}" for figure in (self.ours, self.theirs))
-        return Finding(measure, against, reach, better, self.ratio, *said)
+        """The pair as a row of the table."""
+        medians = (f"{figure:.1f} {unit}" for figure in (self.ours, self.theirs))
+        return Finding(measure, against, target, better, self.ratio, *medians)
 
 
 Sample = Callable[[], Awaitable[dict[str, float]]]
-"""Measures one side once: figures by their names."""
+"""Measures one side once; returns its figures by name."""
 
 
 async def in_turn(
     ours: Sample, theirs: Sample, rounds: int, *, warm_up: bool = True
 ) -> dict[str, Pair]:
-    """Measure both so often, one after the other, each first in every second round; an unmeasured
-    round comes before. By the names of the figures."""
+    """Measure both sides once per round, each first in every second round; returns pairs by the
+    name of the figure. With `warm_up`, an unmeasured round comes first."""
     if warm_up:
         await ours()
         await theirs()

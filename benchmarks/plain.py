@@ -1,5 +1,6 @@
-"""A purchase written the plain way: in the SDK's sandbox with its models beside it, one await after
-another, one notice to one reader at a time. It does what the stories need and refuses nothing."""
+"""A purchase as a plain workflow: in the SDK's sandbox, with its models in the same module, one
+await after another, one notice to one recipient at a time. It does what the scenarios need and
+rejects nothing."""
 
 import asyncio
 from datetime import timedelta
@@ -16,7 +17,7 @@ DEADLINE = SearchAttributeKey.for_datetime("PurchaseDeadline")
 
 
 class Party(BaseModel):
-    """Somebody."""
+    """A client or freelancer."""
 
     id: str
     name: str
@@ -24,7 +25,8 @@ class Party(BaseModel):
 
 
 class Start(BaseModel):
-    """What is bought. `settled_on`: at which asking the refund has arrived."""
+    """The start input. `settled_on`: the number of the daily check that finds the refund
+    settled."""
 
     purchase_id: str
     client: Party
@@ -34,15 +36,15 @@ class Start(BaseModel):
     settled_on: int
 
 
-class Said(BaseModel):
+class Received(BaseModel):
     """A message."""
 
     message: str
     fields: dict[str, Any] = {}
 
 
-class Step(BaseModel):
-    """What an activity is asked."""
+class Request(BaseModel):
+    """The input of the activity."""
 
     what: str
     purchase_id: str
@@ -50,9 +52,9 @@ class Step(BaseModel):
     to: str = ""
 
 
-@activity.defn(name="plain_step")
-async def step(request: Step) -> str:
-    """Does nothing."""
+@activity.defn(name="plain_nothing")
+async def nothing(request: Request) -> str:
+    """Do nothing."""
     return request.what
 
 
@@ -61,146 +63,146 @@ class PlainPurchase:
     """From the payment to the last cent."""
 
     def __init__(self) -> None:
-        self.inbox: list[Said] = []
+        self.inbox: list[Received] = []
         self.cancelled = False
 
     @workflow.signal
-    def said(self, message: Said) -> None:
-        """Somebody says something."""
+    def receive(self, message: Received) -> None:
+        """Receive a message."""
         self.inbox.append(message)
 
     @workflow.run
     async def run(self, start: Start) -> str:
-        """The life of a purchase."""
+        """Run the whole lifecycle; returns its reason."""
         self.start = start
-        self.show("awaiting_requirements", 48 * HOUR)
-        await self.do("take_payment", amount=start.amount)
+        self.index("awaiting_requirements", 48 * HOUR)
+        await self.call("take_payment", amount=start.amount)
         if start.declined:
-            await self.tell("payment_declined")
-            self.show("closed", None)
+            await self.notify("payment_declined")
+            self.index("closed", None)
             return "declined"
-        await self.tell("payment_held")
+        await self.notify("payment_held")
         if await self.wait("awaiting_requirements", 48 * HOUR, 24 * HOUR, 4 * HOUR) is None:
             return await self.settle("requirements_timeout", refund=start.amount)
-        await self.tell("requirements_submitted")
+        await self.notify("requirements_submitted")
         return await self.work()
 
     async def work(self) -> str:
-        """The freelancer's day, then the work."""
-        said = await self.wait("freelancer_review", DAY, 6 * HOUR)
-        if said is None:
-            await self.tell("freelancer_committed")
-            said = await self.wait("in_progress", 90 * DAY)
-        while said and said.message != "cancel":
-            match said.message:
+        """The freelancer's review, then the work."""
+        received = await self.wait("freelancer_review", DAY, 6 * HOUR)
+        if received is None:
+            await self.notify("freelancer_committed")
+            received = await self.wait("in_progress", 90 * DAY)
+        while received and received.message != "cancel":
+            match received.message:
                 case "deliver":
                     return await self.review()
                 case "give_refund":
                     return await self.settle("given", refund=self.start.amount)
                 case _:
-                    said = await self.wait("in_progress", 90 * DAY)
-        if said and said.fields.get("by") == "freelancer":
+                    received = await self.wait("in_progress", 90 * DAY)
+        if received and received.fields.get("by") == "freelancer":
             return await self.settle("freelancer_cancelled", refund=self.start.amount)
         return await self.request()
 
     async def review(self) -> str:
-        """The client looks at what was delivered."""
-        await self.tell("delivered")
+        """The client's review of the delivery."""
+        await self.notify("delivered")
         await self.wait("delivered", 14 * DAY, 2 * DAY)
         return await self.settle("delivered", refund=0)
 
     async def request(self) -> str:
-        """The client wants the money back."""
+        """The client's refund request."""
         if self.cancelled:
             return await self.settle("cancelled_by_platform", refund=self.start.amount)
-        await self.tell("client_cancelled")
-        said = await self.wait("refund_requested", 7 * DAY, 4 * DAY, DAY, 4 * HOUR)
-        while said and said.message == "send_message":
-            await self.do("tell the other side", to="other")
-            said = await self.wait("refund_requested", 7 * DAY, 4 * DAY, DAY, 4 * HOUR)
-        if said is None:
+        await self.notify("client_cancelled")
+        received = await self.wait("refund_requested", 7 * DAY, 4 * DAY, DAY, 4 * HOUR)
+        while received and received.message == "send_message":
+            await self.call("notify: message", to="other party")
+            received = await self.wait("refund_requested", 7 * DAY, 4 * DAY, DAY, 4 * HOUR)
+        if received is None:
             return await self.settle("freelancer_silent", refund=self.start.amount)
-        match said.message:
+        match received.message:
             case "withdraw_cancellation":
-                await self.tell("cancellation_withdrawn")
+                await self.notify("cancellation_withdrawn")
                 return await self.work()
             case "propose_split":
-                await self.tell("split_proposed")
+                await self.notify("split_proposed")
                 await self.wait("refund_requested", 7 * DAY, 4 * DAY, DAY, 4 * HOUR)
-                return await self.settle("mutual_split", refund=said.fields["refund"])
-        if said.fields["decision"] == "approve":
+                return await self.settle("mutual_split", refund=received.fields["refund"])
+        if received.fields["decision"] == "approve":
             return await self.settle("refund_approved", refund=self.start.amount)
-        return await self.claim(said.fields["claim"])
+        return await self.contest(received.fields["claim"])
 
-    async def claim(self, claim: int) -> str:
-        """The freelancer wants to keep a part."""
-        await self.do("find the date")
-        await self.tell("refund_declined")
-        said = await self.wait("contested", 7 * DAY, DAY)
-        if said and said.message == "open_dispute":
-            await self.tell("dispute_opened")
-            said = await self.wait("disputed", 30 * DAY)
-            assert said is not None
-            return await self.settle("dispute_resolved", refund=said.fields["refund"])
+    async def contest(self, claim: int) -> str:
+        """The freelancer's claim, and a possible dispute."""
+        await self.call("compute deadline")
+        await self.notify("refund_declined")
+        received = await self.wait("contested", 7 * DAY, DAY)
+        if received and received.message == "open_dispute":
+            await self.notify("dispute_opened")
+            received = await self.wait("disputed", 30 * DAY)
+            assert received is not None
+            return await self.settle("dispute_resolved", refund=received.fields["refund"])
         return await self.settle("claim_accepted", refund=self.start.amount - claim)
 
     async def settle(self, reason: str, *, refund: int) -> str:
         """Move the money."""
-        self.show("settling", 7 * DAY)
+        self.index("settling", 7 * DAY)
         if refund:
-            await self.do("find the date")
-        await self.do("post the decision", amount=refund)
-        await self.tell(reason)
+            await self.call("compute deadline")
+        await self.call("post decision", amount=refund)
+        await self.notify(reason)
         if refund:
-            await self.do("send the refund", amount=refund)
-            for asked in range(1, self.start.settled_on + 1):
+            await self.call("send refund", amount=refund)
+            for check in range(1, self.start.settled_on + 1):
                 await workflow.sleep(DAY)
-                await self.do("ask about the refund")
-                if asked == 7:
-                    await self.do("tell of the delay", to="client")
-                    await self.do("tell of the delay", to="operator")
-            await self.do("post the arrival", amount=refund)
-            await self.tell("refund_settled")
-        self.show("closed", None)
+                await self.call("check refund")
+                if check == 7:
+                    await self.call("notify: refund is late", to="client")
+                    await self.call("notify: refund is late", to="operator")
+            await self.call("post settlement", amount=refund)
+            await self.notify("refund_settled")
+        self.index("closed", None)
         return reason
 
-    async def wait(self, stage: str, window: timedelta, *reminders: timedelta) -> Said | None:
-        """The next message, or None at the end of the window."""
-        self.show(stage, window)
+    async def wait(self, stage: str, window: timedelta, *reminders: timedelta) -> Received | None:
+        """Wait for the next message; returns None at the end of the window."""
+        self.index(stage, window)
         ends = workflow.now() + window
         try:
             for before in reminders:
-                if await self.heard(ends - before - workflow.now()):
+                if await self.received(ends - before - workflow.now()):
                     return self.inbox.pop(0)
-                await self.do("remind", to="somebody")
-            if await self.heard(ends - workflow.now()):
+                await self.call("remind", to="party")
+            if await self.received(ends - workflow.now()):
                 return self.inbox.pop(0)
         except asyncio.CancelledError:
             self.cancelled = True
-            return Said(message="cancel")
+            return Received(message="cancel")
         return None
 
-    async def heard(self, within: timedelta) -> bool:
-        """Whether somebody says something in time."""
+    async def received(self, within: timedelta) -> bool:
+        """Whether a message arrives in time."""
         try:
             await workflow.wait_condition(lambda: bool(self.inbox), timeout=within)
         except TimeoutError:
             return False
         return True
 
-    def show(self, stage: str, window: timedelta | None) -> None:
-        """In the list of purchases."""
+    def index(self, stage: str, window: timedelta | None) -> None:
+        """Update the search attributes."""
         deadline = DEADLINE.value_set(workflow.now() + window) if window else DEADLINE.value_unset()
         workflow.upsert_search_attributes([STAGE.value_set(stage), deadline])
 
-    async def tell(self, what: str) -> None:
-        """Both parties."""
-        await self.do(f"tell of {what}", to=self.start.client.email)
-        await self.do(f"tell of {what}", to=self.start.freelancer.email)
+    async def notify(self, transition: str) -> None:
+        """Notify both parties."""
+        await self.call(f"notify: {transition}", to=self.start.client.email)
+        await self.call(f"notify: {transition}", to=self.start.freelancer.email)
 
-    async def do(self, what: str, amount: int = 0, to: str = "") -> str:
-        """One activity."""
-        request = Step(what=what, purchase_id=self.start.purchase_id, amount=amount, to=to)
+    async def call(self, what: str, amount: int = 0, to: str = "") -> str:
+        """Run one activity."""
+        request = Request(what=what, purchase_id=self.start.purchase_id, amount=amount, to=to)
         return await workflow.execute_activity(
-            step, request, start_to_close_timeout=timedelta(seconds=30)
+            nothing, request, start_to_close_timeout=timedelta(seconds=30)
         )

@@ -1,4 +1,5 @@
-"""The sides of the comparisons: each a worker process of its own, whose CPU time is its own."""
+"""The sides of the comparisons. Each is a worker in its own process, so that its CPU time is
+known."""
 
 import asyncio
 import multiprocessing
@@ -36,7 +37,7 @@ from activities.requests import (
     SettlementPosting,
 )
 from activities.services import Services, Settings
-from benchmarks import floor, plain
+from benchmarks import bare, plain
 from temporal.converter import DATA_CONVERTER
 
 processes = multiprocessing.get_context("spawn")
@@ -44,14 +45,14 @@ processes = multiprocessing.get_context("spawn")
 
 @dataclass(frozen=True)
 class Place:
-    """Where a side works: a server and a folder for its books."""
+    """A server, and a folder for the data of one side."""
 
     address: str
     folder: Path
 
     @property
     def settings(self) -> Settings:
-        """Books and mail under the folder."""
+        """Settings with ledger, mail and sandbox in the folder."""
         return Settings(
             database_url=f"sqlite:///{self.folder}/recourse.db",
             mail_url=f"maildir:{self.folder}/mail",
@@ -59,12 +60,12 @@ class Place:
         )
 
 
-class Idle(Services):
-    """Activities that answer at once and do nothing: what is left is the workflow."""
+class IdleServices(Services):
+    """Activities that answer at once and do nothing, so that only the workflow is measured."""
 
     @property
     def activities(self) -> list[Callable[..., Any]]:
-        """As the real ones are called and answer."""
+        """The activities, with the names and answers of the real ones."""
         return [
             self.take_payment,
             self.post_decision,
@@ -75,7 +76,7 @@ class Idle(Services):
 
     @property
     def notice_activities(self) -> list[Callable[..., Any]]:
-        """Nobody is told."""
+        """The activity for notices, which sends nothing."""
         return [self.send_notices]
 
     @activity.defn(name=TAKE_PAYMENT.name)
@@ -99,11 +100,11 @@ class Idle(Services):
         return NoticeAnswer(delivered=2)
 
 
-async def recourse(place: Place, ready: Event, kind: Callable[[Settings], Services]) -> None:
-    """The production worker."""
+async def recourse(place: Place, ready: Event, create: Callable[[Settings], Services]) -> None:
+    """Run the production worker with the services that `create` makes."""
     client = await Client.connect(place.address, data_converter=DATA_CONVERTER)
     with (
-        closing(kind(place.settings)) as services,
+        closing(create(place.settings)) as services,
         ThreadPoolExecutor(worker.ACTIVITY_THREADS) as threads,
     ):
         worker.tune_garbage_collection()
@@ -112,15 +113,15 @@ async def recourse(place: Place, ready: Event, kind: Callable[[Settings], Servic
             await asyncio.Event().wait()
 
 
-async def floor_worker(place: Place, ready: Event) -> None:
-    """A worker with the same settings as ours, without a sandbox."""
+async def bare_worker(place: Place, ready: Event) -> None:
+    """Run a worker for the bare workflows, with our settings and without a sandbox."""
     worker.tune_garbage_collection()
     client = await Client.connect(place.address)
     async with Worker(
         client,
-        task_queue=floor.QUEUE,
-        workflows=[floor.AutoCancel, floor.ApprovedRefund],
-        activities=[floor.nothing],
+        task_queue=bare.QUEUE,
+        workflows=[bare.AutoCancel, bare.ApprovedRefund],
+        activities=[bare.nothing],
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_concurrent_activities=worker.ACTIVITY_THREADS,
     ):
@@ -129,10 +130,10 @@ async def floor_worker(place: Place, ready: Event) -> None:
 
 
 async def plain_worker(place: Place, ready: Event) -> None:
-    """A worker as the SDK makes it, sandbox and all."""
+    """Run a worker with the SDK's defaults, including its sandbox."""
     client = await Client.connect(place.address, data_converter=pydantic_data_converter)
     async with Worker(
-        client, task_queue=plain.QUEUE, workflows=[plain.PlainPurchase], activities=[plain.step]
+        client, task_queue=plain.QUEUE, workflows=[plain.PlainPurchase], activities=[plain.nothing]
     ):
         ready.set()
         await asyncio.Event().wait()
@@ -142,29 +143,29 @@ Serve = Callable[[Place, Event], Coroutine[Any, Any, None]]
 
 
 def whole_product(place: Place, ready: Event) -> Coroutine[Any, Any, None]:
-    """Ours, with its books and mail."""
+    """Run Recourse with ledger and mail."""
     return recourse(place, ready, Services)
 
 
 def workflow_alone(place: Place, ready: Event) -> Coroutine[Any, Any, None]:
-    """Ours, with activities that do nothing."""
-    return recourse(place, ready, Idle)
+    """Run Recourse with activities that do nothing."""
+    return recourse(place, ready, IdleServices)
 
 
-def _work(serve: Serve, place: Place, ready: Event) -> None:
+def _run(serve: Serve, place: Place, ready: Event) -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
     asyncio.run(serve(place, ready))
 
 
 @contextmanager
-def at_work(serve: Serve, place: Place) -> Iterator[int]:
-    """A side's worker process, ready; its id."""
+def running(serve: Serve, place: Place) -> Iterator[int]:
+    """Run a side's worker process; gives its id once it is ready. Kills it at the end."""
     ready = processes.Event()
-    process = processes.Process(target=_work, args=(serve, place, ready), daemon=True)
+    process = processes.Process(target=_run, args=(serve, place, ready), daemon=True)
     process.start()
     try:
         if not ready.wait(60):
-            raise RuntimeError(f"{serve} did not begin")
+            raise RuntimeError(f"{serve} was not ready within 60 s")
         assert process.pid is not None
         yield process.pid
     finally:
@@ -173,13 +174,13 @@ def at_work(serve: Serve, place: Place) -> Iterator[int]:
 
 
 def cpu(process: int) -> float:
-    """Seconds of CPU so far, its own and the kernel's for it."""
+    """The CPU seconds of a process so far, in user and kernel mode."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def memory(process: int) -> float:
-    """Megabytes that are its own."""
+    """The private memory of a process in megabytes."""
     status = Path(f"/proc/{process}/status").read_text()
     (line,) = (line for line in status.splitlines() if line.startswith("RssAnon"))
     return int(line.split()[1]) / 1024

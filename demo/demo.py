@@ -53,7 +53,7 @@ class Played:
         )
 
 
-async def demo(*, leave: bool, json_output: bool) -> int:
+async def demo(*, exit_at_once: bool, json_output: bool) -> int:
     """Play all stories, show what came of them, and stay up on a terminal until Ctrl-C.
 
     Returns 0 if every story ended as told and the books are in order, else 1.
@@ -86,7 +86,7 @@ async def demo(*, leave: bool, json_output: bool) -> int:
                 f"Mail is in {FOLDER / 'mail'}."
             )
             console.print(f"Web UI: http://localhost:{ui_port}", highlight=False)
-        if sys.stdout.isatty() and not leave:
+        if sys.stdout.isatty() and not exit_at_once:
             console.print("Look around; Ctrl-C ends it.")
             await _interrupted()
     return 0 if well else 1

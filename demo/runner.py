@@ -47,7 +47,7 @@ async def start(client: Client, terms: PurchaseStart) -> Handle:
 async def say(handle: Handle, role: Role, message: str, **fields: Any) -> Receipt:
     """Send a message as an update and wait for its answer.
 
-    Raises ApplicationError, its type a code of `RULES.md`, when it is refused.
+    Raises ApplicationError, whose type is the code, when it is rejected.
     """
     payload = {"by": {"role": role.value, "id": PEOPLE[role]}, **fields}
     try:

@@ -20,9 +20,10 @@ from activities.requests import Model, Money
 from activities.services import Settings, provider_of
 from starter import show
 from starter.books import opened
-from starter.failures import rejected, run
+from starter.exits import run
 from starter.options import Json, PurchaseId, read_id
 from temporal.client import connect
+from temporal.errors import Rejected
 from temporal.executions import Execution
 from temporal.purchases import PREFIX, Purchase
 
@@ -60,17 +61,17 @@ async def resume(client: Client, purchase_id: str, money: str | None) -> Adopted
     purchase = Purchase(client, purchase_id)
     ended = await purchase.newest()
     if ended is None:
-        raise rejected(
+        raise Rejected(
             "NOT_FOUND",
             f"The server has no history of purchase {purchase_id}. If it was kept elsewhere, "
             "import it; money that nobody can resume has to be settled with the provider by hand.",
         )
     if ended.is_open:
-        raise rejected("RUNNING", f"Purchase {purchase_id} is running: there is nothing to adopt.")
+        raise Rejected("RUNNING", f"Purchase {purchase_id} is running: there is nothing to adopt.")
     if ended.status not in ENDED:
-        raise rejected("CLOSED", f"Purchase {purchase_id} has come to its own end.")
+        raise Rejected("CLOSED", f"Purchase {purchase_id} has come to its own end.")
     if money is None:
-        raise rejected(
+        raise Rejected(
             "NO_MONEY",
             f"Purchase {purchase_id} has no money inside: nobody paid, or all of it has arrived. "
             "To buy again, start a new purchase.",

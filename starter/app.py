@@ -8,14 +8,15 @@ import typer
 
 from starter import books, messages, queries, start
 from starter.adopt import adopt
-from starter.failures import run
+from starter.exits import run
 from starter.options import Json
 from starter.schema import schema
 from starter.setup import setup
-from temporal.client import exit_process
+from temporal.errors import InvalidInput
+from temporal.process import exit_process
 
 app = typer.Typer(
-    name="python -m starter",
+    name="recourse",
     help="Recourse: start purchases, send them messages, look at them and their money.",
     no_args_is_help=True,
     add_completion=False,
@@ -50,10 +51,16 @@ def metrics(host: Host = "127.0.0.1", port: Port = 9465) -> None:
 
 
 def demo(exit_at_once: Exit = False, as_json: Json = False) -> None:
-    """Play every story on a real server of its own, the clock skipped."""
-    from demo.demo import demo  # brings a whole worker along
+    """Run every scenario on a real server of its own, the time skipped."""
+    try:
+        from demo.demo import demo  # a whole worker, and not in the wheel
+    except ModuleNotFoundError:
+        run(_no_demo(), as_json=as_json)
+    run(demo(exit_at_once=exit_at_once, json_output=as_json), as_json=as_json)
 
-    run(demo(leave=exit_at_once, json_output=as_json), as_json=as_json)
+
+async def _no_demo() -> None:
+    raise InvalidInput("The demo is not installed. Run `make demo` in the repository.")
 
 
 app.command()(start.purchase)
@@ -74,7 +81,7 @@ app.command()(demo)
 
 
 def main() -> NoReturn:
-    """Run the command line; leaves with the exit status of `starter.failures`."""
+    """Run the command line; leaves with the exit status of `starter.exits`."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter

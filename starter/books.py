@@ -12,7 +12,7 @@ from activities.ledger import Ledger
 from activities.requests import AuditReport, Total
 from activities.services import Settings, open_database, provider_of
 from starter import show
-from starter.failures import ExitStatus, run
+from starter.exits import ExitStatus, run
 from starter.options import Json
 from temporal.client import connect
 from temporal.directory import TemporalPurchaseDirectory
@@ -38,7 +38,7 @@ async def _audit(as_json: bool) -> int:
     with opened() as engine, closing(provider_of(Settings.from_environment())) as provider:
         found = await reconcile(Ledger(engine), provider, TemporalPurchaseDirectory(client))
     show.answer(found, _shown(found), as_json=as_json)
-    return ExitStatus.REFUSED if found.differences else 0
+    return ExitStatus.REJECTED if found.differences else 0
 
 
 def _shown(found: AuditReport) -> Group:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from starter import show
-from starter.failures import invalid, run
+from starter.exits import run
 from starter.options import (
     As,
     Json,
@@ -24,6 +24,7 @@ from starter.options import (
     read_sender,
 )
 from temporal.client import connect
+from temporal.errors import InvalidInput
 from temporal.purchases import Purchase
 from workflows.messages import MESSAGES, Message
 from workflows.receiving.parsing import explain
@@ -132,16 +133,16 @@ async def _say(
 def _read_amounts(given: Given, currency: str | None) -> Given:
     amounts = {name: given.pop(name) for name in AMOUNTS if name in given}
     if amounts and currency is None:
-        raise invalid(f"--{next(iter(amounts))} needs --currency, for example --currency USD.")
+        raise InvalidInput(f"--{next(iter(amounts))} needs --currency, for example --currency USD.")
     if currency is not None and not amounts:
-        raise invalid("--currency goes with an amount.")
+        raise InvalidInput("--currency goes with an amount.")
     return {name: read_amount(text, currency or "", f"--{name}") for name, text in amounts.items()}
 
 
 def _requirements(given: Given) -> object:
     text, file = given.pop("text", None), given.pop("file", None)
     if (text is None) == (file is None):
-        raise invalid("Give the requirements either as --text or as --file.")
+        raise InvalidInput("Give the requirements either as --text or as --file.")
     return text if file is None else read_object(read_file(file), "--file")
 
 
@@ -149,10 +150,10 @@ def _validated(kind: type[Message], document: Given) -> Message:
     try:
         return kind.model_validate_json(json.dumps(document))
     except ValidationError as error:
-        raise invalid(explain(error)) from None
+        raise InvalidInput(explain(error)) from None
 
 
 async def _check_currency(purchase: Purchase, currency: str | None) -> None:
     expected = (await purchase.terms()).price.currency
     if currency != expected:
-        raise invalid(f"--currency: this purchase is in {expected}, not in {currency}.")
+        raise InvalidInput(f"--currency: this purchase is in {expected}, not in {currency}.")

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from activities.amounts import InvalidAmount, UnknownCurrency, parse_amount
 from activities.requests import Identifier
-from starter.failures import invalid
+from temporal.errors import InvalidInput
 from workflows.messages import Role, Sender
 
 LARGEST_FILE = 1_000_000
@@ -33,7 +33,7 @@ def read_id(text: str, what: str) -> str:
         return _IDENTIFIER.validate_python(text)
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
-        raise invalid(f"{what}: {problem}.") from None
+        raise InvalidInput(f"{what}: {problem}.") from None
 
 
 def read_sender(text: str) -> Sender:
@@ -41,20 +41,20 @@ def read_sender(text: str) -> Sender:
     role, colon, sender = text.partition(":")
     if not colon or role not in set(Role):
         roles = ", ".join(Role)
-        raise invalid(f"--as: write ROLE:ID, for example client:ana; roles are {roles}.")
+        raise InvalidInput(f"--as: write ROLE:ID, for example client:ana; roles are {roles}.")
     return Sender(role=Role(role), id=read_id(sender, "--as"))
 
 
 def read_amount(text: str, currency: str, option: str) -> int:
     """`250.00`, `USD` → `25000`: digits and at most one point, nothing rounded. Raises Failure."""
     if not _DIGITS.fullmatch(text):
-        raise invalid(f"{option}: {text!r} is not an amount; write for example 250.00.")
+        raise InvalidInput(f"{option}: {text!r} is not an amount; write for example 250.00.")
     try:
         return parse_amount(text, currency)
     except UnknownCurrency as error:
-        raise invalid(f"--currency: {error}.") from None
+        raise InvalidInput(f"--currency: {error}.") from None
     except InvalidAmount as error:
-        raise invalid(f"{option}: {error}.") from None
+        raise InvalidInput(f"{option}: {error}.") from None
 
 
 def read_file(name: str) -> bytes:
@@ -67,9 +67,9 @@ def read_file(name: str) -> bytes:
                 content = file.read(LARGEST_FILE + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, "strerror", None) or error
-        raise invalid(f"--file: {name} cannot be read: {reason}.") from None
+        raise InvalidInput(f"--file: {name} cannot be read: {reason}.") from None
     if len(content) > LARGEST_FILE:
-        raise invalid(f"--file: {name} is larger than {LARGEST_FILE} bytes.")
+        raise InvalidInput(f"--file: {name} is larger than {LARGEST_FILE} bytes.")
     return content
 
 
@@ -78,11 +78,11 @@ def read_object(text: str | bytes, option: str) -> dict[str, object]:
     try:
         value = json.loads(text, parse_constant=_no_number)
     except RecursionError:
-        raise invalid(f"{option}: the JSON is nested too deeply.") from None
+        raise InvalidInput(f"{option}: the JSON is nested too deeply.") from None
     except ValueError as error:
-        raise invalid(f"{option}: is not JSON: {error}.") from None
+        raise InvalidInput(f"{option}: is not JSON: {error}.") from None
     if not isinstance(value, dict):
-        raise invalid(f"{option}: must be a JSON object, such as {{…}}.")
+        raise InvalidInput(f"{option}: must be a JSON object, such as {{…}}.")
     return value
 
 

@@ -14,9 +14,10 @@ from activities.ledger import Ledger
 from activities.notices import DeliveryLog, effective_status
 from starter import show
 from starter.books import opened
-from starter.failures import invalid, rejected, run
+from starter.exits import run
 from starter.options import As, Json, PurchaseId, read_id, read_sender
 from temporal.client import connect
+from temporal.errors import InvalidInput, Rejected
 from temporal.purchases import Purchase, find
 from workflows import view
 from workflows.lifecycle.state import Stage
@@ -72,7 +73,7 @@ async def _purchase(purchase_id: str) -> Purchase:
 
 async def _status(purchase_id: str, watch: bool, as_json: bool) -> None:
     if watch and as_json:
-        raise invalid("--json prints one document; leave --watch out.")
+        raise InvalidInput("--json prints one document; leave --watch out.")
     purchase = await _purchase(purchase_id)
     if watch:
         with suppress(asyncio.CancelledError):  # Ctrl-C
@@ -120,7 +121,7 @@ async def _actions(purchase_id: str, sender: str, as_json: bool) -> None:
 
 def _check_party(by: Sender, known: str) -> None:
     if by.id != known:
-        raise rejected("NOT_A_PARTY", f"{by.id!r} is not the {by.role} of this purchase.")
+        raise Rejected("NOT_A_PARTY", f"{by.id!r} is not the {by.role} of this purchase.")
 
 
 async def _list(
@@ -149,7 +150,7 @@ async def _ledger(purchase_id: str, as_json: bool) -> None:
         books = Ledger(engine)
         balances, transfers = books.balances(purchase_id), books.transfers(purchase_id)
     if balances is None:
-        raise rejected("NOT_FOUND", f"The books know no purchase {purchase_id}: no money was held.")
+        raise Rejected("NOT_FOUND", f"The books know no purchase {purchase_id}: no money was held.")
     document = {"balances": balances, "transfers": transfers}
     show.answer(document, show.ledger(balances, transfers), as_json=as_json)
 
@@ -160,11 +161,11 @@ async def _notices(purchase_id: str, number: int | None, as_json: bool) -> None:
         now = datetime.now(UTC)
         sent = [effective_status(notice, now) for notice in DeliveryLog(engine).list(purchase_id)]
     if not sent:
-        raise rejected("NOT_FOUND", f"Nobody was told anything about a purchase {purchase_id}.")
+        raise Rejected("NOT_FOUND", f"Nobody was told anything about a purchase {purchase_id}.")
     if number is None:
         show.answer(sent, show.notices(purchase_id, sent), as_json=as_json)
     elif number > len(sent):
-        raise invalid(f"--show: there are {len(sent)} notices, so 1 to {len(sent)}.")
+        raise InvalidInput(f"--show: there are {len(sent)} notices, so 1 to {len(sent)}.")
     else:
         notice = sent[number - 1]
         show.answer(notice, show.notice(notice), as_json=as_json)

@@ -6,8 +6,9 @@ import typer
 from pydantic import TypeAdapter
 
 from starter import show
-from starter.failures import invalid, run
+from starter.exits import run
 from starter.options import Json
+from temporal.errors import InvalidInput
 from workflows.messages import MESSAGES, Permission, PurchaseResult, PurchaseStart, Receipt, Status
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -39,7 +40,7 @@ async def _schema(name: str | None) -> None:
     if name is None:
         return show.answer(schemas, "", as_json=True)
     if name.replace("-", "_") not in schemas:
-        raise invalid(f"NAME: there is no {name!r}; known are {', '.join(schemas)}.")
+        raise InvalidInput(f"NAME: there is no {name!r}; known are {', '.join(schemas)}.")
     return show.answer(schemas[name.replace("-", "_")], "", as_json=True)
 
 

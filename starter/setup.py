@@ -5,7 +5,7 @@ from sqlalchemy import Engine
 from activities.database import SchemaMismatch, check_schema, migrate
 from activities.services import Settings, engine_of
 from starter import show
-from starter.failures import run
+from starter.exits import run
 from starter.options import Json
 from temporal.client import connect, register_schedules, register_search_attributes
 

@@ -12,9 +12,10 @@ from pydantic import ValidationError
 from activities.calendar import UnknownCalendar, check_calendar
 from activities.requests import Party
 from starter import show
-from starter.failures import invalid, run
+from starter.exits import run
 from starter.options import Json, read_amount, read_file, read_object
 from temporal.client import connect
+from temporal.errors import InvalidInput
 from temporal.purchases import Purchase
 from workflows.messages import PurchaseStart
 from workflows.purchase import FUTURE_ALLOWED
@@ -99,14 +100,14 @@ async def _start(given: dict[str, Any], file: str | None, as_json: bool) -> None
 
 def _from_file(file: str, given: dict[str, Any]) -> PurchaseStart:
     if given:
-        raise invalid(f"Give either --file or options, not both: {_options(given)}.")
+        raise InvalidInput(f"Give either --file or options, not both: {_options(given)}.")
     return _validated(json.dumps(read_object(read_file(file), "--file")))
 
 
 def _from_options(given: dict[str, Any]) -> PurchaseStart:
     missing = [name for name in FIELDS if name not in given and not name.endswith(OPTIONAL)]
     if missing:
-        raise invalid(f"Missing: {_options(missing)}; or give all as JSON with --file.")
+        raise InvalidInput(f"Missing: {_options(missing)}; or give all as JSON with --file.")
     given["price"] = read_amount(given["price"], given["currency"], "--price")
     if "policy" in given:
         given["policy"] = read_object(given["policy"], "--policy")
@@ -128,7 +129,7 @@ def _validated(document: str) -> PurchaseStart:
     try:
         return PurchaseStart.model_validate_json(document)
     except ValidationError as error:
-        raise invalid(explain(error)) from None
+        raise InvalidInput(explain(error)) from None
 
 
 def _check(terms: PurchaseStart) -> None:
@@ -138,22 +139,22 @@ def _check(terms: PurchaseStart) -> None:
     try:
         check_calendar(terms.policy.calendar, terms.policy.calendar_timezone)
     except UnknownCalendar as error:
-        raise invalid(f"policy: {error}") from None
+        raise InvalidInput(f"policy: {error}") from None
     if terms.purchased_at and terms.purchased_at > datetime.now(UTC) + FUTURE_ALLOWED:
-        raise invalid("purchased_at: lies in the future.")
+        raise InvalidInput("purchased_at: lies in the future.")
 
 
 def _check_party(role: str, party: Party) -> None:
     try:
         ZoneInfo(party.timezone)
     except (ValueError, LookupError, OSError):  # OSError: "America" is a directory
-        raise invalid(
+        raise InvalidInput(
             f"{role}.timezone: {party.timezone!r} is not known; give an IANA name, "
             "such as Europe/Lisbon."
         ) from None
     try:
         Locale.parse(party.locale.replace("-", "_"))
     except (ValueError, UnknownLocaleError):
-        raise invalid(
+        raise InvalidInput(
             f"{role}.locale: {party.locale!r} is not known; write for example pt_PT."
         ) from None

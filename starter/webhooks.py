@@ -20,8 +20,8 @@ from activities.logs import configure_logs
 from activities.payments import ProviderRejected, ProviderUnreachable
 from activities.payments.stripe import InvalidSignature, RefundUpdate, StripeProvider
 from activities.services import Settings, WrongSetting, stripe_of
-from starter.failures import Failure
 from temporal.client import connect
+from temporal.errors import Failure
 from temporal.purchases import PREFIX, Purchase
 from temporal.serving import LISTENS, body_of, listen
 from workflows.messages import Role, Sender, SettlementUpdate

@@ -2,11 +2,8 @@
 
 import os
 import re
-import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
-from typing import NoReturn
 
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import (
@@ -34,6 +31,7 @@ from temporalio.service import RPCError, RPCStatusCode, TLSConfig
 
 from temporal.codec import Encryption, read_keys
 from temporal.converter import DATA_CONVERTER, EncryptedFailureConverter
+from temporal.errors import NotPermitted, ServerUnreachable
 from workflows.receiving.encrypted import SETTING
 from workflows.view import SEARCH_ATTRIBUTES
 
@@ -70,30 +68,26 @@ CAUSES = {
 BROKEN_OFF = r"hyper::Error\(|handshake eof|ConnectionReset|AlertReceived"
 
 
-class Unreachable(Exception):
-    """Temporal, or the namespace in it, cannot be reached. The sentence says what to check."""
-
-
 async def connect(runtime: Runtime | None = None) -> Client:
     """A client as the standard environment variables and TOML profiles say; nothing of our own.
 
-    It sends traces where OpenTelemetry's variables say so. Raises Unreachable with a sentence, and
-    WrongKeys.
+    It sends traces where OpenTelemetry's variables say so. Raises ServerUnreachable and
+    WrongKeys, each with a sentence.
     """
     converter = data_converter()
     try:
         options = ClientConfig.load_client_connect_config()
     except OSError as error:
-        raise Unreachable(
+        raise ServerUnreachable(
             f"{error.filename}, which {_origin(error.filename)} names, cannot be read: "
             f"{error.strerror}."
         ) from None
     except Exception as error:  # the SDK raises several kinds for a bad file or profile
         first, _, _ = str(error).partition("\n")  # what follows quotes the file, secrets and all
-        raise Unreachable(f"The Temporal configuration cannot be read: {first}") from None
+        raise ServerUnreachable(f"The Temporal configuration cannot be read: {first}") from None
     address = options.setdefault("target_host", DEFAULT_ADDRESS)
     if "://" in address:  # the SDK would leave TLS out, and send an API key all the same
-        raise Unreachable(
+        raise ServerUnreachable(
             f"{address} is no address of a Temporal server. Leave out what stands before the host: "
             "TEMPORAL_ADDRESS is HOST:PORT, and TEMPORAL_TLS=true asks for TLS."
         )
@@ -103,7 +97,7 @@ async def connect(runtime: Runtime | None = None) -> Client:
             **options, data_converter=converter, interceptors=tracing, runtime=runtime
         )
     except Exception as error:  # RuntimeError and ValueError, whatever the cause
-        raise Unreachable(_cause(address, options, error)) from None
+        raise ServerUnreachable(_cause(address, options, error)) from None
     await check_namespace(client, address)
     return client
 
@@ -134,32 +128,28 @@ def data_converter(environment: Mapping[str, str] = os.environ) -> DataConverter
 
 
 async def check_namespace(client: Client, address: str) -> None:
-    """Raises Unreachable if the client's namespace is not there."""
+    """Raises ServerUnreachable if the client's namespace is not there."""
     try:
         await client.workflow_service.describe_namespace(
             DescribeNamespaceRequest(namespace=client.namespace)
         )
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
-            raise Unreachable(
+            raise ServerUnreachable(
                 f"The Temporal server at {address} has no namespace {client.namespace!r}. "
                 "Create it, or set TEMPORAL_NAMESPACE."
             ) from None
         if error.status in (RPCStatusCode.UNAUTHENTICATED, RPCStatusCode.PERMISSION_DENIED):
             key = client.service_client.config.api_key
-            raise Unreachable(f"The Temporal server at {address} {_stranger(key)}") from None
-        raise Unreachable(f"Temporal at {address} refuses: {_short(error)}") from None
-
-
-class NotPermitted(Unreachable):
-    """Whoever we are to the server, we may not see its search attributes."""
+            raise ServerUnreachable(f"The Temporal server at {address} {_stranger(key)}") from None
+        raise ServerUnreachable(f"Temporal at {address} refuses: {_short(error)}") from None
 
 
 async def register_search_attributes(client: Client) -> list[str]:
     """Make sure the server knows our search attributes; returns the names that were new.
 
-    Safe to repeat. Raises NotPermitted where it may not even look, and Unreachable where some are
-    missing and it may not add them: purchases would stand still without them.
+    Safe to repeat. Raises NotPermitted if it may not list them, and ServerUnreachable if some are
+    missing and it may not add them: purchases would be blocked without them.
     """
     names = ", ".join(key.name for key in SEARCH_ATTRIBUTES)
     try:
@@ -185,7 +175,7 @@ async def register_search_attributes(client: Client) -> list[str]:
     except RPCError as error:
         if error.status is RPCStatusCode.ALREADY_EXISTS:
             return []
-        raise Unreachable(
+        raise ServerUnreachable(
             f"The search attributes {', '.join(missing)} cannot be registered here "
             f"({_short(error)}). Ask an administrator to add them to the namespace."
         ) from None
@@ -196,7 +186,7 @@ async def register_schedules(client: Client) -> list[str]:
     """Make sure the daily audit is scheduled; returns the names that were new. Safe to repeat: one
     that is there stays as it is, paused or at another hour.
 
-    Raises Unreachable where it may not.
+    Raises ServerUnreachable where it may not.
     """
     schedule = Schedule(
         action=ScheduleActionStartWorkflow(
@@ -211,21 +201,10 @@ async def register_schedules(client: Client) -> list[str]:
     except ScheduleAlreadyRunningError:
         return []
     except RPCError as error:
-        raise Unreachable(
+        raise ServerUnreachable(
             f"The schedule {AUDIT} cannot be created here ({_short(error)})."
         ) from None
     return [AUDIT]
-
-
-def exit_process(status: int) -> NoReturn:
-    """End a process that used the SDK, at once. The SDK's threads may still call into Python while
-    the interpreter takes itself down, which now and then ends in an abort instead of `status`."""
-    if tracing := sys.modules.get("temporal.tracing"):
-        tracing.flush()
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError):
-            stream.flush()
-    os._exit(status)
 
 
 def _origin(file: str) -> str:

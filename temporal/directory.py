@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from temporalio.client import Client
 
 from activities.audit import StatusUnavailable
-from starter.failures import ExitStatus, Failure
+from temporal.errors import Failure, Rejected
 from temporal.purchases import Purchase, running
 from workflows.lifecycle.state import Payment
 from workflows.messages import Status
@@ -34,6 +34,6 @@ class TemporalPurchaseDirectory:
         try:
             return await Purchase(self._client, purchase_id).status()
         except Failure as failure:
-            if failure.status is not ExitStatus.REFUSED:
+            if not isinstance(failure, Rejected):
                 raise
             raise StatusUnavailable(failure.text) from None

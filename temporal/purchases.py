@@ -25,9 +25,9 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.keys import WORKFLOW_ID_PREFIX
 from activities.requests import Model, UtcDatetime
-from starter.failures import Failure, rejected, unreachable
 from temporal import terms as wording
 from temporal.client import TASK_QUEUE
+from temporal.errors import Failure, Rejected, Unreachable
 from temporal.executions import Execution, executions, memo, newest
 from workflows import view
 from workflows.messages import (
@@ -100,7 +100,7 @@ class Purchase:
             if known == terms:
                 return False
             other = ", ".join(wording.differing(known, terms))
-            raise rejected(
+            raise Rejected(
                 "PURCHASE_EXISTS",
                 f"Purchase {self.id} was started before, with another {other}. "
                 "An id is used once, ever: choose a new one.",
@@ -117,7 +117,7 @@ class Purchase:
         try:
             return wording.stored(payloads)
         except ValueError:
-            raise rejected(
+            raise Rejected(
                 "INVALID_INPUT", f"Purchase {self.id} was started with an input nobody can read."
             ) from None
 
@@ -150,8 +150,8 @@ class Purchase:
         except WorkflowUpdateFailedError as error:
             cause = error.cause
             if isinstance(cause, ApplicationError):
-                raise rejected(cause.type or "REFUSED", cause.message) from None
-            raise rejected("REFUSED", str(cause)) from None
+                raise Rejected(cause.type or "REFUSED", cause.message) from None
+            raise Rejected("REFUSED", str(cause)) from None
 
     async def _may_pass(self, error: RPCError) -> bool:
         """Whether a later try may succeed: a run that ends for a fresh one aborts its updates."""
@@ -179,7 +179,7 @@ class Purchase:
             async with self._found(), self._awake(), _answered():
                 return await self.handle.query(name, args=args, result_type=answer)
         except WorkflowQueryFailedError as error:
-            raise rejected("NO_ANSWER", f"Purchase {self.id} cannot say: {error}") from None
+            raise Rejected("NO_ANSWER", f"Purchase {self.id} cannot say: {error}") from None
 
     async def newest(self) -> Execution | None:
         """Its newest run as the server knows it; None if there is none. Needs no worker."""
@@ -195,7 +195,7 @@ class Purchase:
             found = await self.newest() if silent else None
             if found is None or found.status != "paused":
                 raise
-            raise rejected(
+            raise Rejected(
                 "PAUSED",
                 f"Purchase {self.id} was paused by an operator. What was sent waits until it goes "
                 "on: press Unpause in the Web UI.",
@@ -210,10 +210,10 @@ class Purchase:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
             if open_only and await self.newest():
-                raise rejected(
+                raise Rejected(
                     "CLOSED", f"Purchase {self.id} is closed; nothing can be changed any more."
                 ) from None
-            raise rejected("NOT_FOUND", f"There is no purchase {self.id} on this server.") from None
+            raise Rejected("NOT_FOUND", f"There is no purchase {self.id} on this server.") from None
 
 
 Wanted = Mapping[SearchAttributeKey[Any], str | bool]
@@ -295,7 +295,7 @@ async def _answered(advice: str = "") -> AsyncIterator[None]:
             why = f"No worker can answer now ({error.message})."
         elif error.status not in (RPCStatusCode.CANCELLED, RPCStatusCode.DEADLINE_EXCEEDED):
             raise
-    raise unreachable("NO_WORKER", f"{why} Start one: python worker.py{advice}")
+    raise Unreachable("NO_WORKER", f"{why} Start one: python worker.py{advice}")
 
 
 def _may_arrive(message: Message) -> str:

@@ -62,7 +62,7 @@ async def server() -> AsyncIterator[WorkflowEnvironment]:
 
 
 @pytest.fixture(scope="module")
-async def lonely() -> AsyncIterator[WorkflowEnvironment]:
+async def bare_server() -> AsyncIterator[WorkflowEnvironment]:
     """A server without a worker; tests start their own."""
     async with embedded.server(skip_time=True) as environment:
         yield environment

@@ -7,7 +7,7 @@ from temporalio.api.enums.v1 import EventType, TimeoutType
 from temporalio.api.history.v1 import HistoryEvent
 
 from benchmarks.growth import failed
-from benchmarks.peers.noted import Noted, watching
+from benchmarks.peers.recorder import Recorder, watching
 from benchmarks.peers.script import MOVED
 
 
@@ -15,18 +15,18 @@ async def test_a_partly_written_line_is_read_once_it_is_complete(
     tmp_path: Path,
 ) -> None:
     """A reader that sees half of a line waits for the rest of it."""
-    noted = Noted(tmp_path)
-    noted.step("p-1", MOVED)
-    line = noted.file.read_text()
+    recorder = Recorder(tmp_path)
+    recorder.record("p-1", MOVED)
+    line = recorder.file.read_text()
     second, third = line.replace("p-1", "p-2"), line.replace("p-1", "p-3")
-    async with watching(tmp_path) as watched:
-        await watched.noted("p-1", MOVED)
-        with noted.file.open("a") as file:
+    async with watching(tmp_path) as watcher:
+        await watcher.time_of("p-1", MOVED)
+        with recorder.file.open("a") as file:
             file.write(second + third[:10])
             file.flush()
-            await watched.noted("p-2", MOVED)  # the reader has also seen the half line
+            await watcher.time_of("p-2", MOVED)  # the reader has also seen the half line
             file.write(third[10:])
-        await watched.noted("p-3", MOVED)
+        await watcher.time_of("p-3", MOVED)
 
 
 def test_a_timed_out_task_counts_only_after_the_start_of_the_measurement() -> None:

@@ -42,7 +42,7 @@ def services(tmp_path: Path) -> Iterator[Services]:
 
 
 @asynccontextmanager
-async def process(lonely: WorkflowEnvironment, folder: Path) -> AsyncIterator[int]:
+async def process(bare_server: WorkflowEnvironment, folder: Path) -> AsyncIterator[int]:
     """A worker process; its process id. Killed at the end if it still runs."""
     given = settings(folder)
     running = await asyncio.create_subprocess_exec(
@@ -51,7 +51,7 @@ async def process(lonely: WorkflowEnvironment, folder: Path) -> AsyncIterator[in
         "tests.worker_process",
         env={
             **os.environ,
-            "TEMPORAL_ADDRESS": embedded.address(lonely.client),
+            "TEMPORAL_ADDRESS": embedded.address(bare_server.client),
             "RECOURSE_DATABASE_URL": given.database_url,
             "RECOURSE_MAIL_URL": given.mail_url,
             "RECOURSE_PAYMENTS": given.payments,
@@ -68,10 +68,10 @@ async def process(lonely: WorkflowEnvironment, folder: Path) -> AsyncIterator[in
 
 @asynccontextmanager
 async def running_worker(
-    lonely: WorkflowEnvironment, services: Services, threads: ThreadPoolExecutor
+    bare_server: WorkflowEnvironment, services: Services, threads: ThreadPoolExecutor
 ) -> AsyncIterator[None]:
     """A worker in this process for the duration of the block."""
-    async with build_worker(lonely.client, services, threads):
+    async with build_worker(bare_server.client, services, threads):
         yield
 
 
@@ -115,18 +115,18 @@ async def seen(client: Client, query: str) -> list[WorkflowExecution]:
 
 
 async def test_a_purchase_goes_on_after_its_worker_is_killed_while_it_waits(
-    lonely: WorkflowEnvironment, services: Services, tmp_path: Path
+    bare_server: WorkflowEnvironment, services: Services, tmp_path: Path
 ) -> None:
     """The worker is killed (`kill -9`) while the purchase waits; the next worker goes on from
     there."""
-    async with process(lonely, tmp_path) as pid:
-        handle = await start(lonely.client, purchase())
+    async with process(bare_server, tmp_path) as pid:
+        handle = await start(bare_server.client, purchase())
         await until(handle, lambda found: found.payment == "held")
         os.kill(pid, signal.SIGKILL)
     await handle.signal("cancel", {"by": FREELANCER})
 
-    async with process(lonely, tmp_path):
-        await skip(lonely, handle)
+    async with process(bare_server, tmp_path):
+        await skip(bare_server, handle)
         result = await handle.result()
 
     assert result.reason == "freelancer_cancelled"
@@ -138,19 +138,23 @@ async def test_a_purchase_goes_on_after_its_worker_is_killed_while_it_waits(
     [("post_decision", "recourse.db"), ("send_refund", "sandbox.db")],
 )
 async def test_money_moves_once_when_the_worker_is_killed_during_a_refund(
-    activity: str, database: str, lonely: WorkflowEnvironment, services: Services, tmp_path: Path
+    activity: str,
+    database: str,
+    bare_server: WorkflowEnvironment,
+    services: Services,
+    tmp_path: Path,
 ) -> None:
     """The worker is killed (`kill -9`) during the call to the ledger or to the provider."""
-    async with process(lonely, tmp_path) as pid:
-        handle = await start(lonely.client, purchase())
+    async with process(bare_server, tmp_path) as pid:
+        handle = await start(bare_server.client, purchase())
         await until(handle, lambda found: found.payment == "held")
         with locked(tmp_path / database):
             await handle.signal("give_refund", {"by": FREELANCER})
             await activity_started(handle, activity)
             os.kill(pid, signal.SIGKILL)
 
-    async with process(lonely, tmp_path):
-        await skip(lonely, handle)
+    async with process(bare_server, tmp_path):
+        await skip(bare_server, handle)
         result = await handle.result()
 
     assert result.refunded == PRICE
@@ -171,17 +175,17 @@ def assert_money_moved_once(services: Services, purchase_id: str) -> None:
 
 
 async def test_a_message_recorded_before_the_deadline_took_effect_counts(
-    lonely: WorkflowEnvironment, services: Services, threads: ThreadPoolExecutor
+    bare_server: WorkflowEnvironment, services: Services, threads: ThreadPoolExecutor
 ) -> None:
     """Requirements that are sent after the deadline, while no worker was running to act on it, are
     accepted and marked as late."""
-    handle = await start(lonely.client, purchase(policy={"requirements_window": "PT2S"}))
-    async with running_worker(lonely, services, threads):
+    handle = await start(bare_server.client, purchase(policy={"requirements_window": "PT2S"}))
+    async with running_worker(bare_server, services, threads):
         await until(handle, lambda found: found.payment == "held")
     await event(handle, FIRED)
 
     await handle.signal("submit_requirements", {"by": CLIENT, "requirements": "A logo."})
-    async with running_worker(lonely, services, threads):
+    async with running_worker(bare_server, services, threads):
         found = await until(handle, lambda found: found.stage != "awaiting_requirements")
 
         assert found.stage == "freelancer_review"
@@ -191,12 +195,12 @@ async def test_a_message_recorded_before_the_deadline_took_effect_counts(
 
 
 async def test_a_message_after_the_deadline_took_effect_is_rejected(
-    lonely: WorkflowEnvironment, services: Services, threads: ThreadPoolExecutor
+    bare_server: WorkflowEnvironment, services: Services, threads: ThreadPoolExecutor
 ) -> None:
     """Requirements that are sent after the purchase has acted on the deadline are rejected with the
     reason."""
-    async with running_worker(lonely, services, threads):
-        handle = await start(lonely.client, purchase(policy={"requirements_window": "PT2S"}))
+    async with running_worker(bare_server, services, threads):
+        handle = await start(bare_server.client, purchase(policy={"requirements_window": "PT2S"}))
         await until(handle, lambda found: found.stage == "settling")
 
         await handle.signal("submit_requirements", {"by": CLIENT, "requirements": "A logo."})
@@ -208,11 +212,11 @@ async def test_a_message_after_the_deadline_took_effect_is_rejected(
 
 
 async def test_messages_sent_before_any_worker_runs_all_count_in_order(
-    lonely: WorkflowEnvironment, services: Services, threads: ThreadPoolExecutor
+    bare_server: WorkflowEnvironment, services: Services, threads: ThreadPoolExecutor
 ) -> None:
     """Start, requirements, cancellation and decision are sent before any worker runs."""
     bought = purchase()
-    handle = await lonely.client.start_workflow(
+    handle = await bare_server.client.start_workflow(
         "ProjectPurchase",
         bought,
         id=f"purchase-{bought.purchase_id}",
@@ -223,8 +227,8 @@ async def test_messages_sent_before_any_worker_runs_all_count_in_order(
     await handle.signal("cancel", {"by": CLIENT})
     await handle.signal("decide_refund", {"by": FREELANCER, "decision": "approve"})
 
-    async with running_worker(lonely, services, threads):
-        await skip(lonely, handle)
+    async with running_worker(bare_server, services, threads):
+        await skip(bare_server, handle)
         found = await status(handle)
 
     assert (found.outcome, found.reason) == ("refunded", "refund_approved")
@@ -239,7 +243,7 @@ async def test_messages_sent_before_any_worker_runs_all_count_in_order(
 
 
 async def test_while_the_database_is_down_the_decision_stands_and_the_purchase_asks_for_attention(
-    lonely: WorkflowEnvironment,
+    bare_server: WorkflowEnvironment,
     threads: ThreadPoolExecutor,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -248,8 +252,8 @@ async def test_while_the_database_is_down_the_decision_stands_and_the_purchase_a
     other messages are accepted, and an operator's retry resumes it."""
     monkeypatch.setattr(effects, "BLOCKED_AFTER", timedelta(seconds=1))
     services = Services(settings(tmp_path, patience=0.01))
-    async with running_worker(lonely, services, threads):
-        handle = await start(lonely.client, purchase())
+    async with running_worker(bare_server, services, threads):
+        handle = await start(bare_server.client, purchase())
         await until(handle, lambda found: found.payment == "held")
         with locked(tmp_path / "recourse.db"):
             await say(handle, Role.FREELANCER, "give_refund")
@@ -260,7 +264,7 @@ async def test_while_the_database_is_down_the_decision_stands_and_the_purchase_a
             await say(handle, Role.CLIENT, "send_message", text="Is it on its way?")
 
         await say(handle, Role.OPERATOR, "resolve_attention", action="retry")
-        await skip(lonely, handle)
+        await skip(bare_server, handle)
         result = await handle.result()
 
     assert result.refunded == PRICE
@@ -269,26 +273,26 @@ async def test_while_the_database_is_down_the_decision_stands_and_the_purchase_a
 
 
 async def test_while_mail_is_down_money_moves_and_deadlines_take_effect(
-    lonely: WorkflowEnvironment, threads: ThreadPoolExecutor, tmp_path: Path
+    bare_server: WorkflowEnvironment, threads: ThreadPoolExecutor, tmp_path: Path
 ) -> None:
     """While the mail server is down the purchase ends with the right money, and another workflow
     takes over the notices that are still pending."""
     mail_down = replace(settings(tmp_path), mail_url="smtp://127.0.0.1:1")
     services = Services(mail_down)
-    async with running_worker(lonely, services, threads):
-        handle = await start(lonely.client, purchase())
+    async with running_worker(bare_server, services, threads):
+        handle = await start(bare_server.client, purchase())
         await until(handle, lambda found: found.payment == "held")
         await say(handle, Role.FREELANCER, "give_refund")
         sent = await until(handle, lambda found: found.refund is not None)
         assert sent.refund is not None
         settle_refund = {"refund_id": sent.refund.refund_id, "status": "settled"}
         await say(handle, Role.PAYMENTS, "settlement_update", **settle_refund)
-        await skip(lonely, handle)
+        await skip(bare_server, handle)
         result = await handle.result()
 
         query = f"WorkflowType='PurchaseNotices' AND WorkflowId STARTS_WITH '{handle.id}/'"
-        left = await seen(lonely.client, query)
-        await lonely.client.get_workflow_handle(left[0].id).terminate("seen")
+        left = await seen(bare_server.client, query)
+        await bare_server.client.get_workflow_handle(left[0].id).terminate("seen")
 
     assert result.refunded == PRICE
     assert len(left) == 1
@@ -298,7 +302,7 @@ async def test_while_mail_is_down_money_moves_and_deadlines_take_effect(
 
 
 async def test_undeliverable_notices_are_shown_and_limited_in_number(
-    lonely: WorkflowEnvironment,
+    bare_server: WorkflowEnvironment,
     threads: ThreadPoolExecutor,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -308,8 +312,8 @@ async def test_undeliverable_notices_are_shown_and_limited_in_number(
     monkeypatch.setattr(notifying, "GIVE_UP_AFTER", timedelta(0))
     monkeypatch.setattr(notifying, "AT_LEAST", timedelta(seconds=6))
     services = Services(replace(settings(tmp_path), mail_url="smtp://127.0.0.1:1"))
-    async with running_worker(lonely, services, threads):
-        handle = await start(lonely.client, purchase())
+    async with running_worker(bare_server, services, threads):
+        handle = await start(bare_server.client, purchase())
         await until(handle, lambda found: found.payment == "held")
         hello = {"by": CLIENT, "text": "Hello?"}
         await asyncio.gather(*(handle.signal("send_message", hello) for _ in range(80)))
@@ -332,14 +336,14 @@ async def test_undeliverable_notices_are_shown_and_limited_in_number(
 
 
 async def test_a_purchase_cancelled_before_any_worker_runs_refunds_the_client(
-    lonely: WorkflowEnvironment, services: Services, threads: ThreadPoolExecutor
+    bare_server: WorkflowEnvironment, services: Services, threads: ThreadPoolExecutor
 ) -> None:
     """The platform cancels a purchase before any worker runs: what the client pays is refunded."""
-    handle = await start(lonely.client, purchase())
+    handle = await start(bare_server.client, purchase())
     await handle.cancel()
 
-    async with running_worker(lonely, services, threads):
-        await skip(lonely, handle)
+    async with running_worker(bare_server, services, threads):
+        await skip(bare_server, handle)
         result = await handle.result()
 
     assert result.reason == "cancelled_by_platform"

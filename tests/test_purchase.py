@@ -309,7 +309,7 @@ async def until_refund_check(handle: Handle, attempt: int = 2) -> Any:
     while True:
         for check in (await handle.describe()).raw_description.pending_activities:
             if check.attempt >= attempt and check.HasField("next_attempt_schedule_time"):
-                assert check.last_failure.message.startswith("The refund of 250.00 USD is on")
+                assert check.last_failure.message.startswith("The refund of 250.00 USD is pending")
                 return check
         await asyncio.sleep(LOOK_EVERY)
 

@@ -5,7 +5,7 @@ on slow cores."""
 from datetime import timedelta
 
 import worker
-from temporal.client import exit_process
+from temporal.process import exit_process
 from workflows import effects, notifying
 
 for module, name in ((effects, "ATTEMPT_TIMEOUT"), (notifying, "DELIVERY_TIMEOUT")):

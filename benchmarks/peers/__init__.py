@@ -1,2 +1,2 @@
-"""The same purchase on what people would otherwise use. Each is written as its own manual writes
-such a workflow, with the same steps and deadlines as ours, and each step does nothing."""
+"""The same purchase on other systems. Each is written as the system's own manual shows, with the
+same steps and deadlines as ours; each step does nothing."""

@@ -1,4 +1,5 @@
-"""Ours against its peers: lifecycles a second, and how soon after an approval money moves."""
+"""Compares Recourse with its peers: lifecycles per second, and the time from an approval to moved
+money."""
 
 import asyncio
 import itertools
@@ -16,133 +17,133 @@ import psycopg
 from benchmarks import sides
 from benchmarks.measure import Finding, Pair, in_turn
 from benchmarks.peers import dbos_side, restate_side
-from benchmarks.peers.noted import Watched, watching
 from benchmarks.peers.ours import Ours, our_worker
 from benchmarks.peers.poller import Poller, poller_worker
+from benchmarks.peers.recorder import Watcher, watching
 from benchmarks.peers.script import LAST, MESSAGES, MOVED
 from temporal import embedded
 from tests.ledger.conftest import postgres_server
 
 ROUNDS = 3
 LIFECYCLES = 100
-FIRST_BATCH = 50
+CONCURRENT = 50
 REACTIONS = 50
-A_SECOND = 2
-"""So many purchases begin each second while reactions are measured: half of what the slowest side
-bears on slow cores, or else it is the queue that is measured."""
+STARTS_PER_SECOND = 2
+"""The load while reactions are measured: half of what the slowest side can do on slow cores. With a
+higher load the time in queues would be measured."""
 PAUSE = 0.5
-"""Seconds between two messages of a purchase then."""
+"""Seconds between two messages of a purchase while reactions are measured."""
 
 numbers = itertools.count()
 
 
-class Users(Protocol):
-    """Those who use one side."""
+class Side(Protocol):
+    """A client of one side."""
 
     async def start(self, purchase: str) -> None:
-        """Buy."""
+        """Start a purchase."""
 
-    async def say(self, purchase: str, message: str) -> None:
+    async def send(self, purchase: str, message: str) -> None:
         """Send a message."""
 
 
-async def sample(users: Users, watched: Watched) -> dict[str, float]:
-    """Throughput, then reactions."""
-    return {"per second": await throughput(users, watched), **await reactions(users, watched)}
+async def sample(side: Side, watcher: Watcher) -> dict[str, float]:
+    """Measure throughput, then reactions."""
+    return {"per second": await throughput(side, watcher), **await reactions(side, watcher)}
 
 
-async def throughput(users: Users, watched: Watched) -> float:
-    """Lifecycles a second, some at a time, everything said at once."""
-    room = asyncio.Semaphore(FIRST_BATCH)
+async def throughput(side: Side, watcher: Watcher) -> float:
+    """Lifecycles per second, several at a time; all messages of a purchase are sent at once."""
+    slots = asyncio.Semaphore(CONCURRENT)
 
     async def one() -> None:
-        async with room:
+        async with slots:
             name = f"t{next(numbers)}"
-            await users.start(name)
+            await side.start(name)
             for message in MESSAGES:
-                await users.say(name, message)
-            await watched.noted(name, LAST)
+                await side.send(name, message)
+            await watcher.time_of(name, LAST)
 
     began = time.monotonic()
     await asyncio.gather(*(one() for _ in range(LIFECYCLES)))
     return LIFECYCLES / (time.monotonic() - began)
 
 
-async def reactions(users: Users, watched: Watched) -> dict[str, float]:
-    """Milliseconds from the sending of the approval until the escrow is emptied, while so many
-    purchases begin each second."""
+async def reactions(side: Side, watcher: Watcher) -> dict[str, float]:
+    """Milliseconds from sending the approval to posting the decision, while STARTS_PER_SECOND
+    purchases start each second."""
 
-    async def one(after: float) -> float:
-        await asyncio.sleep(after)
+    async def one(delay: float) -> float:
+        await asyncio.sleep(delay)
         name = f"r{next(numbers)}"
-        await users.start(name)
+        await side.start(name)
         for message in MESSAGES:
             await asyncio.sleep(PAUSE)
-            said = time.monotonic()
-            await users.say(name, message)
-        return (await watched.noted(name, MOVED) - said) * 1000
+            sent = time.monotonic()
+            await side.send(name, message)
+        return (await watcher.time_of(name, MOVED) - sent) * 1000
 
-    took = await asyncio.gather(*(one(number / A_SECOND) for number in range(REACTIONS)))
+    took = await asyncio.gather(*(one(number / STARTS_PER_SECOND) for number in range(REACTIONS)))
     p99 = statistics.quantiles(took, n=100, method="inclusive")[98]
     return {"p50": statistics.median(took), "p99": p99}
 
 
 @asynccontextmanager
-async def ours(folder: Path) -> AsyncIterator[tuple[Users, sides.Place]]:
-    """On the embedded server with a file: as durable as the others."""
+async def ours(folder: Path) -> AsyncIterator[tuple[Side, sides.Place]]:
+    """On the embedded server with a file, so as durable as the others."""
     async with embedded.server(database=folder / "temporal.db") as server:
         place = sides.Place(embedded.address(server.client), folder)
-        with sides.at_work(our_worker, place):
+        with sides.running(our_worker, place):
             yield Ours(server.client), place
 
 
 @asynccontextmanager
-async def poller(folder: Path) -> AsyncIterator[tuple[Users, sides.Place]]:
-    """On a PostgreSQL of its own."""
+async def poller(folder: Path) -> AsyncIterator[tuple[Side, sides.Place]]:
+    """On its own PostgreSQL."""
     with postgres_server() as postgres:
         place = sides.Place(postgres.get_uri(), folder)
-        with sides.at_work(poller_worker, place):
+        with sides.running(poller_worker, place):
             url = place.address
             async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
                 yield Poller(connection), place
 
 
 @asynccontextmanager
-async def dbos(folder: Path) -> AsyncIterator[tuple[Users, sides.Place]]:
-    """On a PostgreSQL of its own."""
+async def dbos(folder: Path) -> AsyncIterator[tuple[Side, sides.Place]]:
+    """On its own PostgreSQL."""
     with postgres_server() as postgres:
         place = sides.Place(postgres.get_uri(), folder)
         with (
-            sides.at_work(dbos_side.dbos_worker, place),
-            closing(dbos_side.Dbos(place.address)) as users,
+            sides.running(dbos_side.dbos_worker, place),
+            closing(dbos_side.Dbos(place.address)) as side,
         ):
-            yield users, place
+            yield side, place
 
 
 @asynccontextmanager
-async def restate(folder: Path) -> AsyncIterator[tuple[Users, sides.Place]]:
-    """With its own server."""
+async def restate(folder: Path) -> AsyncIterator[tuple[Side, sides.Place]]:
+    """On its own server."""
     async with restate_side.server(folder) as (ingress, admin):
         place = sides.Place(f"127.0.0.1:{embedded.free_port()}", folder)
-        with sides.at_work(restate_side.restate_worker, place):
+        with sides.running(restate_side.restate_worker, place):
             await restate_side.register(admin, place.address)
-            users = restate_side.Restate(ingress)
-            yield users, place
-            await users.close()
+            side = restate_side.Restate(ingress)
+            yield side, place
+            await side.close()
 
 
 PEERS = {"a poller on PostgreSQL": poller, "DBOS": dbos, "Restate": restate}
 
 
 def missing(peer: str) -> str | None:
-    """Why a peer cannot be measured on this machine."""
+    """Why a peer cannot be measured on this machine, or None."""
     if peer == "Restate" and restate_side.binary() is None:
         return "its server is missing: npm install --prefix var/npm @restatedev/restate-server"
     return None
 
 
 async def measure() -> list[Finding]:
-    """One peer after the other."""
+    """Compare with one peer after the other."""
     findings = []
     for name, peer in PEERS.items():
         if why := missing(name):
@@ -150,14 +151,14 @@ async def measure() -> list[Finding]:
             continue
         with tempfile.TemporaryDirectory() as here, tempfile.TemporaryDirectory() as there:
             async with (
-                ours(Path(here)) as (our_users, our_place),
-                peer(Path(there)) as (their_users, their_place),
-                watching(our_place.folder) as our_notes,
-                watching(their_place.folder) as their_notes,
+                ours(Path(here)) as (our_side, our_place),
+                peer(Path(there)) as (their_side, their_place),
+                watching(our_place.folder) as our_watcher,
+                watching(their_place.folder) as their_watcher,
             ):
                 found = await in_turn(
-                    partial(sample, our_users, our_notes),
-                    partial(sample, their_users, their_notes),
+                    partial(sample, our_side, our_watcher),
+                    partial(sample, their_side, their_watcher),
                     ROUNDS,
                 )
         findings += _findings(name, found)

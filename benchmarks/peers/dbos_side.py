@@ -1,4 +1,4 @@
-"""DBOS on PostgreSQL: the workflow is checkpointed in the database that the application has."""
+"""DBOS on PostgreSQL: workflows are checkpointed in the application's own database."""
 
 import asyncio
 import logging
@@ -6,19 +6,19 @@ from multiprocessing.synchronize import Event
 
 from dbos import DBOS, DBOSClient, EnqueueOptions
 
-from benchmarks.peers.noted import Noted
-from benchmarks.peers.script import BEGINS, MESSAGES, SETTLES, WINDOWS
+from benchmarks.peers.recorder import Recorder
+from benchmarks.peers.script import FIRST_STEPS, LAST_STEPS, MESSAGES, WINDOWS, notify
 from benchmarks.sides import Place
 
 QUEUE = "purchases"
 VERSION = "1"
-LOOKS_EVERY = 0.1
-"""Seconds between two looks for new purchases; its own default is one second."""
+POLL_INTERVAL = 0.1
+"""Seconds between two polls for new purchases. DBOS's default is one second."""
 
 
 async def dbos_worker(place: Place, ready: Event) -> None:
-    """An application with its workflow."""
-    noted = Noted(place.folder)
+    """Run the application with its workflow."""
+    recorder = Recorder(place.folder)
     DBOS(
         config={
             "name": "peer",
@@ -29,37 +29,37 @@ async def dbos_worker(place: Place, ready: Event) -> None:
     )
 
     async def carry_out(purchase: str, step: str) -> None:
-        noted.step(purchase, step)
+        recorder.record(purchase, step)
 
-    do = DBOS.step()(carry_out)
+    run_step = DBOS.step()(carry_out)
 
     async def purchase(name: str) -> str:
-        for step in BEGINS:
-            await do(name, step)
+        for step in FIRST_STEPS:
+            await run_step(name, step)
         for message in MESSAGES:
             if await DBOS.recv_async(message, timeout_seconds=WINDOWS[message]) is None:
                 break
-            await do(name, f"tell of {message}")
-        for step in SETTLES:
-            await do(name, step)
+            await run_step(name, notify(message))
+        for step in LAST_STEPS:
+            await run_step(name, step)
         return "refunded"
 
     DBOS.workflow(name="purchase")(purchase)
     DBOS.launch()
-    await DBOS.register_queue_async(QUEUE, polling_interval_sec=LOOKS_EVERY)
+    await DBOS.register_queue_async(QUEUE, polling_interval_sec=POLL_INTERVAL)
     ready.set()
     await asyncio.Event().wait()
 
 
 class Dbos:
-    """Its users: another process with its client."""
+    """A client of DBOS in another process."""
 
     def __init__(self, url: str) -> None:
         logging.getLogger("dbos").setLevel(logging.ERROR)
         self._client = DBOSClient(system_database_url=url)
 
     async def start(self, purchase: str) -> None:
-        """Buy."""
+        """Start a purchase."""
         options: EnqueueOptions = {
             "workflow_name": "purchase",
             "queue_name": QUEUE,
@@ -68,10 +68,10 @@ class Dbos:
         }
         await self._client.enqueue_async(options, purchase)
 
-    async def say(self, purchase: str, message: str) -> None:
+    async def send(self, purchase: str, message: str) -> None:
         """Send a message."""
-        await self._client.send_async(purchase, {"by": "somebody"}, message)
+        await self._client.send_async(purchase, {"by": "client"}, message)
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Disconnect from the database."""
         self._client.destroy()

@@ -1,4 +1,5 @@
-"""Ours among its peers: the production worker with activities that do nothing but note."""
+"""Recourse as one of the sides: the production worker with activities that only record their
+steps."""
 
 from collections.abc import Callable, Coroutine
 from functools import partial
@@ -17,55 +18,57 @@ from activities.requests import (
     Posted,
 )
 from activities.services import Settings
-from benchmarks.lifecycles import bought, by, terms
-from benchmarks.peers.noted import Noted
+from benchmarks.lifecycles import buy, message, terms
+from benchmarks.peers.recorder import Recorder
 from benchmarks.peers.script import LAST, MOVED
-from benchmarks.sides import Idle, Place, recourse
+from benchmarks.sides import IdleServices, Place, recourse
 from workflows.messages import Role
 
-SAYS: dict[str, dict[str, Any]] = {
-    "submit_requirements": by(Role.CLIENT, requirements="A lighthouse."),
-    "cancel": by(Role.CLIENT),
-    "decide_refund": by(Role.FREELANCER, decision="approve"),
+PAYLOADS: dict[str, dict[str, Any]] = {
+    "submit_requirements": message(Role.CLIENT, requirements="A lighthouse."),
+    "cancel": message(Role.CLIENT),
+    "decide_refund": message(Role.FREELANCER, decision="approve"),
 }
 
 
-class Noting(Idle):
-    """Activities that do nothing, and note what is measured."""
+class RecordingServices(IdleServices):
+    """Activities that do nothing and record the measured steps."""
 
-    def __init__(self, noted: Noted, settings: Settings) -> None:
+    def __init__(self, recorder: Recorder, settings: Settings) -> None:
         super().__init__(settings)
-        self._noted = noted
+        self._recorder = recorder
 
     @activity.defn(name=POST_DECISION.name)
     async def post_decision(self, request: DecisionPosting) -> Posted:
-        self._noted.step(request.purchase_id, MOVED)
+        self._recorder.record(request.purchase_id, MOVED)
         return await super().post_decision(request)
 
     @activity.defn(name=SEND_NOTICES.name)
     async def send_notices(self, request: NoticeRequest) -> NoticeAnswer:
         if request.transition == "refund_settled":
-            self._noted.step(request.purchase_id, LAST)
+            self._recorder.record(request.purchase_id, LAST)
         return await super().send_notices(request)
 
 
 def our_worker(place: Place, ready: Event) -> Coroutine[Any, Any, None]:
-    """The production worker."""
-    kind: Callable[[Settings], Noting] = partial(Noting, Noted(place.folder))
-    return recourse(place, ready, kind)
+    """Run the production worker."""
+    create: Callable[[Settings], RecordingServices] = partial(
+        RecordingServices, Recorder(place.folder)
+    )
+    return recourse(place, ready, create)
 
 
 class Ours:
-    """Its users: a client that sends signals."""
+    """A client that sends signals."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
 
     async def start(self, purchase: str) -> None:
-        """Buy."""
-        await bought(self._client, terms().model_copy(update={"purchase_id": purchase}))
+        """Start a purchase."""
+        await buy(self._client, terms().model_copy(update={"purchase_id": purchase}))
 
-    async def say(self, purchase: str, message: str) -> None:
+    async def send(self, purchase: str, message: str) -> None:
         """Send a signal."""
         handle = self._client.get_workflow_handle(f"purchase-{purchase}")
-        await handle.signal(message, SAYS[message])
+        await handle.signal(message, PAYLOADS[message])

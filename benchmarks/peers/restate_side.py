@@ -1,4 +1,4 @@
-"""Restate: a server with a log of its own, in one binary, that calls the service over HTTP."""
+"""Restate: a server with its own log, in one binary, that calls the service over HTTP."""
 
 import asyncio
 import os
@@ -17,8 +17,8 @@ from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from restate import DurablePromise, Workflow, WorkflowContext, WorkflowSharedContext
 
-from benchmarks.peers.noted import Noted
-from benchmarks.peers.script import BEGINS, MESSAGES, SETTLES, WINDOWS
+from benchmarks.peers.recorder import Recorder
+from benchmarks.peers.script import FIRST_STEPS, LAST_STEPS, MESSAGES, WINDOWS, notify
 from benchmarks.sides import Place
 from temporal import embedded
 
@@ -26,49 +26,49 @@ NPM = Path("var/npm/node_modules/@restatedev")
 
 
 def binary() -> str | None:
-    """Where its server is, if it is anywhere: the binary itself, not what npm wraps around it."""
+    """The path of Restate's server, or None: the binary itself, not npm's wrapper."""
     found = next(NPM.glob("restate-server-*/bin/restate-server"), None)
     return str(found.resolve()) if found else shutil.which("restate-server")
 
 
 def version() -> str:
-    """Of its server."""
+    """The version of Restate's server."""
     if (found := binary()) is None:
         return "missing"
-    told = [found, "--version"]
-    said = subprocess.run(told, capture_output=True, text=True, check=True)  # noqa: S603
-    return said.stdout.split()[-1]
+    command = [found, "--version"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+    return ran.stdout.split()[-1]
 
 
 async def restate_worker(place: Place, ready: Event) -> None:
-    """The service; `place.address` is where it listens."""
-    noted = Noted(place.folder)
+    """Run the service, which listens at `place.address`."""
+    recorder = Recorder(place.folder)
     purchase = Workflow("Purchase")
 
     async def run(ctx: WorkflowContext, name: str) -> str:
-        async def do(step: str) -> None:
-            await ctx.run_typed(step, noted.step, purchase=name, step=step)
+        async def run_step(step: str) -> None:
+            await ctx.run_typed(step, recorder.record, purchase=name, step=step)
 
-        for step in BEGINS:
-            await do(step)
+        for step in FIRST_STEPS:
+            await run_step(step)
         for message in MESSAGES:
-            which, _ = await restate.select(
-                heard=ctx.promise(message).value(),
-                late=ctx.sleep(timedelta(seconds=WINDOWS[message])),
+            first, _ = await restate.select(
+                received=ctx.promise(message).value(),
+                expired=ctx.sleep(timedelta(seconds=WINDOWS[message])),
             )
-            if which == "late":
+            if first == "expired":
                 break
-            await do(f"tell of {message}")
-        for step in SETTLES:
-            await do(step)
+            await run_step(notify(message))
+        for step in LAST_STEPS:
+            await run_step(step)
         return "refunded"
 
-    async def say(ctx: WorkflowSharedContext, message: str) -> None:
+    async def receive(ctx: WorkflowSharedContext, message: str) -> None:
         promise: DurablePromise[Any] = ctx.promise(message)
-        await promise.resolve({"by": "somebody"})
+        await promise.resolve({"by": "client"})
 
     purchase.main()(run)
-    purchase.handler()(say)
+    purchase.handler()(receive)
     config = Config()
     config.bind = [place.address]
     config.accesslog = config.errorlog = None
@@ -77,30 +77,31 @@ async def restate_worker(place: Place, ready: Event) -> None:
 
 
 class Restate:
-    """Its users: whoever speaks HTTP."""
+    """A client of Restate, over HTTP."""
 
     def __init__(self, ingress: str) -> None:
         self._http = httpx.AsyncClient(base_url=ingress, timeout=30)
 
     async def start(self, purchase: str) -> None:
-        """Buy."""
+        """Start a purchase."""
         await self._post(f"/Purchase/{purchase}/run/send", purchase)
 
-    async def say(self, purchase: str, message: str) -> None:
+    async def send(self, purchase: str, message: str) -> None:
         """Send a message."""
-        await self._post(f"/Purchase/{purchase}/say/send", message)
+        await self._post(f"/Purchase/{purchase}/receive/send", message)
 
-    async def _post(self, path: str, what: str) -> None:
-        (await self._http.post(path, json=what)).raise_for_status()
+    async def _post(self, path: str, body: str) -> None:
+        (await self._http.post(path, json=body)).raise_for_status()
 
     async def close(self) -> None:
-        """Hang up."""
+        """Close the connections."""
         await self._http.aclose()
 
 
 @asynccontextmanager
 async def server(folder: Path) -> AsyncIterator[tuple[str, str]]:
-    """Its server, as it comes: where it takes requests, and where it is administered."""
+    """Run Restate's server with its defaults; gives the URLs for requests and for
+    administration."""
     found = binary()
     assert found is not None
     ingress, admin, node = (embedded.free_port() for _ in range(3))
@@ -122,8 +123,8 @@ async def server(folder: Path) -> AsyncIterator[tuple[str, str]]:
         cwd=folder,
     )
     try:
-        await _answers(f"http://127.0.0.1:{admin}/health")
-        await _answers(f"http://127.0.0.1:{ingress}/restate/health")
+        await _wait_for(f"http://127.0.0.1:{admin}/health")
+        await _wait_for(f"http://127.0.0.1:{ingress}/restate/health")
         yield f"http://127.0.0.1:{ingress}", f"http://127.0.0.1:{admin}"
     finally:
         process.terminate()
@@ -131,7 +132,7 @@ async def server(folder: Path) -> AsyncIterator[tuple[str, str]]:
 
 
 async def register(admin: str, service: str) -> None:
-    """Tell the server where the service is."""
+    """Register the service's address with the server."""
     async with httpx.AsyncClient(timeout=30) as http:
         answer = await http.post(
             f"{admin}/deployments", json={"uri": f"http://{service}", "use_http_11": False}
@@ -139,7 +140,7 @@ async def register(admin: str, service: str) -> None:
         answer.raise_for_status()
 
 
-async def _answers(url: str) -> None:
+async def _wait_for(url: str) -> None:
     async with httpx.AsyncClient() as http, asyncio.timeout(60):
         while True:
             with suppress(httpx.TransportError):

@@ -1,14 +1,19 @@
-"""What all sides play: an approved refund."""
+"""The scenario that all sides run: an approved refund."""
 
 HOUR = 3600.0
 DAY = 24 * HOUR
 
 MESSAGES = ("submit_requirements", "cancel", "decide_refund")
 WINDOWS = {"submit_requirements": 48 * HOUR, "cancel": 24 * HOUR, "decide_refund": 7 * DAY}
-"""For what a purchase waits in turn, and how many seconds at most."""
+"""The messages that a purchase waits for in turn, and for how many seconds at most."""
 
-BEGINS = ("take the payment", "tell that it is held")
-MOVED = "post the decision"
-LAST = "tell that it has arrived"
-SETTLES = ("find the date", MOVED, "send the refund", "post the arrival", LAST)
-"""Steps: first, and after the approval. After each message before, both parties are told."""
+FIRST_STEPS = ("take payment", "notify: held")
+MOVED = "post decision"
+LAST = "notify: settled"
+LAST_STEPS = ("compute deadline", MOVED, "send refund", "post settlement", LAST)
+"""The steps at the start and after the approval. Each message adds a step that notifies both."""
+
+
+def notify(message: str) -> str:
+    """The step that notifies both parties of a message."""
+    return f"notify: {message}"

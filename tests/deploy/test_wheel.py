@@ -13,7 +13,7 @@ import pytest
 
 from tests.deploy import ROOT
 
-PARTS = ("activities", "starter", "workflows", "worker.py")
+PARTS = ("activities", "starter", "temporal", "workflows", "worker.py")
 
 
 @dataclass(frozen=True)
@@ -24,16 +24,23 @@ class Installed:
     python: Path
 
     def runs(self, *arguments: str, cwd: Path, leaves: int = 0) -> str:
-        """What `python -m …` prints before it leaves with this status."""
+        """What `python -m …` prints before it exits with this status."""
+        return self._run([str(self.python), "-m", *arguments], cwd, leaves)
+
+    def recourse(self, *arguments: str, cwd: Path, leaves: int = 0) -> str:
+        """What `recourse …` prints before it exits with this status."""
+        return self._run([str(self.python.parent / "recourse"), *arguments], cwd, leaves)
+
+    def _run(self, command: list[str], cwd: Path, leaves: int) -> str:
         ran = subprocess.run(
-            [self.python, "-m", *arguments],
+            command,
             cwd=cwd,
             env={**os.environ, "PYTHONSAFEPATH": "1"},
             capture_output=True,
             text=True,
         )
         assert ran.returncode == leaves, ran.stderr
-        return ran.stdout
+        return ran.stdout + ran.stderr if leaves else ran.stdout
 
 
 @pytest.fixture(scope="module")
@@ -92,3 +99,15 @@ def test_it_makes_its_books_where_it_is_started(installed: Installed, tmp_path: 
     """By the migrations that came along, in a folder of the place where it may write."""
     installed.runs("starter", "ledger", "nobody", cwd=tmp_path, leaves=1)
     assert (tmp_path / "var" / "recourse.db").exists()
+
+
+def test_the_command_recourse_works_from_anywhere(installed: Installed, tmp_path: Path) -> None:
+    """It is the same command line as `python -m starter`."""
+    assert '"title": "Cancel"' in installed.recourse("schema", "cancel", cwd=tmp_path)
+    installed.recourse("ledger", "nobody", cwd=tmp_path, leaves=1)
+
+
+def test_the_demo_is_not_in_the_wheel_and_says_so(installed: Installed, tmp_path: Path) -> None:
+    """Exit status 2, with the command that runs it."""
+    said = installed.recourse("demo", "--exit", cwd=tmp_path, leaves=2)
+    assert "Run `make demo` in the repository" in said

@@ -1,4 +1,4 @@
-"""Short words for the tests of the rules: a purchase, who speaks, what is said, what follows."""
+"""Helpers for the tests of the rules: a purchase, messages, facts, and what must follow."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -37,7 +37,7 @@ IDS = {
 
 
 def terms(*, requirements_needed: bool = True, **policy: Any) -> Terms:
-    """What was bought: 250.00 USD at noon."""
+    """What was bought: a project for 250.00 USD, at noon."""
     return Terms(
         key="purchase-p-1",
         client=Person("ana", "Ana"),
@@ -51,13 +51,15 @@ def terms(*, requirements_needed: bool = True, **policy: Any) -> Terms:
     )
 
 
-def said(name: str, role: Role, *, sender: str | None = None, **fields: Any) -> Message:
-    """A message from somebody in that role: the right person, if nobody else is named."""
+def message(name: str, role: Role, *, sender: str | None = None, **fields: Any) -> Message:
+    """A message from somebody in that role, from the purchase's own person unless `sender` is
+    given."""
     return MESSAGES[name](by=Sender(role=role, id=sender or IDS[role]), **fields)
 
 
 class Purchase:
-    """A purchase driven by hand: says, reaches deadlines, learns facts; the clock is ours."""
+    """A purchase under the newest rules. The test sends messages, reports facts and sets the
+    time."""
 
     def __init__(self, *, held: bool = True, **given: Any) -> None:
         first = begin(terms(**given), NOON)
@@ -65,10 +67,10 @@ class Purchase:
         self.now = NOON
         self.last = first
         if held:
-            self.learns(PaymentHeld())
+            self.fact(PaymentHeld())
 
     def after(self, **duration: float) -> "Purchase":
-        """Time passes; nothing acts."""
+        """Time passes; nobody acts."""
         self.now += timedelta(**duration)
         return self
 
@@ -79,39 +81,39 @@ class Purchase:
         return answer
 
     def client(self, name: str, **fields: Any) -> Accepted | Rejection:
-        """The client says something."""
-        return self._decide(said(name, Role.CLIENT, **fields))
+        """The client sends a message."""
+        return self._decide(message(name, Role.CLIENT, **fields))
 
     def freelancer(self, name: str, **fields: Any) -> Accepted | Rejection:
-        """The freelancer says something."""
-        return self._decide(said(name, Role.FREELANCER, **fields))
+        """The freelancer sends a message."""
+        return self._decide(message(name, Role.FREELANCER, **fields))
 
-    def staff(self, role: Role, name: str, **fields: Any) -> Accepted | Rejection:
-        """Somebody else says something."""
-        return self._decide(said(name, role, **fields))
+    def send(self, role: Role, name: str, **fields: Any) -> Accepted | Rejection:
+        """Somebody in that role sends a message."""
+        return self._decide(message(name, role, **fields))
 
-    def learns(self, fact: Event) -> Accepted:
-        """An answer from outside arrives."""
+    def fact(self, fact: Event) -> Accepted:
+        """Provider, ledger, calendar or platform report a fact."""
         answer = self._decide(fact)
         assert isinstance(answer, Accepted)
         return answer
 
     def deadline(self, deadline: DeadlineName) -> Accepted:
-        """The clock runs out, at its own time."""
+        """An open deadline expires, at its own instant or now if that has passed."""
         assert deadline in self.state.deadlines, (
-            f"{deadline} is not running: {dict(self.state.deadlines)}"
+            f"{deadline} is not open: {dict(self.state.deadlines)}"
         )
         self.now = max(self.now, self.state.deadlines[deadline])
-        return self.learns(DeadlineExpired(deadline))
+        return self.fact(DeadlineExpired(deadline))
 
     def calendar(self, deadline: DeadlineName, days: int = 7) -> Accepted:
-        """The calendar answers."""
-        return self.learns(DeadlineComputed(deadline, self.now + timedelta(days=days)))
+        """The calendar computes a deadline."""
+        return self.fact(DeadlineComputed(deadline, self.now + timedelta(days=days)))
 
-    # --- stages, the short way
+    # --- the shortest way to each stage
 
     def reviewed(self) -> "Purchase":
-        """The requirements are in; the freelancer's 24 h run."""
+        """The requirements are in; the freelancer's cancel window is open."""
         self.client("submit_requirements", requirements="a logo")
         return self
 
@@ -121,23 +123,23 @@ class Purchase:
         return self
 
     def delivered(self) -> "Purchase":
-        """The work is handed over."""
+        """The work is delivered."""
         self.working().freelancer("deliver")
         return self
 
     def requested(self) -> "Purchase":
-        """In progress, and the client has cancelled."""
+        """The work is in progress, and the client has cancelled."""
         self.working().client("cancel")
         return self
 
     def contested(self, claim: int = 10_000) -> "Purchase":
-        """The freelancer claims a part."""
+        """The freelancer has declined the refund and claims a part of the escrow."""
         self.requested().freelancer("decide_refund", decision="decline", claim=claim)
         self.calendar(DeadlineName.CLAIM)
         return self
 
     def disputed(self) -> "Purchase":
-        """A mediator has to decide."""
+        """The client has opened a dispute."""
         self.contested().client("open_dispute", reason="not what I asked for")
         return self
 
@@ -145,7 +147,7 @@ class Purchase:
         """The ledger has the decision."""
         if DeadlineName.SETTLEMENT not in self.state.deadlines:
             self.calendar(DeadlineName.SETTLEMENT)
-        self.learns(DecisionPosted())
+        self.fact(DecisionPosted())
         return self
 
     @property
@@ -154,9 +156,9 @@ class Purchase:
         return list(self.last.notices)
 
 
-# --- where a purchase stands, and what must follow
+# --- purchases in each stage, and what must follow
 
-_WAY: dict[Stage, Callable[[Purchase], Purchase]] = {
+_SHORTEST_WAY: dict[Stage, Callable[[Purchase], Purchase]] = {
     Stage.AWAITING_REQUIREMENTS: lambda purchase: purchase,
     Stage.FREELANCER_REVIEW: Purchase.reviewed,
     Stage.IN_PROGRESS: Purchase.working,
@@ -168,18 +170,18 @@ _WAY: dict[Stage, Callable[[Purchase], Purchase]] = {
 
 
 def purchase_in(stage: Stage, **given: Any) -> Purchase:
-    """A purchase whose money is held, in that stage, by the shortest way."""
-    purchase = _WAY[stage](Purchase(**given))
+    """A purchase in that stage whose payment is held."""
+    purchase = _SHORTEST_WAY[stage](Purchase(**given))
     assert purchase.state.stage is stage
     return purchase
 
 
-def refund_under_way() -> Purchase:
-    """The freelancer gave a refund; the ledger has it, and the provider too."""
+def pending_refund() -> Purchase:
+    """The freelancer gave a refund; it is posted, and pending at the provider."""
     purchase = Purchase().working()
     purchase.freelancer("give_refund")
     purchase.calendar(DeadlineName.SETTLEMENT, days=7)
-    purchase.posted().learns(RefundReported(1, "pending", "re_1"))
+    purchase.posted().fact(RefundReported(1, "pending", "re_1"))
     return purchase
 
 
@@ -189,18 +191,18 @@ any_stage_with_escrow = pytest.mark.parametrize("stage", WITH_ESCROW)
 BOTH = {"client", "freelancer"}
 
 
-def becomes(purchase: Purchase, stage: Stage, *, told: set[str] = BOTH) -> None:
-    """The last event led to `stage`, and exactly these were told, each once."""
+def becomes(purchase: Purchase, stage: Stage, *, notified: set[str] = BOTH) -> None:
+    """The last event led to `stage`, and notified exactly these recipients, each once."""
     assert purchase.state.stage is stage
-    recipients = [reader for notice in purchase.notices for reader in notice.recipients]
-    assert sorted(recipients) == sorted(told)
+    recipients = [role for notice in purchase.notices for role in notice.recipients]
+    assert sorted(recipients) == sorted(notified)
 
 
 def settles(
     purchase: Purchase, reason: str, *, refund: int, release: int, moved: bool = True
 ) -> None:
-    """The money is decided: recorded, asked of the ledger, and both told how much goes where
-    (unless they were told before, `moved=False`, and the money only had to be there first)."""
+    """The money is decided: recorded, to be posted, and both parties are notified of what moves.
+    `moved=False`: they were notified when it was decided, before the payment was held."""
     becomes(purchase, Stage.SETTLING)
     decision = purchase.state.decision
     assert decision is not None
@@ -208,16 +210,16 @@ def settles(
     assert purchase.state.reason == reason
     assert PostDecision(refund, release) in purchase.last.effects
     if moved:
-        told = [(m.amount, m.source, m.target) for n in purchase.notices for m in n.movements]
+        moves = [(m.amount, m.source, m.target) for n in purchase.notices for m in n.movements]
         to_client = (refund, "escrow", "the client's payment method")
         to_freelancer = (release, "escrow", "the freelancer's balance")
-        assert told == [move for move in (to_client, to_freelancer) if move[0]]
+        assert moves == [move for move in (to_client, to_freelancer) if move[0]]
 
 
-def rejected(answer: Accepted | Rejection, code: Code, *says: str) -> None:
-    """The answer is a refusal with this code, and its sentence contains these words."""
-    assert isinstance(answer, Rejection), "the message was accepted"
+def rejected(answer: Accepted | Rejection, code: Code, *parts: str) -> None:
+    """The answer is a rejection with this code, and its sentence contains these parts."""
+    assert isinstance(answer, Rejection), "The message was accepted."
     assert answer.code is code, answer.text
     assert answer.text.endswith("."), answer.text
-    for words in says:
-        assert words in answer.text
+    for part in parts:
+        assert part in answer.text

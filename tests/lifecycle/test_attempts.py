@@ -1,9 +1,9 @@
-"""A refund's attempts: each has a name of ours and may get one of the provider's; what is reported
-of one is never taken for another's (`RULES.md`, settlement_update and resolve_attention)."""
+"""Refund attempts: each has an id of ours and may have a reference of the provider. A report on one
+attempt never counts for another (R-51 to R-61, R-73, R-74)."""
 
 import pytest
 
-from tests.lifecycle.builders import ESCROW, Purchase, refund_under_way, rejected
+from tests.lifecycle.builders import ESCROW, Purchase, pending_refund, rejected
 from workflows.lifecycle import is_pending
 from workflows.lifecycle.events import (
     Accepted,
@@ -25,137 +25,139 @@ from workflows.messages import Role
 OURS = ("purchase-p-1/refund", "purchase-p-1/refund-2")
 
 
-def hears(purchase: Purchase, refund_id: str, status: str, **more: str) -> Accepted | Rejection:
-    """The payment provider reports."""
+def reports(purchase: Purchase, refund_id: str, status: str, **more: str) -> Accepted | Rejection:
+    """The payment provider sends settlement_update."""
     fields = {"refund_id": refund_id, "status": status, **more}
-    return purchase.staff(Role.PAYMENTS, "settlement_update", **fields)
+    return purchase.send(Role.PAYMENTS, "settlement_update", **fields)
 
 
 def retries(purchase: Purchase) -> None:
-    """An operator has it tried again."""
-    answer = purchase.staff(Role.OPERATOR, "resolve_attention", action="retry")
+    """An operator sends resolve_attention with retry."""
+    answer = purchase.send(Role.OPERATOR, "resolve_attention", action="retry")
     assert isinstance(answer, Accepted)
 
 
 def second_attempt(first: str = "re_1", second: str = "") -> Purchase:
-    """The first attempt failed, the second is pending; both under the provider's names."""
+    """The first attempt failed, the second is pending; each under the provider's reference."""
     purchase = Purchase().working()
     purchase.freelancer("give_refund")
     purchase.posted()
-    purchase.learns(RefundReported(1, "failed", first))
+    purchase.fact(RefundReported(1, "failed", first))
     assert is_pending(purchase.state, SendRefund(2))
-    purchase.learns(RefundReported(2, "pending", second))
+    purchase.fact(RefundReported(2, "pending", second))
     return purchase
 
 
 def attempts(purchase: Purchase) -> Refund:
-    """How the refund stands."""
+    """The refund and its attempts."""
     assert purchase.state.refund
     return purchase.state.refund
 
 
 def doubtful(purchase: Purchase) -> bool:
-    """Whether operators were told that the refund may arrive twice."""
+    """Whether operators were notified that the refund may have been paid twice."""
     return [notice.transition for notice in purchase.notices] == ["refund_doubtful"]
 
 
-# --- names
+# --- references
 
 
-def test_the_providers_name_of_the_charge_is_kept_for_the_refund() -> None:
-    """hold: a refund is asked of the provider under the charge that was made."""
+def test_the_providers_reference_of_the_charge_is_kept_for_the_refund() -> None:
+    """R-03: the reference of the charge is recorded, so that a refund can name the charge."""
     assert Purchase(held=False).state.charge_reference == ""
     purchase = Purchase(held=False)
     purchase.deadline(DeadlineName.PAYMENT)
     purchase.client("send_message", text="has it worked?")
-    purchase.learns(PaymentHeld("ch_1"))
+    purchase.fact(PaymentHeld("ch_1"))
     assert purchase.state.charge_reference == "ch_1"
 
 
-def test_each_attempt_keeps_its_own_name() -> None:
-    """A new attempt has no name of the provider's until it gets one, and keeps it then."""
-    purchase = refund_under_way()
-    purchase.learns(RefundReported(1, "failed"))
+def test_each_attempt_keeps_its_own_reference() -> None:
+    """R-53, R-54, R-56: a new attempt has no reference until the provider gives one; later reports
+    keep it."""
+    purchase = pending_refund()
+    purchase.fact(RefundReported(1, "failed"))
     assert attempts(purchase) == Refund(ESCROW, 2, RefundStatus.UNSENT, ("re_1", ""))
-    purchase.learns(RefundReported(2, "pending", "re_2"))
-    purchase.learns(RefundReported(2, "pending"))
+    purchase.fact(RefundReported(2, "pending", "re_2"))
+    purchase.fact(RefundReported(2, "pending"))
     assert attempts(purchase) == Refund(ESCROW, 2, RefundStatus.PENDING, ("re_1", "re_2"))
-    purchase.learns(RefundReported(2, "settled"))
-    purchase.learns(SettlementPosted())
+    purchase.fact(RefundReported(2, "settled"))
+    purchase.fact(SettlementPosted())
     assert attempts(purchase) == Refund(
         ESCROW, 2, RefundStatus.SETTLED, ("re_1", "re_2"), posted=True
     )
 
 
-def test_an_attempt_that_fails_at_once_keeps_its_name_too() -> None:
-    """What is reported later under the provider's name of it is no unknown refund."""
+def test_an_attempt_that_fails_at_once_keeps_its_reference() -> None:
+    """R-55, R-56, R-57: a later report under the reference of a failed attempt is about a known
+    refund."""
     purchase = Purchase().working()
     purchase.freelancer("give_refund")
     purchase.posted()
-    purchase.learns(RefundReported(1, "failed", "re_1"))
+    purchase.fact(RefundReported(1, "failed", "re_1"))
     assert attempts(purchase).references == ("re_1", "")
-    purchase.learns(RefundReported(2, "failed", "re_2"))
+    purchase.fact(RefundReported(2, "failed", "re_2"))
     assert attempts(purchase).references == ("re_1", "re_2")
-    assert isinstance(hears(purchase, "re_1", "settled"), Accepted)
+    assert isinstance(reports(purchase, "re_1", "settled"), Accepted)
 
 
 @pytest.mark.parametrize(("name", "proof"), [("re_1", 1), (OURS[0], 1), ("re_2", 2), (OURS[1], 2)])
-def test_an_arrival_is_posted_under_the_attempt_that_arrived(name: str, proof: int) -> None:
-    """settled: by whichever name it was reported, the books get ours, or the provider's proof."""
+def test_a_settlement_is_posted_under_the_attempt_that_settled(name: str, proof: int) -> None:
+    """R-54, R-55: the ledger gets our id of the settled attempt, or the reference in the report."""
     purchase = second_attempt(second="re_2")
-    hears(purchase, name, "settled")
+    reports(purchase, name, "settled")
     assert PostSettlement(OURS[proof - 1], purchase.now) in purchase.last.effects
     purchase = second_attempt(second="re_2")
-    hears(purchase, name, "settled", reference="proof-7")
+    reports(purchase, name, "settled", reference="proof-7")
     assert PostSettlement("proof-7", purchase.now) in purchase.last.effects
     assert attempts(purchase).references[proof - 1] == "proof-7"
 
 
-def test_before_there_is_a_refund_none_is_known() -> None:
-    """settlement_update while the books do not have the decision yet → refused and shown."""
+def test_a_report_before_the_decision_is_posted_is_rejected() -> None:
+    """R-58: until the decision is posted there is no refund, so a report on one is rejected."""
     purchase = Purchase().working()
     purchase.freelancer("give_refund")
-    rejected(hears(purchase, OURS[0], "settled"), Code.NOT_ALLOWED_NOW, f"no refund {OURS[0]};")
+    rejected(reports(purchase, OURS[0], "settled"), Code.NOT_ALLOWED_NOW, f"no refund {OURS[0]};")
 
 
-# --- what stops and what is asked again
+# --- checks and retries
 
 
-def test_nothing_runs_on_after_the_arrival() -> None:
-    """settled → the settlement window and our own asking are over, and nobody is needed."""
-    purchase = refund_under_way()
+def test_a_settled_refund_has_no_deadline_no_check_and_no_alert() -> None:
+    """R-54: a settled refund ends the settlement window, the daily check and the alert."""
+    purchase = pending_refund()
     assert set(purchase.state.deadlines) == {DeadlineName.SETTLEMENT}
     assert is_pending(purchase.state, CheckRefund(1))
-    hears(purchase, OURS[0], "settled")
+    reports(purchase, OURS[0], "settled")
     assert purchase.state.deadlines == {}
     assert not is_pending(purchase.state, CheckRefund(1))
-    late = refund_under_way()
+    late = pending_refund()
     late.deadline(DeadlineName.SETTLEMENT)
-    late.learns(RefundReported(1, "settled"))
+    late.fact(RefundReported(1, "settled"))
     assert late.state.attention == ()
 
 
-def test_a_failed_attempt_is_not_asked_about() -> None:
-    """failed → the provider is asked again only once the new attempt is on its way."""
-    purchase = refund_under_way()
-    purchase.learns(RefundReported(1, "failed"))
+def test_a_failed_attempt_is_not_checked() -> None:
+    """R-53, R-56: the provider is checked again only when the new attempt is pending."""
+    purchase = pending_refund()
+    purchase.fact(RefundReported(1, "failed"))
     assert not is_pending(purchase.state, CheckRefund(1))
-    purchase.learns(RefundReported(2, "pending"))
+    purchase.fact(RefundReported(2, "pending"))
     assert CheckRefund(2) in purchase.last.effects
 
 
-def test_a_person_is_not_needed_for_a_failed_refund_that_arrives_after_all() -> None:
-    """needs_attention ends with its cause."""
+def test_a_failed_refund_that_settles_after_all_needs_no_person() -> None:
+    """R-54, R-57: the alert ends when the failed refund is reported as settled."""
     purchase = second_attempt(second="re_2")
-    purchase.learns(RefundReported(2, "failed"))
+    purchase.fact(RefundReported(2, "failed"))
     assert purchase.state.needs(AttentionKind.REFUND_FAILED)
-    hears(purchase, "re_2", "settled")
+    reports(purchase, "re_2", "settled")
     assert purchase.state.attention == ()
 
 
-def test_an_operators_retry_of_a_late_refund_asks_the_provider_now() -> None:
-    """retry → not at the next of our own askings: now, once."""
-    purchase = refund_under_way()
+def test_a_retry_of_a_late_refund_checks_it_now() -> None:
+    """R-61, R-73: the provider is checked once, at once, and not only at the next daily check."""
+    purchase = pending_refund()
     purchase.deadline(DeadlineName.SETTLEMENT)
     retries(purchase)
     assert purchase.last.effects[0] == CheckRefund(1)
@@ -163,90 +165,91 @@ def test_an_operators_retry_of_a_late_refund_asks_the_provider_now() -> None:
 
 
 def late_without_a_refund() -> Purchase:
-    """The settlement window has ended, and the books could not be reached all the while."""
+    """The settlement window has expired while the ledger could not be reached."""
     purchase = Purchase().working()
     purchase.freelancer("give_refund")
     purchase.calendar(DeadlineName.SETTLEMENT)
-    purchase.learns(EffectBlocked(PostDecision.kind, "the ledger cannot be reached"))
+    purchase.fact(EffectBlocked(PostDecision.kind, "the ledger cannot be reached"))
     purchase.deadline(DeadlineName.SETTLEMENT)
     return purchase
 
 
-def test_nobody_asks_about_a_refund_that_was_never_sent() -> None:
-    """retry of a late refund: the provider knows nothing of it yet."""
+def test_a_retry_does_not_check_a_refund_that_was_never_sent() -> None:
+    """R-61, R-73: the provider does not know the refund yet, so there is nothing to check."""
     purchase = late_without_a_refund()
     retries(purchase)
     assert not [effect for effect in purchase.last.effects if isinstance(effect, CheckRefund)]
-    purchase.learns(DecisionPosted())
-    purchase.learns(EffectBlocked(SendRefund.kind, "the provider does not answer"))
+    purchase.fact(DecisionPosted())
+    purchase.fact(EffectBlocked(SendRefund.kind, "the provider does not answer"))
     retries(purchase)
     assert not [effect for effect in purchase.last.effects if isinstance(effect, CheckRefund)]
     assert is_pending(purchase.state, SendRefund(1))
 
 
-def test_a_settled_refund_is_not_settled_by_hand_once_more() -> None:
-    """mark_settled while the books do not have the arrival yet → ALREADY_SETTLED."""
-    purchase = refund_under_way()
-    hears(purchase, "re_1", "settled")
-    purchase.learns(EffectBlocked(PostSettlement.kind, "the ledger cannot be reached"))
+def test_a_settled_refund_cannot_be_marked_as_settled() -> None:
+    """R-74: mark_settled is rejected as ALREADY_SETTLED while the settlement waits to be posted."""
+    purchase = pending_refund()
+    reports(purchase, "re_1", "settled")
+    purchase.fact(EffectBlocked(PostSettlement.kind, "the ledger cannot be reached"))
     proof = {"action": "mark_settled", "reference": "statement 7"}
-    answer = purchase.staff(Role.OPERATOR, "resolve_attention", **proof)
+    answer = purchase.send(Role.OPERATOR, "resolve_attention", **proof)
     rejected(answer, Code.ALREADY_SETTLED, "The refund is already known to be settled.")
 
 
-# --- two attempts, one of which arrives
+# --- two attempts, one of which settles
 
 
 @pytest.mark.parametrize("second", ["", "re_2"])
-def test_operators_are_told_when_the_refund_may_arrive_twice(second: str) -> None:
-    """The attempt that was given up arrives, and the provider knows the other by another name."""
+def test_operators_are_notified_when_the_refund_may_be_paid_twice(second: str) -> None:
+    """R-55: an attempt that had failed settles, and the provider knows the newest by another
+    reference."""
     purchase = second_attempt(second=second)
-    hears(purchase, "re_1", "settled")
+    reports(purchase, "re_1", "settled")
     assert doubtful(purchase)
 
 
-def test_two_attempts_that_nobody_has_named_may_both_arrive() -> None:
-    """No name is not the same name."""
+def test_two_attempts_without_references_may_both_be_paid() -> None:
+    """R-55: two empty references are not the same reference."""
     purchase = second_attempt(first="", second="")
-    hears(purchase, OURS[0], "settled")
+    reports(purchase, OURS[0], "settled")
     assert doubtful(purchase)
 
 
-def test_one_refund_under_two_of_our_names_arrives_once() -> None:
-    """The provider took the new attempt for the old one, and calls both by one name."""
+def test_two_attempts_with_one_reference_are_one_refund() -> None:
+    """R-54: the provider gave both attempts the same reference, so nothing is doubtful."""
     purchase = second_attempt(first="re_1", second="re_1")
-    hears(purchase, OURS[0], "settled")
+    reports(purchase, OURS[0], "settled")
     assert not doubtful(purchase)
 
 
-def test_the_attempt_on_its_way_arrives_without_doubt() -> None:
-    """The usual end, with the provider's name and without."""
+def test_the_newest_attempt_settles_without_doubt() -> None:
+    """R-54: the usual end, with a reference of the provider and without."""
     for second in ("", "re_2"):
         purchase = second_attempt(second=second)
-        hears(purchase, OURS[1], "settled")
+        reports(purchase, OURS[1], "settled")
         assert not doubtful(purchase)
 
 
-# --- answers that nobody has asked for
+# --- unexpected answers
 
 
-def test_an_answer_from_the_books_without_a_question_changes_nothing() -> None:
-    """Neither a decision nor an arrival is posted that the purchase has not asked for."""
+def test_a_posting_that_the_purchase_did_not_ask_for_changes_nothing() -> None:
+    """R-51, R-52, R-59: a posted decision or settlement counts only if it is pending."""
     purchase = Purchase().working()
     before = purchase.state
     for fact in (DecisionPosted(), SettlementPosted()):
-        assert purchase.learns(fact).effects == ()
+        assert purchase.fact(fact).effects == ()
         assert purchase.state == before
 
 
-def test_a_settlement_window_without_a_refund_to_wait_for_is_not_looked_up() -> None:
-    """settlement_window: wanted from the decision to the arrival, whatever the refund has done."""
-    purchase = refund_under_way()
+def test_the_settlement_window_is_computed_from_the_decision_to_the_settlement() -> None:
+    """R-60: the calendar is needed while the settlement is open and its deadline is unknown."""
+    purchase = pending_refund()
     lookup = ComputeDeadline(DeadlineName.SETTLEMENT, purchase.now, 5)
-    assert not is_pending(purchase.state, lookup), "it is known already"
-    late = refund_under_way()
+    assert not is_pending(purchase.state, lookup), "The deadline is already known."
+    late = pending_refund()
     late.deadline(DeadlineName.SETTLEMENT)
     assert is_pending(late.state, lookup)
-    late.learns(RefundReported(1, "settled"))
+    late.fact(RefundReported(1, "settled"))
     assert late.state.stage is Stage.SETTLING
     assert not is_pending(late.state, lookup)

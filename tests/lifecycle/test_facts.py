@@ -1,12 +1,12 @@
-"""What is recorded and notified for each fact: who acted, what happened, whom it concerns and which
-money moves."""
+"""What is recorded and notified for each fact: actor, summary, recipients and movements of
+money."""
 
 from datetime import timedelta
 
 import pytest
 
 from activities.requests import Movement
-from tests.lifecycle.builders import ESCROW, NOON, Purchase, purchase_in, refund_under_way
+from tests.lifecycle.builders import ESCROW, NOON, Purchase, pending_refund, purchase_in
 from workflows.lifecycle import begin, next_reminder, rejection_notice, reminder, texts
 from workflows.lifecycle.events import (
     CheckRefund,
@@ -28,7 +28,7 @@ METHOD = "the client's payment method"
 
 
 def notified(purchase: Purchase) -> tuple[str, str, str, tuple[str, ...]]:
-    """The one notice of the last event: which transition, by whom, in words, to whom."""
+    """The only notice of the last event: transition, actor, summary, recipients."""
     (notice,) = purchase.notices
     assert notice.text.explanation.endswith(".")
     assert (purchase.last.transition, purchase.last.actor) == (notice.transition, notice.actor)
@@ -36,7 +36,7 @@ def notified(purchase: Purchase) -> tuple[str, str, str, tuple[str, ...]]:
 
 
 def moved(purchase: Purchase) -> tuple[Movement, ...]:
-    """The money that the one notice of the last event speaks of."""
+    """The movements of money in the only notice of the last event."""
     (notice,) = purchase.notices
     return notice.movements
 
@@ -44,17 +44,17 @@ def moved(purchase: Purchase) -> tuple[Movement, ...]:
 # --- the payment
 
 
-def test_a_purchase_begins_with_a_line_of_its_own() -> None:
-    """(start): the first line of the timeline, before anything is paid."""
+def test_the_purchase_is_the_first_line_of_the_timeline() -> None:
+    """R-01: the purchase is recorded before anything is paid."""
     first = begin(Purchase().state.terms, NOON)
     assert first.transition == "purchased"
     assert first.text == "Ana bought a project from Bo for 250.00 USD."
 
 
-def test_a_hold_is_told_to_both() -> None:
-    """(start): charged, and held in escrow."""
+def test_both_parties_are_notified_of_a_held_payment() -> None:
+    """R-03: the client paid, and the money is in escrow."""
     purchase = Purchase(held=False)
-    purchase.learns(PaymentHeld("ch_1"))
+    purchase.fact(PaymentHeld("ch_1"))
     assert notified(purchase) == (
         "payment_held",
         "system",
@@ -81,27 +81,28 @@ def test_a_hold_is_told_to_both() -> None:
         ),
     ],
 )
-def test_a_payment_that_fails_is_told_to_both(fact: Fact, outcome: str, what: str) -> None:
-    """(start): declined, or called off; no money moves."""
+def test_both_parties_are_notified_of_a_failed_payment(fact: Fact, outcome: str, what: str) -> None:
+    """R-04, R-05: declined or voided, the purchase closes and no money moves."""
     purchase = Purchase(held=False)
-    purchase.learns(fact)
+    purchase.fact(fact)
     assert notified(purchase) == (outcome, "payments", what, ("client", "freelancer"))
     assert moved(purchase) == ()
 
 
-# --- the refund on its way
+# --- the refund
 
 
-def test_a_refund_that_is_sent_is_told_of_when_it_arrives() -> None:
-    """Posted and sent: both know already what was decided. Arrived: both are told."""
+def test_both_parties_are_notified_of_a_refund_when_it_is_settled() -> None:
+    """R-51, R-53, R-54, R-59: posting and sending are silent; the settlement is notified, with the
+    movement."""
     purchase = Purchase().working()
     purchase.freelancer("give_refund")
     purchase.posted()
     for fact in (DecisionPosted(), RefundReported(1, "pending", "re_1")):
-        purchase.learns(fact)
+        purchase.fact(fact)
         assert (purchase.notices, purchase.last.transition, purchase.last.text) == ([], "", "")
-    purchase.learns(RefundReported(1, "settled"))
-    purchase.learns(SettlementPosted())
+    purchase.fact(RefundReported(1, "settled"))
+    purchase.fact(SettlementPosted())
     assert notified(purchase) == (
         "refund_settled",
         "payments",
@@ -112,14 +113,14 @@ def test_a_refund_that_is_sent_is_told_of_when_it_arrives() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "why"),
+    ("reason", "why"),
     [("", ""), ("The account is closed.", " (The account is closed)"), ("Code X.", " (Code X)")],
 )
-def test_a_refund_that_fails_is_told_with_the_providers_reason(said: str, why: str) -> None:
-    """settlement failed: tried once more; failed again: our staff. The client and operators are
-    told each time, with the provider's own words where there are any."""
-    purchase = refund_under_way()
-    purchase.learns(RefundReported(1, "failed", "re_1", said))
+def test_a_failed_refund_is_notified_with_the_providers_reason(reason: str, why: str) -> None:
+    """R-56, R-57: the client and operators are notified of the second attempt, then of the failure,
+    each with the reason if there is one."""
+    purchase = pending_refund()
+    purchase.fact(RefundReported(1, "failed", "re_1", reason))
     begun = f"The payment provider could not send Ana's refund of 250.00 USD{why}"
     concerned = ("client", "operator")
     assert notified(purchase) == (
@@ -128,7 +129,7 @@ def test_a_refund_that_fails_is_told_with_the_providers_reason(said: str, why: s
         f"{begun}; a second attempt is being sent. There is nothing Ana must do.",
         concerned,
     )
-    purchase.learns(RefundReported(2, "failed", "re_2", said))
+    purchase.fact(RefundReported(2, "failed", "re_2", reason))
     assert notified(purchase) == (
         "refund_failed",
         "payments",
@@ -143,20 +144,21 @@ def test_a_refund_that_fails_is_told_with_the_providers_reason(said: str, why: s
 
 
 def test_a_failure_reported_by_message_has_no_reason() -> None:
-    """settlement_update failed: the message has no field for one."""
-    purchase = refund_under_way()
-    purchase.staff(Role.PAYMENTS, "settlement_update", refund_id="re_1", status="failed")
+    """R-56: settlement_update has no field for a reason."""
+    purchase = pending_refund()
+    purchase.send(Role.PAYMENTS, "settlement_update", refund_id="re_1", status="failed")
     assert purchase.last.text == (
         "The payment provider could not send Ana's refund of 250.00 USD; a second attempt is being "
         "sent. There is nothing Ana must do."
     )
 
 
-def test_a_refund_that_may_arrive_twice_is_told_to_operators() -> None:
-    """An attempt that had failed arrives after all, and another one is on its way."""
-    purchase = refund_under_way()
-    purchase.learns(RefundReported(1, "failed"))
-    purchase.learns(RefundReported(1, "settled"))
+def test_operators_are_notified_of_a_refund_that_may_be_paid_twice() -> None:
+    """R-55: the first attempt settles after it was reported as failed, and a second one is being
+    sent."""
+    purchase = pending_refund()
+    purchase.fact(RefundReported(1, "failed"))
+    purchase.fact(RefundReported(1, "settled"))
     assert notified(purchase) == (
         "refund_doubtful",
         "payments",
@@ -169,10 +171,10 @@ def test_a_refund_that_may_arrive_twice_is_told_to_operators() -> None:
 # --- staff
 
 
-def test_a_step_that_is_held_up_is_told_to_operators() -> None:
-    """needs_attention: which step, and what stood in its way."""
-    purchase = refund_under_way()
-    purchase.learns(EffectBlocked(CheckRefund.kind, "the provider does not answer"))
+def test_operators_are_notified_of_a_blocked_effect() -> None:
+    """R-71: the notice and the alert name the effect and the problem."""
+    purchase = pending_refund()
+    purchase.fact(EffectBlocked(CheckRefund.kind, "the provider does not answer"))
     assert notified(purchase) == (
         "effect_blocked",
         "system",
@@ -183,10 +185,10 @@ def test_a_step_that_is_held_up_is_told_to_operators() -> None:
     assert (item.text, item.since) == ("the provider does not answer", purchase.now)
 
 
-def test_the_platforms_cancellation_is_told_to_both() -> None:
-    """workflow cancellation: by an operator, with what goes back."""
+def test_both_parties_are_notified_when_the_platform_cancels() -> None:
+    """R-50: the actor is an operator, and the movement is the whole escrow."""
     purchase = Purchase().working()
-    purchase.learns(PlatformCancelled())
+    purchase.fact(PlatformCancelled())
     assert notified(purchase) == (
         "cancelled_by_platform",
         "operator",
@@ -199,8 +201,8 @@ def test_the_platforms_cancellation_is_told_to_both() -> None:
 # --- the parties
 
 
-def test_what_a_party_did_is_told_in_its_name_and_with_its_words() -> None:
-    """Each row's notice says who acted, and passes on the text, reason or note that came along."""
+def test_a_notice_names_the_party_that_acted_and_quotes_its_note() -> None:
+    """R-45, R-47: actor, summary and note of an offer and of its acceptance."""
     purchase = Purchase().working()
     purchase.freelancer("propose_split", refund=15_000, note="half is done")
     (notice,) = purchase.notices
@@ -218,8 +220,8 @@ def test_what_a_party_did_is_told_in_its_name_and_with_its_words() -> None:
     assert notice.note is None
 
 
-def test_silence_is_told_in_the_name_of_the_system() -> None:
-    """A deadline that takes effect is nobody's act."""
+def test_the_system_is_the_actor_when_a_deadline_expires() -> None:
+    """R-17: a lapsed review is no act of a party."""
     purchase = Purchase().delivered()
     purchase.deadline(DeadlineName.REVIEW)
     (notice,) = purchase.notices
@@ -227,7 +229,7 @@ def test_silence_is_told_in_the_name_of_the_system() -> None:
 
 
 def test_a_reminder_names_its_deadline() -> None:
-    """Of one deadline, to whose turn it is."""
+    """A reminder is about one deadline (here of R-35) and goes to the party that has to act."""
     found = reminder(Purchase().requested().state, DeadlineName.REFUND_DECISION)
     assert (found.transition, found.actor) == ("reminder", "system")
     assert found.text is texts.REFUND_DECISION_REMINDER
@@ -236,7 +238,7 @@ def test_a_reminder_names_its_deadline() -> None:
 
 
 def test_a_reminder_is_due_once() -> None:
-    """At its instant it is no longer to come: the next one is."""
+    """After its instant, the next reminder of the deadline (here of R-11) is due."""
     state = purchase_in(Stage.AWAITING_REQUIREMENTS).state
     first, last = NOON + timedelta(hours=24), NOON + timedelta(hours=44)
     assert next_reminder(state, first - timedelta(seconds=1)) == (
@@ -248,7 +250,7 @@ def test_a_reminder_is_due_once() -> None:
 
 
 def test_a_rejection_notice_quotes_message_code_and_sentence() -> None:
-    """To the sender only."""
+    """A rejection (here of R-45) is notified to its sender only."""
     answer = Rejection(Code.NO_OFFER, "No offer stands.")
     found = rejection_notice("accept_split", answer, "client")
     assert (found.transition, found.recipients) == ("message_rejected", ("client",))

@@ -1,4 +1,5 @@
-"""Where the money is: the hold, what is decided, the refund on its way, and what needs a person."""
+"""Where the money is: payment, decision, refund, and what needs a person (R-03 to R-06, R-50 to
+R-61, R-73, R-74)."""
 
 import pytest
 
@@ -7,7 +8,7 @@ from tests.lifecycle.builders import (
     ESCROW,
     Purchase,
     becomes,
-    refund_under_way,
+    pending_refund,
     rejected,
     settles,
 )
@@ -37,21 +38,21 @@ FIRST, SECOND, THIRD = (f"purchase-p-1/refund{n}" for n in ("", "-2", "-3"))
 
 
 def money(purchase: Purchase) -> dict[str, int]:
-    """Where the money is; places without any are left out."""
+    """Where the money is; places without money are left out."""
     names = ("held", "in_transit", "refunded", "released")
     return {name: amount for name in names if (amount := getattr(purchase.state, name))}
 
 
-def hears(purchase: Purchase, refund_id: str, status: str, **more: str) -> Accepted | Rejection:
-    """The payment provider reports."""
+def reports(purchase: Purchase, refund_id: str, status: str, **more: str) -> Accepted | Rejection:
+    """The payment provider sends settlement_update."""
     fields = {"refund_id": refund_id, "status": status, **more}
-    return purchase.staff(Role.PAYMENTS, "settlement_update", **fields)
+    return purchase.send(Role.PAYMENTS, "settlement_update", **fields)
 
 
 def closes(purchase: Purchase, outcome: str, reason: str) -> None:
-    """The books have the settlement: closed, nothing in escrow and nothing in transit."""
+    """The ledger has the settlement: closed, with nothing in escrow and nothing in transit."""
     assert any(isinstance(effect, PostSettlement) for effect in purchase.last.effects)
-    purchase.learns(SettlementPosted())
+    purchase.fact(SettlementPosted())
     becomes(purchase, Stage.CLOSED)
     assert (purchase.state.outcome, purchase.state.reason) == (outcome, reason)
     assert purchase.state.closed_at == purchase.now
@@ -59,21 +60,21 @@ def closes(purchase: Purchase, outcome: str, reason: str) -> None:
 
 
 def failed_twice() -> Purchase:
-    """The provider could not send the refund, and not the second time either."""
-    purchase = refund_under_way()
-    hears(purchase, FIRST, "failed")
-    hears(purchase, SECOND, "failed")
+    """Both the first and the second attempt to refund failed."""
+    purchase = pending_refund()
+    reports(purchase, FIRST, "failed")
+    reports(purchase, SECOND, "failed")
     return purchase
 
 
-# --- hold
+# --- the payment
 
 
-def test_money_is_held_from_the_hold_to_the_posting() -> None:
-    """hold: provider clearing → escrow."""
+def test_money_is_held_from_the_payment_until_the_decision_is_posted() -> None:
+    """R-03, R-46: the payment moves the money to escrow; a decision alone does not move it on."""
     purchase = Purchase(held=False)
     assert money(purchase) == {}
-    purchase.learns(PaymentHeld("ch_1"))
+    purchase.fact(PaymentHeld("ch_1"))
     assert money(purchase) == {"held": ESCROW}
     (notice,) = purchase.notices
     (movement,) = notice.movements
@@ -86,67 +87,68 @@ def test_money_is_held_from_the_hold_to_the_posting() -> None:
 def test_the_first_answer_about_the_payment_counts(
     again: PaymentHeld | PaymentDeclined | PaymentVoided,
 ) -> None:
-    """Held once is held; nothing said later about the charge undoes it here."""
+    """R-03, R-04, R-05: once held, the payment stays held."""
     purchase = Purchase()
     before = purchase.state
-    assert purchase.learns(again).effects == ()
+    assert purchase.fact(again).effects == ()
     assert purchase.state == before
 
 
-def test_a_charge_that_is_being_called_off_may_still_be_made() -> None:
-    """payment called off and held cross each other: what the provider has, counts."""
+def test_a_payment_that_is_being_voided_may_still_be_held() -> None:
+    """R-03, R-06: the charge that the provider has counts, and the void is no longer pending."""
     purchase = Purchase(held=False)
     purchase.deadline(DeadlineName.PAYMENT)
     assert not is_pending(purchase.state, TakePayment())
     assert is_pending(purchase.state, VoidPayment())
-    purchase.learns(PaymentHeld())
+    purchase.fact(PaymentHeld())
     assert money(purchase) == {"held": ESCROW}
     assert not is_pending(purchase.state, VoidPayment())
 
 
-def test_the_payment_window_runs_on_after_an_early_decision() -> None:
-    """Decided while the hold is pending: the charge is still called off in time."""
+def test_the_payment_window_stays_open_after_an_early_decision() -> None:
+    """R-05, R-06, R-46: decided while the payment is pending, the payment is still voided in
+    time."""
     purchase = Purchase(held=False)
     purchase.freelancer("give_refund")
     assert set(purchase.state.deadlines) == {DeadlineName.PAYMENT}
     purchase.deadline(DeadlineName.PAYMENT)
-    purchase.learns(PaymentVoided())
+    purchase.fact(PaymentVoided())
     becomes(purchase, Stage.CLOSED)
     assert purchase.state.outcome == "payment_failed"
 
 
-def test_a_release_decided_before_the_hold_is_posted_after_it() -> None:
-    """Delivered and accepted while the hold is still being made."""
+def test_a_release_decided_before_the_payment_is_posted_after_it() -> None:
+    """R-02, R-03, R-15, R-52: delivered and accepted while the payment is pending."""
     purchase = Purchase(held=False, requirements_needed=False)
     purchase.freelancer("deliver")
     purchase.client("accept_delivery")
-    purchase.learns(PaymentHeld())
+    purchase.fact(PaymentHeld())
     assert PostDecision(0, ESCROW) in purchase.last.effects
-    purchase.learns(DecisionPosted())
+    purchase.fact(DecisionPosted())
     assert (purchase.state.outcome, money(purchase)) == ("released", {"released": ESCROW})
 
 
-def test_the_platform_cancels_before_the_hold() -> None:
-    """workflow cancellation while the hold is pending: charged, then refunded."""
+def test_the_platform_cancels_before_the_payment_is_held() -> None:
+    """R-03, R-50: the payment is still made, then refunded."""
     purchase = Purchase(held=False)
-    purchase.learns(PlatformCancelled())
+    purchase.fact(PlatformCancelled())
     becomes(purchase, Stage.SETTLING)
-    purchase.learns(PaymentHeld())
+    purchase.fact(PaymentHeld())
     settles(purchase, "cancelled_by_platform", refund=ESCROW, release=0, moved=False)
 
 
 @pytest.mark.parametrize("fact", [PaymentDeclined(), PaymentVoided()])
-def test_without_a_payment_nothing_is_open_any_more(
+def test_a_purchase_without_a_payment_has_nothing_open(
     fact: PaymentDeclined | PaymentVoided,
 ) -> None:
-    """closed/payment_declined, closed/payment_failed: no deadline runs, no offer stands, nobody is
-    needed, whatever was going on meanwhile."""
+    """R-04, R-05: the failed payment ends the open request, the offer, every deadline and every
+    alert."""
     purchase = Purchase(held=False)
     purchase.client("cancel")
     purchase.client("propose_split", refund=15_000)
     purchase.deadline(DeadlineName.PAYMENT)
-    purchase.learns(EffectBlocked(VoidPayment.kind, "the provider does not answer"))
-    purchase.learns(fact)
+    purchase.fact(EffectBlocked(VoidPayment.kind, "the provider does not answer"))
+    purchase.fact(fact)
     state = purchase.state
     assert (state.stage, state.payment) == (Stage.CLOSED, Payment.NONE)
     assert (state.deadlines, state.attention, state.offer, state.stage_before_request) == (
@@ -160,38 +162,38 @@ def test_without_a_payment_nothing_is_open_any_more(
 # --- refund, release, split
 
 
-def test_a_refund_goes_through_transit() -> None:
-    """refund r: escrow → refunds in transit; settled: in transit → provider clearing."""
+def test_a_refund_is_in_transit_until_it_is_settled() -> None:
+    """R-51, R-54, R-59: from escrow to refunds in transit, then to the client."""
     purchase = Purchase().working()
     purchase.freelancer("give_refund")
     purchase.calendar(DeadlineName.SETTLEMENT)
-    purchase.learns(DecisionPosted())
+    purchase.fact(DecisionPosted())
     assert money(purchase) == {"in_transit": ESCROW}
     assert purchase.last.effects == (SendRefund(1),)
-    purchase.learns(RefundReported(1, "pending", "re_1"))
-    hears(purchase, FIRST, "settled")
+    purchase.fact(RefundReported(1, "pending", "re_1"))
+    reports(purchase, FIRST, "settled")
     assert money(purchase) == {"in_transit": ESCROW}
     closes(purchase, "refunded", "freelancer_gave_refund")
     assert money(purchase) == {"refunded": ESCROW}
 
 
-def test_a_release_closes_as_soon_as_the_books_have_it() -> None:
-    """release w: escrow → freelancer balance; nothing to wait for."""
+def test_a_release_closes_when_the_ledger_has_it() -> None:
+    """R-52: from escrow to the freelancer's balance; there is nothing to wait for."""
     purchase = Purchase().delivered()
     purchase.client("accept_delivery")
-    purchase.learns(DecisionPosted())
+    purchase.fact(DecisionPosted())
     assert purchase.state.stage is Stage.CLOSED
     assert (purchase.state.outcome, purchase.state.reason) == ("released", "delivery_accepted")
     assert money(purchase) == {"released": ESCROW}
 
 
-def test_a_split_does_both() -> None:
-    """refund and release in one decision; closed when the refund has arrived."""
+def test_a_split_releases_and_refunds() -> None:
+    """R-22, R-51, R-59: one posting for both parts; closed when the refund is settled."""
     purchase = Purchase().contested(claim=10_000)
     purchase.client("accept_claim")
     purchase.posted()
     assert money(purchase) == {"in_transit": 15_000, "released": 10_000}
-    purchase.learns(RefundReported(1, "settled", "re_1"))
+    purchase.fact(RefundReported(1, "settled", "re_1"))
     closes(purchase, "split", "claim_accepted")
     assert money(purchase) == {"refunded": 15_000, "released": 10_000}
 
@@ -199,15 +201,15 @@ def test_a_split_does_both() -> None:
 @pytest.mark.parametrize(
     ("refund", "outcome"), [(0, "released"), (15_000, "split"), (ESCROW, "refunded")]
 )
-def test_the_outcome_is_what_the_amounts_say(refund: int, outcome: str) -> None:
-    """refunded, released, split: whoever decided it."""
+def test_the_outcome_follows_from_the_amounts(refund: int, outcome: str) -> None:
+    """R-41, R-52, R-59: refunded, released or split."""
     purchase = Purchase().disputed()
-    purchase.staff(Role.MEDIATOR, "resolve_dispute", refund=refund)
+    purchase.send(Role.MEDIATOR, "resolve_dispute", refund=refund)
     purchase.calendar(DeadlineName.SETTLEMENT)
-    purchase.learns(DecisionPosted())
+    purchase.fact(DecisionPosted())
     if refund:
-        purchase.learns(RefundReported(1, "settled"))
-        purchase.learns(SettlementPosted())
+        purchase.fact(RefundReported(1, "settled"))
+        purchase.fact(SettlementPosted())
     assert (purchase.state.outcome, purchase.state.reason) == (outcome, "dispute_resolved")
 
 
@@ -215,116 +217,119 @@ def test_the_outcome_is_what_the_amounts_say(refund: int, outcome: str) -> None:
 
 
 @pytest.mark.parametrize("name", [FIRST, "re_1"])
-def test_the_provider_may_use_our_name_or_its_own(name: str) -> None:
-    """settlement_update, payments, settling: settled → leg done."""
-    purchase = refund_under_way()
-    hears(purchase, name, "settled", reference="re_1")
+def test_the_provider_may_use_our_id_or_its_own_reference(name: str) -> None:
+    """R-54: settlement_update finds the attempt by either."""
+    purchase = pending_refund()
+    reports(purchase, name, "settled", reference="re_1")
     closes(purchase, "refunded", "freelancer_gave_refund")
 
 
-def test_a_settlement_message_may_overtake_the_answer_to_our_own_request() -> None:
-    """Reordered: settled is reported before the provider has answered the sending."""
+def test_a_settlement_report_may_come_before_the_providers_answer() -> None:
+    """R-53, R-54, R-59: the later answer that the refund is pending changes nothing."""
     purchase = Purchase().working()
     purchase.freelancer("give_refund")
     purchase.posted()
-    hears(purchase, FIRST, "settled", reference="re_1")
+    reports(purchase, FIRST, "settled", reference="re_1")
     assert not is_pending(purchase.state, SendRefund(1))
-    purchase.learns(RefundReported(1, "pending", "re_1"))
-    closes_after = purchase.learns(SettlementPosted())
+    purchase.fact(RefundReported(1, "pending", "re_1"))
+    closes_after = purchase.fact(SettlementPosted())
     assert closes_after.state.stage is Stage.CLOSED
 
 
 @pytest.mark.parametrize("status", ["settled", "failed"])
-def test_a_settlement_message_after_the_arrival_changes_nothing(status: str) -> None:
-    """repeated → nothing twice; failed for a leg already settled is left to the audit."""
-    purchase = refund_under_way()
-    hears(purchase, FIRST, "settled")
+def test_a_report_on_a_settled_refund_changes_nothing(status: str) -> None:
+    """R-58: accepted, without an effect; the audit compares a late failure with the provider."""
+    purchase = pending_refund()
+    reports(purchase, FIRST, "settled")
     before = purchase.state
-    assert isinstance(hears(purchase, FIRST, status), Accepted)
+    assert isinstance(reports(purchase, FIRST, status), Accepted)
     assert (purchase.state, purchase.last.effects) == (before, ())
 
 
 @pytest.mark.parametrize("name", ["of-another", SECOND, "purchase-p-2/refund"])
-def test_a_settlement_message_for_an_unknown_refund_is_refused(name: str) -> None:
-    """unknown → refused and shown."""
-    purchase = refund_under_way()
-    rejected(hears(purchase, name, "settled"), Code.NOT_ALLOWED_NOW, f"no refund {name}")
+def test_a_report_on_an_unknown_refund_is_rejected(name: str) -> None:
+    """R-58: the rejection names the unknown refund."""
+    purchase = pending_refund()
+    rejected(reports(purchase, name, "settled"), Code.NOT_ALLOWED_NOW, f"no refund {name}")
 
 
-def test_a_settlement_message_without_a_refund_is_refused() -> None:
-    """settlement_update before anything is settling."""
-    rejected(hears(Purchase().working(), FIRST, "settled"), Code.NOT_ALLOWED_NOW, "in progress")
+def test_a_report_is_rejected_before_anything_is_settling() -> None:
+    """R-58: NOT_ALLOWED_NOW while the work is in progress."""
+    rejected(reports(Purchase().working(), FIRST, "settled"), Code.NOT_ALLOWED_NOW, "in progress")
 
 
-def test_an_unknown_answer_is_no_failure() -> None:
-    """provider times out → the same attempt is asked about; never a new key."""
-    purchase = refund_under_way()
+def test_an_unknown_answer_starts_no_new_attempt() -> None:
+    """R-53, R-54, R-71: when the provider does not answer, the same attempt is checked again."""
+    purchase = pending_refund()
     assert purchase.last.effects == (CheckRefund(1),)
-    purchase.learns(EffectBlocked(CheckRefund.kind, "the provider does not answer"))
+    purchase.fact(EffectBlocked(CheckRefund.kind, "the provider does not answer"))
     assert purchase.state.refund
     assert purchase.state.refund.attempt == 1
     assert is_pending(purchase.state, CheckRefund(1))
-    purchase.learns(RefundReported(1, "settled"))
+    purchase.fact(RefundReported(1, "settled"))
     assert not is_pending(purchase.state, CheckRefund(1))
 
 
 # --- failed refunds
 
 
-def test_a_failed_refund_is_retried_once_under_a_new_reference() -> None:
-    """settlement_update failed → retried once, by the same provider; still in transit."""
-    purchase = refund_under_way()
-    hears(purchase, FIRST, "failed")
-    becomes(purchase, Stage.SETTLING, told={"client", "operator"})
+def test_a_failed_refund_is_retried_once_under_a_new_id() -> None:
+    """R-56: no person is needed, the money stays in transit, and a repeated report changes
+    nothing."""
+    purchase = pending_refund()
+    reports(purchase, FIRST, "failed")
+    becomes(purchase, Stage.SETTLING, notified={"client", "operator"})
     assert SendRefund(2) in purchase.last.effects
     assert purchase.state.refund_id(2) == SECOND
     assert money(purchase) == {"in_transit": ESCROW}
     assert purchase.state.attention == ()
-    hears(purchase, FIRST, "failed")
+    reports(purchase, FIRST, "failed")
     assert purchase.last.effects == ()
-    purchase.learns(RefundReported(2, "settled"))
+    purchase.fact(RefundReported(2, "settled"))
     closes(purchase, "refunded", "freelancer_gave_refund")
 
 
-def test_a_refund_that_fails_again_needs_attention() -> None:
-    """failed again → needs_attention, told to the client too; the money is safe in transit."""
+def test_a_refund_that_fails_again_needs_a_person() -> None:
+    """R-57: the client is notified, too; the money stays in transit and no third attempt is
+    sent."""
     purchase = failed_twice()
-    becomes(purchase, Stage.SETTLING, told={"client", "operator"})
+    becomes(purchase, Stage.SETTLING, notified={"client", "operator"})
     assert purchase.state.needs(AttentionKind.REFUND_FAILED)
     assert "mark_settled" in purchase.state.attention[0].text
     assert money(purchase) == {"in_transit": ESCROW}
     assert not any(isinstance(effect, SendRefund) for effect in purchase.last.effects)
 
 
-def test_operator_retries_a_failed_refund() -> None:
-    """resolve_attention retry, operator, needs_attention → a third attempt, under a new name."""
+def test_an_operator_retries_a_failed_refund() -> None:
+    """R-73: a third attempt under a new id."""
     purchase = failed_twice()
-    purchase.staff(Role.OPERATOR, "resolve_attention", action="retry")
-    becomes(purchase, Stage.SETTLING, told={"operator"})
+    purchase.send(Role.OPERATOR, "resolve_attention", action="retry")
+    becomes(purchase, Stage.SETTLING, notified={"operator"})
     assert SendRefund(3) in purchase.last.effects
     assert purchase.state.attention == ()
-    hears(purchase, THIRD, "settled")
+    reports(purchase, THIRD, "settled")
     closes(purchase, "refunded", "freelancer_gave_refund")
 
 
-def test_operator_marks_a_refund_as_settled_with_the_proof() -> None:
-    """resolve_attention mark_settled, operator, with a reference to the proof."""
+def test_an_operator_marks_a_refund_as_settled_with_the_proof() -> None:
+    """R-74: mark_settled needs a reference to the proof, and is accepted once."""
     purchase = failed_twice()
-    answer = purchase.staff(Role.OPERATOR, "resolve_attention", action="mark_settled")
+    answer = purchase.send(Role.OPERATOR, "resolve_attention", action="mark_settled")
     rejected(answer, Code.INVALID_MESSAGE, "reference", "proof")
     proof = {"action": "mark_settled", "reference": "bank statement 7"}
-    purchase.staff(Role.OPERATOR, "resolve_attention", **proof)
+    purchase.send(Role.OPERATOR, "resolve_attention", **proof)
     assert PostSettlement("bank statement 7", purchase.now) in purchase.last.effects
-    again = purchase.staff(Role.OPERATOR, "resolve_attention", **proof)
+    again = purchase.send(Role.OPERATOR, "resolve_attention", **proof)
     assert isinstance(again, Rejection)
     closes(purchase, "refunded", "freelancer_gave_refund")
 
 
-def test_an_attempt_given_up_may_arrive_after_all() -> None:
-    """An old attempt arrives: it counts, and operators compare with the provider."""
-    purchase = refund_under_way()
-    hears(purchase, FIRST, "failed")
-    hears(purchase, FIRST, "settled")
+def test_a_failed_attempt_may_settle_after_all() -> None:
+    """R-55: the settlement counts, the second attempt is not sent, and operators compare with the
+    provider."""
+    purchase = pending_refund()
+    reports(purchase, FIRST, "failed")
+    reports(purchase, FIRST, "settled")
     (notice,) = purchase.notices
     assert (notice.transition, notice.recipients) == ("refund_doubtful", ("operator",))
     assert not is_pending(purchase.state, SendRefund(2))
@@ -332,42 +337,42 @@ def test_an_attempt_given_up_may_arrive_after_all() -> None:
     assert money(purchase) == {"refunded": ESCROW}
 
 
-def test_operators_have_nothing_to_resolve_while_all_goes_well() -> None:
-    """resolve_attention without needs_attention → NOT_ALLOWED_NOW."""
-    for purchase in (Purchase().working(), refund_under_way()):
+def test_resolve_attention_is_rejected_while_no_person_is_needed() -> None:
+    """R-73, R-74: NOT_ALLOWED_NOW in progress and while a refund is pending."""
+    for purchase in (Purchase().working(), pending_refund()):
         for fields in ({"action": "retry"}, {"action": "mark_settled", "reference": "x"}):
-            answer = purchase.staff(Role.OPERATOR, "resolve_attention", **fields)
+            answer = purchase.send(Role.OPERATOR, "resolve_attention", **fields)
             rejected(answer, Code.NOT_ALLOWED_NOW, "resolve_attention is not possible")
 
 
 # --- late refunds
 
 
-def test_operator_asks_about_a_late_refund_at_once() -> None:
-    """resolve_attention retry on a late refund → asked now; it stays late until it arrives."""
-    purchase = refund_under_way()
+def test_an_operator_checks_a_late_refund_at_once() -> None:
+    """R-61, R-73: the refund stays late until it is settled."""
+    purchase = pending_refund()
     purchase.deadline(DeadlineName.SETTLEMENT)
-    purchase.staff(Role.OPERATOR, "resolve_attention", action="retry")
+    purchase.send(Role.OPERATOR, "resolve_attention", action="retry")
     assert CheckRefund(1) in purchase.last.effects
     assert purchase.state.needs(AttentionKind.SETTLEMENT_LATE)
-    purchase.learns(RefundReported(1, "settled", "re_1"))
+    purchase.fact(RefundReported(1, "settled", "re_1"))
     assert purchase.state.attention == ()
     closes(purchase, "refunded", "freelancer_gave_refund")
 
 
-def test_a_refund_that_has_not_arrived_closes_nothing() -> None:
-    """A settlement in the books counts when the purchase has asked for it, and once."""
-    purchase = refund_under_way()
+def test_a_posted_settlement_of_a_pending_refund_changes_nothing() -> None:
+    """R-59: a posted settlement counts only after the refund is settled."""
+    purchase = pending_refund()
     before = purchase.state
-    assert purchase.learns(SettlementPosted()).effects == ()
+    assert purchase.fact(SettlementPosted()).effects == ()
     assert purchase.state == before
 
 
-def test_both_are_told_when_the_money_has_arrived() -> None:
-    """The end of a refund is told to both, with what moved."""
-    purchase = refund_under_way()
-    hears(purchase, FIRST, "settled")
-    purchase.learns(SettlementPosted())
+def test_both_parties_are_notified_when_the_refund_is_settled() -> None:
+    """R-59: the notice goes to both, and the summary names the amount."""
+    purchase = pending_refund()
+    reports(purchase, FIRST, "settled")
+    purchase.fact(SettlementPosted())
     (notice,) = purchase.notices
     assert set(notice.recipients) == BOTH
     assert "250.00 USD has arrived" in purchase.last.text

@@ -1,11 +1,12 @@
-"""What can be read off a state: permissions, deadlines, whose turn it is, reminders."""
+"""What can be read from a state: permissions, allowed messages, deadlines, whose turn it is,
+reminders."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 
-from tests.lifecycle.builders import NOON, Purchase, purchase_in, refund_under_way
+from tests.lifecycle.builders import NOON, Purchase, pending_refund, purchase_in
 from workflows.lifecycle import (
     allowed_messages,
     deadlines,
@@ -28,19 +29,19 @@ from workflows.policy import Reminders
 DAY = timedelta(days=1)
 
 
-def button(purchase: Purchase, role: Role, name: str) -> Permission:
-    """The button of that name on the role's page."""
-    found = {action.message: action for action in permissions(purchase.state, role, purchase.now)}
+def permission(purchase: Purchase, role: Role, name: str) -> Permission:
+    """The permission of that role for that message."""
+    found = {each.message: each for each in permissions(purchase.state, role, purchase.now)}
     assert list(found) == list(MESSAGES)
     return found[name]
 
 
-def enabled(purchase: Purchase, role: Role) -> set[str]:
-    """The names of the buttons that can be pressed."""
+def permitted(purchase: Purchase, role: Role) -> set[str]:
+    """The names of the messages that the role may send."""
     return {a.message for a in permissions(purchase.state, role, purchase.now) if a.allowed}
 
 
-# --- actions
+# --- permissions
 
 TALK = {"propose_split", "send_message"}
 
@@ -77,16 +78,17 @@ TALK = {"propose_split", "send_message"}
         (Stage.DISPUTED, set(), {"give_refund"}, {"resolve_dispute"}),
     ],
 )
-def test_the_buttons_of_each_stage(
+def test_the_permissions_of_each_role_in_each_stage(
     stage: Stage, client: set[str], freelancer: set[str], mediator: set[str]
 ) -> None:
-    """Who may press what, stage by stage, when nothing else is open."""
+    """R-10, R-14, R-15, R-16, R-20, R-22, R-23, R-24, R-30, R-32, R-41, R-46, R-47, R-48, R-49: who
+    may send what when no offer is open and no person is needed."""
     purchase = purchase_in(stage)
-    assert enabled(purchase, Role.CLIENT) == client | TALK
-    assert enabled(purchase, Role.FREELANCER) == freelancer | TALK
-    assert enabled(purchase, Role.MEDIATOR) == mediator
-    assert enabled(purchase, Role.OPERATOR) == set()
-    assert enabled(purchase, Role.PAYMENTS) == set()
+    assert permitted(purchase, Role.CLIENT) == client | TALK
+    assert permitted(purchase, Role.FREELANCER) == freelancer | TALK
+    assert permitted(purchase, Role.MEDIATOR) == mediator
+    assert permitted(purchase, Role.OPERATOR) == set()
+    assert permitted(purchase, Role.PAYMENTS) == set()
 
 
 def allowed(purchase: Purchase, role: Role) -> list[tuple[str, str]]:
@@ -95,8 +97,8 @@ def allowed(purchase: Purchase, role: Role) -> list[tuple[str, str]]:
     return [(each.message, each.row.cause.choice) for each in found]
 
 
-def test_each_open_choice_of_a_message_is_offered_apart() -> None:
-    """R-20, R-21, R-73, R-74: declined once, a refund can still be approved; only a refund that
+def test_each_open_choice_of_a_message_is_offered_separately() -> None:
+    """R-20, R-21, R-73, R-74: after a decline a refund can still be approved; only a refund that
     needs a person can be marked as settled."""
     assert allowed(Purchase().requested(), Role.FREELANCER)[:2] == [
         ("decide_refund", "approve"),
@@ -107,9 +109,9 @@ def test_each_open_choice_of_a_message_is_offered_apart() -> None:
     assert ("decide_refund", "decline") not in contested
     blocked = Purchase(held=False)
     blocked.deadline(DeadlineName.PAYMENT)
-    blocked.learns(EffectBlocked(VoidPayment.kind, "the provider does not answer"))
+    blocked.fact(EffectBlocked(VoidPayment.kind, "the provider does not answer"))
     assert allowed(blocked, Role.OPERATOR) == [("resolve_attention", "retry")]
-    late = refund_under_way()
+    late = pending_refund()
     late.deadline(DeadlineName.SETTLEMENT)
     assert allowed(late, Role.OPERATOR) == [
         ("resolve_attention", "retry"),
@@ -117,8 +119,8 @@ def test_each_open_choice_of_a_message_is_offered_apart() -> None:
     ]
 
 
-def test_what_is_the_same_to_the_freelancer_is_offered_once() -> None:
-    """R-20, R-30, R-46 all give everything back: the first that is open is offered."""
+def test_messages_with_the_same_result_are_offered_once() -> None:
+    """R-20, R-30, R-46: all three give everything back; the first that is open is offered."""
     early = Purchase().reviewed()
     early.client("cancel")
     names = [name for name, _ in allowed(early, Role.FREELANCER)]
@@ -126,8 +128,8 @@ def test_what_is_the_same_to_the_freelancer_is_offered_once() -> None:
     assert {"cancel", "give_refund"} & set(names) == set()
 
 
-def test_what_the_matter_is_about_is_offered_before_what_is_possible_at_any_time() -> None:
-    """R-15, R-16 before R-32, R-47, R-48."""
+def test_the_messages_of_the_stage_are_offered_before_those_of_any_time() -> None:
+    """R-15, R-16 come before R-32, R-47, R-48."""
     names = [name for name, _ in allowed(Purchase().delivered(), Role.CLIENT)]
     assert names == [
         "accept_delivery",
@@ -138,8 +140,8 @@ def test_what_the_matter_is_about_is_offered_before_what_is_possible_at_any_time
     ]
 
 
-def test_a_chosen_amount_is_shown_as_such_and_an_offered_one_as_it_is() -> None:
-    """R-45, R-47."""
+def test_an_amount_to_choose_is_a_placeholder_and_an_offered_amount_is_shown() -> None:
+    """R-45, R-47: propose_split shows AMOUNT, accept_split the amount of the offer."""
     purchase = Purchase().working()
     purchase.freelancer("propose_split", refund=15_000)
     found = allowed_messages(purchase.state, Role.CLIENT, purchase.now)
@@ -148,8 +150,8 @@ def test_a_chosen_amount_is_shown_as_such_and_an_offered_one_as_it_is() -> None:
     assert fields["propose_split"] == {"refund": "AMOUNT"}
 
 
-def test_a_rejection_is_notified_to_its_sender() -> None:
-    """With the message's name, the code and the exact sentence."""
+def test_the_sender_is_notified_of_a_rejection() -> None:
+    """R-15: the notice has the message's name, the code and the exact sentence."""
     answer = Purchase().client("accept_delivery")
     assert isinstance(answer, Rejection)
     notice = rejection_notice("accept_delivery", answer, "client")
@@ -157,68 +159,72 @@ def test_a_rejection_is_notified_to_its_sender() -> None:
     assert (notice.values["code"], notice.values["answer"]) == (answer.code, answer.text)
 
 
-def test_an_offer_enables_the_other_sides_button_only() -> None:
-    """accept_split belongs to whoever did not make the offer."""
+def test_an_offer_can_be_accepted_by_the_other_party_only() -> None:
+    """R-45: for the party that made the offer, the permission has the code WRONG_ROLE."""
     purchase = Purchase().working()
     purchase.client("propose_split", refund=15_000)
-    assert "accept_split" in enabled(purchase, Role.FREELANCER)
-    mine = button(purchase, Role.CLIENT, "accept_split")
-    assert (mine.allowed, mine.code) == (False, "WRONG_ROLE")
+    assert "accept_split" in permitted(purchase, Role.FREELANCER)
+    own = permission(purchase, Role.CLIENT, "accept_split")
+    assert (own.allowed, own.code) == (False, "WRONG_ROLE")
 
 
-def test_a_button_says_until_when() -> None:
-    """cancel is the freelancer's until the 24 h are over; giving a refund has no end."""
+def test_a_permission_says_until_when_it_lasts() -> None:
+    """R-10, R-30, R-46: cancel and submit_requirements end with their windows, give_refund does not
+    end."""
     purchase = Purchase().reviewed()
-    assert button(purchase, Role.FREELANCER, "cancel").until == NOON + DAY
-    assert button(purchase, Role.FREELANCER, "give_refund").until is None
-    requirements = button(Purchase(), Role.CLIENT, "submit_requirements")
+    assert permission(purchase, Role.FREELANCER, "cancel").until == NOON + DAY
+    assert permission(purchase, Role.FREELANCER, "give_refund").until is None
+    requirements = permission(Purchase(), Role.CLIENT, "submit_requirements")
     assert requirements.until == NOON + timedelta(hours=48)
 
 
-def test_until_is_the_first_deadline_that_takes_the_button_away() -> None:
-    """Cancelled before the requirements: the 48 h end the request before its seven days do."""
+def test_a_permission_lasts_until_the_first_deadline_that_ends_it() -> None:
+    """R-11, R-20, R-35: a request before the requirements ends with the requirements window, before
+    its own seven days."""
     purchase = Purchase()
     purchase.client("cancel")
-    assert button(purchase, Role.FREELANCER, "decide_refund").until == NOON + timedelta(hours=48)
+    assert permission(purchase, Role.FREELANCER, "decide_refund").until == NOON + timedelta(
+        hours=48
+    )
     purchase = Purchase().requested()
     ends = purchase.now + 7 * DAY
-    assert button(purchase, Role.FREELANCER, "decide_refund").until == ends
+    assert permission(purchase, Role.FREELANCER, "decide_refund").until == ends
 
 
-def test_a_disabled_button_says_why() -> None:
-    """The sentence is the refusal itself: code, reason, and what can be done instead."""
-    action = button(Purchase().working(), Role.FREELANCER, "cancel")
-    assert (action.allowed, action.code, action.until) == (False, "WINDOW_CLOSED", None)
-    assert action.why_not
-    assert "give_refund" in action.why_not
-    foreign = button(Purchase(), Role.CLIENT, "deliver")
+def test_a_permission_that_is_not_given_says_why() -> None:
+    """R-14, R-30: code and sentence are those of the rejection."""
+    late = permission(Purchase().working(), Role.FREELANCER, "cancel")
+    assert (late.allowed, late.code, late.until) == (False, "WINDOW_CLOSED", None)
+    assert late.why_not
+    assert "give_refund" in late.why_not
+    foreign = permission(Purchase(), Role.CLIENT, "deliver")
     assert (foreign.code, foreign.why_not) == (
         "WRONG_ROLE",
         "deliver is for the freelancer, not for the client.",
     )
 
 
-def test_operators_see_their_buttons_when_they_are_needed() -> None:
-    """resolve_attention is enabled by needs_attention."""
-    purchase = refund_under_way()
-    assert enabled(purchase, Role.PAYMENTS) == {"settlement_update"}
+def test_operators_may_act_when_a_person_is_needed() -> None:
+    """R-61, R-73: resolve_attention is permitted from the moment that the refund is late."""
+    purchase = pending_refund()
+    assert permitted(purchase, Role.PAYMENTS) == {"settlement_update"}
     purchase.deadline(DeadlineName.SETTLEMENT)
-    assert enabled(purchase, Role.OPERATOR) == {"resolve_attention"}
+    assert permitted(purchase, Role.OPERATOR) == {"resolve_attention"}
 
 
-def test_a_closed_purchase_has_no_buttons() -> None:
-    """Nothing can be pressed, and everybody is told why."""
+def test_nobody_may_send_anything_to_a_closed_purchase() -> None:
+    """R-52: every permission of every role says CLOSED or WRONG_ROLE."""
     purchase = Purchase().delivered()
     purchase.client("accept_delivery")
     purchase.posted()
     for role in Role:
-        assert enabled(purchase, role) == set()
-        why = {action.code for action in permissions(purchase.state, role, purchase.now)}
+        assert permitted(purchase, role) == set()
+        why = {each.code for each in permissions(purchase.state, role, purchase.now)}
         assert why <= {"CLOSED", "WRONG_ROLE"}
 
 
-def test_asking_changes_nothing() -> None:
-    """The buttons are found by asking the rules themselves, on a copy."""
+def test_permissions_change_nothing() -> None:
+    """The permissions are found by running `decide` on samples; the state stays the same."""
     purchase = Purchase().disputed()
     before = purchase.state
     for role in Role:
@@ -228,8 +234,8 @@ def test_asking_changes_nothing() -> None:
 
 @pytest.mark.parametrize("name", MESSAGES)
 @pytest.mark.parametrize("role", Role)
-def test_the_samples_are_messages_of_that_name_and_role(name: str, role: Role) -> None:
-    """What `actions` asks with is what somebody could send."""
+def test_each_sample_has_the_name_and_role_that_was_asked_for(name: str, role: Role) -> None:
+    """Permissions are found with messages that somebody in that role could send."""
     purchase = Purchase().working()
     for message in samples(purchase.state, name, role):
         assert (message.name, message.by.role) == (name, role)
@@ -240,8 +246,8 @@ def test_the_samples_are_messages_of_that_name_and_role(name: str, role: Role) -
 # --- deadlines
 
 
-def test_deadlines_come_in_order_with_what_silence_does() -> None:
-    """All that runs, the next first."""
+def test_deadlines_are_listed_in_order_with_what_happens_on_expiry() -> None:
+    """R-06, R-11, R-35: all open deadlines, the next one first."""
     purchase = Purchase(held=False)
     purchase.client("cancel")
     assert [(d.name, d.then) for d in deadlines(purchase.state)] == [
@@ -255,34 +261,36 @@ def test_deadlines_come_in_order_with_what_silence_does() -> None:
 
 
 @pytest.mark.parametrize(
-    ("silence", "then"),
+    ("choice", "then"),
     [
         ("refund", "all of the money goes back to the client"),
         ("resume", "the request lapses and the project goes on"),
         ("attention", "our staff looks into it"),
     ],
 )
-def test_a_deadline_says_what_silence_does_under_this_policy(silence: str, then: str) -> None:
-    """refund_decision_silence: the parties are told what theirs does."""
-    purchase = Purchase(refund_decision_silence=silence).requested()
+def test_a_deadline_says_what_happens_on_expiry_under_the_purchases_policy(
+    choice: str, then: str
+) -> None:
+    """R-35, R-36, R-37: each value of refund_decision_silence has its own text."""
+    purchase = Purchase(refund_decision_silence=choice).requested()
     assert [deadline.then for deadline in deadlines(purchase.state)] == [then]
 
 
-def test_a_deadline_without_an_open_row_is_not_shown() -> None:
-    """A deadline outside its stages ends without an effect."""
+def test_a_deadline_outside_its_stages_is_not_listed() -> None:
+    """R-38: a claim window in a delivered purchase has no row that could apply."""
     delivered = Purchase().delivered().state
     stray = replace(delivered, deadlines={**delivered.deadlines, DeadlineName.CLAIM: NOON})
     assert on_expiry(stray, DeadlineName.CLAIM) is None
     assert [deadline.name for deadline in deadlines(stray)] == ["review"]
 
 
-def test_asking_the_provider_is_nobodys_deadline() -> None:
-    """The refund's own clock is shown; our asking is not."""
-    assert [deadline.name for deadline in deadlines(refund_under_way().state)] == ["settlement"]
+def test_the_daily_check_of_a_refund_is_not_a_deadline() -> None:
+    """R-61: only the settlement window is listed while a refund is pending."""
+    assert [deadline.name for deadline in deadlines(pending_refund().state)] == ["settlement"]
 
 
-def test_without_clocks_there_is_no_next_deadline() -> None:
-    """A dispute that is overdue waits for a person."""
+def test_an_overdue_dispute_has_no_next_deadline() -> None:
+    """R-42: an overdue dispute waits for a person."""
     purchase = Purchase().disputed()
     purchase.deadline(DeadlineName.DISPUTE)
     assert next_deadline(purchase.state) is None
@@ -303,14 +311,16 @@ def test_without_clocks_there_is_no_next_deadline() -> None:
         (Stage.DISPUTED, "mediator"),
     ],
 )
-def test_the_queries_by_stage_find_who_acts_next(stage: Stage, who: str) -> None:
-    """waiting_for, stage by stage."""
+def test_whose_turn_it_is_in_each_stage(stage: Stage, who: str) -> None:
+    """R-11, R-12, R-17, R-18, R-35, R-38, R-42: waiting_for follows from the deadline that governs
+    the stage."""
     assert waiting_for(purchase_in(stage).state) == who
 
 
-def test_whose_turn_it_is_when_the_money_is_on_its_way() -> None:
-    """The provider's, until it is late; then a person's; in the end nobody's."""
-    purchase = refund_under_way()
+def test_whose_turn_it_is_while_settling_and_after() -> None:
+    """R-52, R-53, R-61: the provider's; when the refund is late, an operator's; when it is closed,
+    nobody's."""
+    purchase = pending_refund()
     assert waiting_for(purchase.state) == "payments"
     purchase.deadline(DeadlineName.SETTLEMENT)
     assert waiting_for(purchase.state) == "operator"
@@ -321,24 +331,24 @@ def test_whose_turn_it_is_when_the_money_is_on_its_way() -> None:
 
 
 def test_an_overdue_dispute_still_waits_for_the_mediator() -> None:
-    """Nobody else can decide it."""
+    """R-42: only a mediator can decide it."""
     purchase = Purchase().disputed()
     purchase.deadline(DeadlineName.DISPUTE)
     assert waiting_for(purchase.state) == "mediator"
 
 
-def test_an_overdue_answer_waits_for_the_mediator() -> None:
-    """refund_decision_silence: attention → the mediator may decide now, and nobody else has to."""
+def test_an_overdue_refund_request_waits_for_the_mediator() -> None:
+    """R-37: under refund_decision_silence: attention, a mediator may decide now."""
     purchase = Purchase(refund_decision_silence="attention").requested()
     purchase.deadline(DeadlineName.REFUND_DECISION)
     assert waiting_for(purchase.state) == "mediator"
 
 
-def test_a_person_is_waited_for_when_one_is_needed() -> None:
-    """needs_attention comes before the stage: here the payment is unknown."""
+def test_a_purchase_that_needs_a_person_waits_for_the_operator() -> None:
+    """R-70: a needed person comes before the stage; here the payment is unknown."""
     purchase = Purchase(held=False)
     purchase.deadline(DeadlineName.PAYMENT)
-    purchase.learns(EffectBlocked(VoidPayment.kind, "the provider does not answer"))
+    purchase.fact(EffectBlocked(VoidPayment.kind, "the provider does not answer"))
     assert waiting_for(purchase.state) == "operator"
 
 
@@ -346,7 +356,7 @@ def test_a_person_is_waited_for_when_one_is_needed() -> None:
 
 
 def reminders(purchase: Purchase) -> list[tuple[datetime, tuple[DeadlineName, ...]]]:
-    """All reminders that are still to come, if nobody acts."""
+    """All reminders that are due later, if nobody acts."""
     found, after = [], purchase.now
     while upcoming := next_reminder(purchase.state, after):
         found.append(upcoming)
@@ -354,9 +364,9 @@ def reminders(purchase: Purchase) -> list[tuple[datetime, tuple[DeadlineName, ..
     return found
 
 
-def test_the_reminders_of_each_window() -> None:
-    """requirements 24 h and 4 h, freelancer window 6 h, refund decision 4 d, 1 d and 4 h,
-    claim 1 d, review 2 d before the end."""
+def test_the_reminders_of_each_deadline() -> None:
+    """Reminders before R-11, R-12, R-17, R-35 and R-38 at the offsets of the policy; none in
+    progress or disputed."""
     before = {
         Stage.AWAITING_REQUIREMENTS: [timedelta(hours=24), timedelta(hours=4)],
         Stage.FREELANCER_REVIEW: [timedelta(hours=6)],
@@ -372,8 +382,8 @@ def test_the_reminders_of_each_window() -> None:
         assert reminders(purchase) == [(ends - offset, (deadline,)) for offset in offsets], stage
 
 
-def test_reminders_follow_the_clocks() -> None:
-    """What was answered reminds nobody; two deadlines that are near at once are said at once."""
+def test_reminders_follow_the_open_deadlines() -> None:
+    """R-32, R-46: reminders due at the same instant come together; a decision ends them all."""
     purchase = Purchase(refund_decision_window="PT48H")
     purchase.client("cancel")
     first, deadlines = reminders(purchase)[0]
@@ -385,13 +395,13 @@ def test_reminders_follow_the_clocks() -> None:
     assert reminders(purchase) == []
 
 
-def test_the_policy_may_remind_of_nothing() -> None:
-    """reminders are the policy's."""
+def test_the_policy_may_have_no_reminders() -> None:
+    """An empty list of offsets for the deadline of R-11 means no reminder."""
     assert reminders(Purchase(reminders={"requirements": []})) == []
 
 
-def test_every_deadline_with_reminders_has_a_recipient_and_words() -> None:
-    """Exactly those for which the policy has offsets."""
+def test_every_deadline_with_reminders_has_a_recipient_and_a_text() -> None:
+    """Exactly the deadlines for which the policy has offsets."""
     state = Purchase().state
     rules = [rule for rule in rules_of(state).deadlines if rule.reminds]
     assert {rule.name.value for rule in rules} == set(Reminders.model_fields)

@@ -1,7 +1,5 @@
-"""Races, and what each must yield: the rows of that table in `RULES.md` which the rules decide.
-
-First recorded wins: `decide` is asked in the order in which the server recorded things.
-"""
+"""Races: of two events that exclude each other, the one that the server recorded first takes
+effect."""
 
 from datetime import timedelta
 
@@ -13,7 +11,7 @@ from tests.lifecycle.builders import (
     NOON,
     Purchase,
     becomes,
-    refund_under_way,
+    pending_refund,
     rejected,
     settles,
 )
@@ -31,7 +29,7 @@ from workflows.messages import Role
 
 
 def late_by(answer: Accepted | Rejection) -> timedelta | None:
-    """By how much an accepted message came after its window."""
+    """How long after the earliest open deadline an accepted message came."""
     assert isinstance(answer, Accepted)
     return answer.late_by
 
@@ -39,29 +37,30 @@ def late_by(answer: Accepted | Rejection) -> timedelta | None:
 # --- a deadline and a message meet
 
 
-def test_requirements_at_the_last_second_and_a_worker_down_until_hour_50_are_accepted() -> None:
-    """requirements at 47:59:59, worker down until hour 50 → accepted, and shown as late."""
+def test_requirements_handled_late_are_accepted_and_shown_as_late() -> None:
+    """R-10, R-11: a worker that is down until hour 50 handles them before the expired deadline
+    takes effect."""
     purchase = Purchase().after(hours=50)
     answer = purchase.client("submit_requirements", requirements="a logo")
     becomes(purchase, Stage.FREELANCER_REVIEW)
     assert late_by(answer) == timedelta(hours=2)
-    purchase.learns(DeadlineExpired(DeadlineName.REQUIREMENTS))
-    becomes(purchase, Stage.FREELANCER_REVIEW, told=set())
+    purchase.fact(DeadlineExpired(DeadlineName.REQUIREMENTS))
+    becomes(purchase, Stage.FREELANCER_REVIEW, notified=set())
 
 
 @pytest.mark.parametrize(
     ("seconds", "late"), [(-1, None), (0, timedelta(0)), (1, timedelta(seconds=1))]
 )
-def test_a_message_is_late_from_the_instant_its_window_ends(
+def test_a_message_is_late_from_the_instant_of_the_deadline(
     seconds: int, late: timedelta | None
 ) -> None:
-    """A message recorded before the deadline takes effect counts; `late_by` says by how much."""
+    """R-21: accepted before the deadline takes effect; `late_by` says how late."""
     purchase = Purchase().requested().after(days=7, seconds=seconds)
     assert late_by(purchase.freelancer("decide_refund", decision="decline")) == late
 
 
-def test_one_moment_after_the_deadline_took_effect_the_message_is_refused_with_the_reason() -> None:
-    """Deadline and message meet: what has taken effect is not taken back."""
+def test_a_message_after_the_deadline_took_effect_is_rejected() -> None:
+    """R-10, R-11: ALREADY_SETTLED, with the decision and what the client can send."""
     purchase = Purchase()
     purchase.deadline(DeadlineName.REQUIREMENTS)
     answer = purchase.client("submit_requirements", requirements="a logo")
@@ -69,42 +68,44 @@ def test_one_moment_after_the_deadline_took_effect_the_message_is_refused_with_t
     rejected(answer, Code.ALREADY_SETTLED, "The client can now send: send_message.")
 
 
-def test_the_freelancer_keeps_the_24_h_that_ran_out_while_nothing_acted() -> None:
-    """An outage of ours never costs a party its right: cancel at hour 25, window still open."""
+def test_an_outage_does_not_close_the_freelancers_cancel_window() -> None:
+    """R-12, R-30: a cancel at hour 25 is accepted while the expired deadline has not taken
+    effect."""
     purchase = Purchase().reviewed().after(hours=25)
     answer = purchase.freelancer("cancel")
     settles(purchase, "freelancer_cancelled", refund=ESCROW, release=0)
     assert late_by(answer) == timedelta(hours=1)
 
 
-def test_asking_the_provider_is_nobodys_window() -> None:
-    """late_by speaks of windows: our own asking about a refund, overdue, makes nobody late."""
-    purchase = refund_under_way().after(days=2)
+def test_an_overdue_check_of_a_refund_makes_no_message_late() -> None:
+    """R-48, R-53: `late_by` is about deadlines; the daily check is not one."""
+    purchase = pending_refund().after(days=2)
     assert late_by(purchase.client("send_message", text="thanks")) is None
 
 
-def test_a_deadline_that_is_not_running_any_more_changes_nothing() -> None:
-    """A timer that fires after the message that stopped it."""
+def test_the_expiry_of_a_deadline_that_is_not_open_changes_nothing() -> None:
+    """R-06, R-11, R-17, R-18, R-35, R-38, R-42, R-61: a timer may fire after the message that
+    stopped its deadline."""
     purchase = Purchase().reviewed()
     before = purchase.state
     for deadline in set(DeadlineName) - set(before.deadlines):
-        assert purchase.learns(DeadlineExpired(deadline)).effects == ()
+        assert purchase.fact(DeadlineExpired(deadline)).effects == ()
         assert purchase.state == before
 
 
 # --- two messages meet
 
 
-def test_a_second_cancel_does_not_restart_the_clock() -> None:
-    """second cancel by the client, new id → ALREADY_REQUESTED; the clock is not restarted."""
+def test_a_second_cancel_does_not_restart_the_deadline() -> None:
+    """R-32: ALREADY_REQUESTED; the freelancer's seven days stay as they are."""
     purchase = Purchase().requested()
     ends = purchase.state.deadlines[DeadlineName.REFUND_DECISION]
     rejected(purchase.after(days=3).client("cancel"), Code.ALREADY_REQUESTED)
     assert purchase.state.deadlines[DeadlineName.REFUND_DECISION] == ends
 
 
-def test_client_first_then_freelancer_cancel_inside_24_h() -> None:
-    """client and freelancer cancel together: the freelancer's later one still refunds at once."""
+def test_a_freelancers_cancel_after_the_clients_refunds_at_once() -> None:
+    """R-30, R-32: inside the cancel window, the freelancer's later cancel is accepted."""
     purchase = Purchase().reviewed()
     purchase.client("cancel")
     becomes(purchase, Stage.REFUND_REQUESTED)
@@ -112,15 +113,15 @@ def test_client_first_then_freelancer_cancel_inside_24_h() -> None:
     settles(purchase, "freelancer_cancelled", refund=ESCROW, release=0)
 
 
-def test_freelancer_first_then_client_cancel_inside_24_h() -> None:
-    """client and freelancer cancel together: the client's later one gets ALREADY_SETTLED."""
+def test_a_clients_cancel_after_the_freelancers_is_rejected() -> None:
+    """R-30, R-32: ALREADY_SETTLED, with the reason of the decision."""
     purchase = Purchase().reviewed()
     purchase.freelancer("cancel")
     rejected(purchase.client("cancel"), Code.ALREADY_SETTLED, "freelancer_cancelled")
 
 
-def test_approve_after_the_seven_days_took_effect() -> None:
-    """→ ALREADY_SETTLED, money moved once."""
+def test_an_approval_after_the_expiry_took_effect_is_rejected() -> None:
+    """R-20, R-35: ALREADY_SETTLED, and the money is decided once."""
     purchase = Purchase().requested()
     purchase.deadline(DeadlineName.REFUND_DECISION)
     assert purchase.last.effects.count(PostDecision(ESCROW, 0)) == 1
@@ -128,39 +129,39 @@ def test_approve_after_the_seven_days_took_effect() -> None:
     rejected(answer, Code.ALREADY_SETTLED, "freelancer_silent", "250.00 USD to the client")
 
 
-def test_decline_after_the_seven_days_took_effect() -> None:
-    """→ TOO_LATE; a decision about money is never taken back."""
+def test_a_decline_after_the_expiry_took_effect_is_too_late() -> None:
+    """R-21, R-35: TOO_LATE; a decision about money is never taken back."""
     purchase = Purchase().requested()
     purchase.deadline(DeadlineName.REFUND_DECISION)
     answer = purchase.freelancer("decide_refund", decision="decline")
     rejected(answer, Code.TOO_LATE, "never taken back", "send_message")
 
 
-def test_approve_then_decline_from_two_devices() -> None:
-    """approve and decline from two devices: first recorded wins; the other is refused."""
+def test_a_decline_after_an_approval_is_too_late() -> None:
+    """R-20, R-21: from two devices, the first decision recorded counts."""
     purchase = Purchase().requested()
     purchase.freelancer("decide_refund", decision="approve")
     rejected(purchase.freelancer("decide_refund", decision="decline"), Code.TOO_LATE)
 
 
-def test_decline_from_two_devices() -> None:
-    """The first claim stands; approving is still the freelancer's, by its own row."""
+def test_a_second_decline_does_not_change_the_claim() -> None:
+    """R-21: from two devices, the first claim stands and the second is rejected."""
     purchase = Purchase().contested(claim=10_000)
     answer = purchase.freelancer("decide_refund", decision="decline", claim=20_000)
     rejected(answer, Code.NOT_ALLOWED_NOW, "decide_refund")
     assert purchase.state.claim == 10_000
 
 
-def test_withdraw_then_approve() -> None:
-    """withdraw against approve: first recorded wins."""
+def test_an_approval_after_a_withdrawal_is_rejected() -> None:
+    """R-20, R-24: NOT_ALLOWED_NOW; the freelancer can send give_refund."""
     purchase = Purchase().requested()
     purchase.client("withdraw_cancellation")
     answer = purchase.freelancer("decide_refund", decision="approve")
     rejected(answer, Code.NOT_ALLOWED_NOW, "in progress", "give_refund")
 
 
-def test_approve_then_withdraw() -> None:
-    """withdraw against approve: first recorded wins."""
+def test_a_withdrawal_after_an_approval_is_rejected() -> None:
+    """R-20, R-24: ALREADY_SETTLED, with the reason of the decision."""
     purchase = Purchase().requested()
     purchase.freelancer("decide_refund", decision="approve")
     answer = purchase.client("withdraw_cancellation")
@@ -168,26 +169,27 @@ def test_approve_then_withdraw() -> None:
 
 
 @pytest.mark.parametrize("first", [Role.CLIENT, Role.MEDIATOR])
-def test_split_accepted_while_the_mediator_resolves(first: Role) -> None:
-    """split accepted while the mediator resolves: first recorded wins."""
+def test_an_accepted_split_and_a_mediators_decision_exclude_each_other(first: Role) -> None:
+    """R-41, R-45: the first recorded decides; the second is rejected as ALREADY_SETTLED."""
     purchase = Purchase().disputed()
     purchase.freelancer("propose_split", refund=15_000)
     messages = {Role.CLIENT: ("accept_split", 15_000), Role.MEDIATOR: ("resolve_dispute", 20_000)}
     name, refund = messages.pop(first)
-    purchase.staff(first, name, refund=refund)
+    purchase.send(first, name, refund=refund)
     reason = "mutual_split" if first is Role.CLIENT else "dispute_resolved"
     settles(purchase, reason, refund=refund, release=ESCROW - refund)
     ((second, (name, amount)),) = messages.items()
-    rejected(purchase.staff(second, name, refund=amount), Code.ALREADY_SETTLED, reason)
+    rejected(purchase.send(second, name, refund=amount), Code.ALREADY_SETTLED, reason)
 
 
-# --- the 48 h meet a cancellation
+# --- missing requirements meet a cancellation
 
 
 @pytest.mark.parametrize("end", [Stage.REFUND_REQUESTED, Stage.CONTESTED, Stage.DISPUTED])
-def test_48_h_end_while_a_request_a_decline_or_a_dispute_is_open(end: Stage) -> None:
-    """48 h end while a request, an early decline or a dispute is open and no requirements came →
-    full refund: asking is never worse than waiting."""
+def test_missing_requirements_end_a_request_a_claim_or_a_dispute_in_a_full_refund(
+    end: Stage,
+) -> None:
+    """R-11: a client who asks for the money back is never worse off than one who waits."""
     purchase = Purchase()
     purchase.client("cancel")
     if end is not Stage.REFUND_REQUESTED:
@@ -200,16 +202,16 @@ def test_48_h_end_while_a_request_a_decline_or_a_dispute_is_open(end: Stage) -> 
     settles(purchase, "requirements_timeout", refund=ESCROW, release=0)
 
 
-# --- a decision meets the hold
+# --- a decision meets the payment
 
 
-def test_a_decision_before_the_hold_is_carried_out_after_it() -> None:
-    """a decision falls while the hold is still being made → carried out after the hold."""
+def test_a_decision_before_the_payment_is_carried_out_after_it() -> None:
+    """R-03, R-30: the decision is posted when the payment is held."""
     purchase = Purchase(held=False)
     purchase.freelancer("cancel")
     becomes(purchase, Stage.SETTLING)
     assert not any(isinstance(effect, PostDecision) for effect in purchase.last.effects)
-    purchase.learns(PaymentHeld())
+    purchase.fact(PaymentHeld())
     settles(purchase, "freelancer_cancelled", refund=ESCROW, release=0, moved=False)
 
 
@@ -217,14 +219,14 @@ def test_a_decision_before_the_hold_is_carried_out_after_it() -> None:
     ("fact", "outcome"),
     [(PaymentDeclined(), "payment_declined"), (PaymentVoided(), "payment_failed")],
 )
-def test_a_decision_before_a_hold_that_fails_moves_nothing(
+def test_a_decision_before_a_failed_payment_moves_nothing(
     fact: PaymentDeclined | PaymentVoided, outcome: str
 ) -> None:
-    """… if the hold fails, there is nothing to move."""
+    """R-04, R-05, R-30: the purchase closes with the outcome of the payment."""
     purchase = Purchase(held=False)
     purchase.freelancer("cancel")
     purchase.deadline(DeadlineName.PAYMENT)
-    purchase.learns(fact)
+    purchase.fact(fact)
     becomes(purchase, Stage.CLOSED)
     state = purchase.state
     assert state.outcome == outcome
@@ -234,8 +236,8 @@ def test_a_decision_before_a_hold_that_fails_moves_nothing(
 # --- the policy
 
 
-def test_a_running_purchase_keeps_its_snapshot_of_the_policy() -> None:
-    """policy changed for new purchases → running ones keep their snapshot, which is frozen."""
+def test_an_open_purchase_keeps_its_snapshot_of_the_policy() -> None:
+    """R-32: the window is the policy's at the time of the purchase, and the snapshot is frozen."""
     purchase = Purchase(refund_decision_window="P3D").requested()
     with pytest.raises(ValidationError, match="frozen"):
         purchase.state.terms.policy.refund_decision_window = timedelta(days=9)  # type: ignore[misc]

@@ -1,5 +1,5 @@
-"""What happens to a clock when the client cancels, and when the cancellation ends (`RULES.md`,
-Who may do what: cancel by the client, withdraw_cancellation)."""
+"""What happens to a deadline when the client cancels (R-32), when the cancellation ends (R-24,
+R-36, R-39), and when all deadlines are suspended."""
 
 from datetime import timedelta
 
@@ -13,8 +13,8 @@ from workflows.lifecycle.state import DeadlineName, Stage
 from workflows.lifecycle.versions import draft_of
 
 
-def test_the_review_clock_stops_and_keeps_its_remainder() -> None:
-    """cancel, client, delivered: the review stops; withdrawn, it goes on with what it had."""
+def test_the_review_deadline_is_suspended_and_keeps_its_time_left() -> None:
+    """R-24, R-32: each withdrawal gives the review the time that it had left."""
     purchase = Purchase().delivered().after(days=10)
     purchase.client("cancel")
     assert DeadlineName.REVIEW not in purchase.state.deadlines
@@ -26,20 +26,20 @@ def test_the_review_clock_stops_and_keeps_its_remainder() -> None:
     assert purchase.state.deadlines == {DeadlineName.REVIEW: purchase.now + timedelta(days=3)}
 
 
-@pytest.mark.parametrize("silence", ["refund_decision", "claim"])
-def test_the_review_clock_goes_on_when_silence_ends_the_cancellation(silence: str) -> None:
-    """resume: clocks restored as by a withdrawal."""
+@pytest.mark.parametrize("expiring", ["refund_decision", "claim"])
+def test_the_review_deadline_goes_on_when_an_expiry_ends_the_cancellation(expiring: str) -> None:
+    """R-36, R-39: resuming gives the review the time that it had left, like a withdrawal."""
     purchase = Purchase(refund_decision_silence="resume", claim_silence="resume")
     purchase.delivered().after(days=10).client("cancel")
-    if silence == "claim":
+    if expiring == "claim":
         purchase.freelancer("decide_refund", decision="decline")
         purchase.calendar(DeadlineName.CLAIM)
-    purchase.deadline(DeadlineName(silence))
+    purchase.deadline(DeadlineName(expiring))
     assert purchase.state.deadlines == {DeadlineName.REVIEW: purchase.now + timedelta(days=4)}
 
 
-def test_the_48_h_run_on_while_a_request_is_open() -> None:
-    """cancel, client, awaiting_requirements: the 48 h run on, and end in a full refund."""
+def test_the_requirements_deadline_stays_open_during_a_request() -> None:
+    """R-24, R-32: neither the request nor its withdrawal moves it."""
     purchase = Purchase().after(hours=10)
     purchase.client("cancel")
     assert purchase.state.deadlines[DeadlineName.REQUIREMENTS] == NOON + timedelta(hours=48)
@@ -47,8 +47,8 @@ def test_the_48_h_run_on_while_a_request_is_open() -> None:
     assert purchase.state.deadlines == {DeadlineName.REQUIREMENTS: NOON + timedelta(hours=48)}
 
 
-def test_the_24_h_run_on_while_a_request_is_open() -> None:
-    """cancel, client, freelancer_review: the freelancer's 24 h run on."""
+def test_the_freelancers_cancel_deadline_stays_open_during_a_request() -> None:
+    """R-24, R-32: neither the request nor its withdrawal moves it."""
     purchase = Purchase().reviewed().after(hours=10)
     purchase.client("cancel")
     assert purchase.state.deadlines[DeadlineName.FREELANCER_CANCEL] == NOON + timedelta(hours=24)
@@ -58,9 +58,9 @@ def test_the_24_h_run_on_while_a_request_is_open() -> None:
 
 
 @pytest.mark.parametrize("contested", [False, True])
-def test_the_24_h_that_ended_meanwhile_commit_the_freelancer(contested: bool) -> None:
-    """The window that ran on ends while the request is open: withdrawn, the project goes on
-    where it would be by then, in progress."""
+def test_a_cancel_window_that_ends_during_a_request_commits_the_freelancer(contested: bool) -> None:
+    """R-13, R-24: withdrawn, the purchase is in progress, where it would have been without the
+    request."""
     purchase = Purchase().reviewed()
     purchase.client("cancel")
     if contested:
@@ -73,8 +73,8 @@ def test_the_24_h_that_ended_meanwhile_commit_the_freelancer(contested: bool) ->
     assert purchase.state.deadlines == {DeadlineName.DORMANCY: purchase.now + timedelta(days=90)}
 
 
-def test_the_request_gets_its_seven_days_each_time() -> None:
-    """cancel, withdraw, cancel: a new request is a new question."""
+def test_each_request_gets_its_own_seven_days() -> None:
+    """R-24, R-32: cancelled again after a withdrawal, the deadline starts anew."""
     purchase = Purchase().working()
     purchase.client("cancel")
     purchase.after(days=6).client("withdraw_cancellation")
@@ -84,8 +84,8 @@ def test_the_request_gets_its_seven_days_each_time() -> None:
     }
 
 
-def test_every_clock_stops_with_a_decision() -> None:
-    """Decided: no other deadline can act on the money any more."""
+def test_a_decision_ends_every_deadline() -> None:
+    """R-20: no other deadline can decide about the money any more."""
     purchase = Purchase().reviewed()
     purchase.client("cancel")
     purchase.freelancer("decide_refund", decision="approve")
@@ -93,8 +93,8 @@ def test_every_clock_stops_with_a_decision() -> None:
     assert purchase.state.deadlines == {}
 
 
-def test_a_message_to_the_freelancer_stops_no_clock() -> None:
-    """send_message never changes anything: the seven days run on."""
+def test_a_message_to_the_other_party_stops_no_deadline() -> None:
+    """R-49: the deadline of the refund request stays as it is."""
     purchase = Purchase().requested()
     before = dict(purchase.state.deadlines)
     answer = purchase.after(days=1).freelancer("send_message", text="let us talk")
@@ -110,8 +110,9 @@ def draft(purchase: Purchase) -> Draft:
     return draft_of(purchase.state, PlatformCancelled(), purchase.now)
 
 
-def test_all_deadlines_can_wait_and_go_on_with_what_they_had() -> None:
-    """A payment does not wait; what starts meanwhile waits, too."""
+def test_suspended_deadlines_go_on_with_the_time_they_had_left() -> None:
+    """R-06, R-11, R-35: all but the payment deadline are suspended, also one that starts
+    meanwhile."""
     purchase = Purchase(held=False).after(minutes=30)
     waiting = draft(purchase)
     waiting.suspend_all()
@@ -130,8 +131,8 @@ def test_all_deadlines_can_wait_and_go_on_with_what_they_had() -> None:
     assert later.state.deadlines[DeadlineName.REFUND_DECISION] == later.now + timedelta(days=7)
 
 
-def test_a_deadline_whose_stage_is_over_does_not_go_on() -> None:
-    """Delivered meanwhile: the freelancer is no longer waited for."""
+def test_a_suspended_deadline_does_not_go_on_after_its_stage() -> None:
+    """R-14, R-18: delivered while suspended, the dormancy window is over."""
     purchase = Purchase().working()
     waiting = draft(purchase)
     waiting.suspend_all()
@@ -140,8 +141,8 @@ def test_a_deadline_whose_stage_is_over_does_not_go_on() -> None:
     assert set(waiting.state.deadlines) == {DeadlineName.REVIEW}
 
 
-def test_what_a_request_suspends_waits_for_the_request() -> None:
-    """R-32 while all wait: the review goes on only when the cancellation is withdrawn."""
+def test_the_review_deadline_waits_for_the_request_also_when_all_go_on() -> None:
+    """R-24, R-32: it goes on only when the cancellation is withdrawn."""
     purchase = Purchase().delivered().after(days=4)
     waiting = draft(purchase)
     waiting.suspend_all()
@@ -153,8 +154,9 @@ def test_what_a_request_suspends_waits_for_the_request() -> None:
     assert waiting.state.deadlines == {DeadlineName.REVIEW: waiting.now + timedelta(days=10)}
 
 
-def test_a_deadline_computed_while_all_wait_is_not_computed_again() -> None:
-    """R-60: the calendar's answer waits with the others."""
+def test_a_suspended_deadline_is_not_computed_again() -> None:
+    """R-60: the computed deadline is suspended with the others, so the calendar is not asked
+    again."""
     purchase = Purchase().requested()
     purchase.freelancer("decide_refund", decision="decline")
     waiting = draft(purchase)

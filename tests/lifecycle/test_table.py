@@ -1,4 +1,4 @@
-"""The two tables are whole: every row has its words, label, sample and way, in every version."""
+"""The tables are complete in every version: each row has its texts, label, sample and place."""
 
 import re
 import string
@@ -27,7 +27,7 @@ DURATION = re.compile(r"\d+ ?(h|hours?|days?|d|minutes?|weeks?)\b|business day")
 
 
 def every_text() -> list[Text]:
-    """Every text of the module of texts."""
+    """Every text of `texts.py`."""
     return [value for value in vars(texts).values() if isinstance(value, Text)]
 
 
@@ -46,16 +46,17 @@ def format_all(text: Text) -> list[str]:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_ids_are_unique_and_in_order(version: int) -> None:
-    """R-01, R-02, …: rows are found by their ids."""
+def test_row_ids_are_unique_and_in_order(version: int) -> None:
+    """A row is found by its id, such as R-01."""
     ids = [row.id for row in VERSIONS[version].transitions]
     assert ids == sorted(set(ids))
     assert all(re.fullmatch(r"R-\d\d", row_id) for row_id in ids)
 
 
 @pytest.mark.parametrize(("version", "row"), ROWS, ids=lambda each: getattr(each, "id", each))
-def test_a_row_is_whole(version: int, row: Transition) -> None:
-    """Words, a source, a label and a sample for a message, an end for a deadline."""
+def test_a_row_is_complete(version: int, row: Transition) -> None:
+    """Each row has texts and a source; a row of a message has a label and a sample, one of a
+    deadline an expiry text."""
     assert row.text.heading
     assert row.text.summary.endswith((".", "}"))
     assert row.text.explanation.endswith((".", "}"))
@@ -75,8 +76,9 @@ def test_a_row_is_whole(version: int, row: Transition) -> None:
 @pytest.mark.parametrize(
     ("version", "rule"), DEADLINE_ROWS, ids=lambda each: getattr(each, "name", each)
 )
-def test_a_deadline_is_whole(version: int, rule: DeadlineRule) -> None:
-    """A window of the policy, a label, rows for its end, words for the policy's reminders."""
+def test_a_deadline_is_complete(version: int, rule: DeadlineRule) -> None:
+    """Each deadline has a window of the policy, a label and rows for its expiry; a text if it has
+    reminders."""
     assert rule.window in Policy.model_fields
     assert rule.label
     ids = {row.id: row for row in VERSIONS[version].transitions}
@@ -88,7 +90,8 @@ def test_a_deadline_is_whole(version: int, rule: DeadlineRule) -> None:
 
 
 def test_every_message_fact_and_deadline_has_a_row() -> None:
-    """What can happen is in the newest table."""
+    """Everything that can happen to a purchase is in the table, and one deadline governs each open
+    stage."""
     rules = VERSIONS[max(VERSIONS)]
     for key in [*MESSAGES, *get_args(Fact), *DeadlineName]:
         if getattr(key, "__name__", "") != "DeadlineExpired":
@@ -100,14 +103,14 @@ def test_every_message_fact_and_deadline_has_a_row() -> None:
 
 @pytest.mark.parametrize("role", Role)
 def test_every_message_has_a_sample_for_every_role(role: Role) -> None:
-    """`actions` asks the rules with samples."""
+    """Permissions are found with samples, so each message needs one for each role."""
     state = Purchase().working().state
     for name in MESSAGES:
         assert list(samples(state, name, role))
     assert len(permissions(state, role, Purchase().now)) == len(MESSAGES)
 
 
-def test_no_text_holds_a_literal_duration() -> None:
+def test_no_text_contains_a_literal_duration() -> None:
     """Every window in every sentence is the purchase's own."""
     for text in every_text():
         parts = [text.heading, text.summary, text.explanation, text.expiry]
@@ -117,7 +120,7 @@ def test_no_text_holds_a_literal_duration() -> None:
 
 
 def test_a_purchase_shows_its_own_windows() -> None:
-    """A 36 h purchase says 36 hours in its explanation, not 24."""
+    """R-30: a purchase with a cancel window of 36 hours says 36 hours, not 24."""
     purchase = Purchase(freelancer_cancel_window="PT36H").reviewed()
     text = texts.FREELANCER_CANCELLED.explanation
     formatter = Formatter("Ana", "Bo", str)
@@ -125,29 +128,29 @@ def test_a_purchase_shows_its_own_windows() -> None:
     assert "within 36 hours of receiving them" in formatter.format(text, facts)
 
 
-def test_every_rejection_code_has_words_for_its_sender() -> None:
-    """One sentence for each code."""
+def test_every_rejection_code_has_a_sentence_for_its_sender() -> None:
+    """The notice of a rejection quotes one sentence for each code."""
     assert set(texts.WHY_REJECTED) == {code.value for code in Code}
     assert all(text.endswith(".") for text in texts.WHY_REJECTED.values())
 
 
-def test_a_text_that_names_what_nobody_knows_is_found_here() -> None:
-    """A misspelled name fails in a second, not as a KeyError in production."""
+def test_a_text_with_an_unknown_name_fails() -> None:
+    """A misspelled name fails in these tests, not as a KeyError in production."""
     with pytest.raises(KeyError, match="refnud"):
         format_all(Text(heading="x", summary="{refnud} is gone.", explanation="x."))
 
 
-def test_a_row_without_an_expiry_text_is_found_here() -> None:
-    """The table's own test notices what a new row forgot."""
+def test_a_row_without_an_expiry_text_fails() -> None:
+    """The test of the rows finds what a new row lacks."""
     rules = VERSIONS[max(VERSIONS)]
     row = next(row for row in rules.transitions if row.cause.deadline)
     bare = replace(row, text=replace(row.text, expiry=""))
     with pytest.raises(AssertionError):
-        test_a_row_is_whole(max(VERSIONS), bare)
+        test_a_row_is_complete(max(VERSIONS), bare)
 
 
-def test_all_names_in_texts_are_formatter_names() -> None:
-    """Texts use only `{name}`, without attributes or conversions."""
+def test_texts_use_plain_names_only() -> None:
+    """A text uses `{name}` only, without attributes or conversions."""
     for text in every_text():
         for _, name, spec, conversion in string.Formatter().parse(text.summary):
             assert name is None or re.fullmatch(r"[A-Za-z_']+", name)
@@ -155,8 +158,8 @@ def test_all_names_in_texts_are_formatter_names() -> None:
             assert conversion is None
 
 
-def test_rows_for_one_key_are_in_the_tables_order() -> None:
-    """The first open row applies, so order is part of the rule."""
+def test_the_rows_of_a_message_are_in_the_tables_order() -> None:
+    """The first open row applies, so the order is part of the rule."""
     rules: Rules = VERSIONS[max(VERSIONS)]
     order = {row.id: number for number, row in enumerate(rules.transitions)}
     for name in MESSAGES:
@@ -165,7 +168,7 @@ def test_rows_for_one_key_are_in_the_tables_order() -> None:
 
 
 def test_a_message_and_a_deadline_may_have_the_same_name() -> None:
-    """Rows are found by the kind of their cause, too."""
+    """Rows are found by the kind of their cause as well as by its name."""
     first = VERSIONS[max(VERSIONS)]
     row = replace(first.rows("deliver")[0], cause=message("claim", Role.FREELANCER))
     rules = Rules((*first.transitions, row), first.deadlines)

@@ -1,11 +1,11 @@
-"""A purchase keeps the rules it was bought under (without a server)."""
+"""A purchase keeps the version of the rules that it was bought under."""
 
 from dataclasses import replace
 
 import pytest
 from pydantic import TypeAdapter
 
-from tests.lifecycle.builders import ESCROW, NOON, Purchase, becomes, rejected, said, settles
+from tests.lifecycle.builders import ESCROW, NOON, Purchase, becomes, message, rejected, settles
 from workflows.lifecycle import begin, deadlines, decide, handlers, newest, permissions, versions
 from workflows.lifecycle.draft import Draft
 from workflows.lifecycle.events import ComputeDeadline, DeadlineExpired
@@ -19,7 +19,7 @@ STATES = TypeAdapter(State)
 
 
 def a_second_version() -> Rules:
-    """The first, but freelancers cannot cancel, and reviews call a person instead of paying."""
+    """The first version without R-30 and with another expiry text in R-17."""
     first = VERSIONS[FIRST]
     rows = (row for row in first.transitions if row.name != "freelancer_cancelled")
     return Rules(
@@ -35,20 +35,20 @@ def a_second_version() -> Rules:
 
 @pytest.fixture
 def second(monkeypatch: pytest.MonkeyPatch) -> int:
-    """A second version beside the first."""
+    """The registry with a second version after the first."""
     monkeypatch.setattr(versions, "VERSIONS", {**VERSIONS, 2: a_second_version()})
     return newest()
 
 
 def under(version: int, purchase: Purchase) -> State:
-    """That purchase, had it been bought under that version."""
+    """The state of that purchase, had it been bought under that version."""
     return replace(purchase.state, terms=replace(purchase.state.terms, rules_version=version))
 
 
-def test_both_versions_decide_side_by_side(second: int) -> None:
-    """The same message at the same moment: accepted under one, refused under the other."""
+def test_two_versions_decide_at_the_same_time(second: int) -> None:
+    """R-30: the same message is accepted under the first version and rejected under the second."""
     assert second == 2
-    cancel = said("cancel", Role.FREELANCER)
+    cancel = message("cancel", Role.FREELANCER)
     purchase = Purchase().reviewed()
     answer = decide(under(FIRST, purchase), cancel, purchase.now)
     assert getattr(answer, "transition", None) == "freelancer_cancelled"
@@ -59,8 +59,8 @@ def test_both_versions_decide_side_by_side(second: int) -> None:
     )
 
 
-def test_what_a_page_shows_is_of_the_same_version(second: int) -> None:
-    """`actions`, and what a deadline will do."""
+def test_deadlines_and_permissions_follow_the_purchases_version(second: int) -> None:
+    """R-17, R-30: the expiry text and the permission to cancel differ between the versions."""
     purchase = Purchase().delivered()
     first, other = (under(version, purchase) for version in (FIRST, second))
     assert deadlines(first)[0].then == (
@@ -70,9 +70,9 @@ def test_what_a_page_shows_is_of_the_same_version(second: int) -> None:
     reviewed = Purchase().reviewed()
     allowed = {
         version: {
-            action.message
-            for action in permissions(under(version, reviewed), Role.FREELANCER, reviewed.now)
-            if action.allowed
+            each.message
+            for each in permissions(under(version, reviewed), Role.FREELANCER, reviewed.now)
+            if each.allowed
         }
         for version in (FIRST, second)
     }
@@ -85,7 +85,7 @@ def row(row_id: str) -> Transition:
 
 
 def with_row(changed: Transition, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A first version with this row in the place of the one of its id."""
+    """Replace the row with this id in the first version."""
     first = VERSIONS[FIRST]
     rows = tuple(changed if old.id == changed.id else old for old in first.transitions)
     monkeypatch.setattr(versions, "VERSIONS", {FIRST: Rules(rows, first.deadlines)})
@@ -99,34 +99,35 @@ def with_row(changed: Transition, monkeypatch: pytest.MonkeyPatch) -> None:
         (handlers.pay_claim("because"), 15_000),
     ],
 )
-def test_a_new_row_may_decide_in_each_of_the_known_ways(
+def test_a_new_row_may_use_each_handler_that_decides(
     handler: Handler, refund: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Refund all, release all, pay the claim: for a reason of its own."""
+    """R-41 with other handlers: refund all, release all, pay the claim, each with a reason of its
+    own."""
     with_row(replace(row("R-41"), handler=handler), monkeypatch)
     purchase = Purchase().disputed()
-    purchase.staff(Role.MEDIATOR, "resolve_dispute", refund=12_000)
+    purchase.send(Role.MEDIATOR, "resolve_dispute", refund=12_000)
     settles(purchase, "because", refund=refund, release=ESCROW - refund)
 
 
-def test_paying_a_claim_that_nobody_made_refunds_all() -> None:
-    """R-38: without a claim, nothing is given away."""
+def test_a_lapsed_claim_without_an_amount_refunds_all() -> None:
+    """R-38: without a claim, the freelancer gets nothing."""
     draft = Draft(Purchase().working().state, DeadlineExpired(DeadlineName.CLAIM), NOON)
     handlers.pay_claim("because")(draft)
     assert draft.state.decision == Decision("because", ESCROW, 0, NOON)
 
 
 def test_a_mediators_split_stays_within_the_escrow() -> None:
-    """R-41: from nothing to all of it; beyond, it is rejected."""
+    """R-41: from nothing to the whole escrow; more is rejected."""
     for refund in (0, ESCROW):
         purchase = Purchase().disputed()
-        purchase.staff(Role.MEDIATOR, "resolve_dispute", refund=refund)
+        purchase.send(Role.MEDIATOR, "resolve_dispute", refund=refund)
         settles(purchase, "dispute_resolved", refund=refund, release=ESCROW - refund)
-    answer = Purchase().disputed().staff(Role.MEDIATOR, "resolve_dispute", refund=ESCROW + 1)
+    answer = Purchase().disputed().send(Role.MEDIATOR, "resolve_dispute", refund=ESCROW + 1)
     rejected(answer, Code.INVALID_AMOUNT, "250.01 USD is not between 0.00 USD and the escrow")
 
 
-def test_a_new_row_may_lead_to_another_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_row_may_apply_in_another_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     """R-23 with other stages: a dispute can be opened as soon as the refund is requested."""
     with_row(replace(row("R-23"), stages=(Stage.REFUND_REQUESTED,)), monkeypatch)
     purchase = Purchase().requested()
@@ -135,30 +136,32 @@ def test_a_new_row_may_lead_to_another_stage(monkeypatch: pytest.MonkeyPatch) ->
     assert set(purchase.state.deadlines) == {DeadlineName.DISPUTE}
 
 
-def test_the_stage_is_where_the_row_leads_whatever_its_handler_does(
+def test_the_row_and_not_its_handler_sets_the_stage(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """`to` is executed by the engine: the same handler with another `to` ends elsewhere."""
+    """R-14 with another `to`: the same handler ends in another stage."""
     with_row(replace(row("R-14"), to=Stage.IN_PROGRESS), monkeypatch)
     purchase = Purchase().working()
     purchase.freelancer("deliver")
     assert purchase.state.stage is Stage.IN_PROGRESS
 
 
-def test_the_words_of_a_new_row_are_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The timeline and the notice use the text of the purchase's version."""
+def test_timeline_and_notice_use_the_text_of_the_purchases_version(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """R-41 with another text: the summary and the notice change with the row."""
     own = replace(row("R-41").text, summary="{Actor} decided: {refund} to {client}.")
     with_row(replace(row("R-41"), text=own), monkeypatch)
     purchase = Purchase().disputed()
-    purchase.staff(Role.MEDIATOR, "resolve_dispute", refund=15_000)
+    purchase.send(Role.MEDIATOR, "resolve_dispute", refund=15_000)
     assert purchase.last.text == "The mediator decided: 150.00 USD to Ana."
     assert purchase.notices[0].text == own
 
 
-def test_a_deadline_without_a_row_for_its_end_changes_nothing(
+def test_the_expiry_of_a_deadline_without_a_row_only_ends_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The deadline ends, and that is all."""
+    """R-17 taken away: the review ends, and nothing else changes."""
     first = VERSIONS[FIRST]
     rules = tuple(
         replace(rule, expiry=()) if rule.name is DeadlineName.REVIEW else rule
@@ -172,8 +175,8 @@ def test_a_deadline_without_a_row_for_its_end_changes_nothing(
     assert purchase.state == replace(before, deadlines={})
 
 
-def test_a_window_in_business_days_that_starts_anew_waits_for_the_calendar() -> None:
-    """Whatever was known of its end before does not hold any more."""
+def test_a_window_in_business_days_that_restarts_waits_for_the_calendar() -> None:
+    """R-21, R-60: the end that was computed before does not hold any more."""
     purchase = Purchase().contested()
     draft = Draft(purchase.state, DeadlineExpired(DeadlineName.CLAIM), purchase.now)
     draft.start(DeadlineName.CLAIM)
@@ -181,30 +184,31 @@ def test_a_window_in_business_days_that_starts_anew_waits_for_the_calendar() -> 
     assert draft.effects == [ComputeDeadline(DeadlineName.CLAIM, purchase.now, 5)]
 
 
-def test_a_version_nobody_knows_is_refused_in_words() -> None:
-    """It is not guessed at: everything that needs the rules says which version is missing."""
+def test_an_unknown_version_is_named_in_the_error() -> None:
+    """R-15, R-17: everything that needs the rules raises UnknownVersion, which names the missing
+    version."""
     purchase = Purchase().delivered()
     state = under(7, purchase)
-    words = "bought under version 7 of the rules; this worker knows 1"
-    with pytest.raises(UnknownVersion, match=words):
-        decide(state, said("accept_delivery", Role.CLIENT), purchase.now)
-    with pytest.raises(UnknownVersion, match=words):
+    missing = "bought under version 7 of the rules; this worker knows 1"
+    with pytest.raises(UnknownVersion, match=missing):
+        decide(state, message("accept_delivery", Role.CLIENT), purchase.now)
+    with pytest.raises(UnknownVersion, match=missing):
         decide(state, DeadlineExpired(DeadlineName.REVIEW), purchase.now)
-    with pytest.raises(UnknownVersion, match=words):
+    with pytest.raises(UnknownVersion, match=missing):
         deadlines(state)
 
 
-def test_a_version_nobody_knows_is_refused_with_those_that_are_known(
+def test_the_error_about_an_unknown_version_lists_the_known_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """All of them."""
+    """The operator sees which versions this worker has."""
     monkeypatch.setattr(versions, "VERSIONS", {FIRST: VERSIONS[FIRST], 2: a_second_version()})
     with pytest.raises(UnknownVersion, match=r"this worker knows 1, 2\."):
         deadlines(under(7, Purchase().delivered()))
 
 
-def test_a_purchase_without_a_version_has_the_first() -> None:
-    """What was carried on or recorded before there were versions."""
+def test_a_state_without_a_version_has_the_first() -> None:
+    """R-01: states written before there were versions belong to the first."""
     state = Purchase().state
     written = STATES.dump_python(state, mode="json")
     del written["terms"]["rules_version"]
@@ -213,10 +217,10 @@ def test_a_purchase_without_a_version_has_the_first() -> None:
     assert state.terms.rules_version == FIRST
 
 
-def test_a_message_that_the_purchases_version_lacks_is_rejected_and_shown(
+def test_a_message_that_the_purchases_version_lacks_is_rejected(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A message that a later version added: older purchases reject it, and `actions` says why."""
+    """R-46 taken away: give_refund is rejected, and its permission says why."""
     first = VERSIONS[FIRST]
     without = Rules(
         tuple(row for row in first.transitions if row.cause.message != "give_refund"),

@@ -1,7 +1,7 @@
 """What holds in every state that a purchase can reach, in any order of messages and deadlines.
 
-Every version in the registry is walked under each of POLICIES, which together make every choice of
-the policy.
+Every version in the registry is walked under each of POLICIES, which together contain every choice
+of the policy.
 """
 
 from collections import defaultdict
@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.lifecycle.builders import ESCROW, NOON, Purchase, purchase_in, rejected, said, terms
+from tests.lifecycle.builders import ESCROW, NOON, Purchase, message, purchase_in, rejected, terms
 from tests.lifecycle.walk import FIELDS, Edge, Key, Node, Walk, position, walk
 from tests.proof.counts import counted
 from workflows.lifecycle import (
@@ -49,8 +49,11 @@ from workflows.messages import MESSAGES, Message, Role
 
 POLICIES: dict[str, dict[str, Any]] = {
     "default": {},
-    "silence resumes": {"refund_decision_silence": "resume", "claim_silence": "resume"},
-    "silence calls a person, early cancelling is free": {
+    "unanswered requests and claims resume": {
+        "refund_decision_silence": "resume",
+        "claim_silence": "resume",
+    },
+    "unanswered requests call a person, early cancelling is free": {
         "refund_decision_silence": "attention",
         "cancel_before_requirements": "refund",
     },
@@ -75,7 +78,7 @@ def walked(version: int, policy: str) -> Walk:
 
 @pytest.fixture(params=WALKS, ids=lambda walk: f"version {walk[0]}, {walk[1]}")
 def found(request: pytest.FixtureRequest) -> Walk:
-    """Every reachable state, version by version and policy by policy."""
+    """Every reachable state, for each version and policy."""
     return walked(*request.param)
 
 
@@ -108,7 +111,7 @@ def taken(node: Node, edge: Edge) -> Transition | None:
 
 
 def sound(state: State) -> None:
-    """What may be said of every purchase at any time."""
+    """Assert what holds for every purchase at any time."""
     where = (state.held, state.in_transit, state.refunded, state.released)
     assert min(where) >= 0
     assert sum(where) == (ESCROW if state.payment is Payment.HELD else 0)
@@ -140,7 +143,7 @@ def sound(state: State) -> None:
 def test_every_state_is_sound(
     version: int, policy: str, record_property: Callable[[str, object], None]
 ) -> None:
-    """No cent appears or vanishes, and a closed purchase has nothing left to do."""
+    """No cent appears or vanishes, and a closed purchase has nothing pending."""
     found = walked(version, policy)
     for node in found.nodes.values():
         sound(node.state)
@@ -150,8 +153,8 @@ def test_every_state_is_sound(
     record_property("proof", counted(f"every state walked, version {version}, {policy}", counts))
 
 
-def test_each_open_deadline_says_what_happens_when_it_ends(found: Walk) -> None:
-    """Every open deadline has a row for its end, and is shown with its consequence."""
+def test_each_open_deadline_says_what_happens_on_expiry(found: Walk) -> None:
+    """Every open deadline has a row for its expiry, and is listed with its expiry text."""
     for node in found.nodes.values():
         shown = {deadline.name for deadline in deadlines(node.state)}
         assert shown == set(node.state.deadlines)
@@ -184,7 +187,7 @@ def test_a_decision_about_money_is_never_taken_back(found: Walk) -> None:
 
 
 def test_every_rejection_has_a_code_and_a_sentence(found: Walk) -> None:
-    """Every rejection gives a reason that can be read."""
+    """Every rejection gives a code and a complete sentence."""
     for edges in found.edges.values():
         for edge in edges:
             if isinstance(edge.answer, Rejection):
@@ -194,14 +197,14 @@ def test_every_rejection_has_a_code_and_a_sentence(found: Walk) -> None:
 
 
 def test_facts_are_never_rejected(found: Walk) -> None:
-    """A deadline or an answer from outside is always accepted."""
+    """An expired deadline or another fact is always accepted."""
     for edges in found.edges.values():
         for edge in edges:
             assert isinstance(edge.event, Message) or isinstance(edge.answer, Accepted)
 
 
 def test_each_transition_notifies_each_recipient_once(found: Walk) -> None:
-    """One notice of one transition to each recipient, with every name filled in."""
+    """A transition sends each recipient at most one notice, with every name filled in."""
     for key, edges in found.edges.items():
         for edge in edges:
             if isinstance(edge.answer, Accepted):
@@ -223,22 +226,22 @@ def test_an_effect_is_done_once_its_answer_arrived(found: Walk) -> None:
 
 
 def test_every_row_is_reached(version: int) -> None:
-    """No row is dead, in any version."""
+    """Every row of every version applies in some reachable state."""
     reached = {row.id for node, edge in every_edge(version) if (row := taken(node, edge))}
     rules = VERSIONS[version]
     reached |= {row.id for row in rules.starts}
     assert [row.id for row in rules.transitions if row.id not in reached] == []
 
 
-def test_every_start_is_reached(version: int) -> None:
-    """R-01, R-02: with and without requirements, a purchase begins in the row's own stage."""
+def test_a_purchase_begins_in_the_stage_of_its_first_row(version: int) -> None:
+    """R-01, R-02: with and without requirements."""
     for needed, stage in ((True, Stage.AWAITING_REQUIREMENTS), (False, Stage.FREELANCER_REVIEW)):
         begun = begin(replace(terms(requirements_needed=needed), rules_version=version), NOON)
         assert begun.state.stage is stage
 
 
-def test_rows_lead_where_they_say(version: int) -> None:
-    """The engine goes where the row's `to` says, and nowhere else."""
+def test_each_row_leads_to_its_stage(version: int) -> None:
+    """The engine enters the stage that the row's `to` names, and no other."""
     for node, edge in every_edge(version):
         row = taken(node, edge)
         if row is None or not isinstance(edge.answer, Accepted):
@@ -263,8 +266,8 @@ def test_every_rejection_code_of_the_rules_is_used(version: int) -> None:
 # --- ways out
 
 
-def test_without_messages_a_purchase_closes_or_asks_for_a_person(found: Walk) -> None:
-    """From every open state, if nobody ever sends a message again."""
+def test_without_messages_a_purchase_closes_or_needs_a_person(found: Walk) -> None:
+    """From every open state, if nobody sends a message any more."""
     assert stuck(found) == set()
 
 
@@ -288,8 +291,8 @@ def stuck(found: Walk) -> set[Key]:
     return set(found.nodes) - reached
 
 
-def test_a_version_that_forgets_deadlines_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The walk finds purchases that are stuck under a version without disputes and expiries."""
+def test_the_walk_finds_purchases_that_are_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A version without disputes and without the rows of four deadlines does not pass."""
     first = VERSIONS[FIRST]
     dropped = {"R-23", "R-35", "R-36", "R-37", "R-38", "R-39", "R-17", "R-18", "R-42"}
     crippled = Rules(
@@ -303,38 +306,38 @@ def test_a_version_that_forgets_deadlines_does_not_pass(monkeypatch: pytest.Monk
     assert stuck(walk(99)) != set()
 
 
-# --- what a page shows
+# --- permissions
 
 
-def test_actions_agree_with_decide(version: int) -> None:
-    """`actions` allows exactly what `decide` accepts, for every role in every state."""
+def test_permissions_agree_with_decide(version: int) -> None:
+    """A message is permitted exactly if `decide` accepts it, for every role in every state."""
     accepted: dict[Key, set[tuple[str, Role]]] = defaultdict(set)
     for node, edge in every_edge(version):
         if isinstance(edge.event, Message) and isinstance(edge.answer, Accepted):
             accepted[position(node.state)].add((edge.event.name, edge.event.by.role))
     for key, state in every_state(version).items():
         for role in Role:
-            for action in permissions(state, role, NOON):
-                allowed = (action.message, role) in accepted[key]
-                assert action.allowed == allowed, (state, role, action)
-                assert bool(action.why_not) == bool(action.code) == (not allowed)
+            for each in permissions(state, role, NOON):
+                allowed = (each.message, role) in accepted[key]
+                assert each.allowed == allowed, (state, role, each)
+                assert bool(each.why_not) == bool(each.code) == (not allowed)
 
 
 @pytest.mark.parametrize("stage", [*WITH_ESCROW, *DECIDED])
 @pytest.mark.parametrize("name", MESSAGES)
 def test_a_wrong_role_is_rejected_in_every_stage(name: str, stage: Stage) -> None:
-    """In every stage, a message is for its roles only."""
+    """In every stage, a message of another role is rejected as WRONG_ROLE."""
     purchase = decided(stage) if stage in DECIDED else purchase_in(stage)
     rows = rules_of(purchase.state).rows(name)
     right = {role for row in rows for role in row.cause.by}
     for role in set(Role) - right:
-        message = said(name, role, **FIELDS.get(name, ({},))[0])
-        answer = decide(purchase.state, message, purchase.now)
+        sent = message(name, role, **FIELDS.get(name, ({},))[0])
+        answer = decide(purchase.state, sent, purchase.now)
         rejected(answer, Code.WRONG_ROLE, f"not for the {role.value}")
 
 
 def decided(stage: Stage) -> Purchase:
-    """Decided, and closed if that is asked for."""
+    """A decided purchase, closed if `stage` is closed."""
     purchase = Purchase().delivered()
     purchase.client("accept_delivery")
     if stage is Stage.CLOSED:
@@ -342,11 +345,11 @@ def decided(stage: Stage) -> Purchase:
     return purchase
 
 
-# --- what comes late, twice, or from nowhere
+# --- late, repeated and unexpected facts
 
 
 def any_fact(state: State) -> Iterator[Fact]:
-    """Every kind of fact, whether or not it was asked for."""
+    """Every kind of fact, whether or not it is awaited."""
     yield from (DeadlineExpired(deadline) for deadline in DeadlineName)
     yield from (
         DeadlineComputed(deadline, NOON)
@@ -361,8 +364,9 @@ def any_fact(state: State) -> Iterator[Fact]:
     yield from (EffectBlocked(kind, "it does not answer") for kind in BLOCKABLE)
 
 
-def test_stale_repeated_and_unasked_answers_break_nothing(version: int) -> None:
-    """Every fact in every state: money still adds up, and what was decided or closed stays so."""
+def test_late_repeated_and_unexpected_facts_break_nothing(version: int) -> None:
+    """Every fact in every state: the money still adds up, and a decision or an end stays as it
+    is."""
     for state in every_state(version).values():
         for fact in any_fact(state):
             answer = decide(state, fact, NOON)
@@ -374,7 +378,7 @@ def test_stale_repeated_and_unasked_answers_break_nothing(version: int) -> None:
                 assert (answer.state, answer.effects) == (state, ())
 
 
-def test_what_is_blocked_is_still_pending(found: Walk) -> None:
+def test_every_blocked_effect_is_still_pending(found: Walk) -> None:
     """A person is never asked to look into an effect that is done or no longer needed."""
     for node in found.nodes.values():
         pending = {getattr(effect, "kind", "") for effect in node.pending}

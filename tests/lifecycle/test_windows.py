@@ -1,4 +1,5 @@
-"""Windows: every row of that table in `RULES.md`, its clock and what silence does."""
+"""Each window of the policy: when its deadline starts, how long it is, and what happens on expiry
+(R-06, R-11 to R-13, R-17, R-18, R-35 to R-39, R-42, R-61)."""
 
 from datetime import timedelta
 
@@ -11,8 +12,8 @@ from tests.lifecycle.builders import (
     Purchase,
     any_stage_with_escrow,
     becomes,
+    pending_refund,
     purchase_in,
-    refund_under_way,
     rejected,
     settles,
 )
@@ -31,59 +32,60 @@ DAY = timedelta(days=1)
 
 
 def in_days(purchase: Purchase, deadline: DeadlineName) -> float:
-    """How long the clock still has."""
+    """The time left until the deadline, in days."""
     return (purchase.state.deadlines[deadline] - purchase.now) / DAY
 
 
 # --- payment_window
 
 
-def test_payment_window_starts_at_the_purchase_and_calls_the_charge_off() -> None:
-    """payment_window, PT1H: the charge is called off at the provider, looked up first."""
+def test_an_expired_payment_window_voids_the_payment() -> None:
+    """R-05, R-06: after one hour the payment is voided, and the purchase closes without money."""
     purchase = Purchase(held=False)
     assert purchase.state.deadlines[DeadlineName.PAYMENT] == NOON + timedelta(hours=1)
     purchase.deadline(DeadlineName.PAYMENT)
-    becomes(purchase, Stage.AWAITING_REQUIREMENTS, told=set())
+    becomes(purchase, Stage.AWAITING_REQUIREMENTS, notified=set())
     assert purchase.last.effects == (VoidPayment(),)
-    purchase.learns(PaymentVoided())
+    purchase.fact(PaymentVoided())
     becomes(purchase, Stage.CLOSED)
     assert purchase.state.outcome == "payment_failed"
 
 
-def test_payment_window_finds_a_charge_that_was_made_after_all() -> None:
-    """payment_window: looked up first, so that nobody pays for nothing."""
+def test_an_expired_payment_window_may_find_the_payment_held() -> None:
+    """R-03, R-06: the charge is looked up before it is voided, so that nobody pays for nothing."""
     purchase = Purchase(held=False)
     purchase.deadline(DeadlineName.PAYMENT)
-    purchase.learns(PaymentHeld("ch_1"))
+    purchase.fact(PaymentHeld("ch_1"))
     becomes(purchase, Stage.AWAITING_REQUIREMENTS)
     assert purchase.state.held == ESCROW
 
 
-def test_payment_unknown_at_the_provider_too_needs_attention() -> None:
-    """payment_window: unknown there too → needs_attention, and nothing is given up."""
+def test_an_unknown_payment_needs_a_person() -> None:
+    """R-06, R-70: the void stays pending, and a held payment ends the alert."""
     purchase = Purchase(held=False)
     purchase.deadline(DeadlineName.PAYMENT)
-    purchase.learns(EffectBlocked(VoidPayment.kind, "the provider does not answer"))
-    becomes(purchase, Stage.AWAITING_REQUIREMENTS, told={"operator"})
+    purchase.fact(EffectBlocked(VoidPayment.kind, "the provider does not answer"))
+    becomes(purchase, Stage.AWAITING_REQUIREMENTS, notified={"operator"})
     assert purchase.state.needs(AttentionKind.PAYMENT_UNKNOWN)
     assert purchase.state.payment is Payment.VOIDING
-    purchase.learns(PaymentHeld())
+    purchase.fact(PaymentHeld())
     assert purchase.state.attention == ()
 
 
 # --- requirements_window
 
 
-def test_requirements_window_is_48_h_from_the_purchase() -> None:
-    """requirements_window, PT48H: full refund, requirements_timeout."""
+def test_missing_requirements_refund_the_client_after_48_hours() -> None:
+    """R-11: the client gets the whole escrow back."""
     purchase = Purchase()
     assert dict(purchase.state.deadlines) == {DeadlineName.REQUIREMENTS: NOON + timedelta(hours=48)}
     purchase.deadline(DeadlineName.REQUIREMENTS)
     settles(purchase, "requirements_timeout", refund=ESCROW, release=0)
 
 
-def test_requirements_window_of_a_purchase_made_before_its_workflow_started() -> None:
-    """The 48 h count from the purchase, the payment window from the asking."""
+def test_a_late_start_shortens_only_the_requirements_window() -> None:
+    """R-01: the 48 hours count from the purchase, the payment window from the first attempt to
+    charge."""
     later = NOON + timedelta(hours=5)
     state = begin(Purchase().state.terms, later).state
     assert state.deadlines[DeadlineName.REQUIREMENTS] == NOON + timedelta(hours=48)
@@ -93,8 +95,8 @@ def test_requirements_window_of_a_purchase_made_before_its_workflow_started() ->
 # --- freelancer_cancel_window
 
 
-def test_freelancer_cancel_window_is_24_h_from_the_requirements() -> None:
-    """freelancer_cancel_window, PT24H: the freelancer is committed: in_progress."""
+def test_the_freelancer_is_committed_24_hours_after_the_requirements() -> None:
+    """R-10, R-12: the window counts from the requirements; after it the work is in progress."""
     purchase = Purchase().after(hours=30).reviewed()
     assert dict(purchase.state.deadlines) == {
         DeadlineName.FREELANCER_CANCEL: NOON + timedelta(hours=54)
@@ -104,8 +106,8 @@ def test_freelancer_cancel_window_is_24_h_from_the_requirements() -> None:
     assert purchase.state.cancel_window_closed_at == NOON + timedelta(hours=54)
 
 
-def test_without_requirements_the_24_h_count_from_the_purchase() -> None:
-    """requirements_needed: false starts in freelancer_review, its 24 h from the purchase."""
+def test_without_requirements_the_freelancer_is_committed_after_24_hours() -> None:
+    """R-02, R-10, R-12: the window counts from the purchase, and requirements are rejected."""
     purchase = Purchase(requirements_needed=False)
     assert purchase.state.stage is Stage.FREELANCER_REVIEW
     assert dict(purchase.state.deadlines) == {
@@ -124,8 +126,8 @@ def test_without_requirements_the_24_h_count_from_the_purchase() -> None:
 # --- refund_decision_window
 
 
-def test_refund_decision_window_ends_in_a_refund_by_default() -> None:
-    """refund_decision_window, P7D: refund E, freelancer_silent."""
+def test_an_unanswered_refund_request_refunds_the_client_by_default() -> None:
+    """R-35: after seven days the client gets the whole escrow back."""
     purchase = Purchase().requested()
     assert in_days(purchase, DeadlineName.REFUND_DECISION) == 7
     purchase.deadline(DeadlineName.REFUND_DECISION)
@@ -133,8 +135,9 @@ def test_refund_decision_window_ends_in_a_refund_by_default() -> None:
 
 
 @pytest.mark.parametrize("stage", [Stage.IN_PROGRESS, Stage.DELIVERED])
-def test_refund_decision_silence_may_resume_the_project(stage: Stage) -> None:
-    """refund_decision_silence: resume → back to the stage it left."""
+def test_an_unanswered_refund_request_may_resume_the_project(stage: Stage) -> None:
+    """R-36: under refund_decision_silence: resume, the purchase returns to the stage before the
+    request."""
     purchase = purchase_in(stage, refund_decision_silence="resume")
     purchase.client("cancel")
     purchase.deadline(DeadlineName.REFUND_DECISION)
@@ -144,11 +147,12 @@ def test_refund_decision_silence_may_resume_the_project(stage: Stage) -> None:
     assert in_days(purchase, DeadlineName.REFUND_DECISION) == 7
 
 
-def test_refund_decision_silence_may_call_a_person() -> None:
-    """refund_decision_silence: attention → staff; the freelancer can still answer."""
+def test_an_unanswered_refund_request_may_call_a_person() -> None:
+    """R-20, R-37: under refund_decision_silence: attention, staff are alerted and the freelancer
+    can still answer."""
     purchase = Purchase(refund_decision_silence="attention").requested()
     purchase.deadline(DeadlineName.REFUND_DECISION)
-    becomes(purchase, Stage.REFUND_REQUESTED, told={*BOTH, "operator"})
+    becomes(purchase, Stage.REFUND_REQUESTED, notified={*BOTH, "operator"})
     assert purchase.state.needs(AttentionKind.DECISION_OVERDUE)
     purchase.freelancer("decide_refund", decision="approve")
     settles(purchase, "refund_approved", refund=ESCROW, release=0)
@@ -158,8 +162,8 @@ def test_refund_decision_silence_may_call_a_person() -> None:
 # --- claim_window
 
 
-def test_claim_window_is_five_business_days_from_the_decline() -> None:
-    """claim_window, 5 business days from the decline: asked of the calendar, then recorded."""
+def test_the_claim_window_is_five_business_days_from_the_decline() -> None:
+    """R-21, R-60: the calendar computes the deadline, and its answer is recorded."""
     purchase = Purchase().requested()
     purchase.after(days=1).freelancer("decide_refund", decision="decline", claim=10_000)
     assert ComputeDeadline(DeadlineName.CLAIM, purchase.now, 5) in purchase.last.effects
@@ -168,16 +172,17 @@ def test_claim_window_is_five_business_days_from_the_decline() -> None:
     assert in_days(purchase, DeadlineName.CLAIM) == 7
 
 
-def test_claim_silence_pays_the_claim_by_default() -> None:
-    """claim_silence: pay_claim → claim released, rest refunded, claim_lapsed."""
+def test_an_unanswered_claim_is_paid_by_default() -> None:
+    """R-38: the freelancer gets the claim, the client the rest."""
     purchase = Purchase().contested(claim=10_000)
     purchase.deadline(DeadlineName.CLAIM)
     settles(purchase, "claim_lapsed", refund=15_000, release=10_000)
 
 
 @pytest.mark.parametrize("stage", [Stage.FREELANCER_REVIEW, Stage.DELIVERED])
-def test_claim_silence_may_resume_the_project(stage: Stage) -> None:
-    """claim_silence: resume → back to the stage it left, the claim forgotten."""
+def test_an_unanswered_claim_may_resume_the_project(stage: Stage) -> None:
+    """R-39: under claim_silence: resume, the purchase returns to the stage before the request,
+    without a claim."""
     purchase = purchase_in(stage, claim_silence="resume", freelancer_cancel_window="P30D")
     purchase.client("cancel")
     purchase.freelancer("decide_refund", decision="decline")
@@ -187,9 +192,8 @@ def test_claim_silence_may_resume_the_project(stage: Stage) -> None:
     assert purchase.state.claim is None
 
 
-def test_an_early_answer_of_the_calendar_does_not_shorten_a_later_claim() -> None:
-    """claim_window starts at the decline that stands: the answer about an earlier one, coming
-    late, takes nothing away."""
+def test_a_late_answer_about_an_earlier_claim_does_not_shorten_a_later_one() -> None:
+    """R-60: the window starts at the decline that stands."""
     purchase = Purchase().requested()
     purchase.freelancer("decide_refund", decision="decline")
     first_ends = purchase.now + 7 * DAY
@@ -204,16 +208,16 @@ def test_an_early_answer_of_the_calendar_does_not_shorten_a_later_claim() -> Non
 # --- review_window
 
 
-def test_review_window_releases_the_escrow() -> None:
-    """review_window, P14D from each delivery: released, review_lapsed."""
+def test_an_unanswered_delivery_releases_the_escrow() -> None:
+    """R-17: fourteen days after the delivery, the freelancer gets the whole escrow."""
     purchase = Purchase().delivered()
     assert in_days(purchase, DeadlineName.REVIEW) == 14
     purchase.deadline(DeadlineName.REVIEW)
     settles(purchase, "review_lapsed", refund=0, release=ESCROW)
 
 
-def test_each_delivery_starts_a_review_of_its_own() -> None:
-    """review_window starts with each delivery, whatever the one before had left."""
+def test_each_delivery_starts_its_own_review() -> None:
+    """R-14, R-16: the time left of an earlier review does not count."""
     purchase = Purchase().delivered().after(days=13)
     purchase.client("request_changes")
     assert DeadlineName.REVIEW not in purchase.state.deadlines
@@ -224,8 +228,8 @@ def test_each_delivery_starts_a_review_of_its_own() -> None:
 # --- dormancy_window
 
 
-def test_dormancy_window_asks_for_a_refund_in_the_clients_name() -> None:
-    """dormancy_window, P90D: as if the client had cancelled; both are told it was the system."""
+def test_a_dormant_purchase_asks_for_a_refund_in_the_clients_name() -> None:
+    """R-18, R-24: both parties are notified that the system asked, and the client can withdraw."""
     purchase = Purchase().working()
     assert in_days(purchase, DeadlineName.DORMANCY) == 90
     purchase.deadline(DeadlineName.DORMANCY)
@@ -237,14 +241,14 @@ def test_dormancy_window_asks_for_a_refund_in_the_clients_name() -> None:
     becomes(purchase, Stage.IN_PROGRESS)
 
 
-def test_silence_after_dormancy_calls_a_person_where_it_would_resume() -> None:
-    """dormancy_window with refund_decision_silence: resume → nobody asked, so there is nothing to
-    resume; staff look into it. Asked by the client afterwards, it resumes as usual."""
+def test_an_unanswered_request_of_the_system_calls_a_person_instead_of_resuming() -> None:
+    """R-18, R-36, R-37: no party asked, so nothing can resume; a later request of the client
+    resumes as usual."""
     purchase = Purchase(refund_decision_silence="resume").working()
     purchase.deadline(DeadlineName.DORMANCY)
     assert purchase.state.requested_by_system is True
     purchase.deadline(DeadlineName.REFUND_DECISION)
-    becomes(purchase, Stage.REFUND_REQUESTED, told={*BOTH, "operator"})
+    becomes(purchase, Stage.REFUND_REQUESTED, notified={*BOTH, "operator"})
     assert purchase.state.needs(AttentionKind.DECISION_OVERDUE)
     purchase.client("withdraw_cancellation")
     assert purchase.state.attention == ()
@@ -258,24 +262,24 @@ def test_silence_after_dormancy_calls_a_person_where_it_would_resume() -> None:
 @pytest.mark.parametrize(
     ("name", "fields"), [("send_message", {"text": "hello"}), ("propose_split", {"refund": 1})]
 )
-def test_dormancy_starts_anew_with_every_act_of_either_party(
+def test_every_message_of_a_party_restarts_the_dormancy_window(
     by: str, name: str, fields: dict[str, object]
 ) -> None:
-    """dormancy_window starts with the last act of either party while in progress."""
+    """R-18, R-47, R-48, R-49: ninety days from the last accepted message."""
     purchase = Purchase().working().after(days=89)
     getattr(purchase, by)(name, **fields)
     assert in_days(purchase, DeadlineName.DORMANCY) == 90
 
 
-def test_a_refused_message_is_no_act() -> None:
-    """dormancy_window: what was refused did not happen."""
+def test_a_rejected_message_does_not_restart_the_dormancy_window() -> None:
+    """R-18: only accepted messages count."""
     purchase = Purchase().working().after(days=89)
     rejected(purchase.client("deliver"), Code.WRONG_ROLE)
     assert in_days(purchase, DeadlineName.DORMANCY) == 1
 
 
-def test_nobody_is_dormant_while_the_other_side_has_to_answer() -> None:
-    """dormancy_window runs in progress only."""
+def test_the_dormancy_window_is_open_in_progress_only() -> None:
+    """R-18: a delivered or cancelled purchase has the deadline of the other party's answer."""
     purchase = Purchase().delivered()
     assert set(purchase.state.deadlines) == {DeadlineName.REVIEW}
     purchase.client("cancel")
@@ -285,12 +289,12 @@ def test_nobody_is_dormant_while_the_other_side_has_to_answer() -> None:
 # --- dispute_window
 
 
-def test_dispute_window_alerts_staff_and_decides_nothing() -> None:
-    """dispute_window, P30D: needs_attention; nothing is decided by silence."""
+def test_an_overdue_dispute_alerts_staff_and_decides_nothing() -> None:
+    """R-42: after thirty days a mediator still has to decide."""
     purchase = Purchase().disputed()
     assert in_days(purchase, DeadlineName.DISPUTE) == 30
     purchase.deadline(DeadlineName.DISPUTE)
-    becomes(purchase, Stage.DISPUTED, told={*BOTH, "operator"})
+    becomes(purchase, Stage.DISPUTED, notified={*BOTH, "operator"})
     assert purchase.state.needs(AttentionKind.DISPUTE_OVERDUE)
     assert purchase.state.decision is None
     assert purchase.state.deadlines == {}
@@ -299,25 +303,25 @@ def test_dispute_window_alerts_staff_and_decides_nothing() -> None:
 # --- settlement_window
 
 
-def test_settlement_window_is_five_business_days_from_the_refund() -> None:
-    """settlement_window, 5 business days from the start of the refund: asked of the calendar."""
+def test_the_settlement_window_is_five_business_days_from_the_refund() -> None:
+    """R-46: the decision to refund asks the calendar for the deadline."""
     purchase = Purchase().working()
     purchase.freelancer("give_refund")
     assert ComputeDeadline(DeadlineName.SETTLEMENT, purchase.now, 5) in purchase.last.effects
 
 
-def test_settlement_window_tells_staff_and_client_and_keeps_asking() -> None:
-    """settlement_window: told that it is late; it stays settling and keeps asking the provider."""
-    purchase = refund_under_way()
+def test_a_late_refund_alerts_staff_and_is_still_checked() -> None:
+    """R-61: the client and operators are notified, and the provider is still asked."""
+    purchase = pending_refund()
     purchase.deadline(DeadlineName.SETTLEMENT)
-    becomes(purchase, Stage.SETTLING, told={"client", "operator"})
+    becomes(purchase, Stage.SETTLING, notified={"client", "operator"})
     assert purchase.state.needs(AttentionKind.SETTLEMENT_LATE)
     assert is_pending(purchase.state, CheckRefund(1))
     assert purchase.state.needs(AttentionKind.SETTLEMENT_LATE)
 
 
-def test_a_release_has_no_settlement_to_wait_for() -> None:
-    """settlement_window starts with a refund; a release arrives in our own books."""
+def test_a_release_has_no_settlement_window() -> None:
+    """R-15: a release is complete when the ledger has it."""
     purchase = Purchase().delivered()
     purchase.client("accept_delivery")
     assert not [e for e in purchase.last.effects if isinstance(e, ComputeDeadline)]
@@ -326,8 +330,9 @@ def test_a_release_has_no_settlement_to_wait_for() -> None:
 # --- other choices
 
 
-def test_cancel_before_requirements_may_refund_at_once() -> None:
-    """cancel_before_requirements: refund → no asking while no requirements are in."""
+def test_a_cancel_before_requirements_may_refund_at_once() -> None:
+    """R-31, R-32: under cancel_before_requirements: refund, the freelancer is asked only after the
+    requirements."""
     purchase = Purchase(cancel_before_requirements="refund")
     purchase.client("cancel")
     settles(purchase, "client_cancelled", refund=ESCROW, release=0)
@@ -337,10 +342,8 @@ def test_cancel_before_requirements_may_refund_at_once() -> None:
 
 
 @pytest.mark.parametrize(("hours", "free"), [(0, True), (23.9, True), (24, False), (25, False)])
-def test_free_cancel_window_lets_the_client_cancel_freely_for_a_while(
-    hours: float, free: bool
-) -> None:
-    """free_cancel_window: from the purchase on; off by default."""
+def test_the_client_cancels_freely_inside_the_free_cancel_window(hours: float, free: bool) -> None:
+    """R-31, R-32: the window counts from the purchase and is off by default."""
     purchase = Purchase(free_cancel_window="PT24H").reviewed().after(hours=hours)
     purchase.client("cancel")
     if free:
@@ -351,7 +354,7 @@ def test_free_cancel_window_lets_the_client_cancel_freely_for_a_while(
 
 @any_stage_with_escrow
 def test_a_window_of_the_policy_is_the_window_of_the_purchase(stage: Stage) -> None:
-    """Each window is the policy's: twice as long there, twice as long here."""
+    """R-11, R-12, R-17, R-18, R-35, R-42: a window twice as long gives twice the time."""
     windows = {
         "requirements_window": "PT96H",
         "freelancer_cancel_window": "PT48H",
@@ -365,8 +368,8 @@ def test_a_window_of_the_policy_is_the_window_of_the_purchase(stage: Stage) -> N
         assert in_days(twice, deadline) == 2 * in_days(usual, deadline)
 
 
-def test_deadlines_say_what_happens_when_they_end() -> None:
-    """R-35: the status says beforehand what the deadline will do."""
+def test_a_deadline_says_what_happens_on_expiry() -> None:
+    """R-35: the status says in advance what the deadline will do."""
     purchase = Purchase().requested()
     (deadline,) = deadlines(purchase.state)
     assert (deadline.name, deadline.then) == (

@@ -1,8 +1,8 @@
-"""A breadth-first walk over every state that a version of the rules can reach, with every message
-from every role, every deadline and every answer from outside.
+"""A breadth-first walk over every state that a version of the rules can reach.
 
-Times are abstracted away: any open deadline may expire next, which covers every order in which
-deadlines and messages can meet. Effects without an answer yet are part of a state.
+It sends every message from every role, and lets every deadline expire and every answer come, in
+every state. Times are abstracted away: any open deadline may expire next, which covers every order
+in which deadlines and messages can meet. Pending effects are part of a state.
 """
 
 from collections import deque
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from tests.lifecycle.builders import ESCROW, NOON, said, terms
+from tests.lifecycle.builders import ESCROW, NOON, message, terms
 from workflows.lifecycle import begin, decide, is_pending
 from workflows.lifecycle.events import (
     Accepted,
@@ -49,7 +49,7 @@ Key = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Node:
-    """A state, and the effects it still waits for."""
+    """A state and its pending effects."""
 
     state: State
     pending: frozenset[Effect]
@@ -57,12 +57,12 @@ class Node:
     @cached_property
     def key(self) -> Key:
         """What makes two nodes the same: everything but times and reasons, and of the past only
-        what a rule may still ask about."""
+        what a rule may still need."""
         return (*position(self.state), frozenset(map(_effect_key, self.pending)))
 
 
 def position(s: State) -> Key:
-    """What of a node's key is the purchase's own."""
+    """The part of a node's key that is about the purchase, without its pending effects."""
     undecided = (
         s.requirements_received,
         s.delivered,
@@ -86,12 +86,13 @@ def position(s: State) -> Key:
 
 
 def _effect_key(effect: Effect) -> Key:
-    return (type(effect).__name__, getattr(effect, "clock", None), getattr(effect, "attempt", None))
+    deadline, attempt = getattr(effect, "deadline", None), getattr(effect, "attempt", None)
+    return (type(effect).__name__, deadline, attempt)
 
 
 @dataclass(frozen=True)
 class Edge:
-    """One event and where it led; `answered`: what it was the answer to."""
+    """One event and the node it led to. `answered`: the effect that the event is the answer to."""
 
     event: Event
     answer: Accepted | Rejection
@@ -101,14 +102,14 @@ class Edge:
 
 @dataclass
 class Walk:
-    """Everything that was found."""
+    """All nodes, and the edges that leave each of them."""
 
     nodes: dict[Key, Node] = field(default_factory=dict)
     edges: dict[Key, list[Edge]] = field(default_factory=dict)
 
     @property
     def transitions(self) -> int:
-        """How many times `decide` was asked."""
+        """How many times `decide` was called."""
         return sum(map(len, self.edges.values()))
 
 
@@ -141,9 +142,9 @@ FIELDS: dict[str, tuple[dict[str, Any], ...]] = {
 
 def every_message(rules: Rules) -> tuple[Message, ...]:
     """Every message from every role that may send it, with each choice and amount that makes a
-    difference. (A wrong role is refused whatever the state; that has a test of its own.)"""
+    difference. (`test_a_wrong_role_is_rejected_in_every_stage` covers the other roles.)"""
     return tuple(
-        said(name, role, **given)
+        message(name, role, **given)
         for name in MESSAGES
         for role in Role
         if any(row.cause.message == name and role in row.cause.by for row in rules.transitions)
@@ -152,7 +153,7 @@ def every_message(rules: Rules) -> tuple[Message, ...]:
 
 
 def answers(node: Node) -> Iterator[tuple[Event, Effect | None]]:
-    """What the world may say to what is pending; an effect that is blocked stays pending."""
+    """Every answer to the pending effects; a blocked effect stays pending."""
     for effect in node.pending:
         match effect:
             case TakePayment():
@@ -177,7 +178,7 @@ def answers(node: Node) -> Iterator[tuple[Event, Effect | None]]:
 
 
 def when_nobody_acts(node: Node) -> Iterator[tuple[Event, Effect | None]]:
-    """Deadlines, and the answers from outside, while nobody sends a message."""
+    """Deadlines and answers: what can happen while nobody sends a message."""
     for deadline in DeadlineName:
         if deadline in node.state.deadlines:
             yield DeadlineExpired(deadline), None
@@ -221,6 +222,6 @@ def _next(node: Node, answer: Accepted | Rejection, answered: Effect | None) -> 
 
 
 def _awaited(state: State, effect: Effect) -> bool:
-    """A payment may still answer while it is being voided."""
+    """A payment may still be answered while it is being voided."""
     taking = isinstance(effect, TakePayment) and state.payment is Payment.VOIDING
     return taking or is_pending(state, effect)

@@ -54,7 +54,7 @@ async def comparison_server(
         patch.setattr("activities.payments.sandbox.FAILS_AFTER", timedelta(0))
         patch.setattr("worker.MISSED_AFTER", timedelta(milliseconds=500))
         patch.setattr("workflows.effects.ATTEMPT_TIMEOUT", ATTEMPT_TIMEOUT)
-        patch.setattr("workflows.notifying.ONE_DELIVERY", ATTEMPT_TIMEOUT)
+        patch.setattr("workflows.notifying.DELIVERY_TIMEOUT", ATTEMPT_TIMEOUT)
         async with (
             embedded.server(skip_time=True, extra=CONTINUE_AS_NEW_SOON) as server,
             open_comparison_server(server, services, threads, rules_services) as found,

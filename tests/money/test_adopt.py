@@ -12,8 +12,8 @@ from activities.requests import Difference
 from activities.services import Services
 from demo.runner import Handle, say, skip, start, status, until
 from starter.adopt import money_inside, resume
-from starter.failures import Failure
 from temporal.directory import TemporalPurchaseDirectory
+from temporal.errors import Failure
 from temporal.purchases import Purchase, find
 from tests.money.environment import NOW
 from tests.purchases import held, purchase, purchase_of

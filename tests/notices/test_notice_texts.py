@@ -128,7 +128,7 @@ def test_every_notice_has_a_sample() -> None:
 
 
 def test_readers_are_addressed_as_you(written: list[Written]) -> None:
-    """Ana reads "You cancelled" and "your refund", never "Ana" or "the client"."""
+    """Ana reads "You cancelled" and "your refund", never her name or "the client"."""
     for each in written:
         text = "\n".join(each.paragraphs)
         assert not re.search(rf"\b{NAMES[each.reader.role]}\b", text), text

@@ -115,7 +115,7 @@ async def test_a_deadline_that_no_longer_applies_has_no_reminder(shared: Any) ->
 
 
 async def _fired_without_worker(
-    lonely: WorkflowEnvironment,
+    bare_server: WorkflowEnvironment,
     services: Services,
     threads: ThreadPoolExecutor,
     reminders: list[str],
@@ -123,10 +123,10 @@ async def _fired_without_worker(
 ) -> Handle:
     """A purchase whose reminder timer fired while no worker ran. After the first timer without a
     worker, the server's clock runs in real time."""
-    async with build_worker(lonely.client, services, threads):
-        handle = await held(lonely, policy={"reminders": {**ONLY, "requirements": reminders}})
+    async with build_worker(bare_server.client, services, threads):
+        handle = await held(bare_server, policy={"reminders": {**ONLY, "requirements": reminders}})
         await quiet(handle)
-    skipping = asyncio.create_task(skip(lonely, handle, 50 * HOUR))
+    skipping = asyncio.create_task(skip(bare_server, handle, 50 * HOUR))
     await event(handle, EventType.EVENT_TYPE_TIMER_FIRED, timers)
     skipping.cancel()
     await asyncio.gather(skipping, return_exceptions=True)
@@ -134,14 +134,14 @@ async def _fired_without_worker(
 
 
 async def test_worker_down_over_reminders_sends_one_while_there_is_time(
-    tmp_path: Path, lonely: WorkflowEnvironment, threads: ThreadPoolExecutor
+    tmp_path: Path, bare_server: WorkflowEnvironment, threads: ThreadPoolExecutor
 ) -> None:
     """Two reminders were due meanwhile: one is sent, and its deadline is in the future."""
     with closing(Services(settings(tmp_path))) as services:
         handle = await _fired_without_worker(
-            lonely, services, threads, ["PT10H", "PT9H59M59S"], timers=1
+            bare_server, services, threads, ["PT10H", "PT9H59M59S"], timers=1
         )
-        deadline = await _wait_past(lonely, services, threads, handle)
+        deadline = await _wait_past(bare_server, services, threads, handle)
         reminders = _reminders(tmp_path / "mail", handle)
         assert len(reminders) == 1
         assert deadline - 10 * HOUR <= reminders[0].date < deadline
@@ -149,23 +149,26 @@ async def test_worker_down_over_reminders_sends_one_while_there_is_time(
 
 
 async def _wait_past(
-    lonely: WorkflowEnvironment, services: Services, threads: ThreadPoolExecutor, handle: Handle
+    bare_server: WorkflowEnvironment,
+    services: Services,
+    threads: ThreadPoolExecutor,
+    handle: Handle,
 ) -> datetime:
     await asyncio.sleep(1.1)  # until the second offset has passed on the server's clock, too
-    async with build_worker(lonely.client, services, threads):
+    async with build_worker(bare_server.client, services, threads):
         deadline = await _deadline(handle, "requirements")
-        await skip(lonely, handle, timedelta(minutes=1))
+        await skip(bare_server, handle, timedelta(minutes=1))
         await quiet(handle)
     return deadline
 
 
 async def test_worker_down_over_the_deadline_sends_no_reminder(
-    tmp_path: Path, lonely: WorkflowEnvironment, threads: ThreadPoolExecutor
+    tmp_path: Path, bare_server: WorkflowEnvironment, threads: ThreadPoolExecutor
 ) -> None:
     """Reminder and deadline were both due: the deadline takes effect, without a reminder."""
     with closing(Services(settings(tmp_path))) as services:
-        handle = await _fired_without_worker(lonely, services, threads, ["PT2S"], timers=2)
-        async with build_worker(lonely.client, services, threads):
+        handle = await _fired_without_worker(bare_server, services, threads, ["PT2S"], timers=2)
+        async with build_worker(bare_server.client, services, threads):
             await until(handle, lambda found: found.reason == "requirements_timeout")
             await quiet(handle)
         sent = {one.transition for one in inbox(tmp_path / "mail", purchase_of(handle))}

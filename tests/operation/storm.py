@@ -12,7 +12,7 @@ from temporalio.api.enums.v1 import EventType, TimeoutType
 from temporalio.client import Client
 
 from demo.scenarios import PEOPLE, PRICE
-from starter.failures import Failure
+from temporal.errors import Failure
 from temporal.purchases import Purchase
 from tests.purchases import purchase
 from workflows.messages import MESSAGES, PurchaseResult, Role

@@ -86,18 +86,18 @@ async def test_a_changed_rule_is_rolled_out_and_back_while_purchases_run(
 
 
 async def test_workers_for_money_and_for_notices_share_the_work(
-    lonely: WorkflowEnvironment, services: Services, threads: ThreadPoolExecutor
+    bare_server: WorkflowEnvironment, services: Services, threads: ThreadPoolExecutor
 ) -> None:
     """With nobody there for notices a refund goes its way all the same; they are sent when somebody
     comes."""
     money, notices = WorkerConfig(frozenset({MONEY})), WorkerConfig(frozenset({NOTICES}))
-    async with build_worker(lonely.client, services, threads, money):
-        handle = await held(lonely, method="pm_sandbox_at_once")
+    async with build_worker(bare_server.client, services, threads, money):
+        handle = await held(bare_server, method="pm_sandbox_at_once")
         await say(handle, Role.FREELANCER, "cancel")
         await until(handle, lambda found: found.escrow.refunded == PRICE)
         purchase_id = purchase_of(handle)
         before = services.notices.list(purchase_id)
-        async with build_worker(lonely.client, services, threads, notices):
+        async with build_worker(bare_server.client, services, threads, notices):
             await handle.result()
 
     assert before == ()

@@ -132,17 +132,17 @@ class Forging(Interceptor):
 async def test_a_forged_trace_stops_no_purchase(
     header: bytes,
     encoding: bytes,
-    lonely: WorkflowEnvironment,
+    bare_server: WorkflowEnvironment,
     services: Services,
     threads: ThreadPoolExecutor,
 ) -> None:
     """Whatever a sender says of a trace, the message is heard like any other."""
-    address = embedded.address(lonely.client)
+    address = embedded.address(bare_server.client)
     shared: dict[str, Any] = {"data_converter": data_converter()}
     client = await Client.connect(address, interceptors=[Tracing()], **shared)
     forging = await Client.connect(address, interceptors=[Forging(header, encoding)], **shared)
     async with build_worker(client, services, threads):
-        handle = await held(lonely)
+        handle = await held(bare_server)
         sent = forging.get_workflow_handle(handle.id)
         await sent.signal("send_message", {"by": CLIENT, "text": "Hello?"})
         found = await until(handle, lambda s: s.timeline[-1].transition == "message_sent")

@@ -36,8 +36,8 @@ from temporalio.worker import (
 
 import worker
 from activities.services import Settings
-from temporal.client import exit_process
 from temporal.converter import DATA_CONVERTER
+from temporal.process import exit_process
 from temporal.runner import Runner
 from workflows import effects, notifying
 
@@ -48,7 +48,7 @@ CLOSED = {
 }
 SHORT_TIMEOUTS = (
     (effects, "ATTEMPT_TIMEOUT", timedelta(seconds=2)),
-    (notifying, "ONE_DELIVERY", timedelta(seconds=2)),
+    (notifying, "DELIVERY_TIMEOUT", timedelta(seconds=2)),
     (worker, "MISSED_AFTER", timedelta(seconds=1)),
 )
 """Shorter than in production: an activity attempt of a killed worker is retried within seconds."""

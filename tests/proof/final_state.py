@@ -9,7 +9,7 @@ from temporalio.client import Client
 
 from activities.notices.message import message_id
 from activities.services import Services
-from starter.failures import Failure
+from temporal.errors import Failure
 from temporal.purchases import Purchase
 from workflows.messages import PurchaseResult, Status
 from workflows.notifying import TAKEN_OVER, PurchaseNotices

@@ -298,17 +298,17 @@ async def test_the_first_recorded_of_message_and_deadline_counts_while_a_worker_
 
 @pytest.mark.timeout(900 if ALL else 300)
 async def test_every_message_recorded_while_no_worker_runs_counts(
-    lonely: WorkflowEnvironment,
+    bare_server: WorkflowEnvironment,
     services: Services,
     threads: ThreadPoolExecutor,
     record_property: Callable[[str, object], None],
 ) -> None:
     """An outage of our workers costs no party a right: every message recorded before the purchase
     could act on the deadline counts, and the status says by how much it was late."""
-    async with build_worker(lonely.client, services, threads):
+    async with build_worker(bare_server.client, services, threads):
         purchases = await bounded_gather(
             PARALLEL,
-            lambda entry: prepare(lonely, *entry),
+            lambda entry: prepare(bare_server, *entry),
             list(itertools.product(RACES, SEND_OFFSETS_NO_WORKER)),
         )
 
@@ -317,7 +317,7 @@ async def test_every_message_recorded_while_no_worker_runs_counts(
         await asyncio.gather(racing.send_message(), racing.timer_fired())
 
     await bounded_gather(PARALLEL, run, purchases)
-    async with build_worker(lonely.client, services, threads):
+    async with build_worker(bare_server.client, services, threads):
         results = await bounded_gather(
             PARALLEL, lambda racing: race_result(racing, services), purchases
         )

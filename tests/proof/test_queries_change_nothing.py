@@ -15,7 +15,7 @@ from temporalio.workflow import Info
 
 from activities.services import Services
 from demo.runner import LOOK_EVERY, Handle, say, skip, start, status, until
-from temporal.runner import _Instance
+from temporal.runner import LEGACY_QUERY, _Instance
 from tests.purchases import CLIENT, purchase, under_way
 from worker import build_worker
 from workflows.messages import Role, Status
@@ -44,50 +44,38 @@ class StubWorkflow(WorkflowInstance):
         return None
 
 
-def task(events: int, at: int, *, replaying: bool = False) -> WorkflowActivation:
-    """The activation with which the SDK begins a workflow task."""
-    act = WorkflowActivation(run_id="run", history_length=events, is_replaying=replaying)
-    act.timestamp.seconds = at
-    act.jobs.add().resolve_activity.seq = 1
-    return act
-
-
-def query_activation(events: int, query_id: str) -> WorkflowActivation:
-    """The activation of a query. A query without a workflow task has the id `LEGACY_QUERY`."""
-    act = WorkflowActivation(run_id="run", history_length=events)
+def query_activation(query_id: str) -> WorkflowActivation:
+    """The activation of a query."""
+    act = WorkflowActivation(run_id="run")
     act.jobs.add().query_workflow.query_id = query_id
     return act
 
 
-LEGACY_QUERY = "legacy_query"
+def task_activation() -> WorkflowActivation:
+    """An activation with an event of the history."""
+    act = WorkflowActivation(run_id="run")
+    act.jobs.add().resolve_activity.seq = 1
+    return act
 
 
 @pytest.mark.parametrize(
-    ("query", "evicted"),
+    ("act", "evicted"),
     [
-        (query_activation(13, LEGACY_QUERY), True),
-        (query_activation(13, "q-1"), False),
-        (query_activation(16, LEGACY_QUERY), False),
+        (query_activation(LEGACY_QUERY), ["run"]),
+        (query_activation("q-1"), []),
+        (task_activation(), []),
     ],
-    ids=["with the events of an open task", "within a task", "after a task"],
+    ids=["query without a task", "query within a task", "task"],
 )
-def test_a_run_is_evicted_when_a_query_brings_the_open_task_of_a_dead_worker(
-    query: WorkflowActivation, evicted: bool
+def test_a_run_is_evicted_with_each_query_that_comes_without_a_task(
+    act: WorkflowActivation, evicted: list[str]
 ) -> None:
-    """A query alone brings new events as if they were a task, when a killed worker had begun that
-    task. The task itself must not continue from that state, since no replay reaches it: the run is
-    evicted from the cache."""
+    """Such a query may bring the events of a task that a killed worker had begun, which look like
+    the task itself. The next task must not continue from that state, since no replay reaches it.
+    How much time or history lies between the two does not matter."""
     runs: list[str] = []
-    instance = _Instance(StubWorkflow(), runs.append)
-    instance.activate(task(3, at=1, replaying=True))
-    instance.activate(task(13, at=2))
-    instance.activate(query)
-    assert runs == (["run"] if evicted else [])
-    if evicted:
-        with pytest.raises(RuntimeError, match="forgotten"):
-            instance.activate(task(16, at=3))
-    else:
-        instance.activate(task(20, at=3))
+    _Instance(StubWorkflow(), runs.append).activate(act)
+    assert runs == evicted
 
 
 async def quiet(handle: Handle, holds: Callable[[Status], bool]) -> Status:
@@ -99,20 +87,20 @@ async def quiet(handle: Handle, holds: Callable[[Status], bool]) -> Status:
 
 
 async def test_a_query_that_waited_for_a_worker_changes_nothing(
-    lonely: WorkflowEnvironment, services: Services, threads: ThreadPoolExecutor
+    bare_server: WorkflowEnvironment, services: Services, threads: ThreadPoolExecutor
 ) -> None:
     """Purchases are queried while no worker runs, then messages arrive, then a worker starts. It
     may get a query first, together with messages that no task has brought yet. The next worker,
     which has to replay, finds the same status, and no purchase is stuck."""
     handles = [
-        await start(lonely.client, purchase(purchase_id=f"queried-{number}"))
+        await start(bare_server.client, purchase(purchase_id=f"queried-{number}"))
         for number in range(QUERIED)
     ]
-    async with build_worker(lonely.client, services, threads):
+    async with build_worker(bare_server.client, services, threads):
         for handle in handles:
             await quiet(handle, lambda found: found.payment == "held")
     for handle in handles:
-        await skip(lonely, handle, timedelta(hours=1))
+        await skip(bare_server, handle, timedelta(hours=1))
 
     queries = [asyncio.create_task(status(handle)) for handle in handles]
     await asyncio.sleep(0.5)  # the server does not show that a query waits for a worker
@@ -122,11 +110,11 @@ async def test_a_query_that_waited_for_a_worker_changes_nothing(
         asyncio.create_task(say(handle, Role.FREELANCER, "decide_refund", decision="approve"))
         for handle in handles[::2]
     ]
-    async with build_worker(lonely.client, services, threads):
+    async with build_worker(bare_server.client, services, threads):
         await asyncio.gather(*queries, *answers)
         first = [
             await quiet(handle, lambda found: found.stage != "awaiting_requirements")
             for handle in handles
         ]
-    async with build_worker(lonely.client, services, threads):
+    async with build_worker(bare_server.client, services, threads):
         assert await asyncio.gather(*map(status, handles)) == first

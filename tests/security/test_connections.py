@@ -100,15 +100,15 @@ def variables(folder: Path, settings: Settings) -> Settings:
 async def test_a_whole_purchase_runs_over_each_kind_of_connection(
     policy: AccessPolicy,
     settings: Settings,
-    lonely: WorkflowEnvironment,
+    bare_server: WorkflowEnvironment,
     tmp_path: Path,
     folder: Path,
 ) -> None:
     """Worker, our command line and Temporal's command line use the connection, from the start of
     the purchase to the settled refund."""
     terms = purchase()
-    bought = Purchase(lonely.client, terms.purchase_id)
-    async with endpoint(embedded.address(lonely.client), policy) as address:
+    bought = Purchase(bare_server.client, terms.purchase_id)
+    async with endpoint(embedded.address(bare_server.client), policy) as address:
         profile = PROFILE.format(address=address, key=SECRET, folder=folder)
         (folder / "temporal.toml").write_text(profile)
         found = variables(folder, {ADDRESS: address, **settings})
@@ -220,12 +220,12 @@ async def test_a_failed_connection_names_the_setting_to_change(
     settings: Settings,
     says: str,
     names: str,
-    lonely: WorkflowEnvironment,
+    bare_server: WorkflowEnvironment,
     folder: Path,
 ) -> None:
     """The command exits with 3 and one line with the address, the cause and the setting to change,
     and never shows a key."""
-    async with endpoint(embedded.address(lonely.client), policy) as address:
+    async with endpoint(embedded.address(bare_server.client), policy) as address:
         answer = await Cli(variables(folder, {ADDRESS: address, **settings}))("list")
     assert answer.rejection == (3, "SERVER_UNREACHABLE")
     for words in (address, says, names):
@@ -235,10 +235,10 @@ async def test_a_failed_connection_names_the_setting_to_change(
 
 @pytest.mark.parametrize("settings", [{TLS: "true"}, {API_KEY: SECRET}], ids=["TLS", "an API key"])
 async def test_a_server_without_tls_gets_no_secret(
-    settings: Settings, lonely: WorkflowEnvironment, folder: Path
+    settings: Settings, bare_server: WorkflowEnvironment, folder: Path
 ) -> None:
     """An API key switches TLS on, so that it is never sent unencrypted."""
-    address = embedded.address(lonely.client)
+    address = embedded.address(bare_server.client)
     answer = await Cli(variables(folder, {ADDRESS: address, **settings}))("list")
     assert answer.rejection == (3, "SERVER_UNREACHABLE")
     assert f"{address} does not speak TLS" in answer.err
@@ -282,10 +282,14 @@ async def test_invalid_connection_settings_are_named(
     ],
 )
 async def test_worker_and_command_exit_at_once_with_the_same_line(
-    policy: AccessPolicy, settings: Settings, says: str, lonely: WorkflowEnvironment, folder: Path
+    policy: AccessPolicy,
+    settings: Settings,
+    says: str,
+    bare_server: WorkflowEnvironment,
+    folder: Path,
 ) -> None:
     """Both processes exit with 3 and print only that line."""
-    async with endpoint(embedded.address(lonely.client), policy) as address:
+    async with endpoint(embedded.address(bare_server.client), policy) as address:
         found = variables(folder, {ADDRESS: address, **settings})
         worker = await run(found)
         answer = await Cli(found).process("list")

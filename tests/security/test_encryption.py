@@ -105,11 +105,11 @@ class EncryptedServer:
 
 @pytest.fixture
 async def encrypted(
-    lonely: WorkflowEnvironment, threads: ThreadPoolExecutor, tmp_path: Path
+    bare_server: WorkflowEnvironment, threads: ThreadPoolExecutor, tmp_path: Path
 ) -> Any:
     """A server without a worker, so that no worker without keys gets its tasks."""
     with closing(Services(settings(tmp_path))) as services:
-        yield EncryptedServer(lonely, services, threads)
+        yield EncryptedServer(bare_server, services, threads)
 
 
 async def test_a_whole_purchase_leaves_nothing_readable_at_the_server(

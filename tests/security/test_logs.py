@@ -30,20 +30,20 @@ def parties() -> dict[str, Any]:
 
 
 async def test_a_failing_purchase_shows_no_personal_data_in_logs_ids_and_failures(
-    lonely: WorkflowEnvironment, tmp_path: Path
+    bare_server: WorkflowEnvironment, tmp_path: Path
 ) -> None:
     """The production worker handles a flaky provider and a mail server that is down."""
     worker = await run(
         environment(
             tmp_path,
-            TEMPORAL_ADDRESS=embedded.address(lonely.client),
+            TEMPORAL_ADDRESS=embedded.address(bare_server.client),
             RECOURSE_MAIL_URL="smtp://127.0.0.1:1",
         )
     )
     assert worker.stderr is not None
     lines: list[str] = []
     reading = asyncio.create_task(read(worker.stderr, lines))
-    handle = await start(lonely.client, purchase(METHOD, **parties()))
+    handle = await start(bare_server.client, purchase(METHOD, **parties()))
     await until(handle, lambda found: found.payment == "held")
     await say(handle, Role.FREELANCER, "give_refund")
     await handle.signal("cancel", {"by": "anastasia@example.com"})

@@ -39,7 +39,7 @@ to do so after as many events as the second. The defaults are 10,000 signals and
 
 
 @pytest.fixture(scope="module")
-async def lonely() -> AsyncIterator[WorkflowEnvironment]:
+async def bare_server() -> AsyncIterator[WorkflowEnvironment]:
     """A server without a worker; tests start their own."""
     extra = [f"--dynamic-config-value={name}={value}" for name, value in LIMITS.items()]
     async with embedded.server(skip_time=True, extra=extra) as environment:
@@ -58,9 +58,9 @@ class WorkerFactory:
     """Runs a worker for the duration of a block."""
 
     def __init__(
-        self, lonely: WorkflowEnvironment, services: Services, threads: ThreadPoolExecutor
+        self, bare_server: WorkflowEnvironment, services: Services, threads: ThreadPoolExecutor
     ) -> None:
-        self._given = (lonely.client, services, threads)
+        self._given = (bare_server.client, services, threads)
 
     @asynccontextmanager
     async def __call__(self) -> AsyncIterator[None]:
@@ -70,23 +70,23 @@ class WorkerFactory:
 
 @pytest.fixture
 def run_worker(
-    lonely: WorkflowEnvironment, services: Services, threads: ThreadPoolExecutor
+    bare_server: WorkflowEnvironment, services: Services, threads: ThreadPoolExecutor
 ) -> WorkerFactory:
     """Starts a worker when the test needs one."""
-    return WorkerFactory(lonely, services, threads)
+    return WorkerFactory(bare_server, services, threads)
 
 
 @pytest.fixture
-async def target(lonely: WorkflowEnvironment, run_worker: WorkerFactory) -> Handle:
+async def target(bare_server: WorkflowEnvironment, run_worker: WorkerFactory) -> Handle:
     """A purchase whose money is in escrow and whose worker has stopped."""
-    return await purchase_without_worker(lonely, run_worker)
+    return await purchase_without_worker(bare_server, run_worker)
 
 
 async def purchase_without_worker(
-    lonely: WorkflowEnvironment, run_worker: WorkerFactory, **changed: Any
+    bare_server: WorkflowEnvironment, run_worker: WorkerFactory, **changed: Any
 ) -> Handle:
     """Start a purchase, and stop its worker when its money is in escrow."""
-    handle = await start(lonely.client, purchase(**changed))
+    handle = await start(bare_server.client, purchase(**changed))
     async with run_worker():
         await until(handle, lambda found: found.payment == "held")
     return handle
@@ -142,7 +142,7 @@ def accepted(found: Status) -> int:
 
 
 async def test_a_burst_of_bad_signals_changes_nothing_and_hides_no_good_one(
-    lonely: WorkflowEnvironment, target: Handle, run_worker: WorkerFactory
+    bare_server: WorkflowEnvironment, target: Handle, run_worker: WorkerFactory
 ) -> None:
     """Every rejected signal is counted, every good message is accepted, and the refund arrives."""
     signals = list(burst_of_signals())
@@ -153,15 +153,15 @@ async def test_a_burst_of_bad_signals_changes_nothing_and_hides_no_good_one(
         found = await until(target, lambda found: found.rejected_count >= rejected)
         assert found.rejected_count == rejected
         assert accepted(found) == GOOD_COUNT
-        await skip(lonely, target)
+        await skip(bare_server, target)
         result = await target.result()
 
     assert (result.reason, result.refunded) == ("requirements_timeout", PRICE)
-    assert not failed_tasks(await whole_history(lonely.client, target))
+    assert not failed_tasks(await whole_history(bare_server.client, target))
 
 
 async def test_every_good_message_of_a_burst_is_accepted_once(
-    lonely: WorkflowEnvironment, target: Handle, run_worker: WorkerFactory
+    bare_server: WorkflowEnvironment, target: Handle, run_worker: WorkerFactory
 ) -> None:
     """Every message that the server accepted is in the timeline once; a sender gets an error for
     one that it did not accept."""
@@ -181,15 +181,15 @@ async def test_every_good_message_of_a_burst_is_accepted_once(
 
     assert accepted(found) == BURST + 1
     assert found.rejected_count == 0
-    assert not failed_tasks(await whole_history(lonely.client, target))
+    assert not failed_tasks(await whole_history(bare_server.client, target))
 
 
 async def test_a_message_behind_a_burst_counts_before_a_deadline_that_passed_meanwhile(
-    lonely: WorkflowEnvironment, run_worker: WorkerFactory
+    bare_server: WorkflowEnvironment, run_worker: WorkerFactory
 ) -> None:
     """A message recorded before the deadline took effect counts, however many come before it."""
     target = await purchase_without_worker(
-        lonely, run_worker, policy={"requirements_window": "PT2S"}
+        bare_server, run_worker, policy={"requirements_window": "PT2S"}
     )
 
     await send(target, (bad(number) for number in range(BURST - 1)))
@@ -227,7 +227,7 @@ async def test_an_update_is_answered_after_the_signals_before_it(
 
 
 async def test_a_decision_at_the_end_of_a_burst_is_executed(
-    lonely: WorkflowEnvironment, target: Handle, run_worker: WorkerFactory, services: Services
+    bare_server: WorkflowEnvironment, target: Handle, run_worker: WorkerFactory, services: Services
 ) -> None:
     """The purchase continues as new while money moves, a business day is calculated and two notices
     are pending."""
@@ -240,6 +240,6 @@ async def test_a_decision_at_the_end_of_a_burst_is_executed(
 
     assert (found.reason, found.escrow.in_transit) == ("freelancer_gave_refund", PRICE)
     assert notified == {"client", "freelancer"}
-    runs = await whole_history(lonely.client, target)
+    runs = await whole_history(bare_server.client, target)
     assert len(runs) > 1
     assert not failed_tasks(runs)

@@ -7,7 +7,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from activities.services import Services
 from demo.runner import until
-from starter.failures import Failure
+from temporal.errors import Failure
 from temporal.purchases import Purchase
 from tests.purchases import purchase
 

@@ -163,7 +163,7 @@ async def test_ledger_and_notices(cli: Cli, cli_purchase: Purchase) -> None:
     assert "payment held" in listed
     assert "client ana@example.com" in listed
     shown = await cli("notices", cli_purchase.id, "--show", "1")
-    assert f"python -m starter submit-requirements {cli_purchase.id} --as client:ana" in shown.out
+    assert f"recourse submit-requirements {cli_purchase.id} --as client:ana" in shown.out
     assert "client ana@example.com" in shown.out
     assert "sent (maildir)" in shown.out
     one = await cli("notices", cli_purchase.id, "--show", "1", "--json")
@@ -237,8 +237,8 @@ async def test_setup_may_be_repeated(cli: Cli, tmp_path_factory: pytest.TempPath
 async def test_demo_leaves_with_its_own_status(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """The demo itself has its own tests."""
 
-    async def demo(*, exit_process: bool, json_output: bool) -> int:
-        print(json.dumps([exit_process, json_output]))
+    async def demo(*, exit_at_once: bool, json_output: bool) -> int:
+        print(json.dumps([exit_at_once, json_output]))
         return 1
 
     monkeypatch.setattr("demo.demo.demo", demo)

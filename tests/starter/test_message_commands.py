@@ -163,14 +163,14 @@ async def test_without_a_worker_nobody_waits_for_ever(
     """Exit 3, and how to repeat a message that may still arrive."""
     monkeypatch.setattr(purchases, "ANSWER_WITHIN", purchases.ANSWER_WITHIN / 20)
     monkeypatch.setattr(purchases, "TASK_QUEUE", f"{TASK_QUEUE}-that-nobody-serves")
-    assert (await cli(*options(id="lonely"))).status == 0
+    assert (await cli(*options(id="bare_server"))).status == 0
 
-    assert (await cli("status", "lonely")).rejection == (3, "NO_WORKER")
-    sent = await cli("cancel", "lonely", *ANA, "--message-id", "m-1")
+    assert (await cli("status", "bare_server")).rejection == (3, "NO_WORKER")
+    sent = await cli("cancel", "bare_server", *ANA, "--message-id", "m-1")
     assert sent.rejection == (3, "NO_WORKER")
     assert "worker.py" in sent.err
     assert "--message-id m-1" in sent.err
-    await Purchase(cli_client, "lonely").handle.terminate()
+    await Purchase(cli_client, "bare_server").handle.terminate()
 
 
 LONG = "x" * 10_001

@@ -9,8 +9,8 @@ from uuid import uuid4
 import pytest
 from temporalio.client import Client
 
-from starter.failures import Failure
 from temporal import terms as wording
+from temporal.errors import Failure
 from temporal.purchases import Purchase
 from tests.purchases import CLIENT
 from tests.starter.conftest import Cli, held

@@ -7,7 +7,7 @@ import pytest
 from activities.requests import Undelivered
 from demo.scenarios import SCENARIOS
 from temporal.terms import details, summary
-from tests.lifecycle.builders import NOON, Purchase, purchase_in, refund_under_way
+from tests.lifecycle.builders import NOON, Purchase, pending_refund, purchase_in
 from workflows import lifecycle
 from workflows.card import card
 from workflows.lifecycle.events import Accepted, DeadlineExpired, PaymentDeclined
@@ -99,7 +99,7 @@ def test_the_card_warns_of_terminate_and_says_what_a_cancellation_refunds() -> N
     warned = "- Never press *Terminate*"
     cancels = "- *Request Cancellation* gives 250.00 USD back to the client"
     held = section(card(state_of(Purchase())), "For staff")
-    on_its_way = section(card(state_of(refund_under_way())), "For staff")
+    on_its_way = section(card(state_of(pending_refund())), "For staff")
 
     assert any(line.startswith(cancels) for line in held)
     assert not any(line.startswith(cancels) for line in on_its_way)
@@ -108,7 +108,7 @@ def test_the_card_warns_of_terminate_and_says_what_a_cancellation_refunds() -> N
 
 def test_attention_comes_first_on_the_card_with_the_messages_to_send() -> None:
     """The card of a late refund begins with the alert and lists the messages that resolve it."""
-    purchase = refund_under_way()
+    purchase = pending_refund()
     purchase.deadline(DeadlineName.SETTLEMENT)
 
     text = card(state_of(purchase))
@@ -169,7 +169,7 @@ def test_the_card_counts_rejected_signals_and_undelivered_notices_and_shows_the_
 def test_the_card_of_a_closed_purchase_shows_the_outcome_and_no_actions() -> None:
     """Outcome and reason in description; nothing to send."""
     purchase = Purchase(held=False)
-    purchase.learns(PaymentDeclined())
+    purchase.fact(PaymentDeclined())
 
     text = card(state_of(purchase))
 
@@ -184,7 +184,7 @@ def test_the_card_fits_the_servers_limit_whatever_others_write() -> None:
     found = state_of(purchase_in(Stage.DISPUTED))
     sender = Sender(role=Role.CLIENT, id="a" * 64)
     for _ in range(60):
-        found.record(Purchase().learns(DeadlineExpired(DeadlineName.REQUIREMENTS)), NOON)
+        found.record(Purchase().fact(DeadlineExpired(DeadlineName.REQUIREMENTS)), NOON)
         found.add_rejected(
             RejectedSignal(at=NOON, name="*" * 64, code="CLOSED", text="*" * 4_000, sender=sender)
         )

@@ -67,7 +67,7 @@ async def test_the_web_ui_shows_ciphertext_without_the_codec_server_and_plaintex
         await ui.page.reload()
         await _check_page(ui, plaintext=True)
         await ui.purchase(purchase_id, "User Metadata")
-        await expect((await ui.card()).get_by_text("Whose turn")).to_be_visible()
+        await expect((await ui.card()).get_by_text("Waiting for:")).to_be_visible()
 
 
 async def _check_page(ui: WebUI, *, plaintext: bool) -> None:

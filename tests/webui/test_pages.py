@@ -62,12 +62,12 @@ async def test_the_card_shows_who_acts_next_where_the_money_is_and_what_staff_ma
     card = await ui.card()
     for text in (
         "In a dispute that a mediator decides",
-        "Whose turn: a mediator, until ",
-        "Silence until then: our staff is alerted; nothing is decided by silence",
+        "Waiting for: a mediator, until ",
+        "If nobody acts by then: our staff looks into it; the money stays in escrow",
         "Money: 250.00 USD held in escrow",
         'resolve_dispute with {"by": {"role": "mediator", "id": "your-id"}, "refund": 25000}',
         "Ana opened a dispute",
-        "Refused signals: 1",
+        "Rejected signals: 1",
         "deliver by the freelancer (bo), NOT_ALLOWED_NOW",
     ):
         await expect(card).to_contain_text(text)
@@ -87,8 +87,10 @@ async def test_every_open_deadline_is_a_timer_with_a_summary(
     await ui.purchase(purchase_of(handle))
 
     for text in (
-        "24 h: freelancer may cancel, then the freelancer is committed to the project",
-        "7 d: freelancer decides on the refund, then the client gets a full refund",
+        "The freelancer's time to cancel ends in 24 hours. If nobody acts: the freelancer can no "
+        "longer cancel, only give the money back",
+        "The freelancer's answer to the refund request is due in 7 days. If nobody acts: all of "
+        "the money goes back to the client",
         "Charge 250.00 USD and hold it in escrow",
     ):
         await expect(ui.page.get_by_text(text)).to_be_visible()

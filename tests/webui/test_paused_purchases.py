@@ -6,8 +6,8 @@ from temporalio.testing import WorkflowEnvironment
 
 from activities.audit import reconcile
 from demo.runner import Handle
-from starter.failures import Failure
 from temporal.directory import TemporalPurchaseDirectory
+from temporal.errors import Failure
 from temporal.purchases import Purchase, find
 from tests.purchases import held, purchase_of
 from tests.webui.conftest import WebUiServer

@@ -1,4 +1,4 @@
-"""Each story of the article on a real server, with real books and mail and the time skipped."""
+"""Each scenario on a real server, with a real ledger and real mail, the time skipped."""
 
 import asyncio
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ Played = dict[str, asyncio.Task[PurchaseResult]]
 
 @pytest.fixture(scope="module")
 async def played(server: WorkflowEnvironment, worker: Worker) -> Played:
-    """All stories at once, each on its own clock: skipping a timer takes the server a second."""
+    """All scenarios at once: skipping a timer takes the server a second."""
     runner = ScenarioRunner(server)
     return {
         scenario.name: asyncio.create_task(runner.play(scenario, purchase_of(scenario)))
@@ -30,13 +30,15 @@ async def played(server: WorkflowEnvironment, worker: Worker) -> Played:
 
 
 def purchase_of(scenario: Scenario) -> str:
-    """The purchase a story is played with."""
-    return f"story-{scenario.name}"
+    """The id of a scenario's purchase."""
+    return f"scenario-{scenario.name}"
 
 
-@pytest.mark.parametrize("story", SCENARIOS, ids=lambda scenario: scenario.name)
-async def test_story_ends_as_told(scenario: Scenario, played: Played, services: Services) -> None:
-    """Outcome, money in the books, and exactly the notices the story tells of."""
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+async def test_a_scenario_ends_as_described(
+    scenario: Scenario, played: Played, services: Services
+) -> None:
+    """Outcome, money in the ledger, and exactly the notices of the scenario."""
     purchase_id = purchase_of(scenario)
 
     result = await played[scenario.name]
@@ -51,13 +53,13 @@ async def test_story_ends_as_told(scenario: Scenario, played: Played, services: 
         assert (balances.refunded, balances.released) == (ends.refunded, ends.released)
     else:
         assert balances is None
-    found = told(services, purchase_id)
+    found = notified(services, purchase_id)
     assert sorted(found) == sorted(scenario.notices)
     assert but_for_the_payment(found) == but_for_the_payment(scenario.notices)
 
 
 class Stuck:
-    """A server whose clocks cannot be moved just now."""
+    """A server that cannot skip time."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
@@ -66,10 +68,10 @@ class Stuck:
         raise RPCError("busy", RPCStatusCode.DEADLINE_EXCEEDED, b"")
 
 
-async def test_a_clock_that_cannot_be_moved_ends_the_story(
+async def test_a_server_that_cannot_skip_time_ends_the_scenario(
     server: WorkflowEnvironment, worker: Worker
 ) -> None:
-    """Or it would go on at the pace of the real one, and take days."""
+    """Otherwise it would take days."""
     scenario = next(
         scenario for scenario in SCENARIOS if scenario.name == "requirements_never_come"
     )
@@ -80,7 +82,7 @@ async def test_a_clock_that_cannot_be_moved_ends_the_story(
     await server.client.get_workflow_handle("purchase-stuck").terminate("seen")
 
 
-async def test_the_clock_of_a_purchase_that_is_closed_need_not_be_moved(
+async def test_skipping_time_of_a_closed_purchase_is_no_error(
     server: WorkflowEnvironment, worker: Worker
 ) -> None:
     handle = await start(server.client, purchase("pm_sandbox_declined"))
@@ -91,13 +93,13 @@ async def test_the_clock_of_a_purchase_that_is_closed_need_not_be_moved(
 
 
 def but_for_the_payment(notices: Sequence[str]) -> list[str]:
-    """In order. The first message may be recorded with the answer about the payment, and is then
-    heard first."""
+    """In order. The first message may be recorded together with the answer about the payment, and
+    is then handled first."""
     return [notice for notice in notices if not notice.startswith("payment_held")]
 
 
-def told(services: Services, purchase: str) -> list[str]:
-    """`transition: role, role` for every transition of which somebody was told, in order."""
+def notified(services: Services, purchase: str) -> list[str]:
+    """`transition: role, role` for every transition of which somebody was notified, in order."""
     found: dict[str, list[str]] = {}
     names = {}
     for notice in services.notices.list(purchase):

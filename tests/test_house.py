@@ -1,0 +1,92 @@
+"""Imports run one way, and without a circle."""
+
+import ast
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+HOUSE = Path(__file__).parent.parent
+ROOMS = ("starter", "demo", "worker", "temporal", "workflows", "activities")
+ALLOWED = {
+    "starter": {"starter", "demo", "temporal", "workflows", "activities"},
+    "demo": {"demo", "worker", "temporal", "workflows", "activities"},
+    "worker": {"temporal", "workflows", "activities"},
+    "temporal": {"temporal", "workflows", "activities"},
+    "workflows": {"workflows", "activities"},
+    "activities": {"activities"},
+}
+"""Which rooms each room may import."""
+
+PURE = {
+    "activities.amounts",
+    "activities.formatter",
+    "activities.keys",
+    "activities.requests",
+    "activities.sanitize",
+}
+"""All that workflows may import of `activities`: no database, no provider, no clock."""
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    """Every module of the product by its name."""
+    for room in ROOMS:
+        files = [HOUSE / f"{room}.py"] if room == "worker" else (HOUSE / room).rglob("*.py")
+        for file in files:
+            if "migrations" not in file.parts:
+                parts = file.relative_to(HOUSE).with_suffix("").parts
+                yield ".".join(parts).removesuffix(".__init__"), file
+
+
+MODULES = dict(modules())
+
+
+def imported(file: Path, *, at_load: bool = False) -> set[str]:
+    """The modules of the house that a file imports; `at_load`: only those at its top level."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    found = set()
+    for node in tree.body if at_load else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found & MODULES.keys()
+
+
+def test_imports_run_one_way() -> None:
+    """starter, worker, demo → temporal → workflows → activities."""
+    wrong = [
+        f"{name} imports {other}"
+        for name, file in MODULES.items()
+        for other in imported(file)
+        if other.split(".")[0] not in ALLOWED[name.split(".")[0]]
+    ]
+    assert wrong == []
+
+
+def test_workflows_import_only_pure_modules_of_activities() -> None:
+    """Typed requests and helpers without I/O."""
+    wrong = {
+        f"{name} imports {other}"
+        for name, file in MODULES.items()
+        if name.startswith("workflows")
+        for other in imported(file)
+        if other.startswith("activities.") and other not in PURE
+    }
+    assert wrong == set()
+    for name in PURE:
+        assert {other for other in imported(MODULES[name]) if other not in PURE} <= {"activities"}
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    """prepare() raises CycleError, which names the circle."""
+    packages = {name for name, file in MODULES.items() if file.name == "__init__.py"}
+    graph = {
+        name: {
+            other
+            for other in imported(file, at_load=True)
+            if other != name and not (other in packages and name.startswith(f"{other}."))
+        }
+        for name, file in MODULES.items()
+    }
+    TopologicalSorter(graph).prepare()
