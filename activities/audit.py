@@ -16,7 +16,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.amounts import format_amount
 from activities.database import DatabaseUnreachable, SchemaMismatch
-from activities.keys import WORKFLOW_ID_PREFIX, purchase_of
+from activities.keys import purchase_of, workflow_id_of
 from activities.ledger import AccountBalance, Ledger, PurchaseBalances, Snapshot
 from activities.payments import (
     ChargeRecord,
@@ -230,7 +230,7 @@ def _is_by_provider(records: PurchaseRecords) -> bool:
     """Whether the proof of the settlement came from the provider, not from a person."""
     names = {name for each in records.refunds for name in (each.refund_id, each.reference)}
     ours = records.proof is not None and records.proof.startswith(
-        f"{WORKFLOW_ID_PREFIX}{records.purchase_id}/refund"
+        f"{workflow_id_of(records.purchase_id)}/refund"
     )
     return records.proof in names or ours
 

@@ -3,6 +3,16 @@
 WORKFLOW_ID_PREFIX = "purchase-"
 
 
+def workflow_id_of(purchase_id: str) -> str:
+    """Return the id of a purchase's workflow."""
+    return f"{WORKFLOW_ID_PREFIX}{purchase_id}"
+
+
 def purchase_of(key: str) -> str:
     """Return the purchase id in an idempotency key."""
-    return key.rpartition("/")[0].removeprefix(WORKFLOW_ID_PREFIX)
+    return purchase_of_workflow(key.rpartition("/")[0])
+
+
+def purchase_of_workflow(workflow_id: str) -> str:
+    """Return the purchase id in a workflow id."""
+    return workflow_id.removeprefix(WORKFLOW_ID_PREFIX)

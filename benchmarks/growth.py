@@ -20,12 +20,13 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 from temporalio.worker import Replayer
 
+from activities.keys import purchase_of_workflow
 from benchmarks import bare, sides
 from benchmarks.lifecycles import buy, message, terms
 from benchmarks.measure import Finding, Pair, in_turn
 from temporal import embedded
 from temporal.converter import DATA_CONVERTER
-from temporal.purchases import PREFIX, Purchase
+from temporal.purchases import Purchase
 from temporal.runner import Runner
 from workflows.messages import PurchaseStart, Role, SendMessage
 from workflows.purchase import ProjectPurchase
@@ -305,7 +306,7 @@ async def long_one() -> list[Finding]:
             place = sides.Place(embedded.address(server.client), Path(folder))
             with sides.running(sides.workflow_alone, place) as worker:
                 (handle,) = await start_many(lambda: buy(server.client, terms()), 1, worker)
-                purchase = Purchase(server.client, handle.id.removeprefix(PREFIX))
+                purchase = Purchase(server.client, purchase_of_workflow(handle.id))
                 histories = []
                 for number in range(MESSAGES):
                     sender = (Role.CLIENT, Role.FREELANCER)[number % 2]

@@ -10,6 +10,7 @@ from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.keys import workflow_id_of
 from demo.scenarios import PEOPLE, Act, CancelWorkflow, Scenario, Send, Sleep, UntilClosed
 from temporal.purchases import Purchase
 from workflows.messages import PurchaseResult, PurchaseStart, Receipt, Role, Status
@@ -101,7 +102,7 @@ class ScenarioRunner:
 
     async def play(self, scenario: Scenario, purchase_id: str) -> PurchaseResult:
         """Run a scenario to its end. Raises UnexpectedOutcome if an answer is not as expected."""
-        self.report(scenario, f"{scenario.title} (purchase-{purchase_id})")
+        self.report(scenario, f"{scenario.title} ({workflow_id_of(purchase_id)})")
         handle = await start(self.environment.client, scenario.start(purchase_id))
         await until(handle, lambda found: found.payment != "pending")
         for act in scenario.acts:

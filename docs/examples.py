@@ -5,11 +5,12 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from activities.keys import workflow_id_of
 from docs.samples import PURCHASE, SAMPLES
 from temporal.client import DEFAULT_ADDRESS, TASK_QUEUE
-from temporal.purchases import PREFIX, WORKFLOW_TYPE
+from temporal.purchases import WORKFLOW_TYPE
 
-WORKFLOW = f"{PREFIX}{PURCHASE}"
+WORKFLOW = workflow_id_of(PURCHASE)
 CANCEL = json.dumps(SAMPLES["cancel"])
 
 

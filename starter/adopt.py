@@ -15,6 +15,7 @@ from temporalio.client import Client
 from temporalio.common import WorkflowIDReusePolicy
 
 from activities.amounts import format_amount
+from activities.keys import workflow_id_of
 from activities.ledger import Ledger, PurchaseBalances
 from activities.requests import Model, Money
 from activities.services import Settings, provider_of
@@ -25,7 +26,7 @@ from starter.options import Json, PurchaseId, read_id
 from temporal.client import connect
 from temporal.errors import Rejected
 from temporal.executions import Execution
-from temporal.purchases import PREFIX, Purchase
+from temporal.purchases import Purchase
 
 ENDED = ("terminated", "failed", "timed_out", "canceled")
 """Statuses of a run that was ended from outside."""
@@ -101,7 +102,7 @@ def _paid(purchase_id: str) -> str | None:
     """Return what the client has paid that the ledger does not show yet."""
     provider = provider_of(Settings.from_environment())
     try:
-        charge = provider.find_charge(f"{PREFIX}{purchase_id}/hold")
+        charge = provider.find_charge(f"{workflow_id_of(purchase_id)}/hold")
     finally:
         provider.close()
     paid: Money | None = charge.charged if charge else None

@@ -141,7 +141,7 @@ def _check(terms: PurchaseStart) -> None:
     except UnknownCalendar as error:
         raise InvalidInput(f"policy: {error}") from None
     if terms.purchased_at and terms.purchased_at > datetime.now(UTC) + FUTURE_ALLOWED:
-        raise InvalidInput("purchased_at: lies in the future.")
+        raise InvalidInput("purchased_at is in the future.")
 
 
 def _check_party(role: str, party: Party) -> None:

@@ -15,13 +15,14 @@ from starlette.routing import Route
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from activities.keys import purchase_of
 from activities.logs import configure_logs
 from activities.payments import ProviderRejected, ProviderUnreachable
 from activities.payments.stripe import InvalidSignature, RefundUpdate, StripeProvider
 from activities.services import Settings, WrongSetting, stripe_of
 from temporal.client import connect
 from temporal.errors import Failure
-from temporal.purchases import PREFIX, Purchase
+from temporal.purchases import Purchase
 from temporal.serving import LISTENS, body_of, listen
 from workflows.messages import Role, Sender, SettlementUpdate
 
@@ -86,7 +87,7 @@ async def _tell(client: Client, news: RefundUpdate) -> str:
     """Signal the purchase; a closed one needs none, the audit checks its refund."""
     if news.refund.status == "pending":
         return "pending"
-    purchase_id = news.refund_id.rpartition("/")[0].removeprefix(PREFIX)
+    purchase_id = purchase_of(news.refund_id)
     message = SettlementUpdate(
         by=STRIPE,
         message_id=news.event_id,

@@ -23,7 +23,7 @@ from temporalio.common import (
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.keys import WORKFLOW_ID_PREFIX
+from activities.keys import purchase_of_workflow, workflow_id_of
 from activities.requests import Model, UtcDatetime
 from temporal import terms as wording
 from temporal.client import TASK_QUEUE
@@ -43,7 +43,6 @@ from workflows.messages import (
 ANSWER_WITHIN = timedelta(seconds=10)
 """How long to wait for a worker to answer a query or an update."""
 
-PREFIX = WORKFLOW_ID_PREFIX
 WORKFLOW_TYPE = "ProjectPurchase"
 OURS = f"WorkflowType = '{WORKFLOW_TYPE}'"
 RUNNING = f"{OURS} AND ExecutionStatus IN ('Running', 'Paused')"
@@ -66,7 +65,7 @@ class Purchase:
     @property
     def workflow_id(self) -> str:
         """The id of its workflow."""
-        return f"{PREFIX}{self.id}"
+        return workflow_id_of(self.id)
 
     @property
     def handle(self) -> WorkflowHandle[Any, PurchaseResult]:
@@ -252,7 +251,7 @@ async def find(client: Client, wanted: Wanted) -> list[Listed]:
 async def running(client: Client) -> dict[str, str | None]:
     """Return the stages of the running purchases by id."""
     return {
-        each.id.removeprefix(PREFIX): each.attributes.get(view.STAGE)
+        purchase_of_workflow(each.id): each.attributes.get(view.STAGE)
         async for each in executions(client, RUNNING)
     }
 
@@ -266,7 +265,7 @@ async def _is_newest(client: Client, execution: Execution) -> bool:
 async def _listed(client: Client, execution: Execution) -> Listed:
     attributes = execution.attributes
     return Listed(
-        purchase_id=execution.id.removeprefix(PREFIX),
+        purchase_id=purchase_of_workflow(execution.id),
         title=await memo(client, execution, "title"),
         terms=await memo(client, execution, "terms"),
         client=attributes.get(view.CLIENT),

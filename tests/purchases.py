@@ -8,10 +8,10 @@ from temporalio.client import WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 
+from activities.keys import purchase_of_workflow
 from activities.requests import ErrorType
 from demo.runner import Handle, start, until
 from demo.scenarios import SCENARIOS
-from temporal.purchases import PREFIX
 from workflows.messages import PurchaseStart
 
 CLIENT = {"role": "client", "id": "ana"}
@@ -29,7 +29,7 @@ def purchase(method: str = "pm_sandbox_ok", **changed: Any) -> PurchaseStart:
 
 def purchase_of(handle: Handle) -> str:
     """The id of a handle's purchase."""
-    return handle.id.removeprefix(PREFIX)
+    return purchase_of_workflow(handle.id)
 
 
 async def held(server: WorkflowEnvironment, **changed: Any) -> Handle:

@@ -27,6 +27,7 @@ from temporalio import workflow
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
+from activities.keys import workflow_id_of
 from activities.requests import ErrorType
 from workflows import lifecycle, view
 from workflows.card import card
@@ -359,13 +360,11 @@ def _initial_state(given: Sequence[object]) -> WorkflowState:
         return state
     start = parse(PurchaseStart, given)
     workflow_id = workflow.info().workflow_id
-    if workflow_id != f"purchase-{start.purchase_id}":
-        raise ValueError(
-            f"purchase {start.purchase_id} has to run as purchase-{start.purchase_id}, "
-            f"not as {workflow_id}."
-        )
+    expected = workflow_id_of(start.purchase_id)
+    if workflow_id != expected:
+        raise ValueError(f"Purchase {start.purchase_id} must run as {expected}, not {workflow_id}.")
     if start.purchased_at and start.purchased_at > now + FUTURE_ALLOWED:
-        raise ValueError("purchased_at: lies in the future.")
+        raise ValueError("purchased_at is in the future.")
     newest = next(filter(_patched, range(lifecycle.newest(), 0, -1)))
     return WorkflowState.begin(start, now, newest)
 

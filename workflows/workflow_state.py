@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from activities.keys import workflow_id_of
 from activities.requests import NoticeRequest, Undelivered
 from workflows import lifecycle
 from workflows.lifecycle.events import Accepted, Effect, Notify
@@ -55,7 +56,7 @@ class WorkflowState(BaseModel):
     def begin(cls, start: PurchaseStart, now: datetime, rules_version: int) -> "WorkflowState":
         """The state of a purchase at its first moment: the payment is the first effect."""
         terms = Terms(
-            key=f"purchase-{start.purchase_id}",
+            key=workflow_id_of(start.purchase_id),
             client=Person(start.client.id, start.client.name),
             freelancer=Person(start.freelancer.id, start.freelancer.name),
             amount=start.price.amount,
