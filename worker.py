@@ -5,8 +5,8 @@
 
 `RECOURSE_QUEUES` says which of its two task queues it serves (`money,notices`), `RECOURSE_BUILD_ID`
 which version of the deployment `recourse` it is, `RECOURSE_METRICS` and `RECOURSE_HEALTH` where it
-tells how it is. Stops gracefully on SIGTERM and SIGINT. Exit status 0; 2 for a wrong setting; 3
-when the server or the database cannot be reached.
+serves its metrics and health checks. Stops gracefully on SIGTERM and SIGINT. Exit status 0; 2 for
+a wrong setting; 3 when the server or the database cannot be reached.
 """
 
 import argparse
@@ -42,7 +42,7 @@ from temporal.client import TASK_QUEUE, connect, register_search_attributes
 from temporal.codec import WrongKeys
 from temporal.directory import TemporalPurchaseDirectory
 from temporal.errors import NotPermitted, ServerUnreachable
-from temporal.health import HEALTH, Health, told
+from temporal.health import HEALTH, Health, serve_health
 from temporal.process import exit_process
 from temporal.runner import Runner, WritesCards
 from temporal.telemetry import runtime
@@ -52,23 +52,22 @@ from workflows.purchase import ProjectPurchase
 
 ACTIVITY_THREADS = 20
 CACHED_WORKFLOWS = 1000
-"""Purchases that a worker keeps in memory between their tasks; others are replayed."""
+"""Purchases that a worker keeps in memory between workflow tasks; others are replayed."""
 POLLERS: PollerBehavior = PollerBehaviorSimpleMaximum(5)
-"""Requests for tasks, of each kind, that wait at the server at a time."""
+"""Concurrent polls for workflow tasks, and as many for activities."""
 SHUTDOWN_GRACE = timedelta(seconds=30)
 NOTICES_AT_ONCE = 20
 NOTICES_GRACE = timedelta(seconds=10)
-"""A notice may be cut short: it is sent again under the same Message-ID."""
+"""A notice may be interrupted: it is sent again under the same Message-ID."""
 MISSED_AFTER = timedelta(seconds=5)
-"""A purchase whose worker has died is taken up by another one after so long."""
+"""After this time another worker continues a purchase whose worker has died."""
 DEV_PORT, DEV_UI_PORT = 7233, 8233
 
 GC_THRESHOLDS = (20_000, 1, 1)
-"""Python looks for garbage among the newest objects after so many of them, among older ones after
-so many such looks, and among all soon after. By default it spends a third of a task that brings
-thousands of messages on looking in vain. Among all it has to look often: a purchase that leaves the
-worker's memory is garbage in circles, and when they had piled up one look took more than the two
-seconds after which the SDK gives up a workflow task."""
+"""Thresholds of the three generations. Python's defaults spend a third of a workflow task with
+thousands of messages on young collections that free nothing. Full collections must stay frequent:
+evicted workflow instances form reference cycles, and one collection of a large backlog took longer
+than the two seconds after which the SDK fails a workflow task."""
 
 log = structlog.get_logger()
 
@@ -79,12 +78,12 @@ DEPLOYMENT = "recourse"
 
 @dataclass(frozen=True)
 class WorkerConfig:
-    """What a worker is there for: which queues, as which version of the deployment.
+    """Which task queues a worker serves, and as which version of the deployment.
 
-    Without a build id the server gives it any task. With one it gets those of the versions that an
-    operator made current or ramps up. All workflows move along to a new build: purchases live for
-    weeks, and which rules they live under is pinned by a version in their own history, not by an
-    old process; each build replays the recorded purchases of every release before it is one.
+    Without a build id the server gives it any task. With one it gets tasks only while an operator
+    has made its version current or ramping. Workflows are auto-upgraded to a new build: purchases
+    live for weeks, and their rules are pinned by a version in their history, not by an old
+    process. Each build replays the recorded purchases of every release.
     """
 
     queues: frozenset[str] = frozenset({MONEY, NOTICES})
@@ -92,7 +91,7 @@ class WorkerConfig:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "WorkerConfig":
-        """Raises WrongSetting with a sentence."""
+        """Raises WrongSetting."""
         build_id = environment.get("RECOURSE_BUILD_ID") or None
         named = environment.get("RECOURSE_QUEUES")
         if not named:
@@ -106,7 +105,7 @@ class WorkerConfig:
 
     @property
     def deployment(self) -> WorkerDeploymentConfig | None:
-        """As the SDK wants it."""
+        """Return the SDK's deployment options."""
         if self.build_id is None:
             return None
         version = WorkerDeploymentVersion(DEPLOYMENT, self.build_id)
@@ -124,11 +123,10 @@ async def build_worker(
     threads: ThreadPoolExecutor,
     config: WorkerConfig | None = None,
 ) -> AsyncIterator[Worker]:
-    """The worker of this process, for as long as the block lasts; the tests and the demo run the
-    same one. Yields the part of it that runs purchases, if there is one.
+    """Run the worker of this process until the block ends; the tests and the demo use it too.
+    Yields the worker of the `money` queue, if it is served.
 
-    Notices have slots of their own: however many of them wait for a slow mail server, a refund
-    does not.
+    Notices have their own slots, so that a slow mail server never delays a refund.
     """
     config = config or WorkerConfig()
     workers = []
@@ -180,15 +178,14 @@ def _notices(client: Client, services: Services, config: WorkerConfig) -> Worker
 
 
 def forget(worker: Worker, run_id: str) -> None:
-    """Drop a run from the worker's cache after the task in hand; the SDK has no public word for
-    it."""
+    """Evict a run from the worker's cache after its current task; the SDK has no public method
+    for this."""
     worker._bridge_worker.request_workflow_eviction(run_id)
 
 
 def tune_garbage_collection() -> None:
-    """For the whole process, once, when all that stays has been loaded: looks for garbage come
-    after `GC_THRESHOLDS`, and pass over what is there now, which in a worker is 150,000 objects and
-    more than half of what a look would see."""
+    """Set `GC_THRESHOLDS` and freeze the objects loaded so far, once per process. In a worker
+    these are 150,000 objects, more than half of what a full collection would traverse."""
     gc.set_threshold(*GC_THRESHOLDS)
     gc.collect()
     gc.freeze()
@@ -207,7 +204,7 @@ async def run(*, dev: bool) -> None:
         client = await _client(stack, metrics) if dev else await connect(metrics)
         await _register(client)
         health = Health(client, services.engine)
-        await stack.enter_async_context(told(health, os.environ.get(HEALTH)))
+        await stack.enter_async_context(serve_health(health, os.environ.get(HEALTH)))
         threads = stack.enter_context(ThreadPoolExecutor(ACTIVITY_THREADS))
         tune_garbage_collection()
         await stack.enter_async_context(build_worker(client, services, threads, config))
@@ -229,7 +226,7 @@ async def _register(client: Client) -> None:
     try:
         if new := await register_search_attributes(client):
             log.info("search_attributes_registered", names=new)
-    except NotPermitted as error:  # on Temporal Cloud, they are the account's to register
+    except NotPermitted as error:  # on Temporal Cloud the account's owner registers them
         log.warning("search_attributes_unseen", why=str(error))
 
 

@@ -1,4 +1,4 @@
-"""`make demo`: every story of the article on a real server with its Web UI, the clock skipped."""
+"""`make demo`: runs every scenario on a real server with its Web UI; time is skipped."""
 
 import asyncio
 import json
@@ -29,12 +29,12 @@ from workflows.messages import PurchaseResult
 FOLDER = Path("var/demo")
 UI_PORT = 8233
 WIDTH = 140
-"""Columns where nobody is looking."""
+"""Columns without a terminal."""
 
 
 @dataclass(frozen=True)
 class Played:
-    """A story that has ended."""
+    """The result of one scenario."""
 
     scenario: Scenario
     purchase_id: str
@@ -42,8 +42,8 @@ class Played:
     notices: int
 
     @property
-    def as_told(self) -> bool:
-        """Whether it ended as its script says."""
+    def as_expected(self) -> bool:
+        """Whether it ended as the scenario expects."""
         ends, result = self.scenario.ends, self.result
         return (ends.outcome, ends.reason, ends.refunded, ends.released) == (
             result.outcome,
@@ -54,9 +54,9 @@ class Played:
 
 
 async def demo(*, exit_at_once: bool, json_output: bool) -> int:
-    """Play all stories, show what came of them, and stay up on a terminal until Ctrl-C.
+    """Run all scenarios and print their results; on a terminal keep serving until Ctrl-C.
 
-    Returns 0 if every story ended as told and the books are in order, else 1.
+    Returns 0 if every scenario ended as expected and the audit finds no difference, else 1.
     """
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
     console = Console(stderr=json_output)
@@ -76,7 +76,7 @@ async def demo(*, exit_at_once: bool, json_output: bool) -> int:
         played = await _play(environment, services, console)
         directory = TemporalPurchaseDirectory(environment.client)
         differences = (await reconcile(services.ledger, services.provider, directory)).differences
-        well = all(one.as_told for one in played) and not differences
+        well = all(one.as_expected for one in played) and not differences
         if json_output:
             print(json.dumps(_document(played, [d.what for d in differences])))
         else:
@@ -103,12 +103,12 @@ def _settings() -> Settings:
 async def _play(
     environment: WorkflowEnvironment, services: Services, console: Console
 ) -> list[Played]:
-    def tell(scenario: Scenario, line: str) -> None:
+    def report(scenario: Scenario, line: str) -> None:
         console.print(
             f"[bold]{scenario.name:>28}[/]  {escape(line)}", soft_wrap=True, highlight=False
         )
 
-    runner = ScenarioRunner(environment, tell)
+    runner = ScenarioRunner(environment, report)
 
     async def one(number: int, scenario: Scenario) -> Played:
         purchase_id = f"demo-{number:02}"
@@ -121,9 +121,9 @@ async def _play(
                 (result.released, "to the freelancer"),
             )
         )
-        tell(scenario, f"ends: {result.outcome}, {result.reason}; {got}")
-        told = "; ".join(f"{notice.transition} ({notice.role})" for notice in notices)
-        tell(scenario, f"told: {told}")
+        report(scenario, f"ends: {result.outcome}, {result.reason}; {got}")
+        sent = "; ".join(f"{notice.transition} ({notice.role})" for notice in notices)
+        report(scenario, f"notices: {sent}")
         return Played(scenario, purchase_id, result, len(notices))
 
     return await asyncio.gather(
@@ -142,7 +142,7 @@ def _show(console: Console, played: list[Played], services: Services) -> None:
         table.add_row(
             one.purchase_id,
             one.scenario.name,
-            result.outcome if one.as_told else f"[red]{result.outcome}, not as told[/]",
+            result.outcome if one.as_expected else f"[red]{result.outcome}, not as expected[/]",
             result.reason,
             format_amount(result.refunded, result.currency),
             format_amount(result.released, result.currency),
@@ -167,7 +167,7 @@ def _document(played: list[Played], differences: list[str]) -> dict[str, object]
         "purchases": [
             {
                 "story": one.scenario.name,
-                "as_told": one.as_told,
+                "as_expected": one.as_expected,
                 "notices": one.notices,
                 **one.result.model_dump(mode="json"),
             }

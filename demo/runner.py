@@ -1,4 +1,4 @@
-"""Plays stories: drives a purchase on a server that can skip its time."""
+"""Runs scenarios on a server that can skip time."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from workflows.messages import PurchaseResult, PurchaseStart, Receipt, Role, Sta
 Handle = WorkflowHandle[Any, PurchaseResult]
 
 LOOK_EVERY = 0.05
-"""Seconds between two looks at a status that is to change."""
+"""Seconds between two queries of a status that will change."""
 
 
 class Skips(Protocol):
@@ -34,7 +34,7 @@ class Skips(Protocol):
 
 
 class UnexpectedOutcome(Exception):
-    """A story did not go as its script says."""
+    """A scenario did not go as it expects."""
 
 
 async def start(client: Client, terms: PurchaseStart) -> Handle:
@@ -66,16 +66,16 @@ async def status(handle: Handle) -> Status:
 
 
 async def until(handle: Handle, holds: Callable[[Status], bool]) -> Status:
-    """Wait until the status is as wished."""
+    """Wait until the status fulfils a condition."""
     while not holds(found := await status(handle)):  # noqa: ASYNC110 - it is another process
         await asyncio.sleep(LOOK_EVERY)
     return found
 
 
 async def skip(environment: Skips, handle: Handle, duration: timedelta | None = None) -> None:
-    """Let the purchase's clock run `duration` ahead, or until it is closed.
+    """Move the purchase's clock ahead by `duration`, or until it is closed.
 
-    Raises whatever keeps the clock from being moved: a purchase would then wait for days.
+    Any error is raised: with a clock that does not move a purchase would wait for days.
     """
     skipping = asyncio.create_task(environment.fast_forward(handle, duration))
     closing = asyncio.create_task(handle.result())
@@ -84,7 +84,7 @@ async def skip(environment: Skips, handle: Handle, duration: timedelta | None = 
         if closing not in done:
             skipping.result()
     except RPCError as error:
-        if error.status is not RPCStatusCode.NOT_FOUND:  # not there any more: closed meanwhile
+        if error.status is not RPCStatusCode.NOT_FOUND:  # closed in the meantime
             raise
     finally:
         skipping.cancel()
@@ -94,14 +94,14 @@ async def skip(environment: Skips, handle: Handle, duration: timedelta | None = 
 
 @dataclass
 class ScenarioRunner:
-    """A server with a worker, and somewhere to tell what is going on."""
+    """A server with a worker, and a callback for progress."""
 
     environment: Skips
-    told: Callable[[Scenario, str], None] = lambda _story, _line: None
+    report: Callable[[Scenario, str], None] = lambda _scenario, _line: None
 
     async def play(self, scenario: Scenario, purchase_id: str) -> PurchaseResult:
-        """Play a story to its end. Raises UnexpectedOutcome if a message is answered otherwise."""
-        self.told(scenario, f"{scenario.title} (purchase-{purchase_id})")
+        """Run a scenario to its end. Raises UnexpectedOutcome if an answer is not as expected."""
+        self.report(scenario, f"{scenario.title} (purchase-{purchase_id})")
         handle = await start(self.environment.client, scenario.start(purchase_id))
         await until(handle, lambda found: found.payment != "pending")
         for act in scenario.acts:
@@ -111,15 +111,15 @@ class ScenarioRunner:
     async def _perform(self, scenario: Scenario, handle: Handle, act: Act) -> None:
         match act:
             case Send():
-                self.told(scenario, await _answer(handle, act))
+                self.report(scenario, await _answer(handle, act))
             case Sleep(duration):
                 await skip(self.environment, handle, duration)
-                self.told(scenario, f"{duration / timedelta(hours=1):g} h later")
+                self.report(scenario, f"{duration / timedelta(hours=1):g} h later")
             case CancelWorkflow():
                 await handle.cancel()
-                self.told(scenario, "the platform cancels")
+                self.report(scenario, "the platform cancels")
             case UntilClosed():
-                self.told(scenario, "time passes")
+                self.report(scenario, "time passes")
                 await skip(self.environment, handle)
 
 

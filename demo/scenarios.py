@@ -1,4 +1,4 @@
-"""The stories of the article, as data: what the demo plays and the tests prove on a real server."""
+"""The scenarios as data: the demo runs them, the tests prove them on a real server."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ PEOPLE = {
 
 @dataclass(frozen=True)
 class Send:
-    """Somebody sends a message; `refused` if the rules are to say no."""
+    """A party sends a message; `refused` if the rules must reject it."""
 
     role: Role
     message: str
@@ -32,19 +32,19 @@ class Send:
 
 @dataclass(frozen=True)
 class Sleep:
-    """Time passes; the server skips it."""
+    """The server skips some time."""
 
     duration: timedelta
 
 
 @dataclass(frozen=True)
 class UntilClosed:
-    """Nobody acts any more; time passes until the purchase is closed."""
+    """The server skips time until the purchase is closed."""
 
 
 @dataclass(frozen=True)
 class CancelWorkflow:
-    """An operator presses Request Cancellation."""
+    """An operator presses Request Cancellation in the Web UI."""
 
 
 Act = Send | Sleep | UntilClosed | CancelWorkflow
@@ -52,7 +52,7 @@ Act = Send | Sleep | UntilClosed | CancelWorkflow
 
 @dataclass(frozen=True)
 class Ending:
-    """How a story ends: amounts in minor units."""
+    """How a scenario ends; amounts in minor units."""
 
     outcome: str
     reason: str
@@ -62,7 +62,7 @@ class Ending:
 
 @dataclass(frozen=True)
 class Scenario:
-    """One purchase from start to end. `notices`: each transition told, and to whom, in order."""
+    """One purchase from start to end. `notices`: transition and recipient of each, in order."""
 
     name: str
     title: str
@@ -72,7 +72,7 @@ class Scenario:
     payment_method: str = "pm_sandbox_ok"
 
     def start(self, purchase_id: str) -> PurchaseStart:
-        """The start input of this story's purchase."""
+        """Return the start input of this scenario's purchase."""
         return PurchaseStart.model_validate(
             {
                 "purchase_id": purchase_id,
@@ -92,12 +92,12 @@ class Scenario:
 
 
 def client(message: str, **fields: Any) -> Send:
-    """The client says."""
+    """The client sends a message."""
     return Send(Role.CLIENT, message, fields)
 
 
 def freelancer(message: str, **fields: Any) -> Send:
-    """The freelancer says."""
+    """The freelancer sends a message."""
     return Send(Role.FREELANCER, message, fields)
 
 
@@ -282,4 +282,4 @@ SCENARIOS: tuple[Scenario, ...] = (
         (*STARTED, "cancelled_by_platform: client, freelancer", *ARRIVED),
     ),
 )
-"""Every story the article tells or implies."""
+"""Every scenario that the policy describes or implies."""

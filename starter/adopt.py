@@ -1,8 +1,8 @@
-"""`adopt`: go on with a purchase whose workflow was ended while money was inside.
+"""`adopt`: continue a purchase whose workflow was terminated with money in escrow.
 
-The new run begins where the old one's history ends: the same decisions, deadlines and answered
-messages, and what was under way is asked for again. Every movement keeps its key, so the ledger
-and the provider answer for what has happened already, and no money moves twice.
+The new run begins where the old run's history ends: with the same decisions, deadlines and answered
+messages. Activity calls that were pending are made again. Every movement keeps its idempotency key,
+so the ledger and the provider recognise what has already happened, and no money moves twice.
 """
 
 import uuid
@@ -28,11 +28,11 @@ from temporal.executions import Execution
 from temporal.purchases import PREFIX, Purchase
 
 ENDED = ("terminated", "failed", "timed_out", "canceled")
-"""How a workflow may have been ended that did not come to its own end."""
+"""Statuses of a run that was ended from outside."""
 
 
 class Adopted(Model):
-    """A purchase that goes on."""
+    """An adopted purchase."""
 
     purchase_id: str
     run_id: str
@@ -54,7 +54,7 @@ async def _adopt(purchase: str, as_json: bool) -> None:
 
 
 async def resume(client: Client, purchase_id: str, money: str | None) -> Adopted:
-    """Go on with a purchase that has `money` inside, in words.
+    """Continue a purchase that has `money` in escrow.
 
     Raises Failure: NOT_FOUND, RUNNING, CLOSED, NO_MONEY.
     """
@@ -89,7 +89,7 @@ async def resume(client: Client, purchase_id: str, money: str | None) -> Adopted
 
 
 def money_inside(balances: PurchaseBalances | None) -> str | None:
-    """What a workflow has to look after, in words."""
+    """Describe the money that a workflow must look after."""
     if balances is None or not (balances.held or balances.in_transit):
         return None
     held = format_amount(balances.held, balances.currency)
@@ -98,7 +98,7 @@ def money_inside(balances: PurchaseBalances | None) -> str | None:
 
 
 def _paid(purchase_id: str) -> str | None:
-    """What the client has paid while the books do not have it yet."""
+    """Return what the client has paid that the ledger does not show yet."""
     provider = provider_of(Settings.from_environment())
     try:
         charge = provider.find_charge(f"{PREFIX}{purchase_id}/hold")
@@ -109,7 +109,7 @@ def _paid(purchase_id: str) -> str | None:
 
 
 async def _last_task(purchase: Purchase) -> int | None:
-    """The last event that the purchase itself acted on."""
+    """Return the last event that the workflow acted on."""
     last = None
     async for event in purchase.handle.fetch_history_events():
         if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
@@ -133,7 +133,7 @@ async def _reset(client: Client, ended: Execution, last: int) -> str:
 
 
 async def _begin(purchase: Purchase) -> str:
-    """It was ended before it could act at all: it starts with the terms it had."""
+    """Start it again with its terms: it was ended before its first workflow task."""
     terms = await purchase.terms()
     await purchase.start(terms, reuse=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY)
     begun = await purchase.newest()

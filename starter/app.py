@@ -31,7 +31,7 @@ Exit = Annotated[bool, typer.Option("--exit", help="Leave at once instead of sta
 
 def webhooks(host: Host = "127.0.0.1", port: Port = 8088) -> None:
     """Receive the payment provider's webhooks: POST /webhooks/stripe. Ends on Ctrl-C."""
-    from starter.webhooks import serve  # brings a web server and the provider's SDK along
+    from starter.webhooks import serve  # imports a web server and the provider's SDK
 
     run(serve(host, port), as_json=False)
 
@@ -53,7 +53,7 @@ def metrics(host: Host = "127.0.0.1", port: Port = 9465) -> None:
 def demo(exit_at_once: Exit = False, as_json: Json = False) -> None:
     """Run every scenario on a real server of its own, the time skipped."""
     try:
-        from demo.demo import demo  # a whole worker, and not in the wheel
+        from demo.demo import demo  # imports a worker, and is not in the wheel
     except ModuleNotFoundError:
         run(_no_demo(), as_json=as_json)
     run(demo(exit_at_once=exit_at_once, json_output=as_json), as_json=as_json)

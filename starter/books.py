@@ -1,4 +1,4 @@
-"""The books against themselves, the server and the payment provider: `audit`."""
+"""`audit`: compares the ledger with itself, the workflows and the payment provider."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -20,7 +20,7 @@ from temporal.directory import TemporalPurchaseDirectory
 
 @contextmanager
 def opened() -> Iterator[Engine]:
-    """The database of the environment. Raises WrongSetting or Unavailable with a sentence."""
+    """Open the configured database. Raises WrongSetting or Unavailable."""
     engine = open_database(Settings.from_environment())
     try:
         yield engine
@@ -29,7 +29,7 @@ def opened() -> Iterator[Engine]:
 
 
 def audit(as_json: Json = False) -> None:
-    """Compare the books with the workflows and the provider; exit 1 on any difference."""
+    """Compare the ledger with the workflows and the provider; exit 1 on any difference."""
     run(_audit(as_json), as_json=as_json)
 
 

@@ -1,8 +1,7 @@
-"""`codec`: shows what is encrypted to the Web UI and the `temporal` command line, for those who may
-see it.
+"""`codec`: decrypts payloads for the Web UI and the `temporal` command line.
 
-The browser or command line asks here, not the server: keys stay with us. Whoever asks shows a
-bearer token; each person has their own, and each asking is one log line with that person's name.
+The browser or command line calls it, not the server, so the server never has a key. Each person has
+their own bearer token, and each request is one log line with that person's name.
 """
 
 import hmac
@@ -36,7 +35,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class CodecSettings:
-    """Who may see what, from where. `RECOURSE_CODEC_TOKENS`: `name:token`, with commas between;
+    """Who may decrypt, and from which origin. `RECOURSE_CODEC_TOKENS`: `name:token`,…;
     `RECOURSE_UI_ORIGIN`: where the Web UI is, such as `https://temporal.example.com`."""
 
     keys: Mapping[str, bytes] = field(repr=False)
@@ -45,7 +44,7 @@ class CodecSettings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "CodecSettings":
-        """Raises WrongSetting or WrongKeys with a sentence."""
+        """Raises WrongSetting or WrongKeys."""
         tokens = {}
         for item in filter(None, environment.get("RECOURSE_CODEC_TOKENS", "").split(",")):
             name, _, token = item.strip().partition(":")
@@ -64,10 +63,13 @@ class CodecSettings:
         )
 
     def who(self, header: str) -> str | None:
-        """Whose token it is."""
+        """Return the name of the token's owner."""
         scheme, _, given = header.partition(" ")
         found = None
-        for name, token in self.tokens.items():  # all of them: how long it takes tells nothing
+        for (
+            name,
+            token,
+        ) in self.tokens.items():  # all of them, so that the time taken is the same for each token
             if hmac.compare_digest(given.encode(), token.encode()):
                 found = name
         return found if scheme.lower() == "bearer" else None
@@ -81,8 +83,8 @@ async def serve(host: str, port: int) -> None:
 
 
 def codec_server(settings: CodecSettings) -> Starlette:
-    """The ASGI application: `POST /decode` and, for what is typed into the Web UI's forms,
-    `POST /encode`. 401 without a token, 400 for what are no payloads, 413 for too much."""
+    """The ASGI application: `POST /decode` and, for values typed into the Web UI's forms,
+    `POST /encode`. 401 without a token, 400 for an invalid body, 413 for a too large one."""
     encryption = Encryption(settings.keys)
 
     async def convert(request: Request) -> JSONResponse:
@@ -130,7 +132,7 @@ def codec_server(settings: CodecSettings) -> Starlette:
 
 
 def _payloads(body: bytes) -> Payloads | None:
-    """The payloads in a request; None if there are none to be read."""
+    """Return the payloads in a request; None if its body is invalid."""
     try:
         given = json.loads(body)
         return ParseDict(given, Payloads()) if isinstance(given, dict) else None

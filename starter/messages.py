@@ -1,5 +1,5 @@
-"""One command per message of the contract, made from the message itself: its options are its
-fields, so that a message added to the contract has its command at once."""
+"""Generates one command per message of the contract. Its options are the message's fields, so a
+message added to the contract gets its command automatically."""
 
 import inspect
 import json
@@ -52,7 +52,7 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def _command(kind: type[Message]) -> Callable[..., None]:
-    """The function that typer makes a command of: its signature is built from the fields."""
+    """Return the function for typer, with a signature built from the message's fields."""
 
     def command(purchase: str, sender: str, as_json: bool, **given: Any) -> None:
         given = {name: value for name, value in given.items() if value is not None}
@@ -109,7 +109,7 @@ def _parameter(
 async def _say(
     kind: type[Message], purchase_id: str, sender: str, given: Given, as_json: bool
 ) -> None:
-    """Send what was given as one message, and show the answer."""
+    """Send the options as one message, and print the answer."""
     read_id(purchase_id, "PURCHASE")
     as_signal, currency = given.pop("signal"), given.pop("currency", None)
     message_id = given.setdefault("message_id", str(uuid.uuid4()))

@@ -1,7 +1,7 @@
-"""`metrics`: the business in numbers for Prometheus, measured anew at each scrape.
+"""`metrics`: business metrics for Prometheus, measured at each scrape.
 
-One process for a namespace is enough. It asks the server's visibility and the books, never a
-worker: it tells the truth also when no worker lives. Amounts are minor units, ages seconds.
+One process per namespace is enough. It queries the server's visibility and the database, never a
+worker, so it is right also while no worker runs. Amounts are minor units, ages seconds.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ from workflows.lifecycle.state import Stage
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 MISSED_AFTER = timedelta(minutes=5)
 UNDELIVERED_FOR = timedelta(days=7)
-"""A lost notice is counted for so long; after that the log still has it."""
+"""An undelivered notice is counted for this time; the delivery log keeps it."""
 AGES = tuple(timedelta(hours=hours) for hours in (1, 24, 48, 72, 120, 168, 240, 336, 720))
 LONGEST_WAIT = timedelta(seconds=5)
 
@@ -61,7 +61,7 @@ async def serve(host: str, port: int) -> None:
 
 
 def metrics_server(collector: "MetricsCollector") -> Starlette:
-    """The ASGI application: `GET /metrics`, and `/healthz` for whoever watches the process."""
+    """The ASGI application: `GET /metrics`, and `/healthz` for health checks."""
 
     async def metrics(_: Request) -> Response:
         return Response(await collector.text(datetime.now(UTC)), media_type=TEXT)
@@ -71,15 +71,15 @@ def metrics_server(collector: "MetricsCollector") -> Starlette:
 
 @dataclass(frozen=True)
 class MetricsCollector:
-    """What is measured, and of whom."""
+    """Collects the metrics from their sources."""
 
     client: Client
     ledger: Ledger
     notices: DeliveryLog
 
     async def text(self, now: datetime) -> str:
-        """All of it, in Prometheus' text format. What cannot be asked is left out, and said by
-        `recourse_up`."""
+        """Return all metrics in Prometheus' text format. A source that does not answer is left out,
+        and `recourse_up` is 0 for it."""
         of_temporal, of_books = await asyncio.gather(
             _or_nothing("temporal", _collected(self._temporal(now))),
             _or_nothing("books", asyncio.to_thread(lambda: list(self._books(now)))),
@@ -99,7 +99,7 @@ class MetricsCollector:
             stages.add_metric([stage.value], count)
         yield stages
         missed = (now - MISSED_AFTER).isoformat().replace("+00:00", "Z")
-        for name, told, query in (
+        for name, documentation, query in (
             (
                 "attention_open",
                 "Purchases that wait for a person",
@@ -112,7 +112,7 @@ class MetricsCollector:
             ),
             ("workflow_tasks_failing", "Purchases whose workflow task fails repeatedly", _FAILING),
         ):
-            yield _value(name, told, await self._count(query))
+            yield _value(name, documentation, await self._count(query))
         async for metric in self._audit(now):
             yield metric
 
@@ -166,16 +166,16 @@ class _Measured(Collector):
         return self._metrics
 
 
-def _gauge(name: str, told: str, *labels: str) -> GaugeMetricFamily:
-    return GaugeMetricFamily(f"recourse_{name}", told, labels=labels)
+def _gauge(name: str, documentation: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"recourse_{name}", documentation, labels=labels)
 
 
-def _value(name: str, told: str, value: float) -> GaugeMetricFamily:
-    return GaugeMetricFamily(f"recourse_{name}", told, value=value)
+def _value(name: str, documentation: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"recourse_{name}", documentation, value=value)
 
 
 def _ages(ages: list[float]) -> GaugeHistogramMetricFamily:
-    """How many refunds have been on their way for at most how long."""
+    """Return the ages of the refunds that are sent and not settled, as a histogram."""
     limits = [age.total_seconds() for age in AGES]
     buckets = [(str(limit), sum(age <= limit for age in ages)) for limit in limits]
     return GaugeHistogramMetricFamily(

@@ -1,4 +1,4 @@
-"""The arguments and options that commands share, and how their texts are read."""
+"""Arguments and options that commands share, and their parsers."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from temporal.errors import InvalidInput
 from workflows.messages import Role, Sender
 
 LARGEST_FILE = 1_000_000
-"""Bytes. More than the server takes in one message, so that nothing bigger is even read."""
+"""Bytes. More than the server takes in one message; a larger file is not read."""
 
 PurchaseId = Annotated[str, typer.Argument(metavar="PURCHASE", help="The purchase's id.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
@@ -28,7 +28,7 @@ _DIGITS = re.compile(r"[0-9]{1,16}(\.[0-9]{1,4})?")
 
 
 def read_id(text: str, what: str) -> str:
-    """An id as the contract has it. Raises Failure."""
+    """Parse an id of the contract. Raises Failure."""
     try:
         return _IDENTIFIER.validate_python(text)
     except ValidationError as error:
@@ -58,7 +58,7 @@ def read_amount(text: str, currency: str, option: str) -> int:
 
 
 def read_file(name: str) -> bytes:
-    """What a file says, or standard input if `name` is `-`. Raises Failure."""
+    """Read a file, or standard input if `name` is `-`. Raises Failure."""
     try:
         if name == "-":
             content = sys.stdin.buffer.read(LARGEST_FILE + 1)

@@ -1,4 +1,4 @@
-"""Commands that look and change nothing: status, actions, list, ledger, notices."""
+"""Read-only commands: status, actions, list, ledger, notices."""
 
 import asyncio
 from contextlib import suppress
@@ -36,12 +36,12 @@ Number = Annotated[
 
 
 def status(purchase: PurchaseId, watch: Watch = False, as_json: Json = False) -> None:
-    """Show stage, whose turn it is, money, deadlines and what has happened."""
+    """Show stage, who must act, money, deadlines and what has happened."""
     run(_status(purchase, watch, as_json), as_json=as_json)
 
 
 def actions(purchase: PurchaseId, sender: As, as_json: Json = False) -> None:
-    """Show which messages somebody may send now, and until when."""
+    """Show which messages a role may send now, and until when."""
     run(_actions(purchase, sender, as_json), as_json=as_json)
 
 
@@ -62,7 +62,7 @@ def ledger(purchase: PurchaseId, as_json: Json = False) -> None:
 
 
 def notices(purchase: PurchaseId, number: Number = None, as_json: Json = False) -> None:
-    """Show what both parties were told, and whether it arrived."""
+    """Show the notices to both parties, and whether they were delivered."""
     run(_notices(purchase, number, as_json), as_json=as_json)
 
 
@@ -97,7 +97,7 @@ async def _watch(purchase: Purchase) -> None:
 
 
 async def _report(purchase: Purchase, screen: Console) -> None:
-    """Where no terminal can be refreshed, each change is printed below the one before."""
+    """Without a terminal, each change is printed below the previous one."""
     told: Status | None = None
     while told is None or told.stage != Stage.CLOSED:
         if told:
@@ -161,7 +161,7 @@ async def _notices(purchase_id: str, number: int | None, as_json: bool) -> None:
         now = datetime.now(UTC)
         sent = [effective_status(notice, now) for notice in DeliveryLog(engine).list(purchase_id)]
     if not sent:
-        raise Rejected("NOT_FOUND", f"Nobody was told anything about a purchase {purchase_id}.")
+        raise Rejected("NOT_FOUND", f"Purchase {purchase_id} has no notices; check its id.")
     if number is None:
         show.answer(sent, show.notices(purchase_id, sent), as_json=as_json)
     elif number > len(sent):

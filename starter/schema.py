@@ -14,7 +14,7 @@ from workflows.messages import MESSAGES, Permission, PurchaseResult, PurchaseSta
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 READ: dict[str, Any] = {"start": PurchaseStart, **MESSAGES}
-"""What a purchase reads, by name."""
+"""Inputs of a purchase by name."""
 
 WRITTEN: dict[str, Any] = {
     "receipt": Receipt,
@@ -22,7 +22,7 @@ WRITTEN: dict[str, Any] = {
     "actions": list[Permission],
     "result": PurchaseResult,
 }
-"""What it answers, by name."""
+"""Answers of a purchase by name."""
 
 Name = Annotated[
     str | None,

@@ -1,4 +1,4 @@
-"""`setup`: bring database and server to what this version needs."""
+"""`setup`: migrates the database and registers with the server what this version needs."""
 
 from sqlalchemy import Engine
 

@@ -1,6 +1,6 @@
-"""What people see: cards and tables, times in UTC. What programs see: one JSON document.
+"""Output: cards and tables for people, times in UTC; one JSON document for programs.
 
-Whatever others wrote is shown as plain text, without markup and control characters.
+Texts of other people are shown as plain text, without markup and control characters.
 """
 
 import json
@@ -23,11 +23,11 @@ from workflows.messages import Escrow, Permission, Receipt, Status
 
 LONGEST_CELL = 1_000
 WIDTH_OF_FILES = 140
-"""Columns where no terminal says how many there are."""
+"""Columns without a terminal."""
 
 
 def answer(document: object, shown: RenderableType, *, as_json: bool) -> None:
-    """Print the document for a program, or what is shown for a person."""
+    """Print the document for a program, or the card or table for a person."""
     if as_json:
         # ASCII only: no byte of what others wrote reaches a terminal as it is.
         print(json.dumps(to_jsonable_python(document), indent=2))
@@ -36,7 +36,7 @@ def answer(document: object, shown: RenderableType, *, as_json: bool) -> None:
 
 
 def console() -> Console:
-    """Where tables go: nothing in a text is taken for markup."""
+    """Return the console for tables; texts are never read as markup."""
     width = None if sys.stdout.isatty() else WIDTH_OF_FILES
     return Console(markup=False, emoji=False, highlight=False, width=width)
 
@@ -50,7 +50,7 @@ def receipt(answer: Receipt) -> RenderableType:
 
 
 def status(status: Status) -> RenderableType:
-    """Everything about a purchase that a person wants to see at a glance."""
+    """Show a purchase's status as a card."""
     blocks: list[RenderableType] = [_headline(status), fields(_facts(status))]
     if status.attention:
         items = ((instant(item.since), item.kind, item.text) for item in status.attention)
@@ -78,7 +78,7 @@ def status(status: Status) -> RenderableType:
 
 
 def actions(role: str, allowed: Iterable[Permission]) -> RenderableType:
-    """What a role may do."""
+    """Show what a role may do."""
     rows = (
         (
             action.message.replace("_", "-"),
@@ -141,7 +141,7 @@ def notices(purchase_id: str, sent: Iterable[Notice]) -> RenderableType:
 
 
 def notice(notice: Notice) -> RenderableType:
-    """One notice as its reader got it."""
+    """Show one notice as its recipient received it."""
     head = (
         ("To", f"{notice.role} {notice.address}"),
         ("When", instant(notice.at)),

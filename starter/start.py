@@ -41,7 +41,7 @@ FIELDS = {
     "purchased_at": ("purchased_at",),
     "policy": ("policy",),
 }
-"""Where each option goes in the start input."""
+"""The field of the start input that each option sets."""
 
 OPTIONAL = ("timezone", "locale", "requirements_needed", "purchased_at", "policy")
 
@@ -76,7 +76,7 @@ def purchase(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Start a purchase. The same input again says so and succeeds; another one is refused."""
+    """Start a purchase. The same input again succeeds and says so; other input is rejected."""
     given = {name: context.params[name] for name in FIELDS}
     run(_start({k: v for k, v in given.items() if v is not None}, file, as_json), as_json=as_json)
 
@@ -133,7 +133,7 @@ def _validated(document: str) -> PurchaseStart:
 
 
 def _check(terms: PurchaseStart) -> None:
-    """What only a table or a clock can tell. Raises Failure."""
+    """Check the values that need a table or a clock. Raises Failure."""
     for role, party in (("client", terms.client), ("freelancer", terms.freelancer)):
         _check_party(role, party)
     try:

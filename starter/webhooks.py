@@ -1,9 +1,8 @@
-"""`webhooks`: hears the payment provider, and tells the purchase.
+"""`webhooks`: receives the payment provider's webhooks and signals the purchase.
 
-Only what the provider signed, just now, is believed to be its word; how the refund stands is then
-fetched from the provider itself. The event's id becomes the `message_id`: a webhook that comes
-again, as they do for days, counts once. While anything is away the answer is 503, and the provider
-sends it again.
+Only a webhook with the provider's recent signature is accepted; the refund's status is then fetched
+from the provider. The event's id becomes the `message_id`, so a webhook that is sent again counts
+once. While a service cannot be reached the answer is 503, and the provider sends the webhook again.
 """
 
 import asyncio
@@ -54,8 +53,8 @@ async def serve(host: str, port: int) -> None:
 
 
 def receiver(client: Client, provider: StripeProvider, secret: str) -> Starlette:
-    """The ASGI application. Answers 200 for what needs no repeating, 400 for what is not the
-    provider's, 413 for too much, and 503 for what should come again."""
+    """The ASGI application. Answers 200 if no retry is needed, 400 for an invalid signature or
+    body, 413 for a body that is too large, and 503 if the provider should retry."""
 
     async def receive(request: Request) -> JSONResponse:
         body = await body_of(request, LARGEST_BODY)
@@ -84,7 +83,7 @@ def receiver(client: Client, provider: StripeProvider, secret: str) -> Starlette
 
 
 async def _tell(client: Client, news: RefundUpdate) -> str:
-    """Signal the purchase; one that is closed needs no telling, the audit compares."""
+    """Signal the purchase; a closed one needs none, the audit checks its refund."""
     if news.refund.status == "pending":
         return "pending"
     purchase_id = news.refund_id.rpartition("/")[0].removeprefix(PREFIX)

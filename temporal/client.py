@@ -1,4 +1,4 @@
-"""The way to Temporal: its own environment configuration, our converter, words for errors."""
+"""Connects to Temporal: its own environment configuration, our converter, typed errors."""
 
 import os
 import re
@@ -64,12 +64,12 @@ CAUSES = {
         "TEMPORAL_TLS_CLIENT_CERT_PATH and TEMPORAL_TLS_CLIENT_KEY_PATH, both or neither (PEM)."
     ),
 }
-"""Words in the SDK's error, and what they mean to a person."""
+"""Texts in the SDK's errors, and what each means to a person."""
 BROKEN_OFF = r"hyper::Error\(|handshake eof|ConnectionReset|AlertReceived"
 
 
 async def connect(runtime: Runtime | None = None) -> Client:
-    """A client as the standard environment variables and TOML profiles say; nothing of our own.
+    """Return a client configured by Temporal's standard environment variables and TOML profiles.
 
     It sends traces where OpenTelemetry's variables say so. Raises ServerUnreachable and
     WrongKeys, each with a sentence.
@@ -86,7 +86,7 @@ async def connect(runtime: Runtime | None = None) -> Client:
         first, _, _ = str(error).partition("\n")  # what follows quotes the file, secrets and all
         raise ServerUnreachable(f"The Temporal configuration cannot be read: {first}") from None
     address = options.setdefault("target_host", DEFAULT_ADDRESS)
-    if "://" in address:  # the SDK would leave TLS out, and send an API key all the same
+    if "://" in address:  # the SDK would send the API key without TLS
         raise ServerUnreachable(
             f"{address} is no address of a Temporal server. Leave out what stands before the host: "
             "TEMPORAL_ADDRESS is HOST:PORT, and TEMPORAL_TLS=true asks for TLS."
@@ -96,14 +96,14 @@ async def connect(runtime: Runtime | None = None) -> Client:
         client = await Client.connect(
             **options, data_converter=converter, interceptors=tracing, runtime=runtime
         )
-    except Exception as error:  # RuntimeError and ValueError, whatever the cause
+    except Exception as error:  # the SDK raises RuntimeError and ValueError for every cause
         raise ServerUnreachable(_cause(address, options, error)) from None
     await check_namespace(client, address)
     return client
 
 
 def interceptors(environment: Mapping[str, str] = os.environ) -> Sequence[Interceptor]:
-    """What traces, where the environment says that traces go somewhere; else nothing."""
+    """Return the tracing interceptor if the environment configures an exporter; else nothing."""
     if not any(environment.get(name) for name in TRACES):
         return ()
     from temporal import tracing  # OpenTelemetry takes a while to load
@@ -113,7 +113,7 @@ def interceptors(environment: Mapping[str, str] = os.environ) -> Sequence[Interc
 
 
 def data_converter(environment: Mapping[str, str] = os.environ) -> DataConverter:
-    """Encrypting, if there are keys; messages and stack traces of failures, too.
+    """Return the data converter; with keys it also encrypts failures' messages and stack traces.
 
     Raises WrongKeys with a sentence.
     """
@@ -146,7 +146,7 @@ async def check_namespace(client: Client, address: str) -> None:
 
 
 async def register_search_attributes(client: Client) -> list[str]:
-    """Make sure the server knows our search attributes; returns the names that were new.
+    """Register our search attributes; return the names that were missing.
 
     Safe to repeat. Raises NotPermitted if it may not list them, and ServerUnreachable if some are
     missing and it may not add them: purchases would be blocked without them.

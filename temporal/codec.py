@@ -1,13 +1,13 @@
-"""What the server keeps of a purchase, readable only with a key: AES-256-GCM in a payload codec.
+"""Encrypts payloads with AES-256-GCM, so that the server stores nothing readable.
 
-`RECOURSE_ENCRYPTION_KEYS` has the keys, `id:key` with commas between, each key 32 bytes in base64.
-The first one encrypts, all of them decrypt. To rotate without a stop: add the new key behind the
-old one wherever the setting is; then put it in front everywhere; drop the old one when the last
-purchase under it is past its retention.
+`RECOURSE_ENCRYPTION_KEYS` has the keys as `id:key`, separated by commas; each key is 32 bytes in
+base64. The first key encrypts, all keys decrypt. To rotate without downtime: add the new key after
+the old one in every process; then move it to the front in every process; remove the old key when
+the last purchase encrypted with it is past its retention.
 
-Payloads in other encodings pass: other systems may send their messages in the clear. So do those
-that cannot be decrypted, for whoever sends rubbish must not stop a purchase; what reads them says
-which key is missing.
+Payloads in other encodings pass unchanged: other systems may send messages unencrypted. Payloads
+that cannot be decrypted pass too, because an invalid message must not stop a purchase; the code
+that reads them names the missing key.
 """
 
 import base64
@@ -27,11 +27,11 @@ KEY_BYTES, NONCE_BYTES = 32, 12
 
 
 class WrongKeys(ValueError):
-    """The setting cannot be used. The sentence shows no key."""
+    """The setting is invalid. The text never contains a key."""
 
 
 class Encryption(PayloadCodec):
-    """Encrypts whole payloads, their metadata too, and binds each to the id of its key."""
+    """Encrypts each payload with its metadata, and authenticates the id of its key."""
 
     def __init__(self, keys: Mapping[str, bytes]) -> None:
         """`keys` by their ids, the one that encrypts first."""
@@ -43,7 +43,7 @@ class Encryption(PayloadCodec):
         return [self._encrypt(payload) for payload in payloads]
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        """Decrypt what is encrypted and can be; everything else is returned as it is."""
+        """Decrypt each payload that one of the keys fits; return all others unchanged."""
         return [self._decrypt(payload) for payload in payloads]
 
     def _encrypt(self, payload: Payload) -> Payload:
@@ -64,7 +64,7 @@ class Encryption(PayloadCodec):
         nonce, sealed = payload.data[:NONCE_BYTES], payload.data[NONCE_BYTES:]
         try:
             opened = cipher.decrypt(nonce, sealed, payload.metadata["encryption-key-id"])
-        except (InvalidTag, ValueError):  # bent on the way, or never ours
+        except (InvalidTag, ValueError):  # corrupted, or not encrypted by us
             return payload
         return Payload.FromString(opened)
 

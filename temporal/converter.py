@@ -1,7 +1,7 @@
-"""How the worker reads payloads: pydantic for what has a type, untouched bytes for what has none.
+"""Converts payloads: pydantic for values with a type hint, raw payloads for values without.
 
-Without a type hint the SDK would guess, and a wrong guess either drops a signal without a trace or
-freezes the purchase. Handlers here declare no type, get the raw payload, and read it themselves.
+Without a type hint the SDK would guess, and a wrong guess either drops a signal silently or blocks
+the purchase. Our handlers declare no type, receive the raw payload, and parse it themselves.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ type would be built again in every one."""
 
 
 class RawUnlessTyped(CompositePayloadConverter):
-    """Payloads that nobody declared a type for are handed over as they came."""
+    """Returns payloads without a type hint unchanged."""
 
     def __init__(self) -> None:
         super().__init__(*ENCODINGS)
@@ -46,8 +46,8 @@ class RawUnlessTyped(CompositePayloadConverter):
 
 
 class EncryptedFailureConverter(DefaultFailureConverterWithEncodedAttributes):
-    """The words of a failure are encrypted like everything else; but not those of a missing key,
-    which nobody could read then."""
+    """Encrypts the message and stack trace of a failure, except of a missing key: nobody could
+    read that one."""
 
     def to_failure(
         self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure

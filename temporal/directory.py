@@ -1,4 +1,4 @@
-"""What Temporal knows of purchases, for the audit."""
+"""The purchases that Temporal knows, for the audit."""
 
 from collections.abc import Mapping
 

@@ -1,6 +1,6 @@
-"""The Temporal server that comes along: server, Web UI and command line in one binary, offline.
+"""Starts the embedded Temporal server: server, Web UI and command line in one binary, offline.
 
-For development, the demo and the tests; it is no production server.
+For development, the demo and the tests, not for production.
 """
 
 import shutil
@@ -30,16 +30,16 @@ ENDS_NO_PURCHASE = ("--dynamic-config-value", "history.maxInFlightUpdatePayloads
 would end the purchase. With this limit it refuses the updates instead, and their senders try again.
 """
 TIME_SKIPPING = TimeSkippingConfig(enabled=False, max_session_skip_count=100_000)
-"""By itself the server stops skipping after 200 timers and retries, and whoever waits for a
-purchase to close then waits for days."""
+"""By default the server stops skipping after 200 timers and retries; waiting for a purchase to
+close would then take days."""
 QUICK_FILE = ("--sqlite-pragma", "journal_mode=WAL")
 STARTUP_TIMEOUT = timedelta(seconds=20)
-"""A busy machine takes longer than the five seconds of the SDK; of a server that cannot start, for
-its port or its file, the SDK tells only after this."""
+"""A busy machine needs longer than the SDK's five seconds. If the server cannot start, because of
+its port or its file, the SDK reports it only after this time."""
 
 
 def binary() -> str:
-    """Where the `temporal` binary is: beside this Python, or on the PATH."""
+    """Return the path of the `temporal` binary: next to this Python, or on the PATH."""
     beside = Path(sysconfig.get_path("scripts")) / "temporal"
     found = str(beside) if beside.exists() else shutil.which("temporal")
     if found is None:
@@ -93,7 +93,7 @@ async def server(
 
 
 def free_port(wished: int = 0) -> int:
-    """The port that is wished for if nobody listens on it, else one that nobody listens on."""
+    """Return `wished` if it is free, else another free port."""
     for port in (wished, 0):
         with socket.socket() as probe:
             try:

@@ -1,8 +1,8 @@
-"""Workflow executions as the server itself has them, asked of no worker.
+"""Workflow executions as the server has them; no worker is asked.
 
-The SDK's own list and describe end in a ValueError at a status they do not know, and `Paused`,
-which an operator can bring about in the Web UI, is one. Like theirs, our requests are repeated
-while the server cannot be reached, for ten seconds.
+The SDK's own list and describe raise ValueError for a status they do not know. `Paused` is one,
+and an operator can set it in the Web UI. Like the SDK's, our requests are retried for ten seconds
+while the server cannot be reached.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -39,7 +39,7 @@ class Execution:
 
     @property
     def is_open(self) -> bool:
-        """Whether it has not come to an end."""
+        """Whether the run is open: running or paused."""
         return self.status in OPEN
 
 

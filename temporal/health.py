@@ -1,6 +1,6 @@
-"""What a worker says to whoever keeps it running: `RECOURSE_HEALTH=host:port` serves `/healthz`
-(the process turns round) and `/readyz` (it takes work: 503 while it begins, drains, or cannot reach
-Temporal or the books)."""
+"""The worker's health checks: `RECOURSE_HEALTH=host:port` serves `/healthz` (the process is alive)
+and `/readyz` (it takes work: 503 while it starts, drains, or cannot reach Temporal or the
+database)."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -26,7 +26,7 @@ Checks = Mapping[str, Callable[[], Awaitable[object]]]
 
 
 class Health:
-    """Whether this process takes work. `ready` is the worker's own word; the checks ask others."""
+    """Whether this process takes work: the worker sets `ready`, the checks ask its services."""
 
     def __init__(self, client: Client, engine: Engine) -> None:
         self.ready = False
@@ -36,15 +36,15 @@ class Health:
         }
 
     async def failing(self) -> list[str]:
-        """What is not as it should be; empty when all is well."""
+        """Return the names of the checks that fail."""
         answers = await asyncio.gather(*(_passes(check) for check in self._checks.values()))
         failed = [name for name, good in zip(self._checks, answers, strict=True) if not good]
         return failed if self.ready else ["worker", *failed]
 
 
 @asynccontextmanager
-async def told(health: Health, address: str | None) -> AsyncIterator[None]:
-    """Tell it at `address` as long as the block lasts; nowhere without one. Raises WrongSetting."""
+async def serve_health(health: Health, address: str | None) -> AsyncIterator[None]:
+    """Serve `health` until the block ends; do nothing without an address. Raises WrongSetting."""
     if not address:
         yield
         return

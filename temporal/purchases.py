@@ -1,5 +1,5 @@
-"""A purchase as its callers reach it: start, ask, send, find. Each failure has a code and a
-sentence; nothing here waits longer than `ANSWER_WITHIN` for an answer."""
+"""Starts, queries, messages and lists purchases. Each failure has a code and a text; no call waits
+longer than `ANSWER_WITHIN` for an answer."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -49,14 +49,14 @@ OURS = f"WorkflowType = '{WORKFLOW_TYPE}'"
 RUNNING = f"{OURS} AND ExecutionStatus IN ('Running', 'Paused')"
 TRIED_AGAIN_AFTER = timedelta(milliseconds=200)
 NOT_NOW = RPCStatusCode.FAILED_PRECONDITION
-"""No worker has been seen for long, or the purchase is just beginning a fresh history."""
+"""No worker has polled for a while, or the purchase is continuing as a new run."""
 
 
 @dataclass(frozen=True)
 class Purchase:
-    """One purchase on the server, whether it is there or not.
+    """One purchase on the server; it may not exist.
 
-    Its methods raise Failure: `NOT_FOUND`, `CLOSED`, `NO_WORKER`, or the code of a refusal; and
+    Its methods raise Failure: `NOT_FOUND`, `CLOSED`, `NO_WORKER`, or the code of a rejection; and
     RPCError when the server itself fails.
     """
 
@@ -108,7 +108,7 @@ class Purchase:
         return True
 
     async def terms(self) -> PurchaseStart:
-        """What it was started with. Needs no worker."""
+        """Return the terms it was started with. Needs no worker."""
         events = self.handle.fetch_history_events(page_size=1)
         async with self._found():
             first = await anext(events)
@@ -122,12 +122,12 @@ class Purchase:
             ) from None
 
     async def status(self) -> Status:
-        """Everything about it."""
+        """Return the full status."""
         found: Status = await self._query("status", Status)
         return found
 
     async def actions(self, role: Role) -> list[Permission]:
-        """What a role may do now, and until when."""
+        """Return what a role may do now, and until when."""
         found: list[Permission] = await self._query("actions", list[Permission], role.value)
         return found
 
@@ -154,7 +154,7 @@ class Purchase:
             raise Rejected("REFUSED", str(cause)) from None
 
     async def _may_pass(self, error: RPCError) -> bool:
-        """Whether a later try may succeed: a run that ends for a fresh one aborts its updates."""
+        """Whether a retry may succeed: a run that continues as new aborts its updates."""
         aborted = error.status is RPCStatusCode.NOT_FOUND and await self.is_running()
         return aborted or error.status is NOT_NOW
 
@@ -165,12 +165,12 @@ class Purchase:
         return answer
 
     async def signal(self, message: Message) -> None:
-        """Send a message as a signal; the status shows what came of it."""
+        """Send a message as a signal; the status shows its result."""
         async with self._found(open_only=True):
             await self.handle.signal(message.name, message, rpc_timeout=ANSWER_WITHIN)
 
     async def is_running(self) -> bool:
-        """Whether its workflow is there and not closed, as the server itself knows it."""
+        """Whether its workflow exists and is open. Needs no worker."""
         found = await self.newest()
         return found is not None and found.is_open
 
@@ -182,12 +182,12 @@ class Purchase:
             raise Rejected("NO_ANSWER", f"Purchase {self.id} cannot say: {error}") from None
 
     async def newest(self) -> Execution | None:
-        """Its newest run as the server knows it; None if there is none. Needs no worker."""
+        """Return its newest run; None if there is none. Needs no worker."""
         return await newest(self.client, self.workflow_id)
 
     @asynccontextmanager
     async def _awake(self) -> AsyncIterator[None]:
-        """Raises Failure `PAUSED` where an operator has paused it: the SDK has no word for that."""
+        """Raises Failure `PAUSED` if an operator has paused it; the SDK has no status for that."""
         try:
             yield
         except (ValueError, Failure) as error:
@@ -203,7 +203,7 @@ class Purchase:
 
     @asynccontextmanager
     async def _found(self, *, open_only: bool = False) -> AsyncIterator[None]:
-        """Tells a purchase that nobody knows from one that takes no messages any more."""
+        """Raise Failure `NOT_FOUND` for an unknown purchase, `CLOSED` for a closed one."""
         try:
             yield
         except RPCError as error:
@@ -220,7 +220,7 @@ Wanted = Mapping[SearchAttributeKey[Any], str | bool]
 
 
 class Listed(Model):
-    """A purchase as a list shows it: what the server can search, without asking a worker."""
+    """A purchase in a list: its search attributes; no worker is asked."""
 
     purchase_id: str
     title: str
@@ -235,7 +235,7 @@ class Listed(Model):
 
 
 async def find(client: Client, wanted: Wanted) -> list[Listed]:
-    """The purchases whose search attributes are as wanted, the newest first."""
+    """Return the purchases with these search attributes, the newest first."""
     conditions = [
         f"{key.name} = {_literal(value)}" for key, value in wanted.items() if _can_be_asked(value)
     ]
@@ -250,7 +250,7 @@ async def find(client: Client, wanted: Wanted) -> list[Listed]:
 
 
 async def running(client: Client) -> dict[str, str | None]:
-    """The stages of the purchases that are running, by id."""
+    """Return the stages of the running purchases by id."""
     return {
         each.id.removeprefix(PREFIX): each.attributes.get(view.STAGE)
         async for each in executions(client, RUNNING)
@@ -258,7 +258,7 @@ async def running(client: Client) -> dict[str, str | None]:
 
 
 async def _is_newest(client: Client, execution: Execution) -> bool:
-    """A run that was reset or adopted is ended, and keeps the attributes that it had."""
+    """Always required: ended runs keep their last search attributes."""
     last = await newest(client, execution.id)
     return last is not None and last.run_id == execution.run_id
 
@@ -314,7 +314,7 @@ def _can_be_asked(value: str | bool) -> bool:
 
 
 def _literal(value: str | bool) -> str:
-    """A value as a visibility query writes it: nothing in it can end the text it stands in."""
+    """Quote a value for a visibility query; it cannot end its string literal."""
     if isinstance(value, bool):
         return str(value).lower()
     escaped = value.replace("'", "''")

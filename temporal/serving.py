@@ -1,5 +1,4 @@
-"""Listening for HTTP: what the receivers of webhooks, the answers to the Web UI's questions, the
-metrics and a worker's health share."""
+"""Serves HTTP: shared by webhooks, codec server, metrics and the worker's health checks."""
 
 import socket
 from collections.abc import Iterator
@@ -22,23 +21,23 @@ async def _healthz(_: Request) -> JSONResponse:
 
 
 LISTENS = Route("/healthz", _healthz)
-"""For whoever watches a process that does nothing but answer."""
+"""The health check of a process that only serves HTTP."""
 
 
 async def listen(app: Starlette, host: str, port: int, what: str) -> None:
-    """Serve until stopped by a signal; one log line `what` says where. Raises WrongSetting."""
+    """Serve until a signal stops it; the log event `what` has the address. Raises WrongSetting."""
     with bound(host, port, what) as listener:
         await uvicorn.Server(_config(app)).serve(sockets=[listener])
 
 
 async def listen_beside(app: Starlette, listener: socket.socket) -> None:
-    """Serve until cancelled; signals stay with whoever runs this beside other work."""
+    """Serve until cancelled; the caller handles signals."""
     await _Beside(_config(app)).serve(sockets=[listener])
 
 
 @contextmanager
 def bound(host: str, port: int, what: str) -> Iterator[socket.socket]:
-    """A socket that listens. Raises WrongSetting where that cannot be."""
+    """Open a listening socket. Raises WrongSetting if the address cannot be used."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family)
@@ -53,7 +52,7 @@ def bound(host: str, port: int, what: str) -> Iterator[socket.socket]:
 
 
 async def body_of(request: Request, at_most: int) -> bytes | None:
-    """The raw body; None if it is larger than so many bytes."""
+    """Return the raw body; None if it is larger than the limit in bytes."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk

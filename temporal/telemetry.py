@@ -22,14 +22,14 @@ BUCKETS = {
     "temporal_workflow_task_execution_latency": _TASK,
     "temporal_workflow_task_schedule_to_start_latency": (*_TASK, *_LIFE[:2]),
 }
-"""Seconds. A task takes milliseconds, a refund is on its way for days, a purchase lives for weeks;
-the SDK's own buckets end before the first hour."""
+"""Seconds. A task takes milliseconds, a refund days, a purchase weeks; the SDK's default buckets
+end before one hour."""
 
 
 def runtime(environment: Mapping[str, str] = os.environ) -> Runtime | None:
-    """The SDK's runtime with its metrics served; None where nobody asks for them.
+    """Return an SDK runtime that serves its metrics; None if the setting is absent.
 
-    One for a process: its address is taken as long as it lives. Raises WrongSetting.
+    At most one per process: it keeps its address until the process ends. Raises WrongSetting.
     """
     address = environment.get(METRICS)
     if not address:

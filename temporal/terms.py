@@ -17,13 +17,13 @@ LONGEST_DETAILS = 20_000
 
 
 def summary(terms: PurchaseStart) -> str:
-    """The terms in one line, ids only."""
+    """Return the terms in one line, ids only."""
     line = f"{terms.title} · {terms.price} · {terms.client.id} → {terms.freelancer.id}"
     return _cut(line, LONGEST_SUMMARY)
 
 
 def details(terms: PurchaseStart) -> str:
-    """The terms in Markdown, ids only: all that never changes."""
+    """Return the terms in Markdown, ids only. They never change."""
     bought = instant(terms.purchased_at) if terms.purchased_at else "when the workflow started"
     needed = "needed" if terms.requirements_needed else "not needed"
     policy = terms.policy.model_dump(exclude={"reminders"})
@@ -42,9 +42,9 @@ def _said(value: object) -> str:
 
 
 def stored(payloads: Sequence[object]) -> PurchaseStart:
-    """The terms in a workflow's input; a later run of a long purchase carries them in its memory.
+    """Return the terms in a workflow's input; after continue-as-new they are in its carried state.
 
-    Raises ValueError for an input that is no purchase's.
+    Raises ValueError if the input is not a purchase's.
     """
     if len(payloads) != 1 or not isinstance(payloads[0], RawValue):
         raise ValueError("not one object")
@@ -58,7 +58,7 @@ def stored(payloads: Sequence[object]) -> PurchaseStart:
 
 
 def differing(one: PurchaseStart, other: PurchaseStart) -> list[str]:
-    """The names of the fields in which two purchases' terms differ."""
+    """Return the names of the fields in which two purchases' terms differ."""
     return [
         name
         for name in PurchaseStart.model_fields
@@ -67,7 +67,7 @@ def differing(one: PurchaseStart, other: PurchaseStart) -> list[str]:
 
 
 def _cut(text: str, limit: int) -> str:
-    """At most `limit` bytes of UTF-8; a longer text ends with an ellipsis."""
+    """Cut a text to `limit` bytes of UTF-8; a longer text ends with an ellipsis."""
     if len(text.encode()) <= limit:
         return text
     return text.encode()[: limit - 3].decode(errors="ignore") + "…"

@@ -1,6 +1,6 @@
-"""Traces for OpenTelemetry, from whoever starts or sends through a purchase to ledger and mail.
+"""OpenTelemetry traces, from a sender through a purchase to ledger and mail.
 
-Where they go is said by OpenTelemetry's own variables: `OTEL_EXPORTER_OTLP_ENDPOINT`,
+OpenTelemetry's own variables configure the exporter: `OTEL_EXPORTER_OTLP_ENDPOINT`,
 `OTEL_SERVICE_NAME` and so on.
 """
 
@@ -22,7 +22,7 @@ SENT_WITHIN_MILLIS = 2_000
 
 
 def start() -> None:
-    """Send spans from now on; once for a process is enough."""
+    """Start exporting spans; repeated calls do nothing."""
     if isinstance(opentelemetry.trace.get_tracer_provider(), TracerProvider):
         return
     named = OTELResourceDetector().detect()
@@ -32,22 +32,22 @@ def start() -> None:
 
 
 def flush() -> None:
-    """Send the spans that still wait; a process calls this when it ends."""
+    """Export the pending spans; a process calls this when it ends."""
     provider = opentelemetry.trace.get_tracer_provider()
     if isinstance(provider, TracerProvider):
         provider.force_flush(SENT_WITHIN_MILLIS)
 
 
 class _Lenient(DefaultPayloadConverter):
-    """Reads which trace a message says it belongs to. Anybody may write anything there, and what
-    raises in a handler would stop the purchase: what is no trace is none."""
+    """Reads the trace context from a message's headers. Senders may write anything there, and an
+    exception in a handler would block the purchase: invalid headers count as absent."""
 
     def from_payloads(
         self, payloads: Sequence[Payload], type_hints: list[type] | None = None
     ) -> list[Any]:
         try:
             (carrier,) = super().from_payloads(payloads, type_hints)
-        except Exception:  # whatever a converter makes of bytes from anywhere
+        except Exception:  # a converter may raise anything for invalid bytes
             return [{}]
         if not isinstance(carrier, dict):
             return [{}]
@@ -55,8 +55,8 @@ class _Lenient(DefaultPayloadConverter):
 
 
 class Tracing(TracingInterceptor):
-    """A span for each start, message, step and activity, under the one that a purchase was started
-    with."""
+    """Creates a span for each start, message, workflow task and activity, under the span that
+    started the purchase."""
 
     def __init__(self) -> None:
         super().__init__()

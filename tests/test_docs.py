@@ -135,7 +135,7 @@ def _functions(path: Path) -> set[str]:
 
 
 def test_every_threat_is_shown_by_a_test_that_is_there() -> None:
-    """Whatever the page on threats names."""
+    """Each test that the page on threats names."""
     page = (HERE / "threats.md").read_text(encoding="utf-8")
     there = {name for path in HERE.parent.glob("tests/**/*.py") for name in _functions(path)}
     named = set(re.findall(r"`(test_\w+)`", page))

@@ -1,4 +1,4 @@
-"""The image, the cluster on one machine, and what Kubernetes is told."""
+"""The image, the cluster on one machine, and the Kubernetes manifests."""
 
 import re
 import tomllib
@@ -18,7 +18,7 @@ STANDARD = {
 """Settings of Temporal's SDK and of OpenTelemetry, which are not ours to name."""
 
 NEEDS_MORE = {"autoscaling.yaml", "secret.example.yaml"}
-"""Manifests that are applied only by whoever wants them, or that are no more than an example."""
+"""Manifests that are optional, or only an example."""
 
 
 def test_every_setting_is_one_that_somebody_reads() -> None:
@@ -54,7 +54,7 @@ def test_the_image_is_made_as_hadolint_would() -> None:
 
 
 def test_the_image_is_made_of_what_is_there() -> None:
-    """Whatever is copied exists and is let through, and it is all that the wheel needs."""
+    """Each copied path exists and is not ignored; together they are all that the wheel needs."""
     ignore = (ROOT / ".dockerignore").read_text().splitlines()
     allowed = {line.removeprefix("!") for line in ignore if line.startswith("!")}
     copied = re.findall(r"^COPY (?!--from)(.+) \S+$", (DEPLOY / "Dockerfile").read_text(), re.M)

@@ -73,7 +73,7 @@ class ComparisonServer:
     _one: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def replace_worker(self) -> None:
-        """Stop the worker at whatever it is doing, and start another one."""
+        """Stop the worker in the middle of its work, and start another one."""
         async with self._one:
             await self.stop_worker()
             ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -1,1 +1,1 @@
-"""What whoever runs this relies on: metrics, traces, health, versions, ends."""
+"""What operators rely on: metrics, traces, health, deployment versions, shutdown."""

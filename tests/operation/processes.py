@@ -38,7 +38,7 @@ class Post:
 async def working(
     server: WorkflowEnvironment, folder: Path, program: str = "worker", **settings: str
 ) -> AsyncIterator[Post]:
-    """A worker on this server with its parts under `folder`, once it works; told to stop after."""
+    """A worker on this server with its parts under `folder`, once it works; stopped afterwards."""
     address = embedded.address(server.client)
     given = environment_of(folder, TEMPORAL_ADDRESS=address, **settings)
     process = await asyncio.create_subprocess_exec(

@@ -53,7 +53,7 @@ SCRIPTS: Sequence[tuple[tuple[int, int], tuple[Said, ...]]] = (
 
 @dataclass
 class Load:
-    """So many purchases at a time, each begun when another is over, until told to stop."""
+    """Keep a number of purchases running, each started when another ends, until stopped."""
 
     client: Client
     results: list[tuple[PurchaseResult, tuple[int, int]]] = field(default_factory=list)
@@ -107,7 +107,7 @@ async def paid(bought: Purchase) -> None:
 async def insist(
     bought: Purchase, role: Role, name: str, message_id: str, fields: Mapping[str, Any]
 ) -> None:
-    """Say it as other systems are told to: with an id, and again while nobody answers."""
+    """Send a message as the docs ask of other systems: with an id, retried until answered."""
     by = {"role": role.value, "id": PEOPLE[role]}
     given = {"by": by, "message_id": message_id, **fields}
     while True:

@@ -101,6 +101,6 @@ async def test_workers_for_money_and_for_notices_share_the_work(
             await handle.result()
 
     assert before == ()
-    told = {notice.transition: notice.status for notice in services.notices.list(purchase_id)}
-    assert set(told.values()) == {"sent"}
-    assert "freelancer_cancelled" in told
+    statuses = {notice.transition: notice.status for notice in services.notices.list(purchase_id)}
+    assert set(statuses.values()) == {"sent"}
+    assert "freelancer_cancelled" in statuses

@@ -1,4 +1,4 @@
-"""What a worker tells whoever keeps it running, and what it says of settings that cannot be."""
+"""The worker's health checks, and its errors for invalid settings."""
 
 import asyncio
 import json

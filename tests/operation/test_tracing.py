@@ -1,4 +1,4 @@
-"""Traces: from whoever starts a purchase through its workflow to ledger and mail."""
+"""Traces: from the sender of a start through the workflow to ledger and mail."""
 
 import asyncio
 import sys
@@ -93,9 +93,9 @@ async def test_one_trace_tells_a_purchase_from_its_start_to_ledger_and_mail(
     assert {found[name].trace_id for name in wanted} == {found["ledger hold"].trace_id}
     assert found["ledger hold"].parent_span_id == found["RunActivity:take_payment"].span_id
     assert found["notice maildir"].parent_span_id == found["RunActivity:send_notices"].span_id
-    told = str(spans)
+    exported = str(spans)
     assert not [
-        secret for secret in ("@example.com", "Ana", "Logo", "pm_sandbox") if secret in told
+        secret for secret in ("@example.com", "Ana", "Logo", "pm_sandbox") if secret in exported
     ]
 
 
@@ -136,7 +136,7 @@ async def test_a_forged_trace_stops_no_purchase(
     services: Services,
     threads: ThreadPoolExecutor,
 ) -> None:
-    """Whatever a sender says of a trace, the message is heard like any other."""
+    """A message with an invalid trace header is handled like any other."""
     address = embedded.address(bare_server.client)
     shared: dict[str, Any] = {"data_converter": data_converter()}
     client = await Client.connect(address, interceptors=[Tracing()], **shared)

@@ -13,7 +13,7 @@ from tests.purchases import CLIENT, held
 LARGE = {"by": CLIENT, "requirements": "x" * 1_000_000}
 PARALLEL = 17
 REJECTED_OR_LOST = (WorkflowUpdateFailedError, RPCError, WorkflowUpdateRPCTimeoutOrCancelledError)
-"""So many large updates can also break the connection: then their sender gets no answer."""
+"""This many large updates can also break the connection: then their sender gets no answer."""
 
 
 @pytest.mark.usefixtures("worker")

@@ -21,7 +21,7 @@ from tests.purchases import purchase
 
 HOUSE = Path(__file__).parents[2]
 LONG_HISTORY = 150
-"""The server suggests a fresh history after so many events."""
+"""The number of events after which the server suggests continue-as-new."""
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ async def test_watching_ends_with_ctrl_c(cli: Cli, cli_purchase: Purchase) -> No
         cwd=HOUSE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        # Whoever runs tests in the background has them ignore Ctrl-C, and so would this.
+        # A shell starts background jobs with SIGINT ignored, and this process would inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert watching.stdout is not None
@@ -219,7 +219,7 @@ async def test_schema(cli: Cli) -> None:
 
 
 async def test_setup_may_be_repeated(cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The first time it migrates, then there is nothing to do; people are told so."""
+    """The first run migrates; the second finds nothing to do and says so."""
     url = f"sqlite:///{tmp_path_factory.mktemp('setup')}/recourse.db"
     first = await cli("setup", "--json", RECOURSE_DATABASE_URL=url)
     again = await cli("setup", "--json", RECOURSE_DATABASE_URL=url)
@@ -267,7 +267,7 @@ async def test_no_server(words: tuple[str, ...], cli: Cli) -> None:
 
 
 async def test_no_such_namespace_or_profile(cli: Cli) -> None:
-    """Told apart from a server that is away."""
+    """It is distinguished from a server that cannot be reached."""
     answer = await cli.process("list", "--json")
     assert answer.status == 0
     for changed in ({"TEMPORAL_NAMESPACE": "nowhere"}, {"TEMPORAL_CONFIG_FILE": str(HOUSE)}):

@@ -1,4 +1,4 @@
-"""`purchase`: once, ever, whoever asks how often; nothing is started by what cannot be right."""
+"""`purchase`: an id starts one purchase, however often it is sent; invalid input starts nothing."""
 
 import asyncio
 import json
