@@ -59,11 +59,11 @@ TEXT = NoticeText(
 
 
 def due(when: datetime, **changes: Any) -> NoticeDeadline:
-    """The client's reply to the claim is due."""
+    """The client's answer to the claim is due."""
     values: dict[str, Any] = {
         "name": "claim",
         "at": when,
-        "label": "{client's} reply to the claim is due",
+        "label": "{client's} answer to the claim is due",
         "expiry_text": "the claim is paid",
         "waiting_for": "client",
     }

@@ -162,7 +162,7 @@ async def test_random_faults_lose_no_notice_and_change_no_id(log: DeliveryLog, s
     """Unreachable, slow, greylisting, rejecting and cutting off a message, in random order."""
     chance = random.Random(seed)
     asked = [request(transition_id=str(number)) for number in range(12)]
-    rejected = request(transition_id="refused", recipients=(client(),))
+    rejected = request(transition_id="rejected", recipients=(client(),))
     open_ones = [*asked]
     handler = SmtpHandler()
     async with smtp_channel(SmtpHandler(rcpt={ANA.email: "550 unknown"})) as channel:
@@ -177,7 +177,7 @@ async def test_random_faults_lose_no_notice_and_change_no_id(log: DeliveryLog, s
             open_ones = [one for one in open_ones if not await arrived(activities, one)]
         handler.replies = []
         assert roles(await send(activities_for(log, up), rejected)) == ["client"]
-    sent = [notice for notice in log.list("p-1001") if notice.transition_id != "refused"]
+    sent = [notice for notice in log.list("p-1001") if notice.transition_id != "rejected"]
     bodies = set(handler.bodies())
     ids = {message_from_bytes(body)["Message-ID"] for body in bodies}
     assert {notice.status for notice in sent} == {"sent"}

@@ -128,6 +128,6 @@ async def test_the_preview_line_is_hidden_on_the_page(page: Page) -> None:
     await page.set_content(dict(pages("en-US"))["refund_declined-freelancer-client"])
     preview = page.locator("body > div").first
     assert not await preview.is_visible()
-    said = await preview.text_content() or ""
-    assert said.startswith("Bo declined the refund and claimed $100.00")
-    assert "Bo's time to cancel ends: Thursday, March 5, 2026" in said
+    text = await preview.text_content() or ""
+    assert text.startswith("Bo declined the refund and claimed $100.00")
+    assert "Bo's time to cancel ends: Thursday, March 5, 2026" in text

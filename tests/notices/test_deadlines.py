@@ -64,9 +64,9 @@ def test_a_deadline_in_the_readers_zone(zone: str, when: datetime, written: str)
     """Day, time, the zone's name and its offset at that time; and the same instant in UTC."""
     shown = render(request(deadlines=(due(when),)), client(in_zone(zone)), None)
     moment, offset = written.split("|")
-    for said in (flat(shown.text), flat(shown.html.replace("</span>", " "))):
-        assert f"{moment} ({zone}, UTC{offset})" in said
-        assert when.strftime("%Y-%m-%d %H:%M UTC") in said
+    for text in (flat(shown.text), flat(shown.html.replace("</span>", " "))):
+        assert f"{moment} ({zone}, UTC{offset})" in text
+        assert when.strftime("%Y-%m-%d %H:%M UTC") in text
 
 
 def test_only_midnight_itself_ends_the_day() -> None:
@@ -77,7 +77,7 @@ def test_only_midnight_itself_ends_the_day() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "text"),
     [
         (timedelta(hours=24), "24 hours"),
         (timedelta(hours=48), "48 hours"),
@@ -91,9 +91,9 @@ def test_only_midnight_itself_ends_the_day() -> None:
         (12, "12 business days"),
     ],
 )
-def test_window_text(value: timedelta | int, said: str) -> None:
+def test_window_text(value: timedelta | int, text: str) -> None:
     """Units are in the singular for one, in the plural for more."""
-    assert window_text(value) == said
+    assert window_text(value) == text
 
 
 # --- whole purchases

@@ -73,9 +73,9 @@ async def test_a_silent_mail_server_delays_no_continue_as_new(tmp_path: Path) ->
         messages = (SendMessage.model_validate(good(number)[1]) for number in count())
         while (await handle.describe()).run_id == first_run:
             await bought.send(next(messages))
-        said = (await bought.status()).timeline[-1].number
+        before = (await bought.status()).timeline[-1].number
         await bought.send(next(messages))
-        assert (await bought.status()).timeline[-1].number == said + 1
+        assert (await bought.status()).timeline[-1].number == before + 1
         assert {notice.status for notice in env.notices(handle)} == {"pending"}
         newest = (await whole_history(env.server.client, handle))[-1:]
         sent = of_type(newest, EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED)

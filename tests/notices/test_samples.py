@@ -83,8 +83,8 @@ def test_hostile_text_is_harmless_in_every_kind_of_notice() -> None:
         assert not set(html + text + subject) & set("\u202a\u202b\u202d\u202e\u2066\u2067")
         assert not re.search(r"evil\.example|https?:/", text + html.split("</title>")[1])
         assert len(subject.splitlines()) == 1
-        for said in (html, text):
-            assert said.count("\u2068") == said.count("\u2069")
+        for part in (html, text):
+            assert part.count("\u2068") == part.count("\u2069")
 
 
 def test_html_is_what_mail_programs_accept(shown: list[Sample]) -> None:
@@ -113,9 +113,9 @@ def test_html_is_what_mail_programs_accept(shown: list[Sample]) -> None:
 def test_each_reader_has_their_own_format(name: str, amount: str, moment: str) -> None:
     """Amounts, dates and zones are in the reader's format."""
     held = next(one for one in samples_of(name) if one.name == "payment_held-system-client")
-    for said in (held.rendered.text, held.rendered.html):
-        assert amount in said
-        assert moment in re.sub(r"\n +", " ", said)
+    for text in (held.rendered.text, held.rendered.html):
+        assert amount in text
+        assert moment in re.sub(r"\n +", " ", text)
 
 
 def test_the_windows_are_those_of_the_purchase() -> None:
