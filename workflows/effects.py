@@ -104,8 +104,8 @@ class EffectRunner:
         self._start(effect)
 
     def resume(self) -> None:
-        """Run what an earlier run, or the first moment, left. What messages ask for before this is
-        called has started by itself."""
+        """Start the effects restored from the state. Effects added since `__init__` are already
+        running."""
         for effect in self._from_before:
             self._start(effect)
 

@@ -76,7 +76,7 @@ class Draft:
             self.set_deadline(name, self.now + window)
 
     def set_deadline(self, name: DeadlineName, at: datetime) -> None:
-        """Let a deadline be at an absolute instant; suspended, it keeps the time until then."""
+        """Set a deadline to `at`; while all are suspended, store its time left instead."""
         if self.state.suspend_all and self._rule(name).can_wait:
             self.set(suspended={**self.state.suspended, name: at - self.now})
         else:
@@ -100,12 +100,13 @@ class Draft:
                 self.set_deadline(name, self.now + left)
 
     def suspend_all(self) -> None:
-        """Every deadline that can wait does, also those that start meanwhile."""
+        """Suspend every deadline that can wait, and each that starts until `continue_all`. No row
+        of this release uses it."""
         self.suspend(*(rule.name for rule in self.rules if rule.can_wait))
         self.set(suspend_all=True)
 
     def continue_all(self) -> None:
-        """Every deadline goes on, but for what an open refund request suspends."""
+        """Continue all deadlines except those that an open refund request suspends."""
         self.set(suspend_all=False)
         self.continue_suspended(
             *(rule.name for rule in self.rules if self.state.stage in rule.stages)

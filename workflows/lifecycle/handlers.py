@@ -190,7 +190,7 @@ def void_payment(draft: Draft) -> None:
 
 
 def set_computed_deadline(draft: Draft) -> None:
-    """An answer about an earlier claim that comes late shortens nothing."""
+    """Keep the later of the computed and the current instant: a late answer must not shorten it."""
     computed = cast(DeadlineComputed, draft.event)
     current = draft.state.deadlines.get(computed.deadline, computed.at)
     draft.set_deadline(computed.deadline, max(computed.at, current))
@@ -349,7 +349,7 @@ def raise_decision_overdue(draft: Draft) -> None:
 
 
 def raise_dispute_overdue(draft: Draft) -> None:
-    """A dispute is never decided by a deadline."""
+    """This deadline decides nothing; only missing requirements end a dispute (R-11)."""
     draft.raise_alert(
         AttentionKind.DISPUTE_OVERDUE,
         "The dispute is still undecided; a mediator has to send resolve_dispute.",

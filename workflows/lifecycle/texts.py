@@ -253,7 +253,7 @@ DISPUTE_OPENED = Text(
 DISPUTE_OVERDUE = Text(
     heading="Dispute is overdue",
     summary="The dispute has been open for {dispute_window}, so our staff is looking into it.",
-    explanation="A dispute is never decided by a deadline: the money stays in escrow until the "
+    explanation="This deadline does not decide the dispute: the money stays in escrow until the "
     "mediator decides or both sides agree.",
     expiry="our staff looks into it; the money stays in escrow",
 )

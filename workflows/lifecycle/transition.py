@@ -94,9 +94,9 @@ def REFUND_ID(state: State) -> str:
 @dataclass(frozen=True, kw_only=True)
 class Form:
     """How a message is offered to its sender: `label` says what it does (a template), `sample` are
-    fields that make a good message. `anytime`: offered after what is about the matter at hand.
-    `same_as`: of several with the same name, only the first is offered. `hint`: what staff have to
-    know about the fields."""
+    fields that make a good message. `anytime`: listed after the messages specific to the stage.
+    `same_as`: of the forms with the same `same_as`, only the first is offered. `hint`: what staff
+    must know about the fields."""
 
     label: str
     sample: Mapping[str, Any | Placeholder]
@@ -113,7 +113,7 @@ class Transition:
     `source`: A = the article that clients read, U = the marketplace's other published rules, O =
     our choice. `actor`: who acts, where the cause is no message. `silent`: no line in the timeline.
     `promises_refund`: notices say how long the refund takes. `staff_informed`: notices leave out
-    that staff will look into the refund.
+    the settlement deadline, which is shown only to operators.
     """
 
     id: str

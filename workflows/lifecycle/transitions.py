@@ -1,7 +1,8 @@
 """THE table of transitions: everything that can happen to a purchase, and what follows.
 
-Of the rows whose cause matches, the first that is open (stage and guard) applies. What no row
-takes is rejected (a message, see `rejections.py`) or changes nothing (a fact). To change a rule,
+Rows are tried in table order; the first whose cause, stage and guard match applies. Rows of expired
+deadlines are tried in the order of `DeadlineRule.expiry`. A message that no row accepts is rejected
+(see `rejections.py`); a fact that no row accepts changes nothing. To change a rule,
 add a version (`versions.py`). The words are in `texts.py`, the windows in `deadlines.py`, the code
 of guards and handlers in `handlers.py`. `docs/rules.md` is generated from this table.
 """
