@@ -1,7 +1,7 @@
 """The process that runs purchases: workflows and activities.
 
     python worker.py          against the Temporal server of the environment
-    python worker.py --dev    with an embedded server and Web UI of its own
+    python worker.py --dev    with an embedded server and Web UI
 
 `RECOURSE_QUEUES` says which of its two task queues it serves (`money,notices`), `RECOURSE_BUILD_ID`
 which version of the deployment `recourse` it is, `RECOURSE_METRICS` and `RECOURSE_HEALTH` where it

@@ -22,7 +22,7 @@ LOOK_EVERY = 0.05
 
 
 class Skips(Protocol):
-    """A server on which each purchase's clock can be moved, such as the SDK's environment."""
+    """A server that can skip each purchase's time, such as the SDK's environment."""
 
     @property
     def client(self) -> Client:
@@ -31,11 +31,11 @@ class Skips(Protocol):
     async def fast_forward(
         self, handle: WorkflowHandle[Any, Any], duration: timedelta | float | None = None, /
     ) -> bool:
-        """Move the clock ahead, or until the purchase is closed."""
+        """Skip `duration`, or until the purchase is closed."""
 
 
 class UnexpectedOutcome(Exception):
-    """A scenario did not go as it expects."""
+    """A message or its answer was not as the scenario expects."""
 
 
 async def start(client: Client, terms: PurchaseStart) -> Handle:
@@ -74,9 +74,9 @@ async def until(handle: Handle, holds: Callable[[Status], bool]) -> Status:
 
 
 async def skip(environment: Skips, handle: Handle, duration: timedelta | None = None) -> None:
-    """Move the purchase's clock ahead by `duration`, or until it is closed.
+    """Skip `duration` of the purchase's time, or until it is closed.
 
-    Any error is raised: with a clock that does not move a purchase would wait for days.
+    Raises every error: without time skipping a purchase would wait for days.
     """
     skipping = asyncio.create_task(environment.fast_forward(handle, duration))
     closing = asyncio.create_task(handle.result())

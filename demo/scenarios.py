@@ -1,4 +1,4 @@
-"""The scenarios as data: the demo runs them, the tests prove them on a real server."""
+"""The scenarios as data: the demo runs them, the tests check them on a real server."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ PEOPLE = {
 
 @dataclass(frozen=True)
 class Send:
-    """A party sends a message; `refused` if the rules must reject it."""
+    """A party sends a message; `rejected` is the code if the rules must reject it."""
 
     role: Role
     message: str

@@ -41,7 +41,7 @@ class Adopted(Model):
 
 
 def adopt(purchase: PurchaseId, as_json: Json = False) -> None:
-    """Resume a purchase that was terminated with money inside; no money moves twice."""
+    """Resume a purchase that was terminated with money in escrow; no money moves twice."""
     run(_adopt(purchase, as_json), as_json=as_json)
 
 
@@ -90,7 +90,7 @@ async def resume(client: Client, purchase_id: str, money: str | None) -> Adopted
 
 
 def money_inside(balances: PurchaseBalances | None) -> str | None:
-    """Describe the money that a workflow must look after."""
+    """Describe the money in escrow and in transit; None if there is none."""
     if balances is None or not (balances.held or balances.in_transit):
         return None
     held = format_amount(balances.held, balances.currency)
@@ -99,7 +99,7 @@ def money_inside(balances: PurchaseBalances | None) -> str | None:
 
 
 def _paid(purchase_id: str) -> str | None:
-    """Return what the client has paid that the ledger does not show yet."""
+    """Describe a payment that the provider has and the ledger does not."""
     provider = provider_of(Settings.from_environment())
     try:
         charge = provider.find_charge(f"{workflow_id_of(purchase_id)}/hold")

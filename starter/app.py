@@ -1,4 +1,4 @@
-"""The command line `python -m starter …`: people's and scripts' way in."""
+"""The command line `python -m starter …`."""
 
 import io
 import sys
@@ -37,21 +37,21 @@ def webhooks(host: Host = "127.0.0.1", port: Port = 8088) -> None:
 
 
 def codec(host: Host = "127.0.0.1", port: Port = 8089) -> None:
-    """Show the Web UI what is encrypted, to those with a token: POST /decode. Ends on Ctrl-C."""
+    """Decrypt payloads for the Web UI, for users with a token: POST /decode. Ends on Ctrl-C."""
     from starter.codec import serve  # brings a web server along
 
     run(serve(host, port), as_json=False)
 
 
 def metrics(host: Host = "127.0.0.1", port: Port = 9465) -> None:
-    """Serve the business in numbers to Prometheus: GET /metrics. Ends on Ctrl-C."""
+    """Serve business metrics to Prometheus: GET /metrics. Ends on Ctrl-C."""
     from starter.metrics import serve  # brings a web server along
 
     run(serve(host, port), as_json=False)
 
 
 def demo(exit_at_once: Exit = False, as_json: Json = False) -> None:
-    """Run every scenario on a real server of its own, the time skipped."""
+    """Run every scenario on an embedded server that skips time."""
     try:
         from demo.demo import demo  # imports a worker, and is not in the wheel
     except ModuleNotFoundError:
@@ -81,10 +81,10 @@ app.command()(demo)
 
 
 def main() -> NoReturn:
-    """Run the command line; leaves with the exit status of `starter.exits`."""
+    """Run the command line; exit with a status of `starter.exits`."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter
+            stream.reconfigure(errors="backslashreplace")  # for terminals without Unicode
     status = 0
     try:
         app()

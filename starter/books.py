@@ -1,4 +1,4 @@
-"""`audit`: compares the ledger with itself, the workflows and the payment provider."""
+"""`audit`: checks the ledger and compares it with the workflows and the provider."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager

@@ -69,7 +69,7 @@ class CodecSettings:
         for (
             name,
             token,
-        ) in self.tokens.items():  # all of them, so that the time taken is the same for each token
+        ) in self.tokens.items():  # no early exit: constant time
             if hmac.compare_digest(given.encode(), token.encode()):
                 found = name
         return found if scheme.lower() == "bearer" else None
@@ -84,7 +84,7 @@ async def serve(host: str, port: int) -> None:
 
 def codec_server(settings: CodecSettings) -> Starlette:
     """The ASGI application: `POST /decode` and, for values typed into the Web UI's forms,
-    `POST /encode`. 401 without a token, 400 for an invalid body, 413 for a too large one."""
+    `POST /encode`. 401 without a token, 400 for an invalid body, 413 for one that is too large."""
     encryption = Encryption(settings.keys)
 
     async def convert(request: Request) -> JSONResponse:

@@ -74,7 +74,7 @@ def _status(failure: Failure) -> ExitStatus:
 
 
 def _failure(error: Exception) -> Failure | None:
-    """The failure that an error means; None for an unexpected one."""
+    """Convert a known error to a Failure; None for an unexpected one."""
     match error:
         case Failure():
             return error

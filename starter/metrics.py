@@ -1,7 +1,7 @@
 """`metrics`: business metrics for Prometheus, measured at each scrape.
 
 One process per namespace is enough. It queries the server's visibility and the database, never a
-worker, so it is right also while no worker runs. Amounts are minor units, ages seconds.
+worker, so it also works while no worker runs. Amounts are minor units, ages seconds.
 """
 
 import asyncio

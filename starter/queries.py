@@ -97,7 +97,7 @@ async def _watch(purchase: Purchase) -> None:
 
 
 async def _report(purchase: Purchase, screen: Console) -> None:
-    """Without a terminal, each change is printed below the previous one."""
+    """Print each change below the previous one, for output without a terminal."""
     told: Status | None = None
     while told is None or told.stage != Stage.CLOSED:
         if told:

@@ -29,7 +29,7 @@ WIDTH_OF_FILES = 140
 def answer(document: object, shown: RenderableType, *, as_json: bool) -> None:
     """Print the document for a program, or the card or table for a person."""
     if as_json:
-        # ASCII only: no byte of what others wrote reaches a terminal as it is.
+        # ASCII only: text of other people must not reach a terminal unescaped.
         print(json.dumps(to_jsonable_python(document), indent=2))
     else:
         console().print(shown)
@@ -213,7 +213,7 @@ def fields(rows: Iterable[tuple[str, str]]) -> RenderableType:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> RenderableType:
-    """A table of texts that others may have written."""
+    """A table whose cells are untrusted text."""
     shown = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD)
     for column in columns:
         shown.add_column(column, overflow="fold")

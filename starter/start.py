@@ -76,7 +76,7 @@ def purchase(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Start a purchase. The same input again succeeds and says so; other input is rejected."""
+    """Start a purchase. Repeated with the same input it succeeds; other input is rejected."""
     given = {name: context.params[name] for name in FIELDS}
     run(_start({k: v for k, v in given.items() if v is not None}, file, as_json), as_json=as_json)
 
@@ -133,7 +133,7 @@ def _validated(document: str) -> PurchaseStart:
 
 
 def _check(terms: PurchaseStart) -> None:
-    """Check the values that need a table or a clock. Raises Failure."""
+    """Check zones, locales, the calendar and the purchase date. Raises Failure."""
     for role, party in (("client", terms.client), ("freelancer", terms.freelancer)):
         _check_party(role, party)
     try:

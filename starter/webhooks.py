@@ -35,7 +35,7 @@ log = structlog.get_logger()
 
 
 async def serve(host: str, port: int) -> None:
-    """Listen until stopped. Raises WrongSetting, or Unreachable where Temporal is away."""
+    """Listen until stopped. Raises WrongSetting, or Unreachable if Temporal cannot be reached."""
     settings = Settings.from_environment()
     if settings.payments != "stripe":
         raise WrongSetting(
@@ -84,7 +84,7 @@ def receiver(client: Client, provider: StripeProvider, secret: str) -> Starlette
 
 
 async def _tell(client: Client, news: RefundUpdate) -> str:
-    """Signal the purchase; a closed one needs none, the audit checks its refund."""
+    """Signal the purchase. A closed one needs no signal: the audit checks its refund."""
     if news.refund.status == "pending":
         return "pending"
     purchase_id = purchase_of(news.refund_id)

@@ -64,14 +64,14 @@ CAUSES = {
         "TEMPORAL_TLS_CLIENT_CERT_PATH and TEMPORAL_TLS_CLIENT_KEY_PATH, both or neither (PEM)."
     ),
 }
-"""Texts in the SDK's errors, and what each means to a person."""
+"""Patterns in the SDK's errors, and the explanation of each."""
 BROKEN_OFF = r"hyper::Error\(|handshake eof|ConnectionReset|AlertReceived"
 
 
 async def connect(runtime: Runtime | None = None) -> Client:
     """Return a client configured by Temporal's standard environment variables and TOML profiles.
 
-    It sends traces where OpenTelemetry's variables say so. Raises ServerUnreachable and
+    It exports traces if OpenTelemetry's variables are set. Raises ServerUnreachable and
     WrongKeys, each with a sentence.
     """
     converter = data_converter()
@@ -83,7 +83,7 @@ async def connect(runtime: Runtime | None = None) -> Client:
             f"{error.strerror}."
         ) from None
     except Exception as error:  # the SDK raises several kinds for a bad file or profile
-        first, _, _ = str(error).partition("\n")  # what follows quotes the file, secrets and all
+        first, _, _ = str(error).partition("\n")  # the rest quotes the file with its secrets
         raise ServerUnreachable(f"The Temporal configuration cannot be read: {first}") from None
     address = options.setdefault("target_host", DEFAULT_ADDRESS)
     if "://" in address:  # the SDK would send the API key without TLS
@@ -183,10 +183,10 @@ async def register_search_attributes(client: Client) -> list[str]:
 
 
 async def register_schedules(client: Client) -> list[str]:
-    """Make sure the daily audit is scheduled; returns the names that were new. Safe to repeat: one
-    that is there stays as it is, paused or at another hour.
+    """Schedule the daily audit; return the names that were new. Safe to repeat: an existing
+    schedule is not changed, also if it is paused or has another hour.
 
-    Raises ServerUnreachable where it may not.
+    Raises ServerUnreachable if this client may not create it.
     """
     schedule = Schedule(
         action=ScheduleActionStartWorkflow(
@@ -208,13 +208,13 @@ async def register_schedules(client: Client) -> list[str]:
 
 
 def _origin(file: str) -> str:
-    """Which setting names a file."""
+    """The setting that contains this path."""
     named = (name for name, text in os.environ.items() if text == file)
     return next((name for name in named if name.startswith("TEMPORAL_")), "the Temporal profile")
 
 
 def _cause(address: str, options: ClientConnectConfig, error: Exception) -> str:
-    """What is wrong with a connection, and what to set. All that the SDK has for it is words."""
+    """Why the connection failed, and what to set. The SDK's errors carry only a text."""
     said, tls = str(error), options.get("tls")
     for words, means in CAUSES.items():
         if found := re.search(words, said):
@@ -231,7 +231,7 @@ def _cause(address: str, options: ClientConnectConfig, error: Exception) -> str:
 
 
 def _stranger(key: str | None) -> str:
-    """Who we are is not enough. The server's own words are left out: they may repeat the key."""
+    """Why the server denied access. Its own message is left out: it may contain the key."""
     if key:
         return "refuses our API key. Is TEMPORAL_API_KEY valid, and may it write in this namespace?"
     return (
@@ -241,7 +241,7 @@ def _stranger(key: str | None) -> str:
 
 
 def _broken_off(tls: bool | TLSConfig | None) -> str:
-    """A server that wants TLS, or another client certificate, hangs up and does not say why."""
+    """Why the server closed the connection: it requires TLS or another client certificate."""
     if not tls:
         return (
             "breaks off a connection without TLS. If it speaks TLS, set TEMPORAL_TLS=true and, "

@@ -46,8 +46,8 @@ class RawUnlessTyped(CompositePayloadConverter):
 
 
 class EncryptedFailureConverter(DefaultFailureConverterWithEncodedAttributes):
-    """Encrypts the message and stack trace of a failure, except of a missing key: nobody could
-    read that one."""
+    """Encrypts the message and stack trace of a failure, except if a key is missing: that
+    message must stay readable."""
 
     def to_failure(
         self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure

@@ -26,8 +26,8 @@ SHOWS_STUCK_SOON = (
     "system.numConsecutiveWorkflowTaskProblemsToTriggerSearchAttribute=2",
 )
 ENDS_NO_PURCHASE = ("--dynamic-config-value", "history.maxInFlightUpdatePayloads=2000000")
-"""The SDK repeats each update in its answer: more than 4 MB of them in one answer and the server
-would end the purchase. With this limit it refuses the updates instead, and their senders try again.
+"""The SDK repeats each update in its answer; if one answer has more than 4 MB of them, the server
+ends the purchase. With this limit it rejects the updates instead, and their senders retry.
 """
 TIME_SKIPPING = TimeSkippingConfig(enabled=False, max_session_skip_count=100_000)
 """By default the server stops skipping after 200 timers and retries; waiting for a purchase to
@@ -60,7 +60,7 @@ async def server(
     """A running server with our search attributes; ends with the block.
 
     With `database` its purchases survive a restart; with `ui_port` it has the Web UI; with
-    `skip_time` each workflow's clock can be moved by `fast_forward`.
+    `skip_time` each workflow's time can be skipped by `fast_forward`.
     """
     options: dict[str, Any] = {
         "data_converter": data_converter(),

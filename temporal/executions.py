@@ -1,4 +1,4 @@
-"""Workflow executions as the server has them; no worker is asked.
+"""Queries workflow executions from the server; needs no worker.
 
 The SDK's own list and describe raise ValueError for a status they do not know. `Paused` is one,
 and an operator can set it in the Web UI. Like the SDK's, our requests are retried for ten seconds
@@ -27,7 +27,7 @@ OPEN = ("running", "paused")
 
 @dataclass(frozen=True)
 class Execution:
-    """One run of a workflow. `status` is the server's word in lower case: `running`, `paused`,
+    """One run of a workflow. `status` is the server's status in lower case: `running`, `paused`,
     `completed`, `terminated`, …"""
 
     id: str
@@ -70,7 +70,7 @@ async def newest(client: Client, workflow_id: str) -> Execution | None:
 
 
 async def memo(client: Client, execution: Execution, name: str) -> str:
-    """A text that was written when it started; nothing if there is none."""
+    """A text of the memo that was set at the start; empty if there is none."""
     if name not in execution.memo:
         return ""
     try:

@@ -133,7 +133,7 @@ class Purchase:
     async def send(self, message: Message) -> Receipt:
         """Send a message as an update and wait for its answer.
 
-        Give it a `message_id`: then it is repeated where the server could not hand it over, and
+        Give it a `message_id`: it is sent again if the server could not deliver it, and
         still counts once.
         """
         try:
@@ -219,7 +219,7 @@ Wanted = Mapping[SearchAttributeKey[Any], str | bool]
 
 
 class Listed(Model):
-    """A purchase in a list: its search attributes; no worker is asked."""
+    """A purchase in a list: its search attributes. Needs no worker."""
 
     purchase_id: str
     title: str
@@ -298,7 +298,7 @@ async def _answered(advice: str = "") -> AsyncIterator[None]:
 
 
 def _may_arrive(message: Message) -> str:
-    """The server may still hand an unanswered update to a worker that comes later."""
+    """Advice to repeat the message: the server may still deliver an unanswered update."""
     return f". Then repeat the message with --message-id {message.message_id}: it counts once."
 
 
@@ -308,7 +308,7 @@ def _is_wanted(execution: Execution, wanted: Wanted) -> bool:
 
 
 def _can_be_asked(value: str | bool) -> bool:
-    """Not so with these two: the server compares them as it would have escaped them."""
+    """False with quotes or backslashes: the server compares their escaped form."""
     return isinstance(value, bool) or not set(value) & set('"\\')
 
 

@@ -9,14 +9,14 @@ The fault that `_Instance` works around is one of sdk-core 1.35. A query that wa
 activates the workflow with the events that are newer than the last completed workflow task, as if
 their task had begun: at the time of the last task, and without the updates of the next. It drops
 the commands that result, answers the query, and keeps the run in its cache. The next task continues
-from there and records commands that no replay repeats: each later replay fails, for good.
+from there and records commands that no replay repeats: every later replay fails.
 
 The workaround evicts the run with each legacy query. Core holds back the next task until the run is
 evicted, so that the task begins from the history. It costs the next task a replay. The answer to
 such a query may include messages that no task has processed yet, at the time of the last task.
 
 `tests/temporal/test_query_fault.py` reproduces the fault with the SDK alone and fails once the SDK
-mends it. Then delete `_Instance`'s eviction, `Runner.evict` and that test.
+fixes it. Then delete `_Instance`'s eviction, `Runner.evict` and that test.
 """
 
 from collections.abc import Callable
@@ -46,7 +46,7 @@ LEGACY_QUERY = "legacy_query"
 class Runner(UnsandboxedWorkflowRunner):
     """Runs workflows without a sandbox.
 
-    `evict` takes a run id and makes the worker evict that run after the activation in hand.
+    `evict` takes a run id and makes the worker evict that run after the current activation.
     """
 
     evict: Callable[[str], None] = lambda _run_id: None

@@ -49,7 +49,7 @@ _TIMES = "%Y-%m-%d %H:%M:%S"
 
 
 def card(workflow_state: WorkflowState) -> str:
-    """Stage, whose turn it is and until when, what happens then and by which rule, where the money
+    """Stage, who must act and until when, what happens on expiry by which rule, where the money
     is, what needs a person, what staff may do, the last events, what went wrong.
 
     Stays far below the server's limit of 20 KB.
@@ -90,7 +90,7 @@ def _newest(items: Sequence[Item], most: int) -> Iterator[Item]:
 
 
 def _facts(state: State) -> Iterator[str]:
-    """What everybody wants to know first."""
+    """Next action or outcome, money, decision, claim, offer and deadlines."""
     deadlines = dict(state.deadlines)
     if state.stage is Stage.CLOSED:
         yield f"**Outcome:** {_spaced(state.outcome)} ({_spaced(state.reason)})"
@@ -240,5 +240,5 @@ def instant(at: datetime) -> str:
 
 
 def _spaced(name: str | None) -> str:
-    """A name of the contract in words."""
+    """A contract name with spaces instead of underscores."""
     return (name or "").replace("_", " ")

@@ -86,8 +86,8 @@ RETRY_FOR_DAYS = RetryPolicy(
 
 
 class EffectRunner:
-    """Runs the effects of a purchase. An effect that was begun ends in a fact, or is no longer
-    pending, or is carried on by the next run: none is dropped."""
+    """Runs the effects of a purchase. An effect runs until it yields a fact or is no longer
+    pending; the next run continues the others, so none is dropped."""
 
     def __init__(self, state: WorkflowState, apply_fact: Callable[[Fact], None]) -> None:
         self._state = state
@@ -96,7 +96,7 @@ class EffectRunner:
         self._from_before = list(state.effects)
         self._stopping = False
         self.invalid_input: str | None = None
-        """Why the purchase cannot begin at all: found before any money moved."""
+        """Why the start input is invalid; found before any money moved."""
 
     def add(self, effect: Effect) -> None:
         """Run an effect after those before it. The same effect asked for again starts anew."""
@@ -111,7 +111,7 @@ class EffectRunner:
 
     @property
     def deadlines_known(self) -> bool:
-        """Whether no deadline is being computed. A blocked calendar makes nobody wait."""
+        """Whether no deadline is being computed. A blocked calendar counts as none."""
         state = self._state
         computing = (e for e in state.effects if isinstance(e, ComputeDeadline))
         blocked = self._is_blocked(ComputeDeadline.kind)

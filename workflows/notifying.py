@@ -39,8 +39,8 @@ AT_LEAST = timedelta(minutes=1)
 """How long a notice that an earlier run could not deliver is retried in any case."""
 
 WAITING_AT_MOST = 50
-"""Notices that may wait for an unreachable mail server. Further ones are given up, so that nobody
-who writes a lot can exceed the server's limits."""
+"""Notices that may wait for an unreachable mail server. Further ones are given up, so that a
+party with many messages cannot exceed the server's limits."""
 
 CONTINUE_AFTER = timedelta(seconds=5)
 """How long continue-as-new waits for notices in delivery; then the next run sends them again."""
@@ -59,7 +59,7 @@ REMINDER = "reminder"
 
 
 class Notifier:
-    """Sends notices next to everything else: only the end of a purchase waits for them."""
+    """Sends notices concurrently: only the end of a purchase waits for them."""
 
     def __init__(self, state: WorkflowState, deadlines_known: Callable[[], bool]) -> None:
         self._state = state
@@ -187,11 +187,11 @@ async def _send_or_report(notice: NoticeRequest) -> Sequence[Undelivered]:
     return (*undelivered, *(await send(report))) if report else undelivered
 
 
-# --- what a notice says
+# --- the content of a notice
 
 
 def notice_request(state: WorkflowState, pending: PendingNotice) -> NoticeRequest:
-    """The notice of one transition to everybody whom it concerns: amounts as they were then,
+    """The notice of one transition to all its recipients: amounts as they were then,
     deadlines and what each recipient may send as they are now."""
     start, purchase, notify, at = state.start, state.purchase, pending.notify, pending.at
     parties = {"client": start.client, "freelancer": start.freelancer}
@@ -332,7 +332,7 @@ def undelivered_report(
 
 
 def _undelivered_by(notice: NoticeRequest, error: ActivityError) -> Sequence[Undelivered]:
-    """Whom the notice did not reach, as the activity's last failure says."""
+    """The recipients that the notice did not reach, from the activity's last failure."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ApplicationError) and cause.type == ErrorType.NOTICE_DELAYED:

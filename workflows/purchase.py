@@ -2,8 +2,8 @@
 
 What it guarantees:
 
-- No message can stop it: payloads are parsed here, and what the rules do not accept is rejected in
-  words. Nothing that a handler raises reaches the SDK.
+- No message can stop it: payloads are parsed here, and messages that break the rules are rejected
+  with a code. No exception of a handler reaches the SDK.
 - A decision about money is recorded once, at once, and carried out in order under keys that never
   change. What cannot be carried out is reported, waits, and is retried.
 - Every open deadline is one visible timer to an absolute instant. A message that was recorded
@@ -91,7 +91,7 @@ class ProjectPurchase(Receiver):
 
     @workflow.run
     async def run(self, *given: RawValue) -> PurchaseResult:
-        """Live until closed; returns where the money went."""
+        """Run until the purchase is closed; return its result."""
         self._check_input()
         self._effects.resume()
         self._notifier.resume()
@@ -329,7 +329,7 @@ class ProjectPurchase(Receiver):
         workflow.continue_as_new(self._state)
 
     async def _finish(self) -> None:
-        """Let what is running end, and give the last notices a moment."""
+        """Wait for running effects, and briefly for the last notices."""
         await self._shielded(self._effects.stop())
         await self._shielded(self._notifier.finish())
         await self._wait_until(lambda: self._all_messages_handled)

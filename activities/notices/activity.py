@@ -86,7 +86,7 @@ class NoticeActivities:
 
     @activity.defn(name=ALERT_OPERATORS.name)
     async def alert_operators(self, alert: OperatorAlert) -> NoticeAnswer:
-        """Alert the operators to something that is about no single purchase, once per `alert_id`.
+        """Send operators an alert that belongs to no single purchase, once per `alert_id`.
 
         Returns and raises like `send_notices`. The log stores it with an empty purchase id.
         """

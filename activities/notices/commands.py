@@ -1,4 +1,4 @@
-"""The command lines with which a reader can do something where no page has a button for it."""
+"""The command lines for recipients who have no page with buttons."""
 
 import shlex
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
 """Makes a mail message of a notice. The same notice always gives the same bytes.
 
-If a mail server's answer is lost, nobody knows whether the message was. So it is sent again; the
+If a mail server's answer is lost, the message may have been delivered. It is sent again; the
 same bytes under the same Message-ID let the reader's mail program drop the duplicate.
 """
 

@@ -19,7 +19,7 @@ class DeadlineRule:
 
     `stages`: where the deadline may be open; entering another stage stops it. `window`: the field
     of the policy that says how long, in elapsed time or in business days. `starts`: what starts it,
-    for the docs; `starts_with` the stage whose beginning starts it. `waiting_for`: whose turn it is
+    for the docs; `starts_with` the stage whose beginning starts it. `waiting_for`: who must act
     until then. `governs`: the stage in which this is the deadline that people wait for. `label`:
     what is due, a template. `expiry`: the ids of the rows of `transitions.py` for its end, of which
     the first that is open applies.

@@ -49,7 +49,7 @@ class Draft:
     effects: list[Effect] = field(default_factory=list)
     movements: list[Movement] = field(default_factory=list)
     values: dict[str, str] = field(default_factory=dict)
-    """What the row's texts quote beside names, amounts and windows."""
+    """Values that the row's texts quote, in addition to names, amounts and windows."""
 
     def set(self, **changes: Any) -> None:
         """Replace fields of the state."""

@@ -52,7 +52,7 @@ class DecisionPosted:
 
 @dataclass(frozen=True)
 class RefundReported:
-    """How the provider says that refund attempt `attempt` stands; `text` is its reason."""
+    """The provider's status of refund attempt `attempt`; `text` is its reason."""
 
     attempt: int
     status: Literal["pending", "failed", "settled"]

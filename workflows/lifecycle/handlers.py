@@ -181,7 +181,7 @@ def close_unpaid(outcome: str) -> Handler:
 
 
 def void_payment(draft: Draft) -> None:
-    """Make sure that nobody pays for a purchase that ends."""
+    """Void the payment of a purchase that ends."""
     draft.set(payment=Payment.VOIDING)
     draft.emit(VoidPayment())
 
@@ -282,7 +282,7 @@ def _settle(draft: Draft, reference: str) -> None:
 
 
 def _send_again(draft: Draft, refund: Refund) -> None:
-    """A new attempt, under a new id. What blocked the one before says nothing about it."""
+    """A new attempt, under a new id. The alert of the earlier attempt is cleared."""
     attempt = refund.attempt + 1
     draft.clear_blocked(SendRefund.kind)
     draft.set(refund=Refund(refund.amount, attempt, RefundStatus.UNSENT, (*refund.references, "")))

@@ -1,4 +1,4 @@
-"""What of all that was asked for is still pending: later events can make effects unnecessary."""
+"""Which effects are still pending: later events can make an effect unnecessary."""
 
 from workflows.lifecycle.events import (
     CheckRefund,

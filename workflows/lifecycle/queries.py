@@ -1,4 +1,4 @@
-"""What can be read off a state: open deadlines, whose turn it is, who may send what until when."""
+"""Queries on a state: open deadlines, who must act, who may send what until when."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from workflows.messages import MESSAGES, Deadline, Message, Permission, Role, Se
 
 
 def waiting_for(state: State) -> str:
-    """Whose turn it is. When a person is needed, it is the staff's."""
+    """The role that must act; staff if something needs attention."""
     if state.stage is Stage.DISPUTED or state.needs(AttentionKind.DECISION_OVERDUE):
         return "mediator"
     if state.attention:
@@ -167,7 +167,7 @@ def next_reminder(
 
 
 def reminder(state: State, deadline: DeadlineName) -> Notify:
-    """The reminder of a deadline that comes near, to whom the table says."""
+    """The reminder of a deadline, to the party in its `reminds`."""
     rule = rules_of(state).deadline(deadline)
     assert rule.reminder is not None
     assert rule.reminds is not None

@@ -25,7 +25,7 @@ STAGE_TEXT = {
 
 
 def check_sender(state: State, message: Message) -> Rejection | None:
-    """A party speaks only under its own id, and nobody acts as a party and as staff."""
+    """Reject a party under another id, and a party that acts as staff."""
     role, sender = message.by.role, message.by.id
     parties = {Role.CLIENT: state.terms.client.id, Role.FREELANCER: state.terms.freelancer.id}
     if role in parties:

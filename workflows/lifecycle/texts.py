@@ -1,4 +1,4 @@
-"""The words of the rules: what each transition, reminder and rejection says to people.
+"""The texts of the rules: for each transition, reminder and rejection.
 
 `activities.formatter` describes the names in braces. One summary serves the timeline (in the third
 person) and every reader's notice ("you"). No text holds a literal duration: windows are named, and
@@ -12,7 +12,7 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class Text:
-    """The words of one row.
+    """The texts of one row.
 
     `summary`: what happened and who acted, one or two sentences. `explanation`: the rule behind it.
     `expiry`: for a deadline's row, what happens if nobody acts, as the end of a sentence. `advice`:

@@ -1,4 +1,4 @@
-"""What a row of the table of transitions is made of."""
+"""The types that make up a row of the table of transitions."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ BOTH: tuple[RecipientRole, ...] = ("client", "freelancer")
 
 
 class To(Enum):
-    """Where a row leads that names no stage."""
+    """The target of a row that names no stage."""
 
     SAME = "the stage stays"
     BEFORE_REQUEST = "back to the stage before the request"
@@ -77,7 +77,7 @@ Placeholder = Callable[[State], Any]
 
 
 def AMOUNT(state: State) -> int:
-    """Any amount up to the escrow; people are shown the word AMOUNT."""
+    """Any amount up to the escrow; shown to people as AMOUNT."""
     return state.terms.amount
 
 
@@ -111,7 +111,7 @@ class Transition:
     and leads to `to`.
 
     `source`: A = the article that clients read, U = the marketplace's other published rules, O =
-    our choice. `actor`: who acts, where the cause is no message. `silent`: no line in the timeline.
+    our choice. `actor`: who acts if the cause is not a message. `silent`: no line in the timeline.
     `promises_refund`: notices say how long the refund takes. `staff_informed`: notices leave out
     the settlement deadline, which is shown only to operators.
     """

@@ -3,7 +3,7 @@
 Rows are tried in table order; the first whose cause, stage and guard match applies. Rows of expired
 deadlines are tried in the order of `DeadlineRule.expiry`. A message that no row accepts is rejected
 (see `rejections.py`); a fact that no row accepts changes nothing. To change a rule,
-add a version (`versions.py`). The words are in `texts.py`, the windows in `deadlines.py`, the code
+add a version (`versions.py`). The texts are in `texts.py`, the windows in `deadlines.py`, the code
 of guards and handlers in `handlers.py`. `docs/rules.md` is generated from this table.
 """
 

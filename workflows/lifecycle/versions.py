@@ -1,4 +1,4 @@
-"""Which rules a purchase lives under: those it was bought under, until it is closed.
+"""The versions of the rules: a purchase keeps the one it was bought under.
 
 Rules that a purchase may run under are never edited. To change one, add a version that takes the
 rows of the version before it, with others in the place of those that change. Purchases that begin

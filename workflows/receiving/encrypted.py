@@ -10,7 +10,7 @@ ENCODING = b"binary/encrypted"
 
 
 class Undecipherable(RuntimeError):
-    """A key is missing here. Nothing is lost: what failed goes on when the key is there."""
+    """This worker lacks a key. The failed task is retried until a worker has the key."""
 
 
 def is_encrypted(payload: Payload) -> bool:

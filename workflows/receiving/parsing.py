@@ -1,4 +1,4 @@
-"""Turns raw payloads into messages, or into a rejection in words. Nothing here trusts its input."""
+"""Parses raw payloads into messages or rejections. All input is untrusted."""
 
 import json
 from collections.abc import Sequence

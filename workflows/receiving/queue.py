@@ -1,4 +1,4 @@
-"""Processes what arrives in order, in batches that a workflow task can bear.
+"""Processes messages in order of arrival, in batches that fit in a workflow task.
 
 The SDK gives up a workflow task that works for two seconds and runs it again; thousands of messages
 may arrive in one task: all that were sent while no worker ran.
