@@ -7,12 +7,13 @@ may differ and the deadline of a running purchase must not change.
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from importlib.metadata import version
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 import holidays
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from activities.locales import find_zone
 from activities.requests import (
     BUSINESS_DEADLINE,
     BusinessDeadline,
@@ -83,13 +84,11 @@ def business_deadline_activity(request: BusinessDeadlineRequest) -> BusinessDead
 
 
 def _zone(timezone: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(timezone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: a region, such as "America"
-        raise UnknownCalendar(
-            f"The time zone {timezone!r} is unknown: "
-            "give an IANA name, such as UTC or Europe/Lisbon."
-        ) from None
+    if zone := find_zone(timezone):
+        return zone
+    raise UnknownCalendar(
+        f"The time zone {timezone!r} is unknown: give an IANA name, such as UTC or Europe/Lisbon."
+    )
 
 
 @lru_cache(maxsize=256)

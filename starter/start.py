@@ -3,13 +3,12 @@
 import json
 from datetime import UTC, datetime
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo
 
 import typer
-from babel import Locale, UnknownLocaleError
 from pydantic import ValidationError
 
 from activities.calendar import UnknownCalendar, check_calendar
+from activities.locales import find_locale, find_zone
 from activities.requests import Party
 from starter import show
 from starter.exits import run
@@ -145,16 +144,12 @@ def _check(terms: PurchaseStart) -> None:
 
 
 def _check_party(role: str, party: Party) -> None:
-    try:
-        ZoneInfo(party.timezone)
-    except (ValueError, LookupError, OSError):  # OSError: "America" is a directory
+    if find_zone(party.timezone) is None:
         raise InvalidInput(
             f"{role}.timezone: {party.timezone!r} is not known; give an IANA name, "
             "such as Europe/Lisbon."
-        ) from None
-    try:
-        Locale.parse(party.locale.replace("-", "_"))
-    except (ValueError, UnknownLocaleError):
+        )
+    if find_locale(party.locale) is None:
         raise InvalidInput(
             f"{role}.locale: {party.locale!r} is not known; write for example pt_PT."
-        ) from None
+        )

@@ -5,12 +5,12 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta, tzinfo
 from decimal import Decimal
-from zoneinfo import ZoneInfo
 
-from babel import Locale, UnknownLocaleError
+from babel import Locale
 from babel.dates import format_date, format_time
 
 from activities.amounts import decimals
+from activities.locales import find_locale, find_zone
 from activities.requests import Money, Party
 from activities.sanitize import isolated
 
@@ -74,24 +74,10 @@ def utc(at: datetime) -> str:
 def reader(party: Party | None) -> Reader:
     """The formats of `party`; operators (None) read en_US and UTC. So does a party with an unknown
     locale or zone."""
-    locale = _locale(party.locale) if party else None
-    zone = _zone(party.timezone) if party else None
+    locale = find_locale(party.locale) if party else None
+    zone = find_zone(party.timezone) if party else None
     name = party.timezone if party and zone else "UTC"
     return Reader(locale or Locale("en", "US"), zone or UTC, name)
-
-
-def _locale(name: str) -> Locale | None:
-    try:
-        return Locale.parse(name.replace("-", "_"))
-    except (ValueError, TypeError, UnknownLocaleError):
-        return None
-
-
-def _zone(name: str) -> ZoneInfo | None:
-    try:
-        return ZoneInfo(name)
-    except (ValueError, LookupError, OSError):  # OSError: "America" is a directory
-        return None
 
 
 def _offset(local: datetime) -> str:
