@@ -40,11 +40,19 @@ def modules() -> Iterator[tuple[str, Path]]:
 MODULES = dict(modules())
 
 
+def executed_at_load(node: ast.AST) -> Iterator[ast.AST]:
+    """Every node of a module except the bodies of its functions; also those in `if` and `try`."""
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield child
+            yield from executed_at_load(child)
+
+
 def imported(file: Path, *, at_load: bool = False) -> set[str]:
-    """The modules of the house that a file imports; `at_load`: only those at its top level."""
+    """The modules of the house that a file imports; `at_load`: only those it loads with itself."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     found = set()
-    for node in tree.body if at_load else ast.walk(tree):
+    for node in executed_at_load(tree) if at_load else ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:

@@ -35,7 +35,7 @@ def test_every_setting_is_one_that_somebody_reads() -> None:
     for found in of_kind("ConfigMap", "Secret"):
         given |= {*found.get("data", ()), *found.get("stringData", ())}
     given |= set(re.findall(r"\bRECOURSE_\w+(?==)", (DEPLOY / "Dockerfile").read_text()))
-    code = [ROOT / name for name in ("worker.py", "activities", "starter", "workflows")]
+    code = [ROOT / name for name in ("worker.py", "activities", "starter", "temporal", "workflows")]
     read = mentioned(r"\b(?:RECOURSE|STRIPE)_[A-Z_]+\b", *code)
     assert given - read - STANDARD == set()
 
