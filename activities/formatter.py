@@ -7,7 +7,7 @@ windows are those of the purchase, by name: `{escrow}`, `{refund}`, `{claim_wind
 phrases: `{division}` (who gets what), `{offer}`, `{claimed}`, `{claim_division}`.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -50,7 +50,7 @@ class Formatter:
 
     def format(self, text: str, facts: Facts) -> str:
         """The text with every placeholder filled in. Raises KeyError for an unknown one."""
-        return text.format_map(dict(self._placeholders(facts))) if "{" in text else text
+        return text.format_map(_Placeholders(self, facts))
 
     def name(self, role: str) -> str:
         """That person or system, for the middle of a sentence."""
@@ -58,42 +58,39 @@ class Formatter:
             return OTHERS.get(role, role)
         return "you" if role == self.you else getattr(self, role)
 
-    def _placeholders(self, facts: Facts) -> Iterator[tuple[str, str]]:
-        yield from self._people(facts.actor)
-        for field, window in (facts.windows or {}).items():
-            yield field, window_text(window)
-        yield from (facts.values or {}).items()
-        amounts = facts.amounts or {}
-        for name, minor in amounts.items():
-            yield name, self.amount(minor)
-        if "refund" in amounts:
-            yield "division", self._division(amounts["refund"], amounts["release"], "goes")
-        if "offer_refund" in amounts:
-            offer = self._division(amounts["offer_refund"], amounts["offer_release"], "would go")
-            yield "offer", offer
-        if "claim" in amounts:
-            yield "claim_division", self._division(amounts["rest"], amounts["claim"], "goes")
-            part = self.amount(amounts["claim"]) if amounts["rest"] else "all"
-            yield "claimed", f"{part} of the {self.amount(amounts['escrow'])} in escrow"
+    def value(self, placeholder: str, facts: Facts) -> str:
+        """What one placeholder stands for. Raises KeyError for an unknown one."""
+        amounts, values, windows = facts.amounts or {}, facts.values or {}, facts.windows or {}
+        if placeholder in amounts:
+            return self.amount(amounts[placeholder])
+        if placeholder in values:
+            return values[placeholder]
+        if placeholder in windows:
+            return window_text(windows[placeholder])
+        match placeholder:
+            case "division":
+                return self._division(amounts["refund"], amounts["release"], "goes")
+            case "offer":
+                offered = amounts["offer_refund"], amounts["offer_release"]
+                return self._division(*offered, "would go")
+            case "claim_division":
+                return self._division(amounts["rest"], amounts["claim"], "goes")
+            case "claimed":
+                part = self.amount(amounts["claim"]) if amounts["rest"] else "all"
+                return f"{part} of the {self.amount(amounts['escrow'])} in escrow"
+        return self._person(placeholder, facts.actor)
 
-    def _people(self, actor: str) -> Iterator[tuple[str, str]]:
-        for role in PARTIES:
-            yield from self._cases(role, role)
-        yield from self._cases("actor", actor)
-        if actor in PARTIES:
-            yield from self._cases("other", FREELANCER if actor == CLIENT else CLIENT)
-
-    def _cases(self, part: str, role: str) -> Iterator[tuple[str, str]]:
+    def _person(self, placeholder: str, actor: str) -> str:
+        part = placeholder.removesuffix("'s")
+        role = _role(part[:1].lower() + part[1:], actor)
+        if role is None:
+            raise KeyError(placeholder)
         name = self.name(role)
         is_you = role in PARTIES and role == self.you
-        whose = "your" if is_you else f"{name}'s"
         # People's names stay as they write them, also at the start of a sentence.
         is_name = role in PARTIES and not is_you and name not in BY_ROLE
-        big = part.capitalize()
-        yield part, name
-        yield big, name if is_name else capitalized(name)
-        yield f"{part}'s", whose
-        yield f"{big}'s", whose if is_name else capitalized(whose)
+        text = name if part == placeholder else "your" if is_you else f"{name}'s"
+        return capitalized(text) if part[0].isupper() and not is_name else text
 
     def _division(self, refund: int, release: int, goes: str) -> str:
         back, paid = f"{goes} back to {self.name(CLIENT)}", f"{goes} to {self.name(FREELANCER)}"
@@ -102,9 +99,36 @@ class Formatter:
         return f"all of the money, {self.amount(refund + release)}, {back if refund else paid}"
 
 
+class _Placeholders(dict[str, str]):
+    """Looks up only what a text names: most texts name two of the forty placeholders."""
+
+    def __init__(self, formatter: Formatter, facts: Facts) -> None:
+        super().__init__()
+        self._formatter, self._facts = formatter, facts
+
+    def __missing__(self, placeholder: str) -> str:
+        return self._formatter.value(placeholder, self._facts)
+
+
+def _role(part: str, actor: str) -> str | None:
+    """The role that a placeholder means."""
+    if part in PARTIES:
+        return part
+    if part == "actor":
+        return actor
+    if part == "other" and actor in PARTIES:
+        return FREELANCER if actor == CLIENT else CLIENT
+    return None
+
+
 def capitalized(text: str) -> str:
     """The text with a capital first letter; the rest stays as it is."""
     return text[:1].upper() + text[1:]
+
+
+def spaced(name: str | None) -> str:
+    """A contract name with spaces instead of underscores; empty for None."""
+    return (name or "").replace("_", " ")
 
 
 def window_text(window: timedelta | int) -> str:

@@ -18,6 +18,7 @@ from activities.notices.render import render_alert
 from activities.requests import NoticeRequest, OperatorAlert
 from docs.notice_samples import SAMPLE_PARTIES, SAMPLE_PURCHASES, SampleParties
 from docs.rehearsal import Rehearsal, money_activities
+from workflows.lifecycle.queries import REMINDER
 from workflows.messages import PurchaseStart
 
 FOLDER = Path("var/notices")
@@ -50,7 +51,7 @@ class Sample:
 def kind_of(request: NoticeRequest) -> Kind:
     """The kind of notice that a request makes."""
     about = request.values.get("code", "")
-    if request.transition == "reminder" and request.deadlines:
+    if request.transition == REMINDER and request.deadlines:
         about = request.deadlines[0].name
     return request.transition, request.actor, about
 

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from activities.amounts import format_amount
+from activities.formatter import spaced
 from activities.ledger import PurchaseBalances, Transfer
 from activities.notices import Notice
 from activities.sanitize import lines, one_line
@@ -129,7 +130,7 @@ def notices(purchase_id: str, sent: Iterable[Notice]) -> RenderableType:
         (
             str(number),
             f"{notice.at:%Y-%m-%d %H:%M}",
-            notice.transition.replace("_", " "),
+            spaced(notice.transition),
             f"{notice.role} {notice.address}",
             notice.channel,
             _delivery(notice),

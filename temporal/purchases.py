@@ -257,7 +257,7 @@ async def running(client: Client) -> dict[str, str | None]:
 
 
 async def _is_newest(client: Client, execution: Execution) -> bool:
-    """Always required: ended runs keep their last search attributes."""
+    """Whether the run is its purchase's newest; a run that was replaced keeps its attributes."""
     last = await newest(client, execution.id)
     return last is not None and last.run_id == execution.run_id
 

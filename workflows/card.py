@@ -11,7 +11,7 @@ from typing import TypeVar
 from temporalio import workflow
 
 from activities.amounts import format_amount
-from activities.formatter import capitalized
+from activities.formatter import capitalized, spaced
 from activities.requests import Undelivered
 from activities.sanitize import markdown
 from workflows import lifecycle
@@ -93,9 +93,10 @@ def _facts(state: State) -> Iterator[str]:
     """Next action or outcome, money, decision, claim, offer and deadlines."""
     deadlines = dict(state.deadlines)
     if state.stage is Stage.CLOSED:
-        yield f"**Outcome:** {_spaced(state.outcome)} ({_spaced(state.reason)})"
+        yield f"**Outcome:** {spaced(state.outcome)} ({spaced(state.reason)})"
     else:
-        governing = _governing_deadline(state)
+        rule = lifecycle.governing_deadline(state)
+        governing = rule.name if rule else None
         at = deadlines.get(governing) if governing else None
         until = f", until {instant(at)}" if at else ""
         yield f"**Waiting for:** {_whose(state)}{'' if state.attention else until}"
@@ -105,20 +106,14 @@ def _facts(state: State) -> Iterator[str]:
             yield f"**Rule:** {_rule(state, governing)}"
     yield f"**Money:** {_money(state)}"
     if decision := state.decision:
-        yield f"**Decided:** {_spaced(decision.reason)}, {_divided(state, decision.refund)}"
+        yield f"**Decided:** {spaced(decision.reason)}, {_divided(state, decision.refund)}"
     if state.claim:
         claim = format_amount(state.claim, state.terms.currency)
         yield f"**Claim:** the freelancer wants to keep {claim}"
     if offer := state.offer:
         yield f"**Offer of the {offer.by}:** {_divided(state, offer.refund)}"
     for name, at in sorted(deadlines.items(), key=lambda item: item[1]):
-        yield f"**Also open:** {_spaced(name)} until {instant(at)}; then {_then(state, name)}"
-
-
-def _governing_deadline(state: State) -> DeadlineName | None:
-    """The deadline that people wait for in this stage."""
-    rules = lifecycle.rules_of(state).deadlines
-    return next((rule.name for rule in rules if rule.governs is state.stage), None)
+        yield f"**Also open:** {spaced(name)} until {instant(at)}; then {_then(state, name)}"
 
 
 def _whose(state: State) -> str:
@@ -222,7 +217,7 @@ def _rejected(item: RejectedSignal) -> str:
 
 
 def _undelivered(item: Undelivered) -> str:
-    what = f"{_spaced(item.transition)}, to the {item.role} by {markdown(item.channel)}"
+    what = f"{spaced(item.transition)}, to the {item.role} by {markdown(item.channel)}"
     return f"{item.at:{_TIMES}} {what}: {markdown(item.why)}"
 
 
@@ -237,8 +232,3 @@ def _is_reset() -> bool:
 def instant(at: datetime) -> str:
     """A UTC instant as a person reads it."""
     return f"{at:{_TIMES}} UTC"
-
-
-def _spaced(name: str | None) -> str:
-    """A contract name with spaces instead of underscores."""
-    return (name or "").replace("_", " ")

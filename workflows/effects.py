@@ -17,6 +17,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_
 from temporalio.workflow import ActivityCancellationType
 
 from activities.amounts import format_amount
+from activities.formatter import spaced
 from activities.requests import (
     BUSINESS_DEADLINE,
     CHECK_REFUND,
@@ -231,7 +232,7 @@ def activity_call(
         case PostDecision():
             return _post_decision(effect, state, start)
         case SendRefund(attempt):
-            summary = f"Refund {_refund_amount(state)} to the client, {_spaced(state.reason)}"
+            summary = f"Refund {_refund_amount(state)} to the client, {spaced(state.reason)}"
             refund = _refund_request(state, start, attempt, now)
             return ActivityCall(SEND_REFUND, refund, summary, _refund_fact(attempt))
         case CheckRefund(attempt):
@@ -287,7 +288,7 @@ def _post_decision(effect: PostDecision, state: State, start: PurchaseStart) -> 
         for amount, where in ((refund, "for the client"), (release, "to the freelancer"))
         if amount
     ]
-    summary = f"Post {' and '.join(parts)}, {_spaced(decision.reason)}"
+    summary = f"Post {' and '.join(parts)}, {spaced(decision.reason)}"
     return ActivityCall(POST_DECISION, posting, summary, lambda _: DecisionPosted())
 
 
@@ -338,10 +339,6 @@ def _compute_deadline(effect: ComputeDeadline, start: PurchaseStart) -> Activity
         return DeadlineComputed(effect.deadline, answer.at)
 
     return ActivityCall(BUSINESS_DEADLINE, question, summary, fact)
-
-
-def _spaced(reason: str | None) -> str:
-    return (reason or "").replace("_", " ")
 
 
 def _refund_amount(state: State) -> str:

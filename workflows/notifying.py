@@ -10,6 +10,7 @@ from temporalio.common import RawValue, RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 from temporalio.workflow import ParentClosePolicy
 
+from activities.formatter import spaced
 from activities.requests import (
     GIVE_UP_AFTER,
     NOTICE_QUEUE,
@@ -27,6 +28,7 @@ from workflows import lifecycle
 from workflows.lifecycle import texts
 from workflows.lifecycle.draft import PAYMENT_METHOD
 from workflows.lifecycle.events import Notify, RecipientRole
+from workflows.lifecycle.queries import REMINDER
 from workflows.lifecycle.state import DeadlineName, State
 from workflows.lifecycle.texts import Text
 from workflows.messages import Role
@@ -54,8 +56,6 @@ RETRY = RetryPolicy(
     backoff_coefficient=2.0,
     maximum_interval=timedelta(minutes=15),
 )
-
-REMINDER = "reminder"
 
 
 class Notifier:
@@ -315,7 +315,7 @@ def undelivered_report(
     if not lost or not notice.about_money:
         return None
     ways = "; ".join(f"to the {one.role} by {one.channel}: {one.why.rstrip('.')}" for one in lost)
-    name = notice.transition.replace("_", " ")
+    name = spaced(notice.transition)
     return notice.model_copy(
         update={
             "transition_id": f"{notice.transition_id}-undelivered",

@@ -27,6 +27,7 @@ from temporalio import workflow
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
+from activities.formatter import window_text
 from activities.keys import workflow_id_of
 from activities.requests import ErrorType
 from workflows import lifecycle, view
@@ -34,7 +35,7 @@ from workflows.card import card
 from workflows.effects import EffectRunner
 from workflows.lifecycle.events import Accepted, DeadlineExpired, Fact, PlatformCancelled, Rejection
 from workflows.lifecycle.state import Code, DeadlineName, Stage
-from workflows.lifecycle.words import expiry_text, label_text, window_text
+from workflows.lifecycle.words import expiry_text, label_text
 from workflows.messages import (
     MESSAGES,
     Message,

@@ -8,6 +8,7 @@ from workflows.lifecycle.pending import is_pending
 from workflows.lifecycle.queries import (
     allowed_messages,
     deadlines,
+    governing_deadline,
     next_deadline,
     next_reminder,
     on_expiry,
@@ -24,6 +25,7 @@ __all__ = [
     "begin",
     "deadlines",
     "decide",
+    "governing_deadline",
     "is_pending",
     "newest",
     "newest_rules",

@@ -45,6 +45,11 @@ class DeadlineRule:
     expiry: tuple[str, ...]
 
 
+def rule_named(rules: tuple[DeadlineRule, ...], name: DeadlineName) -> DeadlineRule:
+    """The row of a deadline."""
+    return next(rule for rule in rules if rule.name is name)
+
+
 DEADLINES: tuple[DeadlineRule, ...] = (
     DeadlineRule(
         name=DeadlineName.PAYMENT,

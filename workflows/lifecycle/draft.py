@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from activities.amounts import format_amount
 from activities.requests import Movement
-from workflows.lifecycle.deadlines import DEADLINES, DeadlineRule
+from workflows.lifecycle.deadlines import DEADLINES, DeadlineRule, rule_named
 from workflows.lifecycle.events import (
     ComputeDeadline,
     Effect,
@@ -67,7 +67,7 @@ class Draft:
 
     def start(self, name: DeadlineName) -> None:
         """Start a deadline anew. One in business days is computed by the calendar first."""
-        rule = self._rule(name)
+        rule = rule_named(self.rules, name)
         window = getattr(self.state.terms.policy, rule.window)
         if rule.in_business_days:
             self.stop(name)
@@ -77,7 +77,7 @@ class Draft:
 
     def set_deadline(self, name: DeadlineName, at: datetime) -> None:
         """Set a deadline to `at`; while all are suspended, store its time left instead."""
-        if self.state.suspend_all and self._rule(name).can_wait:
+        if self.state.suspend_all and rule_named(self.rules, name).can_wait:
             self.set(suspended={**self.state.suspended, name: at - self.now})
         else:
             self.set(deadlines={**self.state.deadlines, name: at})
@@ -89,8 +89,10 @@ class Draft:
     def suspend(self, *names: DeadlineName) -> None:
         """Open deadlines of these names wait with the time they have left."""
         left = {n: at - self.now for n, at in self.state.deadlines.items() if n in names}
-        self.stop(*left)
-        self.set(suspended={**self.state.suspended, **left})
+        self.set(
+            deadlines=_without(self.state.deadlines, left),
+            suspended={**self.state.suspended, **left},
+        )
 
     def continue_suspended(self, *names: DeadlineName) -> None:
         """Suspended deadlines of these names go on with the time they had left."""
@@ -112,19 +114,18 @@ class Draft:
             *(rule.name for rule in self.rules if self.state.stage in rule.stages)
         )
 
-    def _rule(self, name: DeadlineName) -> DeadlineRule:
-        return next(rule for rule in self.rules if rule.name is name)
-
     # --- stages (for the engine)
 
     def enter(self, stage: Stage) -> None:
         """Enter a stage: deadlines that do not belong to it end, those that it starts start."""
         over = [rule.name for rule in self.rules if stage not in rule.stages]
         kept = [rule.name for rule in self.rules if rule.suspended_by_request]
-        self.set(stage=stage)
-        self.stop(*over)
         ended = [name for name in over if name not in kept]
-        self.set(suspended=_without(self.state.suspended, ended))
+        self.set(
+            stage=stage,
+            deadlines=_without(self.state.deadlines, over),
+            suspended=_without(self.state.suspended, ended),
+        )
         self.clear_alert(AttentionKind.DECISION_OVERDUE, AttentionKind.DISPUTE_OVERDUE)
         for rule in self.rules:
             if rule.starts_with is stage:
@@ -198,7 +199,8 @@ class Draft:
 
     def clear_alert(self, *kinds: AttentionKind) -> None:
         """A person is no longer needed for these reasons."""
-        self.set(attention=tuple(a for a in self.state.attention if a.kind not in kinds))
+        if self.state.attention:
+            self.set(attention=tuple(a for a in self.state.attention if a.kind not in kinds))
 
     def clear_blocked(self, effect: str) -> None:
         """An effect of this kind is no longer blocked."""

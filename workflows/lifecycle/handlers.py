@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import cast
 
+from activities.formatter import spaced
 from workflows.lifecycle.draft import ESCROW, IN_TRANSIT, PAYMENT_METHOD, Draft
 from workflows.lifecycle.events import (
     CheckRefund,
@@ -336,7 +337,7 @@ def raise_blocked(draft: Draft) -> None:
     blocked = cast(EffectBlocked, draft.event)
     voiding = blocked.effect == VoidPayment.kind
     kind = AttentionKind.PAYMENT_UNKNOWN if voiding else AttentionKind.EFFECT_BLOCKED
-    draft.values |= {"effect": blocked.effect.replace("_", " "), "problem": blocked.text}
+    draft.values |= {"effect": spaced(blocked.effect), "problem": blocked.text}
     draft.raise_alert(kind, blocked.text, blocked.effect)
 
 

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from activities.formatter import spaced
 from workflows.lifecycle import texts
+from workflows.lifecycle.deadlines import DeadlineRule
 from workflows.lifecycle.decide import decide
 from workflows.lifecycle.events import (
     Accepted,
@@ -21,6 +23,9 @@ from workflows.lifecycle.versions import draft_of, newest_rules, rules_of
 from workflows.lifecycle.words import expiry_text
 from workflows.messages import MESSAGES, Deadline, Message, Permission, Role, Sender
 
+REMINDER = "reminder"
+"""The name of every reminder."""
+
 
 def waiting_for(state: State) -> str:
     """The role that must act; staff if something needs attention."""
@@ -28,8 +33,14 @@ def waiting_for(state: State) -> str:
         return "mediator"
     if state.attention:
         return "operator"
+    rule = governing_deadline(state)
+    return rule.waiting_for if rule else "nobody"
+
+
+def governing_deadline(state: State) -> DeadlineRule | None:
+    """The row of the deadline that people wait for in this stage."""
     rules = rules_of(state).deadlines
-    return next((rule.waiting_for for rule in rules if rule.governs is state.stage), "nobody")
+    return next((rule for rule in rules if rule.governs is state.stage), None)
 
 
 def on_expiry(state: State, deadline: DeadlineName) -> Transition | None:
@@ -40,16 +51,18 @@ def on_expiry(state: State, deadline: DeadlineName) -> Transition | None:
 
 def deadlines(state: State) -> tuple[Deadline, ...]:
     """The open deadlines, the next one first, each with what happens when it ends."""
-    return tuple(
-        Deadline(name=name.value, at=at, then=expiry_text(state, row.text))
-        for name, at in sorted(state.deadlines.items(), key=lambda item: item[1])
-        if (row := on_expiry(state, name))
-    )
+    return tuple(_deadlines(state))
 
 
 def next_deadline(state: State) -> Deadline | None:
     """The deadline that comes first."""
-    return next(iter(deadlines(state)), None)
+    return next(_deadlines(state), None)
+
+
+def _deadlines(state: State) -> Iterator[Deadline]:
+    for name, at in sorted(state.deadlines.items(), key=lambda item: item[1]):
+        if row := on_expiry(state, name):
+            yield Deadline(name=name.value, at=at, then=expiry_text(state, row.text))
 
 
 # --- who may send what
@@ -172,7 +185,7 @@ def reminder(state: State, deadline: DeadlineName) -> Notify:
     assert rule.reminder is not None
     assert rule.reminds is not None
     return Notify(
-        "reminder", "system", rule.reminder, (rule.reminds,), deadline=deadline, about_money=False
+        REMINDER, "system", rule.reminder, (rule.reminds,), deadline=deadline, about_money=False
     )
 
 
@@ -185,7 +198,7 @@ def rejection_notice(name: str, rejection: Rejection, recipient: RecipientRole) 
         texts.rejected(why),
         (recipient,),
         values={
-            "message": name.replace("_", " "),
+            "message": spaced(name),
             "code": rejection.code.value,
             "answer": rejection.text,
         },

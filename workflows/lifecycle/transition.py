@@ -37,7 +37,7 @@ class Cause:
         """Whether the event is this cause."""
         if isinstance(event, Message):
             sent = event.name == self.message and event.by.role in self.by
-            return sent and self.choice in ("", choice_of(event))
+            return sent and (not self.choice or self.choice == choice_of(event))
         if isinstance(event, DeadlineExpired):
             return event.deadline is self.deadline
         if isinstance(event, RefundReported) and event.status != self.choice:

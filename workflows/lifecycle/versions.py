@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
-from workflows.lifecycle.deadlines import DEADLINES, DeadlineRule
+from workflows.lifecycle.deadlines import DEADLINES, DeadlineRule, rule_named
 from workflows.lifecycle.draft import Draft
 from workflows.lifecycle.events import DeadlineExpired, Event
 from workflows.lifecycle.state import DeadlineName, State
@@ -55,7 +55,7 @@ class Rules:
 
     def deadline(self, name: DeadlineName) -> DeadlineRule:
         """The row of a deadline."""
-        return next(rule for rule in self.deadlines if rule.name is name)
+        return rule_named(self.deadlines, name)
 
     def row_for(self, draft: Draft) -> Transition | None:
         """The first open row that the draft's event causes."""

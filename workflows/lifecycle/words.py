@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from activities.amounts import format_amount
-from activities.formatter import Facts, Formatter, capitalized, window_text
+from activities.formatter import Facts, Formatter, capitalized
 from workflows.lifecycle.deadlines import DeadlineRule
 from workflows.lifecycle.state import State
 from workflows.lifecycle.texts import Text
@@ -38,6 +38,3 @@ def expiry_text(state: State, text: Text) -> str:
 def label_text(state: State, rule: DeadlineRule) -> str:
     """What is due, as the start of a sentence."""
     return capitalized(by_role(state).format(rule.label, facts(state)))
-
-
-__all__ = ["by_role", "expiry_text", "facts", "label_text", "third_person", "window_text"]
