@@ -227,7 +227,7 @@ async def _register(client: Client) -> None:
         if new := await register_search_attributes(client):
             log.info("search_attributes_registered", names=new)
     except NotPermitted as error:  # on Temporal Cloud the account's owner registers them
-        log.warning("search_attributes_unseen", why=str(error))
+        log.warning("search_attributes_not_checked", why=str(error))
 
 
 async def _client(stack: AsyncExitStack, metrics: Runtime | None) -> Client:

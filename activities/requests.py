@@ -275,9 +275,8 @@ class NoticeRequest(Model):
     movements: tuple[Movement, ...] = ()
     deadlines: tuple[NoticeDeadline, ...] = ()
     """The open deadlines, the next one first."""
-    refund_text: str | None = None
-    """How long the refund takes (a template without its full stop), if the transition promises
-    one."""
+    money_text: str | None = None
+    """When the money moves (a template without its full stop), if the transition decides on it."""
     refund_by: UtcDatetime | None = None
     """The latest date on which the refund should arrive."""
     recipients: tuple[Recipient, ...]

@@ -76,20 +76,20 @@ async def demo(*, exit_at_once: bool, json_output: bool) -> int:
         played = await _play(environment, services, console)
         directory = TemporalPurchaseDirectory(environment.client)
         differences = (await reconcile(services.ledger, services.provider, directory)).differences
-        well = all(one.as_expected for one in played) and not differences
+        passed = all(one.as_expected for one in played) and not differences
         if json_output:
             print(json.dumps(_document(played, [d.what for d in differences])))
         else:
             _show(console, played, services)
             console.print(
-                f"The books: {'in order.' if not differences else 'NOT in order!'} "
+                f"Audit: {'no differences.' if not differences else 'DIFFERENCES FOUND.'} "
                 f"Mail is in {FOLDER / 'mail'}."
             )
             console.print(f"Web UI: http://localhost:{ui_port}", highlight=False)
         if sys.stdout.isatty() and not exit_at_once:
-            console.print("Look around; Ctrl-C ends it.")
+            console.print("The server keeps running; press Ctrl-C to stop it.")
             await _interrupted()
-    return 0 if well else 1
+    return 0 if passed else 1
 
 
 def _settings() -> Settings:
@@ -115,8 +115,8 @@ async def _play(
         result = await runner.play(scenario, purchase_id)
         notices = services.notices.list(purchase_id)
         got = ", ".join(
-            f"{format_amount(amount, result.currency)} {whom}"
-            for amount, whom in (
+            f"{format_amount(amount, result.currency)} {recipient}"
+            for amount, recipient in (
                 (result.refunded, "to the client"),
                 (result.released, "to the freelancer"),
             )
@@ -132,9 +132,9 @@ async def _play(
 
 
 def _show(console: Console, played: list[Played], services: Services) -> None:
-    table = Table(title="What became of the purchases")
-    for heading in ("purchase", "story", "outcome", "reason"):
-        table.add_column(heading, no_wrap=heading == "story")
+    table = Table(title="Results of the purchases")
+    for heading in ("purchase", "scenario", "outcome", "reason"):
+        table.add_column(heading, no_wrap=heading == "scenario")
     for heading in ("to the client", "to the freelancer", "notices"):
         table.add_column(heading, justify="right")
     for one in played:
@@ -149,7 +149,7 @@ def _show(console: Console, played: list[Played], services: Services) -> None:
             str(one.notices),
         )
     console.print(table)
-    accounts = Table(title="The ledger, account by account where something is left")
+    accounts = Table(title="Ledger accounts with a balance")
     accounts.add_column("account")
     accounts.add_column("balance", justify="right")
     for account in services.ledger.accounts():
@@ -166,7 +166,7 @@ def _document(played: list[Played], differences: list[str]) -> dict[str, object]
     return {
         "purchases": [
             {
-                "story": one.scenario.name,
+                "scenario": one.scenario.name,
                 "as_expected": one.as_expected,
                 "notices": one.notices,
                 **one.result.model_dump(mode="json"),

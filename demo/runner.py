@@ -130,9 +130,9 @@ async def _answer(handle: Handle, act: Send) -> str:
     except ApplicationError as error:
         if error.type != act.rejected:
             raise UnexpectedOutcome(
-                f"{act.message} was refused: {error.type}, {error.message}"
+                f"{act.message} was rejected: {error.type}, {error.message}"
             ) from None
         return f"{act.role} {act.message}: {error.type}. {error.message}"
     if act.rejected:
-        raise UnexpectedOutcome(f"{act.message} was accepted, not refused as {act.rejected}")
+        raise UnexpectedOutcome(f"{act.message} was accepted, not rejected as {act.rejected}")
     return receipt.text

@@ -137,7 +137,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "freelancer_cancels_too_late",
-        "The freelancer tries at hour 25, is refused, delivers and is paid",
+        "The freelancer's cancel at hour 25 is rejected; they deliver and are paid",
         (
             BRIEF,
             A_DAY_AND_AN_HOUR,
@@ -155,7 +155,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "refund_approved",
-        "The client cancels, the freelancer approves, the money arrives",
+        "The client cancels, the freelancer approves, the refund settles",
         (
             BRIEF,
             A_DAY_AND_AN_HOUR,
@@ -255,7 +255,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "settlement_late",
-        "The refund is late, then arrives",
+        "The refund is late, then settles",
         (BRIEF, freelancer("give_refund"), END),
         Ending("refunded", "freelancer_gave_refund", refunded=PRICE),
         (

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from activities.formatter import Facts, Formatter, window_text
 from workflows.lifecycle import texts
-from workflows.lifecycle.deadlines import BEFORE_REQUEST, OPEN, WITH_ESCROW, DeadlineRule
+from workflows.lifecycle.deadlines import BEFORE_REQUEST, OPEN, UNDECIDED, DeadlineRule
 from workflows.lifecycle.state import WINDOWS, Code, Stage
 from workflows.lifecycle.transition import To, Transition
 from workflows.lifecycle.versions import VERSIONS, Rules, newest
@@ -29,8 +29,8 @@ REJECTIONS = {
 }
 
 ANY, PROJECT = "any_stage", "project"
-_GROUPS = {WITH_ESCROW: ANY, BEFORE_REQUEST: PROJECT}
-_GROUP_TEXT = {OPEN: "any stage until closed", WITH_ESCROW: "any stage with escrow", (): "–"}
+_GROUPS = {UNDECIDED: ANY, BEFORE_REQUEST: PROJECT}
+_GROUP_TEXT = {OPEN: "any stage until closed", UNDECIDED: "any stage before the decision", (): "–"}
 
 Edge = tuple[str, str, str]
 
@@ -46,7 +46,7 @@ def diagram(rules: Rules | None = None) -> str:
             labels.setdefault((source, target), []).append(label)
     lines = [
         "stateDiagram-v2",
-        f"    {ANY} : any stage with escrow",
+        f"    {ANY} : any stage before the decision",
         f"    {PROJECT} : {', '.join(BEFORE_REQUEST[:-1])} or {BEFORE_REQUEST[-1]}",
     ]
     for (source, target), found in labels.items():

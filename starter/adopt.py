@@ -65,16 +65,16 @@ async def resume(client: Client, purchase_id: str, money: str | None) -> Adopted
         raise Rejected(
             "NOT_FOUND",
             f"The server has no history of purchase {purchase_id}. If it was kept elsewhere, "
-            "import it; money that nobody can resume has to be settled with the provider by hand.",
+            "import it. Otherwise, settle the money with the payment provider directly.",
         )
     if ended.is_open:
-        raise Rejected("RUNNING", f"Purchase {purchase_id} is running: there is nothing to adopt.")
+        raise Rejected("RUNNING", f"Purchase {purchase_id} is running; it cannot be adopted.")
     if ended.status not in ENDED:
-        raise Rejected("CLOSED", f"Purchase {purchase_id} has come to its own end.")
+        raise Rejected("CLOSED", f"Purchase {purchase_id} completed; it cannot be adopted.")
     if money is None:
         raise Rejected(
             "NO_MONEY",
-            f"Purchase {purchase_id} has no money inside: nobody paid, or all of it has arrived. "
+            f"Purchase {purchase_id} has no money in escrow: it was never paid, or it is settled. "
             "To buy again, start a new purchase.",
         )
     last = await _last_task(purchase)
@@ -85,7 +85,7 @@ async def resume(client: Client, purchase_id: str, money: str | None) -> Adopted
     return Adopted(
         purchase_id=purchase_id,
         run_id=run_id,
-        what=f"Purchase {purchase_id} goes on where it was ended, with {money}.",
+        what=f"Purchase {purchase_id} continues where it was ended, with {money}.",
     )
 
 
@@ -123,7 +123,7 @@ async def _reset(client: Client, ended: Execution, last: int) -> str:
         ResetWorkflowExecutionRequest(
             namespace=client.namespace,
             workflow_execution=WorkflowExecution(workflow_id=ended.id, run_id=ended.run_id),
-            reason="adopted: it was ended with money inside",
+            reason="adopted: it was ended with money in escrow",
             workflow_task_finish_event_id=last,
             request_id=str(uuid.uuid4()),
             reset_reapply_type=ResetReapplyType.RESET_REAPPLY_TYPE_ALL_ELIGIBLE,

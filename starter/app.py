@@ -17,7 +17,7 @@ from temporal.process import exit_process
 
 app = typer.Typer(
     name="recourse",
-    help="Recourse: start purchases, send them messages, look at them and their money.",
+    help="Recourse: start purchases, send them messages, and show their status and money.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -26,7 +26,7 @@ app = typer.Typer(
 
 Host = Annotated[str, typer.Option(help="The address to listen on.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="The port; 0: any that is free.")]
-Exit = Annotated[bool, typer.Option("--exit", help="Leave at once instead of staying up.")]
+Exit = Annotated[bool, typer.Option("--exit", help="Exit as soon as the scenarios have ended.")]
 
 
 def webhooks(host: Host = "127.0.0.1", port: Port = 8088) -> None:
@@ -88,6 +88,6 @@ def main() -> NoReturn:
     status = 0
     try:
         app()
-    except SystemExit as leaving:
-        status = leaving.code if isinstance(leaving.code, int) else 1
+    except SystemExit as error:
+        status = error.code if isinstance(error.code, int) else 1
     exit_process(status)

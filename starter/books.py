@@ -47,7 +47,7 @@ def _shown(found: AuditReport) -> Group:
         for total in found.totals
     )
     columns = ("in escrow", "in transit", "released", "provider clearing", "kept at the provider")
-    title = f"The books of {_count(found.purchases, 'purchase')}"
+    title = f"Ledger totals of {_count(found.purchases, 'purchase')}"
     blocks = [show.table(title, columns, totals)]
     if not found.differences:
         return Group(*blocks, "No differences.")

@@ -50,12 +50,12 @@ class CodecSettings:
             name, _, token = item.strip().partition(":")
             if not name or len(token) < SHORTEST_TOKEN:
                 raise WrongSetting(
-                    "RECOURSE_CODEC_TOKENS has to be `name:token`, with commas between, each token "
+                    "RECOURSE_CODEC_TOKENS must be `name:token`, separated by commas, each token "
                     f"of {SHORTEST_TOKEN} characters or more."
                 )
             tokens[name] = token
         if not tokens:
-            raise WrongSetting("RECOURSE_CODEC_TOKENS says who may see what is encrypted; set it.")
+            raise WrongSetting("RECOURSE_CODEC_TOKENS is not set; give `name:token` for each user.")
         return cls(
             read_keys(environment.get(SETTING, "")),
             tokens,
@@ -90,23 +90,23 @@ def codec_server(settings: CodecSettings) -> Starlette:
     async def convert(request: Request) -> JSONResponse:
         who = settings.who(request.headers.get("authorization", ""))
         if who is None:
-            log.warning("codec_refused", path=request.url.path)
+            log.warning("codec_unauthorized", path=request.url.path)
             return JSONResponse(
-                {"message": "Show a token that may see this."},
+                {"message": "Send a valid bearer token."},
                 401,
                 {"WWW-Authenticate": "Bearer"},
             )
         body = await body_of(request, LARGEST_BODY)
         if body is None:
-            return JSONResponse({"message": "That is too much at once."}, 413)
+            return JSONResponse({"message": "The request body is too large."}, 413)
         asked = _payloads(body)
         if asked is None:
-            return JSONResponse({"message": "Those are no payloads."}, 400)
+            return JSONResponse({"message": "The request body is not payloads in JSON."}, 400)
         decodes = request.url.path.endswith("/decode")
         work = encryption.decode if decodes else encryption.encode
         answer = Payloads(payloads=await work(asked.payloads))
         log.info(
-            "codec_asked",
+            "codec_used",
             who=who,
             what="decode" if decodes else "encode",
             payloads=len(asked.payloads),

@@ -91,7 +91,7 @@ def _failure(error: Exception) -> Failure | None:
             return _server_failure(error)
         case ValidationError():
             return Unreachable(
-                "NOT_UNDERSTOOD", f"A worker of another version answers: {explain(error)}"
+                "NOT_UNDERSTOOD", f"The worker has another version: {explain(error)}"
             )
         case _:
             return None
@@ -105,5 +105,5 @@ def _server_failure(error: RPCError) -> Failure:
                 f"The server does not know our search attributes ({error.message}). "
                 "Run: python -m starter setup",
             )
-        return InvalidInput(f"The server cannot take this: {error.message}")
+        return InvalidInput(f"The server rejected the request: {error.message}")
     return Unreachable("SERVER_UNREACHABLE", f"The Temporal server failed: {error.message}")

@@ -79,7 +79,7 @@ def _parameters(kind: type[Message]) -> list[inspect.Parameter]:
     if set(AMOUNTS) & set(kind.model_fields):
         currency = typer.Option(help="The currency of the amount, such as USD.")
         found.append(_parameter("currency", Annotated[str | None, currency], None))
-    message_id = typer.Option(help="An id of yours: repeated, the message still counts once.")
+    message_id = typer.Option(help="Your id for the message; sent again with it, it counts once.")
     signal = typer.Option("--signal", help="Send as a signal, without waiting for an answer.")
     found += [
         _parameter("message_id", Annotated[str | None, message_id], None),
@@ -123,7 +123,7 @@ async def _say(
         await _check_currency(purchase, currency)
     if as_signal:
         await purchase.signal(message)
-        text = f"Signal {kind.name} sent; `status {purchase_id}` shows what came of it."
+        text = f"Signal {kind.name} sent; `status {purchase_id}` shows its result."
         show.answer({"sent": True, "message_id": message_id}, text, as_json=as_json)
     else:
         receipt = await purchase.send(message)

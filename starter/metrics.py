@@ -84,7 +84,7 @@ class MetricsCollector:
             _or_nothing("temporal", _collected(self._temporal(now))),
             _or_nothing("books", asyncio.to_thread(lambda: list(self._books(now)))),
         )
-        up = _gauge("up", "Whether it could be asked", "what")
+        up = _gauge("up", "Whether the source answered", "what")
         up.add_metric(["temporal"], of_temporal is not None)
         up.add_metric(["books"], of_books is not None)
         registry = CollectorRegistry()
@@ -107,7 +107,7 @@ class MetricsCollector:
             ),
             (
                 "deadlines_missed",
-                "Purchases whose deadline passed over five minutes ago, and nothing happened",
+                "Purchases whose deadline passed over five minutes ago without taking effect",
                 f"{RUNNING} AND {view.DEADLINE.name} < '{missed}'",
             ),
             ("workflow_tasks_failing", "Purchases whose workflow task fails repeatedly", _FAILING),
@@ -136,22 +136,22 @@ class MetricsCollector:
         return counted.count
 
     def _books(self, now: datetime) -> Iterator[Metric]:
-        money = _gauge("money_minor_units", "Where all the money is", "state", "currency")
-        waiting = _gauge("refunds_in_transit", "Refunds on their way", "currency")
-        on_their_way = self.ledger.in_transit()
+        money = _gauge("money_minor_units", "Money by state, in minor units", "state", "currency")
+        waiting = _gauge("refunds_in_transit", "Refunds in transit", "currency")
+        in_transit = self.ledger.in_transit()
         for of in self.ledger.positions():
             for state in ("held", "in_transit", "refunded", "released"):
                 money.add_metric([state, of.currency], getattr(of, state))
-            same = [refund for refund in on_their_way if refund.currency == of.currency]
+            same = [refund for refund in in_transit if refund.currency == of.currency]
             waiting.add_metric([of.currency], len(same))
         yield money
         yield waiting
-        ages = [max(0.0, (now - refund.since).total_seconds()) for refund in on_their_way]
+        ages = [max(0.0, (now - refund.since).total_seconds()) for refund in in_transit]
         yield _ages(ages)
         oldest = max(ages, default=0)
         yield _value("refund_in_transit_oldest_seconds", "Age of the oldest refund", oldest)
         lost = _gauge(
-            "notices_undelivered", "Notices of the last week that nobody will get", "channel"
+            "notices_undelivered", "Notices of the last week that were not delivered", "channel"
         )
         for channel, count in self.notices.undelivered(now - UNDELIVERED_FOR, now).items():
             lost.add_metric([channel], count)
@@ -180,7 +180,7 @@ def _ages(ages: list[float]) -> GaugeHistogramMetricFamily:
     buckets = [(str(limit), sum(age <= limit for age in ages)) for limit in limits]
     return GaugeHistogramMetricFamily(
         "recourse_refund_in_transit_age_seconds",
-        "Since their decision, of the refunds on their way now",
+        "Seconds since the decision, of the refunds now in transit",
         buckets=[*buckets, ("+Inf", len(ages))],
         gsum_value=sum(ages),
     )

@@ -20,7 +20,7 @@ LARGEST_FILE = 1_000_000
 PurchaseId = Annotated[str, typer.Argument(metavar="PURCHASE", help="The purchase's id.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 As = Annotated[
-    str, typer.Option("--as", metavar="ROLE:ID", help="Who speaks, for example client:ana.")
+    str, typer.Option("--as", metavar="ROLE:ID", help="The sender, for example client:ana.")
 ]
 
 _IDENTIFIER: TypeAdapter[str] = TypeAdapter(Identifier)

@@ -98,15 +98,15 @@ async def _watch(purchase: Purchase) -> None:
 
 async def _report(purchase: Purchase, screen: Console) -> None:
     """Print each change below the previous one, for output without a terminal."""
-    told: Status | None = None
-    while told is None or told.stage != Stage.CLOSED:
-        if told:
+    printed: Status | None = None
+    while printed is None or printed.stage != Stage.CLOSED:
+        if printed:
             await asyncio.sleep(REFRESH_EVERY.total_seconds())
         found = await purchase.status()
-        if found != told:
+        if found != printed:
             screen.print(show.status(found))
             screen.file.flush()
-        told = found
+        printed = found
 
 
 async def _actions(purchase_id: str, sender: str, as_json: bool) -> None:
@@ -150,7 +150,7 @@ async def _ledger(purchase_id: str, as_json: bool) -> None:
         books = Ledger(engine)
         balances, transfers = books.balances(purchase_id), books.transfers(purchase_id)
     if balances is None:
-        raise Rejected("NOT_FOUND", f"The books know no purchase {purchase_id}: no money was held.")
+        raise Rejected("NOT_FOUND", f"The ledger has no purchase {purchase_id}: no money was held.")
     document = {"balances": balances, "transfers": transfers}
     show.answer(document, show.ledger(balances, transfers), as_json=as_json)
 

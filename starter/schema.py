@@ -40,7 +40,7 @@ async def _schema(name: str | None) -> None:
     if name is None:
         return show.answer(schemas, "", as_json=True)
     if name.replace("-", "_") not in schemas:
-        raise InvalidInput(f"NAME: there is no {name!r}; known are {', '.join(schemas)}.")
+        raise InvalidInput(f"NAME: {name!r} is unknown; known are {', '.join(schemas)}.")
     return show.answer(schemas[name.replace("-", "_")], "", as_json=True)
 
 

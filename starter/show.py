@@ -58,7 +58,7 @@ def status(status: Status) -> RenderableType:
         blocks.append(table("Needs attention", ("since", "what", "why"), items))
     if status.deadlines:
         rows = ((instant(item.at), item.name, item.then) for item in status.deadlines)
-        blocks.append(table("Deadlines", ("until", "what", "then"), rows))
+        blocks.append(table("Deadlines", ("until", "what", "on expiry"), rows))
     rows = (
         (instant(entry.at), entry.by, _told(entry.text, entry.late_by)) for entry in status.timeline
     )
@@ -67,7 +67,7 @@ def status(status: Status) -> RenderableType:
         items = (
             (instant(item.at), item.name, f"{item.code}: {item.text}") for item in status.rejected
         )
-        title = f"Refused signals ({status.rejected_count})"
+        title = f"Rejected signals ({status.rejected_count})"
         blocks.append(table(title, ("when", "signal", "why"), items))
     if status.undelivered:
         rows = (
@@ -192,7 +192,7 @@ def _places(money: Escrow | PurchaseBalances) -> str:
         f"{format_amount(amount, money.currency)} {where}"
         for amount, where in (
             (money.held, "held in escrow"),
-            (money.in_transit, "on its way back"),
+            (money.in_transit, "in transit"),
             (money.refunded, "refunded"),
             (money.released, "released"),
         )

@@ -47,14 +47,14 @@ OPTIONAL = ("timezone", "locale", "requirements_needed", "purchased_at", "policy
 
 def purchase(
     context: typer.Context,
-    id: Annotated[str | None, typer.Option(help="The purchase's id, used once, ever.")] = None,
+    id: Annotated[str | None, typer.Option(help="The purchase's id; used only once.")] = None,
     title: Annotated[str | None, typer.Option(help="One line.")] = None,
-    client: Annotated[str | None, typer.Option(metavar="ID", help="Who buys.")] = None,
+    client: Annotated[str | None, typer.Option(metavar="ID", help="The buyer.")] = None,
     client_name: Annotated[str | None, typer.Option()] = None,
     client_email: Annotated[str | None, typer.Option()] = None,
     client_timezone: Annotated[str | None, typer.Option(help="Such as Europe/Lisbon.")] = None,
     client_locale: Annotated[str | None, typer.Option(help="Such as pt_PT.")] = None,
-    freelancer: Annotated[str | None, typer.Option(metavar="ID", help="Who sells.")] = None,
+    freelancer: Annotated[str | None, typer.Option(metavar="ID", help="The seller.")] = None,
     freelancer_name: Annotated[str | None, typer.Option()] = None,
     freelancer_email: Annotated[str | None, typer.Option()] = None,
     freelancer_timezone: Annotated[str | None, typer.Option()] = None,
@@ -84,14 +84,14 @@ async def _start(given: dict[str, Any], file: str | None, as_json: bool) -> None
     terms = _from_file(file, given) if file else _from_options(given)
     _check(terms)
     bought = Purchase(await connect(), terms.purchase_id)
-    fresh = await bought.start(terms)
+    created = await bought.start(terms)
     show.answer(
         {
             "purchase_id": terms.purchase_id,
             "workflow_id": bought.workflow_id,
-            "already_started": not fresh,
+            "already_started": not created,
         },
-        f"Purchase {terms.purchase_id} {'started' if fresh else 'was already started'} "
+        f"Purchase {terms.purchase_id} {'started' if created else 'was already started'} "
         f"as {bought.workflow_id}.",
         as_json=as_json,
     )

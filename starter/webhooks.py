@@ -42,7 +42,7 @@ async def serve(host: str, port: int) -> None:
             f"RECOURSE_PAYMENTS is {settings.payments!r}, which sends no webhooks: use stripe."
         )
     if not settings.stripe_webhook_secret:
-        raise WrongSetting("Webhooks are checked with STRIPE_WEBHOOK_SECRET, which is not set.")
+        raise WrongSetting("STRIPE_WEBHOOK_SECRET is not set; webhooks cannot be verified.")
     provider = stripe_of(settings)
     client = await connect()
     configure_logs()
@@ -66,14 +66,14 @@ def receiver(client: Client, provider: StripeProvider, secret: str) -> Starlette
             news = await asyncio.to_thread(provider.read_webhook, body, signature, secret)
             return _answer(200, await _tell(client, news) if news else "not_ours")
         except InvalidSignature as error:
-            log.warning("webhook_refused", why=str(error))
-            return _answer(400, "forged")
+            log.warning("webhook_rejected", why=str(error))
+            return _answer(400, "invalid_signature")
         except ProviderRejected as error:
-            log.warning("webhook_about_nothing", why=str(error))
+            log.warning("webhook_unknown_refund", why=str(error))
             return _answer(200, "unknown_refund")
         except (ProviderUnreachable, RPCError) as error:
             log.warning("webhook_not_handled", why=str(error))
-            return _answer(503, "come_again")
+            return _answer(503, "retry_later")
 
     return Starlette(
         routes=[
@@ -99,10 +99,10 @@ async def _tell(client: Client, news: RefundUpdate) -> str:
     try:
         await Purchase(client, purchase_id).signal(message)
     except Failure as failure:
-        log.warning("webhook_untold", code=failure.code, **about)
+        log.warning("webhook_not_signalled", code=failure.code, **about)
         return failure.code.lower()
-    log.info("webhook_told", **about)
-    return "told"
+    log.info("webhook_signalled", **about)
+    return "signalled"
 
 
 def _answer(status: int, result: str) -> JSONResponse:

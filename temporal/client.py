@@ -56,11 +56,11 @@ CAUSES = {
         "shows a certificate that is not valid: {}. Have it renewed; or is the clock here wrong?"
     ),
     "InvalidContentType": (
-        "does not speak TLS. Correct TEMPORAL_ADDRESS; or, if what is sent may be read on the way, "
+        "does not speak TLS. Correct TEMPORAL_ADDRESS; or, if unencrypted traffic is acceptable, "
         "set TEMPORAL_TLS=false."
     ),
     "PrivateKey|KeyMismatch|cert and private key": (
-        "was not asked: our client certificate and key do not belong together. Set "
+        "was not contacted: the client certificate and its key do not match. Set "
         "TEMPORAL_TLS_CLIENT_CERT_PATH and TEMPORAL_TLS_CLIENT_KEY_PATH, both or neither (PEM)."
     ),
 }
@@ -88,7 +88,7 @@ async def connect(runtime: Runtime | None = None) -> Client:
     address = options.setdefault("target_host", DEFAULT_ADDRESS)
     if "://" in address:  # the SDK would send the API key without TLS
         raise ServerUnreachable(
-            f"{address} is no address of a Temporal server. Leave out what stands before the host: "
+            f"{address} is not an address of a Temporal server. Remove the scheme: "
             "TEMPORAL_ADDRESS is HOST:PORT, and TEMPORAL_TLS=true asks for TLS."
         )
     tracing = interceptors()
@@ -142,7 +142,7 @@ async def check_namespace(client: Client, address: str) -> None:
         if error.status in (RPCStatusCode.UNAUTHENTICATED, RPCStatusCode.PERMISSION_DENIED):
             key = client.service_client.config.api_key
             raise ServerUnreachable(f"The Temporal server at {address} {_stranger(key)}") from None
-        raise ServerUnreachable(f"Temporal at {address} refuses: {_short(error)}") from None
+        raise ServerUnreachable(f"Temporal at {address} failed: {_short(error)}") from None
 
 
 async def register_search_attributes(client: Client) -> list[str]:
@@ -159,7 +159,7 @@ async def register_search_attributes(client: Client) -> list[str]:
     except RPCError as error:
         raise NotPermitted(
             f"The search attributes {names} have to be in namespace {client.namespace!r}; "
-            f"whether they are cannot be seen from here ({_short(error)})."
+            f"this client may not list them ({_short(error)})."
         ) from None
     missing = {
         key.name: IndexedValueType.ValueType(int(key.indexed_value_type))
@@ -190,7 +190,7 @@ async def register_schedules(client: Client) -> list[str]:
     """
     schedule = Schedule(
         action=ScheduleActionStartWorkflow(
-            "BooksAudit", id=AUDIT, task_queue=TASK_QUEUE, static_summary="Daily audit of the books"
+            "BooksAudit", id=AUDIT, task_queue=TASK_QUEUE, static_summary="Daily ledger audit"
         ),
         spec=ScheduleSpec(calendars=[AUDITED_AT]),
         policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP),
@@ -215,14 +215,14 @@ def _origin(file: str) -> str:
 
 def _cause(address: str, options: ClientConnectConfig, error: Exception) -> str:
     """Why the connection failed, and what to set. The SDK's errors carry only a text."""
-    said, tls = str(error), options.get("tls")
-    for words, means in CAUSES.items():
-        if found := re.search(words, said):
+    text, tls = str(error), options.get("tls")
+    for pattern, explanation in CAUSES.items():
+        if found := re.search(pattern, text):
             details = [re.sub(r"[\\\"]", "", group or "-") for group in found.groups()]
-            return f"The Temporal server at {address} {means.format(*details)}"
-    if re.search("code: (Unauthenticated|PermissionDenied)", said):
+            return f"The Temporal server at {address} {explanation.format(*details)}"
+    if re.search("code: (Unauthenticated|PermissionDenied)", text):
         return f"The Temporal server at {address} {_stranger(options.get('api_key'))}"
-    if re.search(BROKEN_OFF, said):
+    if re.search(BROKEN_OFF, text):
         return f"The Temporal server at {address} {_broken_off(tls)}"
     return (
         f"No Temporal server answers at {address}. Is it running, and is TEMPORAL_ADDRESS right? "
@@ -233,9 +233,9 @@ def _cause(address: str, options: ClientConnectConfig, error: Exception) -> str:
 def _stranger(key: str | None) -> str:
     """Why the server denied access. Its own message is left out: it may contain the key."""
     if key:
-        return "refuses our API key. Is TEMPORAL_API_KEY valid, and may it write in this namespace?"
+        return "rejects our API key. Is TEMPORAL_API_KEY valid, and may it write in this namespace?"
     return (
-        "refuses us: we show no API key. Set TEMPORAL_API_KEY, or a client certificate that it "
+        "denies access: no API key is set. Set TEMPORAL_API_KEY, or a client certificate that it "
         "knows."
     )
 
@@ -244,16 +244,16 @@ def _broken_off(tls: bool | TLSConfig | None) -> str:
     """Why the server closed the connection: it requires TLS or another client certificate."""
     if not tls:
         return (
-            "breaks off a connection without TLS. If it speaks TLS, set TEMPORAL_TLS=true and, "
+            "closes connections without TLS. If it speaks TLS, set TEMPORAL_TLS=true and, "
             "where its authority is not known here, TEMPORAL_TLS_SERVER_CA_CERT_PATH."
         )
     if isinstance(tls, TLSConfig) and tls.client_cert:
         return (
-            "breaks off the connection: it seems not to trust our client certificate, or that has "
+            "closes the connection: it may not trust our client certificate, or that has "
             "expired. Set TEMPORAL_TLS_CLIENT_CERT_PATH and TEMPORAL_TLS_CLIENT_KEY_PATH."
         )
     return (
-        "breaks off the connection: it seems to want a client certificate. Set "
+        "closes the connection: it seems to require a client certificate. Set "
         "TEMPORAL_TLS_CLIENT_CERT_PATH and TEMPORAL_TLS_CLIENT_KEY_PATH."
     )
 

@@ -40,8 +40,8 @@ its port or its file, the SDK reports it only after this time."""
 
 def binary() -> str:
     """Return the path of the `temporal` binary: next to this Python, or on the PATH."""
-    beside = Path(sysconfig.get_path("scripts")) / "temporal"
-    found = str(beside) if beside.exists() else shutil.which("temporal")
+    installed = Path(sysconfig.get_path("scripts")) / "temporal"
+    found = str(installed) if installed.exists() else shutil.which("temporal")
     if found is None:
         raise FileNotFoundError(f"`temporal` is missing; run {sys.executable} -m pip install .")
     return found

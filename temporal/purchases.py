@@ -102,7 +102,7 @@ class Purchase:
             raise Rejected(
                 "PURCHASE_EXISTS",
                 f"Purchase {self.id} was started before, with another {other}. "
-                "An id is used once, ever: choose a new one.",
+                "An id cannot be used again: choose a new one.",
             ) from None
         return True
 
@@ -117,7 +117,7 @@ class Purchase:
             return wording.stored(payloads)
         except ValueError:
             raise Rejected(
-                "INVALID_INPUT", f"Purchase {self.id} was started with an input nobody can read."
+                "INVALID_INPUT", f"Purchase {self.id} has an invalid start input."
             ) from None
 
     async def status(self) -> Status:
@@ -149,8 +149,8 @@ class Purchase:
         except WorkflowUpdateFailedError as error:
             cause = error.cause
             if isinstance(cause, ApplicationError):
-                raise Rejected(cause.type or "REFUSED", cause.message) from None
-            raise Rejected("REFUSED", str(cause)) from None
+                raise Rejected(cause.type or "REJECTED", cause.message) from None
+            raise Rejected("REJECTED", str(cause)) from None
 
     async def _may_pass(self, error: RPCError) -> bool:
         """Whether a retry may succeed: a run that continues as new aborts its updates."""
@@ -178,7 +178,7 @@ class Purchase:
             async with self._found(), self._awake(), _answered():
                 return await self.handle.query(name, args=args, result_type=answer)
         except WorkflowQueryFailedError as error:
-            raise Rejected("NO_ANSWER", f"Purchase {self.id} cannot say: {error}") from None
+            raise Rejected("NO_ANSWER", f"Purchase {self.id} could not answer: {error}") from None
 
     async def newest(self) -> Execution | None:
         """Return its newest run; None if there is none. Needs no worker."""
@@ -190,14 +190,14 @@ class Purchase:
         try:
             yield
         except (ValueError, Failure) as error:
-            silent = isinstance(error, ValueError) or error.code == "NO_WORKER"
-            found = await self.newest() if silent else None
+            unanswered = isinstance(error, ValueError) or error.code == "NO_WORKER"
+            found = await self.newest() if unanswered else None
             if found is None or found.status != "paused":
                 raise
             raise Rejected(
                 "PAUSED",
-                f"Purchase {self.id} was paused by an operator. What was sent waits until it goes "
-                "on: press Unpause in the Web UI.",
+                f"Purchase {self.id} was paused by an operator. Messages wait until it is "
+                "resumed: press Unpause in the Web UI.",
             ) from None
 
     @asynccontextmanager
@@ -212,7 +212,7 @@ class Purchase:
                 raise Rejected(
                     "CLOSED", f"Purchase {self.id} is closed; nothing can be changed any more."
                 ) from None
-            raise Rejected("NOT_FOUND", f"There is no purchase {self.id} on this server.") from None
+            raise Rejected("NOT_FOUND", f"The server has no purchase {self.id}.") from None
 
 
 Wanted = Mapping[SearchAttributeKey[Any], str | bool]

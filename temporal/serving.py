@@ -43,8 +43,8 @@ def bound(host: str, port: int, what: str) -> Iterator[socket.socket]:
         listener = socket.create_server((host, port), family=family)
     except OSError as error:
         raise WrongSetting(
-            f"Nothing can listen at {host}:{port} ({error.strerror or error}). Is it an address of "
-            "this machine, and the port free?"
+            f"Cannot listen at {host}:{port} ({error.strerror or error}). Give an address of "
+            "this machine and a free port."
         ) from None
     with listener:
         log.info(what, address="{}:{}".format(*listener.getsockname()[:2]))

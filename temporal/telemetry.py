@@ -41,6 +41,6 @@ def runtime(environment: Mapping[str, str] = os.environ) -> Runtime | None:
         return Runtime(telemetry=TelemetryConfig(metrics=prometheus))
     except Exception as error:  # the SDK raises several kinds
         raise WrongSetting(
-            f"{METRICS} is {address!r}, where nothing can be served ({error}). Give an address of "
+            f"{METRICS} is {address!r}, which cannot be used ({error}). Give an address of "
             "this machine and a free port, such as 0.0.0.0:9464."
         ) from None

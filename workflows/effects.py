@@ -131,7 +131,7 @@ class EffectRunner:
         await workflow.wait_condition(
             lambda: self._stopping or not self._is_listed(effect) or self._is_next(effect)
         )
-        while self._is_wanted(effect):
+        while self._should_run(effect):
             fact = await self._attempt(effect)
             if fact is not None:
                 self._apply_fact(fact)
@@ -150,7 +150,7 @@ class EffectRunner:
     def _is_listed(self, effect: Effect) -> bool:
         return any(other is effect for other in self._state.effects)
 
-    def _is_wanted(self, effect: Effect) -> bool:
+    def _should_run(self, effect: Effect) -> bool:
         if self._stopping or self.invalid_input is not None or not self._is_listed(effect):
             return False
         return is_pending(self._state.purchase, effect)
@@ -172,13 +172,13 @@ class EffectRunner:
             cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             summary=call.summary[:200],
         )
-        await workflow.wait_condition(lambda: activity.done() or not self._is_wanted(effect))
+        await workflow.wait_condition(lambda: activity.done() or not self._should_run(effect))
         if not activity.done():
             activity.cancel()
         try:
             return call.fact(await activity)
         except ActivityError as error:
-            if is_cancelled_exception(error) or not self._is_wanted(effect):
+            if is_cancelled_exception(error) or not self._should_run(effect):
                 return None
             problem = problem_of(error)
             if problem.type == ErrorType.UNKNOWN_CALENDAR and isinstance(effect, TakePayment):
@@ -190,7 +190,7 @@ class EffectRunner:
         """Wait until an operator asks for a retry, or some time has passed."""
         try:
             await workflow.wait_condition(
-                lambda: not self._is_wanted(effect) or not self._is_blocked(effect.kind),
+                lambda: not self._should_run(effect) or not self._is_blocked(effect.kind),
                 timeout=RETRY_BLOCKED_EVERY,
                 timeout_summary=f"{effect.kind} is retried",
             )

@@ -26,7 +26,6 @@ from activities.requests import (
 )
 from workflows import lifecycle
 from workflows.lifecycle import texts
-from workflows.lifecycle.draft import PAYMENT_METHOD
 from workflows.lifecycle.events import Notify, RecipientRole
 from workflows.lifecycle.queries import REMINDER
 from workflows.lifecycle.state import DeadlineName, State
@@ -195,7 +194,6 @@ def notice_request(state: WorkflowState, pending: PendingNotice) -> NoticeReques
     deadlines and what each recipient may send as they are now."""
     start, purchase, notify, at = state.start, state.purchase, pending.notify, pending.at
     parties = {"client": start.client, "freelancer": start.freelancer}
-    to_client = any(moved.target == PAYMENT_METHOD for moved in notify.movements)
     return NoticeRequest(
         purchase_id=start.purchase_id,
         title=start.title,
@@ -210,7 +208,7 @@ def notice_request(state: WorkflowState, pending: PendingNotice) -> NoticeReques
         note=notify.note,
         movements=notify.movements,
         deadlines=_deadlines(purchase, notify),
-        refund_text=texts.REFUND_TAKES if notify.promises_refund and to_client else None,
+        money_text=notify.money_text,
         refund_by=purchase.deadlines.get(DeadlineName.SETTLEMENT),
         recipients=tuple(
             Recipient(role=role, party=parties.get(role), allowed=_allowed(purchase, role, at))
@@ -247,7 +245,7 @@ def _deadlines(state: State, notify: Notify) -> tuple[NoticeDeadline, ...]:
                 label=rule.label,
                 expiry_text=row.text.expiry,
                 waiting_for=rule.waiting_for,
-                staff_only=notify.staff_informed and name is DeadlineName.SETTLEMENT,
+                staff_only=notify.hide_settlement_deadline and name is DeadlineName.SETTLEMENT,
             )
         )
     return tuple(found)
@@ -325,7 +323,7 @@ def undelivered_report(
             "text": _text(texts.NOTICE_UNDELIVERED),
             "values": {"notice": name, "problem": ways},
             "note": None,
-            "refund_text": None,
+            "money_text": None,
             "recipients": (Recipient(role="operator"),),
         }
     )

@@ -119,7 +119,7 @@ class SmtpChannel:
             raise _rejection(error, to) from None
         except aiosmtplib.SMTPResponseException as error:
             reply = _reply(error, to)
-            raise TransientFailure(f"The mail server refuses our connection: {reply}") from None
+            raise TransientFailure(f"The mail server rejects our connection: {reply}") from None
         except (aiosmtplib.SMTPException, OSError) as error:
             why = redacted(str(error), to) or type(error).__name__
             raise TransientFailure(f"The mail server could not be used: {why}") from None

@@ -25,7 +25,7 @@ def message_command(
 ) -> str:
     """The command that sends a message as `sender`. The reader fills in capitals and "…"."""
     role = "mediator" if allowed.message == "resolve_dispute" else recipient.role
-    words = shlex.join(
+    command = shlex.join(
         (
             COMMAND,
             one_line(allowed.message).replace("_", "-"),
@@ -33,7 +33,7 @@ def message_command(
             *("--as", f"{role}:{sender}"),
         )
     )
-    return " ".join((words, *_options(allowed, request.price.currency)))
+    return " ".join((command, *_options(allowed, request.price.currency)))
 
 
 def _options(allowed: AllowedMessage, currency: str) -> Iterator[str]:

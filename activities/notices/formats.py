@@ -54,8 +54,8 @@ class Reader:
             return f"{self.day(at)}, at the end of the day ({self._zone(local)})"
         date = format_date(local, "full", locale=self.locale)
         # Few fonts have the narrow space that CLDR puts before AM and PM.
-        clock = format_time(local, "short", locale=self.locale).replace("\u202f", "\xa0")
-        return f"{isolated(f'{date}, {clock}')} ({self._zone(local)})"
+        time_text = format_time(local, "short", locale=self.locale).replace("\u202f", "\xa0")
+        return f"{isolated(f'{date}, {time_text}')} ({self._zone(local)})"
 
     def _zone(self, local: datetime) -> str:
         return "UTC" if self.zone_name == "UTC" else f"{self.zone_name}, UTC{_offset(local)}"

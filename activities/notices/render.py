@@ -68,7 +68,7 @@ class View:
     quote: str | None
     advice: tuple[str, ...]
     movements: tuple[tuple[str, str], ...]
-    refund: str | None
+    money_text: str | None
     deadlines: tuple[Deadline, ...]
     actions: tuple[Action, ...]
     link: str | None
@@ -159,7 +159,7 @@ class _Writer:
                 (self._formatter.amount(move.amount), self._route(move.source, move.target))
                 for move in request.movements
             ),
-            refund=self._refund(),
+            money_text=self._money_text(),
             deadlines=tuple(self._deadlines()),
             actions=tuple(self._action(each, terse) for each in self._recipient.allowed),
             link=f"{base_url.rstrip('/')}/purchases/{page}" if base_url else None,
@@ -178,11 +178,11 @@ class _Writer:
             text = text.replace(f"the {role}'s", self._format(f"{{{role}'s}}"))
         return text
 
-    def _refund(self) -> str | None:
-        """How long the refund takes, with the latest date where it is known."""
-        if self._request.refund_text is None:
+    def _money_text(self) -> str | None:
+        """When the money moves, with the latest date where it is known."""
+        if self._request.money_text is None:
             return None
-        sentence, by = self._format(self._request.refund_text), self._request.refund_by
+        sentence, by = self._format(self._request.money_text), self._request.refund_by
         if by and by > self._request.at:
             return f"{sentence}: at the latest on {self._reader.day(by)}."
         return f"{sentence}."

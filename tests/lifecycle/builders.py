@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from workflows.lifecycle import begin, decide, newest
-from workflows.lifecycle.deadlines import WITH_ESCROW
+from workflows.lifecycle.deadlines import UNDECIDED
 from workflows.lifecycle.events import (
     Accepted,
     DeadlineComputed,
@@ -185,8 +185,8 @@ def pending_refund() -> Purchase:
     return purchase
 
 
-any_stage_with_escrow = pytest.mark.parametrize("stage", WITH_ESCROW)
-"""The row holds in any stage with escrow."""
+any_undecided_stage = pytest.mark.parametrize("stage", UNDECIDED)
+"""The row holds in any stage before the decision."""
 
 BOTH = {"client", "freelancer"}
 

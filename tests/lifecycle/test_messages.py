@@ -12,7 +12,7 @@ from tests.lifecycle.builders import (
     ESCROW,
     NOON,
     Purchase,
-    any_stage_with_escrow,
+    any_undecided_stage,
     becomes,
     message,
     purchase_in,
@@ -20,7 +20,7 @@ from tests.lifecycle.builders import (
     settles,
 )
 from workflows.lifecycle import begin, decide
-from workflows.lifecycle.deadlines import BEFORE_REQUEST, WITH_ESCROW
+from workflows.lifecycle.deadlines import BEFORE_REQUEST, UNDECIDED
 from workflows.lifecycle.events import (
     Accepted,
     PaymentDeclined,
@@ -112,7 +112,7 @@ def test_the_freelancer_cancels_before_requirements_or_inside_the_cancel_window(
     assert purchase.notices[0].note == "overbooked"
 
 
-@pytest.mark.parametrize("stage", WITH_ESCROW[2:])
+@pytest.mark.parametrize("stage", UNDECIDED[2:])
 def test_the_freelancer_cannot_cancel_after_the_cancel_window(stage: Stage) -> None:
     """R-30: the rejection says when the window closed, and names give_refund."""
     answer = purchase_in(stage).freelancer("cancel")
@@ -327,8 +327,8 @@ def test_the_client_accepts_the_delivery() -> None:
     settles(purchase, "delivery_accepted", refund=0, release=ESCROW)
 
 
-@any_stage_with_escrow
-def test_the_freelancer_gives_a_refund_in_any_stage_with_escrow(stage: Stage) -> None:
+@any_undecided_stage
+def test_the_freelancer_gives_a_refund_in_any_undecided_stage(stage: Stage) -> None:
     """R-46: the client gets the whole escrow back."""
     purchase = purchase_in(stage)
     purchase.freelancer("give_refund")
@@ -338,7 +338,7 @@ def test_the_freelancer_gives_a_refund_in_any_stage_with_escrow(stage: Stage) ->
 # --- messages between the parties
 
 
-@any_stage_with_escrow
+@any_undecided_stage
 @pytest.mark.parametrize("by", [Role.CLIENT, Role.FREELANCER])
 def test_a_message_reaches_the_other_party_and_changes_nothing(stage: Stage, by: Role) -> None:
     """R-48, R-49: send_message changes neither stage, decision nor offer."""
@@ -361,8 +361,8 @@ def test_a_message_reaches_the_other_party_while_settling() -> None:
 # --- the platform
 
 
-@any_stage_with_escrow
-def test_the_platform_cancels_in_any_stage_with_escrow(stage: Stage) -> None:
+@any_undecided_stage
+def test_the_platform_cancels_in_any_undecided_stage(stage: Stage) -> None:
     """R-50: the client gets the whole escrow back."""
     purchase = purchase_in(stage)
     purchase.fact(PlatformCancelled())

@@ -13,6 +13,7 @@ from tests.lifecycle.builders import (
     settles,
 )
 from workflows.lifecycle import is_pending
+from workflows.lifecycle.draft import PAYMENT_METHOD
 from workflows.lifecycle.events import (
     Accepted,
     CheckRefund,
@@ -32,6 +33,7 @@ from workflows.lifecycle.events import (
     VoidPayment,
 )
 from workflows.lifecycle.state import AttentionKind, Code, DeadlineName, Payment, Stage
+from workflows.lifecycle.texts import DECISION_WAITS, REFUND_TAKES
 from workflows.messages import Role
 
 FIRST, SECOND, THIRD = (f"purchase-p-1/refund{n}" for n in ("", "-2", "-3"))
@@ -68,6 +70,22 @@ def failed_twice() -> Purchase:
 
 
 # --- the payment
+
+
+@pytest.mark.parametrize("paid", [True, False], ids=["payment held", "payment failed"])
+def test_a_decision_before_the_payment_promises_no_money(paid: bool) -> None:
+    """R-20, R-03, R-04: until the payment is held, the notice shows no movement and says that the
+    money waits for the payment; then the notice of the payment shows both movements."""
+    purchase = Purchase(held=False).requested()
+    purchase.freelancer("decide_refund", decision="approve")
+    (notice,) = purchase.notices
+    assert notice.movements == ()
+    assert notice.money_text == DECISION_WAITS
+    purchase.fact(PaymentHeld("ch_1") if paid else PaymentDeclined())
+    (notice,) = purchase.notices
+    to_client = [move for move in notice.movements if move.target == PAYMENT_METHOD]
+    assert [move.amount for move in to_client] == ([ESCROW] if paid else [])
+    assert notice.money_text == (REFUND_TAKES if paid else None)
 
 
 def test_money_is_held_from_the_payment_until_the_decision_is_posted() -> None:

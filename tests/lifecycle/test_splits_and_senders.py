@@ -10,7 +10,7 @@ from tests.lifecycle.builders import (
     ESCROW,
     IDS,
     Purchase,
-    any_stage_with_escrow,
+    any_undecided_stage,
     becomes,
     message,
     purchase_in,
@@ -18,7 +18,7 @@ from tests.lifecycle.builders import (
     settles,
 )
 from workflows.lifecycle import decide
-from workflows.lifecycle.deadlines import WITH_ESCROW
+from workflows.lifecycle.deadlines import UNDECIDED
 from workflows.lifecycle.events import EffectBlocked, Rejection, VoidPayment
 from workflows.lifecycle.state import Code, DeadlineName, Stage
 from workflows.messages import Role
@@ -30,9 +30,9 @@ either_party = pytest.mark.parametrize("by", list(OTHER))
 # --- offers
 
 
-@any_stage_with_escrow
+@any_undecided_stage
 @either_party
-def test_either_party_proposes_a_split_in_any_stage_with_escrow(by: Role, stage: Stage) -> None:
+def test_either_party_proposes_a_split_in_any_undecided_stage(by: Role, stage: Stage) -> None:
     """R-47: the offer is recorded; no money moves and no deadline changes."""
     purchase = purchase_in(stage)
     deadlines = set(purchase.state.deadlines)
@@ -47,7 +47,7 @@ def test_either_party_proposes_a_split_in_any_stage_with_escrow(by: Role, stage:
     )
 
 
-@any_stage_with_escrow
+@any_undecided_stage
 @either_party
 def test_the_other_party_accepts_the_split(by: Role, stage: Stage) -> None:
     """R-45: the escrow is divided as offered."""
@@ -89,7 +89,7 @@ def test_a_newer_offer_of_either_party_replaces_the_older_one(by: Role) -> None:
     settles(purchase, "mutual_split", refund=12_000, release=13_000)
 
 
-@any_stage_with_escrow
+@any_undecided_stage
 def test_without_an_offer_there_is_nothing_to_accept(stage: Stage) -> None:
     """R-45: NO_OFFER; the rejection names propose_split."""
     answer = purchase_in(stage).client("accept_split", refund=15_000)
@@ -152,7 +152,7 @@ def test_a_mediator_cannot_give_more_than_the_escrow() -> None:
     rejected(answer, Code.INVALID_AMOUNT, "the escrow of 250.00 USD")
 
 
-@pytest.mark.parametrize("stage", WITH_ESCROW[:-1])
+@pytest.mark.parametrize("stage", UNDECIDED[:-1])
 def test_a_mediator_cannot_decide_while_the_parties_can(stage: Stage) -> None:
     """R-41: NOT_ALLOWED_NOW outside of a dispute while no person is needed."""
     answer = purchase_in(stage).send(Role.MEDIATOR, "resolve_dispute", refund=0)
@@ -180,7 +180,7 @@ def test_a_mediator_decides_while_the_payment_is_unknown() -> None:
 # --- senders
 
 
-@pytest.mark.parametrize("stage", WITH_ESCROW)
+@pytest.mark.parametrize("stage", UNDECIDED)
 @pytest.mark.parametrize("role", [Role.CLIENT, Role.FREELANCER])
 def test_nobody_else_can_send_a_message_as_a_party(role: Role, stage: Stage) -> None:
     """R-48, R-49: a party's role with another id is rejected as NOT_A_PARTY."""

@@ -24,7 +24,7 @@ from workflows.lifecycle import (
     versions,
     waiting_for,
 )
-from workflows.lifecycle.deadlines import WITH_ESCROW
+from workflows.lifecycle.deadlines import UNDECIDED
 from workflows.lifecycle.events import (
     Accepted,
     CheckRefund,
@@ -323,7 +323,7 @@ def test_permissions_agree_with_decide(version: int) -> None:
                 assert bool(each.why_not) == bool(each.code) == (not allowed)
 
 
-@pytest.mark.parametrize("stage", [*WITH_ESCROW, *DECIDED])
+@pytest.mark.parametrize("stage", [*UNDECIDED, *DECIDED])
 @pytest.mark.parametrize("name", MESSAGES)
 def test_a_wrong_role_is_rejected_in_every_stage(name: str, stage: Stage) -> None:
     """In every stage, a message of another role is rejected as WRONG_ROLE."""

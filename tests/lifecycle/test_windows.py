@@ -10,7 +10,7 @@ from tests.lifecycle.builders import (
     ESCROW,
     NOON,
     Purchase,
-    any_stage_with_escrow,
+    any_undecided_stage,
     becomes,
     pending_refund,
     purchase_in,
@@ -352,7 +352,7 @@ def test_the_client_cancels_freely_inside_the_free_cancel_window(hours: float, f
         becomes(purchase, Stage.REFUND_REQUESTED)
 
 
-@any_stage_with_escrow
+@any_undecided_stage
 def test_a_window_of_the_policy_is_the_window_of_the_purchase(stage: Stage) -> None:
     """R-11, R-12, R-17, R-18, R-35, R-42: a window twice as long gives twice the time."""
     windows = {

@@ -89,7 +89,7 @@ def request(**changes: Any) -> NoticeRequest:
             Movement(15000, "escrow", "the client's payment method"),
         ),
         "deadlines": (due(at(2026, 11, 30, 23, 59)),),
-        "refund_text": "{Client's} refund may take up to {settlement_window}",
+        "money_text": "{Client's} refund may take up to {settlement_window}",
         "amounts": {"escrow": 25_000, "claim": 10_000, "rest": 15_000},
         "windows": {"settlement_window": 5},
         "recipients": (client(), freelancer()),

@@ -249,7 +249,7 @@ class Script(asyncio.Protocol):
         (b"220 hello\r\n", b"never", "could not be used"),
         (b"220 hello\r\n", b"Subject:", "could not be used"),
         (b"220 hello\r\n", b"MAIL", "could not be used"),
-        (b"554 not for you\r\n", b"never", "refuses our connection: 554"),
+        (b"554 not for you\r\n", b"never", "rejects our connection: 554"),
         (b"nonsense\r\n", b"never", "mail server"),
     ],
 )

@@ -21,6 +21,7 @@ from tests.notices.builders import (
     request,
 )
 from tests.notices.html_page import Page
+from workflows.lifecycle.texts import DECISION_WAITS
 
 
 def flat(rendered: Rendered) -> str:
@@ -97,9 +98,16 @@ def test_a_refund_says_how_long_it_takes_and_until_when() -> None:
     assert "up to five business days: at the latest on segunda-feira, 30 de novembro" in text
 
 
+def test_a_decision_before_the_payment_says_what_it_waits_for() -> None:
+    """R-20: no date is promised while the payment is not confirmed."""
+    text = flat(render(request(money_text=DECISION_WAITS, movements=()), client(), None))
+    assert "if the payment fails, you will not be charged." in text
+    assert "The money " not in text.replace("The money is divided once it is in escrow", "")
+
+
 def test_no_refund_time_without_a_text_for_it() -> None:
     """As when the refund is late, failed or settled, or when there is none."""
-    asked = request(refund_text=None, refund_by=at(2026, 12, 1))
+    asked = request(money_text=None, refund_by=at(2026, 12, 1))
     assert "business days" not in render(asked, client(), None).text
 
 

@@ -51,7 +51,7 @@ async def test_the_codec_server_decodes_for_a_valid_token_and_logs_who_asked(
     strange = await Encryption(read_keys(OLD)).encode([HELLO])
     answer = await asked(server, as_json(*sealed, *strange, HELLO), **{"X-Namespace": "default"})
     assert answer.json() == as_json(HELLO, *strange, HELLO)
-    while not (output := [json.loads(line) for line in server.lines if "codec_asked" in line]):  # noqa: ASYNC110
+    while not (output := [json.loads(line) for line in server.lines if "codec_used" in line]):  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     assert (output[0]["who"], output[0]["payloads"], output[0]["namespace"]) == (
         "ines",
@@ -77,7 +77,7 @@ async def test_the_codec_server_rejects_every_wrong_token(server: HttpProcess, h
     sealed = await Encryption(read_keys(NEW)).encode([HELLO])
     answer = await asked(server, as_json(*sealed), Authorization=header)
     assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
-    assert answer.json() == {"message": "Show a token that may see this."}
+    assert answer.json() == {"message": "Send a valid bearer token."}
 
 
 @pytest.mark.parametrize("body", [[], {"payloads": 3}, {"payloads": [{"secret": "x"}]}, "x"])

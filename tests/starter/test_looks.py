@@ -56,7 +56,7 @@ async def test_what_others_wrote_cannot_break_the_terminal(
     person, program = await cli("status", bought.id), await cli("status", bought.id, "--json")
 
     assert "[red]Logo[/red] :bomb: \u00fc" in person.out
-    assert "Refused signals (1)" in person.out
+    assert "Rejected signals (1)" in person.out
     for answer in (person, program, await cli("list"), await cli("notices", bought.id)):
         assert RIGHT_TO_LEFT not in answer.out
         assert "\x1b" not in answer.out

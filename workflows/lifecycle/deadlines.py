@@ -9,8 +9,8 @@ from workflows.lifecycle.texts import Text
 
 AWAITING, REVIEW, WORK, DELIVERED, REQUESTED, CONTESTED, DISPUTED, SETTLING, CLOSED = Stage
 BEFORE_REQUEST = (AWAITING, REVIEW, WORK, DELIVERED)
-WITH_ESCROW = (*BEFORE_REQUEST, REQUESTED, CONTESTED, DISPUTED)
-OPEN = (*WITH_ESCROW, SETTLING)
+UNDECIDED = (*BEFORE_REQUEST, REQUESTED, CONTESTED, DISPUTED)
+OPEN = (*UNDECIDED, SETTLING)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ DEADLINES: tuple[DeadlineRule, ...] = (
     ),
     DeadlineRule(
         name=DeadlineName.REQUIREMENTS,
-        stages=WITH_ESCROW,
+        stages=UNDECIDED,
         window="requirements_window",
         starts="the purchase",
         waiting_for="client",
@@ -75,7 +75,7 @@ DEADLINES: tuple[DeadlineRule, ...] = (
     ),
     DeadlineRule(
         name=DeadlineName.FREELANCER_CANCEL,
-        stages=WITH_ESCROW,
+        stages=UNDECIDED,
         window="freelancer_cancel_window",
         starts="the requirements (or the purchase, if none are needed)",
         waiting_for="freelancer",

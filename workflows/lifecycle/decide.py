@@ -108,9 +108,9 @@ def _accepted(
         note_of(draft.event) if isinstance(draft.event, Message) else None,
         tuple(draft.movements),
         values=dict(draft.values),
-        promises_refund=row.promises_refund,
+        money_text=draft.money_text,
         about_money=row.about_money,
-        staff_informed=row.staff_informed,
+        hide_settlement_deadline=row.hide_settlement_deadline,
     )
     return Accepted(
         draft.state,

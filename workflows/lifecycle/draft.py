@@ -29,6 +29,7 @@ from workflows.lifecycle.state import (
     Stage,
     State,
 )
+from workflows.lifecycle.texts import DECISION_WAITS, REFUND_TAKES
 
 Item = TypeVar("Item")
 
@@ -48,6 +49,8 @@ class Draft:
     rules: tuple[DeadlineRule, ...] = DEADLINES
     effects: list[Effect] = field(default_factory=list)
     movements: list[Movement] = field(default_factory=list)
+    money_text: str | None = None
+    """When the money moves, for the notice: a template without its full stop."""
     values: dict[str, str] = field(default_factory=dict)
     """Values that the row's texts quote, in addition to names, amounts and windows."""
 
@@ -167,17 +170,20 @@ class Draft:
         self.close_request()
         decision = Decision(reason, refund, release, self.now)
         self.set(offer=None, reason=reason, decision=decision)
-        self.move(refund, ESCROW, PAYMENT_METHOD)
-        self.move(release, ESCROW, FREELANCER_BALANCE)
         if self.state.payment is Payment.HELD:
             self.carry_out_decision()
+        else:
+            self.money_text = DECISION_WAITS
 
     def carry_out_decision(self) -> None:
         """Ask for the decision to be posted; the settlement window of a refund starts."""
         decision = self.state.decision
         assert decision is not None
+        self.move(decision.refund, ESCROW, PAYMENT_METHOD)
+        self.move(decision.release, ESCROW, FREELANCER_BALANCE)
         if decision.refund:
             self.start(DeadlineName.SETTLEMENT)
+            self.money_text = REFUND_TAKES
         self.emit(PostDecision(decision.refund, decision.release))
 
     def move(self, amount: int, source: str, target: str) -> None:

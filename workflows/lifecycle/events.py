@@ -182,9 +182,9 @@ class Notify:
     movements: tuple[Movement, ...] = ()
     deadline: DeadlineName | None = None
     values: Mapping[str, str] = field(default_factory=dict)
-    promises_refund: bool = False
+    money_text: str | None = None
     about_money: bool = True
-    staff_informed: bool = False
+    hide_settlement_deadline: bool = False
 
 
 # --- answers of `decide`

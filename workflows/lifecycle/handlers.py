@@ -369,6 +369,6 @@ def raise_settlement_late(draft: Draft) -> None:
 def note_of(message: Message) -> str | None:
     """What the sender wrote to the other side, if anything."""
     for field in ("text", "reason", "note"):
-        if words := getattr(message, field, None):
-            return str(words)
+        if text := getattr(message, field, None):
+            return str(text)
     return None

@@ -97,7 +97,7 @@ def allowed_messages(state: State, role: Role, now: datetime) -> tuple[Allowed, 
 
 
 def _anytime(row: Transition) -> bool:
-    return row.form is not None and row.form.anytime
+    return row.form is not None and row.form.listed_last
 
 
 def _same_as(row: Transition) -> str:

@@ -413,6 +413,12 @@ REFUND_TAKES = (
 )
 """The start of a sentence; the latest date or a full stop follows."""
 
+DECISION_WAITS = (
+    "The payment is not confirmed yet. The money is divided once it is in escrow; if the payment "
+    "fails, {client} will not be charged"
+)
+"""A full stop follows."""
+
 # --- rejections
 
 WHY_REJECTED: Mapping[str, str] = {

@@ -94,13 +94,13 @@ def REFUND_ID(state: State) -> str:
 @dataclass(frozen=True, kw_only=True)
 class Form:
     """How a message is offered to its sender: `label` says what it does (a template), `sample` are
-    fields that make a good message. `anytime`: listed after the messages specific to the stage.
+    fields that make a good message. `listed_last`: listed after the messages specific to the stage.
     `same_as`: of the forms with the same `same_as`, only the first is offered. `hint`: what staff
     must know about the fields."""
 
     label: str
     sample: Mapping[str, Any | Placeholder]
-    anytime: bool = False
+    listed_last: bool = False
     same_as: str = ""
     hint: str = ""
 
@@ -112,8 +112,7 @@ class Transition:
 
     `source`: A = the article that clients read, U = the marketplace's other published rules, O =
     our choice. `actor`: who acts if the cause is not a message. `silent`: no line in the timeline.
-    `promises_refund`: notices say how long the refund takes. `staff_informed`: notices leave out
-    the settlement deadline, which is shown only to operators.
+    `hide_settlement_deadline`: notices show the settlement deadline only to operators.
     """
 
     id: str
@@ -130,5 +129,4 @@ class Transition:
     actor: str = "system"
     silent: bool = False
     about_money: bool = True
-    promises_refund: bool = False
-    staff_informed: bool = False
+    hide_settlement_deadline: bool = False

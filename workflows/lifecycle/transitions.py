@@ -19,7 +19,7 @@ from workflows.lifecycle.deadlines import (
     REQUESTED,
     REVIEW,
     SETTLING,
-    WITH_ESCROW,
+    UNDECIDED,
     WORK,
 )
 from workflows.lifecycle.state import DeadlineName
@@ -125,12 +125,11 @@ TRANSITIONS: tuple[Transition, ...] = (
         id="R-11",
         name="requirements_timeout",
         cause=expiry(DeadlineName.REQUIREMENTS),
-        stages=WITH_ESCROW,
+        stages=UNDECIDED,
         handler=handlers.refund_all("requirements_timeout"),
         to=SETTLING,
         text=texts.REQUIREMENTS_TIMEOUT,
         source="A",
-        promises_refund=True,
     ),
     Transition(
         id="R-12",
@@ -147,7 +146,7 @@ TRANSITIONS: tuple[Transition, ...] = (
         id="R-13",
         name="freelancer_committed",
         cause=expiry(DeadlineName.FREELANCER_CANCEL),
-        stages=WITH_ESCROW,
+        stages=UNDECIDED,
         handler=handlers.close_cancel_window,
         text=texts.FREELANCER_COMMITTED,
         source="A",
@@ -219,7 +218,6 @@ TRANSITIONS: tuple[Transition, ...] = (
         form=Form(
             label="Approve the refund", sample={"decision": "approve"}, same_as="full_refund"
         ),
-        promises_refund=True,
     ),
     Transition(
         id="R-21",
@@ -245,7 +243,6 @@ TRANSITIONS: tuple[Transition, ...] = (
         text=texts.CLAIM_ACCEPTED,
         source="U",
         form=Form(label="Accept the claim", sample={}),
-        promises_refund=True,
     ),
     Transition(
         id="R-23",
@@ -271,7 +268,7 @@ TRANSITIONS: tuple[Transition, ...] = (
         id="R-30",
         name="freelancer_cancelled",
         cause=message("cancel", FREELANCER),
-        stages=WITH_ESCROW,
+        stages=UNDECIDED,
         guard=guards.CAN_STILL_CANCEL,
         handler=handlers.refund_all("freelancer_cancelled"),
         to=SETTLING,
@@ -280,10 +277,9 @@ TRANSITIONS: tuple[Transition, ...] = (
         form=Form(
             label="Cancel the project and give the money back",
             sample={},
-            anytime=True,
+            listed_last=True,
             same_as="full_refund",
         ),
-        promises_refund=True,
     ),
     Transition(
         id="R-31",
@@ -295,8 +291,7 @@ TRANSITIONS: tuple[Transition, ...] = (
         to=SETTLING,
         text=texts.CANCELLED_FREE,
         source="O",
-        form=Form(label="Cancel the project and get the money back", sample={}, anytime=True),
-        promises_refund=True,
+        form=Form(label="Cancel the project and get the money back", sample={}, listed_last=True),
     ),
     Transition(
         id="R-32",
@@ -308,7 +303,9 @@ TRANSITIONS: tuple[Transition, ...] = (
         to=REQUESTED,
         text=texts.CLIENT_CANCELLED,
         source="A",
-        form=Form(label="Cancel the project and ask for the money back", sample={}, anytime=True),
+        form=Form(
+            label="Cancel the project and ask for the money back", sample={}, listed_last=True
+        ),
     ),
     Transition(
         id="R-35",
@@ -320,7 +317,6 @@ TRANSITIONS: tuple[Transition, ...] = (
         to=SETTLING,
         text=texts.FREELANCER_SILENT,
         source="U",
-        promises_refund=True,
     ),
     Transition(
         id="R-36",
@@ -352,7 +348,6 @@ TRANSITIONS: tuple[Transition, ...] = (
         to=SETTLING,
         text=texts.CLAIM_LAPSED,
         source="U",
-        promises_refund=True,
     ),
     Transition(
         id="R-39",
@@ -368,7 +363,7 @@ TRANSITIONS: tuple[Transition, ...] = (
         id="R-41",
         name="dispute_resolved",
         cause=message("resolve_dispute", MEDIATOR),
-        stages=WITH_ESCROW,
+        stages=UNDECIDED,
         guard=guards.MEDIATOR_DECIDES,
         handler=handlers.split_as_sent,
         to=SETTLING,
@@ -377,10 +372,9 @@ TRANSITIONS: tuple[Transition, ...] = (
         form=Form(
             label="As a mediator, decide who gets what",
             sample={"refund": AMOUNT},
-            anytime=True,
+            listed_last=True,
             hint="`refund` is what the client gets, in minor units; the freelancer gets the rest",
         ),
-        promises_refund=True,
     ),
     Transition(
         id="R-42",
@@ -397,19 +391,18 @@ TRANSITIONS: tuple[Transition, ...] = (
         id="R-45",
         name="mutual_split",
         cause=message("accept_split", CLIENT, FREELANCER),
-        stages=WITH_ESCROW,
+        stages=UNDECIDED,
         handler=handlers.accept_split,
         to=SETTLING,
         text=texts.MUTUAL_SPLIT,
         source="O",
         form=Form(label="Accept the proposed split", sample={"refund": OFFERED}),
-        promises_refund=True,
     ),
     Transition(
         id="R-46",
         name="freelancer_gave_refund",
         cause=message("give_refund", FREELANCER),
-        stages=WITH_ESCROW,
+        stages=UNDECIDED,
         handler=handlers.refund_all("freelancer_gave_refund"),
         to=SETTLING,
         text=texts.FREELANCER_GAVE_REFUND,
@@ -417,20 +410,19 @@ TRANSITIONS: tuple[Transition, ...] = (
         form=Form(
             label="Give all of the money back",
             sample={},
-            anytime=True,
+            listed_last=True,
             same_as="full_refund",
         ),
-        promises_refund=True,
     ),
     Transition(
         id="R-47",
         name="split_proposed",
         cause=message("propose_split", CLIENT, FREELANCER),
-        stages=WITH_ESCROW,
+        stages=UNDECIDED,
         handler=handlers.offer_split,
         text=texts.SPLIT_PROPOSED,
         source="O",
-        form=Form(label="Propose a split", sample={"refund": AMOUNT}, anytime=True),
+        form=Form(label="Propose a split", sample={"refund": AMOUNT}, listed_last=True),
     ),
     Transition(
         id="R-48",
@@ -440,7 +432,7 @@ TRANSITIONS: tuple[Transition, ...] = (
         text=texts.MESSAGE_SENT,
         notify=("freelancer",),
         source="A",
-        form=Form(label="Write to {freelancer}", sample={"text": "…"}, anytime=True),
+        form=Form(label="Write to {freelancer}", sample={"text": "…"}, listed_last=True),
         about_money=False,
     ),
     Transition(
@@ -451,7 +443,7 @@ TRANSITIONS: tuple[Transition, ...] = (
         text=texts.MESSAGE_SENT,
         notify=("client",),
         source="A",
-        form=Form(label="Write to {client}", sample={"text": "…"}, anytime=True),
+        form=Form(label="Write to {client}", sample={"text": "…"}, listed_last=True),
         about_money=False,
     ),
     # --- the money moves
@@ -459,13 +451,12 @@ TRANSITIONS: tuple[Transition, ...] = (
         id="R-50",
         name="cancelled_by_platform",
         cause=fact(events.PlatformCancelled),
-        stages=WITH_ESCROW,
+        stages=UNDECIDED,
         handler=handlers.refund_all("cancelled_by_platform"),
         to=SETTLING,
         text=texts.CANCELLED_BY_PLATFORM,
         source="O",
         actor="operator",
-        promises_refund=True,
     ),
     Transition(
         id="R-51",
@@ -560,7 +551,7 @@ TRANSITIONS: tuple[Transition, ...] = (
         notify=("client", "operator"),
         source="O",
         actor="payments",
-        staff_informed=True,
+        hide_settlement_deadline=True,
     ),
     Transition(
         id="R-58",
@@ -583,7 +574,7 @@ TRANSITIONS: tuple[Transition, ...] = (
         text=texts.REFUND_SETTLED,
         source="A",
         actor="payments",
-        staff_informed=True,
+        hide_settlement_deadline=True,
     ),
     Transition(
         id="R-60",
@@ -606,7 +597,7 @@ TRANSITIONS: tuple[Transition, ...] = (
         text=texts.SETTLEMENT_LATE,
         notify=("client", "operator"),
         source="A",
-        staff_informed=True,
+        hide_settlement_deadline=True,
     ),
     # --- what needs a person
     Transition(
@@ -653,7 +644,7 @@ TRANSITIONS: tuple[Transition, ...] = (
         text=texts.ATTENTION_RETRIED,
         notify=("operator",),
         source="O",
-        form=Form(label="Try again", sample={"action": "retry"}, anytime=True),
+        form=Form(label="Try again", sample={"action": "retry"}, listed_last=True),
     ),
     Transition(
         id="R-74",
@@ -668,9 +659,9 @@ TRANSITIONS: tuple[Transition, ...] = (
         form=Form(
             label="Mark the refund as settled, with the proof",
             sample={"action": "mark_settled", "reference": "…"},
-            anytime=True,
+            listed_last=True,
             hint="`reference` names the proof",
         ),
-        staff_informed=True,
+        hide_settlement_deadline=True,
     ),
 )
