@@ -286,7 +286,7 @@ async def test_smtp_login(password: str, taken: bool) -> None:
         if taken:
             await channel_from_url(url).deliver(outgoing())
         else:
-            with pytest.raises(TransientFailure, match="refuses our connection: 535"):
+            with pytest.raises(TransientFailure, match="rejects our connection: 535"):
                 await channel_from_url(url).deliver(outgoing())
     assert len(handler.kept) == int(taken)
 

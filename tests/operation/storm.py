@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from temporalio.api.enums.v1 import EventType, TimeoutType
@@ -119,9 +120,13 @@ async def insist(
                 raise
 
 
-async def trouble(client: Client, purchase_id: str, gone: Collection[str]) -> Counter[str]:
-    """What did not go smoothly in a purchase, by what its history says. A task is lost if the
-    worker that had it is one of those that are `gone`: another one was merely too slow."""
+async def trouble(
+    client: Client, purchase_id: str, gone: Collection[str], since: datetime
+) -> Counter[str]:
+    """What did not go smoothly in a purchase, by what its history says. A task is lost if one of
+    the workers that are `gone` had it after `since`, when it was told to stop. Before that, a
+    worker was too slow, or the server lost the task: the moment in which another build becomes
+    current, the server cancels polls to which it has just given a task."""
     found: Counter[str] = Counter()
     had: dict[int, str] = {}
     handle = client.get_workflow_handle(f"purchase-{purchase_id}")
@@ -132,7 +137,8 @@ async def trouble(client: Client, purchase_id: str, gone: Collection[str]) -> Co
             had[event.event_id] = event.workflow_task_started_event_attributes.identity
         lost = event.workflow_task_timed_out_event_attributes
         if lost.timeout_type == TimeoutType.TIMEOUT_TYPE_START_TO_CLOSE:
-            found["workflow tasks lost"] += had[lost.started_event_id] in gone
+            late = event.event_time.ToDatetime(UTC) > since
+            found["workflow tasks lost"] += late and had[lost.started_event_id] in gone
         if event.activity_task_started_event_attributes.attempt > 1:
             found["activities tried again"] += 1
     return found

@@ -10,7 +10,7 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from socket import gethostname
 
@@ -90,10 +90,12 @@ async def test_three_workers_under_load_lose_and_double_nothing(
             stormy = len(load.results)
             async with load.running():
                 old = await crew.deploy()
-                left = await drained(load, old)
+                left, told = await drained(load, old)
             clear_alert = [result.purchase_id for result, _ in load.results[stormy:]]
             gone = [f"{post.process.pid}@{gethostname()}" for post in old]
-            histories = [trouble(server.client, purchase_id, gone) for purchase_id in clear_alert]
+            histories = [
+                trouble(server.client, purchase_id, gone, told) for purchase_id in clear_alert
+            ]
             rough = sum(await asyncio.gather(*histories), Counter[str]())
             services = Services(settings(tmp_path))
             report = await reconcile(
@@ -122,14 +124,16 @@ async def test_three_workers_under_load_lose_and_double_nothing(
     )
 
 
-async def drained(load: Load, old: Sequence[Post]) -> list[int]:
-    """Tell the old ones to stop, when what they had begun is over; their exit statuses."""
+async def drained(load: Load, old: Sequence[Post]) -> tuple[list[int], datetime]:
+    """Stop the old workers when what they had begun is over; their exit statuses, and when they
+    were told to stop."""
     await load.goes_on()
+    told = datetime.now(UTC)
     for post in old:
         post.process.terminate()
     statuses = [await post.process.wait() for post in old]
     await load.goes_on()
-    return statuses
+    return statuses, told
 
 
 async def raging(load: Load, crew: Crew) -> int:

@@ -109,7 +109,7 @@ async def test_only_pages_of_the_web_ui_may_ask_from_a_browser(
 @pytest.mark.parametrize(
     ("environment", "error", "says"),
     [
-        ({SETTING: NEW}, WrongSetting, "says who may see"),
+        ({SETTING: NEW}, WrongSetting, "is not set"),
         ({SETTING: NEW, "RECOURSE_CODEC_TOKENS": "ines:short"}, WrongSetting, "16 characters"),
         ({SETTING: NEW, "RECOURSE_CODEC_TOKENS": TOKEN}, WrongSetting, "`name:token`"),
         ({"RECOURSE_CODEC_TOKENS": f"ines:{TOKEN}"}, WrongKeys, "has no key"),

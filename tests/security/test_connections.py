@@ -171,12 +171,12 @@ async def signal(variables: Settings, workflow_id: str, name: str, message: obje
         ),
         pytest.param(TLS_ONLY, {}, "without TLS", f"{TLS}=true", id="no TLS"),
         pytest.param(
-            MUTUAL_TLS, TRUSTING, "to want a client certificate", CERT, id="no certificate"
+            MUTUAL_TLS, TRUSTING, "to require a client certificate", CERT, id="no certificate"
         ),
         pytest.param(
             MUTUAL_TLS,
             {**TRUSTING, CERT: "theirs.crt", KEY: "theirs.key"},
-            *("not to trust our client certificate", CERT),
+            *("it may not trust our client certificate", CERT),
             id="a client certificate of a stranger",
         ),
         pytest.param(
@@ -186,31 +186,31 @@ async def signal(variables: Settings, workflow_id: str, name: str, message: obje
             id="an old client certificate",
         ),
         pytest.param(
-            MUTUAL_TLS, {**CERTIFIED, KEY: "theirs.key"}, "belong together", KEY, id="another's key"
+            MUTUAL_TLS, {**CERTIFIED, KEY: "theirs.key"}, "do not match", KEY, id="another's key"
         ),
         pytest.param(
             MUTUAL_TLS,
             {**TRUSTING, CERT: "ours.crt"},
-            "belong together",
+            "do not match",
             KEY,
             id="one without its key",
         ),
         pytest.param(
-            MUTUAL_TLS, {**CERTIFIED, KEY: "rubbish"}, "belong together", KEY, id="what is no key"
+            MUTUAL_TLS, {**CERTIFIED, KEY: "rubbish"}, "do not match", KEY, id="what is no key"
         ),
-        pytest.param(API_KEY_ONLY, TRUSTING, "we show no API key", API_KEY, id="no API key"),
+        pytest.param(API_KEY_ONLY, TRUSTING, "no API key is set", API_KEY, id="no API key"),
         pytest.param(
             API_KEY_ONLY,
             {**TRUSTING, API_KEY: REVOKED},
-            "refuses our API key",
+            "rejects our API key",
             API_KEY,
             id="a wrong key",
         ),
-        pytest.param(API_KEY_LATE, TRUSTING, "we show no API key", API_KEY, id="no API key, later"),
+        pytest.param(API_KEY_LATE, TRUSTING, "no API key is set", API_KEY, id="no API key, later"),
         pytest.param(
             API_KEY_LATE,
             {**TRUSTING, API_KEY: REVOKED},
-            *("refuses our API key", API_KEY),
+            *("rejects our API key", API_KEY),
             id="a wrong key, later",
         ),
     ],
@@ -276,7 +276,7 @@ async def test_invalid_connection_settings_are_named(
     [
         pytest.param(TLS_ONLY, {TLS: "true"}, "is not trusted", id="an unknown authority"),
         pytest.param(
-            MUTUAL_TLS, TRUSTING, "to want a client certificate", id="no client certificate"
+            MUTUAL_TLS, TRUSTING, "to require a client certificate", id="no client certificate"
         ),
         pytest.param(API_KEY_ONLY, {**TRUSTING, API_KEY: REVOKED}, "API key", id="a wrong key"),
     ],
