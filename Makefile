@@ -17,13 +17,14 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hash
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
-$(RUN): requirements.lock
+$(RUN): requirements.lock deploy/build.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Recourse needs Python 3.11 or newer; set PYTHON=..."; exit 1; }
 	@rm -rf $(VENV)
 	@echo "Setting up $(VENV) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(INSTALL) -r requirements.lock
+	@$(INSTALL) -r requirements.lock -r deploy/build.lock
+	@$(BIN)/pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(READY): requirements-dev.lock $(RUN)

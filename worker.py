@@ -35,15 +35,16 @@ from temporalio.worker import (
 
 from activities.audit import AuditActivities
 from activities.logs import configure_logs
-from activities.requests import NOTICE_QUEUE
+from activities.requests import NOTICE_QUEUE, TASK_QUEUE
 from activities.services import Services, Settings, Unavailable, WrongSetting
 from temporal import embedded
-from temporal.client import TASK_QUEUE, connect, register_search_attributes
+from temporal.client import connect
 from temporal.codec import WrongKeys
 from temporal.directory import TemporalPurchaseDirectory
 from temporal.errors import NotPermitted, ServerUnreachable
 from temporal.health import HEALTH, Health, serve_health
 from temporal.process import exit_process
+from temporal.registration import register_search_attributes
 from temporal.runner import Runner, WritesCards
 from temporal.telemetry import runtime
 from workflows.audit import BooksAudit

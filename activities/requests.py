@@ -381,9 +381,12 @@ AUDIT_BOOKS = ActivityType("audit_books", AuditRequest, AuditReport)
 SEND_NOTICES = ActivityType("send_notices", NoticeRequest, NoticeAnswer)
 ALERT_OPERATORS = ActivityType("alert_operators", OperatorAlert, NoticeAnswer)
 
+TASK_QUEUE = "project-purchases"
+"""The task queue of purchases and of the activities that move money."""
+
 NOTICE_QUEUE = "project-purchases-notices"
-"""The task queue of the last two. Whatever a mail server does, it takes no worker's slot from what
-moves money."""
+"""The task queue of the last two activities: a slow mail server takes no slot from those that move
+money."""
 
 
 class ErrorType:

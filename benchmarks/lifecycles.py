@@ -12,11 +12,11 @@ from typing import Any, Protocol
 
 from temporalio.client import Client, WorkflowHandle
 
+from activities.requests import TASK_QUEUE
 from benchmarks import bare, sides
 from benchmarks.measure import Finding, Pair, in_turn
 from demo.scenarios import PEOPLE, SCENARIOS
 from temporal import embedded
-from temporal.client import TASK_QUEUE
 from workflows.messages import PurchaseStart, Role
 
 CONCURRENT = 50

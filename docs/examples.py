@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from activities.keys import workflow_id_of
+from activities.requests import TASK_QUEUE
 from docs.samples import PURCHASE, SAMPLES
-from temporal.client import DEFAULT_ADDRESS, TASK_QUEUE
+from temporal.client import DEFAULT_ADDRESS
 from temporal.purchases import WORKFLOW_TYPE
 
 WORKFLOW = workflow_id_of(PURCHASE)

@@ -1,7 +1,7 @@
 """docs/contract/*.schema.json: the public contract as JSON Schemas, for code generators.
 
 Inputs have their validation schema, outputs their serialisation schema, as in
-`python -m starter schema`.
+`recourse schema`.
 """
 
 import json

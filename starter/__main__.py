@@ -1,4 +1,4 @@
-"""`python -m starter`."""
+"""`python -m starter`: the command `recourse` where it is not installed."""
 
 from starter.app import main
 

@@ -1,4 +1,4 @@
-"""The command line `python -m starter …`."""
+"""The command line `recourse …`."""
 
 import io
 import sys

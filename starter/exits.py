@@ -103,7 +103,7 @@ def _server_failure(error: RPCError) -> Failure:
             return Unreachable(
                 "NOT_SET_UP",
                 f"The server does not know our search attributes ({error.message}). "
-                "Run: python -m starter setup",
+                "Run: recourse setup",
             )
         return InvalidInput(f"The server rejected the request: {error.message}")
     return Unreachable("SERVER_UNREACHABLE", f"The Temporal server failed: {error.message}")

@@ -7,7 +7,8 @@ from activities.services import Settings, engine_of
 from starter import show
 from starter.exits import run
 from starter.options import Json
-from temporal.client import connect, register_schedules, register_search_attributes
+from temporal.client import connect
+from temporal.registration import register_schedules, register_search_attributes
 
 
 def setup(as_json: Json = False) -> None:

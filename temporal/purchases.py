@@ -24,9 +24,8 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.keys import purchase_of_workflow, workflow_id_of
-from activities.requests import Model, UtcDatetime
+from activities.requests import TASK_QUEUE, Model, UtcDatetime
 from temporal import terms as wording
-from temporal.client import TASK_QUEUE
 from temporal.errors import Failure, Rejected, Unreachable
 from temporal.executions import Execution, executions, memo, newest
 from workflows import view

@@ -18,11 +18,11 @@ from temporalio.api.enums.v1 import EventType, PendingActivityState
 from temporalio.client import Client, WorkflowExecution
 from temporalio.testing import WorkflowEnvironment
 
+from activities.requests import TASK_QUEUE
 from activities.services import Services
 from demo.runner import Handle, say, skip, start, status, until
 from demo.scenarios import PRICE
 from temporal import embedded
-from temporal.client import TASK_QUEUE
 from tests.conftest import settings
 from tests.purchases import CLIENT, FREELANCER, purchase
 from worker import build_worker

@@ -148,7 +148,7 @@ def test_every_command_in_the_runbook_is_one(page: str) -> None:
     """Of ours, with options that it has."""
     text = (HERE / page).read_text(encoding="utf-8")
     commands = get_command(app).commands  # type: ignore[attr-defined]
-    for name, rest in re.findall(r"python -m starter ([a-z-]+)([^`\n#]*)", text):
+    for name, rest in re.findall(r"(?m)(?:^|`)recourse ([a-z-]+)([^`\n#]*)", text):
         options = {option for parameter in commands[name].params for option in parameter.opts}
         assert set(re.findall(r"--[a-z-]+", rest)) <= options, name
 

@@ -12,11 +12,10 @@ from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.testing import WorkflowEnvironment
 
-from activities.requests import CHECK_REFUND
+from activities.requests import CHECK_REFUND, TASK_QUEUE
 from activities.services import Services
 from demo.runner import LOOK_EVERY, Handle, say, skip, start, status, until
 from demo.scenarios import PRICE
-from temporal.client import TASK_QUEUE
 from tests.notices.mailbox import quiet
 from tests.purchases import CLIENT, FREELANCER, OPERATOR, events, held, purchase, rejection
 from workflows import effects

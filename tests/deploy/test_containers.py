@@ -5,9 +5,8 @@ import tomllib
 
 import pytest
 
-from activities.requests import NOTICE_QUEUE
+from activities.requests import NOTICE_QUEUE, TASK_QUEUE
 from temporal import embedded
-from temporal.client import TASK_QUEUE
 from tests.deploy import DEPLOY, IMAGE, ROOT, compose, mentioned, of_kind, passes, pods
 from worker import SHUTDOWN_GRACE
 

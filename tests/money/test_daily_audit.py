@@ -9,7 +9,7 @@ from temporalio.worker import Worker
 from activities.requests import AuditReport
 from activities.services import Services
 from starter.adopt import money_inside, resume
-from temporal.client import AUDIT, register_schedules
+from temporal.registration import AUDIT, register_schedules
 from tests.purchases import held, purchase_of
 
 

@@ -16,7 +16,7 @@ from demo.runner import say, skip, until
 from demo.scenarios import PRICE
 from starter.metrics import MetricsCollector
 from temporal import embedded
-from temporal.client import register_schedules
+from temporal.registration import register_schedules
 from temporal.telemetry import BUCKETS
 from tests.conftest import settings
 from tests.http_processes import http_process

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
+from activities.requests import TASK_QUEUE
 from demo.runner import Handle, until
 from temporal import embedded
-from temporal.client import TASK_QUEUE
 from temporal.purchases import Purchase
 from tests.purchases import held, purchase
 from tests.signals.payloads import GOOD, code_of, failed_tasks, whole_history

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
+from activities.requests import TASK_QUEUE
 from demo.runner import until
 from temporal import purchases
-from temporal.client import TASK_QUEUE
 from temporal.purchases import Purchase
 from tests.starter.conftest import Cli, held
 from tests.starter.test_purchase_command import DOCUMENT, options
