@@ -1,11 +1,16 @@
 """The versions of the rules: a purchase keeps the one it was bought under.
 
-Rules that a purchase may run under are never edited. To change one, add a version that takes the
-rows of the version before it, with others in the place of those that change. Purchases that begin
-from then on live under it. When no open purchase has an old version any more, delete it.
+Rules that a purchase may run under are never edited. To change one, add a version: the one before
+it, with other rows in the place of those that change. If R-30 is to have other words:
+
+    SECOND = RULES_1.with_rows(replace(RULES_1.row("R-30"), text=texts.FREELANCER_CANCELLED_2))
+    VERSIONS = {1: RULES_1, 2: SECOND}
+
+Purchases that begin from then on live under it. When no open purchase has an old version any more,
+delete it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -34,6 +39,17 @@ class Rules:
     @cached_property
     def _by_id(self) -> Mapping[str, Transition]:
         return {row.id: row for row in self.transitions}
+
+    def row(self, row_id: str) -> Transition:
+        """The row with this id."""
+        return self._by_id[row_id]
+
+    def with_rows(self, *rows: Transition, deadlines: Iterable[DeadlineRule] = ()) -> "Rules":
+        """A new version. Rows and deadlines replace those with their id or name; others are added,
+        rows in the order of their ids."""
+        by_id = {**self._by_id, **{row.id: row for row in rows}}
+        by_name = {rule.name: rule for rule in (*self.deadlines, *deadlines)}
+        return Rules(tuple(by_id[row_id] for row_id in sorted(by_id)), tuple(by_name.values()))
 
     @cached_property
     def _by_event(self) -> Mapping[object, tuple[Transition, ...]]:
@@ -84,8 +100,9 @@ def is_open(row: Transition, draft: Draft) -> bool:
 
 
 FIRST = 1
+RULES_1 = Rules(TRANSITIONS, DEADLINES)
 
-VERSIONS: Mapping[int, Rules] = {FIRST: Rules(TRANSITIONS, DEADLINES)}
+VERSIONS: Mapping[int, Rules] = {FIRST: RULES_1}
 """Every version that an open purchase may have; new purchases get the highest."""
 
 
