@@ -249,10 +249,9 @@ class AllowedMessage(Model):
 
 
 class Recipient(Model):
-    """One reader. Operators have no party. `allowed`: the most important message first."""
+    """One reader. `allowed`: the most important message first."""
 
     role: Role
-    party: Party | None = None
     allowed: tuple[AllowedMessage, ...] = ()
 
 

@@ -193,7 +193,6 @@ def notice_request(state: WorkflowState, pending: PendingNotice) -> NoticeReques
     """The notice of one transition to all its recipients: amounts as they were then,
     deadlines and what each recipient may send as they are now."""
     start, purchase, notify, at = state.start, state.purchase, pending.notify, pending.at
-    parties = {"client": start.client, "freelancer": start.freelancer}
     return NoticeRequest(
         purchase_id=start.purchase_id,
         title=start.title,
@@ -211,8 +210,7 @@ def notice_request(state: WorkflowState, pending: PendingNotice) -> NoticeReques
         money_text=notify.money_text,
         refund_by=purchase.deadlines.get(DeadlineName.SETTLEMENT),
         recipients=tuple(
-            Recipient(role=role, party=parties.get(role), allowed=_allowed(purchase, role, at))
-            for role in notify.recipients
+            Recipient(role=role, allowed=_allowed(purchase, role, at)) for role in notify.recipients
         ),
         amounts=pending.amounts,
         windows=purchase.windows,

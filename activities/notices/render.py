@@ -114,7 +114,7 @@ def render_alert(alert: OperatorAlert) -> Rendered:
 def party_of(request: NoticeRequest, recipient: Recipient) -> Party | None:
     """The party that a recipient is; None for operators."""
     parties = {"client": request.client, "freelancer": request.freelancer}
-    return recipient.party or parties.get(recipient.role)
+    return parties.get(recipient.role)
 
 
 class _Writer:

@@ -30,12 +30,12 @@ ACCEPT = AllowedMessage(message="accept_claim", label="Accept the claim")
 DISPUTE = AllowedMessage(message="open_dispute", label="Open a dispute", fields={"reason": "…"})
 
 
-def client(party: Party = ANA, *allowed: AllowedMessage) -> Recipient:
-    return Recipient(role="client", party=party, allowed=allowed)
+def client(*allowed: AllowedMessage) -> Recipient:
+    return Recipient(role="client", allowed=allowed)
 
 
-def freelancer(party: Party = BO, *allowed: AllowedMessage) -> Recipient:
-    return Recipient(role="freelancer", party=party, allowed=allowed)
+def freelancer(*allowed: AllowedMessage) -> Recipient:
+    return Recipient(role="freelancer", allowed=allowed)
 
 
 def operator(*allowed: AllowedMessage) -> Recipient:

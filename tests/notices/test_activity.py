@@ -275,7 +275,7 @@ async def test_a_notice_that_cannot_be_written_fails_for_its_reader_only(
 
 async def test_a_bad_address_fails_for_its_reader_only(log: DeliveryLog, tmp_path: Path) -> None:
     odd = Party.model_construct(**(dict(BO) | {"email": "bo@x\r\nBcc: v@example.com"}))
-    asked = request().model_copy(update={"recipients": (client(), freelancer(odd))})
+    asked = request().model_copy(update={"freelancer": odd})
     answer = await send(activities_for(log, MaildirChannel(tmp_path / "mail")), asked)
     assert (answer.delivered, roles(answer)) == (1, ["freelancer"])
     assert "mail address is invalid" in answer.undelivered[0].why

@@ -5,13 +5,18 @@ from datetime import datetime, timedelta
 import pytest
 
 from activities.formatter import window_text
-from activities.notices import render
+from activities.notices import Rendered, render
 from activities.notices.formats import reader, utc
 from activities.requests import NoticeRequest, Party
 from demo.scenarios import BRIEF, CANCELS, Act, freelancer
 from docs.rehearsal import Rehearsal, money_activities
 from tests.notices.builders import ANA, at, client, due, request
 from workflows.messages import PurchaseStart
+
+
+def read_in(notice: NoticeRequest, person: Party) -> Rendered:
+    """The notice to a client who lives there."""
+    return render(notice.model_copy(update={"client": person}), client(), None)
 
 
 def in_zone(zone: str, locale: str = "en_US") -> Party:
@@ -62,7 +67,7 @@ def flat(text: str) -> str:
 )
 def test_a_deadline_in_the_readers_zone(zone: str, when: datetime, written: str) -> None:
     """Day, time, the zone's name and its offset at that time; and the same instant in UTC."""
-    shown = render(request(deadlines=(due(when),)), client(in_zone(zone)), None)
+    shown = render(request(client=in_zone(zone), deadlines=(due(when),)), client(), None)
     moment, offset = written.split("|")
     for text in (flat(shown.text), flat(shown.html.replace("</span>", " "))):
         assert f"{moment} ({zone}, UTC{offset})" in text
@@ -128,13 +133,21 @@ def test_48_hours_are_48_hours_when_clocks_change(begin: datetime, due: str) -> 
     """Purchased at noon, due at one or at eleven local time, because the clocks changed."""
     notice = last_notice(begin)
     assert notice.deadlines[0].at - begin == timedelta(hours=48)
-    assert due in flat(render(notice, client(in_zone("America/New_York")), None).text)
+    assert due in flat(
+        render(
+            notice.model_copy(update={"client": in_zone("America/New_York")}), client(), None
+        ).text
+    )
 
 
 def test_a_week_over_a_leap_day() -> None:
     """Seven days after the 26th of February are the 4th of March in a leap year."""
     notice = last_notice(at(2028, 2, 26, 12), BRIEF, CANCELS)
-    text = flat(render(notice, client(in_zone("Europe/Berlin", "de_DE")), None).text)
+    text = flat(
+        render(
+            notice.model_copy(update={"client": in_zone("Europe/Berlin", "de_DE")}), client(), None
+        ).text
+    )
     assert "Samstag, 4. März 2028, 13:00 (Europe/Berlin, UTC+01:00)" in text
     assert "2028-03-04 12:00 UTC" in text
 
@@ -177,7 +190,7 @@ def test_five_business_days_over_a_years_end(
 ) -> None:
     """Up to five business days; the latest day is a day in the reader's zone."""
     notice = last_notice(*YEARS_END)
-    text = flat(render(notice, client(in_zone(zone)), None).text)
+    text = flat(read_in(notice, in_zone(zone)).text)
     assert (
         f"up to five business days to be deposited into your account: at the latest on {latest}"
         in text
@@ -191,7 +204,11 @@ def test_five_business_days_by_another_calendar() -> None:
     notice = last_notice(
         begin, BRIEF, freelancer("give_refund"), calendar="DE", zone="Europe/Berlin"
     )
-    text = flat(render(notice, client(in_zone("Europe/Berlin", "de_DE")), None).text)
+    text = flat(
+        render(
+            notice.model_copy(update={"client": in_zone("Europe/Berlin", "de_DE")}), client(), None
+        ).text
+    )
     assert "at the latest on Mittwoch, 8. April 2026." in text
     assert "Mittwoch, 8. April 2026, at the end of the day (Europe/Berlin, UTC+02:00)" in text
     assert "2026-04-08 22:00 UTC" in text

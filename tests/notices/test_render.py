@@ -6,7 +6,7 @@ import pytest
 
 from activities.notices import Rendered, render
 from activities.notices.formats import reader
-from activities.requests import AllowedMessage, Money, Movement, Party, Recipient
+from activities.requests import AllowedMessage, Money, Movement, Party
 from tests.notices.builders import (
     ACCEPT,
     ANA,
@@ -31,7 +31,7 @@ def flat(rendered: Rendered) -> str:
 
 def test_a_whole_notice() -> None:
     """What happened, the rule, the note, the money, advice, the deadline, and allowed messages."""
-    shown = render(request(), client(ANA, ACCEPT, DISPUTE), None)
+    shown = render(request(), client(ACCEPT, DISPUTE), None)
     assert shown.subject == "Refund request declined: Logo design"
     assert (
         shown.text.replace("\xa0", " ")
@@ -139,12 +139,12 @@ def test_operators_get_a_short_notice_with_commands() -> None:
 def test_an_amount_in_a_command_is_decimal() -> None:
     """The field holds minor units; the command takes decimals."""
     accept = AllowedMessage(message="accept_split", label="Accept", fields={"refund": 12_550})
-    shown = render(request(), client(ANA, accept), None)
+    shown = render(request(), client(accept), None)
     assert "accept-split p-1001 --as client:ana --refund 125.50 --currency USD\n" in shown.text
 
 
 def test_with_a_base_address_there_is_a_link_instead_of_commands() -> None:
-    shown = render(request(purchase_id='p/1"?'), client(ANA, ACCEPT), "https://recourse.example/")
+    shown = render(request(purchase_id='p/1"?'), client(ACCEPT), "https://recourse.example/")
     link = "https://recourse.example/purchases/p%2F1%22%3F"
     assert f"See the purchase: {link}\n" in shown.text
     assert Page(shown.html).links == [link]
@@ -178,7 +178,7 @@ def test_amounts(locale: str, currency: str, amount: int, written: str) -> None:
 )
 def test_an_unknown_locale_or_zone_falls_back(locale: str, zone: str) -> None:
     odd = ANA.model_copy(update={"timezone": zone, "locale": locale})
-    text = render(request(), client(odd), None).text
+    text = render(request(client=odd), client(), None).text
     assert "$100.00" in text
     assert "is due\n\n  Monday, November 30, 2026, 11:59\xa0PM (UTC)\n" in text
 
@@ -213,7 +213,7 @@ def test_hostile_text_is_harmless(text: str) -> None:
         movements=(Movement(25000, text, text),),
         deadlines=(due(at(2027, 1, 1), name=text),),
     ).model_copy(update={"freelancer": evil})
-    who = Recipient.model_construct(role="freelancer", party=evil, allowed=(ACCEPT,))
+    who = freelancer(ACCEPT)
     shown = render(hostile, who, "https://recourse.example")
     page = Page(shown.html)
     assert not page.tags & {"script", "img"}
@@ -277,7 +277,7 @@ def test_option_values_are_quoted_for_the_shell() -> None:
     sent = AllowedMessage(message="resolve_attention", label="Mark", fields=fields)
     assert (
         '--text "…" --reference "…" --action \'mark it; rm -rf\'\n'
-        in render(request(), client(ANA, sent), None).text
+        in render(request(), client(sent), None).text
     )
 
 

@@ -26,7 +26,7 @@ from activities.notices import (
 )
 from activities.requests import NoticeAnswer, NoticeRequest, Party
 from activities.services import Settings
-from tests.notices.builders import OPERATORS, client, closed_port, freelancer, request
+from tests.notices.builders import ANA, OPERATORS, client, closed_port, request
 from tests.notices.test_channels import outgoing
 from tests.stripe.serving import cut, gone, serving
 
@@ -96,8 +96,8 @@ async def test_each_reader_makes_one_signed_event(log: DeliveryLog) -> None:
 
 
 async def test_an_event_needs_no_mail_address(log: DeliveryLog) -> None:
-    nowhere = Party.model_construct(**(dict(client().party or {}) | {"email": "nowhere"}))
-    asked = request().model_copy(update={"recipients": (client(nowhere), freelancer())})
+    nowhere = Party.model_construct(**(dict(ANA) | {"email": "nowhere"}))
+    asked = request().model_copy(update={"client": nowhere})
     with Receiver().listening() as channel:
         assert (await send(log, channel, asked)).delivered == 2
 

@@ -1,7 +1,7 @@
 """The types that make up a row of the table of transitions."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -67,8 +67,8 @@ def report(status: str) -> Cause:
 
 def choice_of(sent: Message) -> str:
     """Which of a message's choices it makes; empty if it offers none."""
-    for field in ("decision", "action", "status"):
-        if choice := getattr(sent, field, None):
+    for name in ("decision", "action", "status"):
+        if choice := getattr(sent, name, None):
             return str(choice)
     return ""
 
@@ -99,7 +99,7 @@ class Form:
     must know about the fields."""
 
     label: str
-    sample: Mapping[str, Any | Placeholder]
+    sample: Mapping[str, Any | Placeholder] = field(default_factory=dict)
     listed_last: bool = False
     same_as: str = ""
     hint: str = ""

@@ -161,7 +161,7 @@ TRANSITIONS: tuple[Transition, ...] = (
         to=DELIVERED,
         text=texts.DELIVERED,
         source="U",
-        form=Form(label="Deliver the work", sample={}),
+        form=Form(label="Deliver the work"),
     ),
     Transition(
         id="R-15",
@@ -172,7 +172,7 @@ TRANSITIONS: tuple[Transition, ...] = (
         to=SETTLING,
         text=texts.DELIVERY_ACCEPTED,
         source="U",
-        form=Form(label="Accept the delivery and release the money", sample={}),
+        form=Form(label="Accept the delivery and release the money"),
     ),
     Transition(
         id="R-16",
@@ -242,7 +242,7 @@ TRANSITIONS: tuple[Transition, ...] = (
         to=SETTLING,
         text=texts.CLAIM_ACCEPTED,
         source="U",
-        form=Form(label="Accept the claim", sample={}),
+        form=Form(label="Accept the claim"),
     ),
     Transition(
         id="R-23",
@@ -262,7 +262,7 @@ TRANSITIONS: tuple[Transition, ...] = (
         to=To.BEFORE_REQUEST,
         text=texts.CANCELLATION_WITHDRAWN,
         source="O",
-        form=Form(label="Take the cancellation back", sample={}),
+        form=Form(label="Take the cancellation back"),
     ),
     Transition(
         id="R-30",
@@ -276,7 +276,6 @@ TRANSITIONS: tuple[Transition, ...] = (
         source="A",
         form=Form(
             label="Cancel the project and give the money back",
-            sample={},
             listed_last=True,
             same_as="full_refund",
         ),
@@ -291,7 +290,7 @@ TRANSITIONS: tuple[Transition, ...] = (
         to=SETTLING,
         text=texts.CANCELLED_FREE,
         source="O",
-        form=Form(label="Cancel the project and get the money back", sample={}, listed_last=True),
+        form=Form(label="Cancel the project and get the money back", listed_last=True),
     ),
     Transition(
         id="R-32",
@@ -303,9 +302,7 @@ TRANSITIONS: tuple[Transition, ...] = (
         to=REQUESTED,
         text=texts.CLIENT_CANCELLED,
         source="A",
-        form=Form(
-            label="Cancel the project and ask for the money back", sample={}, listed_last=True
-        ),
+        form=Form(label="Cancel the project and ask for the money back", listed_last=True),
     ),
     Transition(
         id="R-35",
@@ -409,7 +406,6 @@ TRANSITIONS: tuple[Transition, ...] = (
         source="U",
         form=Form(
             label="Give all of the money back",
-            sample={},
             listed_last=True,
             same_as="full_refund",
         ),
