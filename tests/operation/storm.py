@@ -94,7 +94,7 @@ class Load:
 
 
 async def paid(bought: Purchase) -> None:
-    """Wait for the payment, and for somebody who can tell."""
+    """Wait until a worker says that the payment is held."""
     while True:
         try:
             if (await bought.status()).payment == "held":
@@ -124,7 +124,7 @@ async def trouble(
     client: Client, purchase_id: str, gone: Collection[str], since: datetime
 ) -> Counter[str]:
     """What did not go smoothly in a purchase, by what its history says. A task is lost if one of
-    the workers that are `gone` had it after `since`, when it was told to stop. Before that, a
+    the workers that are `gone` had it after `since`, when it began to stop. Before that, a
     worker was too slow, or the server lost the task: the moment in which another build becomes
     current, the server cancels polls to which it has just given a task."""
     found: Counter[str] = Counter()

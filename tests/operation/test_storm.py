@@ -90,11 +90,12 @@ async def test_three_workers_under_load_lose_and_double_nothing(
             stormy = len(load.results)
             async with load.running():
                 old = await crew.deploy()
-                left, told = await drained(load, old)
-            clear_alert = [result.purchase_id for result, _ in load.results[stormy:]]
+                left, stopped_at = await drained(load, old)
+            while_draining = [result.purchase_id for result, _ in load.results[stormy:]]
             gone = [f"{post.process.pid}@{gethostname()}" for post in old]
             histories = [
-                trouble(server.client, purchase_id, gone, told) for purchase_id in clear_alert
+                trouble(server.client, purchase_id, gone, stopped_at)
+                for purchase_id in while_draining
             ]
             rough = sum(await asyncio.gather(*histories), Counter[str]())
             services = Services(settings(tmp_path))
@@ -117,7 +118,7 @@ async def test_three_workers_under_load_lose_and_double_nothing(
             {
                 "kills": kills,
                 "purchases": len(load.results),
-                "of them while draining": len(clear_alert),
+                "of them while draining": len(while_draining),
             },
             sample=timedelta(minutes=2).total_seconds() > SECONDS,
         ),
@@ -126,14 +127,14 @@ async def test_three_workers_under_load_lose_and_double_nothing(
 
 async def drained(load: Load, old: Sequence[Post]) -> tuple[list[int], datetime]:
     """Stop the old workers when what they had begun is over; their exit statuses, and when they
-    were told to stop."""
+    began to stop."""
     await load.goes_on()
-    told = datetime.now(UTC)
+    stopped_at = datetime.now(UTC)
     for post in old:
         post.process.terminate()
     statuses = [await post.process.wait() for post in old]
     await load.goes_on()
-    return statuses, told
+    return statuses, stopped_at
 
 
 async def raging(load: Load, crew: Crew) -> int:

@@ -36,7 +36,7 @@ class MessageQueue:
 
     @property
     def waiting(self) -> int:
-        """How many arrivals wait for a later task."""
+        """How many messages wait for a later task."""
         return len(self._waiting)
 
     def process(self, work: Callable[[], None], size: int = 0) -> None:
