@@ -1,16 +1,16 @@
-"""Amounts as people read and write them, with the decimals that ISO 4217 gives a currency."""
+"""Amounts as people read and write them, with the decimals of their currency."""
 
 import re
 from decimal import Decimal
 
-from iso4217 import Currency
+from activities.currencies import DECIMALS, WITHDRAWN
 
 MAX_AMOUNT = 2**53 - 1
 """Bounds every amount, in minor units: the largest integer that JavaScript reads exactly."""
 
 
 class UnknownCurrency(ValueError):
-    """The code is not in ISO 4217, or has no minor unit (gold, test codes)."""
+    """No purchase can be in this currency: unknown, without a minor unit (gold), or withdrawn."""
 
 
 class InvalidAmount(ValueError):
@@ -19,15 +19,19 @@ class InvalidAmount(ValueError):
 
 def decimals(currency: str) -> int:
     """Digits after the decimal point of `currency`. Raises UnknownCurrency."""
-    try:
-        exponent = Currency(currency).exponent
-    except ValueError:
-        exponent = None
-    if exponent is None:
+    if currency not in DECIMALS:
         raise UnknownCurrency(
             f"the currency {currency!r} is not in ISO 4217; write for example USD"
         )
-    return exponent
+    return DECIMALS[currency]
+
+
+def check_for_new_purchases(currency: str) -> None:
+    """Raises UnknownCurrency if no purchase may begin in this currency any more."""
+    if currency in WITHDRAWN:
+        raise UnknownCurrency(
+            f"the currency {currency} is no longer in use; give the price in another one"
+        )
 
 
 def format_amount(amount: int, currency: str) -> str:

@@ -16,6 +16,7 @@ import structlog
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
+from activities.amounts import UnknownCurrency, check_for_new_purchases
 from activities.calendar import UnknownCalendar, check_calendar
 from activities.database import DatabaseUnreachable, SchemaMismatch
 from activities.ledger import LedgerRejected
@@ -93,9 +94,12 @@ class MoneyActivities:
         """
         with _as_application_errors(request.payment_method):
             check_calendar(request.calendar, request.timezone)
-            charge = self._provider.find_charge(request.key) or self._provider.charge(
-                request.key, request.price, request.payment_method, request.at
-            )
+            charge = self._provider.find_charge(request.key)
+            if charge is None:
+                check_for_new_purchases(request.price.currency)
+                charge = self._provider.charge(
+                    request.key, request.price, request.payment_method, request.at
+                )
             if charge.status == "succeeded":
                 return self._hold(request, charge)
             _log_payment("payment_declined", request)
@@ -267,6 +271,10 @@ def _as_application_errors(payment_method: str = "") -> Iterator[None]:
     except UnknownCalendar as error:
         raise ApplicationError(
             str(error), type=ErrorType.UNKNOWN_CALENDAR, non_retryable=True
+        ) from None
+    except UnknownCurrency as error:
+        raise ApplicationError(
+            f"price.currency: {error}.", type=ErrorType.WITHDRAWN_CURRENCY, non_retryable=True
         ) from None
     except LedgerRejected as error:
         _count_rejection(error.code)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
+from activities.amounts import UnknownCurrency, check_for_new_purchases
 from activities.calendar import UnknownCalendar, check_calendar
 from activities.locales import find_locale, find_zone
 from activities.requests import Party
@@ -132,9 +133,13 @@ def _validated(document: str) -> PurchaseStart:
 
 
 def _check(terms: PurchaseStart) -> None:
-    """Check zones, locales, the calendar and the purchase date. Raises Failure."""
+    """Check currency, zones, locales, the calendar and the purchase date. Raises Failure."""
     for role, party in (("client", terms.client), ("freelancer", terms.freelancer)):
         _check_party(role, party)
+    try:
+        check_for_new_purchases(terms.price.currency)
+    except UnknownCurrency as error:
+        raise InvalidInput(f"price.currency: {error}.") from None
     try:
         check_calendar(terms.policy.calendar, terms.policy.calendar_timezone)
     except UnknownCalendar as error:

@@ -118,6 +118,7 @@ async def test_a_rejected_signal_is_shown_and_answered_by_one_notice_an_hour(
         ({"price": {"amount": -5, "currency": "USD"}}, "price.amount"),
         ({"price": {"amount": 250.5, "currency": "USD"}}, "price.amount"),
         ({"price": {"amount": 100, "currency": "XXX"}}, "price.currency"),
+        ({"price": {"amount": 100, "currency": "BGN"}}, "no longer in use"),
         ({"client": {"id": "bo", "name": "Bo", "email": "bo@example.com"}}, "same person"),
         ({"purchased_at": "2999-01-01T00:00:00Z"}, "future"),
         ({"policy": {"requirements_window": "two days"}}, "requirements_window"),

@@ -69,6 +69,9 @@ BLOCKED_AFTER = timedelta(minutes=5)
 RETRY_BLOCKED_EVERY = timedelta(minutes=15)
 """How often a blocked effect is retried by itself; `resolve_attention` retries at once."""
 
+INVALID_TERMS = (ErrorType.UNKNOWN_CALENDAR, ErrorType.WITHDRAWN_CURRENCY)
+"""Why a payment is never taken: the terms name what no new purchase can have."""
+
 ATTEMPT_TIMEOUT = timedelta(seconds=30)
 """Bounds one attempt of an activity. Ledger and providers give up earlier by themselves."""
 
@@ -181,7 +184,7 @@ class EffectRunner:
             if is_cancelled_exception(error) or not self._should_run(effect):
                 return None
             problem = problem_of(error)
-            if problem.type == ErrorType.UNKNOWN_CALENDAR and isinstance(effect, TakePayment):
+            if problem.type in INVALID_TERMS and isinstance(effect, TakePayment):
                 self.invalid_input = problem.message
                 return None
             return EffectBlocked(effect.kind, problem.message)

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
+from activities import amounts
 from activities.database import DatabaseUnreachable, create_engine, migrate
 from activities.ledger import LedgerRejected
 from activities.money import MoneyActivities
@@ -52,6 +53,20 @@ def test_a_declined_payment_posts_nothing_and_says_why(environment: Environment)
     answer = run(environment.money.take_payment, payment("pm_sandbox_declined"))
     assert (answer.status, answer.text) == ("declined", "The client's bank declined the charge.")
     assert environment.balances is None
+
+
+def test_a_withdrawn_currency_is_charged_to_nobody_but_a_charge_made_before_counts(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The check comes after the search for the charge of an earlier attempt."""
+    held = run(environment.money.take_payment, payment())
+    monkeypatch.setattr(amounts, "WITHDRAWN", {"USD"})
+    assert run(environment.money.take_payment, payment()) == held
+    another = payment().model_copy(update={"key": "purchase-p-2/pay", "purchase_id": "p-2"})
+    with pytest.raises(ApplicationError, match="USD is no longer in use") as failure:
+        run(environment.money.take_payment, another)
+    assert (failure.value.type, failure.value.non_retryable) == ("WITHDRAWN_CURRENCY", True)
+    assert len(environment.sandbox.charges()) == 1
 
 
 @pytest.mark.parametrize("method", ["pm_sandbox_charge_lost", "pm_sandbox_flaky"])

@@ -186,6 +186,7 @@ BAD_OPTIONS = {
     "price with a comma": ({"price": "1,50"}, "--price"),
     "currency unknown": ({"currency": "XXQ"}, "--currency"),
     "currency in small letters": ({"currency": "usd"}, "--currency"),
+    "currency withdrawn": ({"currency": "BGN"}, "price.currency"),
     "currency of gold": ({"currency": "XAU"}, "--currency"),
     "payment method is empty": ({"payment_method": ""}, "payment_method"),
     "purchased when": ({"purchased_at": "yesterday"}, "purchased_at"),
