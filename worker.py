@@ -27,6 +27,7 @@ from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.runtime import Runtime
 from temporalio.worker import (
+    PatchActivationInput,
     PollerBehavior,
     PollerBehaviorSimpleMaximum,
     Worker,
@@ -48,8 +49,9 @@ from temporal.registration import register_search_attributes
 from temporal.runner import Runner, WritesCards
 from temporal.telemetry import runtime
 from workflows.audit import BooksAudit
+from workflows.lifecycle.versions import ACTIVE, VERSIONS
 from workflows.notifying import PurchaseNotices
-from workflows.purchase import ProjectPurchase
+from workflows.purchase import RULES_PATCH, ProjectPurchase
 
 ACTIVITY_THREADS = 20
 CACHED_WORKFLOWS = 1000
@@ -89,20 +91,28 @@ class WorkerConfig:
 
     queues: frozenset[str] = frozenset({MONEY, NOTICES})
     build_id: str | None = None
+    rules_version: int = ACTIVE
+    """The version of the rules that new purchases get; others that the build knows wait for it."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "WorkerConfig":
         """Raises WrongSetting."""
         build_id = environment.get("RECOURSE_BUILD_ID") or None
+        version = _rules_version(environment.get("RECOURSE_RULES_VERSION"))
         named = environment.get("RECOURSE_QUEUES")
         if not named:
-            return cls(build_id=build_id)
+            return cls(build_id=build_id, rules_version=version)
         queues = frozenset(name.strip() for name in named.split(","))
         if not queues <= cls.queues:
             raise WrongSetting(
                 f"RECOURSE_QUEUES is {named!r}; known are {MONEY} and {NOTICES}, both by default."
             )
-        return cls(queues, build_id)
+        return cls(queues, build_id, version)
+
+    def activates(self, patch: PatchActivationInput) -> bool:
+        """Whether a purchase that begins now gets the version of the rules that the patch names."""
+        of_rules, version = patch.patch_id.partition(RULES_PATCH)[1:]
+        return not of_rules or int(version) <= self.rules_version
 
     @property
     def deployment(self) -> WorkerDeploymentConfig | None:
@@ -115,6 +125,17 @@ class WorkerConfig:
             use_worker_versioning=True,
             default_versioning_behavior=VersioningBehavior.AUTO_UPGRADE,
         )
+
+
+def _rules_version(named: str | None) -> int:
+    if not named:
+        return ACTIVE
+    known = {str(version): version for version in VERSIONS}
+    if named not in known:
+        raise WrongSetting(
+            f"RECOURSE_RULES_VERSION is {named!r}; this build knows {', '.join(known)}."
+        )
+    return known[named]
 
 
 @asynccontextmanager
@@ -163,6 +184,7 @@ def _money(
         workflow_task_poller_behavior=POLLERS,
         activity_task_poller_behavior=POLLERS,
         deployment_config=config.deployment,
+        patch_activation_callback=config.activates,
     )
     return worker
 
@@ -216,6 +238,7 @@ async def run(*, dev: bool) -> None:
             namespace=client.namespace,
             queues=sorted(config.queues),
             build_id=config.build_id,
+            rules_version=config.rules_version,
         )
         await stop.wait()
         health.ready = False

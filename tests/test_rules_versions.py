@@ -17,7 +17,7 @@ from demo.scenarios import PRICE
 from temporal import embedded
 from tests.lifecycle.test_versions import a_second_version
 from tests.purchases import CLIENT, FREELANCER, purchase, rejection
-from worker import build_worker
+from worker import WorkerConfig, build_worker
 from workflows.lifecycle import versions
 from workflows.lifecycle.versions import FIRST, VERSIONS
 from workflows.messages import PurchaseResult, Role
@@ -45,10 +45,11 @@ async def deployed(
     patch: pytest.MonkeyPatch,
     *known: int,
 ) -> AsyncIterator[None]:
-    """A worker that knows these versions of the rules. It has to replay every open purchase."""
+    """A worker that knows these versions of the rules, with the newest one activated. It has to
+    replay every open purchase."""
     tables = {FIRST: VERSIONS[FIRST], 2: a_second_version()}
     patch.setattr(versions, "VERSIONS", {version: tables[version] for version in known})
-    async with build_worker(client, services, threads):
+    async with build_worker(client, services, threads, WorkerConfig(rules_version=max(known))):
         yield
 
 

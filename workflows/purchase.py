@@ -66,6 +66,9 @@ from workflows.workflow_state import WorkflowState
 FUTURE_ALLOWED = timedelta(minutes=5)
 """How far clocks may differ before `purchased_at` counts as lying in the future."""
 
+RULES_PATCH = "rules-"
+"""A patch id is this and a version of the rules."""
+
 Timer = tuple[datetime, asyncio.Task[None]]
 
 
@@ -366,15 +369,15 @@ def _initial_state(given: Sequence[object]) -> WorkflowState:
         raise ValueError(f"Purchase {start.purchase_id} must run as {expected}, not {workflow_id}.")
     if start.purchased_at and start.purchased_at > now + FUTURE_ALLOWED:
         raise ValueError("purchased_at is in the future.")
-    newest = next(filter(_patched, range(lifecycle.newest(), 0, -1)))
-    return WorkflowState.begin(start, now, newest)
+    version = next(filter(_patched, range(lifecycle.newest(), 0, -1)))
+    return WorkflowState.begin(start, now, version)
 
 
 def _patched(version: int) -> bool:
     """Whether the purchase has this version of the rules. A marker in the history of each run says
     so; the server also shows it as the search attribute `TemporalChangeVersion`. The first version
-    has no marker."""
-    return version == 1 or workflow.patched(f"rules-{version}")
+    has no marker. Whether a new purchase gets a version is decided by the worker, once."""
+    return version == 1 or workflow.patched(f"{RULES_PATCH}{version}")
 
 
 def _count_rejected(name: str, code: Code) -> None:

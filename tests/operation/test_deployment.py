@@ -65,7 +65,8 @@ async def test_a_changed_rule_is_rolled_out_and_back_while_purchases_run(
         before = await reviewed(server)
         monkeypatch.setattr(versions, "VERSIONS", second)
         services = Services(settings(tmp_path))
-        async with build_worker(server.client, services, threads, WorkerConfig(build_id=NEW)):
+        config = WorkerConfig(build_id=NEW, rules_version=2)
+        async with build_worker(server.client, services, threads, config):
             still_old = await reviewed(server)
             builds = [await build_of(before), await build_of(still_old)]
             await make_current(server, NEW)
@@ -83,6 +84,40 @@ async def test_a_changed_rule_is_rolled_out_and_back_while_purchases_run(
     assert rejected.type == "WRONG_ROLE"
     assert canceled == ["freelancer_cancelled", "freelancer_cancelled"]
     assert builds == [OLD, OLD, NEW, NEW, OLD]
+
+
+async def test_new_rules_are_rolled_out_before_they_are_activated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: ThreadPoolExecutor
+) -> None:
+    """A build that knows version 2 is current everywhere, and purchases still begin under version
+    1, so rolling it back strands none of them. Once version 2 is activated, new purchases have it,
+    and those from before keep version 1."""
+    second = {FIRST: VERSIONS[FIRST], 2: a_second_version()}
+    async with (
+        embedded.server() as server,
+        working(server, tmp_path, RECOURSE_BUILD_ID=OLD),
+    ):
+        await make_current(server, OLD)
+        monkeypatch.setattr(versions, "VERSIONS", second)
+        services = Services(settings(tmp_path))
+        inactive = WorkerConfig(build_id=NEW)
+        async with build_worker(server.client, services, threads, inactive):
+            await make_current(server, NEW)
+            bought = [await reviewed(server) for _ in range(2)]
+            builds = [await build_of(handle) for handle in bought]
+            await make_current(server, OLD)
+        await say(bought[0], Role.FREELANCER, "cancel")
+        builds += [await build_of(bought[0])]
+        activated = WorkerConfig(build_id=f"{NEW}-rules-2", rules_version=2)
+        async with build_worker(server.client, services, threads, activated):
+            await make_current(server, f"{NEW}-rules-2")
+            after = await reviewed(server)
+            rejected = await rejection(after, "cancel", {"by": FREELANCER})
+            await say(bought[1], Role.FREELANCER, "cancel")
+        services.close()
+
+    assert builds == [NEW, NEW, OLD]
+    assert rejected.type == "WRONG_ROLE"
 
 
 async def test_workers_for_money_and_for_notices_share_the_work(

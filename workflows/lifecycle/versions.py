@@ -6,8 +6,9 @@ it, with other rows in the place of those that change. If R-30 is to have other 
     SECOND = RULES_1.with_rows(replace(RULES_1.row("R-30"), text=texts.FREELANCER_CANCELLED_2))
     VERSIONS = {1: RULES_1, 2: SECOND}
 
-Purchases that begin from then on live under it. When no open purchase has an old version any more,
-delete it.
+A new version is rolled out to every worker before it is activated (`ACTIVE`, or the worker's
+setting RECOURSE_RULES_VERSION); purchases that begin from then on live under it. When no open
+purchase has an old version any more, delete it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -103,7 +104,11 @@ FIRST = 1
 RULES_1 = Rules(TRANSITIONS, DEADLINES)
 
 VERSIONS: Mapping[int, Rules] = {FIRST: RULES_1}
-"""Every version that an open purchase may have; new purchases get the highest."""
+"""Every version that an open purchase may have."""
+
+ACTIVE = FIRST
+"""The version of new purchases, unless the worker is set to another one. Raise it in the release
+after the one that brings a version, so that a worker that is rolled back still knows it."""
 
 
 class UnknownVersion(Exception):
@@ -112,7 +117,7 @@ class UnknownVersion(Exception):
 
 
 def newest() -> int:
-    """The version for purchases that begin now."""
+    """The newest version that is known, activated or not."""
     return max(VERSIONS)
 
 
