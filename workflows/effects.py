@@ -97,7 +97,6 @@ class EffectRunner:
         self._state = state
         self._apply_fact = apply_fact
         self._running = 0
-        self._from_before = list(state.effects)
         self._stopping = False
         self.invalid_input: str | None = None
         """Why the start input is invalid; found before any money moved."""
@@ -108,9 +107,8 @@ class EffectRunner:
         self._start(effect)
 
     def resume(self) -> None:
-        """Start the effects restored from the state. Effects added since `__init__` are already
-        running."""
-        for effect in self._from_before:
+        """Start the effects that the state has."""
+        for effect in list(self._state.effects):
             self._start(effect)
 
     @property

@@ -1,0 +1,102 @@
+"""How a run begins: from the state of an earlier run, or from terms that are accepted once.
+
+Accepted terms are recorded with every default. Validation depends on what changes from release to
+release: defaults of the policy, the models, the rules for identifiers. So it runs in a local
+activity, whose answer is a marker in the history. A replay reads the marker instead of validating
+the input again: a purchase keeps the terms that it was accepted with.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from temporalio import activity, workflow
+
+from activities.keys import workflow_id_of
+from activities.requests import ACCEPT_START, Acceptance, StartToAccept
+from workflows import lifecycle
+from workflows.messages import PurchaseStart
+from workflows.receiving.parsing import LARGEST_MESSAGE, explained, json_of, parse
+from workflows.workflow_state import WorkflowState
+
+FUTURE_ALLOWED = timedelta(minutes=5)
+"""How far clocks may differ before `purchased_at` counts as lying in the future."""
+
+RULES_PATCH = "rules-"
+"""A patch id is this and a version of the rules."""
+
+ANSWERED_WITHIN = timedelta(seconds=10)
+"""Bounds one attempt. It computes for a millisecond, but a busy worker may start it late."""
+
+
+def accept(document: str, workflow_id: str, now: datetime) -> PurchaseStart:
+    """The terms in a start input, with every default. Raises ValueError with a sentence for an
+    input that cannot be right."""
+    start = explained(PurchaseStart, document)
+    expected = workflow_id_of(start.purchase_id)
+    if workflow_id != expected:
+        raise ValueError(f"Purchase {start.purchase_id} must run as {expected}, not {workflow_id}.")
+    if start.purchased_at and start.purchased_at > now + FUTURE_ALLOWED:
+        raise ValueError("purchased_at is in the future.")
+    return start.model_copy(update={"purchased_at": start.purchased_at or now})
+
+
+@activity.defn(name=ACCEPT_START.name)
+async def accept_start(request: StartToAccept) -> Acceptance:
+    """Validate a start input; the answer is recorded."""
+    try:
+        start = accept(request.document, request.workflow_id, request.at)
+    except ValueError as error:
+        return Acceptance(problem=str(error))
+    return Acceptance(terms=start.model_dump_json())
+
+
+async def accepted(given: Sequence[object], at: datetime) -> PurchaseStart:
+    """The recorded terms of this workflow's purchase, in the workflow that started `at` this time.
+    Raises ValueError with a sentence."""
+    request = StartToAccept(
+        document=document_of(given), workflow_id=workflow.info().workflow_id, at=at
+    )
+    answer: Acceptance = await workflow.execute_local_activity(
+        ACCEPT_START.name,
+        request,
+        result_type=Acceptance,
+        start_to_close_timeout=ANSWERED_WITHIN,
+        summary="Validate the terms of the purchase",
+    )
+    if answer.terms is None:
+        raise ValueError(answer.problem)
+    return PurchaseStart.model_validate_json(answer.terms)
+
+
+def document_of(given: Sequence[object]) -> str:
+    """The JSON of a start input. Raises ValueError with a sentence."""
+    data = json_of(given)
+    if len(data) > LARGEST_MESSAGE:
+        raise ValueError(f"the start input is too large; send at most {LARGEST_MESSAGE} bytes.")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ValueError("the start input is not UTF-8; send JSON in UTF-8.") from None
+
+
+def carried_state(given: Sequence[object]) -> WorkflowState | None:
+    """The state of an earlier run; None for a start input, or for anything else. Raises ValueError
+    with a sentence."""
+    if len(given) != 1 or b'"continued":true' not in json_of(given)[:32]:
+        return None
+    state = parse(WorkflowState, given)
+    lifecycle.rules_of(state.purchase)  # raises before anything needs the rules
+    _patched(state.purchase.terms.rules_version)
+    return state
+
+
+def rules_version() -> int:
+    """The version of the rules for a purchase that begins now: the newest activated one."""
+    return next(filter(_patched, range(lifecycle.newest(), 0, -1)))
+
+
+def _patched(version: int) -> bool:
+    """Whether the purchase has this version of the rules. A marker in the history of each run says
+    so; the server also shows it as the search attribute `TemporalChangeVersion`. The first version
+    has no marker. Whether a new purchase gets a version is decided by the worker, once."""
+    return version == 1 or workflow.patched(f"{RULES_PATCH}{version}")
