@@ -91,6 +91,31 @@ async def test_a_repeated_message_id_gets_the_first_answer(server: WorkflowEnvir
     assert (await rejection(handle, "cancel", {"by": CLIENT})).type == "ALREADY_REQUESTED"
 
 
+async def test_a_message_id_names_one_message_only(server: WorkflowEnvironment) -> None:
+    """The id of an accepted or rejected message is not accepted for another message, or for the
+    same with other content. The first message keeps its answer, and the other may come under an id
+    of its own."""
+    handle = await held(server)
+    first = {"by": CLIENT, "message_id": "m-1", "text": "Hello?"}
+    receipt = await handle.execute_update("send_message", first, result_type=Receipt)
+    early = {"by": FREELANCER, "message_id": "m-2"}
+    await handle.signal("deliver", early)
+
+    another = await rejection(handle, "cancel", {"by": CLIENT, "message_id": "m-1"})
+    changed = await rejection(handle, "send_message", {**first, "text": "Goodbye."})
+    after_rejection = await rejection(handle, "send_message", {**early, "text": "Soon."})
+    await handle.signal("cancel", {"by": CLIENT, "message_id": "m-1"})
+
+    found = await until(handle, lambda found: found.rejected_count == 2)
+    assert [signal.code for signal in found.rejected] == ["NOT_ALLOWED_NOW", "INVALID_MESSAGE"]
+    for error in (another, changed, after_rejection):
+        assert error.type == "INVALID_MESSAGE"
+        assert "was used before" in error.message
+    assert [entry.transition for entry in found.timeline].count("message_sent") == 1
+    assert found.stage == "awaiting_requirements"
+    assert await handle.execute_update("send_message", first, result_type=Receipt) == receipt
+
+
 async def test_a_rejected_signal_is_shown_and_answered_by_one_notice_an_hour(
     server: WorkflowEnvironment, services: Services
 ) -> None:

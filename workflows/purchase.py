@@ -115,6 +115,7 @@ class ProjectPurchase(Receiver):
     async def _accept(self) -> None:
         """Begin with the recorded terms. Messages that arrive before wait in the queue."""
         self._check_input()
+        version = rules_version()  # before the local activity: a replay answers that one sooner
         task = asyncio.create_task(accepted(self._given, self._began))
         await self._wait_until(task.done)
         try:
@@ -122,7 +123,7 @@ class ProjectPurchase(Receiver):
         except ValueError as error:
             self._input_error = error
         self._check_input()
-        self._begin(WorkflowState.begin(start, self._began, rules_version()))
+        self._begin(WorkflowState.begin(start, self._began, version))
 
     def _begin(self, state: WorkflowState) -> None:
         self._state = state
@@ -219,7 +220,7 @@ class ProjectPurchase(Receiver):
         except InvalidMessage as invalid:
             self._reject_signal(name, invalid.rejection, invalid.sender, at)
             return
-        if self._state.answers.get(message) is None:
+        if not self._state.answers.is_repeated(message):
             answer = self._handle_message(message, at)
             if isinstance(answer, Rejection):
                 self._reject_signal(name, answer, message.by, at)
