@@ -8,7 +8,7 @@ effect once.
 
 import unicodedata
 from dataclasses import dataclass
-from datetime import UTC, date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
@@ -18,7 +18,15 @@ from activities.amounts import MAX_AMOUNT, decimals, format_amount
 Amount = Annotated[int, Field(strict=True, ge=0, le=MAX_AMOUNT)]
 """Minor units. Strict: 10.0, "1050" and true are not amounts."""
 
-UtcDatetime = Annotated[AwareDatetime, AfterValidator(lambda value: value.astimezone(UTC))]
+
+def _utc(value: datetime) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is out of range") from None
+
+
+UtcDatetime = Annotated[AwareDatetime, AfterValidator(_utc)]
 """An instant, kept in UTC."""
 
 

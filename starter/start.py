@@ -17,7 +17,7 @@ from starter.options import Json, read_amount, read_file, read_object
 from temporal.client import connect
 from temporal.errors import InvalidInput
 from temporal.purchases import Purchase
-from workflows.acceptance import FUTURE_ALLOWED
+from workflows.acceptance import purchase_time
 from workflows.messages import PurchaseStart
 from workflows.receiving.parsing import explain
 
@@ -144,8 +144,10 @@ def _check(terms: PurchaseStart) -> None:
         check_calendar(terms.policy.calendar, terms.policy.calendar_timezone)
     except UnknownCalendar as error:
         raise InvalidInput(f"policy: {error}") from None
-    if terms.purchased_at and terms.purchased_at > datetime.now(UTC) + FUTURE_ALLOWED:
-        raise InvalidInput("purchased_at is in the future.")
+    try:
+        purchase_time(terms.purchased_at, datetime.now(UTC))
+    except ValueError as error:
+        raise InvalidInput(str(error)) from None
 
 
 def _check_party(role: str, party: Party) -> None:

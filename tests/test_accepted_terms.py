@@ -1,8 +1,10 @@
 """A purchase keeps the terms that it was accepted with, whatever a later release makes of them."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from temporalio.testing import WorkflowEnvironment
 
 from activities.requests import TASK_QUEUE
@@ -10,6 +12,7 @@ from demo.runner import Handle, say, status, until
 from temporal import embedded
 from tests.contract import START
 from tests.operation.processes import working
+from workflows.acceptance import purchase_time
 from workflows.messages import Role
 
 LEAST = {name: value for name, value in START.items() if name not in ("policy", "purchased_at")}
@@ -31,6 +34,16 @@ async def windows(handle: Handle) -> dict[str, float]:
     found = await status(handle)
     begun = found.timeline[0].at
     return {each.name: (each.at - begun).total_seconds() / 3600 for each in found.deadlines}
+
+
+def test_a_purchase_is_never_made_in_the_future() -> None:
+    """R-31: a clock that is four minutes ahead makes cancelling no freer."""
+    now = datetime(2026, 3, 2, 12, tzinfo=UTC)
+    assert purchase_time(None, now) is None
+    assert purchase_time(now + timedelta(minutes=4), now) == now
+    assert purchase_time(now - timedelta(minutes=4), now) == now - timedelta(minutes=4)
+    with pytest.raises(ValueError, match="in the future"):
+        purchase_time(now + timedelta(minutes=6), now)
 
 
 async def test_changed_defaults_move_no_deadline_of_a_running_purchase(tmp_path: Path) -> None:

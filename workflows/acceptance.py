@@ -7,7 +7,7 @@ the input again: a purchase keeps the terms that it was accepted with.
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from temporalio import activity, workflow
 
@@ -20,6 +20,9 @@ from workflows.workflow_state import WorkflowState
 
 FUTURE_ALLOWED = timedelta(minutes=5)
 """How far clocks may differ before `purchased_at` counts as lying in the future."""
+
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+"""An earlier `purchased_at` is a mistake: the zero time of some language, or seconds of 1970."""
 
 RULES_PATCH = "rules-"
 """A patch id is this and a version of the rules."""
@@ -35,9 +38,21 @@ def accept(document: str, workflow_id: str, now: datetime) -> PurchaseStart:
     expected = workflow_id_of(start.purchase_id)
     if workflow_id != expected:
         raise ValueError(f"Purchase {start.purchase_id} must run as {expected}, not {workflow_id}.")
-    if start.purchased_at and start.purchased_at > now + FUTURE_ALLOWED:
-        raise ValueError("purchased_at is in the future.")
-    return start.model_copy(update={"purchased_at": start.purchased_at or now})
+    return start.model_copy(update={"purchased_at": purchase_time(start.purchased_at, now)})
+
+
+def purchase_time(given: datetime | None, now: datetime) -> datetime | None:
+    """When the purchase was made, if the input says so; never after `now`, because it could be
+    cancelled for free until then. Raises ValueError with a sentence."""
+    if given is None:
+        return None
+    if given > now + FUTURE_ALLOWED:
+        raise ValueError("purchased_at is in the future; send the time of the purchase or nothing.")
+    if given < EARLIEST:
+        raise ValueError(
+            f"purchased_at is before {EARLIEST:%Y}; send the time of the purchase or nothing."
+        )
+    return min(given, now)
 
 
 @activity.defn(name=ACCEPT_START.name)
