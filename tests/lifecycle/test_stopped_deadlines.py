@@ -121,7 +121,7 @@ def test_suspended_deadlines_go_on_with_the_time_they_had_left() -> None:
     waiting.start(DeadlineName.REFUND_DECISION)
     assert DeadlineName.REFUND_DECISION not in waiting.state.deadlines
 
-    later = Draft(waiting.state, waiting.event, waiting.now + timedelta(days=3))
+    later = draft_of(waiting.state, waiting.event, waiting.now + timedelta(days=3))
     later.enter(Stage.REFUND_REQUESTED)
     later.continue_all()
     assert later.state.suspended == {}
