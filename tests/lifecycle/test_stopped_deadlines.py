@@ -154,6 +154,24 @@ def test_the_review_deadline_waits_for_the_request_also_when_all_go_on() -> None
     assert waiting.state.deadlines == {DeadlineName.REVIEW: waiting.now + timedelta(days=10)}
 
 
+def test_deadlines_that_continue_at_once_are_as_they_were() -> None:
+    """R-11: to suspend all deadlines and continue them changes nothing by itself."""
+    purchase = Purchase(held=False)
+    waiting = draft(purchase)
+    waiting.suspend_all()
+    waiting.continue_all()
+    assert waiting.state == purchase.state
+
+
+def test_a_suspended_deadline_ends_with_its_stage() -> None:
+    """R-20, R-35: a request that is answered while all deadlines are suspended has none left."""
+    waiting = draft(Purchase().requested())
+    waiting.suspend_all()
+    assert set(waiting.state.suspended) == {DeadlineName.REFUND_DECISION}
+    waiting.enter(Stage.SETTLING)
+    assert waiting.state.suspended == {}
+
+
 def test_a_suspended_deadline_is_not_computed_again() -> None:
     """R-60: the computed deadline is suspended with the others, so the calendar is not asked
     again."""

@@ -6,11 +6,22 @@ import pytest
 from pydantic import TypeAdapter
 
 from tests.lifecycle.builders import ESCROW, NOON, Purchase, becomes, message, rejected, settles
-from workflows.lifecycle import begin, deadlines, decide, handlers, newest, permissions, versions
+from workflows.lifecycle import (
+    begin,
+    deadlines,
+    decide,
+    handlers,
+    newest,
+    permissions,
+    samples,
+    versions,
+)
+from workflows.lifecycle.deadlines import DEADLINES
 from workflows.lifecycle.events import ComputeDeadline, DeadlineExpired
 from workflows.lifecycle.handlers import Handler
 from workflows.lifecycle.state import Code, DeadlineName, Decision, Stage, State
-from workflows.lifecycle.transition import Transition
+from workflows.lifecycle.transition import Form, Transition
+from workflows.lifecycle.transitions import TRANSITIONS
 from workflows.lifecycle.versions import FIRST, VERSIONS, Rules, UnknownVersion, draft_of
 from workflows.messages import Role
 
@@ -214,6 +225,24 @@ def test_a_state_without_a_version_has_the_first() -> None:
     assert STATES.validate_python(written) == state
     assert begin(state.terms, state.terms.purchased_at).state.stage is Stage.AWAITING_REQUIREMENTS
     assert state.terms.rules_version == FIRST
+
+
+def test_a_sample_is_of_the_senders_row_in_the_purchases_version(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """R-48, R-49 with other samples: each role has its own, and each version."""
+    with_row(replace(row("R-49"), form=Form(label="x", sample={"text": "from Bo"})), monkeypatch)
+    changed, first = versions.VERSIONS[FIRST], Rules(TRANSITIONS, DEADLINES)
+    monkeypatch.setattr(versions, "VERSIONS", {FIRST: changed, 2: first})
+    purchase = Purchase().working()
+
+    def text(version: int, role: Role) -> list[str]:
+        found = samples(under(version, purchase), "send_message", role)
+        return [getattr(sample, "text", "") for sample in found]
+
+    assert text(FIRST, Role.FREELANCER) == ["from Bo"]
+    assert text(2, Role.FREELANCER) == ["…"]
+    assert text(FIRST, Role.CLIENT) == ["…"]
 
 
 def test_a_message_that_the_purchases_version_lacks_is_rejected(
