@@ -271,6 +271,21 @@ def test_a_posting_that_the_purchase_did_not_ask_for_changes_nothing() -> None:
         assert purchase.state == before
 
 
+def test_the_end_of_a_claim_window_is_not_needed_once_the_claim_is_accepted() -> None:
+    """R-22, R-60: the calendar is still asked for the settlement window, only."""
+    purchase = Purchase().requested()
+    purchase.freelancer("decide_refund", decision="decline", claim=10_000)
+    claim, settlement = (
+        ComputeDeadline(name, purchase.now, 5)
+        for name in (DeadlineName.CLAIM, DeadlineName.SETTLEMENT)
+    )
+    assert is_pending(purchase.state, claim)
+    assert not is_pending(purchase.state, settlement)
+    purchase.client("accept_claim")
+    assert not is_pending(purchase.state, claim)
+    assert is_pending(purchase.state, settlement)
+
+
 def test_the_settlement_window_is_computed_from_the_decision_to_the_settlement() -> None:
     """R-60: the calendar is needed while the settlement is open and its deadline is unknown."""
     purchase = pending_refund()

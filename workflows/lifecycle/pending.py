@@ -43,10 +43,8 @@ def is_kind_pending(state: State, kind: str) -> bool:
             return status is RefundStatus.PENDING
         case PostSettlement.kind:
             return status is RefundStatus.SETTLED and not (refund and refund.posted)
-        case ComputeDeadline.kind:
-            names = (DeadlineName.CLAIM, DeadlineName.SETTLEMENT)
-            return any(_awaits_computation(state, name) for name in names)
-    return False
+    computed = (DeadlineName.CLAIM, DeadlineName.SETTLEMENT)
+    return kind == ComputeDeadline.kind and any(_awaits_computation(state, d) for d in computed)
 
 
 def _awaits_computation(state: State, deadline: DeadlineName) -> bool:
