@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -178,6 +179,15 @@ def test_a_violated_constraint_is_not_retried(
     with pytest.raises(LedgerRejected, match="REJECTED_BY_DATABASE"):
         hold(ledger)
     assert len(attempts) == 1
+
+
+def test_a_pool_without_a_free_connection_is_unreachable(tmp_path: Path) -> None:
+    pool = {"poolclass": sa.QueuePool, "pool_size": 1, "max_overflow": 0, "pool_timeout": 0}
+    engine = sa.create_engine(f"sqlite:///{tmp_path}/ledger.db", **pool)
+    with engine.connect(), pytest.raises(DatabaseUnreachable) as error:
+        engine_module.transact(engine, lambda connection: connection.scalar(sa.text("SELECT 1")))
+    assert str(error.value) == "All connections to the database are in use."
+    engine.dispose()
 
 
 @pytest.fixture

@@ -196,6 +196,35 @@ def test_a_settled_refund_cannot_be_marked_as_settled() -> None:
     rejected(answer, Code.ALREADY_SETTLED, "The refund is already known to be settled.")
 
 
+def test_the_proof_of_an_operator_is_the_reference_of_the_newest_attempt() -> None:
+    """R-74: the attempts before it keep the references of the provider."""
+    purchase = second_attempt(second="re_2")
+    purchase.fact(RefundReported(2, "failed"))
+    retries(purchase)
+    purchase.fact(RefundReported(3, "failed", "re_3"))
+    proof = {"action": "mark_settled", "reference": "statement 7"}
+    purchase.send(Role.OPERATOR, "resolve_attention", **proof)
+    assert attempts(purchase) == Refund(
+        ESCROW, 3, RefundStatus.SETTLED, ("re_1", "re_2", "statement 7")
+    )
+    assert PostSettlement("statement 7", purchase.now) in purchase.last.effects
+
+
+@pytest.mark.parametrize(("attempt", "both"), [(1, False), (1, True), (2, True)])
+def test_a_repeated_failure_changes_nothing(attempt: int, both: bool) -> None:
+    """R-53, R-57, R-58: while the second attempt is open, what is repeated about the first is not
+    about the second. Once both have failed, an operator is not notified again."""
+    purchase = second_attempt(second="re_2")
+    if both:
+        purchase.fact(RefundReported(2, "failed"))
+    before = purchase.state
+    for fact in (RefundReported(attempt, "pending"), RefundReported(attempt, "failed")):
+        purchase.fact(fact)
+        assert (purchase.state, purchase.last.effects, purchase.notices) == (before, (), [])
+    assert isinstance(reports(purchase, f"re_{attempt}", "failed"), Accepted)
+    assert (purchase.state, purchase.last.effects, purchase.notices) == (before, (), [])
+
+
 # --- two attempts, one of which settles
 
 
@@ -240,6 +269,21 @@ def test_a_posting_that_the_purchase_did_not_ask_for_changes_nothing() -> None:
     for fact in (DecisionPosted(), SettlementPosted()):
         assert purchase.fact(fact).effects == ()
         assert purchase.state == before
+
+
+def test_the_end_of_a_claim_window_is_not_needed_once_the_claim_is_accepted() -> None:
+    """R-22, R-60: the calendar is still asked for the settlement window, only."""
+    purchase = Purchase().requested()
+    purchase.freelancer("decide_refund", decision="decline", claim=10_000)
+    claim, settlement = (
+        ComputeDeadline(name, purchase.now, 5)
+        for name in (DeadlineName.CLAIM, DeadlineName.SETTLEMENT)
+    )
+    assert is_pending(purchase.state, claim)
+    assert not is_pending(purchase.state, settlement)
+    purchase.client("accept_claim")
+    assert not is_pending(purchase.state, claim)
+    assert is_pending(purchase.state, settlement)
 
 
 def test_the_settlement_window_is_computed_from_the_decision_to_the_settlement() -> None:

@@ -47,7 +47,7 @@ def moved(purchase: Purchase) -> tuple[Movement, ...]:
 def test_the_purchase_is_the_first_line_of_the_timeline() -> None:
     """R-01: the purchase is recorded before anything is paid."""
     first = begin(Purchase().state.terms, NOON)
-    assert first.transition == "purchased"
+    assert (first.transition, first.actor) == ("purchased", "client")
     assert first.text == "Ana bought a project from Bo for 250.00 USD."
 
 
@@ -87,6 +87,15 @@ def test_both_parties_are_notified_of_a_failed_payment(fact: Fact, outcome: str,
     purchase.fact(fact)
     assert notified(purchase) == (outcome, "payments", what, ("client", "freelancer"))
     assert moved(purchase) == ()
+
+
+def test_nobody_is_notified_when_the_payment_window_ends() -> None:
+    """R-06: the timeline says so; the parties are notified when the payment is held or cancelled
+    (R-03, R-05)."""
+    purchase = Purchase(held=False)
+    purchase.deadline(DeadlineName.PAYMENT)
+    assert purchase.last.transition == "payment_window_expired"
+    assert purchase.notices == []
 
 
 # --- the refund
@@ -143,6 +152,33 @@ def test_a_failed_refund_is_notified_with_the_providers_reason(reason: str, why:
     assert item.since == purchase.now
 
 
+@pytest.mark.parametrize(
+    ("report", "hidden"),
+    [(RefundReported(2, "failed"), True), (RefundReported(1, "settled"), False)],
+)
+def test_notices_hide_the_settlement_deadline_once_staff_looks_into_the_refund(
+    report: RefundReported, hidden: bool
+) -> None:
+    """R-55, R-57: a failed refund may arrive later than its deadline says, so only operators see
+    the deadline; R-55 is for operators anyway."""
+    purchase = pending_refund()
+    purchase.fact(RefundReported(1, "failed"))
+    purchase.fact(report)
+    (notice,) = purchase.notices
+    assert notice.hide_settlement_deadline is hidden
+
+
+def test_a_settlement_reported_by_message_is_in_the_timeline() -> None:
+    """R-54: an answer of the provider is recorded silently, a message of its own is not."""
+    purchase = pending_refund()
+    purchase.send(Role.PAYMENTS, "settlement_update", refund_id="re_1", status="settled")
+    assert (purchase.last.transition, purchase.last.actor) == ("refund_confirmed", "payments")
+    assert purchase.last.text == (
+        "The payment provider says that Ana's refund of 250.00 USD is settled."
+    )
+    assert purchase.notices == []
+
+
 def test_a_failure_reported_by_message_has_no_reason() -> None:
     """R-56: settlement_update has no field for a reason."""
     purchase = pending_refund()
@@ -183,6 +219,9 @@ def test_operators_are_notified_of_a_blocked_effect() -> None:
     )
     (item,) = purchase.state.attention
     assert (item.text, item.since) == ("the provider does not answer", purchase.now)
+    (notice,) = purchase.notices
+    assert notice.values == {"effect": "check refund", "problem": "the provider does not answer"}
+    assert notice.note is None, "A problem is not a note that somebody wrote."
 
 
 def test_both_parties_are_notified_when_the_platform_cancels() -> None:
@@ -220,6 +259,18 @@ def test_a_notice_names_the_party_that_acted_and_quotes_its_note() -> None:
     assert notice.note is None
 
 
+def test_a_message_between_the_parties_is_not_about_money() -> None:
+    """R-45, R-48, R-49: a notice of a message does not say where the money is; others do."""
+    purchase = Purchase().working()
+    for sender in (Role.CLIENT, Role.FREELANCER):
+        purchase.send(sender, "send_message", text="hello")
+        (notice,) = purchase.notices
+        assert (notice.note, notice.about_money) == ("hello", False)
+    purchase.freelancer("propose_split", refund=15_000)
+    (notice,) = purchase.notices
+    assert notice.about_money is True
+
+
 def test_the_system_is_the_actor_when_a_deadline_expires() -> None:
     """R-17: a lapsed review is no act of a party."""
     purchase = Purchase().delivered()
@@ -235,6 +286,7 @@ def test_a_reminder_names_its_deadline() -> None:
     assert found.text is texts.REFUND_DECISION_REMINDER
     assert found.recipients == ("freelancer",)
     assert found.deadline is DeadlineName.REFUND_DECISION
+    assert found.about_money is False
 
 
 def test_a_reminder_is_due_once() -> None:
@@ -253,10 +305,15 @@ def test_a_rejection_notice_quotes_message_code_and_sentence() -> None:
     """A rejection (here of R-45) is notified to its sender only."""
     answer = Rejection(Code.NO_OFFER, "No offer stands.")
     found = rejection_notice("accept_split", answer, "client")
-    assert (found.transition, found.recipients) == ("message_rejected", ("client",))
+    assert (found.transition, found.actor) == ("message_rejected", "system")
+    assert (found.recipients, found.about_money) == (("client",), False)
     assert found.values == {
         "message": "accept split",
         "code": "NO_OFFER",
         "answer": "No offer stands.",
     }
-    assert found.text.summary.endswith("There is no offer to accept.")
+    assert found.text.heading == "Message not accepted"
+    assert found.text.summary == (
+        "Your message “{message}” was not accepted. There is no offer to accept."
+    )
+    assert found.text.explanation == "The exact answer: {code}. {answer}"

@@ -23,6 +23,7 @@ from workflows.lifecycle import (
 from workflows.lifecycle.events import EffectBlocked, Rejection, VoidPayment
 from workflows.lifecycle.queries import samples
 from workflows.lifecycle.state import DeadlineName, Stage
+from workflows.lifecycle.words import label_text
 from workflows.messages import MESSAGES, Permission, Role
 from workflows.policy import Reminders
 
@@ -128,12 +129,31 @@ def test_messages_with_the_same_result_are_offered_once() -> None:
     assert {"cancel", "give_refund"} & set(names) == set()
 
 
+def test_the_message_after_one_that_is_offered_already_is_offered() -> None:
+    """R-30, R-46, R-47, R-49: give_refund gives the same as cancel; what follows does not."""
+    names = [name for name, _ in allowed(Purchase().reviewed(), Role.FREELANCER)]
+    assert names == ["deliver", "cancel", "propose_split", "send_message"]
+
+
+def test_a_message_is_offered_with_its_label_and_with_a_hint_for_staff() -> None:
+    """R-41, R-48: what the card and the notices show of a form."""
+    purchase = Purchase().disputed()
+    (decide_it,) = allowed_messages(purchase.state, Role.MEDIATOR, purchase.now)
+    assert decide_it.label == "As a mediator, decide who gets what"
+    assert decide_it.hint.startswith("`refund` is what the client gets, in minor units")
+    *_, write = allowed_messages(purchase.state, Role.CLIENT, purchase.now)
+    assert (write.label, write.hint) == ("Write to {freelancer}", "")
+
+
 def test_the_messages_of_the_stage_are_offered_before_those_of_any_time() -> None:
-    """R-15, R-16 come before R-32, R-47, R-48."""
-    names = [name for name, _ in allowed(Purchase().delivered(), Role.CLIENT)]
+    """R-15, R-16, R-45 come before R-32, R-47, R-48."""
+    purchase = Purchase().delivered()
+    purchase.freelancer("propose_split", refund=15_000)
+    names = [name for name, _ in allowed(purchase, Role.CLIENT)]
     assert names == [
         "accept_delivery",
         "request_changes",
+        "accept_split",
         "cancel",
         "propose_split",
         "send_message",
@@ -294,6 +314,27 @@ def test_an_overdue_dispute_has_no_next_deadline() -> None:
     purchase = Purchase().disputed()
     purchase.deadline(DeadlineName.DISPUTE)
     assert next_deadline(purchase.state) is None
+
+
+@pytest.mark.parametrize(
+    ("deadline", "label"),
+    [
+        (DeadlineName.REQUIREMENTS, "The client's requirements are due"),
+        (DeadlineName.REFUND_DECISION, "The freelancer's answer to the refund request is due"),
+        (DeadlineName.DORMANCY, "The longest time without any activity ends"),
+    ],
+)
+def test_what_is_due_is_said_by_role(deadline: DeadlineName, label: str) -> None:
+    """R-11, R-18, R-35: the timer in Temporal says what is due, without the names of people."""
+    state = Purchase().state
+    assert label_text(state, rules_of(state).deadline(deadline)) == label
+
+
+def test_an_amount_in_a_label_has_its_currency() -> None:
+    """R-11: a label may name amounts, like every text."""
+    state = Purchase().state
+    rule = replace(rules_of(state).deadline(DeadlineName.REQUIREMENTS), label="{escrow} is due")
+    assert label_text(state, rule) == "250.00 USD is due"
 
 
 # --- waiting_for

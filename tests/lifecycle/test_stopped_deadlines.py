@@ -121,7 +121,7 @@ def test_suspended_deadlines_go_on_with_the_time_they_had_left() -> None:
     waiting.start(DeadlineName.REFUND_DECISION)
     assert DeadlineName.REFUND_DECISION not in waiting.state.deadlines
 
-    later = Draft(waiting.state, waiting.event, waiting.now + timedelta(days=3))
+    later = draft_of(waiting.state, waiting.event, waiting.now + timedelta(days=3))
     later.enter(Stage.REFUND_REQUESTED)
     later.continue_all()
     assert later.state.suspended == {}
@@ -152,6 +152,24 @@ def test_the_review_deadline_waits_for_the_request_also_when_all_go_on() -> None
     assert set(waiting.state.deadlines) == {DeadlineName.REFUND_DECISION}
     waiting.return_to_stage_before_request()
     assert waiting.state.deadlines == {DeadlineName.REVIEW: waiting.now + timedelta(days=10)}
+
+
+def test_deadlines_that_continue_at_once_are_as_they_were() -> None:
+    """R-11: to suspend all deadlines and continue them changes nothing by itself."""
+    purchase = Purchase(held=False)
+    waiting = draft(purchase)
+    waiting.suspend_all()
+    waiting.continue_all()
+    assert waiting.state == purchase.state
+
+
+def test_a_suspended_deadline_ends_with_its_stage() -> None:
+    """R-20, R-35: a request that is answered while all deadlines are suspended has none left."""
+    waiting = draft(Purchase().requested())
+    waiting.suspend_all()
+    assert set(waiting.state.suspended) == {DeadlineName.REFUND_DECISION}
+    waiting.enter(Stage.SETTLING)
+    assert waiting.state.suspended == {}
 
 
 def test_a_suspended_deadline_is_not_computed_again() -> None:

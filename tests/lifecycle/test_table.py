@@ -9,12 +9,13 @@ import pytest
 
 from activities.formatter import Facts, Formatter
 from tests.lifecycle.builders import Purchase
+from tests.lifecycle.builders import message as sent
 from workflows.lifecycle import permissions, samples, texts
 from workflows.lifecycle.deadlines import DeadlineRule
 from workflows.lifecycle.events import Fact
 from workflows.lifecycle.state import WINDOWS, Code, DeadlineName, Stage
 from workflows.lifecycle.texts import Text
-from workflows.lifecycle.transition import To, Transition, message
+from workflows.lifecycle.transition import To, Transition, choice_of, message
 from workflows.lifecycle.versions import VERSIONS, Rules
 from workflows.messages import MESSAGES, Role
 from workflows.policy import Policy
@@ -126,6 +127,12 @@ def test_a_purchase_shows_its_own_windows() -> None:
     formatter = Formatter("Ana", "Bo", str)
     facts = Facts(windows=purchase.state.windows)
     assert "within 36 hours of receiving them" in formatter.format(text, facts)
+
+
+def test_a_message_without_choices_makes_none() -> None:
+    """R-14, R-21: only messages that offer a choice make one."""
+    assert choice_of(sent("deliver", Role.FREELANCER)) == ""
+    assert choice_of(sent("decide_refund", Role.FREELANCER, decision="decline")) == "decline"
 
 
 def test_every_rejection_code_has_a_sentence_for_its_sender() -> None:

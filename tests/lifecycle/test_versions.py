@@ -6,13 +6,23 @@ import pytest
 from pydantic import TypeAdapter
 
 from tests.lifecycle.builders import ESCROW, NOON, Purchase, becomes, message, rejected, settles
-from workflows.lifecycle import begin, deadlines, decide, handlers, newest, permissions, versions
-from workflows.lifecycle.draft import Draft
+from workflows.lifecycle import (
+    begin,
+    deadlines,
+    decide,
+    handlers,
+    newest,
+    permissions,
+    samples,
+    versions,
+)
+from workflows.lifecycle.deadlines import DEADLINES
 from workflows.lifecycle.events import ComputeDeadline, DeadlineExpired
 from workflows.lifecycle.handlers import Handler
 from workflows.lifecycle.state import Code, DeadlineName, Decision, Stage, State
-from workflows.lifecycle.transition import Transition
-from workflows.lifecycle.versions import FIRST, VERSIONS, Rules, UnknownVersion
+from workflows.lifecycle.transition import Form, Transition
+from workflows.lifecycle.transitions import TRANSITIONS
+from workflows.lifecycle.versions import FIRST, VERSIONS, Rules, UnknownVersion, draft_of
 from workflows.messages import Role
 
 STATES = TypeAdapter(State)
@@ -112,7 +122,7 @@ def test_a_new_row_may_use_each_handler_that_decides(
 
 def test_a_lapsed_claim_without_an_amount_refunds_all() -> None:
     """R-38: without a claim, the freelancer gets nothing."""
-    draft = Draft(Purchase().working().state, DeadlineExpired(DeadlineName.CLAIM), NOON)
+    draft = draft_of(Purchase().working().state, DeadlineExpired(DeadlineName.CLAIM), NOON)
     handlers.pay_claim("because")(draft)
     assert draft.state.decision == Decision("because", ESCROW, 0, NOON)
 
@@ -178,7 +188,7 @@ def test_the_expiry_of_a_deadline_without_a_row_only_ends_it(
 def test_a_window_in_business_days_that_restarts_waits_for_the_calendar() -> None:
     """R-21, R-60: the end that was computed before does not hold any more."""
     purchase = Purchase().contested()
-    draft = Draft(purchase.state, DeadlineExpired(DeadlineName.CLAIM), purchase.now)
+    draft = draft_of(purchase.state, DeadlineExpired(DeadlineName.CLAIM), purchase.now)
     draft.start(DeadlineName.CLAIM)
     assert DeadlineName.CLAIM not in draft.state.deadlines
     assert draft.effects == [ComputeDeadline(DeadlineName.CLAIM, purchase.now, 5)]
@@ -215,6 +225,24 @@ def test_a_state_without_a_version_has_the_first() -> None:
     assert STATES.validate_python(written) == state
     assert begin(state.terms, state.terms.purchased_at).state.stage is Stage.AWAITING_REQUIREMENTS
     assert state.terms.rules_version == FIRST
+
+
+def test_a_sample_is_of_the_senders_row_in_the_purchases_version(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """R-48, R-49 with other samples: each role has its own, and each version."""
+    with_row(replace(row("R-49"), form=Form(label="x", sample={"text": "from Bo"})), monkeypatch)
+    changed, first = versions.VERSIONS[FIRST], Rules(TRANSITIONS, DEADLINES)
+    monkeypatch.setattr(versions, "VERSIONS", {FIRST: changed, 2: first})
+    purchase = Purchase().working()
+
+    def text(version: int, role: Role) -> list[str]:
+        found = samples(under(version, purchase), "send_message", role)
+        return [getattr(sample, "text", "") for sample in found]
+
+    assert text(FIRST, Role.FREELANCER) == ["from Bo"]
+    assert text(2, Role.FREELANCER) == ["…"]
+    assert text(FIRST, Role.CLIENT) == ["…"]
 
 
 def test_a_message_that_the_purchases_version_lacks_is_rejected(

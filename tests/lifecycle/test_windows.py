@@ -27,6 +27,7 @@ from workflows.lifecycle.events import (
     VoidPayment,
 )
 from workflows.lifecycle.state import AttentionKind, Code, DeadlineName, Payment, Stage
+from workflows.messages import Role
 
 DAY = timedelta(days=1)
 
@@ -298,6 +299,15 @@ def test_an_overdue_dispute_alerts_staff_and_decides_nothing() -> None:
     assert purchase.state.needs(AttentionKind.DISPUTE_OVERDUE)
     assert purchase.state.decision is None
     assert purchase.state.deadlines == {}
+
+
+def test_a_decided_dispute_is_not_overdue_any_more() -> None:
+    """R-41, R-42: the mediator's decision clears the alert."""
+    purchase = Purchase().disputed()
+    purchase.deadline(DeadlineName.DISPUTE)
+    purchase.send(Role.MEDIATOR, "resolve_dispute", refund=0)
+    becomes(purchase, Stage.SETTLING)
+    assert purchase.state.attention == ()
 
 
 # --- settlement_window

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from activities.amounts import format_amount
 from activities.requests import Movement
-from workflows.lifecycle.deadlines import DEADLINES, DeadlineRule, rule_named
+from workflows.lifecycle.deadlines import DeadlineRule, rule_named
 from workflows.lifecycle.events import (
     ComputeDeadline,
     Effect,
@@ -46,7 +46,7 @@ class Draft:
     state: State
     event: Event
     now: datetime
-    rules: tuple[DeadlineRule, ...] = DEADLINES
+    rules: tuple[DeadlineRule, ...]
     effects: list[Effect] = field(default_factory=list)
     movements: list[Movement] = field(default_factory=list)
     money_text: str | None = None

@@ -134,11 +134,11 @@ def _newly_blocked(draft: Draft) -> bool:
 
 
 def report_of(draft: Draft) -> RefundReported | None:
-    """What the provider reports, by an answer or by `settlement_update`; None for a refund that
-    this purchase does not have."""
+    """What the provider reports, by an answer or by `settlement_update`; None if the message names
+    a refund that this purchase does not have."""
     event, refund = draft.event, draft.state.refund
     if isinstance(event, RefundReported):
-        return event if refund else None
+        return event
     message = cast(SettlementUpdate, event)
     for attempt in range(1, refund.attempt + 1) if refund else ():
         assert refund is not None
@@ -147,14 +147,15 @@ def report_of(draft: Draft) -> RefundReported | None:
     return None
 
 
-def _reports(status: str, holds: Callable[[Refund, RefundReported], bool]) -> Callable[..., bool]:
-    """A settled refund stays settled: reports that come later change nothing here."""
+def _reports(holds: Callable[[Refund, RefundReported], bool]) -> Callable[[Draft], bool]:
+    """A settled refund stays settled: reports that come later change nothing here. The row's cause
+    says which status is reported."""
 
     def check(draft: Draft) -> bool:
         report, refund = report_of(draft), draft.state.refund
         if report is None or refund is None or refund.status is RefundStatus.SETTLED:
             return False
-        return report.status == status and holds(refund, report)
+        return holds(refund, report)
 
     return check
 
@@ -170,13 +171,13 @@ def _is_same(refund: Refund, report: RefundReported) -> bool:
     return report.attempt == refund.attempt or bool(current and current == earlier)
 
 
-REPORTED_PENDING = Guard("the current attempt is open", _reports("pending", _is_open))
+REPORTED_PENDING = Guard("the current attempt is open", _reports(_is_open))
 REPORTED_FIRST_FAILURE = Guard(
     "the first attempt is open",
-    _reports("failed", lambda refund, report: _is_open(refund, report) and refund.attempt == 1),
+    _reports(lambda refund, report: _is_open(refund, report) and refund.attempt == 1),
 )
-REPORTED_FAILURE = Guard("a later attempt is open", _reports("failed", _is_open))
-REPORTED_SETTLED = Guard("the current attempt", _reports("settled", _is_same))
+REPORTED_FAILURE = Guard("a later attempt is open", _reports(_is_open))
+REPORTED_SETTLED = Guard("the current attempt", _reports(_is_same))
 REPORTED_EARLIER_SETTLED = Guard(
-    "an earlier attempt that was reported as failed", _reports("settled", lambda *_: True)
+    "an earlier attempt that was reported as failed", _reports(lambda *_: True)
 )

@@ -269,7 +269,7 @@ def confirm_refund(draft: Draft) -> None:
     """The provider says that the refund is settled."""
     report = _report(draft)
     refund = _name_attempt(draft, report)
-    draft.values |= {"attempt": str(report.attempt), "newest": str(refund.attempt)}
+    draft.values.update(attempt=str(report.attempt), newest=str(refund.attempt))
     _settle(draft, report.reference or draft.state.refund_id(report.attempt))
 
 
@@ -337,7 +337,7 @@ def raise_blocked(draft: Draft) -> None:
     blocked = cast(EffectBlocked, draft.event)
     voiding = blocked.effect == VoidPayment.kind
     kind = AttentionKind.PAYMENT_UNKNOWN if voiding else AttentionKind.EFFECT_BLOCKED
-    draft.values |= {"effect": spaced(blocked.effect), "problem": blocked.text}
+    draft.values.update(effect=spaced(blocked.effect), problem=blocked.text)
     draft.raise_alert(kind, blocked.text, blocked.effect)
 
 

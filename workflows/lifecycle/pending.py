@@ -10,36 +10,46 @@ from workflows.lifecycle.events import (
     TakePayment,
     VoidPayment,
 )
-from workflows.lifecycle.state import DeadlineName, Payment, Refund, RefundStatus, Stage, State
+from workflows.lifecycle.state import DeadlineName, Payment, RefundStatus, Stage, State
 
 
 def is_pending(state: State, effect: Effect) -> bool:
     """Whether an effect is still to be carried out. Not so, for example: the check of a refund
     that a person has marked as settled, the deadline of a claim that is decided."""
-    refund = state.refund
     match effect:
-        case TakePayment():
+        case SendRefund(attempt) | CheckRefund(attempt):
+            is_newest = state.refund is not None and state.refund.attempt == attempt
+            return is_newest and is_kind_pending(state, effect.kind)
+        case ComputeDeadline(deadline):
+            return _awaits_computation(state, deadline)
+    return is_kind_pending(state, effect.kind)
+
+
+def is_kind_pending(state: State, kind: str) -> bool:
+    """Whether an effect of this kind is still to be carried out."""
+    refund = state.refund
+    status = refund.status if refund else None
+    match kind:
+        case TakePayment.kind:
             return state.payment is Payment.PENDING
-        case VoidPayment():
+        case VoidPayment.kind:
             return state.payment is Payment.VOIDING
-        case PostDecision():
+        case PostDecision.kind:
             decided = state.decision is not None and not state.decision_posted
             return decided and state.payment is Payment.HELD
-        case SendRefund(attempt):
-            return _is(refund, attempt, RefundStatus.UNSENT)
-        case CheckRefund(attempt):
-            return _is(refund, attempt, RefundStatus.PENDING)
-        case PostSettlement():
-            return (
-                refund is not None and refund.status is RefundStatus.SETTLED and not refund.posted
-            )
-        case ComputeDeadline(deadline):
-            known = deadline in state.deadlines or deadline in state.suspended
-            return awaits_calendar(state, deadline) and not known
+        case SendRefund.kind:
+            return status is RefundStatus.UNSENT
+        case CheckRefund.kind:
+            return status is RefundStatus.PENDING
+        case PostSettlement.kind:
+            return status is RefundStatus.SETTLED and not (refund and refund.posted)
+    computed = (DeadlineName.CLAIM, DeadlineName.SETTLEMENT)
+    return kind == ComputeDeadline.kind and any(_awaits_computation(state, d) for d in computed)
 
 
-def _is(refund: Refund | None, attempt: int, status: RefundStatus) -> bool:
-    return refund is not None and (refund.attempt, refund.status) == (attempt, status)
+def _awaits_computation(state: State, deadline: DeadlineName) -> bool:
+    known = deadline in state.deadlines or deadline in state.suspended
+    return awaits_calendar(state, deadline) and not known
 
 
 def awaits_calendar(state: State, deadline: DeadlineName) -> bool:
@@ -48,22 +58,3 @@ def awaits_calendar(state: State, deadline: DeadlineName) -> bool:
         return state.stage is Stage.CONTESTED
     settled = state.refund is not None and state.refund.status is RefundStatus.SETTLED
     return state.stage is Stage.SETTLING and not settled
-
-
-def is_kind_pending(state: State, kind: str) -> bool:
-    """Whether an effect of this kind is still to be carried out."""
-    attempt = state.refund.attempt if state.refund else 1
-    begun = state.terms.purchased_at
-    effects: tuple[Effect, ...] = (
-        TakePayment(),
-        VoidPayment(),
-        *(
-            ComputeDeadline(deadline, begun, 1)
-            for deadline in (DeadlineName.CLAIM, DeadlineName.SETTLEMENT)
-        ),
-        PostDecision(0, 0),
-        SendRefund(attempt),
-        CheckRefund(attempt),
-        PostSettlement("", begun),
-    )
-    return any(effect.kind == kind and is_pending(state, effect) for effect in effects)

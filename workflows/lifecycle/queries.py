@@ -82,26 +82,21 @@ class Allowed:
 def allowed_messages(state: State, role: Role, now: datetime) -> tuple[Allowed, ...]:
     """What `role` may send now, each choice of a message apart, the most relevant first."""
     draft = draft_of(state, PlatformCancelled(), now)
-    rows = sorted(rules_of(state).open_rows(draft, role), key=_anytime)
+    rows = rules_of(state).open_rows(draft, role)
     found: list[Allowed] = []
-    for row in rows:
+    offered: set[str] = set()
+    for row in sorted(rows, key=lambda row: bool(row.form and row.form.listed_last)):
         form = row.form
         assert form is not None
-        if form.same_as and any(_same_as(each.row) == form.same_as for each in found):
+        if form.same_as in offered:
             continue
         if isinstance(decide(state, _sample(row, state, role), now), Accepted):
             found.append(
                 Allowed(row, row.cause.message, form.label, _fields(row, state), form.hint)
             )
+            if form.same_as:
+                offered.add(form.same_as)
     return tuple(found)
-
-
-def _anytime(row: Transition) -> bool:
-    return row.form is not None and row.form.listed_last
-
-
-def _same_as(row: Transition) -> str:
-    return row.form.same_as if row.form else ""
 
 
 def _fields(row: Transition, state: State) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from workflows.lifecycle.texts import Text
 NOBODY: Mapping[str, str] = {}
 
 
-def facts(state: State, actor: str = "system", values: Mapping[str, str] = NOBODY) -> Facts:
+def facts(state: State, actor: str = Facts.actor, values: Mapping[str, str] = NOBODY) -> Facts:
     """What texts can say of this purchase now."""
     return Facts(actor, state.amounts, state.windows, values)
 
