@@ -72,11 +72,12 @@ class Snapshot:
 class Ledger:
     """A double-entry ledger of escrow money. One instance serves any number of threads.
 
-    Each operation takes effect at most once, under its idempotency `key`. A retry gets the first
-    answer again: False if the operation was applied, the same rejection if it was rejected, even
-    if the money arrived in the meantime. A different request with the same key is rejected with
-    KEY_REUSED. `at` (when it happened) and `reference` (the proof) may differ in a retry; the first
-    values are kept.
+    Each operation takes effect at most once, under its idempotency `key`. A retry of an applied
+    operation returns False. A rejection is recorded under the key only if nothing could change it
+    (`validate.FINAL`); a retry then gets it again. Any other rejection (no hold, not enough money)
+    leaves no record, and a retry is validated again. A different request with a recorded key is
+    rejected with KEY_REUSED. `at` (when it happened) and `reference` (the proof) may differ in a
+    retry; the first values are kept.
 
     Amounts are whole minor units from 1 to MAX_AMOUNT. Every method raises DatabaseUnreachable when
     the database is away or overloaded, and SchemaMismatch when it is not set up.
@@ -262,6 +263,8 @@ def _record(connection: Connection, operation: Operation) -> _Recorded:
             return _Recorded(False, _first_answer(row, operation))
     applied = {row.kind for row in found}
     rejection = validate(operation, accounts, applied)
+    if rejection and not rejection.is_final:
+        return _Recorded(False, rejection)
     if operation.kind == "hold" and not rejection:
         _open_accounts(connection, operation, accounts)
     if _insert(connection, operation, rejection):

@@ -23,6 +23,16 @@ class Rejection:
     code: str
     reason: str
 
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing that the ledger may still record could change it."""
+        return self.code in FINAL
+
+
+FINAL = frozenset({"ALREADY_HELD", "ALREADY_DECIDED", "CURRENCY_MISMATCH"})
+"""A purchase never gets a second hold, a second decision or another currency. Every other rejection
+depends on what the accounts hold when it is made."""
+
 
 def validate(
     operation: Operation, accounts: Mapping[str, Account], applied: Collection[str]

@@ -74,7 +74,8 @@ class Model:
                 return "KEY_REUSED"
             return False if answer is True else answer
         answer = self.validate(request)
-        self.known[request.key] = (request, answer)
+        if answer not in ("NO_HOLD", "NOT_ENOUGH_MONEY", "MONEY_LEFT_OVER"):
+            self.known[request.key] = (request, answer)
         return answer
 
     def validate(self, request: Request) -> Answer:
