@@ -110,8 +110,9 @@ code, sentence and sender, and the party that sent it gets a notice:
 Every message may have a `message_id` that you choose: at most 64 characters, unique per sender. If
 you repeat a message with the same `message_id` while the purchase is open, as a signal or as an
 update, it takes effect once and gets its first answer again. (A rejected update is not recorded, so
-it is decided again when repeated.) Give a `message_id` to every message that you might have to
-repeat:
+it is decided again when repeated.) An id that you use for another message, or for the same one
+with another content, is rejected with `INVALID_MESSAGE`, and its first answer stays. Give a
+`message_id` to every message that you might have to repeat:
 
 - After a timeout or a broken connection, repeat the message with the same `message_id`.
 - An update may fail with `FAILED_PRECONDITION` while a workflow continues as new. Nothing was
@@ -135,6 +136,10 @@ and the message as `requirements.json`:
 ```json
 {json.dumps(REQUIREMENTS)}
 ```
+
+`purchased_at` is the instant from which the windows run. If it is up to five minutes ahead, because
+the sender's clock is, it counts as the start of the workflow. A later one, or one over ten years
+ago, is rejected with `INVALID_INPUT` before money moves.
 
 Both requests may be repeated: a purchase that exists already keeps its own terms and receives the
 message only, and the `message_id` makes the message take effect once. A purchase id is used once,

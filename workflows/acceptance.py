@@ -7,7 +7,7 @@ the input again: a purchase keeps the terms that it was accepted with.
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from temporalio import activity, workflow
 
@@ -15,14 +15,12 @@ from activities.keys import workflow_id_of
 from activities.requests import ACCEPT_START, Acceptance, StartToAccept
 from workflows import lifecycle
 from workflows.messages import PurchaseStart
+from workflows.policy import LONGEST
 from workflows.receiving.parsing import LARGEST_MESSAGE, explained, json_of, parse
 from workflows.workflow_state import WorkflowState
 
 FUTURE_ALLOWED = timedelta(minutes=5)
 """How far clocks may differ before `purchased_at` counts as lying in the future."""
-
-EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
-"""An earlier `purchased_at` is a mistake: the zero time of some language, or seconds of 1970."""
 
 RULES_PATCH = "rules-"
 """A patch id is this and a version of the rules."""
@@ -48,9 +46,9 @@ def purchase_time(given: datetime | None, now: datetime) -> datetime | None:
         return None
     if given > now + FUTURE_ALLOWED:
         raise ValueError("purchased_at is in the future; send the time of the purchase or nothing.")
-    if given < EARLIEST:
+    if given < now - LONGEST:  # the zero time of some language, for example
         raise ValueError(
-            f"purchased_at is before {EARLIEST:%Y}; send the time of the purchase or nothing."
+            "purchased_at is over ten years ago; send the time of the purchase or nothing."
         )
     return min(given, now)
 

@@ -1,6 +1,11 @@
-"""Answers repeated messages: an id that was answered before gets the same answer again."""
+"""Answers repeated messages: an id that was answered before gets the same answer again.
 
-from hashlib import sha256
+An id that comes back with another content is rejected: the first answer would say that something
+happened which did not.
+"""
+
+import hashlib
+import json
 from typing import TypeVar
 
 from pydantic import BaseModel
@@ -21,38 +26,50 @@ class IdempotencyCache(BaseModel):
 
     An id counts per sender: one system's ids never answer for another's. Bounded: the oldest are
     dropped first. Rejections are kept apart, so that many of them displace no accepted message.
-    Each answer is kept with a digest of its message, because an id names one message only.
+    Each answer is kept with the digest of its message.
     """
 
     accepted: dict[str, tuple[str, Receipt]] = {}
     rejected: dict[str, tuple[str, Code, str]] = {}
 
     def get(self, message: Message) -> Receipt | Rejection | None:
-        """The first answer to this message, if it had one. A rejection if its id is that of another
-        message, which keeps its answer."""
-        key, digest = self._key(message), _digest(message)
+        """The first answer to this message, if it had one; a rejection if its id was used for
+        another message."""
+        if message.message_id is None:
+            return None
+        key = self._key(message)
+        answer: Receipt | Rejection
         if accepted := self.accepted.get(key):
-            first, receipt = accepted
-            return receipt if digest == first else _taken(message)
-        if rejected := self.rejected.get(key):
-            first, code, text = rejected
-            return Rejection(code, text) if digest == first else _taken(message)
-        return None
+            digest, answer = accepted
+        elif rejected := self.rejected.get(key):
+            digest, code, text = rejected
+            answer = Rejection(code, text)
+        else:
+            return None
+        if digest == _digest(message):
+            return answer
+        return Rejection(
+            Code.INVALID_MESSAGE,
+            f"{message.name}: message_id was used for another message before, so this one is"
+            " ignored. Send it with a new message_id.",
+        )
 
     def is_repeated(self, message: Message) -> bool:
         """Whether this very message was answered before."""
-        kept = self.accepted.get(self._key(message)) or self.rejected.get(self._key(message))
-        return kept is not None and kept[0] == _digest(message)
+        if message.message_id is None:
+            return False
+        known = self.accepted.get(self._key(message)) or self.rejected.get(self._key(message))
+        return known is not None and known[0] == _digest(message)
 
     def put(self, message: Message, answer: Receipt | Rejection) -> None:
         """Keep an answer, if the message has an id."""
         if message.message_id is None:
             return
-        key, digest = self._key(message), _digest(message)
         if isinstance(answer, Receipt):
-            _put(self.accepted, key, (digest, answer), ACCEPTED_KEPT)
+            _put(self.accepted, self._key(message), (_digest(message), answer), ACCEPTED_KEPT)
         else:
-            _put(self.rejected, key, (digest, answer.code, answer.text), REJECTED_KEPT)
+            rejected = (_digest(message), answer.code, answer.text)
+            _put(self.rejected, self._key(message), rejected, REJECTED_KEPT)
 
     @staticmethod
     def _key(message: Message) -> str:
@@ -61,17 +78,13 @@ class IdempotencyCache(BaseModel):
 
 
 def _digest(message: Message) -> str:
-    """Of the message's name and content."""
-    given = message.model_dump_json(exclude={"by", "message_id"}, exclude_defaults=True)
-    return sha256(f"{message.name} {given}".encode()).hexdigest()[:16]
+    """16 hexadecimal digits of what a message says: its name and its own fields.
 
-
-def _taken(message: Message) -> Rejection:
-    return Rejection(
-        Code.INVALID_MESSAGE,
-        f"message_id {message.message_id} was used before, for another message or other content. "
-        "Send this one with a new message_id.",
-    )
+    A field at its default counts as left out, so that a later release may add optional fields.
+    """
+    own = message.model_dump(mode="json", exclude={"by", "message_id"}, exclude_defaults=True)
+    written = json.dumps([message.name, own], sort_keys=True)
+    return hashlib.sha256(written.encode()).hexdigest()[:16]
 
 
 def _put(cache: dict[str, Value], key: str, value: Value, at_most: int) -> None:
