@@ -59,25 +59,21 @@ class PurchaseDirectory(Protocol):
 
     async def running(self) -> Mapping[str, str | None]:
         """Return the stages of the running purchases, by id. The list may be seconds behind."""
-        ...
 
     async def is_running(self, purchase_id: str) -> bool:
         """Return whether this purchase is running now."""
-        ...
 
     async def expected_hold(self, purchase_id: str) -> str | None:
         """Return the formatted amount that a running purchase has recorded as held, or None.
 
         Raises StatusUnavailable.
         """
-        ...
 
     async def is_undecided(self, purchase_id: str) -> bool:
         """Return whether a running purchase has recorded its money as still in escrow.
 
         Raises StatusUnavailable.
         """
-        ...
 
 
 @dataclass(frozen=True)

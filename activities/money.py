@@ -9,8 +9,7 @@ line contains a payment method.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
-from typing import Protocol
+from datetime import timedelta
 
 import structlog
 from temporalio import activity
@@ -19,7 +18,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from activities.amounts import UnknownCurrency, check_for_new_purchases
 from activities.calendar import UnknownCalendar, check_calendar
 from activities.database import DatabaseUnreachable, SchemaMismatch
-from activities.ledger import LedgerRejected
+from activities.ledger import Ledger, LedgerRejected
 from activities.payments import (
     ChargeResult,
     PaymentProvider,
@@ -51,37 +50,10 @@ CHECK_EVERY = timedelta(hours=24)
 """The interval between status checks of a pending refund: the fallback for a missing webhook."""
 
 
-class EscrowLedger(Protocol):
-    """The ledger's operations, which move money.
-
-    Each method returns whether this call applied the operation; False means that an earlier call
-    did. Raises LedgerRejected, DatabaseUnreachable, SchemaMismatch.
-    """
-
-    def hold(
-        self, *, key: str, purchase_id: str, amount: int, currency: str, at: datetime
-    ) -> bool: ...
-
-    def decide(
-        self, *, key: str, purchase_id: str, refund: int, release: int, currency: str, at: datetime
-    ) -> bool: ...
-
-    def settle(
-        self,
-        *,
-        key: str,
-        purchase_id: str,
-        amount: int,
-        currency: str,
-        at: datetime,
-        reference: str,
-    ) -> bool: ...
-
-
 class MoneyActivities:
     """Moves the money of purchases between a payment provider and the ledger."""
 
-    def __init__(self, ledger: EscrowLedger, provider: PaymentProvider) -> None:
+    def __init__(self, ledger: Ledger, provider: PaymentProvider) -> None:
         self._ledger = ledger
         self._provider = provider
 

@@ -21,7 +21,7 @@ from activities.requests import Model, Money
 from activities.services import Settings, provider_of
 from starter import show
 from starter.books import opened
-from starter.exits import run
+from starter.exits import command
 from starter.options import Json, PurchaseId, read_id
 from temporal.client import connect
 from temporal.errors import Rejected
@@ -40,13 +40,10 @@ class Adopted(Model):
     what: str
 
 
-def adopt(purchase: PurchaseId, as_json: Json = False) -> None:
+@command
+async def adopt(purchase_id: PurchaseId, as_json: Json = False) -> None:
     """Resume a purchase that was terminated with money in escrow; no money moves twice."""
-    run(_adopt(purchase, as_json), as_json=as_json)
-
-
-async def _adopt(purchase: str, as_json: bool) -> None:
-    purchase_id = read_id(purchase, "PURCHASE")
+    purchase_id = read_id(purchase_id, "PURCHASE")
     client = await connect()
     with opened() as engine:
         money = money_inside(Ledger(engine).balances(purchase_id)) or _paid(purchase_id)

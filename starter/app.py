@@ -8,7 +8,7 @@ import typer
 
 from starter import books, messages, queries, start
 from starter.adopt import adopt
-from starter.exits import run
+from starter.exits import command
 from starter.options import Json
 from starter.schema import schema
 from starter.setup import setup
@@ -29,38 +29,40 @@ Port = Annotated[int, typer.Option(min=0, max=65535, help="The port; 0: any that
 Exit = Annotated[bool, typer.Option("--exit", help="Exit as soon as the scenarios have ended.")]
 
 
-def webhooks(host: Host = "127.0.0.1", port: Port = 8088) -> None:
+@command
+async def webhooks(host: Host = "127.0.0.1", port: Port = 8088) -> None:
     """Receive the payment provider's webhooks: POST /webhooks/stripe. Ends on Ctrl-C."""
     from starter.webhooks import serve  # imports a web server and the provider's SDK
 
-    run(serve(host, port), as_json=False)
+    await serve(host, port)
 
 
-def codec(host: Host = "127.0.0.1", port: Port = 8089) -> None:
+@command
+async def codec(host: Host = "127.0.0.1", port: Port = 8089) -> None:
     """Decrypt payloads for the Web UI, for users with a token: POST /decode. Ends on Ctrl-C."""
     from starter.codec import serve  # brings a web server along
 
-    run(serve(host, port), as_json=False)
+    await serve(host, port)
 
 
-def metrics(host: Host = "127.0.0.1", port: Port = 9465) -> None:
+@command
+async def metrics(host: Host = "127.0.0.1", port: Port = 9465) -> None:
     """Serve business metrics to Prometheus: GET /metrics. Ends on Ctrl-C."""
     from starter.metrics import serve  # brings a web server along
 
-    run(serve(host, port), as_json=False)
+    await serve(host, port)
 
 
-def demo(exit_at_once: Exit = False, as_json: Json = False) -> None:
+@command
+async def demo(exit_at_once: Exit = False, as_json: Json = False) -> int:
     """Run every scenario on an embedded server that skips time."""
     try:
         from demo.demo import demo  # imports a worker, and is not in the wheel
     except ModuleNotFoundError:
-        run(_no_demo(), as_json=as_json)
-    run(demo(exit_at_once=exit_at_once, json_output=as_json), as_json=as_json)
-
-
-async def _no_demo() -> None:
-    raise InvalidInput("The demo is not installed. Run `make demo` in the repository.")
+        raise InvalidInput(
+            "The demo is not installed. Run `make demo` in the repository."
+        ) from None
+    return await demo(exit_at_once=exit_at_once, json_output=as_json)
 
 
 app.command()(start.purchase)

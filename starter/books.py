@@ -12,7 +12,7 @@ from activities.ledger import Ledger
 from activities.requests import AuditReport, Total
 from activities.services import Settings, open_database, provider_of
 from starter import show
-from starter.exits import ExitStatus, run
+from starter.exits import ExitStatus, command
 from starter.options import Json
 from temporal.client import connect
 from temporal.directory import TemporalPurchaseDirectory
@@ -28,12 +28,9 @@ def opened() -> Iterator[Engine]:
         engine.dispose()
 
 
-def audit(as_json: Json = False) -> None:
+@command
+async def audit(as_json: Json = False) -> int:
     """Compare the ledger with the workflows and the provider; exit 1 on any difference."""
-    run(_audit(as_json), as_json=as_json)
-
-
-async def _audit(as_json: bool) -> int:
     client = await connect()
     with opened() as engine, closing(provider_of(Settings.from_environment())) as provider:
         found = await reconcile(Ledger(engine), provider, TemporalPurchaseDirectory(client))

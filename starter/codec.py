@@ -66,10 +66,7 @@ class CodecSettings:
         """Return the name of the token's owner."""
         scheme, _, given = header.partition(" ")
         found = None
-        for (
-            name,
-            token,
-        ) in self.tokens.items():  # no early exit: constant time
+        for name, token in self.tokens.items():  # no early exit: constant time
             if hmac.compare_digest(given.encode(), token.encode()):
                 found = name
         return found if scheme.lower() == "bearer" else None

@@ -7,9 +7,10 @@ input. 3: the server, a worker, the database or the provider cannot be reached. 
 import asyncio
 import json
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from enum import IntEnum
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec
 
 import typer
 from pydantic import ValidationError
@@ -27,6 +28,8 @@ from workflows.receiving.parsing import explain
 
 LONGEST_SENTENCE = 2_000
 
+Options = ParamSpec("Options")
+
 
 class ExitStatus(IntEnum):
     """The exit statuses of the command line."""
@@ -37,22 +40,30 @@ class ExitStatus(IntEnum):
     INTERRUPTED = 130
 
 
-def run(command: Coroutine[Any, Any, int | None], *, as_json: bool) -> None:
-    """Run a command to its end and leave with its exit status.
+def command(
+    function: Callable[Options, Coroutine[Any, Any, int | None]],
+) -> Callable[Options, None]:
+    """Make a command for typer, which runs `function` to its end and leaves with its exit status.
 
-    A failure is printed on stderr: as one JSON object with `as_json`, otherwise as a sentence.
+    A failure is printed on stderr: as one JSON object with the option `as_json`, otherwise as a
+    sentence.
     """
-    try:
-        status = asyncio.run(command)
-    except KeyboardInterrupt:
-        raise typer.Exit(ExitStatus.INTERRUPTED) from None
-    except Exception as error:
-        failure = _failure(error)
-        if failure is None:
-            raise
-        _print(failure, as_json=as_json)
-        raise typer.Exit(_status(failure)) from None
-    raise typer.Exit(status or 0)
+
+    @wraps(function)
+    def run(*args: Options.args, **options: Options.kwargs) -> None:
+        try:
+            status = asyncio.run(function(*args, **options))
+        except KeyboardInterrupt:
+            raise typer.Exit(ExitStatus.INTERRUPTED) from None
+        except Exception as error:
+            failure = _failure(error)
+            if failure is None:
+                raise
+            _print(failure, as_json=bool(options.get("as_json")))
+            raise typer.Exit(_status(failure)) from None
+        raise typer.Exit(status or 0)
+
+    return run
 
 
 def _print(failure: Failure, *, as_json: bool) -> None:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from starter import show
-from starter.exits import run
+from starter.exits import command
 from starter.options import (
     As,
     Json,
@@ -54,18 +54,18 @@ def add_commands(app: typer.Typer) -> None:
 def _command(kind: type[Message]) -> Callable[..., None]:
     """Return the function for typer, with a signature built from the message's fields."""
 
-    def command(purchase: str, sender: str, as_json: bool, **given: Any) -> None:
+    async def say(purchase_id: str, sender: str, as_json: bool, **given: Any) -> None:
         given = {name: value for name, value in given.items() if value is not None}
-        run(_say(kind, purchase, sender, given, as_json), as_json=as_json)
+        await _say(kind, purchase_id, sender, given, as_json)
 
     parameters = _parameters(kind)
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {each.name: each.annotation for each in parameters}
-    return command
+    say.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    say.__annotations__ = {each.name: each.annotation for each in parameters}
+    return command(say)
 
 
 def _parameters(kind: type[Message]) -> list[inspect.Parameter]:
-    found = [_parameter("purchase", PurchaseId), _parameter("sender", As)]
+    found = [_parameter("purchase_id", PurchaseId), _parameter("sender", As)]
     for name, field in kind.model_fields.items():
         if name == REQUIREMENTS:
             text = typer.Option(help="The requirements as text.")

@@ -14,14 +14,14 @@ from activities.ledger import Ledger
 from activities.notices import DeliveryLog, effective_status
 from starter import show
 from starter.books import opened
-from starter.exits import run
+from starter.exits import command
 from starter.options import As, Json, PurchaseId, read_id, read_sender
 from temporal.client import connect
 from temporal.errors import InvalidInput, Rejected
 from temporal.purchases import Purchase, find
 from workflows import view
 from workflows.lifecycle.state import Stage
-from workflows.messages import Role, Sender, Status
+from workflows.messages import Role, Status
 
 REFRESH_EVERY = timedelta(seconds=2)
 
@@ -35,43 +35,9 @@ Number = Annotated[
 ]
 
 
-def status(purchase: PurchaseId, watch: Watch = False, as_json: Json = False) -> None:
+@command
+async def status(purchase_id: PurchaseId, watch: Watch = False, as_json: Json = False) -> None:
     """Show stage, who must act, money, deadlines and what has happened."""
-    run(_status(purchase, watch, as_json), as_json=as_json)
-
-
-def actions(purchase: PurchaseId, sender: As, as_json: Json = False) -> None:
-    """Show which messages a role may send now, and until when."""
-    run(_actions(purchase, sender, as_json), as_json=as_json)
-
-
-def list_(
-    client: Client = None,
-    freelancer: Freelancer = None,
-    stage: InStage = None,
-    needs_attention: Attention = False,
-    as_json: Json = False,
-) -> None:
-    """List purchases, the newest first."""
-    run(_list(client, freelancer, stage, needs_attention, as_json), as_json=as_json)
-
-
-def ledger(purchase: PurchaseId, as_json: Json = False) -> None:
-    """Show every movement of a purchase's money, and its balances."""
-    run(_ledger(purchase, as_json), as_json=as_json)
-
-
-def notices(purchase: PurchaseId, number: Number = None, as_json: Json = False) -> None:
-    """Show the notices to both parties, and whether they were delivered."""
-    run(_notices(purchase, number, as_json), as_json=as_json)
-
-
-async def _purchase(purchase_id: str) -> Purchase:
-    read_id(purchase_id, "PURCHASE")
-    return Purchase(await connect(), purchase_id)
-
-
-async def _status(purchase_id: str, watch: bool, as_json: bool) -> None:
     if watch and as_json:
         raise InvalidInput("--json prints one document; leave --watch out.")
     purchase = await _purchase(purchase_id)
@@ -81,6 +47,11 @@ async def _status(purchase_id: str, watch: bool, as_json: bool) -> None:
     else:
         found = await purchase.status()
         show.answer(found, show.status(found), as_json=as_json)
+
+
+async def _purchase(purchase_id: str) -> Purchase:
+    read_id(purchase_id, "PURCHASE")
+    return Purchase(await connect(), purchase_id)
 
 
 async def _watch(purchase: Purchase) -> None:
@@ -109,28 +80,28 @@ async def _report(purchase: Purchase, screen: Console) -> None:
         printed = found
 
 
-async def _actions(purchase_id: str, sender: str, as_json: bool) -> None:
+@command
+async def actions(purchase_id: PurchaseId, sender: As, as_json: Json = False) -> None:
+    """Show which messages a role may send now, and until when."""
     by = read_sender(sender)
     purchase = await _purchase(purchase_id)
     terms = await purchase.terms()
     parties = {Role.CLIENT: terms.client.id, Role.FREELANCER: terms.freelancer.id}
-    _check_party(by, parties.get(by.role, by.id))
+    if by.id != parties.get(by.role, by.id):
+        raise Rejected("NOT_A_PARTY", f"{by.id!r} is not the {by.role} of this purchase.")
     found = await purchase.actions(by.role)
     show.answer(found, show.actions(by.role, found), as_json=as_json)
 
 
-def _check_party(by: Sender, known: str) -> None:
-    if by.id != known:
-        raise Rejected("NOT_A_PARTY", f"{by.id!r} is not the {by.role} of this purchase.")
-
-
-async def _list(
-    client: str | None,
-    freelancer: str | None,
-    stage: Stage | None,
-    needs_attention: bool,
-    as_json: bool,
+@command
+async def list_(
+    client: Client = None,
+    freelancer: Freelancer = None,
+    stage: InStage = None,
+    needs_attention: Attention = False,
+    as_json: Json = False,
 ) -> None:
+    """List purchases, the newest first."""
     wanted: dict[SearchAttributeKey[Any], str | bool] = {}
     if client is not None:
         wanted[view.CLIENT] = read_id(client, "--client")
@@ -144,7 +115,9 @@ async def _list(
     show.answer(found, show.purchases(found), as_json=as_json)
 
 
-async def _ledger(purchase_id: str, as_json: bool) -> None:
+@command
+async def ledger(purchase_id: PurchaseId, as_json: Json = False) -> None:
+    """Show every movement of a purchase's money, and its balances."""
     read_id(purchase_id, "PURCHASE")
     with opened() as engine:
         books = Ledger(engine)
@@ -155,7 +128,9 @@ async def _ledger(purchase_id: str, as_json: bool) -> None:
     show.answer(document, show.ledger(balances, transfers), as_json=as_json)
 
 
-async def _notices(purchase_id: str, number: int | None, as_json: bool) -> None:
+@command
+async def notices(purchase_id: PurchaseId, number: Number = None, as_json: Json = False) -> None:
+    """Show the notices to both parties, and whether they were delivered."""
     read_id(purchase_id, "PURCHASE")
     with opened() as engine:
         now = datetime.now(UTC)

@@ -6,7 +6,7 @@ import typer
 from pydantic import TypeAdapter
 
 from starter import show
-from starter.exits import run
+from starter.exits import command
 from starter.options import Json
 from temporal.errors import InvalidInput
 from workflows.messages import MESSAGES, Permission, PurchaseResult, PurchaseStart, Receipt, Status
@@ -30,12 +30,9 @@ Name = Annotated[
 ]
 
 
-def schema(name: Name = None, as_json: Json = False) -> None:
+@command
+async def schema(name: Name = None, as_json: Json = False) -> None:
     """Print the JSON Schema of a message or an answer; of all of them without a name."""
-    run(_schema(name), as_json=as_json)
-
-
-async def _schema(name: str | None) -> None:
     schemas = schemas_by_name()
     if name is None:
         return show.answer(schemas, "", as_json=True)

@@ -5,18 +5,15 @@ from sqlalchemy import Engine
 from activities.database import SchemaMismatch, check_schema, migrate
 from activities.services import Settings, engine_of
 from starter import show
-from starter.exits import run
+from starter.exits import command
 from starter.options import Json
 from temporal.client import connect
 from temporal.registration import register_schedules, register_search_attributes
 
 
-def setup(as_json: Json = False) -> None:
+@command
+async def setup(as_json: Json = False) -> None:
     """Migrate the database, register search attributes and the daily audit. Safe to repeat."""
-    run(_setup(as_json), as_json=as_json)
-
-
-async def _setup(as_json: bool) -> None:
     database = _migrate(Settings.from_environment())
     client = await connect()
     registered = await register_search_attributes(client)

@@ -12,7 +12,7 @@ from activities.calendar import UnknownCalendar, check_calendar
 from activities.locales import find_locale, find_zone
 from activities.requests import Party
 from starter import show
-from starter.exits import run
+from starter.exits import command
 from starter.options import Json, read_amount, read_file, read_object
 from temporal.client import connect
 from temporal.errors import InvalidInput
@@ -46,7 +46,8 @@ FIELDS = {
 OPTIONAL = ("timezone", "locale", "requirements_needed", "purchased_at", "policy")
 
 
-def purchase(
+@command
+async def purchase(
     context: typer.Context,
     id: Annotated[str | None, typer.Option(help="The purchase's id; used only once.")] = None,
     title: Annotated[str | None, typer.Option(help="One line.")] = None,
@@ -77,11 +78,8 @@ def purchase(
     as_json: Json = False,
 ) -> None:
     """Start a purchase. Repeated with the same input it succeeds; other input is rejected."""
-    given = {name: context.params[name] for name in FIELDS}
-    run(_start({k: v for k, v in given.items() if v is not None}, file, as_json), as_json=as_json)
-
-
-async def _start(given: dict[str, Any], file: str | None, as_json: bool) -> None:
+    params = context.params
+    given = {name: params[name] for name in FIELDS if params[name] is not None}
     terms = _from_file(file, given) if file else _from_options(given)
     _check(terms)
     bought = Purchase(await connect(), terms.purchase_id)

@@ -75,12 +75,7 @@ def receiver(client: Client, provider: StripeProvider, secret: str) -> Starlette
             log.warning("webhook_not_handled", why=str(error))
             return _answer(503, "retry_later")
 
-    return Starlette(
-        routes=[
-            Route("/webhooks/stripe", receive, methods=["POST"]),
-            LISTENS,
-        ]
-    )
+    return Starlette(routes=[Route("/webhooks/stripe", receive, methods=["POST"]), LISTENS])
 
 
 async def _tell(client: Client, news: RefundUpdate) -> str:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from temporalio.client import (
     Client,
@@ -48,6 +48,8 @@ RUNNING = f"{OURS} AND ExecutionStatus IN ('Running', 'Paused')"
 TRIED_AGAIN_AFTER = timedelta(milliseconds=200)
 NOT_NOW = RPCStatusCode.FAILED_PRECONDITION
 """No worker has polled for a while, or the purchase is continuing as a new run."""
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ class Purchase:
             known = await self.terms()
             if known == terms:
                 return False
-            other = ", ".join(wording.differing(known, terms))
+            other = ", ".join(name for name, value in known if value != getattr(terms, name))
             raise Rejected(
                 "PURCHASE_EXISTS",
                 f"Purchase {self.id} was started before, with another {other}. "
@@ -121,13 +123,11 @@ class Purchase:
 
     async def status(self) -> Status:
         """Return the full status."""
-        found: Status = await self._query("status", Status)
-        return found
+        return await self._query("status", Status)
 
     async def actions(self, role: Role) -> list[Permission]:
         """Return what a role may do now, and until when."""
-        found: list[Permission] = await self._query("actions", list[Permission], role.value)
-        return found
+        return await self._query("actions", list[Permission], role.value)
 
     async def send(self, message: Message) -> Receipt:
         """Send a message as an update and wait for its answer.
@@ -172,10 +172,11 @@ class Purchase:
         found = await self.newest()
         return found is not None and found.is_open
 
-    async def _query(self, name: str, answer: Any, *args: str) -> Any:
+    async def _query(self, name: str, kind: type[Answer], *args: str) -> Answer:
         try:
             async with self._found(), self._awake(), _answered():
-                return await self.handle.query(name, args=args, result_type=answer)
+                answer: Answer = await self.handle.query(name, args=args, result_type=kind)
+                return answer
         except WorkflowQueryFailedError as error:
             raise Rejected("NO_ANSWER", f"Purchase {self.id} could not answer: {error}") from None
 

@@ -57,15 +57,6 @@ def stored(payloads: Sequence[object]) -> PurchaseStart:
     return PurchaseStart.model_validate_json(json.dumps(document))
 
 
-def differing(one: PurchaseStart, other: PurchaseStart) -> list[str]:
-    """Return the names of the fields in which two purchases' terms differ."""
-    return [
-        name
-        for name in PurchaseStart.model_fields
-        if bool(getattr(one, name) != getattr(other, name))
-    ]
-
-
 def _cut(text: str, limit: int) -> str:
     """Cut a text to `limit` bytes of UTF-8; a longer text ends with an ellipsis."""
     if len(text.encode()) <= limit:

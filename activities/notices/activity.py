@@ -36,10 +36,9 @@ _LOG_UNREACHABLE = "The delivery log cannot be reached"
 
 @dataclass(frozen=True)
 class _Outcome:
-    role: str
-    channel: str
+    notice: Notice
     status: Status
-    why: str = ""
+    why: str
 
 
 class NoticeActivities:
@@ -79,9 +78,8 @@ class NoticeActivities:
         """
         recipients = {recipient.role: recipient for recipient in request.recipients}
         drafts = [self._draft(request, recipient) for recipient in recipients.values()]
-        names: dict[str, str] = {
-            role: _name(request, recipient) for role, recipient in recipients.items()
-        }
+        parties = {role: party_of(request, recipient) for role, recipient in recipients.items()}
+        names: dict[str, str] = {role: party.name for role, party in parties.items() if party}
         return await self._deliver(drafts, names)
 
     @activity.defn(name=ALERT_OPERATORS.name)
@@ -103,12 +101,12 @@ class NoticeActivities:
         except SQLAlchemyError as error:
             # Without the error's text: it holds the statement with its addresses.
             activity.logger.warning("%s: %s", _LOG_UNREACHABLE, type(error).__name__)
-            outcomes = [_outcome(draft, "pending", _LOG_UNREACHABLE) for draft in drafts]
+            outcomes = [_Outcome(draft, "pending", _LOG_UNREACHABLE) for draft in drafts]
         else:
             outcomes = await asyncio.gather(
                 *(self._send(notice, names.get(notice.role, OPERATORS)) for notice in stored)
             )
-        return self._answer(drafts[0], outcomes)
+        return _answer(outcomes)
 
     def _draft(self, request: NoticeRequest, recipient: Recipient) -> Notice:
         party = party_of(request, recipient)
@@ -156,14 +154,14 @@ class NoticeActivities:
     async def _send(self, notice: Notice, name: str) -> _Outcome:
         """Attempt to send one notice; never raises."""
         if notice.status != "pending":
-            return _outcome(notice, notice.status, notice.last_error)
+            return _Outcome(notice, notice.status, notice.last_error)
         status, why = await self._attempt(notice, name)
         try:
             await asyncio.to_thread(self._log.record, notice, status, why)
         except SQLAlchemyError as error:
             activity.logger.warning("%s: %s", _LOG_UNREACHABLE, type(error).__name__)
-            return _outcome(notice, "pending", why or _LOG_UNREACHABLE)
-        return _outcome(notice, status, why)
+            return _Outcome(notice, "pending", why or _LOG_UNREACHABLE)
+        return _Outcome(notice, status, why)
 
     async def _attempt(self, notice: Notice, name: str) -> tuple[Status, str]:
         try:
@@ -180,46 +178,37 @@ class NoticeActivities:
             return "pending", why
         return "sent", ""
 
-    def _answer(self, one: Notice, outcomes: Sequence[_Outcome]) -> NoticeAnswer:
-        missing = [outcome for outcome in outcomes if outcome.status != "sent"]
-        answer = NoticeAnswer(
-            delivered=len(outcomes) - len(missing),
-            undelivered=tuple(
-                Undelivered(
-                    transition=one.transition,
-                    role=outcome.role,
-                    channel=outcome.channel,
-                    at=one.at,
-                    why=outcome.why,
-                )
-                for outcome in missing
-            ),
+
+def _answer(outcomes: Sequence[_Outcome]) -> NoticeAnswer:
+    missing = [outcome for outcome in outcomes if outcome.status != "sent"]
+    undelivered = []
+    for outcome in missing:
+        notice = outcome.notice
+        activity.logger.warning(
+            "Notice %s to the %s by %s is %s: %s",
+            notice.transition,
+            notice.role,
+            notice.channel,
+            outcome.status,
+            outcome.why,
         )
-        for outcome in missing:
-            activity.logger.warning(
-                "Notice %s to the %s by %s is %s: %s",
-                one.transition,
-                outcome.role,
-                outcome.channel,
-                outcome.status,
-                outcome.why,
+        undelivered.append(
+            Undelivered(
+                transition=notice.transition,
+                role=notice.role,
+                channel=notice.channel,
+                at=notice.at,
+                why=outcome.why,
             )
-        delayed = [outcome for outcome in missing if outcome.status == "pending"]
-        if delayed:
-            raise ApplicationError(
-                f"{len(delayed)} of {len(outcomes)} notices could not be delivered yet and will "
-                f"be retried: {delayed[0].why}",
-                answer,
-                type=ErrorType.NOTICE_DELAYED,
-                category=ApplicationErrorCategory.BENIGN,  # logged above; no traceback
-            )
-        return answer
-
-
-def _outcome(notice: Notice, status: Status, why: str) -> _Outcome:
-    return _Outcome(notice.role, notice.channel, status, why)
-
-
-def _name(request: NoticeRequest, recipient: Recipient) -> str:
-    party = party_of(request, recipient)
-    return party.name if party else OPERATORS
+        )
+    answer = NoticeAnswer(delivered=len(outcomes) - len(missing), undelivered=tuple(undelivered))
+    delayed = [outcome for outcome in missing if outcome.status == "pending"]
+    if delayed:
+        raise ApplicationError(
+            f"{len(delayed)} of {len(outcomes)} notices could not be delivered yet and will "
+            f"be retried: {delayed[0].why}",
+            answer,
+            type=ErrorType.NOTICE_DELAYED,
+            category=ApplicationErrorCategory.BENIGN,  # logged above; no traceback
+        )
+    return answer

@@ -11,7 +11,7 @@ from babel.dates import format_date, format_time
 
 from activities.amounts import decimals
 from activities.locales import find_locale, find_zone
-from activities.requests import Money, Party
+from activities.requests import Party
 from activities.sanitize import isolated
 
 # Babel omits the space that CLDR demands between digits and a currency in letters. We add it.
@@ -25,10 +25,6 @@ class Reader:
     locale: Locale
     zone: tzinfo
     zone_name: str
-
-    def money(self, money: Money) -> str:
-        """`amount` for Money."""
-        return self.amount(money.amount, money.currency)
 
     def amount(self, minor: int, currency: str) -> str:
         """The amount with its currency, with as many decimals as ISO 4217 gives the currency.

@@ -49,8 +49,30 @@ class Outgoing:
     origin: Address
 
     def mail(self) -> EmailMessage:
-        """The notice as a mail message. Raises PermanentFailure for an invalid mail address."""
-        return compose(self.notice, self.name, self.origin)
+        """The notice as a mail message, in ASCII.
+
+        All notices of one purchase to one reader refer to the same root, so mail programs show them
+        as one thread. Raises PermanentFailure if the reader's address is invalid.
+        """
+        notice = self.notice
+        root = f"<{_digest(notice.purchase_id, notice.role)}@{self.origin.domain}>"
+        message = EmailMessage(policy=_POLICY)
+        message["From"] = self.origin
+        message["To"] = address(notice.address, self.name)
+        message["Subject"] = header(notice.subject, 200)
+        message["Date"] = notice.at
+        message["Message-ID"] = notice.message_id
+        message["In-Reply-To"] = root
+        message["References"] = root
+        message["Auto-Submitted"] = "auto-generated"
+        message["X-Recourse-Purchase"] = header(notice.purchase_id)
+        message["X-Recourse-Transition"] = header(notice.transition)
+        message["MIME-Version"] = "1.0"
+        boundary = f"=_{_digest(notice.message_id)}"
+        message["Content-Type"] = f'multipart/alternative; boundary="{boundary}"'
+        message.attach(_part("plain", notice.text))
+        message.attach(_part("html", notice.html))
+        return message
 
 
 def address(text: str, name: str = "") -> Address:
@@ -97,31 +119,6 @@ def web_address(text: str) -> str:
 def message_id(purchase_id: str, transition_id: str, role: str, channel: str, domain: str) -> str:
     """The Message-ID of one notice: a digest of what identifies it."""
     return f"<{_digest(purchase_id, transition_id, role, channel)}@{domain}>"
-
-
-def compose(notice: Notice, name: str, origin: Address) -> EmailMessage:
-    """The mail message of a stored notice, to `name`, from `origin`, in ASCII.
-
-    All notices of one purchase to one reader refer to the same root, so mail programs show them as
-    one thread. Raises PermanentFailure if the reader's address is invalid.
-    """
-    root = f"<{_digest(notice.purchase_id, notice.role)}@{origin.domain}>"
-    message = EmailMessage(policy=_POLICY)
-    message["From"] = origin
-    message["To"] = address(notice.address, name)
-    message["Subject"] = header(notice.subject, 200)
-    message["Date"] = notice.at
-    message["Message-ID"] = notice.message_id
-    message["In-Reply-To"] = root
-    message["References"] = root
-    message["Auto-Submitted"] = "auto-generated"
-    message["X-Recourse-Purchase"] = header(notice.purchase_id)
-    message["X-Recourse-Transition"] = header(notice.transition)
-    message["MIME-Version"] = "1.0"
-    message["Content-Type"] = f'multipart/alternative; boundary="=_{_digest(notice.message_id)}"'
-    message.attach(_part("plain", notice.text))
-    message.attach(_part("html", notice.html))
-    return message
 
 
 def _part(subtype: str, text: str) -> EmailMessage:

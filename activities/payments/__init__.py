@@ -89,14 +89,12 @@ class PaymentProvider(Protocol):
         Raises ProviderRejected if `key` was used for another request; ProviderUnreachable, also
         while the provider is still processing the charge.
         """
-        ...
 
     def find_charge(self, key: str) -> ChargeResult | None:
         """Return the result of the charge with this key, or None if the provider does not know it.
 
         Raises ProviderUnreachable.
         """
-        ...
 
     def void(
         self, key: str, amount: Money, payment_method: str, at: datetime
@@ -107,7 +105,6 @@ class PaymentProvider(Protocol):
 
         Raises ProviderUnreachable.
         """
-        ...
 
     def refund(
         self, refund_id: str, charge_reference: str, amount: Money, at: datetime
@@ -118,7 +115,6 @@ class PaymentProvider(Protocol):
         (failed refunds do not count), or if `refund_id` was used for another request;
         ProviderUnreachable.
         """
-        ...
 
     def find_refund(
         self, refund_id: str, charge_reference: str, at: datetime
@@ -127,12 +123,9 @@ class PaymentProvider(Protocol):
 
         Raises ProviderUnreachable.
         """
-        ...
 
     def statement(self) -> Statement:
         """Return the provider's records, for the audit. Raises ProviderUnreachable."""
-        ...
 
     def close(self) -> None:
         """Close every connection."""
-        ...

@@ -23,7 +23,7 @@ from activities.notices import (
     channel_from_url,
     channels_from_urls,
 )
-from activities.notices.message import address, compose, message_id, sender
+from activities.notices.message import address, message_id, sender
 from tests.notices.builders import SmtpHandler, at, channel_to, closed_port, listening, smtp_channel
 
 ORIGIN = sender("Recourse <notices@recourse.invalid>")
@@ -48,7 +48,7 @@ def notice(number: str = "1", **changes: Any) -> Notice:
 
 
 def message(number: str = "1", name: str = "Ana", **changes: Any) -> EmailMessage:
-    return compose(notice(number, **changes), name, ORIGIN)
+    return Outgoing(notice(number, **changes), name, ORIGIN).mail()
 
 
 def outgoing(number: str = "1") -> Outgoing:

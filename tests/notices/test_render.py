@@ -6,7 +6,7 @@ import pytest
 
 from activities.notices import Rendered, render
 from activities.notices.formats import reader
-from activities.requests import AllowedMessage, Money, Movement, Party
+from activities.requests import AllowedMessage, Movement, Party
 from tests.notices.builders import (
     ACCEPT,
     ANA,
@@ -169,7 +169,7 @@ def test_with_a_base_address_there_is_a_link_instead_of_commands() -> None:
 def test_amounts(locale: str, currency: str, amount: int, written: str) -> None:
     """Digits by ISO 4217, the rest by Babel."""
     party = Party(id="x", name="X", email="x@example.com", locale=locale)
-    assert reader(party).money(Money(amount=amount, currency=currency)) == written
+    assert reader(party).amount(amount, currency) == written
 
 
 @pytest.mark.parametrize("locale", ["", "xx_YY", "../../etc", "C", "a" * 300, "en_"])

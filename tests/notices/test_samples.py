@@ -72,7 +72,7 @@ def test_every_command_is_valid(name: str) -> None:
     found = [shlex.split(line)[1:] for line in lines if line.startswith("recourse ")]
     assert len(found) > 50
     for command, *arguments in found:
-        assert commands[command].make_context(command, arguments).params["purchase"] in ids
+        assert commands[command].make_context(command, arguments).params["purchase_id"] in ids
 
 
 def test_hostile_text_is_harmless_in_every_kind_of_notice() -> None:
