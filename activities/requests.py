@@ -115,22 +115,6 @@ class PaymentRequest(Model):
     """What later deadlines will need: an unknown one is rejected before money moves."""
 
 
-class StartToAccept(Model):
-    """Validate the start input of the workflow with this id, which began `at` this time."""
-
-    document: str
-    workflow_id: str
-    at: UtcDatetime
-
-
-class Acceptance(Model):
-    """`terms`: the start input with every default, as JSON. None: it is invalid, and `problem` says
-    why."""
-
-    terms: str | None = None
-    problem: str = ""
-
-
 class PaymentAnswer(Model):
     """`held`: charged and posted to escrow. `declined`: the provider declined, nothing moved.
     `voided`: the provider has no such charge and will never make it."""
@@ -393,7 +377,6 @@ class ActivityType(Generic[Request, Answer]):
     answer: type[Answer]
 
 
-ACCEPT_START = ActivityType("accept_start", StartToAccept, Acceptance)
 TAKE_PAYMENT = ActivityType("take_payment", PaymentRequest, PaymentAnswer)
 VOID_PAYMENT = ActivityType("void_payment", PaymentRequest, PaymentAnswer)
 POST_DECISION = ActivityType("post_decision", DecisionPosting, Posted)

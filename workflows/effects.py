@@ -97,6 +97,7 @@ class EffectRunner:
         self._state = state
         self._apply_fact = apply_fact
         self._running = 0
+        self._from_before = list(state.effects)
         self._stopping = False
         self.invalid_input: str | None = None
         """Why the start input is invalid; found before any money moved."""
@@ -107,8 +108,9 @@ class EffectRunner:
         self._start(effect)
 
     def resume(self) -> None:
-        """Start the effects that the state has."""
-        for effect in list(self._state.effects):
+        """Start the effects restored from the state. Effects added since `__init__` are already
+        running."""
+        for effect in self._from_before:
             self._start(effect)
 
     @property

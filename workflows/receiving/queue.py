@@ -24,13 +24,11 @@ YIELD = timedelta(milliseconds=1)
 
 class MessageQueue:
     """Processes everything in the order of arrival: at once while little arrives, else in batches.
-    While it is held, everything waits.
 
     Batches are counted, not timed, so that a replay divides them the same way.
     """
 
-    def __init__(self, *, held: bool) -> None:
-        self._held = held
+    def __init__(self) -> None:
         self._waiting: deque[tuple[Callable[[], None], int]] = deque()
         self._task: datetime | None = None
         self._left = 0
@@ -44,15 +42,8 @@ class MessageQueue:
     def process(self, work: Callable[[], None], size: int = 0) -> None:
         """Process an arrival of `size` bytes now, or after everything that arrived before it."""
         self._waiting.append((work, 1 + size // BYTES_PER_UNIT))
-        if not self._held and not self._yielding:
-            self._begin()
-
-    def release(self) -> None:
-        """Process what has arrived so far, and what arrives from now on."""
-        self._held = False
-        self._begin()
-
-    def _begin(self) -> None:
+        if self._yielding:
+            return
         self._process_batch(FIRST_BATCH)
         if self._waiting:
             self._yielding = True
