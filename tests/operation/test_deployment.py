@@ -1,6 +1,7 @@
 """A changed rule is rolled out, and back, by worker deployment versions while purchases run."""
 
 import asyncio
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -25,15 +26,19 @@ OLD, NEW = "1.0", "2.0"
 
 async def make_current(server: WorkflowEnvironment, build_id: str) -> None:
     """The operator's command, tried again until a worker of that build has shown up."""
+    command = (
+        *(embedded.binary(), "worker", "deployment", "set-current-version", "--yes"),
+        *("--deployment-name", DEPLOYMENT, "--build-id", build_id),
+        *("--address", embedded.address(server.client)),
+    )
     while True:
-        process = await asyncio.create_subprocess_exec(
-            *(embedded.binary(), "worker", "deployment", "set-current-version", "--yes"),
-            *("--deployment-name", DEPLOYMENT, "--build-id", build_id),
-            *("--address", embedded.address(server.client)),
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-        if await process.wait() == 0:
+        try:
+            done = await asyncio.to_thread(
+                subprocess.run, command, capture_output=True, timeout=20, check=False
+            )
+        except subprocess.TimeoutExpired:  # the server may lose such a request under load
+            continue
+        if done.returncode == 0:
             return
 
 
