@@ -111,8 +111,9 @@ class WorkerConfig:
 
     def activates(self, patch: PatchActivationInput) -> bool:
         """Whether a purchase that begins now gets the version of the rules that the patch names."""
-        of_rules, version = patch.patch_id.partition(RULES_PATCH)[1:]
-        return not of_rules or int(version) <= self.rules_version
+        if not patch.patch_id.startswith(RULES_PATCH):
+            return True
+        return int(patch.patch_id.removeprefix(RULES_PATCH)) <= self.rules_version
 
     @property
     def deployment(self) -> WorkerDeploymentConfig | None:

@@ -103,10 +103,10 @@ def _to(row: Transition) -> str:
 def _shown(text: str) -> str:
     """A text about any purchase: roles for names, the defaults for windows, names of amounts."""
     names = ("claim", "rest", "refund", "release", "offer_refund", "offer_release", "escrow")
-    formatter = Formatter("the client", "the freelancer", lambda minor: f"‹{names[minor]}›")
+    formatter = Formatter("the client", "the freelancer", lambda minor: f"‹{names[minor - 1]}›")
     facts = Facts(
         "client",
-        {name: number for number, name in enumerate(names)},
+        {name: number for number, name in enumerate(names, 1)},
         {field: getattr(Policy(), field) for field in WINDOWS},
         {name: f"‹{name}›" for name in ("because", "attempt", "newest", "effect", "problem")},
     )

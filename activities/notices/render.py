@@ -1,16 +1,16 @@
 """Writes one notice for one reader: subject, plain text and HTML. The request has the texts."""
 
 import textwrap
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from activities.formatter import PARTIES, Facts, Formatter, capitalized
 from activities.notices.commands import message_command, status_command
-from activities.notices.formats import reader, utc
+from activities.notices.formats import Reader, reader, utc
 from activities.requests import (
     AllowedMessage,
     NoticeDeadline,
@@ -35,6 +35,49 @@ class Rendered:
     html: str
 
 
+@dataclass(frozen=True)
+class Deadline:
+    """A deadline as it is shown. `yours`: the reader is the one who has to act."""
+
+    label: str
+    at: str
+    utc: str | None
+    expiry: str
+    yours: bool
+
+
+@dataclass(frozen=True)
+class Action:
+    """A message that the reader can send now, with its command where no page has a button."""
+
+    label: str
+    command: str | None
+
+
+@dataclass(frozen=True)
+class View:
+    """Everything that the templates print. Safe except for HTML's own escaping."""
+
+    terse: bool
+    language: str
+    heading: str
+    greeting: str
+    summary: str
+    explanation: str
+    quoted_by: str
+    quote: str | None
+    advice: tuple[str, ...]
+    movements: tuple[tuple[str, str], ...]
+    money_text: str | None
+    deadlines: tuple[Deadline, ...]
+    actions: tuple[Action, ...]
+    link: str | None
+    command: str | None
+    title: str
+    purchase_id: str
+    price: str
+
+
 def render(request: NoticeRequest, recipient: Recipient, base_url: str | None) -> Rendered:
     """Write `request` for `recipient`.
 
@@ -44,9 +87,9 @@ def render(request: NoticeRequest, recipient: Recipient, base_url: str | None) -
     """
     view = _Writer(request, recipient, base_url).view()
     title = header(request.title, 80)
-    heading = header(view["heading"], 120)
+    heading = header(view.heading, 120)
     subject = f"{heading}: {title}" if title else heading
-    if view["terse"]:
+    if view.terse:
         subject = f"[{header(request.purchase_id, 80)}] {subject}"
     return Rendered(
         subject=subject,
@@ -82,7 +125,7 @@ class _Writer:
         self._recipient = recipient
         self._base_url = base_url
         self._party = party_of(request, recipient)
-        self._reader = reader(self._party)
+        self._reader: Reader = reader(self._party)
         self._formatter = Formatter(
             display_name(request.client),
             display_name(request.freelancer),
@@ -97,38 +140,34 @@ class _Writer:
             {name: isolated(plain_text(text, MAX_VALUE)) for name, text in values},
         )
 
-    def view(self) -> dict[str, Any]:
-        """Everything that the templates print. Safe except for HTML's own escaping."""
+    def view(self) -> View:
         request, base_url = self._request, self._base_url
-        text, role = request.text, self._recipient.role
+        text, terse = request.text, self._recipient.role == "operator"
         page = quote(request.purchase_id, safe="")
-        return {
-            "terse": role == "operator",
-            "language": str(self._reader.locale).replace("_", "-"),
-            "heading": self._format(text.heading),
-            "greeting": f"Hello {display_name(self._party)}," if self._party else "Hello,",
-            "summary": self._format(text.summary),
-            "explanation": self._format(text.explanation),
-            "quoted_by": self._format("{Actor}"),
-            "quote": unlinked(lines(request.note)) if request.note else None,
-            "advice": [self._format(paragraph) for paragraph in text.advice.get(role, ())],
-            "movements": [
+        advice = text.advice.get(self._recipient.role, ())
+        return View(
+            terse=terse,
+            language=str(self._reader.locale).replace("_", "-"),
+            heading=self._format(text.heading),
+            greeting=f"Hello {display_name(self._party)}," if self._party else "Hello,",
+            summary=self._format(text.summary),
+            explanation=self._format(text.explanation),
+            quoted_by=self._format("{Actor}"),
+            quote=unlinked(lines(request.note)) if request.note else None,
+            advice=tuple(self._format(paragraph) for paragraph in advice),
+            movements=tuple(
                 (self._formatter.amount(move.amount), self._route(move.source, move.target))
                 for move in request.movements
-            ],
-            "money_text": self._money_text(),
-            "deadlines": [
-                self._deadline(each)
-                for each in request.deadlines
-                if role == "operator" or not each.staff_only
-            ],
-            "actions": [self._action(each) for each in self._recipient.allowed],
-            "link": f"{base_url.rstrip('/')}/purchases/{page}" if base_url else None,
-            "command": None if base_url else status_command(request),
-            "title": isolated(plain_text(request.title, 80)),
-            "purchase_id": plain_text(request.purchase_id, 80),
-            "price": self._formatter.amount(request.price.amount),
-        }
+            ),
+            money_text=self._money_text(),
+            deadlines=tuple(self._deadlines()),
+            actions=tuple(self._action(each, terse) for each in self._recipient.allowed),
+            link=f"{base_url.rstrip('/')}/purchases/{page}" if base_url else None,
+            command=None if base_url else status_command(request),
+            title=isolated(plain_text(request.title, 80)),
+            purchase_id=plain_text(request.purchase_id, 80),
+            price=self._formatter.amount(request.price.amount),
+        )
 
     def _format(self, text: str) -> str:
         return self._formatter.format(text, self._facts)
@@ -148,24 +187,27 @@ class _Writer:
             return f"{sentence}: at the latest on {self._reader.day(by)}."
         return f"{sentence}."
 
-    def _deadline(self, deadline: NoticeDeadline) -> dict[str, object]:
-        """A deadline as it is shown. `yours`: the reader is the one who has to act."""
-        own = self._reader
-        return {
-            "label": capitalized(self._format(deadline.label)),
-            "at": own.moment(deadline.at),
-            "utc": utc(deadline.at) if own.zone_name != "UTC" else None,
-            "expiry": f"If nobody acts by then: {self._format(deadline.expiry_text)}.",
-            "yours": deadline.waiting_for == self._recipient.role,
-        }
+    def _deadlines(self) -> Iterator[Deadline]:
+        for deadline in self._request.deadlines:
+            if deadline.staff_only and self._recipient.role != "operator":
+                continue
+            yield self._deadline(deadline)
 
-    def _action(self, allowed: AllowedMessage) -> dict[str, str | None]:
-        """A message that the reader can send now, with its command where no page has a button."""
-        command = None
-        if self._base_url is None or self._recipient.role == "operator":
-            sender = one_line(self._party.id) if self._party else "YOUR-ID"
-            command = message_command(self._request, self._recipient, allowed, sender)
-        return {"label": self._format(allowed.label), "command": command}
+    def _deadline(self, deadline: NoticeDeadline) -> Deadline:
+        own = self._reader
+        return Deadline(
+            label=capitalized(self._format(deadline.label)),
+            at=own.moment(deadline.at),
+            utc=utc(deadline.at) if own.zone_name != "UTC" else None,
+            expiry=f"If nobody acts by then: {self._format(deadline.expiry_text)}.",
+            yours=deadline.waiting_for == self._recipient.role,
+        )
+
+    def _action(self, allowed: AllowedMessage, terse: bool) -> Action:
+        sender = one_line(self._party.id) if self._party else "YOUR-ID"
+        with_command = terse or self._base_url is None
+        command = message_command(self._request, self._recipient, allowed, sender)
+        return Action(self._format(allowed.label), command if with_command else None)
 
 
 def display_name(party: Party) -> str:
