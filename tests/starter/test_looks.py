@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 
+from activities import fields
 from activities.services import Services, Settings
+from demo.runner import until
 from starter import queries
 from temporal.purchases import Purchase
-from tests.purchases import CLIENT, FREELANCER
+from tests.purchases import CLIENT, FREELANCER, purchase
 from tests.starter.conftest import HOUSE, Cli, held
 from workflows.messages import MESSAGES, SendMessage, Status
 
@@ -304,3 +306,17 @@ async def test_a_purchase_id_that_is_none(name: str, cli: Cli) -> None:
 async def test_wrong_usage(words: tuple[str, ...], cli: Cli) -> None:
     """Exit 2."""
     assert (await cli(*words)).status == 2
+
+
+@pytest.mark.parametrize("odd", ["\U0001f600" * 63 + "1", "\U0001d160" * 21, "\U0001fae9\u0378-"])
+@pytest.mark.usefixtures("cli_worker")
+async def test_the_server_takes_every_id(odd: str, cli: Cli, cli_client: Client) -> None:
+    """As a workflow id and in the search attributes; the longest, and later Unicode's."""
+    party = {"id": odd, "name": "Ana", "email": "ana@example.com"}
+    bought = Purchase(cli_client, fields.identifier(odd))
+    await bought.start(purchase(purchase_id=bought.id, client=party))
+    await until(bought.handle, lambda found: found.payment == "held")
+
+    found = await _eventually(cli, "list", "--client", odd)
+
+    assert [item["purchase_id"] for item in found] == [bought.id]
