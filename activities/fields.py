@@ -40,8 +40,7 @@ INVISIBLE = _chars(
     *((0x13430, 0x1343F), (0x16FE4, 0x16FE4), (0x1BCA0, 0x1BCA3), (0x1D159, 0x1D159)),
     *((0x1D173, 0x1D17A), (0xE0000, 0xE0FFF)),
 )
-"""Format characters, fillers, joiners and variation selectors, and what Unicode reserves for more of
-them."""
+"""Format characters, fillers, joiners, variation selectors, and what Unicode reserves for more."""
 
 PRIVATE = ((0xE000, 0xF8FF), (0xF0000, 0xFFFFD), (0x100000, 0x10FFFD))
 """Private use: a font may show anything or nothing."""

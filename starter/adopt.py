@@ -28,9 +28,6 @@ from temporal.errors import Rejected
 from temporal.executions import Execution
 from temporal.purchases import Purchase
 
-ENDED = ("terminated", "failed", "timed_out", "canceled")
-"""Statuses of a run that was ended from outside."""
-
 
 class Adopted(Model):
     """An adopted purchase."""
@@ -66,7 +63,7 @@ async def resume(client: Client, purchase_id: str, money: str | None) -> Adopted
         )
     if ended.is_open:
         raise Rejected("RUNNING", f"Purchase {purchase_id} is running; it cannot be adopted.")
-    if ended.status not in ENDED:
+    if not ended.is_ended:
         raise Rejected("CLOSED", f"Purchase {purchase_id} completed; it cannot be adopted.")
     if money is None:
         raise Rejected(

@@ -125,7 +125,7 @@ async def test_list_finds_by_who_and_where(
     party = {"id": odd, "name": "Ana", "email": "ana@example.com"}
     bought = await held(cli_client, client=party)
     query = ("list", "--client", odd, "--freelancer", "bo", "--stage", "awaiting_requirements")
-    found = await _eventually(cli, *query)
+    found = await eventually(cli, *query)
 
     assert [item["purchase_id"] for item in found] == [bought.id]
     assert found[0]["next_deadline"].endswith("Z")
@@ -141,7 +141,7 @@ async def test_list_finds_by_who_and_where(
     assert (await cli("list", "--client", "")).rejection == (2, "INVALID_INPUT")
 
 
-async def _eventually(cli: Cli, *words: str) -> Any:
+async def eventually(cli: Cli, *words: str) -> Any:
     """What a command finds, a moment after it has happened."""
     for _ in range(100):
         answer = await cli(*words, "--json")
@@ -158,7 +158,7 @@ async def test_ledger_and_notices(cli: Cli, cli_purchase: Purchase) -> None:
     assert transfers.document["transfers"][0]["key"] == f"{cli_purchase.workflow_id}/hold"
     assert "250.00 USD held in escrow" in (await cli("ledger", cli_purchase.id)).out
 
-    sent = await _eventually(cli, "notices", cli_purchase.id)
+    sent = await eventually(cli, "notices", cli_purchase.id)
     assert {item["role"] for item in sent} == {"client", "freelancer"}
     listed = (await cli("notices", cli_purchase.id)).out
     assert f"Notices of purchase {cli_purchase.id}" in listed
@@ -317,6 +317,6 @@ async def test_the_server_takes_every_id(odd: str, cli: Cli, cli_client: Client)
     await bought.start(purchase(purchase_id=bought.id, client=party))
     await until(bought.handle, lambda found: found.payment == "held")
 
-    found = await _eventually(cli, "list", "--client", odd)
+    found = await eventually(cli, "list", "--client", odd)
 
     assert [item["purchase_id"] for item in found] == [bought.id]
