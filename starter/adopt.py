@@ -18,9 +18,8 @@ from activities.amounts import format_amount
 from activities.keys import workflow_id_of
 from activities.ledger import Ledger, PurchaseBalances
 from activities.requests import Model, Money
-from activities.services import Settings, provider_of
 from starter import show
-from starter.books import opened
+from starter.books import opened, opened_provider
 from starter.exits import command
 from starter.options import Json, PurchaseId, read_id
 from temporal.client import connect
@@ -94,11 +93,8 @@ def money_inside(balances: PurchaseBalances | None) -> str | None:
 
 def _paid(purchase_id: str) -> str | None:
     """Describe a payment that the provider has and the ledger does not."""
-    provider = provider_of(Settings.from_environment())
-    try:
+    with opened_provider() as provider:
         charge = provider.find_charge(f"{workflow_id_of(purchase_id)}/hold")
-    finally:
-        provider.close()
     paid: Money | None = charge.charged if charge else None
     return f"{paid} at the payment provider" if paid else None
 

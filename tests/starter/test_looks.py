@@ -4,6 +4,7 @@ import asyncio
 import json
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -174,6 +175,7 @@ async def test_ledger_and_notices(cli: Cli, cli_purchase: Purchase) -> None:
     assert beyond.rejection == (2, "INVALID_INPUT")
 
 
+@pytest.mark.usefixtures("cli_purchase")
 async def test_ledger_and_notices_of_nobody(cli: Cli) -> None:
     """Neither knows the purchase."""
     assert (await cli("ledger", "nobody")).rejection == (1, "NOT_FOUND")
@@ -191,6 +193,7 @@ async def test_audit(
     assert "No differences." in (await cli("audit")).out
 
     empty = f"sqlite:///{tmp_path_factory.mktemp('empty')}/recourse.db"
+    assert (await cli("setup", RECOURSE_DATABASE_URL=empty)).status == 0
     unknown = await cli("audit", "--json", RECOURSE_DATABASE_URL=empty)
     assert unknown.status == 1
     assert cli_purchase.id in {item["purchase_id"] for item in unknown.document["differences"]}
@@ -320,3 +323,35 @@ async def test_the_server_takes_every_id(odd: str, cli: Cli, cli_client: Client)
     found = await eventually(cli, "list", "--client", odd)
 
     assert [item["purchase_id"] for item in found] == [bought.id]
+
+
+READS = [
+    (("ledger", "p"), "RECOURSE_DATABASE_URL"),
+    (("notices", "p"), "RECOURSE_DATABASE_URL"),
+    (("audit",), "RECOURSE_DATABASE_URL"),
+    (("audit",), "RECOURSE_PAYMENTS"),
+]
+
+
+@pytest.mark.parametrize(("words", "name"), READS, ids=str)
+@pytest.mark.usefixtures("cli_purchase")
+async def test_a_command_that_reads_creates_nothing(
+    words: tuple[str, ...],
+    name: str,
+    cli: Cli,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In a folder without them, the defaults name no file: it says which one, and how to set it."""
+    monkeypatch.chdir(tmp_path)
+
+    answer = await cli(*words, **{name: None})
+
+    assert answer.rejection == (3, "DATABASE_UNREACHABLE")
+    assert f"{tmp_path}/var/" in answer.err
+    assert f"set {name}" in answer.err
+    assert _files(tmp_path) == []
+
+
+def _files(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
