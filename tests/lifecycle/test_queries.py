@@ -331,7 +331,7 @@ def test_an_overdue_dispute_has_no_next_deadline() -> None:
     [
         (DeadlineName.REQUIREMENTS, "The client's requirements are due"),
         (DeadlineName.REFUND_DECISION, "The freelancer's answer to the refund request is due"),
-        (DeadlineName.DORMANCY, "The longest time without any activity ends"),
+        (DeadlineName.DORMANCY, "The next message or delivery is due"),
     ],
 )
 def test_what_is_due_is_said_by_role(deadline: DeadlineName, label: str) -> None:
