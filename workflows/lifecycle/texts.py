@@ -343,8 +343,8 @@ SETTLEMENT_REPORTED = Text(
 )
 SETTLEMENT_LATE = Text(
     heading="Refund is late",
-    summary="{Client's} refund of {refund} is late. We are sorry. Our staff is looking into it, and "
-    "asks the payment provider every day.",
+    summary="{Client's} refund of {refund} is late. We are sorry. Our staff is looking into it "
+    "and asks the payment provider every day.",
     explanation="A refund may take up to {settlement_window}. If it takes longer, our staff looks "
     "into it.",
     expiry="our staff looks into it and asks the payment provider",
