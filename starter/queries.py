@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from temporalio.common import SearchAttributeKey
 
+from activities.keys import hint_for
 from activities.ledger import Ledger
 from activities.notices import DeliveryLog, effective_status
 from starter import show
@@ -123,7 +124,10 @@ async def ledger(purchase_id: PurchaseId, as_json: Json = False) -> None:
         books = Ledger(engine)
         balances, transfers = books.balances(purchase_id), books.transfers(purchase_id)
     if balances is None:
-        raise Rejected("NOT_FOUND", f"The ledger has no purchase {purchase_id}: no money was held.")
+        text = (
+            f"The ledger has no purchase {purchase_id}: no money was held.{hint_for(purchase_id)}"
+        )
+        raise Rejected("NOT_FOUND", text)
     document = {"balances": balances, "transfers": transfers}
     show.answer(document, show.ledger(balances, transfers), as_json=as_json)
 
@@ -136,7 +140,8 @@ async def notices(purchase_id: PurchaseId, number: Number = None, as_json: Json 
         now = datetime.now(UTC)
         sent = [effective_status(notice, now) for notice in DeliveryLog(engine).list(purchase_id)]
     if not sent:
-        raise Rejected("NOT_FOUND", f"Purchase {purchase_id} has no notices; check its id.")
+        text = f"Purchase {purchase_id} has no notices; check its id.{hint_for(purchase_id)}"
+        raise Rejected("NOT_FOUND", text)
     if number is None:
         show.answer(sent, show.notices(purchase_id, sent), as_json=as_json)
     elif number > len(sent):

@@ -24,7 +24,7 @@ from temporalio.common import (
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.keys import purchase_of_workflow, workflow_id_of
+from activities.keys import hint_for, purchase_of_workflow, workflow_id_of
 from activities.requests import TASK_QUEUE, ErrorType, Model, UtcDatetime
 from temporal import ended
 from temporal import terms as wording
@@ -252,7 +252,9 @@ class Purchase:
                 raise Rejected(
                     "CLOSED", f"Purchase {self.id} is closed; nothing can be changed any more."
                 ) from None
-            raise Rejected("NOT_FOUND", f"The server has no purchase {self.id}.") from None
+            raise Rejected(
+                "NOT_FOUND", f"The server has no purchase {self.id}.{hint_for(self.id)}"
+            ) from None
 
 
 Wanted = Mapping[SearchAttributeKey[Any], str | bool]
@@ -261,8 +263,8 @@ Wanted = Mapping[SearchAttributeKey[Any], str | bool]
 class Listed(Model):
     """A purchase in a list: its search attributes. Needs no worker.
 
-    One that was ended from outside keeps the attributes that it had: its `workflow_status` is then
-    `terminated`, `failed`, `timed_out` or `canceled`, and it needs attention.
+    One that was ended from outside keeps the stage that it had: its `workflow_status` is then
+    `terminated`, `failed`, `timed_out` or `canceled`, it needs attention, and no deadline runs.
     """
 
     purchase_id: str
@@ -314,7 +316,7 @@ async def _listed(client: Client, execution: Execution) -> Listed:
         freelancer=attributes.get(view.FREELANCER),
         stage=attributes.get(view.STAGE),
         outcome=attributes.get(view.OUTCOME),
-        next_deadline=attributes.get(view.DEADLINE),
+        next_deadline=None if execution.is_ended else attributes.get(view.DEADLINE),
         needs_attention=_needs_attention(execution),
         workflow_status=execution.status,
     )

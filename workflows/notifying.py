@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from temporalio import workflow
@@ -82,8 +83,13 @@ class Notifier:
             self._give_up(_undelivered(notify.transition, notify.recipients, at, why))
             return
         number = f"{state.notice_count}-{notify.transition}"
-        amounts = state.purchase.amounts
-        pending = PendingNotice(notify=notify, number=number, at=at, amounts=amounts)
+        pending = PendingNotice(
+            notify=notify,
+            number=number,
+            at=at,
+            amounts=state.purchase.amounts,
+            stage=state.purchase.stage,
+        )
         state.pending_notices.append(pending)
         asyncio.create_task(self._write(pending))
 
@@ -190,9 +196,17 @@ async def _send_or_report(notice: NoticeRequest) -> Sequence[Undelivered]:
 
 
 def notice_request(state: WorkflowState, pending: PendingNotice) -> NoticeRequest:
-    """The notice of one transition to all its recipients: amounts as they were then,
-    deadlines and what each recipient may send as they are now."""
+    """The notice of one transition to all its recipients: amounts as they were then, deadlines and
+    what each recipient may send as they are now.
+
+    If the purchase is in another stage by now, these would contradict the text: the notice says
+    that the purchase has changed, and leaves them out.
+    """
     start, purchase, notify, at = state.start, state.purchase, pending.notify, pending.at
+    is_current = pending.stage in (None, purchase.stage)
+    text = notify.text
+    if not is_current:
+        text = replace(text, advice=dict.fromkeys(notify.recipients, (texts.CHANGED_SINCE,)))
     return NoticeRequest(
         purchase_id=start.purchase_id,
         title=start.title,
@@ -203,14 +217,15 @@ def notice_request(state: WorkflowState, pending: PendingNotice) -> NoticeReques
         transition=notify.transition,
         at=at,
         actor=notify.actor,
-        text=_text(notify.text),
+        text=_text(text),
         note=notify.note,
         movements=notify.movements,
-        deadlines=_deadlines(purchase, notify),
+        deadlines=_deadlines(purchase, notify) if is_current else (),
         money_text=notify.money_text,
         refund_by=purchase.deadlines.get(DeadlineName.SETTLEMENT),
         recipients=tuple(
-            Recipient(role=role, allowed=_allowed(purchase, role, at)) for role in notify.recipients
+            Recipient(role=role, allowed=_allowed(purchase, role, at) if is_current else ())
+            for role in notify.recipients
         ),
         amounts=pending.amounts,
         windows=purchase.windows,

@@ -9,7 +9,7 @@ from activities.keys import workflow_id_of
 from activities.requests import NoticeRequest, Undelivered
 from workflows import lifecycle
 from workflows.lifecycle.events import Accepted, Effect, Notify
-from workflows.lifecycle.state import Person, State, Terms
+from workflows.lifecycle.state import Person, Stage, State, Terms
 from workflows.messages import PurchaseStart, RejectedSignal, TimelineEntry
 from workflows.receiving.idempotency import IdempotencyCache
 
@@ -21,13 +21,14 @@ NOTIFY_REJECTION_EVERY = timedelta(hours=1)
 
 
 class PendingNotice(BaseModel):
-    """A notice that waits until the deadlines it names are computed. `amounts`: as they were when
-    the transition happened."""
+    """A notice that waits until the deadlines it names are computed. `amounts`, `stage`: as they
+    were when the transition happened."""
 
     notify: Notify
     number: str
     at: datetime
     amounts: dict[str, int] = Field(default_factory=dict)
+    stage: Stage | None = None
 
 
 class WorkflowState(BaseModel):

@@ -12,7 +12,7 @@ import pytest
 from activities.notices import Rendered, render
 from activities.requests import NoticeRequest, Recipient
 from demo.scenarios import SCENARIOS
-from tests.lifecycle.builders import NOON
+from tests.lifecycle.builders import NOON, Purchase
 from tests.lifecycle.test_walk import POLICIES, walked
 from tests.notices.sample_notices import PARTIES, samples_of
 from workflows import lifecycle
@@ -278,3 +278,31 @@ def test_each_party_is_addressed_in_its_own_sentence(
             s for s in samples_of("en-US") if (s.request.transition, s.role) == (transition, role)
         )
         assert sentence in " ".join(next(found).rendered.text.split())
+
+
+def test_a_late_notice_does_not_mix_two_stages() -> None:
+    """R-39: Bo declined, and before the notice could be written Ana accepted the claim."""
+    purchase = Purchase().requested()
+    purchase.freelancer("decide_refund", decision="decline", claim=10_000)
+    (declined,) = purchase.last.notices
+    workflow_state = WorkflowState.begin(start({}), NOON, newest())
+    pending = PendingNotice(
+        notify=declined,
+        number="1",
+        at=purchase.now,
+        amounts=purchase.state.amounts,
+        stage=purchase.state.stage,
+    )
+    workflow_state.purchase = purchase.state
+    current = notice_request(workflow_state, pending)
+    purchase.client("accept_claim")
+    workflow_state.purchase = purchase.state
+
+    late = notice_request(workflow_state, pending)
+
+    assert any(reader.allowed for reader in current.recipients)
+    assert (late.text.summary, late.amounts) == (current.text.summary, current.amounts)
+    assert late.deadlines == ()
+    for reader in late.recipients:
+        assert reader.allowed == ()
+        assert "The purchase has changed since then." in render(late, reader, None).text

@@ -408,6 +408,9 @@ REVIEW_REMINDER = Text(
     explanation=_REMINDED,
 )
 
+CHANGED_SINCE = (
+    "The purchase has changed since then. The next notice says what happened, and who has to act."
+)
 REFUND_TAKES = (
     "{Client's} refund may take up to {settlement_window} to be deposited into {client's} account"
 )
