@@ -60,7 +60,7 @@ from workflows.lifecycle.events import (
     VoidPayment,
 )
 from workflows.lifecycle.state import State
-from workflows.messages import PurchaseStart
+from workflows.messages import AcceptedStart
 from workflows.workflow_state import WorkflowState
 
 BLOCKED_AFTER = timedelta(minutes=5)
@@ -97,7 +97,6 @@ class EffectRunner:
         self._state = state
         self._apply_fact = apply_fact
         self._running = 0
-        self._from_before = list(state.effects)
         self._stopping = False
         self.invalid_input: str | None = None
         """Why the start input is invalid; found before any money moved."""
@@ -108,9 +107,8 @@ class EffectRunner:
         self._start(effect)
 
     def resume(self) -> None:
-        """Start the effects restored from the state. Effects added since `__init__` are already
-        running."""
-        for effect in self._from_before:
+        """Start the effects that the state has from before."""
+        for effect in list(self._state.effects):
             self._start(effect)
 
     @property
@@ -218,7 +216,7 @@ class ActivityCall:
 
 
 def activity_call(
-    effect: Effect, state: State, start: PurchaseStart, now: datetime
+    effect: Effect, state: State, start: AcceptedStart, now: datetime
 ) -> ActivityCall:
     """The activity that carries out `effect`."""
     match effect:
@@ -250,7 +248,7 @@ def activity_call(
             return _compute_deadline(effect, start)
 
 
-def _payment_request(state: State, start: PurchaseStart) -> PaymentRequest:
+def _payment_request(state: State, start: AcceptedStart) -> PaymentRequest:
     return PaymentRequest(
         key=f"{state.terms.key}/hold",
         purchase_id=start.purchase_id,
@@ -273,7 +271,7 @@ def _payment_fact(answer: PaymentAnswer) -> Fact:
             return PaymentVoided()
 
 
-def _post_decision(effect: PostDecision, state: State, start: PurchaseStart) -> ActivityCall:
+def _post_decision(effect: PostDecision, state: State, start: AcceptedStart) -> ActivityCall:
     decision = state.decision
     assert decision is not None
     refund, release, currency = effect.refund, effect.release, start.price.currency
@@ -296,7 +294,7 @@ def _post_decision(effect: PostDecision, state: State, start: PurchaseStart) -> 
 
 
 def _refund_request(
-    state: State, start: PurchaseStart, attempt: int, now: datetime
+    state: State, start: AcceptedStart, attempt: int, now: datetime
 ) -> RefundRequest:
     assert state.refund is not None
     return RefundRequest(
@@ -315,7 +313,7 @@ def _refund_fact(attempt: int) -> Callable[[RefundAnswer], Fact]:
 
 
 def _post_settlement(
-    reference: str, at: datetime, state: State, start: PurchaseStart
+    reference: str, at: datetime, state: State, start: AcceptedStart
 ) -> ActivityCall:
     posting = SettlementPosting(
         key=f"{state.terms.key}/settled",
@@ -329,7 +327,7 @@ def _post_settlement(
     return ActivityCall(POST_SETTLEMENT, posting, summary, lambda _: SettlementPosted())
 
 
-def _compute_deadline(effect: ComputeDeadline, start: PurchaseStart) -> ActivityCall:
+def _compute_deadline(effect: ComputeDeadline, start: AcceptedStart) -> ActivityCall:
     question = BusinessDeadlineRequest(
         start=effect.start,
         days=effect.days,

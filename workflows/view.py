@@ -9,11 +9,11 @@ from workflows import lifecycle
 from workflows.lifecycle.events import RecipientRole
 from workflows.lifecycle.state import State
 from workflows.messages import (
+    AcceptedStart,
     AttentionItem,
     Escrow,
     Offer,
     PurchaseResult,
-    PurchaseStart,
     RefundAttempt,
     Role,
     Sender,
@@ -140,7 +140,7 @@ def result(state: WorkflowState) -> PurchaseResult:
     )
 
 
-def party_of(start: PurchaseStart, sender: Sender | None) -> RecipientRole | None:
+def party_of(start: AcceptedStart, sender: Sender | None) -> RecipientRole | None:
     """The party that a sender is, if it is one."""
     match sender:
         case Sender(role=Role.CLIENT, id=start.client.id):

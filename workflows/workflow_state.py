@@ -10,7 +10,7 @@ from activities.requests import NoticeRequest, Undelivered
 from workflows import lifecycle
 from workflows.lifecycle.events import Accepted, Effect, Notify
 from workflows.lifecycle.state import Person, State, Terms
-from workflows.messages import PurchaseStart, RejectedSignal, TimelineEntry
+from workflows.messages import AcceptedStart, RejectedSignal, TimelineEntry
 from workflows.receiving.idempotency import IdempotencyCache
 
 TIMELINE_KEPT = 200
@@ -36,7 +36,7 @@ class WorkflowState(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     continued: Literal[True] = True
-    start: PurchaseStart
+    start: AcceptedStart
     purchase: State
     effects: list[Annotated[Effect, Field(discriminator="kind")]] = Field(default_factory=list)
     pending_notices: list[PendingNotice] = Field(default_factory=list)
@@ -53,7 +53,7 @@ class WorkflowState(BaseModel):
     reminded_until: datetime
 
     @classmethod
-    def begin(cls, start: PurchaseStart, now: datetime, rules_version: int) -> "WorkflowState":
+    def begin(cls, start: AcceptedStart, now: datetime, rules_version: int) -> "WorkflowState":
         """The state of a purchase at its first moment: the payment is the first effect."""
         terms = Terms(
             key=workflow_id_of(start.purchase_id),
