@@ -41,7 +41,7 @@ async def test_changed_defaults_move_no_deadline_of_a_running_purchase(tmp_path:
             without = await bought(server, "t-without")
             partly = await bought(server, "t-partly", policy={"requirements_window": "PT30H"})
             before = [await windows(without), await windows(partly)]
-        async with working(server, tmp_path, "other_defaults", PYTHONPATH="tests"):
+        async with working(server, tmp_path, "other_release", PYTHONPATH="tests"):
             after = [await windows(without), await windows(partly)]
             for handle in (without, partly):
                 await say(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")

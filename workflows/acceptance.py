@@ -15,10 +15,10 @@ from temporalio.common import RetryPolicy
 from activities.keys import workflow_id_of
 from activities.requests import ActivityType, Model, UtcDatetime
 from workflows import lifecycle
-from workflows.messages import AcceptedStart, PurchaseStart
+from workflows.messages import PurchaseStart
 from workflows.policy import LONGEST
 from workflows.receiving.parsing import LARGEST_MESSAGE, json_of, parse, read
-from workflows.workflow_state import WorkflowState
+from workflows.workflow_state import AcceptedStart, WorkflowState
 
 FUTURE_ALLOWED = timedelta(minutes=5)
 """How far clocks may differ before `purchased_at` counts as lying in the future."""
@@ -65,8 +65,7 @@ def accept(document: str, workflow_id: str, now: datetime) -> AcceptedStart:
     if workflow_id != expected:
         raise ValueError(f"Purchase {start.purchase_id} must run as {expected}, not {workflow_id}.")
     purchased_at = purchase_time(start.purchased_at, now)
-    accepted = start.model_copy(update={"purchased_at": purchased_at})
-    return AcceptedStart.model_validate_json(accepted.model_dump_json())
+    return AcceptedStart.of(start.model_copy(update={"purchased_at": purchased_at}))
 
 
 def purchase_time(given: datetime | None, now: datetime) -> datetime | None:

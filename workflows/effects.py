@@ -16,7 +16,6 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 from temporalio.workflow import ActivityCancellationType
 
-from activities.amounts import format_amount
 from activities.formatter import spaced
 from activities.requests import (
     BUSINESS_DEADLINE,
@@ -60,8 +59,7 @@ from workflows.lifecycle.events import (
     VoidPayment,
 )
 from workflows.lifecycle.state import State
-from workflows.messages import AcceptedStart
-from workflows.workflow_state import WorkflowState
+from workflows.workflow_state import AcceptedStart, WorkflowState
 
 BLOCKED_AFTER = timedelta(minutes=5)
 """An effect that could not be carried out for this long is reported as blocked."""
@@ -222,11 +220,11 @@ def activity_call(
     match effect:
         case TakePayment():
             # Retried until the payment window ends: then the rules void the payment.
-            summary = f"Charge {start.price} and hold it in escrow"
+            summary = f"Charge {_price(state)} and hold it in escrow"
             request = _payment_request(state, start)
             return ActivityCall(TAKE_PAYMENT, request, summary, _payment_fact, give_up_after=None)
         case VoidPayment():
-            summary = f"Cancel the payment of {start.price}, or find it made"
+            summary = f"Cancel the payment of {_price(state)}, or find it made"
             return ActivityCall(
                 VOID_PAYMENT, _payment_request(state, start), summary, _payment_fact
             )
@@ -285,7 +283,7 @@ def _post_decision(effect: PostDecision, state: State, start: AcceptedStart) -> 
         at=decision.at,
     )
     parts = [
-        f"{format_amount(amount, currency)} out of escrow {where}"
+        f"{state.terms.format_amount(amount)} out of escrow {where}"
         for amount, where in ((refund, "for the client"), (release, "to the freelancer"))
         if amount
     ]
@@ -344,7 +342,11 @@ def _compute_deadline(effect: ComputeDeadline, start: AcceptedStart) -> Activity
 
 def _refund_amount(state: State) -> str:
     amount = state.refund.amount if state.refund else 0
-    return format_amount(amount, state.terms.currency)
+    return state.terms.format_amount(amount)
+
+
+def _price(state: State) -> str:
+    return state.terms.format_amount(state.terms.amount)
 
 
 def problem_of(error: ActivityError) -> ApplicationError:

@@ -24,7 +24,7 @@ from activities.requests import (
     Undelivered,
     UtcDatetime,
 )
-from workflows.policy import GivenPolicy, Policy
+from workflows.policy import GivenPolicy
 
 LONGEST_TEXT = 4_000
 LARGEST_REQUIREMENTS = 64 * 1024
@@ -244,21 +244,6 @@ MESSAGES: dict[str, type[Message]] = {
 """Every message by its name."""
 
 
-class AcceptedStart(Model):
-    """A start input that was accepted, with every default. Its types are as wide as they can be:
-    what was accepted once is never validated again by the limits of a later release."""
-
-    purchase_id: str
-    title: str
-    client: Party
-    freelancer: Party
-    price: Money
-    payment_method: str
-    requirements_needed: bool = Field(default=True, strict=True)
-    purchased_at: UtcDatetime | None = None
-    policy: Policy = Policy()
-
-
 class GivenParty(Party):
     """A party in a start input."""
 
@@ -274,7 +259,7 @@ class GivenMoney(Money):
     currency: Currency
 
 
-class PurchaseStart(AcceptedStart):
+class PurchaseStart(Model):
     """The start input. One that cannot be right is rejected before money moves."""
 
     purchase_id: Identifier
@@ -283,6 +268,8 @@ class PurchaseStart(AcceptedStart):
     freelancer: GivenParty
     price: GivenMoney
     payment_method: Line
+    requirements_needed: bool = Field(default=True, strict=True)
+    purchased_at: UtcDatetime | None = None
     policy: GivenPolicy = GivenPolicy()
 
     @model_validator(mode="after")

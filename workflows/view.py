@@ -9,7 +9,6 @@ from workflows import lifecycle
 from workflows.lifecycle.events import RecipientRole
 from workflows.lifecycle.state import State
 from workflows.messages import (
-    AcceptedStart,
     AttentionItem,
     Escrow,
     Offer,
@@ -19,7 +18,7 @@ from workflows.messages import (
     Sender,
     Status,
 )
-from workflows.workflow_state import WorkflowState
+from workflows.workflow_state import AcceptedStart, WorkflowState
 
 STAGE = SearchAttributeKey.for_keyword("PurchaseStage")
 OUTCOME = SearchAttributeKey.for_keyword("PurchaseOutcome")
