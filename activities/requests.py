@@ -70,6 +70,10 @@ Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$"), AfterValidator(_currency
 Line = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_line)]
 
 
+Address = Annotated[str, Field(max_length=254), AfterValidator(_address)]
+"""A mail address."""
+
+
 class Model(BaseModel):
     """Immutable. An unknown field is an error."""
 
@@ -77,10 +81,10 @@ class Model(BaseModel):
 
 
 class Money(Model):
-    """An amount above zero in one currency."""
+    """An amount in one currency."""
 
-    amount: Annotated[int, Field(strict=True, gt=0, le=MAX_AMOUNT)]
-    currency: Currency
+    amount: Annotated[int, Field(strict=True)]
+    currency: str
 
     def __str__(self) -> str:
         return format_amount(self.amount, self.currency)
@@ -89,9 +93,9 @@ class Money(Model):
 class Party(Model):
     """A person who buys or sells, and how to reach and address them."""
 
-    id: Identifier
-    name: Line
-    email: Annotated[str, Field(max_length=254), AfterValidator(_address)]
+    id: str
+    name: str
+    email: str
     timezone: str = "UTC"
     locale: str = "en_US"
 

@@ -16,7 +16,6 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 from temporalio.workflow import ActivityCancellationType
 
-from activities.amounts import format_amount
 from activities.formatter import spaced
 from activities.requests import (
     BUSINESS_DEADLINE,
@@ -60,8 +59,7 @@ from workflows.lifecycle.events import (
     VoidPayment,
 )
 from workflows.lifecycle.state import State
-from workflows.messages import PurchaseStart
-from workflows.workflow_state import WorkflowState
+from workflows.workflow_state import AcceptedStart, WorkflowState
 
 BLOCKED_AFTER = timedelta(minutes=5)
 """An effect that could not be carried out for this long is reported as blocked."""
@@ -97,7 +95,6 @@ class EffectRunner:
         self._state = state
         self._apply_fact = apply_fact
         self._running = 0
-        self._from_before = list(state.effects)
         self._stopping = False
         self.invalid_input: str | None = None
         """Why the start input is invalid; found before any money moved."""
@@ -108,9 +105,8 @@ class EffectRunner:
         self._start(effect)
 
     def resume(self) -> None:
-        """Start the effects restored from the state. Effects added since `__init__` are already
-        running."""
-        for effect in self._from_before:
+        """Start the effects that the state has from before."""
+        for effect in list(self._state.effects):
             self._start(effect)
 
     @property
@@ -218,17 +214,17 @@ class ActivityCall:
 
 
 def activity_call(
-    effect: Effect, state: State, start: PurchaseStart, now: datetime
+    effect: Effect, state: State, start: AcceptedStart, now: datetime
 ) -> ActivityCall:
     """The activity that carries out `effect`."""
     match effect:
         case TakePayment():
             # Retried until the payment window ends: then the rules void the payment.
-            summary = f"Charge {start.price} and hold it in escrow"
+            summary = f"Charge {_price(state)} and hold it in escrow"
             request = _payment_request(state, start)
             return ActivityCall(TAKE_PAYMENT, request, summary, _payment_fact, give_up_after=None)
         case VoidPayment():
-            summary = f"Cancel the payment of {start.price}, or find it made"
+            summary = f"Cancel the payment of {_price(state)}, or find it made"
             return ActivityCall(
                 VOID_PAYMENT, _payment_request(state, start), summary, _payment_fact
             )
@@ -250,7 +246,7 @@ def activity_call(
             return _compute_deadline(effect, start)
 
 
-def _payment_request(state: State, start: PurchaseStart) -> PaymentRequest:
+def _payment_request(state: State, start: AcceptedStart) -> PaymentRequest:
     return PaymentRequest(
         key=f"{state.terms.key}/hold",
         purchase_id=start.purchase_id,
@@ -273,7 +269,7 @@ def _payment_fact(answer: PaymentAnswer) -> Fact:
             return PaymentVoided()
 
 
-def _post_decision(effect: PostDecision, state: State, start: PurchaseStart) -> ActivityCall:
+def _post_decision(effect: PostDecision, state: State, start: AcceptedStart) -> ActivityCall:
     decision = state.decision
     assert decision is not None
     refund, release, currency = effect.refund, effect.release, start.price.currency
@@ -287,7 +283,7 @@ def _post_decision(effect: PostDecision, state: State, start: PurchaseStart) -> 
         at=decision.at,
     )
     parts = [
-        f"{format_amount(amount, currency)} out of escrow {where}"
+        f"{state.terms.format_amount(amount)} out of escrow {where}"
         for amount, where in ((refund, "for the client"), (release, "to the freelancer"))
         if amount
     ]
@@ -296,7 +292,7 @@ def _post_decision(effect: PostDecision, state: State, start: PurchaseStart) -> 
 
 
 def _refund_request(
-    state: State, start: PurchaseStart, attempt: int, now: datetime
+    state: State, start: AcceptedStart, attempt: int, now: datetime
 ) -> RefundRequest:
     assert state.refund is not None
     return RefundRequest(
@@ -315,7 +311,7 @@ def _refund_fact(attempt: int) -> Callable[[RefundAnswer], Fact]:
 
 
 def _post_settlement(
-    reference: str, at: datetime, state: State, start: PurchaseStart
+    reference: str, at: datetime, state: State, start: AcceptedStart
 ) -> ActivityCall:
     posting = SettlementPosting(
         key=f"{state.terms.key}/settled",
@@ -329,7 +325,7 @@ def _post_settlement(
     return ActivityCall(POST_SETTLEMENT, posting, summary, lambda _: SettlementPosted())
 
 
-def _compute_deadline(effect: ComputeDeadline, start: PurchaseStart) -> ActivityCall:
+def _compute_deadline(effect: ComputeDeadline, start: AcceptedStart) -> ActivityCall:
     question = BusinessDeadlineRequest(
         start=effect.start,
         days=effect.days,
@@ -346,7 +342,11 @@ def _compute_deadline(effect: ComputeDeadline, start: PurchaseStart) -> Activity
 
 def _refund_amount(state: State) -> str:
     amount = state.refund.amount if state.refund else 0
-    return format_amount(amount, state.terms.currency)
+    return state.terms.format_amount(amount)
+
+
+def _price(state: State) -> str:
+    return state.terms.format_amount(state.terms.amount)
 
 
 def problem_of(error: ActivityError) -> ApplicationError:

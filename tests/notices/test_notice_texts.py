@@ -22,7 +22,7 @@ from workflows.lifecycle.events import Accepted, Notify
 from workflows.lifecycle.state import Code, State
 from workflows.messages import PurchaseStart
 from workflows.notifying import notice_request
-from workflows.workflow_state import PendingNotice, WorkflowState
+from workflows.workflow_state import AcceptedStart, PendingNotice, WorkflowState
 
 NAMES = {"client": "Ana", "freelancer": "Bo"}
 NOT_CHECKED = ("Hello ", "The exact answer: ", "See the purchase")
@@ -84,7 +84,9 @@ def everything() -> tuple[Written, ...]:
     """Every notice for each of its recipients, and each reminder that may come in every state."""
     found = []
     for policy, notify, state in notices():
-        workflow_state = WorkflowState.begin(start(POLICIES[policy]), NOON, newest())
+        workflow_state = WorkflowState.begin(
+            AcceptedStart.of(start(POLICIES[policy])), NOON, newest()
+        )
         workflow_state.purchase = state
         near = [
             lifecycle.reminder(state, rule.name)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from activities.amounts import format_amount
 from workflows.messages import Role
 from workflows.policy import Policy
 
@@ -85,10 +86,15 @@ class Terms:
     freelancer: Person
     amount: int
     currency: str
+    decimals: int
     purchased_at: datetime
     requirements_needed: bool = True
     policy: Policy = field(default_factory=Policy)
     rules_version: int = 1
+
+    def format_amount(self, minor: int) -> str:
+        """Minor units as a person writes them, with the decimals that the terms have."""
+        return format_amount(minor, self.currency, self.decimals)
 
 
 @dataclass(frozen=True)
