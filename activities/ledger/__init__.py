@@ -15,17 +15,20 @@ triggers of the database enforce the rules for every program that writes to it.
 Amounts are integer minor units; times are UTC instants.
 """
 
-from activities.ledger.errors import LedgerRejected
+from activities.ledger.errors import LedgerRejected, PurchaseExists
 from activities.ledger.ledger import AccountBalance, Ledger, PurchaseBalances, Snapshot, Transfer
 from activities.ledger.position import InTransit, Position
+from activities.ledger.purchases import BoughtPurchase
 
 __all__ = [
     "AccountBalance",
+    "BoughtPurchase",
     "InTransit",
     "Ledger",
     "LedgerRejected",
     "Position",
     "PurchaseBalances",
+    "PurchaseExists",
     "Snapshot",
     "Transfer",
 ]

@@ -93,6 +93,11 @@ def payment(method: str = "pm_sandbox_ok", price: Money = PRICE) -> PaymentReque
         at=NOW,
         calendar="US",
         timezone="UTC",
+        client="ana",
+        freelancer="bo",
+        terms="{}",
+        terms_hash="0" * 64,
+        first_run="run-1",
     )
 
 
