@@ -171,15 +171,10 @@ def provider_of(settings: Settings) -> PaymentProvider:
 
 
 def stripe_of(settings: Settings) -> "StripeProvider":
-    """Open Stripe. Raises WrongSetting without an API key, and without a name of the deployment:
-    two deployments without names would take each other's payments for their own."""
+    """Open Stripe. Raises WrongSetting if there is no API key or no name of the deployment."""
     if not settings.stripe_api_key:
         raise WrongSetting("RECOURSE_PAYMENTS is 'stripe': set STRIPE_API_KEY.")
-    if settings.deployment == LOCAL:
-        raise WrongSetting(
-            "RECOURSE_PAYMENTS is 'stripe': set RECOURSE_DEPLOYMENT to the name of this"
-            " deployment, such as production."
-        )
+    _check_name(settings)
     from activities.payments.stripe import StripeProvider  # takes a second to load
 
     return StripeProvider(
@@ -234,17 +229,28 @@ def check_deployment(engine: Engine, settings: Settings) -> None:
     A copy or a backup of another deployment's database is rejected: with its purchases, this one
     would move money that is the other's. Raises WrongSetting, DatabaseUnreachable, SchemaMismatch.
     """
+    _check_name(settings)
     name = settings.deployment
-    if not DEPLOYMENT.fullmatch(name):
-        raise WrongSetting(
-            f"RECOURSE_DEPLOYMENT is {name!r}: it must be 1 to 32 of the characters a-z, 0-9 and -."
-        )
     owner = database.claim(engine, "deployment", name)
     if owner != name:
         raise WrongSetting(
             f"The database belongs to the deployment {owner!r}, and RECOURSE_DEPLOYMENT is"
             f" {name!r}: set RECOURSE_DATABASE_URL to a database of {name!r}; a copy of another"
             " deployment's database cannot be used."
+        )
+
+
+def _check_name(settings: Settings) -> None:
+    if not DEPLOYMENT.fullmatch(settings.deployment):
+        raise WrongSetting(
+            f"RECOURSE_DEPLOYMENT is {settings.deployment!r}: it must be 1 to 32 of the characters"
+            " a-z, 0-9 and -."
+        )
+    if settings.payments.startswith("stripe") and settings.deployment == LOCAL:
+        # Two deployments without names would take each other's payments for their own.
+        raise WrongSetting(
+            "RECOURSE_PAYMENTS is 'stripe': set RECOURSE_DEPLOYMENT to the name of this"
+            " deployment, such as production."
         )
 
 
