@@ -12,6 +12,8 @@ triggers of the database enforce the rules for every program that writes to it.
 | `refunds-in-transit:<purchase id>` | 0 | decided for the client, not settled yet |
 | `freelancer-balance:<purchase id>` | 0 | released to the freelancer |
 
+The table `purchase` has a row for each purchase id: what was bought under it.
+
 Amounts are integer minor units; times are UTC instants.
 """
 
