@@ -18,7 +18,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from activities.amounts import UnknownCurrency, check_for_new_purchases
 from activities.calendar import UnknownCalendar, check_calendar
 from activities.database import DatabaseUnreachable, SchemaMismatch
-from activities.ledger import Ledger, LedgerRejected
+from activities.ledger import BoughtPurchase, Ledger, LedgerRejected, PurchaseExists
 from activities.payments import (
     ChargeResult,
     PaymentProvider,
@@ -62,13 +62,16 @@ class MoneyActivities:
         """Charge the client and hold the money in escrow; if declined, post nothing.
 
         The charge is always looked up first: an earlier attempt may have made it and lost the
-        answer.
+        answer. What is bought is registered in the ledger before the client is charged, so that
+        the purchase id is used once.
         """
         with _as_application_errors(request.payment_method):
             check_calendar(request.calendar, request.timezone)
             charge = self._provider.find_charge(request.key)
             if charge is None:
                 check_for_new_purchases(request.price.currency)
+            self._register(request, paid=charge is not None and charge.status == "succeeded")
+            if charge is None:
                 charge = self._provider.charge(
                     request.key, request.price, request.payment_method, request.at
                 )
@@ -82,6 +85,7 @@ class MoneyActivities:
     def void_payment(self, request: PaymentRequest) -> PaymentAnswer:
         """Void the charge so that it is never made; if it was made, hold the money in escrow."""
         with _as_application_errors(request.payment_method):
+            self._register(request)
             charge = self._provider.void(
                 request.key, request.price, request.payment_method, request.at
             )
@@ -162,6 +166,20 @@ class MoneyActivities:
             created=created,
         )
         return Posted(key=request.key, created=created)
+
+    def _register(self, request: PaymentRequest, *, paid: bool = False) -> None:
+        purchase = BoughtPurchase(
+            purchase_id=request.purchase_id,
+            client=request.client,
+            freelancer=request.freelancer,
+            amount=request.price.amount,
+            currency=request.price.currency,
+            terms=request.terms,
+            terms_hash=request.terms_hash,
+            first_run=request.first_run,
+            at=request.at,
+        )
+        self._ledger.register(purchase, paid=paid)
 
     def _hold(self, request: PaymentRequest, charge: ChargeResult) -> PaymentAnswer:
         _check_amount("charge", requested=request.price, made=charge.charged)
@@ -247,6 +265,10 @@ def _as_application_errors(payment_method: str = "") -> Iterator[None]:
     except UnknownCurrency as error:
         raise ApplicationError(
             f"price.currency: {error}.", type=ErrorType.WITHDRAWN_CURRENCY, non_retryable=True
+        ) from None
+    except PurchaseExists as error:
+        raise ApplicationError(
+            str(error), type=ErrorType.PURCHASE_EXISTS, non_retryable=True
         ) from None
     except LedgerRejected as error:
         _count_rejection(error.code)

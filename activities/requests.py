@@ -117,6 +117,15 @@ class PaymentRequest(Model):
     calendar: str
     timezone: str
     """What later deadlines will need: an unknown one is rejected before money moves."""
+    client: str
+    freelancer: str
+    terms: str
+    """Policy, rules version and whether requirements are needed, as JSON. For the ledger: so no
+    name, mail address, title or payment method."""
+    terms_hash: str
+    """A SHA-256 over the whole start input."""
+    first_run: str
+    """The id of the workflow's first run, which a reset, a retry and continue-as-new keep."""
 
 
 class PaymentAnswer(Model):
@@ -413,6 +422,8 @@ class ErrorType:
     INVALID_INPUT = "INVALID_INPUT"
     UNKNOWN_CALENDAR = "UNKNOWN_CALENDAR"
     WITHDRAWN_CURRENCY = "WITHDRAWN_CURRENCY"
+    PURCHASE_EXISTS = "PURCHASE_EXISTS"
+    """The purchase id stands for another purchase in the ledger."""
     REFUND_PENDING = "REFUND_PENDING"
     """The refund is on its way; asked again, once a day."""
     NOTICE_DELAYED = "NOTICE_DELAYED"

@@ -191,7 +191,7 @@ class Rehearsal:
             return False
         if isinstance(effect, CheckRefund) and self.now < self._check_at:
             return False
-        call = activity_call(effect, purchase, self.state.start, self.now)
+        call = activity_call(effect, purchase, self.state.start, self.now, "rehearsal")
         try:
             if call.type.name in self._outage.activities:
                 raise ApplicationError(self._outage.text)

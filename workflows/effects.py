@@ -6,6 +6,8 @@ the same key, and money moves once.
 """
 
 import asyncio
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -67,8 +69,13 @@ BLOCKED_AFTER = timedelta(minutes=5)
 RETRY_BLOCKED_EVERY = timedelta(minutes=15)
 """How often a blocked effect is retried by itself; `resolve_attention` retries at once."""
 
-INVALID_TERMS = (ErrorType.UNKNOWN_CALENDAR, ErrorType.WITHDRAWN_CURRENCY)
-"""Why a payment is never taken: the terms name what no new purchase can have."""
+INVALID_START = (
+    ErrorType.UNKNOWN_CALENDAR,
+    ErrorType.WITHDRAWN_CURRENCY,
+    ErrorType.PURCHASE_EXISTS,
+)
+"""Why a payment is never taken: the start input names what no new purchase can have, or a purchase
+id that was used before."""
 
 ATTEMPT_TIMEOUT = timedelta(seconds=30)
 """Bounds one attempt of an activity. Ledger and providers give up earlier by themselves."""
@@ -159,7 +166,8 @@ class EffectRunner:
 
     async def _attempt(self, effect: Effect) -> Fact | None:
         """One activity with all its retries. None: it was no longer pending before its answer."""
-        call = activity_call(effect, self._state.purchase, self._state.start, workflow.now())
+        state, first_run = self._state, workflow.info().first_execution_run_id
+        call = activity_call(effect, state.purchase, state.start, workflow.now(), first_run)
         activity = workflow.start_activity(
             call.type.name,
             call.request,
@@ -180,7 +188,7 @@ class EffectRunner:
             if is_cancelled_exception(error) or not self._should_run(effect):
                 return None
             problem = problem_of(error)
-            if problem.type in INVALID_TERMS and isinstance(effect, TakePayment):
+            if problem.type in INVALID_START and isinstance(effect, TakePayment | VoidPayment):
                 self.invalid_input = problem.message
                 return None
             return EffectBlocked(effect.kind, problem.message)
@@ -214,20 +222,19 @@ class ActivityCall:
 
 
 def activity_call(
-    effect: Effect, state: State, start: AcceptedStart, now: datetime
+    effect: Effect, state: State, start: AcceptedStart, now: datetime, first_run: str
 ) -> ActivityCall:
-    """The activity that carries out `effect`."""
+    """The activity that carries out `effect`. `first_run`: the id of the workflow's first run."""
     match effect:
         case TakePayment():
             # Retried until the payment window ends: then the rules void the payment.
             summary = f"Charge {_price(state)} and hold it in escrow"
-            request = _payment_request(state, start)
+            request = _payment_request(state, start, first_run)
             return ActivityCall(TAKE_PAYMENT, request, summary, _payment_fact, give_up_after=None)
         case VoidPayment():
             summary = f"Cancel the payment of {_price(state)}, or find it made"
-            return ActivityCall(
-                VOID_PAYMENT, _payment_request(state, start), summary, _payment_fact
-            )
+            request = _payment_request(state, start, first_run)
+            return ActivityCall(VOID_PAYMENT, request, summary, _payment_fact)
         case PostDecision():
             return _post_decision(effect, state, start)
         case SendRefund(attempt):
@@ -246,7 +253,8 @@ def activity_call(
             return _compute_deadline(effect, start)
 
 
-def _payment_request(state: State, start: AcceptedStart) -> PaymentRequest:
+def _payment_request(state: State, start: AcceptedStart, first_run: str) -> PaymentRequest:
+    terms = start.model_dump(mode="json", include={"policy", "requirements_needed"})
     return PaymentRequest(
         key=f"{state.terms.key}/hold",
         purchase_id=start.purchase_id,
@@ -256,6 +264,11 @@ def _payment_request(state: State, start: AcceptedStart) -> PaymentRequest:
         at=state.terms.purchased_at,
         calendar=start.policy.calendar,
         timezone=start.policy.calendar_timezone,
+        client=start.client.id,
+        freelancer=start.freelancer.id,
+        terms=json.dumps(terms | {"rules_version": state.terms.rules_version}),
+        terms_hash=hashlib.sha256(start.model_dump_json().encode()).hexdigest(),
+        first_run=first_run,
     )
 
 

@@ -93,6 +93,11 @@ def payment(method: str = "pm_sandbox_ok", price: Money = PRICE) -> PaymentReque
         at=NOW,
         calendar="US",
         timezone="UTC",
+        client="ana",
+        freelancer="bo",
+        terms="{}",
+        terms_hash="0" * 64,
+        first_run="run-1",
     )
 
 
@@ -110,10 +115,16 @@ def decision(refund: int = 25000, release: int = 0) -> DecisionPosting:
 def refund(
     environment: Environment, amount: int = 25000, method: str = "pm_sandbox_ok", at: datetime = NOW
 ) -> RefundRequest:
+    return refund_of(environment.sandbox.charges()[0].reference, amount, method, at)
+
+
+def refund_of(
+    charge: str, amount: int = 25000, method: str = "pm_sandbox_ok", at: datetime = NOW
+) -> RefundRequest:
     return RefundRequest(
         refund_id="purchase-p-1/refund-1",
         purchase_id=PURCHASE,
-        charge_reference=environment.sandbox.charges()[0].reference,
+        charge_reference=charge,
         amount=Money(amount=amount, currency="USD"),
         payment_method=method,
         at=at,

@@ -60,7 +60,7 @@ def test_a_statement_has_the_succeeded_charges_and_all_refunds_of_recourse(
     fake.fail_refund(sent[0])
     fake.cancel_refund(sent[1])
     refund_by_hand(client, first, 500)
-    foreign = pay(client, new_key(), transfer_group="purchase-p-5/hold")
+    foreign = pay(client, new_key(), transfer_group="shop/purchase-p-5/hold")
     refund_by_hand(client, foreign.id, 500)
 
     statement = provider.statement()
