@@ -6,13 +6,13 @@ key of its step, `<workflow id>/<step>`: the same request may arrive any number 
 effect once.
 """
 
-import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
+from activities import fields
 from activities.amounts import MAX_AMOUNT, decimals, format_amount
 
 Amount = Annotated[int, Field(strict=True, ge=0, le=MAX_AMOUNT)]
@@ -30,44 +30,26 @@ UtcDatetime = Annotated[AwareDatetime, AfterValidator(_utc)]
 """An instant, kept in UTC."""
 
 
-BLANK = frozenset(
-    "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0\U00016fe4\U0001d159"
-) | frozenset(map(chr, [*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)]))
-"""Invisible characters that Unicode does not class as such: fillers, joiners, variation selectors,
-the braille blank."""
-
-
-def _identifier(value: str) -> str:
-    value = unicodedata.normalize("NFC", value)
-    if any(char in BLANK or unicodedata.category(char)[0] in "ZC" for char in value):
-        raise ValueError("an id has no white space and no invisible or control characters")
-    return value
-
-
 def _currency(value: str) -> str:
     decimals(value)
     return value
 
 
-def _line(value: str) -> str:
-    if not value.strip() or any(unicodedata.category(char) in {"Cc", "Zl", "Zp"} for char in value):
-        raise ValueError("must be one line of text")
-    return value
-
-
 def _address(value: str) -> str:
-    local, at, host = _identifier(value).rpartition("@")
-    if not (local and at and host) or set(value) & set('<>,;:\\"()[]'):
-        raise ValueError("is not a mail address")
+    fields.mail_address(value)
     return value
 
 
-Identifier = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_identifier)]
+Identifier = Annotated[
+    str, Field(min_length=1, max_length=fields.LONGEST_ID), AfterValidator(fields.identifier)
+]
 """Compared exactly, after Unicode normalisation (NFC)."""
 
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$"), AfterValidator(_currency)]
 
-Line = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_line)]
+Line = Annotated[
+    str, Field(min_length=1, max_length=fields.LONGEST_LINE), AfterValidator(fields.line)
+]
 
 
 Address = Annotated[str, Field(max_length=254), AfterValidator(_address)]

@@ -158,16 +158,24 @@ def _check(name: str, parse: Callable[[str], object], value: str) -> None:
 
 def provider_of(settings: Settings) -> PaymentProvider:
     """Open the payment provider. Raises WrongSetting or Unavailable."""
-    name, _, path = settings.payments.partition(":")
+    name = settings.payments.partition(":")[0]
     match name:
         case "sandbox":
             try:
-                return SandboxProvider(Path(path or SANDBOX_FILE), settings.deployment)
+                return SandboxProvider(
+                    sandbox_file(settings) or Path(SANDBOX_FILE), settings.deployment
+                )
             except (ProviderUnreachable, OSError) as error:
                 raise Unavailable(f"The sandbox's file cannot be opened: {error}") from None
         case "stripe":
             return stripe_of(settings)
     raise WrongSetting(f"RECOURSE_PAYMENTS is {name!r}: it must be sandbox or stripe.")
+
+
+def sandbox_file(settings: Settings) -> Path | None:
+    """The sandbox's file; None for another provider."""
+    name, _, path = settings.payments.partition(":")
+    return Path(path or SANDBOX_FILE) if name == "sandbox" else None
 
 
 def stripe_of(settings: Settings) -> "StripeProvider":

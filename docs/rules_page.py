@@ -89,7 +89,8 @@ def _cause(row: Transition) -> str:
         return f"{' or '.join(cause.by)} `{name}`{provider}"
     if cause.deadline:
         return f"`{cause.deadline}` deadline ends"
-    return _spaced(cause.fact.__name__) if cause.fact else "the purchase"
+    fact = f"{_spaced(cause.fact.__name__)} {cause.choice}".rstrip() if cause.fact else ""
+    return fact or "the purchase"
 
 
 def _spaced(name: str) -> str:
@@ -214,7 +215,7 @@ An asterisk marks what is possible under a condition only; the table names it. T
 
 ## Version {number}: transitions
 
-Of the rows whose cause matches, the first that is open applies.
+Several rows may have the same cause. The first one applies whose stage and condition (`if`) fit.
 
 {transitions(rules)}
 

@@ -18,18 +18,14 @@ from activities.amounts import format_amount
 from activities.keys import workflow_id_of
 from activities.ledger import Ledger, PurchaseBalances
 from activities.requests import Model, Money
-from activities.services import Settings, provider_of
 from starter import show
-from starter.books import opened
+from starter.books import opened, opened_provider
 from starter.exits import command
 from starter.options import Json, PurchaseId, read_id
 from temporal.client import connect
 from temporal.errors import Rejected
 from temporal.executions import Execution
 from temporal.purchases import Purchase
-
-ENDED = ("terminated", "failed", "timed_out", "canceled")
-"""Statuses of a run that was ended from outside."""
 
 
 class Adopted(Model):
@@ -66,7 +62,7 @@ async def resume(client: Client, purchase_id: str, money: str | None) -> Adopted
         )
     if ended.is_open:
         raise Rejected("RUNNING", f"Purchase {purchase_id} is running; it cannot be adopted.")
-    if ended.status not in ENDED:
+    if not ended.is_ended:
         raise Rejected("CLOSED", f"Purchase {purchase_id} completed; it cannot be adopted.")
     if money is None:
         raise Rejected(
@@ -97,11 +93,8 @@ def money_inside(balances: PurchaseBalances | None) -> str | None:
 
 def _paid(purchase_id: str) -> str | None:
     """Describe a payment that the provider has and the ledger does not."""
-    provider = provider_of(Settings.from_environment())
-    try:
+    with opened_provider() as provider:
         charge = provider.find_charge(f"{workflow_id_of(purchase_id)}/hold")
-    finally:
-        provider.close()
     paid: Money | None = charge.charged if charge else None
     return f"{paid} at the payment provider" if paid else None
 

@@ -2,15 +2,24 @@
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 from rich.console import Group
-from sqlalchemy import Engine
+from sqlalchemy import Engine, make_url
+from sqlalchemy.exc import ArgumentError
 
 from activities.amounts import format_amount
 from activities.audit import reconcile
 from activities.ledger import Ledger
+from activities.payments import PaymentProvider
 from activities.requests import AuditReport, Total
-from activities.services import Settings, open_database, provider_of
+from activities.services import (
+    Settings,
+    Unavailable,
+    open_database,
+    provider_of,
+    sandbox_file,
+)
 from starter import show
 from starter.exits import ExitStatus, command
 from starter.options import Json
@@ -20,19 +29,47 @@ from temporal.directory import TemporalPurchaseDirectory
 
 @contextmanager
 def opened() -> Iterator[Engine]:
-    """Open the configured database. Raises WrongSetting or Unavailable."""
-    engine = open_database(Settings.from_environment())
+    """Open the configured database, which must exist. Raises WrongSetting or Unavailable."""
+    settings = Settings.from_environment()
+    _check_exists(_database_file(settings), "database", "RECOURSE_DATABASE_URL")
+    engine = open_database(settings)
     try:
         yield engine
     finally:
         engine.dispose()
 
 
+def opened_provider() -> closing[PaymentProvider]:
+    """Open the configured provider; a sandbox must exist. Raises WrongSetting or Unavailable."""
+    settings = Settings.from_environment()
+    _check_exists(sandbox_file(settings), "sandbox", "RECOURSE_PAYMENTS")
+    return closing(provider_of(settings))
+
+
+def _database_file(settings: Settings) -> Path | None:
+    """The file of a SQLite database."""
+    try:
+        url = make_url(settings.database_url)
+    except ArgumentError:
+        return None  # opening it says what is wrong
+    is_file = url.get_backend_name() == "sqlite" and url.database
+    return Path(url.database or "") if is_file else None
+
+
+def _check_exists(file: Path | None, what: str, setting: str) -> None:
+    """A command that only reads creates nothing: in the wrong folder it would see empty books."""
+    if file is not None and not file.exists():
+        raise Unavailable(
+            f"There is no {what} at {file.absolute()}. Run the command in the worker's folder, or "
+            f"set {setting} to the worker's {what}. A worker or `recourse setup` makes a new one."
+        )
+
+
 @command
 async def audit(as_json: Json = False) -> int:
     """Compare the ledger with the workflows and the provider; exit 1 on any difference."""
     client = await connect()
-    with opened() as engine, closing(provider_of(Settings.from_environment())) as provider:
+    with opened() as engine, opened_provider() as provider:
         found = await reconcile(Ledger(engine), provider, TemporalPurchaseDirectory(client))
     show.answer(found, _shown(found), as_json=as_json)
     return ExitStatus.REJECTED if found.differences else 0

@@ -4,7 +4,7 @@ message added to the contract gets its command automatically."""
 import inspect
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, get_origin
 
 import typer
@@ -116,7 +116,10 @@ async def _say(
     amounts = _read_amounts(given, currency)
     if REQUIREMENTS in kind.model_fields:
         given[REQUIREMENTS] = _requirements(given)
-    message = _validated(kind, {"by": read_sender(sender).model_dump(), **given, **amounts})
+    names = {name: f"--{name.replace('_', '-')}" for name in kind.model_fields}
+    names[REQUIREMENTS] = "the requirements"
+    document = {"by": read_sender(sender).model_dump(), **given, **amounts}
+    message = _validated(kind, document, names)
 
     purchase = Purchase(await connect(), purchase_id)
     if amounts:
@@ -146,11 +149,11 @@ def _requirements(given: Given) -> object:
     return text if file is None else read_object(read_file(file), "--file")
 
 
-def _validated(kind: type[Message], document: Given) -> Message:
+def _validated(kind: type[Message], document: Given, names: Mapping[str, str]) -> Message:
     try:
         return kind.model_validate_json(json.dumps(document))
     except ValidationError as error:
-        raise InvalidInput(explain(error)) from None
+        raise InvalidInput(explain(error, names)) from None
 
 
 async def _check_currency(purchase: Purchase, currency: str | None) -> None:

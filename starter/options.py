@@ -13,6 +13,7 @@ from activities.amounts import InvalidAmount, UnknownCurrency, parse_amount
 from activities.requests import Identifier
 from temporal.errors import InvalidInput
 from workflows.messages import Role, Sender
+from workflows.receiving.parsing import explain
 
 LARGEST_FILE = 1_000_000
 """Bytes. More than the server takes in one message; a larger file is not read."""
@@ -32,8 +33,7 @@ def read_id(text: str, what: str) -> str:
     try:
         return _IDENTIFIER.validate_python(text)
     except ValidationError as error:
-        problem = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
-        raise InvalidInput(f"{what}: {problem}.") from None
+        raise InvalidInput(explain(error, {"": what})) from None
 
 
 def read_sender(text: str) -> Sender:

@@ -18,6 +18,8 @@ from activities.formatter import spaced
 from activities.ledger import PurchaseBalances, Transfer
 from activities.notices import Notice
 from activities.sanitize import lines, one_line
+from temporal.ended import BY
+from temporal.executions import ENDED
 from temporal.purchases import Listed
 from workflows.card import instant
 from workflows.messages import Escrow, Permission, Receipt, Status
@@ -97,7 +99,7 @@ def purchases(found: Sequence[Listed]) -> RenderableType:
     rows = (
         (
             item.purchase_id,
-            (item.stage or item.workflow_status) + (" !" if item.needs_attention else ""),
+            _stage(item),
             item.outcome or "",
             instant(item.next_deadline) if item.next_deadline else "",
             item.terms,
@@ -106,6 +108,17 @@ def purchases(found: Sequence[Listed]) -> RenderableType:
     )
     columns = ("purchase", "stage (! needs attention)", "outcome", "next deadline", "summary")
     return table(f"{len(found)} purchase{'' if len(found) == 1 else 's'}", columns, rows)
+
+
+def _stage(item: Listed) -> str:
+    """Where a purchase is now, or what ended it: one that was ended keeps its stage."""
+    mark = " !" if item.needs_attention else ""
+    if item.workflow_status not in ENDED or item.outcome:
+        return f"{item.stage or item.workflow_status}{mark}"
+    if not item.needs_attention:
+        return "never started: invalid input"
+    before = f", was {item.stage}" if item.stage else ""
+    return f"ended by {BY[item.workflow_status]}{before}{mark}"
 
 
 def ledger(balances: PurchaseBalances, transfers: Iterable[Transfer]) -> RenderableType:

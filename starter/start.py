@@ -1,6 +1,7 @@
 """`purchase`: starts a purchase from options or from one JSON object."""
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -10,7 +11,6 @@ from pydantic import ValidationError
 from activities.amounts import UnknownCurrency, check_for_new_purchases
 from activities.calendar import UnknownCalendar, check_calendar
 from activities.locales import find_locale, find_zone
-from activities.requests import Party
 from starter import show
 from starter.exits import command
 from starter.options import Json, read_amount, read_file, read_object
@@ -42,6 +42,9 @@ FIELDS = {
     "policy": ("policy",),
 }
 """The field of the start input that each option sets."""
+
+OPTIONS = {".".join(path): f"--{name.replace('_', '-')}" for name, path in FIELDS.items()}
+"""The option that sets each field."""
 
 OPTIONAL = ("timezone", "locale", "requirements_needed", "purchased_at", "policy")
 
@@ -80,8 +83,9 @@ async def purchase(
     """Start a purchase. Repeated with the same input it succeeds; other input is rejected."""
     params = context.params
     given = {name: params[name] for name in FIELDS if params[name] is not None}
+    names = {} if file else OPTIONS
     terms = _from_file(file, given) if file else _from_options(given)
-    _check(terms)
+    _check(terms, names)
     bought = Purchase(await connect(), terms.purchase_id)
     created = await bought.start(terms)
     show.answer(
@@ -116,45 +120,45 @@ def _from_options(given: dict[str, Any]) -> PurchaseStart:
         for parent in parents:
             place = place.setdefault(parent, {})
         place[field] = value
-    return _validated(json.dumps(document))
+    return _validated(json.dumps(document), OPTIONS)
 
 
 def _options(names: Any) -> str:
     return ", ".join(f"--{name.replace('_', '-')}" for name in names)
 
 
-def _validated(document: str) -> PurchaseStart:
+def _validated(document: str, names: Mapping[str, str] | None = None) -> PurchaseStart:
     try:
         return PurchaseStart.model_validate_json(document)
     except ValidationError as error:
-        raise InvalidInput(explain(error)) from None
+        raise InvalidInput(explain(error, names)) from None
 
 
-def _check(terms: PurchaseStart) -> None:
-    """Check currency, zones, locales, the calendar and the purchase date. Raises Failure."""
+def _check(terms: PurchaseStart, names: Mapping[str, str]) -> None:
+    """Check currency, zones, locales, the calendar and the purchase date. Raises Failure.
+
+    `names`: the sender's names for fields of the contract.
+    """
+
+    def invalid(field: str, problem: object) -> InvalidInput:
+        return InvalidInput(f"{names.get(field, field)}: {problem}")
+
     for role, party in (("client", terms.client), ("freelancer", terms.freelancer)):
-        _check_party(role, party)
+        if find_zone(party.timezone) is None:
+            problem = f"{party.timezone!r} is not known; give an IANA name, such as Europe/Lisbon."
+            raise invalid(f"{role}.timezone", problem)
+        if find_locale(party.locale) is None:
+            problem = f"{party.locale!r} is not known; write for example pt_PT."
+            raise invalid(f"{role}.locale", problem)
     try:
         check_for_new_purchases(terms.price.currency)
     except UnknownCurrency as error:
-        raise InvalidInput(f"price.currency: {error}.") from None
+        raise invalid("price.currency", f"{error}.") from None
     try:
         check_calendar(terms.policy.calendar, terms.policy.calendar_timezone)
     except UnknownCalendar as error:
-        raise InvalidInput(f"policy: {error}") from None
+        raise invalid("policy", error) from None
     try:
         purchase_time(terms.purchased_at, datetime.now(UTC))
     except ValueError as error:
         raise InvalidInput(str(error)) from None
-
-
-def _check_party(role: str, party: Party) -> None:
-    if find_zone(party.timezone) is None:
-        raise InvalidInput(
-            f"{role}.timezone: {party.timezone!r} is not known; give an IANA name, "
-            "such as Europe/Lisbon."
-        )
-    if find_locale(party.locale) is None:
-        raise InvalidInput(
-            f"{role}.locale: {party.locale!r} is not known; write for example pt_PT."
-        )

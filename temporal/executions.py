@@ -23,6 +23,8 @@ from temporalio.converter import decode_typed_search_attributes
 from temporalio.service import RPCError, RPCStatusCode
 
 OPEN = ("running", "paused")
+ENDED = ("terminated", "failed", "timed_out", "canceled")
+"""Statuses of a run that was ended from outside: a business outcome always completes it."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,11 @@ class Execution:
     def is_open(self) -> bool:
         """Whether the run is open: running or paused."""
         return self.status in OPEN
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether the run was ended before its purchase was closed."""
+        return self.status in ENDED
 
 
 async def executions(client: Client, query: str) -> AsyncIterator[Execution]:

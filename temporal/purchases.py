@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from temporalio.client import (
     Client,
+    WorkflowFailureError,
     WorkflowHandle,
     WorkflowQueryFailedError,
     WorkflowUpdateFailedError,
@@ -24,7 +25,8 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.keys import purchase_of_workflow, workflow_id_of
-from activities.requests import TASK_QUEUE, Model, UtcDatetime
+from activities.requests import TASK_QUEUE, ErrorType, Model, UtcDatetime
+from temporal import ended
 from temporal import terms as wording
 from temporal.errors import Failure, Rejected, Unreachable
 from temporal.executions import Execution, executions, memo, newest
@@ -45,6 +47,7 @@ ANSWER_WITHIN = timedelta(seconds=10)
 WORKFLOW_TYPE = "ProjectPurchase"
 OURS = f"WorkflowType = '{WORKFLOW_TYPE}'"
 RUNNING = f"{OURS} AND ExecutionStatus IN ('Running', 'Paused')"
+ENDED_EARLY = "ExecutionStatus IN ('Terminated', 'Failed', 'TimedOut', 'Canceled')"
 TRIED_AGAIN_AFTER = timedelta(milliseconds=200)
 NOT_NOW = RPCStatusCode.FAILED_PRECONDITION
 """No worker has polled for a while, or the purchase is continuing as a new run."""
@@ -80,7 +83,8 @@ class Purchase:
     ) -> bool:
         """Start it; False if it had been started with the same terms before.
 
-        The id is used once, ever: raises Failure `PURCHASE_EXISTS` for other terms.
+        The id is used once, ever: raises Failure `PURCHASE_EXISTS` for other terms. An id whose
+        start input was rejected was not used: it is started with the corrected one.
         """
         try:
             await self.client.start_workflow(
@@ -96,6 +100,8 @@ class Purchase:
                 rpc_timeout=ANSWER_WITHIN,
             )
         except WorkflowAlreadyStartedError:
+            if reuse is WorkflowIDReusePolicy.REJECT_DUPLICATE and await self.input_error():
+                return await self.start(terms, WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY)
             known = await self.terms()
             if known == terms:
                 return False
@@ -117,17 +123,45 @@ class Purchase:
         try:
             return wording.stored(payloads)
         except ValueError:
-            raise Rejected(
-                "INVALID_INPUT", f"Purchase {self.id} has an invalid start input."
-            ) from None
+            why = await self.input_error() or f"Purchase {self.id} has an invalid start input."
+            raise Rejected("INVALID_INPUT", why) from None
+
+    async def input_error(self) -> str | None:
+        """Why its start input was rejected, and what to do; None if it was not. Needs no worker."""
+        found = await self.newest()
+        if found is None or found.status != "failed":
+            return None
+        try:
+            await self.client.get_workflow_handle(self.workflow_id, run_id=found.run_id).result()
+        except WorkflowFailureError as error:
+            cause = error.cause
+            if isinstance(cause, ApplicationError) and cause.type == ErrorType.INVALID_INPUT:
+                return cause.message
+        return None
 
     async def status(self) -> Status:
-        """Return the full status."""
-        return await self._query("status", Status)
+        """Return the full status. One that was ended from outside waits for an operator."""
+        found = await self._query("status", Status)
+        run = None if found.outcome else await self._ended()
+        return ended.shown(found, run) if run else found
 
     async def actions(self, role: Role) -> list[Permission]:
         """Return what a role may do now, and until when."""
-        return await self._query("actions", list[Permission], role.value)
+        found = await self._query("actions", list[Permission], role.value)
+        if not await self._ended():
+            return found
+        status = await self.status()
+        why = status.attention[0].text if status.attention else ""
+        return found if status.outcome else [ended.refused(each, why) for each in found]
+
+    async def _ended(self) -> Execution | None:
+        """Its newest run if it was ended from outside. Raises Failure if it never started."""
+        found = await self.newest()
+        if found is None or not found.is_ended:
+            return None
+        if why := await self.input_error():
+            raise Rejected("INVALID_INPUT", why)
+        return found
 
     async def send(self, message: Message) -> Receipt:
         """Send a message as an update and wait for its answer.
@@ -178,6 +212,7 @@ class Purchase:
                 answer: Answer = await self.handle.query(name, args=args, result_type=kind)
                 return answer
         except WorkflowQueryFailedError as error:
+            await self._ended()
             raise Rejected("NO_ANSWER", f"Purchase {self.id} could not answer: {error}") from None
 
     async def newest(self) -> Execution | None:
@@ -208,6 +243,11 @@ class Purchase:
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
+            if open_only and (run := await self._ended()):
+                raise Rejected(
+                    ended.CODE,
+                    f"Purchase {self.id} takes no messages. {ended.what_to_do(self.id, run)}",
+                ) from None
             if open_only and await self.newest():
                 raise Rejected(
                     "CLOSED", f"Purchase {self.id} is closed; nothing can be changed any more."
@@ -219,7 +259,11 @@ Wanted = Mapping[SearchAttributeKey[Any], str | bool]
 
 
 class Listed(Model):
-    """A purchase in a list: its search attributes. Needs no worker."""
+    """A purchase in a list: its search attributes. Needs no worker.
+
+    One that was ended from outside keeps the attributes that it had: its `workflow_status` is then
+    `terminated`, `failed`, `timed_out` or `canceled`, and it needs attention.
+    """
 
     purchase_id: str
     title: str
@@ -235,15 +279,13 @@ class Listed(Model):
 
 async def find(client: Client, wanted: Wanted) -> list[Listed]:
     """Return the purchases with these search attributes, the newest first."""
-    conditions = [
-        f"{key.name} = {_literal(value)}" for key, value in wanted.items() if _can_be_asked(value)
-    ]
+    conditions = [_condition(key, value) for key, value in wanted.items() if _can_be_asked(value)]
     query = " AND ".join([OURS, "ExecutionStatus != 'ContinuedAsNew'", *conditions])
     found: dict[str, Listed] = {}
     async for execution in executions(client, query):
         if execution.id in found or not _is_wanted(execution, wanted):
             continue
-        if execution.status != "terminated" or await _is_newest(client, execution):
+        if not execution.is_ended or await _is_newest(client, execution):
             found[execution.id] = await _listed(client, execution)
     return list(found.values())
 
@@ -273,7 +315,7 @@ async def _listed(client: Client, execution: Execution) -> Listed:
         stage=attributes.get(view.STAGE),
         outcome=attributes.get(view.OUTCOME),
         next_deadline=attributes.get(view.DEADLINE),
-        needs_attention=bool(attributes.get(view.NEEDS_ATTENTION)),
+        needs_attention=_needs_attention(execution),
         workflow_status=execution.status,
     )
 
@@ -302,9 +344,26 @@ def _may_arrive(message: Message) -> str:
     return f". Then repeat the message with --message-id {message.message_id}: it counts once."
 
 
+def _condition(key: SearchAttributeKey[Any], value: str | bool) -> str:
+    condition = f"{key.name} = {_literal(value)}"
+    return f"({condition} OR {ENDED_EARLY})" if key == view.NEEDS_ATTENTION else condition
+
+
 def _is_wanted(execution: Execution, wanted: Wanted) -> bool:
+    found = {key: execution.attributes.get(key) for key in wanted}
+    if view.NEEDS_ATTENTION in found:
+        found[view.NEEDS_ATTENTION] = _needs_attention(execution)
+    return found == wanted
+
+
+def _needs_attention(execution: Execution) -> bool:
+    """What the purchase said, or: it was ended before it was closed. One that never started, since
+    its input was rejected, has no stage."""
     attributes = execution.attributes
-    return all(attributes.get(key) == value for key, value in wanted.items())
+    if not execution.is_ended:
+        return bool(attributes.get(view.NEEDS_ATTENTION))
+    started = execution.status != "failed" or attributes.get(view.STAGE) is not None
+    return started and not attributes.get(view.OUTCOME)
 
 
 def _can_be_asked(value: str | bool) -> bool:

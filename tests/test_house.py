@@ -21,6 +21,7 @@ ALLOWED = {
 PURE = {
     "activities.amounts",
     "activities.currencies",
+    "activities.fields",
     "activities.formatter",
     "activities.keys",
     "activities.requests",

@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, JsonValue, WithJsonSchema, model_validator
 
+from activities import fields
 from activities.amounts import MAX_AMOUNT
 from activities.requests import (
     Address,
@@ -30,12 +31,6 @@ LONGEST_TEXT = 4_000
 LARGEST_REQUIREMENTS = 64 * 1024
 
 
-def _text(value: str) -> str:
-    if not value.strip() or "\x00" in value:
-        raise ValueError("must not be blank, and must not contain a NUL character")
-    return value
-
-
 def _requirements(value: JsonValue) -> JsonValue:
     if not value or not isinstance(value, str | dict):
         raise ValueError("must be a text or an object, and not empty")
@@ -47,8 +42,8 @@ def _requirements(value: JsonValue) -> JsonValue:
     return value
 
 
-Text = Annotated[str, Field(max_length=LONGEST_TEXT), AfterValidator(_text)]
-Reference = Annotated[Line, Field(max_length=200)]
+Text = Annotated[str, Field(max_length=LONGEST_TEXT), AfterValidator(fields.text)]
+Reference = Line
 
 
 class Role(StrEnum):

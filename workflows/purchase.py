@@ -28,6 +28,7 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
 from activities.formatter import window_text
+from activities.keys import purchase_of_workflow
 from activities.requests import ErrorType
 from workflows import lifecycle, view
 from workflows.acceptance import (
@@ -111,7 +112,7 @@ class ProjectPurchase(Receiver):
                 )
             )
             if self._effects.invalid_input:
-                raise _error(ErrorType.INVALID_INPUT, self._effects.invalid_input)
+                raise _never_started(self._effects.invalid_input)
             if self._should_continue_as_new and not self._closed:
                 await self._continue_as_new()
         self._sync()
@@ -167,7 +168,7 @@ class ProjectPurchase(Receiver):
         if isinstance(self._input_error, Undecipherable):
             raise self._input_error
         if self._input_error:
-            raise _error(ErrorType.INVALID_INPUT, str(self._input_error))
+            raise _never_started(str(self._input_error))
 
     def _readable_state(self) -> WorkflowState:
         """The state for queries. Until the terms are recorded, the one that the purchase will
@@ -179,7 +180,7 @@ class ProjectPurchase(Receiver):
             document = document_of(self._given)
             terms = accept(document, workflow.info().workflow_id, self._began)
         except ValueError as error:
-            raise _error(ErrorType.INVALID_INPUT, str(error)) from None
+            raise _never_started(str(error)) from None
         return WorkflowState.begin(terms, self._began, lifecycle.newest())
 
     # --- messages
@@ -396,3 +397,14 @@ def _count_rejected(name: str, code: Code) -> None:
 
 def _error(code: str, text: str) -> ApplicationError:
     return ApplicationError(text, type=code, non_retryable=True)
+
+
+def _never_started(why: str) -> ApplicationError:
+    """The failure of a purchase whose start input is rejected."""
+    purchase_id = purchase_of_workflow(workflow.info().workflow_id)
+    return _error(
+        ErrorType.INVALID_INPUT,
+        f"Purchase {purchase_id} never started, and no money moved: {why} Send the corrected input "
+        "under the same id with `recourse purchase`, or with the workflow id reuse policy "
+        "AllowDuplicateFailedOnly.",
+    )

@@ -6,11 +6,12 @@ An operation that no balance can make valid is rejected here and not recorded.
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from activities import fields
 from activities.amounts import MAX_AMOUNT
 from activities.ledger.errors import LedgerRejected
 
@@ -130,16 +131,19 @@ def _check(operation: Operation) -> Operation:
             "INVALID_REQUEST",
             f"The currency {operation.currency!r} is invalid: give three capital letters.",
         )
-    for name in ("key", "purchase_id"):
-        value = getattr(operation, name)
-        if not (value and value.isprintable()):
-            raise LedgerRejected(
-                "INVALID_REQUEST", f"The {name} {value!r} is invalid: give printable text."
-            )
-    if not operation.reference.isprintable():
-        raise LedgerRejected("INVALID_REQUEST", "The reference is invalid: give printable text.")
+    _check_text("key", operation.key, fields.word)
+    _check_text("purchase_id", operation.purchase_id, fields.word)
+    if operation.reference:
+        _check_text("reference", operation.reference, fields.line)
     if operation.at.utcoffset() is None:
         raise LedgerRejected(
             "INVALID_REQUEST", f"The time {operation.at} has no time zone: give an instant."
         )
     return operation
+
+
+def _check_text(name: str, value: str, check: Callable[[str], str]) -> None:
+    try:
+        check(value)
+    except ValueError as error:
+        raise LedgerRejected("INVALID_REQUEST", f"The {name} {error}.") from None

@@ -17,7 +17,7 @@ TEXT = "…"
 
 def status_command(request: NoticeRequest) -> str:
     """The command that shows the purchase."""
-    return shlex.join((COMMAND, "status", one_line(request.purchase_id)))
+    return shlex.join((COMMAND, "status", request.purchase_id))
 
 
 def message_command(
@@ -29,7 +29,7 @@ def message_command(
         (
             COMMAND,
             one_line(allowed.message).replace("_", "-"),
-            one_line(request.purchase_id),
+            request.purchase_id,
             *("--as", f"{role}:{sender}"),
         )
     )

@@ -15,16 +15,11 @@ from email.utils import parseaddr
 from functools import cache
 from typing import Any
 
+from activities import fields
 from activities.notices.failures import PermanentFailure
 from activities.notices.log import Notice
 from activities.sanitize import header
 
-# The HTML standard's "valid e-mail address", without addresses that look like an encoded word.
-_ADDRESS = re.compile(
-    r"(?!.*=\?)([A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64})"
-    r"@([A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-    r"(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*)"
-)
 # Display names with these need quotes, and Python folds long quoted names wrongly.
 _SPECIALS = re.compile(r"[\"(),:;<>@\[\\\]]+")
 
@@ -80,15 +75,12 @@ def address(text: str, name: str = "") -> Address:
 
     Raises PermanentFailure for an invalid address. The message does not repeat it.
     """
-    local, _, domain = text.strip().rpartition("@")
     try:
-        match = _ADDRESS.fullmatch(f"{local}@{domain.encode('idna').decode()}")
-    except UnicodeError:
-        match = None
-    if match is None:
-        raise PermanentFailure("The reader's mail address is invalid.")
+        username, domain = fields.mail_address(text.strip())
+    except ValueError:
+        raise PermanentFailure("The reader's mail address is invalid.") from None
     display = " ".join(_SPECIALS.sub(" ", header(name, 60)).split())
-    return Address(display_name=display, username=match[1], domain=match[2])
+    return Address(display_name=display, username=username, domain=domain)
 
 
 def sender(text: str) -> Address:

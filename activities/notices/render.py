@@ -19,7 +19,7 @@ from activities.requests import (
     Party,
     Recipient,
 )
-from activities.sanitize import header, isolated, lines, one_line, plain_text, unlinked
+from activities.sanitize import header, isolated, lines, plain_text, unlinked
 
 _WIDTH = 72
 MAX_VALUE = 600
@@ -204,7 +204,7 @@ class _Writer:
         )
 
     def _action(self, allowed: AllowedMessage, terse: bool) -> Action:
-        sender = one_line(self._party.id) if self._party else "YOUR-ID"
+        sender = self._party.id if self._party else "YOUR-ID"
         with_command = terse or self._base_url is None
         command = message_command(self._request, self._recipient, allowed, sender)
         return Action(self._format(allowed.label), command if with_command else None)

@@ -67,9 +67,9 @@ def test_an_invalid_field_is_named(ledger: Ledger) -> None:
         ("INVALID_REQUEST", text)
         for text in (
             "The currency 'usd' is invalid: give three capital letters.",
-            "The key 'a\\x00b' is invalid: give printable text.",
-            "The purchase_id '' is invalid: give printable text.",
-            "The reference is invalid: give printable text.",
+            "The key must have no spaces, no invisible and no control characters.",
+            "The purchase_id must have no spaces, no invisible and no control characters.",
+            "The reference must be one line of text, without control characters.",
             "The time 2026-11-01 00:00:00 has no time zone: give an instant.",
         )
     }

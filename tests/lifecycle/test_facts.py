@@ -135,14 +135,14 @@ def test_a_failed_refund_is_notified_with_the_providers_reason(reason: str, why:
     assert notified(purchase) == (
         "refund_retried",
         "payments",
-        f"{begun}; a second attempt is being sent. There is nothing Ana must do.",
+        f"{begun}. A second attempt is being sent. Ana need not do anything.",
         concerned,
     )
     purchase.fact(RefundReported(2, "failed", "re_2", reason))
     assert notified(purchase) == (
         "refund_failed",
         "payments",
-        f"{begun}. Our staff is looking into it; there is nothing Ana must do.",
+        f"{begun}. Our staff is looking into it. Ana need not do anything.",
         concerned,
     )
     (item,) = purchase.state.attention
@@ -185,7 +185,7 @@ def test_a_failure_reported_by_message_has_no_reason() -> None:
     purchase.send(Role.PAYMENTS, "settlement_update", refund_id="re_1", status="failed")
     assert purchase.last.text == (
         "The payment provider could not send Ana's refund of 250.00 USD; a second attempt is being "
-        "sent. There is nothing Ana must do."
+        "sent. Ana need not do anything."
     )
 
 

@@ -120,6 +120,16 @@ def test_each_open_choice_of_a_message_is_offered_separately() -> None:
     ]
 
 
+def test_the_provider_may_report_on_a_refund() -> None:
+    """R-54, R-56: whether a report is possible depends on the refund that it names."""
+    purchase = pending_refund()
+    offered = allowed_messages(purchase.state, Role.PAYMENTS, purchase.now)
+    assert [(each.message, each.fields["status"]) for each in offered] == [
+        ("settlement_update", "settled"),
+        ("settlement_update", "failed"),
+    ]
+
+
 def test_messages_with_the_same_result_are_offered_once() -> None:
     """R-20, R-30, R-46: all three give everything back; the first that is open is offered."""
     early = Purchase().reviewed()
@@ -321,7 +331,7 @@ def test_an_overdue_dispute_has_no_next_deadline() -> None:
     [
         (DeadlineName.REQUIREMENTS, "The client's requirements are due"),
         (DeadlineName.REFUND_DECISION, "The freelancer's answer to the refund request is due"),
-        (DeadlineName.DORMANCY, "The longest time without any activity ends"),
+        (DeadlineName.DORMANCY, "The next message or delivery is due"),
     ],
 )
 def test_what_is_due_is_said_by_role(deadline: DeadlineName, label: str) -> None:

@@ -102,6 +102,23 @@ def test_every_message_fact_and_deadline_has_a_row() -> None:
     assert sorted(governed) == sorted(set(Stage) - {Stage.CLOSED})
 
 
+def test_every_choice_of_a_row_is_one_that_its_message_can_make() -> None:
+    """The table shows no cause that cannot happen."""
+    choices = {
+        name: {
+            choice
+            for field in ("decision", "action", "status")
+            if field in kind.model_fields
+            for choice in get_args(kind.model_fields[field].annotation)
+        }
+        for name, kind in MESSAGES.items()
+    }
+    for rules in VERSIONS.values():
+        for row in rules.transitions:
+            if row.cause.message and row.cause.choice:
+                assert row.cause.choice in choices[row.cause.message], row.id
+
+
 @pytest.mark.parametrize("role", Role)
 def test_every_message_has_a_sample_for_every_role(role: Role) -> None:
     """Permissions are found with samples, so each message needs one for each role."""

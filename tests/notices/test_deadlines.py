@@ -195,7 +195,7 @@ def test_five_business_days_over_a_years_end(
         f"up to five business days to be deposited into your account: at the latest on {latest}"
         in text
     )
-    assert f"Next deadline: Your refund should have arrived {arrived} {instant}".rstrip() in text
+    assert f"Next deadline: Your refund is due {arrived} {instant}".rstrip() in text
 
 
 def test_five_business_days_by_another_calendar() -> None:

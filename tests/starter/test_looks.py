@@ -4,15 +4,18 @@ import asyncio
 import json
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from temporalio.client import Client
 
+from activities import fields
 from activities.services import Services, Settings
+from demo.runner import until
 from starter import queries
 from temporal.purchases import Purchase
-from tests.purchases import CLIENT, FREELANCER
+from tests.purchases import CLIENT, FREELANCER, purchase
 from tests.starter.conftest import HOUSE, Cli, held
 from workflows.messages import MESSAGES, SendMessage, Status
 
@@ -123,7 +126,7 @@ async def test_list_finds_by_who_and_where(
     party = {"id": odd, "name": "Ana", "email": "ana@example.com"}
     bought = await held(cli_client, client=party)
     query = ("list", "--client", odd, "--freelancer", "bo", "--stage", "awaiting_requirements")
-    found = await _eventually(cli, *query)
+    found = await eventually(cli, *query)
 
     assert [item["purchase_id"] for item in found] == [bought.id]
     assert found[0]["next_deadline"].endswith("Z")
@@ -139,7 +142,7 @@ async def test_list_finds_by_who_and_where(
     assert (await cli("list", "--client", "")).rejection == (2, "INVALID_INPUT")
 
 
-async def _eventually(cli: Cli, *words: str) -> Any:
+async def eventually(cli: Cli, *words: str) -> Any:
     """What a command finds, a moment after it has happened."""
     for _ in range(100):
         answer = await cli(*words, "--json")
@@ -156,7 +159,7 @@ async def test_ledger_and_notices(cli: Cli, cli_purchase: Purchase) -> None:
     assert transfers.document["transfers"][0]["key"] == f"{cli_purchase.workflow_id}/hold"
     assert "250.00 USD held in escrow" in (await cli("ledger", cli_purchase.id)).out
 
-    sent = await _eventually(cli, "notices", cli_purchase.id)
+    sent = await eventually(cli, "notices", cli_purchase.id)
     assert {item["role"] for item in sent} == {"client", "freelancer"}
     listed = (await cli("notices", cli_purchase.id)).out
     assert f"Notices of purchase {cli_purchase.id}" in listed
@@ -172,6 +175,7 @@ async def test_ledger_and_notices(cli: Cli, cli_purchase: Purchase) -> None:
     assert beyond.rejection == (2, "INVALID_INPUT")
 
 
+@pytest.mark.usefixtures("cli_purchase")
 async def test_ledger_and_notices_of_nobody(cli: Cli) -> None:
     """Neither knows the purchase."""
     assert (await cli("ledger", "nobody")).rejection == (1, "NOT_FOUND")
@@ -189,6 +193,7 @@ async def test_audit(
     assert "No differences." in (await cli("audit")).out
 
     empty = f"sqlite:///{tmp_path_factory.mktemp('empty')}/recourse.db"
+    assert (await cli("setup", RECOURSE_DATABASE_URL=empty)).status == 0
     unknown = await cli("audit", "--json", RECOURSE_DATABASE_URL=empty)
     assert unknown.status == 1
     assert cli_purchase.id in {item["purchase_id"] for item in unknown.document["differences"]}
@@ -304,3 +309,49 @@ async def test_a_purchase_id_that_is_none(name: str, cli: Cli) -> None:
 async def test_wrong_usage(words: tuple[str, ...], cli: Cli) -> None:
     """Exit 2."""
     assert (await cli(*words)).status == 2
+
+
+@pytest.mark.parametrize("odd", ["\U0001f600" * 63 + "1", "\U0001d160" * 21, "\U0001fae9\u0378-"])
+@pytest.mark.usefixtures("cli_worker")
+async def test_the_server_takes_every_id(odd: str, cli: Cli, cli_client: Client) -> None:
+    """As a workflow id and in the search attributes; the longest, and later Unicode's."""
+    party = {"id": odd, "name": "Ana", "email": "ana@example.com"}
+    bought = Purchase(cli_client, fields.identifier(odd))
+    await bought.start(purchase(purchase_id=bought.id, client=party))
+    await until(bought.handle, lambda found: found.payment == "held")
+
+    found = await eventually(cli, "list", "--client", odd)
+
+    assert [item["purchase_id"] for item in found] == [bought.id]
+
+
+READS = [
+    (("ledger", "p"), "RECOURSE_DATABASE_URL"),
+    (("notices", "p"), "RECOURSE_DATABASE_URL"),
+    (("audit",), "RECOURSE_DATABASE_URL"),
+    (("audit",), "RECOURSE_PAYMENTS"),
+]
+
+
+@pytest.mark.parametrize(("words", "name"), READS, ids=str)
+@pytest.mark.usefixtures("cli_purchase")
+async def test_a_command_that_reads_creates_nothing(
+    words: tuple[str, ...],
+    name: str,
+    cli: Cli,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In a folder without them, the defaults name no file: it says which one, and how to set it."""
+    monkeypatch.chdir(tmp_path)
+
+    answer = await cli(*words, **{name: None})
+
+    assert answer.rejection == (3, "DATABASE_UNREACHABLE")
+    assert f"{tmp_path}/var/" in answer.err
+    assert f"set {name}" in answer.err
+    assert _files(tmp_path) == []
+
+
+def _files(folder: Path) -> list[Path]:
+    return list(folder.iterdir())

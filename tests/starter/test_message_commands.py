@@ -209,14 +209,20 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "refund id empty": (
         ("settlement-update", "--as", "payments:p", "--refund-id", "", "--status", "failed"),
-        "refund_id",
+        "--refund-id",
     ),
     "reference of two lines": (
         ("resolve-attention", *OPERATOR, "--action", "mark_settled", "--reference", "a\nb"),
         "reference",
     ),
-    "message id with white space": (("deliver", *BO, "--message-id", "a b"), "message_id"),
-    "message id too long": (("deliver", *BO, "--message-id", "x" * 65), "message_id"),
+    "message id with white space": (
+        ("deliver", *BO, "--message-id", "a b"),
+        "--message-id must have no spaces",
+    ),
+    "message id too long": (
+        ("deliver", *BO, "--message-id", "x" * 65),
+        "--message-id must have at most 64",
+    ),
     **{
         f"{name}: {what}": ((name, "--as", sender, *rest), "--as")
         for name, rest in {

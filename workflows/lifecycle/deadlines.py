@@ -135,7 +135,7 @@ DEADLINES: tuple[DeadlineRule, ...] = (
         restarts_with_party_messages=True,
         waiting_for="freelancer",
         governs=WORK,
-        label="the longest time without any activity ends",
+        label="the next message or delivery is due",
         expiry=("R-18",),
     ),
     DeadlineRule(
@@ -157,7 +157,7 @@ DEADLINES: tuple[DeadlineRule, ...] = (
         starts="the refund",
         waiting_for="payments",
         governs=SETTLING,
-        label="{client's} refund should have arrived",
+        label="{client's} refund is due",
         expiry=("R-61",),
     ),
 )

@@ -218,7 +218,7 @@ class Draft:
         return Rejection(
             Code.INVALID_AMOUNT,
             f"{self.amount(amount)} is not between {self.amount(least)} and the escrow of "
-            f"{self.amount(self.state.terms.amount)}; send minor units in that range.",
+            f"{self.amount(self.state.terms.amount)}; choose an amount in that range.",
         )
 
 

@@ -135,15 +135,15 @@ def _newly_blocked(draft: Draft) -> bool:
 
 def report_of(draft: Draft) -> RefundReported | None:
     """What the provider reports, by an answer or by `settlement_update`; None if the message names
-    a refund that this purchase does not have."""
+    a refund that this purchase does not have, and for any other event."""
     event, refund = draft.event, draft.state.refund
     if isinstance(event, RefundReported):
         return event
-    message = cast(SettlementUpdate, event)
-    for attempt in range(1, refund.attempt + 1) if refund else ():
-        assert refund is not None
-        if message.refund_id in (draft.state.refund_id(attempt), refund.references[attempt - 1]):
-            return RefundReported(attempt, message.status, message.reference or "")
+    if refund is None or not isinstance(event, SettlementUpdate):
+        return None
+    for attempt in range(1, refund.attempt + 1):
+        if event.refund_id in (draft.state.refund_id(attempt), refund.references[attempt - 1]):
+            return RefundReported(attempt, event.status, event.reference or "")
     return None
 
 

@@ -319,14 +319,14 @@ REFUND_SETTLED = Text(
 )
 REFUND_RETRIED = Text(
     heading="Refund is being sent again",
-    summary="The payment provider could not send {client's} refund of {refund}{because}; a second "
-    "attempt is being sent. There is nothing {client} must do.",
+    summary="The payment provider could not send {client's} refund of {refund}{because}. A second "
+    "attempt is being sent. {Client} need not do anything.",
     explanation="A refund that fails is sent once more before a person looks into it.",
 )
 REFUND_FAILED = Text(
     heading="Refund failed",
     summary="The payment provider could not send {client's} refund of {refund}{because}. Our staff "
-    "is looking into it; there is nothing {client} must do.",
+    "is looking into it. {Client} need not do anything.",
     explanation="The money is safe and stays set aside for {client} until it has arrived.",
 )
 REFUND_DOUBTFUL = Text(
@@ -343,10 +343,10 @@ SETTLEMENT_REPORTED = Text(
 )
 SETTLEMENT_LATE = Text(
     heading="Refund is late",
-    summary="{Client's} refund of {refund} is late, and we are sorry. Our staff is looking into "
-    "it, and we keep asking the payment provider.",
-    explanation="A refund may take up to {settlement_window}; when it takes longer, our staff "
-    "looks into it.",
+    summary="{Client's} refund of {refund} is late. We are sorry. Our staff is looking into it, "
+    "and asks the payment provider every day.",
+    explanation="A refund may take up to {settlement_window}. If it takes longer, our staff looks "
+    "into it.",
     expiry="our staff looks into it and asks the payment provider",
 )
 MARKED_SETTLED = Text(

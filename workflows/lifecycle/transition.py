@@ -65,6 +65,11 @@ def report(status: str) -> Cause:
     return Cause("settlement_update", (Role.PAYMENTS,), status, fact=RefundReported)
 
 
+def answer(status: str) -> Cause:
+    """An answer of the provider on the refund."""
+    return Cause(choice=status, fact=RefundReported)
+
+
 def choice_of(sent: Message) -> str:
     """Which of a message's choices it makes; empty if it offers none."""
     for name in ("decision", "action", "status"):

@@ -31,6 +31,7 @@ from workflows.lifecycle.transition import (
     Form,
     To,
     Transition,
+    answer,
     expiry,
     fact,
     message,
@@ -482,7 +483,7 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(
         id="R-53",
         name="refund_pending",
-        cause=report("pending"),
+        cause=answer("pending"),
         stages=(SETTLING,),
         guard=guards.REPORTED_PENDING,
         handler=handlers.await_refund,

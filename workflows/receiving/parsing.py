@@ -1,10 +1,11 @@
 """Parses raw payloads into messages or rejections. All input is untrusted."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 from temporalio.common import RawValue
 
 from workflows.lifecycle.events import Rejection
@@ -61,15 +62,68 @@ def read(kind: type[Model], document: bytes | str) -> Model:
         raise ValueError("the JSON is nested too deeply.") from None
 
 
-def explain(error: ValidationError) -> str:
-    """What is wrong, field by field, without repeating what was sent."""
-    problems = [
-        f"{'.'.join(map(str, item['loc']))[:LONGEST_NAME] or 'the object'}: "
-        f"{item['msg'].removeprefix('Value error, ')}"
-        for item in error.errors(include_url=False, include_input=False, include_context=False)
-    ]
-    more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
-    return f"{'; '.join(problems[:3])}{more}."
+PREDICATES = {
+    "missing": "is missing",
+    "extra_forbidden": "is unknown; check its spelling, or leave it out",
+    "int_type": "must be a whole number of minor units, such as cents",
+    "int_from_float": "must be a whole number of minor units, such as cents",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "string_type": "must be a text",
+    "string_too_short": "must not be empty",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_unicode": "must be a text of Unicode characters",
+    "literal_error": "must be {expected}",
+    "enum": "must be {expected}",
+    "bool_type": "must be true or false",
+    "model_type": "must be a JSON object",
+    "tuple_type": "must be a list",
+    "json_invalid": "is not JSON: {error}",
+}
+"""What is wrong with a field, by pydantic's type of the error; `{…}` is in its context."""
+
+FORMS = {
+    "^[A-Z]{2}$": "must be two capital letters, such as US",
+    "^[A-Z]{3}$": "must be three capital letters, such as USD",
+}
+INSTANT = "must be an instant with its offset, such as 2026-03-02T12:00:00Z"
+
+
+def explain(error: ValidationError, names: Mapping[str, str] | None = None) -> str:
+    """What is wrong, field by field, without repeating what was sent.
+
+    `names`: what the sender calls a field of the contract, such as an option of the command line.
+    """
+    found = error.errors(include_url=False, include_input=False)
+    problems = [f"{_name(item, names or {})}{_predicate(item)}" for item in found[:3]]
+    more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
+    return f"{'; '.join(problems)}{more}."
+
+
+def _name(item: ErrorDetails, names: Mapping[str, str]) -> str:
+    """The sender's name for the field, or for the object that has it."""
+    parts = list(map(str, item["loc"]))
+    for length in range(len(parts), -1, -1):
+        known = names.get(".".join(parts[:length]))
+        if known:
+            rest = ".".join(parts[length:])
+            return f"{known}: {rest}"[:LONGEST_NAME] if rest else known
+    if item["type"] == "value_error" and not parts:
+        return ""  # a sentence about several fields
+    return ".".join(parts)[:LONGEST_NAME] or "the payload"
+
+
+def _predicate(item: ErrorDetails) -> str:
+    kind, context = item["type"], item.get("ctx", {})
+    if kind == "string_pattern_mismatch" and context["pattern"] in FORMS:
+        return f" {FORMS[context['pattern']]}"
+    if kind.startswith(("datetime", "timezone")):
+        return f" {INSTANT}"
+    if kind in PREDICATES:
+        return f" {PREDICATES[kind].format(**context)}"
+    text = item["msg"].removeprefix("Value error, ")
+    return f" {text}" if text.startswith(("must ", "is ")) or not item["loc"] else f": {text}"
 
 
 def json_of(payloads: Sequence[object]) -> bytes:

@@ -1,0 +1,128 @@
+"""What a text of the contract may hold: one definition for messages, activities, ledger and mail.
+
+Each function returns the text or raises ValueError with the end of a sentence. The rules list code
+points instead of Unicode's categories, which grow with each version of Python: a text that one
+worker accepts must not be rejected by another, today or in a replay.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from itertools import groupby
+
+LONGEST_LINE = 200
+LONGEST_ID = 64
+
+
+def _chars(*ranges: tuple[int, int]) -> frozenset[str]:
+    return frozenset(chr(code) for first, last in ranges for code in range(first, last + 1))
+
+
+CONTROLS = _chars((0x00, 0x1F), (0x7F, 0x9F), (0x2028, 0x2029))
+"""Control characters, and the separators of lines and paragraphs. This set never grows."""
+
+NOT_CHARACTERS = _chars(
+    (0xD800, 0xDFFF),
+    (0xFDD0, 0xFDEF),
+    *((plane + 0xFFFE, plane + 0xFFFF) for plane in range(0, 0x110000, 0x10000)),
+)
+"""Surrogates, which UTF-8 cannot encode, and the noncharacters."""
+
+SPACES = _chars(
+    *((code, code) for code in (0x20, 0xA0, 0x1680, 0x202F, 0x205F, 0x3000)), (0x2000, 0x200A)
+)
+
+INVISIBLE = _chars(
+    *((code, code) for code in (0xAD, 0x34F, 0x61C, 0x6DD, 0x70F, 0x8E2, 0x2800, 0x3164)),
+    *((0x600, 0x605), (0x890, 0x891), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F)),
+    *((0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF)),
+    *((0xFFA0, 0xFFA0), (0xFFF0, 0xFFFB), (0x110BD, 0x110BD), (0x110CD, 0x110CD)),
+    *((0x13430, 0x1343F), (0x16FE4, 0x16FE4), (0x1BCA0, 0x1BCA3), (0x1D159, 0x1D159)),
+    *((0x1D173, 0x1D17A), (0xE0000, 0xE0FFF)),
+)
+"""Format characters, fillers, joiners, variation selectors, and what Unicode reserves for more."""
+
+PRIVATE = ((0xE000, 0xF8FF), (0xF0000, 0xFFFFD), (0x100000, 0x10FFFD))
+"""Private use: a font may show anything or nothing."""
+
+_NOT_IN_LINES = CONTROLS | NOT_CHARACTERS
+_NOT_SEEN = _NOT_IN_LINES | SPACES | INVISIBLE
+
+
+def word(value: str) -> str:
+    """Text in which everything can be seen: an id, or a key made of ids."""
+    if not value or any(char in _NOT_SEEN or _is_private(char) for char in value):
+        raise ValueError("must have no spaces, no invisible and no control characters")
+    return value
+
+
+def identifier(value: str) -> str:
+    """An id, in the form in which ids are compared."""
+    value = composed(word(value))
+    if len(value) > LONGEST_ID:  # some characters become several
+        raise ValueError(f"must have at most {LONGEST_ID} characters")
+    return value
+
+
+def line(value: str) -> str:
+    """One line of text: a title, a name, a reference."""
+    if is_blank(value) or not _NOT_IN_LINES.isdisjoint(value):
+        raise ValueError("must be one line of text, without control characters")
+    return value
+
+
+def text(value: str) -> str:
+    """Text of any number of lines."""
+    if is_blank(value) or "\x00" in value:
+        raise ValueError("must not be blank, and must not contain a NUL character")
+    return value
+
+
+# The HTML standard's "valid e-mail address", without addresses that look like an encoded word.
+_ADDRESS = re.compile(
+    r"(?!.*=\?)([A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64})"
+    r"@([A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+    r"(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*)"
+)
+
+
+def mail_address(value: str) -> tuple[str, str]:
+    """The local part and the domain of a mail address; a domain beyond ASCII in its IDNA form."""
+    local, _, domain = value.rpartition("@")
+    try:
+        match = _ADDRESS.fullmatch(f"{local}@{domain.encode('idna').decode()}")
+    except UnicodeError:
+        match = None
+    if match is None:
+        raise ValueError("is not a mail address, such as ana@example.com")
+    return match[1], match[2]
+
+
+def is_blank(value: str) -> bool:
+    """Whether nothing of a text can be seen."""
+    return _NOT_SEEN.issuperset(value)
+
+
+def composed(value: str) -> str:
+    """The text in Unicode's NFC, as far as Unicode 3.2 knows its characters.
+
+    Later characters stay as they are. NFC of the others never changes (Unicode's stability policy),
+    but a later version composes characters that an earlier one does not know. The library's frozen
+    table, `ucd_3_2_0`, says which characters are known; its `normalize` is not frozen.
+    """
+    if value.isascii():
+        return value
+    return "".join(_composed(known, run) for known, run in groupby(value, _is_in_unicode_3_2))
+
+
+def _composed(known: bool, run: Iterable[str]) -> str:
+    text = "".join(run)
+    return unicodedata.normalize("NFC", text) if known else text
+
+
+def _is_in_unicode_3_2(char: str) -> bool:
+    return unicodedata.ucd_3_2_0.category(char) != "Cn"
+
+
+def _is_private(char: str) -> bool:
+    return any(first <= ord(char) <= last for first, last in PRIVATE)

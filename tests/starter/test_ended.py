@@ -1,0 +1,139 @@
+"""Purchases that ended before they were closed: terminated by an operator, or never started."""
+
+import json
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from temporalio.client import Client, WorkflowFailureError
+from temporalio.common import WorkflowIDReusePolicy
+from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+
+from activities.keys import workflow_id_of
+from activities.requests import TASK_QUEUE
+from demo.runner import until
+from temporal.purchases import WORKFLOW_TYPE, Purchase
+from tests.purchases import purchase
+from tests.starter.conftest import Cli
+from tests.starter.test_looks import ANA, eventually
+from tests.starter.test_purchase_command import DOCUMENT
+from workflows.messages import Status
+
+pytestmark = pytest.mark.usefixtures("cli_worker")
+
+
+async def test_a_terminated_purchase_waits_for_an_operator(
+    cli: Cli, cli_purchase: Purchase
+) -> None:
+    """Status, list, actions and messages say that it ended, and the command that continues it."""
+    purchase_id = cli_purchase.id
+    what_to_do = f"Ended by an operator with 250.00 USD inside: run recourse adopt {purchase_id}"
+    await cli_purchase.handle.terminate("for the test")
+
+    program = Status.model_validate_json((await cli("status", purchase_id, "--json")).out)
+    assert (program.waiting_for, program.deadlines) == ("operator", ())
+    assert (program.attention[0].kind, program.attention[0].text) == (
+        "workflow_terminated",
+        what_to_do,
+    )
+    assert what_to_do in _one_line((await cli("status", purchase_id)).out)
+
+    actions = await cli("actions", purchase_id, *ANA, "--json")
+    assert {(item["allowed"], item["code"], item["why_not"]) for item in actions.document} == {
+        (False, "ENDED", what_to_do)
+    }
+    for words in (("cancel",), ("cancel", "--signal")):
+        refused = await cli(words[0], purchase_id, *ANA, *words[1:])
+        assert refused.rejection == (1, "ENDED")
+        assert f"recourse adopt {purchase_id}" in refused.err
+
+    listed = await eventually(cli, "list", "--needs-attention")
+    (item,) = [each for each in listed if each["purchase_id"] == purchase_id]
+    assert (item["workflow_status"], item["stage"]) == ("terminated", "awaiting_requirements")
+    person = await cli("list", "--stage", "awaiting_requirements")
+    assert "ended by an operator, was awaiting_requirements !" in _one_line(person.out)
+
+    assert (await cli.process("adopt", purchase_id)).status == 0
+    again = Status.model_validate_json((await cli("status", purchase_id, "--json")).out)
+    assert (again.waiting_for, again.attention) == ("client", ())
+    assert len(again.deadlines) == 1
+
+
+async def _malformed(client: Client, **options: Any) -> str:
+    """A start with an amount of 250.5, by another client; the purchase's id."""
+    purchase_id = f"malformed-{uuid4()}"
+    price = {"amount": 250.5, "currency": "USD"}
+    handle = await client.start_workflow(
+        WORKFLOW_TYPE,
+        {**DOCUMENT, "purchase_id": purchase_id, "price": price},
+        id=workflow_id_of(purchase_id),
+        task_queue=TASK_QUEUE,
+        **options,
+    )
+    with pytest.raises(WorkflowFailureError) as failure:
+        await handle.result()
+    assert isinstance(failure.value.cause, ApplicationError)
+    assert failure.value.cause.message == (
+        f"Purchase {purchase_id} never started, and no money moved: price.amount must be a whole "
+        "number of minor units, such as cents. Send the corrected input under the same id with "
+        "`recourse purchase`, or with the workflow id reuse policy AllowDuplicateFailedOnly."
+    )
+    return purchase_id
+
+
+async def test_a_malformed_start_says_what_to_do(cli: Cli, cli_client: Client) -> None:
+    """Each command repeats the failure's sentence; the list needs nobody."""
+    purchase_id = await _malformed(cli_client)
+
+    for words in (("status",), ("actions", *ANA), ("cancel", *ANA)):
+        answer = await cli(words[0], purchase_id, *words[1:])
+        assert answer.rejection == (1, "INVALID_INPUT")
+        assert "price.amount must be a whole number of minor units" in answer.err
+    listed = await eventually(cli, "list")
+    (item,) = [each for each in listed if each["purchase_id"] == purchase_id]
+    assert (item["workflow_status"], item["needs_attention"]) == ("failed", False)
+    assert "never started: invalid input" in _one_line((await cli("list")).out)
+
+
+async def test_a_corrected_start_runs_under_the_same_id(cli: Cli, cli_client: Client) -> None:
+    """`recourse purchase` starts it, once; afterwards the id is used."""
+    purchase_id = await _malformed(cli_client)
+    corrected = json.dumps({**DOCUMENT, "purchase_id": purchase_id})
+
+    answers = [
+        await cli.process("purchase", "--file", "-", "--json", stdin=corrected) for _ in range(2)
+    ]
+
+    assert [answer.document["already_started"] for answer in answers] == [False, True]
+    bought = Purchase(cli_client, purchase_id)
+    await until(bought.handle, lambda found: found.payment == "held")
+    other = json.dumps({**DOCUMENT, "purchase_id": purchase_id, "title": "Another"})
+    refused = await cli.process("purchase", "--file", "-", stdin=other)
+    assert refused.rejection == (1, "PURCHASE_EXISTS")
+
+
+@pytest.mark.parametrize("policy", list(WorkflowIDReusePolicy), ids=lambda policy: policy.name)
+async def test_which_reuse_policy_a_corrected_start_needs(
+    policy: WorkflowIDReusePolicy, cli_client: Client
+) -> None:
+    """What the server does today: every policy but REJECT_DUPLICATE lets it through."""
+    purchase_id = await _malformed(cli_client, id_reuse_policy=policy)
+    if policy is WorkflowIDReusePolicy.TERMINATE_IF_RUNNING:
+        return  # deprecated in favour of a conflict policy
+    corrected = purchase(purchase_id=purchase_id)
+    start = cli_client.start_workflow(
+        WORKFLOW_TYPE,
+        corrected,
+        id=workflow_id_of(purchase_id),
+        task_queue=TASK_QUEUE,
+        id_reuse_policy=policy,
+    )
+    if policy is WorkflowIDReusePolicy.REJECT_DUPLICATE:
+        with pytest.raises(WorkflowAlreadyStartedError):
+            await start
+    else:
+        await start
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
