@@ -24,7 +24,7 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.keys import purchase_of_workflow, workflow_id_of
-from activities.requests import TASK_QUEUE, Model, UtcDatetime
+from activities.requests import TASK_QUEUE, Model, UtcDatetime, WorkflowPostings
 from temporal import terms as wording
 from temporal.errors import Failure, Rejected, Unreachable
 from temporal.executions import Execution, executions, memo, newest
@@ -124,6 +124,10 @@ class Purchase:
     async def status(self) -> Status:
         """Return the full status."""
         return await self._query("status", Status)
+
+    async def postings(self) -> WorkflowPostings:
+        """Return the postings that it has recorded; also of a closed purchase."""
+        return await self._query("postings", WorkflowPostings)
 
     async def actions(self, role: Role) -> list[Permission]:
         """Return what a role may do now, and until when."""
@@ -254,6 +258,11 @@ async def running(client: Client) -> dict[str, str | None]:
         purchase_of_workflow(each.id): each.attributes.get(view.STAGE)
         async for each in executions(client, RUNNING)
     }
+
+
+async def known(client: Client) -> set[str]:
+    """Return the ids of all purchases, also closed ones."""
+    return {purchase_of_workflow(each.id) async for each in executions(client, OURS)}
 
 
 async def _is_newest(client: Client, execution: Execution) -> bool:

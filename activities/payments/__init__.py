@@ -60,17 +60,18 @@ class ChargeRecord:
 
 @dataclass(frozen=True)
 class RefundRecord:
-    """A refund, from the provider's records."""
+    """A refund, from the provider's records. `refund_id`: ours; empty if somebody else made it."""
 
     refund_id: str
     amount: Money
     reference: str
     status: Literal["pending", "settled", "failed"]
+    charge_reference: str = ""
 
 
 @dataclass(frozen=True)
 class Statement:
-    """Every refund and every succeeded charge that the provider has on record for Recourse."""
+    """Every succeeded charge of Recourse that the provider has on record, and their refunds."""
 
     charges: tuple[ChargeRecord, ...]
     refunds: tuple[RefundRecord, ...]
@@ -120,6 +121,12 @@ class PaymentProvider(Protocol):
         self, refund_id: str, charge_reference: str, at: datetime
     ) -> RefundResult | None:
         """Return the status of a refund at `at`, or None if the provider does not know it.
+
+        Raises ProviderUnreachable.
+        """
+
+    def refunds_of(self, charge_reference: str, at: datetime) -> tuple[RefundResult, ...]:
+        """Return the status at `at` of every refund of a charge, whoever made it.
 
         Raises ProviderUnreachable.
         """

@@ -188,6 +188,10 @@ class StripeProvider:
             found = self._find_refund(refund_id, charge_reference)
         return _refund_result(found) if found else None
 
+    def refunds_of(self, charge_reference: str, at: datetime) -> tuple[RefundResult, ...]:
+        with _as_provider_errors():
+            return tuple(_refund_result(refund) for refund in self._refunds(charge_reference))
+
     def statement(self) -> Statement:
         with _as_provider_errors():
             charges = [
@@ -195,10 +199,11 @@ class StripeProvider:
                 for charge in self._stripe.v1.charges.list({"limit": 100}).auto_paging_iter()
                 if charge.status == "succeeded" and (key := _ours(charge, CHARGE_KEY))
             ]
+            intents = {charge.reference for charge in charges}
             refunds = [
                 _refund_record(refund)
                 for refund in self._stripe.v1.refunds.list({"limit": 100}).auto_paging_iter()
-                if _ours(refund, REFUND_KEY)
+                if _ours(refund, REFUND_KEY) or _intent_of(refund) in intents
             ]
         return Statement(tuple(charges), tuple(refunds))
 
@@ -292,11 +297,14 @@ class StripeProvider:
     # --- refunds
 
     def _find_refund(self, refund_id: str, charge_reference: str) -> stripe.Refund | None:
-        listed = self._stripe.v1.refunds.list({"payment_intent": charge_reference, "limit": 100})
-        for refund in listed.auto_paging_iter():
+        for refund in self._refunds(charge_reference):
             if _ours(refund, REFUND_KEY) == refund_id:
                 return refund
         return None
+
+    def _refunds(self, charge_reference: str) -> Iterator[stripe.Refund]:
+        listed = self._stripe.v1.refunds.list({"payment_intent": charge_reference, "limit": 100})
+        return listed.auto_paging_iter()
 
 
 def to_stripe(amount: Money) -> int:
@@ -354,9 +362,9 @@ def _is_replayed(error: stripe.StripeError) -> bool:
     return headers.get("idempotent-replayed") == "true"
 
 
-def _intent_of(charge: stripe.Charge) -> str:
-    intent = charge.payment_intent
-    return intent.id if isinstance(intent, stripe.PaymentIntent) else intent or charge.id
+def _intent_of(made: stripe.Charge | stripe.Refund) -> str:
+    intent = made.payment_intent
+    return intent.id if isinstance(intent, stripe.PaymentIntent) else intent or made.id
 
 
 def _refund_result(refund: stripe.Refund) -> RefundResult:
@@ -369,7 +377,7 @@ def _refund_result(refund: stripe.Refund) -> RefundResult:
 def _refund_record(refund: stripe.Refund) -> RefundRecord:
     amount = from_stripe(refund.amount, refund.currency)
     status = _REFUND_STATUS.get(refund.status, "pending")
-    return RefundRecord(_ours(refund, REFUND_KEY), amount, refund.id, status)
+    return RefundRecord(_ours(refund, REFUND_KEY), amount, refund.id, status, _intent_of(refund))
 
 
 def _ours(made: stripe.Charge | stripe.Refund, name: str) -> str:
