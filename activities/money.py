@@ -7,9 +7,10 @@ as type: an unreachable service is retried, a rejection needs a person. No messa
 line contains a payment method.
 """
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 from temporalio import activity
@@ -96,8 +97,13 @@ class MoneyActivities:
 
     @activity.defn(name=POST_DECISION.name)
     def post_decision(self, request: DecisionPosting) -> Posted:
-        """Post a decision: `refund` moves to refunds in transit, `release` to the freelancer."""
+        """Post a decision: `refund` moves to refunds in transit, `release` to the freelancer.
+
+        A refund is sent only after its decision was posted. So the provider is asked before a new
+        decision: if it has a refund already, the ledger has lost the decision that sent it.
+        """
         with _as_application_errors():
+            self._check_nothing_refunded(request)
             created = self._ledger.decide(
                 key=request.key,
                 purchase_id=request.purchase_id,
@@ -134,8 +140,7 @@ class MoneyActivities:
         While the refund is pending, the attempt fails and Temporal retries it after CHECK_EVERY.
         This needs neither a timer nor a workflow task.
         """
-        at = max(request.at, activity.info().current_attempt_scheduled_time)
-        answer = self._refund(request.model_copy(update={"at": at}))
+        answer = self._refund(request.model_copy(update={"at": _now(request.at)}))
         if answer.status == "pending":
             raise ApplicationError(
                 f"The refund of {request.amount} is pending; its status is checked once a day.",
@@ -211,6 +216,22 @@ class MoneyActivities:
         text = _without(request.payment_method, refund.text)
         return RefundAnswer(status=refund.status, reference=refund.reference, text=text)
 
+    def _check_nothing_refunded(self, request: DecisionPosting) -> None:
+        """Raise UNKNOWN_REFUND if the provider has refunded money that is in escrow here."""
+        balances = self._ledger.balances(request.purchase_id)
+        if balances is None or not balances.held:
+            return
+        refunds = self._provider.refunds_of(request.charge_reference, _now(request.at))
+        amounts = [str(refund.amount) for refund in refunds if refund.status != "failed"]
+        if amounts:
+            raise ApplicationError(
+                f"The payment provider has refunded {' + '.join(amounts)}, but the ledger has no "
+                "decision about it. No other decision is posted, so that no money is paid twice. "
+                f"Run: recourse restore {shlex.quote(request.purchase_id)}",
+                type=ErrorType.UNKNOWN_REFUND,
+                non_retryable=True,
+            )
+
     def _find_attempt(self, request: RefundRequest) -> RefundResult | None:
         """Return this attempt if the provider has it, or an earlier attempt that did not fail."""
         for refund_id in (request.refund_id, *request.earlier):
@@ -218,6 +239,11 @@ class MoneyActivities:
             if refund and (refund_id == request.refund_id or refund.status != "failed"):
                 return refund
         return None
+
+
+def _now(at: datetime) -> datetime:
+    """The purchase's own time; an attempt may run long after the request `at`."""
+    return max(at, activity.info().current_attempt_scheduled_time)
 
 
 def _check_amount(what: str, *, requested: Money, made: Money | None) -> None:

@@ -129,6 +129,8 @@ class DecisionPosting(Model):
     release: Amount
     currency: str
     at: UtcDatetime
+    charge_reference: str
+    """The provider's name for the charge, to see whether it has refunded it already."""
 
 
 class SettlementPosting(Model):
@@ -140,6 +142,23 @@ class SettlementPosting(Model):
     currency: str
     reference: str
     at: UtcDatetime
+
+
+class WorkflowPostings(Model):
+    """The postings that a workflow has asked for, as it requests them.
+
+    `held`, `decision_posted`, `settlement_posted`: the ledger has confirmed it. What is not
+    confirmed is being requested, again and again. `hold`: None if the purchase was never paid.
+    """
+
+    hold: PaymentRequest | None = None
+    held: bool = False
+    decision: DecisionPosting | None = None
+    decision_posted: bool = False
+    settlement: SettlementPosting | None = None
+    settlement_posted: bool = False
+    proved_by_person: bool = False
+    """A person has proved the settlement; the provider need not show it."""
 
 
 class Posted(Model):
@@ -401,6 +420,8 @@ class ErrorType:
     LEDGER_UNREACHABLE = "LEDGER_UNREACHABLE"
     PROVIDER_REJECTED = "PROVIDER_REJECTED"
     LEDGER_REJECTED = "LEDGER_REJECTED"
+    UNKNOWN_REFUND = "UNKNOWN_REFUND"
+    """The provider has refunded money about which the ledger has no decision."""
     INVALID_INPUT = "INVALID_INPUT"
     UNKNOWN_CALENDAR = "UNKNOWN_CALENDAR"
     WITHDRAWN_CURRENCY = "WITHDRAWN_CURRENCY"

@@ -142,7 +142,7 @@ def test_the_provider_takes_every_id(provider: StripeProvider, text: str) -> Non
 
     assert provider.find_charge(f"{workflow_id}/hold") == charge
     assert provider.find_refund(refund.refund_id, charge.reference, NOW) is not None
-    assert asked.key in {record.key for record in provider.statement().charges}
+    assert f"{workflow_id}/hold" in {record.key for record in provider.statement().charges}
 
 
 # --- notices

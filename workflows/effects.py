@@ -39,6 +39,7 @@ from activities.requests import (
     RefundAnswer,
     RefundRequest,
     SettlementPosting,
+    WorkflowPostings,
 )
 from workflows.lifecycle import is_pending
 from workflows.lifecycle.events import (
@@ -60,7 +61,7 @@ from workflows.lifecycle.events import (
     TakePayment,
     VoidPayment,
 )
-from workflows.lifecycle.state import State
+from workflows.lifecycle.state import Decision, Payment, State
 from workflows.workflow_state import AcceptedStart, WorkflowState
 
 BLOCKED_AFTER = timedelta(minutes=5)
@@ -236,7 +237,7 @@ def activity_call(
             request = _payment_request(state, start, first_run)
             return ActivityCall(VOID_PAYMENT, request, summary, _payment_fact)
         case PostDecision():
-            return _post_decision(effect, state, start)
+            return _post_decision(state, start)
         case SendRefund(attempt):
             summary = f"Refund {_refund_amount(state)} to the client, {spaced(state.reason)}"
             refund = _refund_request(state, start, attempt, now)
@@ -282,22 +283,28 @@ def _payment_fact(answer: PaymentAnswer) -> Fact:
             return PaymentVoided()
 
 
-def _post_decision(effect: PostDecision, state: State, start: AcceptedStart) -> ActivityCall:
-    decision = state.decision
-    assert decision is not None
-    refund, release, currency = effect.refund, effect.release, start.price.currency
+def _decision_posting(decision: Decision, state: State, start: AcceptedStart) -> DecisionPosting:
+    refund, release = decision.refund, decision.release
     kind = "split" if refund and release else "refund" if refund else "release"
-    posting = DecisionPosting(
+    return DecisionPosting(
         key=f"{state.terms.key}/{kind}",
         purchase_id=start.purchase_id,
         refund=refund,
         release=release,
-        currency=currency,
+        currency=start.price.currency,
         at=decision.at,
+        charge_reference=state.charge_reference,
     )
+
+
+def _post_decision(state: State, start: AcceptedStart) -> ActivityCall:
+    decision = state.decision
+    assert decision is not None
+    posting = _decision_posting(decision, state, start)
+    directions = ((decision.refund, "for the client"), (decision.release, "to the freelancer"))
     parts = [
         f"{state.terms.format_amount(amount)} out of escrow {where}"
-        for amount, where in ((refund, "for the client"), (release, "to the freelancer"))
+        for amount, where in directions
         if amount
     ]
     summary = f"Post {' and '.join(parts)}, {spaced(decision.reason)}"
@@ -323,10 +330,10 @@ def _refund_fact(attempt: int) -> Callable[[RefundAnswer], Fact]:
     return lambda answer: RefundReported(attempt, answer.status, answer.reference, answer.text)
 
 
-def _post_settlement(
+def _settlement_posting(
     reference: str, at: datetime, state: State, start: AcceptedStart
-) -> ActivityCall:
-    posting = SettlementPosting(
+) -> SettlementPosting:
+    return SettlementPosting(
         key=f"{state.terms.key}/settled",
         purchase_id=start.purchase_id,
         amount=state.refund.amount if state.refund else 0,
@@ -334,8 +341,31 @@ def _post_settlement(
         reference=reference,
         at=at,
     )
+
+
+def _post_settlement(
+    reference: str, at: datetime, state: State, start: AcceptedStart
+) -> ActivityCall:
+    posting = _settlement_posting(reference, at, state, start)
     summary = f"Post that the refund of {_refund_amount(state)} is settled"
     return ActivityCall(POST_SETTLEMENT, posting, summary, lambda _: SettlementPosted())
+
+
+def postings(state: State, start: AcceptedStart, first_run: str) -> WorkflowPostings:
+    """The postings of a purchase, for `recourse restore`: what the effects request, and which of
+    it the ledger has confirmed."""
+    held, decision, settled = state.payment is Payment.HELD, state.decision, state.settlement
+    return WorkflowPostings(
+        hold=None if state.payment is Payment.NONE else _payment_request(state, start, first_run),
+        held=held,
+        decision=_decision_posting(decision, state, start) if held and decision else None,
+        decision_posted=state.decision_posted,
+        settlement=_settlement_posting(settled.reference, settled.at, state, start)
+        if settled
+        else None,
+        settlement_posted=state.refund is not None and state.refund.posted,
+        proved_by_person=settled is not None and settled.proved_by_person,
+    )
 
 
 def _compute_deadline(effect: ComputeDeadline, start: AcceptedStart) -> ActivityCall:

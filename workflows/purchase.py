@@ -29,7 +29,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.formatter import window_text
 from activities.keys import purchase_of_workflow
-from activities.requests import ErrorType
+from activities.requests import ErrorType, WorkflowPostings
 from workflows import lifecycle, view
 from workflows.acceptance import (
     accept,
@@ -39,7 +39,7 @@ from workflows.acceptance import (
     rules_version,
 )
 from workflows.card import card
-from workflows.effects import EffectRunner
+from workflows.effects import EffectRunner, postings
 from workflows.lifecycle.events import Accepted, DeadlineExpired, Fact, PlatformCancelled, Rejection
 from workflows.lifecycle.state import Code, DeadlineName, Stage
 from workflows.lifecycle.words import expiry_text, label_text
@@ -154,6 +154,12 @@ class ProjectPurchase(Receiver):
             roles = ", ".join(f'"{role}"' for role in Role)
             raise _error(Code.INVALID_MESSAGE, f"actions takes one role: {roles}.") from None
         return list(lifecycle.permissions(state.purchase, role, workflow.now()))
+
+    @workflow.query(description="The postings that the ledger must have: for recourse restore.")
+    def postings(self, *_: RawValue) -> WorkflowPostings:
+        """What to post again if the ledger has lost it."""
+        state = self._readable_state()
+        return postings(state.purchase, state.start, workflow.info().first_execution_run_id)
 
     def card(self) -> str:
         """The status card of the Web UI, in Markdown."""

@@ -63,17 +63,18 @@ class ChargeRecord:
 
 @dataclass(frozen=True)
 class RefundRecord:
-    """A refund, from the provider's records."""
+    """A refund, from the provider's records. `refund_id`: ours; empty if somebody else made it."""
 
     refund_id: str
     amount: Money
     reference: str
     status: Literal["pending", "settled", "failed"]
+    charge_reference: str = ""
 
 
 @dataclass(frozen=True)
 class Statement:
-    """Every refund and every succeeded charge that the provider has on record for a deployment."""
+    """Every succeeded charge that the provider has for a deployment, and their refunds."""
 
     charges: tuple[ChargeRecord, ...]
     refunds: tuple[RefundRecord, ...]
@@ -131,6 +132,12 @@ class PaymentProvider(Protocol):
         """Return which account this is, and whether its money is real. Raises ProviderUnreachable.
 
         The database records it, so that a worker with another account ends.
+        """
+
+    def refunds_of(self, charge_reference: str, at: datetime) -> tuple[RefundResult, ...]:
+        """Return the status at `at` of every refund of a charge, whoever made it.
+
+        Raises ProviderUnreachable.
         """
 
     def statement(self) -> Statement:

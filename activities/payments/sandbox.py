@@ -253,6 +253,17 @@ class SandboxProvider:
     def account(self) -> str:
         return "sandbox"
 
+    def refunds_of(self, charge_reference: str, at: datetime) -> tuple[RefundResult, ...]:
+        query = sa.select(_refunds).where(_refunds.c.charge_reference == charge_reference)
+        with self._transaction() as connection:
+            charge = _charge(connection, _charges.c.reference == charge_reference)
+            answered = charge is None or _is_answered(
+                connection, "refunds_of", charge_reference, charge.method
+            )
+            refunds = [_as_refund(row) for row in connection.execute(query).mappings()]
+        _raise_unless(answered)
+        return tuple(refund.result(at) for refund in refunds)
+
     def charges(self) -> list[Charge]:
         """Return every charge received, also declined and voided ones, the oldest first."""
         query = sa.select(_charges).where(_charges.c.status != "unreached")
@@ -279,7 +290,13 @@ class SandboxProvider:
                 if charge.status == "succeeded" and charge.amount
             ),
             tuple(
-                RefundRecord(refund.refund_id, refund.amount, refund.reference, refund.outcome)
+                RefundRecord(
+                    refund.refund_id,
+                    refund.amount,
+                    refund.reference,
+                    refund.outcome,
+                    refund.charge_reference,
+                )
                 for refund in self.refunds()
             ),
         )

@@ -216,6 +216,10 @@ class StripeProvider:
                 ) from None
         return f"{account.id} ({self._mode} mode)"
 
+    def refunds_of(self, charge_reference: str, at: datetime) -> tuple[RefundResult, ...]:
+        with _as_provider_errors():
+            return tuple(self._refund_result(refund) for refund in self._refunds(charge_reference))
+
     def statement(self) -> Statement:
         with _as_provider_errors():
             charges = [
@@ -223,10 +227,11 @@ class StripeProvider:
                 for charge in self._stripe.v1.charges.list({"limit": 100}).auto_paging_iter()
                 if charge.status == "succeeded" and (key := self._own(charge, CHARGE_KEY))
             ]
+            intents = {charge.reference for charge in charges}
             refunds = [
                 self._refund_record(refund)
                 for refund in self._stripe.v1.refunds.list({"limit": 100}).auto_paging_iter()
-                if self._own(refund, REFUND_KEY)
+                if self._own(refund, REFUND_KEY) or _intent_of(refund) in intents
             ]
         return Statement(tuple(charges), tuple(refunds))
 
@@ -326,11 +331,14 @@ class StripeProvider:
     # --- refunds
 
     def _find_refund(self, refund_id: str, charge_reference: str) -> stripe.Refund | None:
-        listed = self._stripe.v1.refunds.list({"payment_intent": charge_reference, "limit": 100})
-        for refund in listed.auto_paging_iter():
+        for refund in self._refunds(charge_reference):
             if self._own(refund, REFUND_KEY) == refund_id:
                 return refund
         return None
+
+    def _refunds(self, charge_reference: str) -> Iterator[stripe.Refund]:
+        listed = self._stripe.v1.refunds.list({"payment_intent": charge_reference, "limit": 100})
+        return listed.auto_paging_iter()
 
     def _check_own(self, charge_reference: str) -> None:
         """Raise ProviderRejected for the payment of another deployment or program."""
@@ -347,7 +355,8 @@ class StripeProvider:
     def _refund_record(self, refund: stripe.Refund) -> RefundRecord:
         amount = from_stripe(refund.amount, refund.currency)
         status = _REFUND_STATUS.get(refund.status, "pending")
-        return RefundRecord(self._own(refund, REFUND_KEY), amount, refund.id, status)
+        own = self._own(refund, REFUND_KEY)
+        return RefundRecord(own, amount, refund.id, status, _intent_of(refund))
 
 
 def to_stripe(amount: Money) -> int:
@@ -405,9 +414,9 @@ def _is_replayed(error: stripe.StripeError) -> bool:
     return headers.get("idempotent-replayed") == "true"
 
 
-def _intent_of(charge: stripe.Charge) -> str:
-    intent = charge.payment_intent
-    return intent.id if isinstance(intent, stripe.PaymentIntent) else intent or charge.id
+def _intent_of(made: stripe.Charge | stripe.Refund) -> str:
+    intent = made.payment_intent
+    return intent.id if isinstance(intent, stripe.PaymentIntent) else intent or made.id
 
 
 @contextmanager

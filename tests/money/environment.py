@@ -1,5 +1,6 @@
 """The money activities on a real ledger and a real sandbox, and their requests."""
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -101,6 +102,10 @@ def payment(method: str = "pm_sandbox_ok", price: Money = PRICE) -> PaymentReque
     )
 
 
+CHARGE = "ch_" + hashlib.sha256(b"purchase-p-1/pay").hexdigest()[:24]
+"""The sandbox's name for the charge of `payment`."""
+
+
 def decision(refund: int = 25000, release: int = 0) -> DecisionPosting:
     return DecisionPosting(
         key="purchase-p-1/decide",
@@ -109,6 +114,7 @@ def decision(refund: int = 25000, release: int = 0) -> DecisionPosting:
         release=release,
         currency="USD",
         at=NOW,
+        charge_reference=CHARGE,
     )
 
 

@@ -160,6 +160,16 @@ class Refund:
 
 
 @dataclass(frozen=True)
+class Settlement:
+    """That the refund is settled: reported by the provider, or proved by a person. `reference` is
+    the provider's name for it, or the proof."""
+
+    reference: str
+    at: datetime
+    proved_by_person: bool = False
+
+
+@dataclass(frozen=True)
 class State:
     """Everything the rules know of a purchase.
 
@@ -185,6 +195,7 @@ class State:
     decision: Decision | None = None
     decision_posted: bool = False
     refund: Refund | None = None
+    settlement: Settlement | None = None
     attention: tuple[Attention, ...] = ()
     outcome: str | None = None
     reason: str | None = None
