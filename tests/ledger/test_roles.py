@@ -38,7 +38,7 @@ def as_worker(postgres_databases: PostgresDatabases) -> Iterator[str]:
 def test_the_worker_role_can_do_its_work(as_worker: str) -> None:
     """It runs every operation and logs notices."""
     terms: dict[str, Any] = {"purchase_id": "p-1", "currency": "USD", "at": NOW}
-    notice = Notice("p-1", "1-held", "held", "client", "a@b.c", "smtp", "m-1", NOW)
+    notice = Notice("p-1", "1-held", "held", "client", "a@b.c", NOW, "smtp", "m-1")
     with engine_of(as_worker) as engine:
         check_schema(engine)
         ledger, log = Ledger(engine), DeliveryLog(engine)
