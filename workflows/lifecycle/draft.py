@@ -11,13 +11,7 @@ from typing import Any, TypeVar
 
 from activities.requests import Movement
 from workflows.lifecycle.deadlines import DeadlineRule, rule_named
-from workflows.lifecycle.events import (
-    ComputeDeadline,
-    Effect,
-    Event,
-    PostDecision,
-    Rejection,
-)
+from workflows.lifecycle.events import ComputeDeadline, Effect, Event, PostDecision, Rejection
 from workflows.lifecycle.state import (
     Attention,
     AttentionKind,
