@@ -26,16 +26,11 @@ from activities.database import DatabaseUnreachable, SchemaMismatch
 from activities.keys import DEPLOYMENT, LOCAL
 from activities.ledger import Ledger
 from activities.money import MoneyActivities
-from activities.notices import (
-    SENDER,
-    ChannelUrlError,
-    DeliveryLog,
-    NoticeActivities,
-    channels_from_urls,
-    mail_address,
-    sender,
-    web_address,
-)
+from activities.notices.activity import SENDER, NoticeActivities
+from activities.notices.channels import channels_from_urls
+from activities.notices.failures import ChannelUrlError
+from activities.notices.log import DeliveryLog
+from activities.notices.message import mail_address, sender, web_address
 from activities.payments import PaymentProvider, ProviderUnreachable
 from activities.payments.sandbox import SandboxProvider
 

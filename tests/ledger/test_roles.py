@@ -11,7 +11,7 @@ from sqlalchemy import make_url
 
 from activities.database import check_schema, claim
 from activities.ledger import BoughtPurchase, Ledger
-from activities.notices import DeliveryLog, Notice
+from activities.notices.log import DeliveryLog, Notice
 from tests.ledger.conftest import PostgresDatabases, engine_of
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)

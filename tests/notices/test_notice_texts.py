@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from activities.notices import Rendered, render
+from activities.notices.render import Rendered, render
 from activities.requests import NoticeRequest, Recipient
 from demo.scenarios import SCENARIOS
 from tests.lifecycle.builders import NOON
