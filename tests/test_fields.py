@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from activities import fields
 from activities.keys import workflow_id_of
 from activities.ledger import Ledger
-from activities.notices import DeliveryLog, Notice
+from activities.notices.log import DeliveryLog, Notice
 from activities.notices.commands import message_command, status_command
 from activities.notices.message import Outgoing, message_id, sender
 from activities.notices.render import render

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from decimal import Decimal
 from functools import partial
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Literal, TypeVar
@@ -65,16 +66,11 @@ NO_METHOD = "Stripe does not know this payment method."
 CHARGE_KEY, REFUND_KEY = "recourse_charge", "recourse_refund"
 """Names in Stripe's metadata: the key of a charge, the id of a refund."""
 
-_EXPONENTS = {
-    **dict.fromkeys(("BHD", "JOD", "KWD", "OMR", "TND"), 3),
-    **dict.fromkeys(
-        (
-            *("BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "MGA"),
-            *("PYG", "RWF", "VND", "VUV", "XAF", "XOF", "XPF"),
-        ),
-        0,
-    ),
+_CODES = {
+    0: "BIF CLP DJF GNF JPY KMF KRW MGA PYG RWF VND VUV XAF XOF XPF",
+    3: "BHD JOD KWD OMR TND",
 }
+_DECIMALS = {code: digits for digits, codes in _CODES.items() for code in codes.split()}
 """Stripe's decimals where they are not two. ISK and UGX have none but are sent with two."""
 
 _REFUND_STATUS: dict[str | None, Literal["pending", "settled", "failed"]] = {
@@ -331,10 +327,8 @@ class StripeProvider:
     # --- refunds
 
     def _find_refund(self, refund_id: str, charge_reference: str) -> stripe.Refund | None:
-        for refund in self._refunds(charge_reference):
-            if self._own(refund, REFUND_KEY) == refund_id:
-                return refund
-        return None
+        refunds = self._refunds(charge_reference)
+        return next((each for each in refunds if self._own(each, REFUND_KEY) == refund_id), None)
 
     def _refunds(self, charge_reference: str) -> Iterator[stripe.Refund]:
         listed = self._stripe.v1.refunds.list({"payment_intent": charge_reference, "limit": 100})
@@ -361,24 +355,19 @@ class StripeProvider:
 
 def to_stripe(amount: Money) -> int:
     """Convert to Stripe's minor units. Raises ProviderRejected if that is impossible."""
-    exponent = _EXPONENTS.get(amount.currency, 2)
-    shift = exponent - decimals(amount.currency)
-    minor, rest = divmod(amount.amount * _ten(shift), _ten(-shift))
+    sent = _DECIMALS.get(amount.currency, 2)
+    minor = Decimal(amount.amount).scaleb(sent - decimals(amount.currency))
     # Stripe requires the third of three decimals to be 0.
-    if rest or (exponent == 3 and minor % 10):
+    if minor % (10 if sent == 3 else 1):
         raise ProviderRejected(f"Stripe cannot express {amount}: it has too many decimals.")
-    return minor
+    return int(minor)
 
 
 def from_stripe(minor: int, currency: str) -> Money:
     """Convert from Stripe's minor units to those of ISO 4217."""
     code = currency.upper()
-    shift = decimals(code) - _EXPONENTS.get(code, 2)
-    return Money(amount=minor * _ten(shift) // _ten(-shift), currency=code)
-
-
-def _ten(power: int) -> int:
-    return int("1" + "0" * power)
+    shift = decimals(code) - _DECIMALS.get(code, 2)
+    return Money(amount=int(Decimal(minor).scaleb(shift)), currency=code)
 
 
 def _idempotently(
