@@ -21,7 +21,6 @@ CHANGES: dict[str, dict[str, str]] = {
     "workflows.messages": {
         "    title: Line": "    title: Annotated[str, Field(max_length=12)]",
         "    name: Line": "    name: Annotated[str, Field(max_length=3)]",
-        "    payment_method: Line": "    payment_method: Annotated[str, Field(pattern='^card_')]",
     },
     "activities.currencies": {
         '"BHD IQD JOD KWD LYD OMR TND"': '"BHD"',

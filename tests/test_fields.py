@@ -16,13 +16,13 @@ from sqlalchemy import Engine
 from activities import fields
 from activities.keys import workflow_id_of
 from activities.ledger import Ledger
-from activities.notices.log import DeliveryLog, Notice
 from activities.notices.commands import message_command, status_command
+from activities.notices.log import DeliveryLog, Notice
 from activities.notices.message import Outgoing, message_id, sender
 from activities.notices.render import render
 from activities.notices.webhook import event
 from activities.payments.stripe import StripeProvider
-from activities.requests import RefundRequest, SettlementPosting
+from activities.requests import Money, RefundRequest, SettlementPosting
 from tests.contract import START, message, start
 from tests.ledger.conftest import (
     databases,
@@ -129,12 +129,13 @@ def test_the_provider_takes_every_id(provider: StripeProvider, text: str) -> Non
     if terms is None:
         return
     workflow_id = workflow_id_of(terms.purchase_id)
-    charge = provider.charge(f"{workflow_id}/hold", terms.price, VISA, NOW)
+    price = Money.model_validate(terms.price.model_dump())
+    charge = provider.charge(f"{workflow_id}/hold", price, VISA, NOW)
     refund = RefundRequest(
         refund_id=f"{workflow_id}/refund/2",
         purchase_id=terms.purchase_id,
         charge_reference=charge.reference,
-        amount=terms.price,
+        amount=price,
         payment_method=VISA,
         at=NOW,
     )

@@ -184,7 +184,7 @@ def test_a_failure_reported_by_message_has_no_reason() -> None:
     purchase = pending_refund()
     purchase.send(Role.PAYMENTS, "settlement_update", refund_id="re_1", status="failed")
     assert purchase.last.text == (
-        "The payment provider could not send Ana's refund of 250.00 USD; a second attempt is being "
+        "The payment provider could not send Ana's refund of 250.00 USD. A second attempt is being "
         "sent. Ana need not do anything."
     )
 

@@ -12,6 +12,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities.database import create_engine
+from activities.keys import LOCAL
 from activities.ledger import Ledger
 from activities.money import MoneyActivities
 from activities.payments.sandbox import SandboxProvider
@@ -102,7 +103,7 @@ def payment(method: str = "pm_sandbox_ok", price: Money = PRICE) -> PaymentReque
     )
 
 
-CHARGE = "ch_" + hashlib.sha256(b"purchase-p-1/pay").hexdigest()[:24]
+CHARGE = "ch_" + hashlib.sha256(f"{LOCAL}/purchase-p-1/pay".encode()).hexdigest()[:24]
 """The sandbox's name for the charge of `payment`."""
 
 

@@ -2,10 +2,9 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 from temporalio.common import RawValue
 
 from workflows.lifecycle.events import Rejection
@@ -101,7 +100,7 @@ def explain(error: ValidationError, names: Mapping[str, str] | None = None) -> s
     return f"{'; '.join(problems)}{more}."
 
 
-def _name(item: ErrorDetails, names: Mapping[str, str]) -> str:
+def _name(item: Mapping[str, Any], names: Mapping[str, str]) -> str:
     """The sender's name for the field, or for the object that has it."""
     parts = list(map(str, item["loc"]))
     for length in range(len(parts), -1, -1):
@@ -114,7 +113,7 @@ def _name(item: ErrorDetails, names: Mapping[str, str]) -> str:
     return ".".join(parts)[:LONGEST_NAME] or "the payload"
 
 
-def _predicate(item: ErrorDetails) -> str:
+def _predicate(item: Mapping[str, Any]) -> str:
     kind, context = item["type"], item.get("ctx", {})
     if kind == "string_pattern_mismatch" and context["pattern"] in FORMS:
         return f" {FORMS[context['pattern']]}"
