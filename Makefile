@@ -12,7 +12,7 @@ TEST := $(BIN)/pytest -n 3 --dist loadfile --max-worker-restart 0
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-uncached test-node test-browser kills soak storm mutants audit reliability bench histories lint format docs notices screenshots lock clean
+.PHONY: help demo run test test-uncached test-node test-browser test-releases kills soak storm mutants audit reliability bench histories lint format docs notices screenshots lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -44,7 +44,7 @@ run: $(RUN) ## Run a worker with an embedded Temporal server and its Web UI; dat
 	@$(BIN)/python worker.py --dev
 
 test: $(READY) ## Run all tests
-	@$(TEST) -m "not node and not browser"
+	@$(TEST) -m "not node and not browser and not releases"
 
 test-node: $(READY) ## Run the tests that need Node.js with npm
 	@$(BIN)/pytest -m node
@@ -52,8 +52,11 @@ test-node: $(READY) ## Run the tests that need Node.js with npm
 test-browser: $(READY) ## Run the tests in the Web UI; needs Chromium (apt-get install chromium)
 	@$(BIN)/pytest -m browser
 
+test-releases: $(READY) ## Replay recorded purchases with other releases of libraries and of Python
+	@$(BIN)/pytest -m releases
+
 test-uncached: $(READY) ## Run all tests with workers that replay the whole history in every task
-	@RECOURSE_UNCACHED=1 $(TEST) -m "not node and not browser"
+	@RECOURSE_UNCACHED=1 $(TEST) -m "not node and not browser and not releases"
 
 kills: $(READY) ## Kill workers, servers and databases at every event of every scenario; half an hour
 	@RECOURSE_KILLS=all $(BIN)/pytest -n 2 --dist loadfile --max-worker-restart 0 tests/proof

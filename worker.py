@@ -48,10 +48,11 @@ from temporal.process import exit_process
 from temporal.registration import register_search_attributes
 from temporal.runner import Runner, WritesCards
 from temporal.telemetry import runtime
+from workflows.acceptance import RULES_PATCH, accept_purchase
 from workflows.audit import BooksAudit
 from workflows.lifecycle.versions import ACTIVE, VERSIONS
 from workflows.notifying import PurchaseNotices
-from workflows.purchase import RULES_PATCH, ProjectPurchase
+from workflows.purchase import ProjectPurchase
 
 ACTIVITY_THREADS = 20
 CACHED_WORKFLOWS = 1000
@@ -174,7 +175,7 @@ def _money(
         client,
         task_queue=TASK_QUEUE,
         workflows=[ProjectPurchase, PurchaseNotices, BooksAudit],
-        activities=[*services.activities, audit.audit_books],
+        activities=[accept_purchase, *services.activities, audit.audit_books],
         activity_executor=threads,
         max_concurrent_activities=ACTIVITY_THREADS,
         workflow_runner=Runner(lambda run_id: forget(worker, run_id)),

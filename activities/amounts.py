@@ -34,9 +34,10 @@ def check_for_new_purchases(currency: str) -> None:
         )
 
 
-def format_amount(amount: int, currency: str) -> str:
-    """`25000`, `USD` → `250.00 USD`."""
-    return f"{Decimal(amount).scaleb(-decimals(currency)):f} {currency}"
+def format_amount(amount: int, currency: str, digits: int | None = None) -> str:
+    """`25000`, `USD` → `250.00 USD`. `digits`: decimals that are recorded elsewhere."""
+    digits = decimals(currency) if digits is None else digits
+    return f"{Decimal(amount).scaleb(-digits):f} {currency}"
 
 
 def parse_amount(text: str, currency: str) -> int:

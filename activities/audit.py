@@ -7,9 +7,9 @@ a second reading finds it too.
 import asyncio
 import shlex
 from collections import defaultdict
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
@@ -31,7 +31,9 @@ from activities.requests import (
     AuditRequest,
     Difference,
     ErrorType,
+    Money,
     Total,
+    WorkflowPostings,
 )
 
 MAX_LISTED = 500
@@ -50,8 +52,12 @@ DECIDED = ("settling", "closed")
 """The stages of a purchase whose money has left escrow."""
 
 
+WorkflowStatus = Literal["open", "completed", "ended"]
+"""`ended`: from outside, for example terminated; `adopt` continues it."""
+
+
 class StatusUnavailable(Exception):
-    """A running purchase does not answer the query for its status. The message says why."""
+    """A purchase does not answer a query. The message says why."""
 
 
 class PurchaseDirectory(Protocol):
@@ -60,20 +66,14 @@ class PurchaseDirectory(Protocol):
     async def running(self) -> Mapping[str, str | None]:
         """Return the stages of the running purchases, by id. The list may be seconds behind."""
 
-    async def is_running(self, purchase_id: str) -> bool:
-        """Return whether this purchase is running now."""
+    async def known(self) -> Collection[str]:
+        """Return the ids of all purchases, also closed ones. The list may be seconds behind."""
 
-    async def expected_hold(self, purchase_id: str) -> str | None:
-        """Return the formatted amount that a running purchase has recorded as held, or None.
+    async def workflow_status(self, purchase_id: str) -> WorkflowStatus | None:
+        """Return how this purchase's workflow stands now; None if there is none."""
 
-        Raises StatusUnavailable.
-        """
-
-    async def is_undecided(self, purchase_id: str) -> bool:
-        """Return whether a running purchase has recorded its money as still in escrow.
-
-        Raises StatusUnavailable.
-        """
+    async def postings(self, purchase_id: str) -> WorkflowPostings:
+        """Return the postings that a purchase has recorded. Raises StatusUnavailable."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class PurchaseRecords:
     """What ledger, provider and Temporal have on record about one purchase."""
 
     purchase_id: str
-    running: bool
+    workflow: WorkflowStatus | None = None
     balances: PurchaseBalances | None = None
     proof: str | None = None
     charges: tuple[ChargeRecord, ...] = ()
@@ -139,16 +139,14 @@ async def _compare_all(
     snapshot = await asyncio.to_thread(ledger.snapshot)
     running = await directory.running()
     differences = list(snapshot.differences)
-    for records in _purchases(snapshot, statement, running):
-        if (
-            list(compare(records))
-            and not records.running
-            and await directory.is_running(records.purchase_id)
-        ):
-            records = replace(records, running=True)
+    for records in records_of(snapshot, statement, running):
+        if records.workflow is None and list(compare(records)):
+            status = await directory.workflow_status(records.purchase_id)
+            records = replace(records, workflow=status)
         differences += compare(records)
-        if records.running and running.get(records.purchase_id) not in DECIDED:
-            differences += await _undecided(directory, records)
+        if records.workflow == "open":
+            decided = running.get(records.purchase_id) in DECIDED
+            differences += await _compare_decisions(directory, records, decided)
     for purchase_id in sorted(running.keys() - {each.purchase_id for each in snapshot.purchases}):
         differences += await _without_hold(ledger, directory, purchase_id)
     return AuditReport(
@@ -163,32 +161,31 @@ def compare(records: PurchaseRecords) -> Iterator[Difference]:
     name = f"Purchase {records.purchase_id}"
     balances, charged = records.balances, sum(each.amount.amount for each in records.charges)
     if balances is None:
-        if charged and not records.running:
+        if charged and records.workflow != "open":
             paid = records.charges[0].amount
             what = f"{name} was paid ({paid}), but the ledger has no hold for it."
-            yield _difference(records, what, f"{_adopt(records)}{_OR_REFUND}")
+            yield _difference(records, what, _restore(records))
         elif records.refunds:
             yield _difference(
                 records,
                 f"{name} was refunded at the provider, but the ledger has no posting for it.",
-                _COMPARE,
+                _restore(records),
             )
         return
-    hold = _format(
-        balances, balances.held + balances.in_transit + balances.refunded + balances.released
-    )
-    if (balances.held or balances.in_transit) and not records.running:
+    hold = str(hold_of(balances))
+    if (balances.held or balances.in_transit) and records.workflow != "open":
         what = (
             f"{name} has {_format(balances, balances.held)} in escrow and "
             f"{_format(balances, balances.in_transit)} in transit, but its workflow is not running."
         )
-        yield _difference(records, what, _adopt(records))
+        is_ended = records.workflow == "ended"
+        yield _difference(records, what, adopt(records) if is_ended else _restore(records))
     if [str(each.amount) for each in records.charges] != [hold]:
         charged_amounts = ", ".join(str(each.amount) for each in records.charges) or "nothing"
         yield _difference(
             records,
             f"{name} has a hold of {hold}; the provider charged {charged_amounts}.",
-            _COMPARE,
+            COMPARE,
         )
     yield from _compare_refunds(records, balances)
 
@@ -198,7 +195,11 @@ def _compare_refunds(records: PurchaseRecords, balances: PurchaseBalances) -> It
     not_failed = [each for each in records.refunds if each.status != "failed"]
     sent = sum(each.amount.amount for each in not_failed)
     decided = balances.in_transit + balances.refunded
-    if sent not in (0, decided) or any(
+    if sent and balances.held:
+        amounts = " + ".join(str(each.amount) for each in not_failed)
+        what = f"{name}: the provider refunded {amounts}; the ledger has no decision about it."
+        yield _difference(records, what, _restore(records))
+    elif sent not in (0, decided) or any(
         each.amount.currency != balances.currency for each in not_failed
     ):
         amounts = " + ".join(str(each.amount) for each in not_failed)
@@ -206,8 +207,7 @@ def _compare_refunds(records: PurchaseRecords, balances: PurchaseBalances) -> It
             records,
             f"{name}: the provider refunded {amounts}; the ledger's decision is to refund "
             f"{_format(balances, decided)}.",
-            "Find out at the provider who sent the other refund. Leave the ledger as it is: settle "
-            "the difference with the client, or with the freelancer whose money it was.",
+            WHO_REFUNDED,
         )
     elif balances.refunded and _is_by_provider(records):
         settled = sum(each.amount.amount for each in not_failed if each.status == "settled")
@@ -231,20 +231,24 @@ def _is_by_provider(records: PurchaseRecords) -> bool:
     return records.proof in names or ours
 
 
-def _purchases(
-    snapshot: Snapshot, statement: Statement, running: Container[str]
+def records_of(
+    snapshot: Snapshot, statement: Statement, running: Container[str] = ()
 ) -> Iterator[PurchaseRecords]:
+    """Yield what ledger and provider have, by purchase. A refund belongs to its charge's purchase,
+    whoever made it."""
     balances = {each.purchase_id: each for each in snapshot.purchases}
     charges: dict[str, list[ChargeRecord]] = defaultdict(list)
     refunds: dict[str, list[RefundRecord]] = defaultdict(list)
+    charged = {charge.reference: purchase_of(charge.key) for charge in statement.charges}
     for charge in statement.charges:
         charges[purchase_of(charge.key)].append(charge)
     for refund in statement.refunds:
-        refunds[purchase_of(refund.refund_id)].append(refund)
+        purchase_id = charged.get(refund.charge_reference) or purchase_of(refund.refund_id)
+        refunds[purchase_id].append(refund)
     for purchase_id in sorted(balances.keys() | charges.keys() | refunds.keys()):
         yield PurchaseRecords(
             purchase_id,
-            purchase_id in running,
+            "open" if purchase_id in running else None,
             balances.get(purchase_id),
             snapshot.proofs.get(purchase_id),
             tuple(charges[purchase_id]),
@@ -252,58 +256,85 @@ def _purchases(
         )
 
 
-async def _undecided(directory: PurchaseDirectory, records: PurchaseRecords) -> list[Difference]:
-    """The difference of a decision that the ledger has and the workflow does not.
+async def _compare_decisions(
+    directory: PurchaseDirectory, records: PurchaseRecords, decided: bool
+) -> list[Difference]:
+    """The difference of a decision that either the ledger or the workflow has not.
 
-    A workflow decides before it posts, so it was restored to an older state.
+    A workflow decides before it posts. `decided`: it has left escrow by its search attributes.
     """
-    balances = records.balances
-    if balances is None or balances.held:
+    balances, name = records.balances, f"purchase {records.purchase_id}"
+    if balances is None or bool(balances.held) != decided:
         return []
     try:
-        if not await directory.is_undecided(records.purchase_id):
-            return []
+        workflow = await directory.postings(records.purchase_id)
     except StatusUnavailable as error:
-        return [_difference(records, str(error), _LOOK)]
-    refund = _format(balances, balances.in_transit + balances.refunded)
-    release = _format(balances, balances.released)
-    what = (
-        f"The ledger has a decision for purchase {records.purchase_id}: {refund} to refund, "
-        f"{release} released. Its workflow has none."
-    )
-    return [_difference(records, what, _RESEND)]
+        return [_difference(records, str(error), LOOK)]
+    if decided and workflow.decision_posted:
+        what = f"The workflow of {name} has recorded its decision as posted; the ledger has none."
+        return [_difference(records, what, _restore(records))]
+    if not decided and workflow.decision is None:
+        what = f"The ledger has a decision for {name}: {decision_of(balances)}. Its workflow has "
+        what += "none."
+        return [_difference(records, what, _restore(records))]
+    return []
 
 
 async def _without_hold(
     ledger: Ledger, directory: PurchaseDirectory, purchase_id: str
 ) -> list[Difference]:
     """The difference of a purchase that has recorded a hold, while the ledger has none."""
+    records = PurchaseRecords(purchase_id, "open")
     try:
-        expected = await directory.expected_hold(purchase_id)
+        workflow = await directory.postings(purchase_id)
     except StatusUnavailable as error:
-        return [Difference(purchase_id=purchase_id, what=str(error), what_to_do=_LOOK)]
-    if expected is None:
+        return [_difference(records, str(error), LOOK)]
+    if workflow.hold is None or not workflow.held:
         return []
     if await asyncio.to_thread(ledger.balances, purchase_id) is not None:
         return []
-    what = f"Purchase {purchase_id} has recorded a hold of {expected}; the ledger has none."
-    return [Difference(purchase_id=purchase_id, what=what, what_to_do=_COMPARE)]
+    hold = workflow.hold.price
+    what = f"Purchase {purchase_id} has recorded a hold of {hold}; the ledger has none."
+    return [_difference(records, what, _restore(records))]
 
 
-_COMPARE = "Compare with the payment provider's records before any more money moves."
-_LOOK = "Open its workflow in the Web UI."
-_RESEND = (
+COMPARE = "Compare with the payment provider's records before any more money moves."
+LOOK = "Open its workflow in the Web UI."
+RESEND = (
     "Temporal was restored to an older state. Send the messages that led to the decision again; "
     "the ledger rejects a different decision."
 )
-_OR_REFUND = " If the purchase ended as it should, refund the payment at the provider."
+WHO_REFUNDED = (
+    "Find out at the provider who sent the other refund. Leave the ledger as it is: settle the "
+    "difference with the client, or with the freelancer whose money it was."
+)
 
 
-def _adopt(records: PurchaseRecords) -> str:
+def _restore(records: PurchaseRecords) -> str:
+    return (
+        "Post again what the ledger has lost, or see what else to do: "
+        f"recourse restore {shlex.quote(records.purchase_id)}"
+    )
+
+
+def adopt(records: PurchaseRecords) -> str:
+    """What to do about a workflow that was ended with money inside."""
     return (
         "Resume the purchase, so that its money moves by the rules: "
         f"recourse adopt {shlex.quote(records.purchase_id)}"
     )
+
+
+def hold_of(balances: PurchaseBalances) -> Money:
+    """What was held, wherever it is now."""
+    total = balances.held + balances.in_transit + balances.refunded + balances.released
+    return Money(amount=total, currency=balances.currency)
+
+
+def decision_of(balances: PurchaseBalances) -> str:
+    """How the ledger's decision divides the money."""
+    refund = _format(balances, balances.in_transit + balances.refunded)
+    return f"{refund} to refund, {_format(balances, balances.released)} released"
 
 
 def _difference(records: PurchaseRecords, what: str, what_to_do: str) -> Difference:

@@ -1,6 +1,18 @@
-"""Workflow ids and idempotency keys: `purchase-<purchase id>` and `<workflow id>/<effect>`."""
+"""Workflow ids and idempotency keys.
+
+A workflow is `purchase-<purchase id>`, a key `<workflow id>/<effect>`. A payment provider gets
+`<deployment>/<key>`, because several deployments may use one account.
+"""
+
+import re
 
 WORKFLOW_ID_PREFIX = "purchase-"
+
+LOCAL = "local"
+"""The name of a deployment that has been given none."""
+
+DEPLOYMENT = re.compile("[a-z0-9-]{1,32}")
+"""The name of a deployment. It has no slash, so the first one in a provider's key ends it."""
 
 
 def workflow_id_of(purchase_id: str) -> str:
@@ -22,3 +34,14 @@ def purchase_of(key: str) -> str:
 def purchase_of_workflow(workflow_id: str) -> str:
     """Return the purchase id in a workflow id."""
     return workflow_id.removeprefix(WORKFLOW_ID_PREFIX)
+
+
+def provider_key(deployment: str, key: str) -> str:
+    """Return what a key is called at the payment provider."""
+    return f"{deployment}/{key}"
+
+
+def own_key(deployment: str, name: str) -> str:
+    """Return the key that a provider's record is of; "" for another deployment's or program's."""
+    owner, _, key = name.partition("/")
+    return key if owner == deployment else ""

@@ -7,9 +7,10 @@ as type: an unreachable service is retried, a rejection needs a person. No messa
 line contains a payment method.
 """
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 from temporalio import activity
@@ -18,7 +19,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from activities.amounts import UnknownCurrency, check_for_new_purchases
 from activities.calendar import UnknownCalendar, check_calendar
 from activities.database import DatabaseUnreachable, SchemaMismatch
-from activities.ledger import Ledger, LedgerRejected
+from activities.ledger import BoughtPurchase, Ledger, LedgerRejected, PurchaseExists
 from activities.payments import (
     ChargeResult,
     PaymentProvider,
@@ -62,13 +63,16 @@ class MoneyActivities:
         """Charge the client and hold the money in escrow; if declined, post nothing.
 
         The charge is always looked up first: an earlier attempt may have made it and lost the
-        answer.
+        answer. What is bought is registered in the ledger before the client is charged, so that
+        the purchase id is used once.
         """
         with _as_application_errors(request.payment_method):
             check_calendar(request.calendar, request.timezone)
             charge = self._provider.find_charge(request.key)
             if charge is None:
                 check_for_new_purchases(request.price.currency)
+            self._register(request, paid=charge is not None and charge.status == "succeeded")
+            if charge is None:
                 charge = self._provider.charge(
                     request.key, request.price, request.payment_method, request.at
                 )
@@ -82,6 +86,7 @@ class MoneyActivities:
     def void_payment(self, request: PaymentRequest) -> PaymentAnswer:
         """Void the charge so that it is never made; if it was made, hold the money in escrow."""
         with _as_application_errors(request.payment_method):
+            self._register(request)
             charge = self._provider.void(
                 request.key, request.price, request.payment_method, request.at
             )
@@ -92,8 +97,13 @@ class MoneyActivities:
 
     @activity.defn(name=POST_DECISION.name)
     def post_decision(self, request: DecisionPosting) -> Posted:
-        """Post a decision: `refund` moves to refunds in transit, `release` to the freelancer."""
+        """Post a decision: `refund` moves to refunds in transit, `release` to the freelancer.
+
+        A refund is sent only after its decision was posted. So the provider is asked before a new
+        decision: if it has a refund already, the ledger has lost the decision that sent it.
+        """
         with _as_application_errors():
+            self._check_nothing_refunded(request)
             created = self._ledger.decide(
                 key=request.key,
                 purchase_id=request.purchase_id,
@@ -130,8 +140,7 @@ class MoneyActivities:
         While the refund is pending, the attempt fails and Temporal retries it after CHECK_EVERY.
         This needs neither a timer nor a workflow task.
         """
-        at = max(request.at, activity.info().current_attempt_scheduled_time)
-        answer = self._refund(request.model_copy(update={"at": at}))
+        answer = self._refund(request.model_copy(update={"at": _now(request.at)}))
         if answer.status == "pending":
             raise ApplicationError(
                 f"The refund of {request.amount} is pending; its status is checked once a day.",
@@ -163,6 +172,20 @@ class MoneyActivities:
         )
         return Posted(key=request.key, created=created)
 
+    def _register(self, request: PaymentRequest, *, paid: bool = False) -> None:
+        purchase = BoughtPurchase(
+            purchase_id=request.purchase_id,
+            client=request.client,
+            freelancer=request.freelancer,
+            amount=request.price.amount,
+            currency=request.price.currency,
+            terms=request.terms,
+            terms_hash=request.terms_hash,
+            first_run=request.first_run,
+            at=request.at,
+        )
+        self._ledger.register(purchase, paid=paid)
+
     def _hold(self, request: PaymentRequest, charge: ChargeResult) -> PaymentAnswer:
         _check_amount("charge", requested=request.price, made=charge.charged)
         created = self._ledger.hold(
@@ -193,6 +216,22 @@ class MoneyActivities:
         text = _without(request.payment_method, refund.text)
         return RefundAnswer(status=refund.status, reference=refund.reference, text=text)
 
+    def _check_nothing_refunded(self, request: DecisionPosting) -> None:
+        """Raise UNKNOWN_REFUND if the provider has refunded money that is in escrow here."""
+        balances = self._ledger.balances(request.purchase_id)
+        if balances is None or not balances.held:
+            return
+        refunds = self._provider.refunds_of(request.charge_reference, _now(request.at))
+        amounts = [str(refund.amount) for refund in refunds if refund.status != "failed"]
+        if amounts:
+            raise ApplicationError(
+                f"The payment provider has refunded {' + '.join(amounts)}, but the ledger has no "
+                "decision about it. No other decision is posted, so that no money is paid twice. "
+                f"Run: recourse restore {shlex.quote(request.purchase_id)}",
+                type=ErrorType.UNKNOWN_REFUND,
+                non_retryable=True,
+            )
+
     def _find_attempt(self, request: RefundRequest) -> RefundResult | None:
         """Return this attempt if the provider has it, or an earlier attempt that did not fail."""
         for refund_id in (request.refund_id, *request.earlier):
@@ -200,6 +239,11 @@ class MoneyActivities:
             if refund and (refund_id == request.refund_id or refund.status != "failed"):
                 return refund
         return None
+
+
+def _now(at: datetime) -> datetime:
+    """The purchase's own time; an attempt may run long after the request `at`."""
+    return max(at, activity.info().current_attempt_scheduled_time)
 
 
 def _check_amount(what: str, *, requested: Money, made: Money | None) -> None:
@@ -247,6 +291,10 @@ def _as_application_errors(payment_method: str = "") -> Iterator[None]:
     except UnknownCurrency as error:
         raise ApplicationError(
             f"price.currency: {error}.", type=ErrorType.WITHDRAWN_CURRENCY, non_retryable=True
+        ) from None
+    except PurchaseExists as error:
+        raise ApplicationError(
+            str(error), type=ErrorType.PURCHASE_EXISTS, non_retryable=True
         ) from None
     except LedgerRejected as error:
         _count_rejection(error.code)

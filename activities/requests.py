@@ -52,6 +52,10 @@ Line = Annotated[
 ]
 
 
+Address = Annotated[str, Field(max_length=254), AfterValidator(_address)]
+"""A mail address."""
+
+
 class Model(BaseModel):
     """Immutable. An unknown field is an error."""
 
@@ -59,10 +63,10 @@ class Model(BaseModel):
 
 
 class Money(Model):
-    """An amount above zero in one currency."""
+    """An amount in one currency."""
 
-    amount: Annotated[int, Field(strict=True, gt=0, le=MAX_AMOUNT)]
-    currency: Currency
+    amount: Annotated[int, Field(strict=True)]
+    currency: str
 
     def __str__(self) -> str:
         return format_amount(self.amount, self.currency)
@@ -71,9 +75,9 @@ class Money(Model):
 class Party(Model):
     """A person who buys or sells, and how to reach and address them."""
 
-    id: Identifier
-    name: Line
-    email: Annotated[str, Field(max_length=254), AfterValidator(_address)]
+    id: str
+    name: str
+    email: str
     timezone: str = "UTC"
     locale: str = "en_US"
 
@@ -95,6 +99,15 @@ class PaymentRequest(Model):
     calendar: str
     timezone: str
     """What later deadlines will need: an unknown one is rejected before money moves."""
+    client: str
+    freelancer: str
+    terms: str
+    """Policy, rules version and whether requirements are needed, as JSON. For the ledger: so no
+    name, mail address, title or payment method."""
+    terms_hash: str
+    """A SHA-256 over the whole start input."""
+    first_run: str
+    """The id of the workflow's first run, which a reset, a retry and continue-as-new keep."""
 
 
 class PaymentAnswer(Model):
@@ -116,6 +129,8 @@ class DecisionPosting(Model):
     release: Amount
     currency: str
     at: UtcDatetime
+    charge_reference: str
+    """The provider's name for the charge, to see whether it has refunded it already."""
 
 
 class SettlementPosting(Model):
@@ -127,6 +142,23 @@ class SettlementPosting(Model):
     currency: str
     reference: str
     at: UtcDatetime
+
+
+class WorkflowPostings(Model):
+    """The postings that a workflow has asked for, as it requests them.
+
+    `held`, `decision_posted`, `settlement_posted`: the ledger has confirmed it. What is not
+    confirmed is being requested, again and again. `hold`: None if the purchase was never paid.
+    """
+
+    hold: PaymentRequest | None = None
+    held: bool = False
+    decision: DecisionPosting | None = None
+    decision_posted: bool = False
+    settlement: SettlementPosting | None = None
+    settlement_posted: bool = False
+    proved_by_person: bool = False
+    """A person has proved the settlement; the provider need not show it."""
 
 
 class Posted(Model):
@@ -388,9 +420,13 @@ class ErrorType:
     LEDGER_UNREACHABLE = "LEDGER_UNREACHABLE"
     PROVIDER_REJECTED = "PROVIDER_REJECTED"
     LEDGER_REJECTED = "LEDGER_REJECTED"
+    UNKNOWN_REFUND = "UNKNOWN_REFUND"
+    """The provider has refunded money about which the ledger has no decision."""
     INVALID_INPUT = "INVALID_INPUT"
     UNKNOWN_CALENDAR = "UNKNOWN_CALENDAR"
     WITHDRAWN_CURRENCY = "WITHDRAWN_CURRENCY"
+    PURCHASE_EXISTS = "PURCHASE_EXISTS"
+    """The purchase id stands for another purchase in the ledger."""
     REFUND_PENDING = "REFUND_PENDING"
     """The refund is on its way; asked again, once a day."""
     NOTICE_DELAYED = "NOTICE_DELAYED"

@@ -1,5 +1,7 @@
 """The services behind the activities: database, payment provider and mail, from the environment.
 
+- `RECOURSE_DEPLOYMENT`: the name of this deployment, `local` by default. Its database records it,
+  and the payment provider gets it with each key.
 - `RECOURSE_DATABASE_URL`: SQLite under `var/` by default.
 - `RECOURSE_PAYMENTS`: `sandbox` (its file is under `var/`), `sandbox:PATH`, or `stripe`, which
   reads `STRIPE_API_KEY`, `STRIPE_WEBHOOK_SECRET` and, behind a proxy, `STRIPE_API_BASE`.
@@ -10,6 +12,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,18 +23,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from activities import database
 from activities.calendar import business_deadline_activity
 from activities.database import DatabaseUnreachable, SchemaMismatch
+from activities.keys import DEPLOYMENT, LOCAL
 from activities.ledger import Ledger
 from activities.money import MoneyActivities
-from activities.notices import (
-    SENDER,
-    ChannelUrlError,
-    DeliveryLog,
-    NoticeActivities,
-    channels_from_urls,
-    mail_address,
-    sender,
-    web_address,
-)
+from activities.notices.activity import SENDER, NoticeActivities
+from activities.notices.channels import channels_from_urls
+from activities.notices.failures import ChannelUrlError
+from activities.notices.log import DeliveryLog
+from activities.notices.message import mail_address, sender, web_address
 from activities.payments import PaymentProvider, ProviderUnreachable
 from activities.payments.sandbox import SandboxProvider
 
@@ -53,6 +52,7 @@ class Unavailable(Exception):
 class Settings:
     """The settings of the services."""
 
+    deployment: str = LOCAL
     database_url: str = "sqlite:///var/recourse.db"
     payments: str = "sandbox"
     mail_url: str = field(default="maildir:var/mail", repr=False)
@@ -68,6 +68,7 @@ class Settings:
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
         """Read the settings from the environment; an empty variable counts as unset."""
         names = {
+            "deployment": "RECOURSE_DEPLOYMENT",
             "database_url": "RECOURSE_DATABASE_URL",
             "payments": "RECOURSE_PAYMENTS",
             "mail_url": "RECOURSE_MAIL_URL",
@@ -102,7 +103,12 @@ class Services:
             _check("RECOURSE_BASE_URL", web_address, settings.base_url)
         self.provider = provider_of(settings)
         self.engine = open_database(settings)
-        self.ledger = Ledger(self.engine)
+        try:
+            check_account(self.engine, self.provider)
+        except (WrongSetting, Unavailable):
+            self.close()
+            raise
+        self.ledger = Ledger(self.engine, settings.deployment)
         self.notices = DeliveryLog(self.engine)
         self._money = MoneyActivities(self.ledger, self.provider)
         self._notifying = NoticeActivities(
@@ -151,7 +157,9 @@ def provider_of(settings: Settings) -> PaymentProvider:
     match name:
         case "sandbox":
             try:
-                return SandboxProvider(sandbox_file(settings) or SANDBOX_FILE)
+                return SandboxProvider(
+                    sandbox_file(settings) or Path(SANDBOX_FILE), settings.deployment
+                )
             except (ProviderUnreachable, OSError) as error:
                 raise Unavailable(f"The sandbox's file cannot be opened: {error}") from None
         case "stripe":
@@ -166,12 +174,15 @@ def sandbox_file(settings: Settings) -> Path | None:
 
 
 def stripe_of(settings: Settings) -> "StripeProvider":
-    """Open Stripe. Raises WrongSetting if there is no API key."""
+    """Open Stripe. Raises WrongSetting if there is no API key or no name of the deployment."""
     if not settings.stripe_api_key:
         raise WrongSetting("RECOURSE_PAYMENTS is 'stripe': set STRIPE_API_KEY.")
+    _check_name(settings)
     from activities.payments.stripe import StripeProvider  # takes a second to load
 
-    return StripeProvider(settings.stripe_api_key, api_base=settings.stripe_api_base)
+    return StripeProvider(
+        settings.stripe_api_key, settings.deployment, api_base=settings.stripe_api_base
+    )
 
 
 def engine_of(settings: Settings) -> Engine:
@@ -185,16 +196,80 @@ def engine_of(settings: Settings) -> Engine:
 
 
 def open_database(settings: Settings) -> Engine:
-    """Open the database and check its schema.
+    """Open the database; check its schema and that it belongs to this deployment.
 
     SQLite is migrated here, PostgreSQL only by `recourse setup`. Raises WrongSetting, Unavailable.
     """
     engine = engine_of(settings)
     try:
         if engine.dialect.name == "sqlite":
-            database.migrate(engine)
+            migrate(engine, settings)
         database.check_schema(engine)
+        check_deployment(engine, settings)
     except (DatabaseUnreachable, SchemaMismatch) as error:
         engine.dispose()
         raise Unavailable(str(error)) from None
+    except WrongSetting:
+        engine.dispose()
+        raise
     return engine
+
+
+def migrate(engine: Engine, settings: Settings) -> None:
+    """Migrate the database, unless it belongs to another deployment.
+
+    Raises WrongSetting, DatabaseUnreachable, SchemaMismatch.
+    """
+    with suppress(SchemaMismatch):  # a new database has no tables
+        check_deployment(engine, settings)
+    database.migrate(engine)
+    check_deployment(engine, settings)
+
+
+def check_deployment(engine: Engine, settings: Settings) -> None:
+    """Check that the database belongs to this deployment; a new database does from now on.
+
+    A copy or a backup of another deployment's database is rejected: with its purchases, this one
+    would move money that is the other's. Raises WrongSetting, DatabaseUnreachable, SchemaMismatch.
+    """
+    _check_name(settings)
+    name = settings.deployment
+    owner = database.claim(engine, "deployment", name)
+    if owner != name:
+        raise WrongSetting(
+            f"The database belongs to the deployment {owner!r}, and RECOURSE_DEPLOYMENT is"
+            f" {name!r}: set RECOURSE_DATABASE_URL to a database of {name!r}; a copy of another"
+            " deployment's database cannot be used."
+        )
+
+
+def _check_name(settings: Settings) -> None:
+    if not DEPLOYMENT.fullmatch(settings.deployment):
+        raise WrongSetting(
+            f"RECOURSE_DEPLOYMENT is {settings.deployment!r}: it must be 1 to 32 of the characters"
+            " a-z, 0-9 and -."
+        )
+    if settings.payments.startswith("stripe") and settings.deployment == LOCAL:
+        # Two deployments without names would take each other's payments for their own.
+        raise WrongSetting(
+            "RECOURSE_PAYMENTS is 'stripe': set RECOURSE_DEPLOYMENT to the name of this"
+            " deployment, such as production."
+        )
+
+
+def check_account(engine: Engine, provider: PaymentProvider) -> None:
+    """Check that the database's purchases were paid at this account of the payment provider; those
+    of a new database will be. Raises WrongSetting, Unavailable."""
+    try:
+        account = provider.account()
+        owner = database.claim(engine, "provider_account", account)
+    except ProviderUnreachable as error:
+        raise Unavailable(f"The payment provider cannot be reached: {error}") from None
+    except (DatabaseUnreachable, SchemaMismatch) as error:
+        raise Unavailable(str(error)) from None
+    if owner != account:
+        raise WrongSetting(
+            f"The purchases in the database were paid at the payment provider's account {owner!r},"
+            f" and RECOURSE_PAYMENTS leads to {account!r}: give the settings of {owner!r}, or"
+            " another database with RECOURSE_DATABASE_URL."
+        )

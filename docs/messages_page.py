@@ -192,6 +192,7 @@ def _paid() -> State:
         freelancer=Person(start.freelancer.id, start.freelancer.name),
         amount=start.price.amount,
         currency=start.price.currency,
+        decimals=2,
         purchased_at=NOW,
         policy=start.policy,
     )

@@ -13,8 +13,7 @@ import structlog
 from jinja2 import Environment
 
 from activities.money import MoneyActivities
-from activities.notices import Rendered, render
-from activities.notices.render import render_alert
+from activities.notices.render import Rendered, render, render_alert
 from activities.requests import NoticeRequest, OperatorAlert
 from docs.notice_samples import SAMPLE_PARTIES, SAMPLE_PURCHASES, SampleParties
 from docs.rehearsal import Rehearsal, money_activities

@@ -55,7 +55,7 @@ from workflows.lifecycle.state import Stage
 from workflows.messages import PurchaseStart, Role
 from workflows.notifying import notice_request
 from workflows.receiving.parsing import InvalidMessage, parse_message
-from workflows.workflow_state import PendingNotice, WorkflowState
+from workflows.workflow_state import AcceptedStart, PendingNotice, WorkflowState
 
 LONGEST = timedelta(days=400)
 """Longer than any purchase stays open while nobody acts."""
@@ -92,7 +92,7 @@ class Rehearsal:
         self.notices: list[NoticeRequest] = []
         self._outage = Outage()
         self._check_at = now
-        self.state = WorkflowState.begin(start, now, lifecycle.newest())
+        self.state = WorkflowState.begin(AcceptedStart.of(start), now, lifecycle.newest())
         self._activities: dict[str, Callable[[Any], Any]] = {
             TAKE_PAYMENT.name: money.take_payment,
             VOID_PAYMENT.name: money.void_payment,
@@ -191,7 +191,7 @@ class Rehearsal:
             return False
         if isinstance(effect, CheckRefund) and self.now < self._check_at:
             return False
-        call = activity_call(effect, purchase, self.state.start, self.now)
+        call = activity_call(effect, purchase, self.state.start, self.now, "rehearsal")
         try:
             if call.type.name in self._outage.activities:
                 raise ApplicationError(self._outage.text)

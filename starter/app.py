@@ -10,6 +10,7 @@ from starter import books, messages, queries, start
 from starter.adopt import adopt
 from starter.exits import command
 from starter.options import Json
+from starter.restore import restore_
 from starter.schema import schema
 from starter.setup import setup
 from temporal.errors import InvalidInput
@@ -73,6 +74,7 @@ app.command("list")(queries.list_)
 app.command()(queries.ledger)
 app.command()(queries.notices)
 app.command()(books.audit)
+app.command("restore")(restore_)
 app.command()(adopt)
 app.command()(webhooks)
 app.command()(codec)

@@ -25,7 +25,7 @@ from temporalio.service import RPCError
 from activities.database import DatabaseUnreachable, SchemaMismatch
 from activities.ledger import Ledger
 from activities.logs import configure_logs
-from activities.notices import DeliveryLog
+from activities.notices.log import DeliveryLog
 from activities.requests import AuditReport
 from starter.books import opened
 from temporal.client import connect

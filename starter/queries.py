@@ -12,7 +12,7 @@ from temporalio.common import SearchAttributeKey
 
 from activities.keys import hint_for
 from activities.ledger import Ledger
-from activities.notices import DeliveryLog, effective_status
+from activities.notices.log import DeliveryLog, effective_status
 from starter import show
 from starter.books import opened
 from starter.exits import command

@@ -2,8 +2,8 @@
 
 from sqlalchemy import Engine
 
-from activities.database import SchemaMismatch, check_schema, migrate
-from activities.services import Settings, engine_of
+from activities.database import SchemaMismatch, check_schema
+from activities.services import Settings, engine_of, migrate
 from starter import show
 from starter.exits import command
 from starter.options import Json
@@ -40,7 +40,7 @@ def _migrate(settings: Settings) -> str:
     engine = engine_of(settings)
     try:
         before = _is_current(engine)
-        migrate(engine)
+        migrate(engine, settings)
     finally:
         engine.dispose()
     return "up_to_date" if before else "migrated"

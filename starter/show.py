@@ -16,7 +16,7 @@ from rich.text import Text
 from activities.amounts import format_amount
 from activities.formatter import spaced
 from activities.ledger import PurchaseBalances, Transfer
-from activities.notices import Notice
+from activities.notices.log import Notice
 from activities.sanitize import lines, one_line
 from temporal.ended import BY
 from temporal.executions import ENDED

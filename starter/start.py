@@ -17,8 +17,8 @@ from starter.options import Json, read_amount, read_file, read_object
 from temporal.client import connect
 from temporal.errors import InvalidInput
 from temporal.purchases import Purchase
+from workflows.acceptance import purchase_time
 from workflows.messages import PurchaseStart
-from workflows.purchase import purchase_time
 from workflows.receiving.parsing import explain
 
 FIELDS = {

@@ -1,18 +1,18 @@
 """The purchases that Temporal knows, for the audit."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from temporalio.client import Client
 
-from activities.audit import StatusUnavailable
+from activities.audit import StatusUnavailable, WorkflowStatus
+from activities.requests import WorkflowPostings
 from temporal.errors import Failure, Rejected
-from temporal.purchases import Purchase, running
-from workflows.lifecycle.state import Payment
-from workflows.messages import Status
+from temporal.purchases import Purchase, known, running
 
 
 class TemporalPurchaseDirectory:
-    """The audit's PurchaseDirectory. Raises Failure if server or workers cannot be reached."""
+    """The PurchaseDirectory of audit and restore. Raises Failure if server or workers cannot be
+    reached."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -20,19 +20,20 @@ class TemporalPurchaseDirectory:
     async def running(self) -> Mapping[str, str | None]:
         return await running(self._client)
 
-    async def is_running(self, purchase_id: str) -> bool:
-        return await Purchase(self._client, purchase_id).is_running()
+    async def known(self) -> Collection[str]:
+        return await known(self._client)
 
-    async def expected_hold(self, purchase_id: str) -> str | None:
-        status = await self._status(purchase_id)
-        return str(status.price) if status.payment == Payment.HELD else None
+    async def workflow_status(self, purchase_id: str) -> WorkflowStatus | None:
+        found = await Purchase(self._client, purchase_id).newest()
+        if found is None:
+            return None
+        if found.is_open:
+            return "open"
+        return "completed" if found.status == "completed" else "ended"
 
-    async def is_undecided(self, purchase_id: str) -> bool:
-        return (await self._status(purchase_id)).escrow.held > 0
-
-    async def _status(self, purchase_id: str) -> Status:
+    async def postings(self, purchase_id: str) -> WorkflowPostings:
         try:
-            return await Purchase(self._client, purchase_id).status()
+            return await Purchase(self._client, purchase_id).postings()
         except Failure as failure:
             if not isinstance(failure, Rejected):
                 raise

@@ -25,7 +25,13 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.keys import hint_for, purchase_of_workflow, workflow_id_of
-from activities.requests import TASK_QUEUE, ErrorType, Model, UtcDatetime
+from activities.requests import (
+    TASK_QUEUE,
+    ErrorType,
+    Model,
+    UtcDatetime,
+    WorkflowPostings,
+)
 from temporal import ended
 from temporal import terms as wording
 from temporal.errors import Failure, Rejected, Unreachable
@@ -144,6 +150,10 @@ class Purchase:
         found = await self._query("status", Status)
         run = None if found.outcome else await self._ended()
         return ended.shown(found, run) if run else found
+
+    async def postings(self) -> WorkflowPostings:
+        """Return the postings that it has recorded; also of a closed purchase."""
+        return await self._query("postings", WorkflowPostings)
 
     async def actions(self, role: Role) -> list[Permission]:
         """Return what a role may do now, and until when."""
@@ -298,6 +308,11 @@ async def running(client: Client) -> dict[str, str | None]:
         purchase_of_workflow(each.id): each.attributes.get(view.STAGE)
         async for each in executions(client, RUNNING)
     }
+
+
+async def known(client: Client) -> set[str]:
+    """Return the ids of all purchases, also closed ones."""
+    return {purchase_of_workflow(each.id) async for each in executions(client, OURS)}
 
 
 async def _is_newest(client: Client, execution: Execution) -> bool:

@@ -21,7 +21,7 @@ fixes it. Then delete `_Instance`'s eviction, `Runner.evict` and that test.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from temporalio import workflow
 from temporalio.bridge.proto.workflow_activation import WorkflowActivation
@@ -37,6 +37,8 @@ from temporalio.worker import (
     WorkflowInterceptorClassInput,
 )
 from temporalio.workflow import Info
+
+from workflows.purchase import ProjectPurchase
 
 LEGACY_QUERY = "legacy_query"
 """The id that sdk-core gives to a query that comes alone, not as part of a workflow task."""
@@ -84,16 +86,8 @@ class _Instance(WorkflowInstance):
 # --- the status card
 
 
-@runtime_checkable
-class HasCard(Protocol):
-    """A workflow that describes itself in the Web UI."""
-
-    def card(self) -> str:
-        """Return Markdown, at most 20 KB."""
-
-
 class WritesCards(Interceptor):
-    """Adds a workflow's status card to the metadata that the Web UI queries.
+    """Adds a purchase's status card to the metadata that the Web UI queries.
 
     `workflow.set_current_details` would render the card in each workflow task, a sixth of the
     task's CPU, although hardly any card is read.
@@ -111,6 +105,6 @@ class _WritesCard(WorkflowInboundInterceptor):
         answer = await super().handle_query(input)
         if input.query == "__temporal_workflow_metadata":
             instance = workflow.instance()
-            if isinstance(instance, HasCard):
+            if isinstance(instance, ProjectPurchase):
                 answer.current_details = instance.card()
         return answer

@@ -53,7 +53,8 @@ def stored(payloads: Sequence[object]) -> PurchaseStart:
     except RecursionError:
         raise ValueError("nested too deeply") from None
     if isinstance(document, dict) and document.get("continued") is True:
-        document = document.get("start")
+        accepted = document.get("start") or {}
+        document = {name: accepted[name] for name in PurchaseStart.model_fields if name in accepted}
     return PurchaseStart.model_validate_json(json.dumps(document))
 
 

@@ -16,13 +16,13 @@ from sqlalchemy import Engine
 from activities import fields
 from activities.keys import workflow_id_of
 from activities.ledger import Ledger
-from activities.notices import DeliveryLog, Notice
 from activities.notices.commands import message_command, status_command
+from activities.notices.log import DeliveryLog, Notice
 from activities.notices.message import Outgoing, message_id, sender
 from activities.notices.render import render
 from activities.notices.webhook import event
 from activities.payments.stripe import StripeProvider
-from activities.requests import PaymentRequest, RefundRequest, SettlementPosting
+from activities.requests import Money, RefundRequest, SettlementPosting
 from tests.contract import START, message, start
 from tests.ledger.conftest import (
     databases,
@@ -129,29 +129,21 @@ def test_the_provider_takes_every_id(provider: StripeProvider, text: str) -> Non
     if terms is None:
         return
     workflow_id = workflow_id_of(terms.purchase_id)
-    asked = PaymentRequest(
-        key=f"{workflow_id}/hold",
-        purchase_id=terms.purchase_id,
-        price=terms.price,
-        payment_method=VISA,
-        at=NOW,
-        calendar="US",
-        timezone="UTC",
-    )
-    charge = provider.charge(asked.key, asked.price, asked.payment_method, NOW)
+    price = Money.model_validate(terms.price.model_dump())
+    charge = provider.charge(f"{workflow_id}/hold", price, VISA, NOW)
     refund = RefundRequest(
         refund_id=f"{workflow_id}/refund/2",
         purchase_id=terms.purchase_id,
         charge_reference=charge.reference,
-        amount=terms.price,
+        amount=price,
         payment_method=VISA,
         at=NOW,
     )
     provider.refund(refund.refund_id, refund.charge_reference, refund.amount, NOW)
 
-    assert provider.find_charge(asked.key) == charge
+    assert provider.find_charge(f"{workflow_id}/hold") == charge
     assert provider.find_refund(refund.refund_id, charge.reference, NOW) is not None
-    assert asked.key in {record.key for record in provider.statement().charges}
+    assert f"{workflow_id}/hold" in {record.key for record in provider.statement().charges}
 
 
 # --- notices

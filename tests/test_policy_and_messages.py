@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from activities.amounts import MAX_AMOUNT
 from tests.contract import BY, FIELDS, assert_rejected, message, start
 from workflows.messages import LARGEST_REQUIREMENTS, LONGEST_TEXT, MESSAGES
-from workflows.policy import Policy
+from workflows.policy import GivenPolicy, Policy
 
 # --- messages
 
@@ -226,39 +226,39 @@ WINDOWS = [
 )
 def test_a_window_survives_a_round_trip(given: str, written: str) -> None:
     """Windows are written in days and time, never in years, whose length varies."""
-    policy = Policy.model_validate({"requirements_window": given})
+    policy = GivenPolicy.model_validate({"requirements_window": given})
     assert policy.model_dump(mode="json")["requirements_window"] == written
-    assert Policy.model_validate_json(policy.model_dump_json()) == policy
+    assert GivenPolicy.model_validate_json(policy.model_dump_json()) == policy
 
 
 @pytest.mark.parametrize("name", WINDOWS)
 def test_a_window_is_an_iso_8601_duration(name: str) -> None:
     """Equal durations may be written differently; other notations are rejected."""
     for good in ("PT48H", "P2D", "P1DT24H", "PT2880M"):
-        policy = Policy.model_validate_json(json.dumps({name: good}))
+        policy = GivenPolicy.model_validate_json(json.dumps({name: good}))
         assert getattr(policy, name) == timedelta(hours=48)
-        assert Policy.model_validate_json(policy.model_dump_json()) == policy
+        assert GivenPolicy.model_validate_json(policy.model_dump_json()) == policy
     for bad in ("48h", "two days", "", "-PT1H", "P3651D", 172800, 1.5, True, None):
-        assert_rejected(name, Policy.model_validate_json, json.dumps({name: bad}))
+        assert_rejected(name, GivenPolicy.model_validate_json, json.dumps({name: bad}))
 
 
 @pytest.mark.parametrize("name", [name for name in WINDOWS if name != "free_cancel_window"])
 def test_a_window_is_longer_than_zero(name: str) -> None:
     """Only the free cancellation window may be zero, which switches it off."""
-    assert_rejected(name, Policy.model_validate_json, json.dumps({name: "PT0S"}))
-    assert Policy.model_validate_json('{"free_cancel_window": "PT0S"}') == Policy()
+    assert_rejected(name, GivenPolicy.model_validate_json, json.dumps({name: "PT0S"}))
+    assert GivenPolicy.model_validate_json('{"free_cancel_window": "PT0S"}') == GivenPolicy()
 
 
 @pytest.mark.parametrize("name", ["claim_window", "settlement_window"])
 def test_a_business_day_window_is_written_in_business_days(name: str) -> None:
     """`3 business days` and `3` are accepted; hours and calendar days are rejected."""
     for good in ("3 business days", 3):
-        policy = Policy.model_validate_json(json.dumps({name: good}))
+        policy = GivenPolicy.model_validate_json(json.dumps({name: good}))
         assert getattr(policy, name) == 3
-        assert Policy.model_validate_json(policy.model_dump_json()) == policy
-    assert getattr(Policy.model_validate_json(json.dumps({name: "1 business day"})), name) == 1
+        assert GivenPolicy.model_validate_json(policy.model_dump_json()) == policy
+    assert getattr(GivenPolicy.model_validate_json(json.dumps({name: "1 business day"})), name) == 1
     for bad in ("P5D", "5 days", "0 business days", "367 business days", "5", 0, -1, 5.0, True):
-        assert_rejected(name, Policy.model_validate_json, json.dumps({name: bad}))
+        assert_rejected(name, GivenPolicy.model_validate_json, json.dumps({name: bad}))
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ def test_a_business_day_window_is_written_in_business_days(name: str) -> None:
 )
 def test_choices_of_the_policy_are_the_known_ones(name: str, bad: object) -> None:
     """Any other choice, calendar, time zone or reminder is rejected."""
-    assert_rejected(name, Policy.model_validate_json, json.dumps({name: bad}))
+    assert_rejected(name, GivenPolicy.model_validate_json, json.dumps({name: bad}))
 
 
 def test_a_policy_can_set_its_own_reminders() -> None:

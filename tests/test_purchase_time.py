@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from workflows.purchase import purchase_time
+from workflows.acceptance import purchase_time
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 

@@ -11,13 +11,13 @@ from pydantic import ValidationError
 from activities.amounts import MAX_AMOUNT
 from tests.contract import START, assert_rejected, message, start
 from workflows.messages import PurchaseStart
-from workflows.policy import Policy
+from workflows.policy import GivenPolicy
 
 
 def test_the_start_input_of_the_contract_is_accepted() -> None:
     """The complete example is accepted, and so is one without the optional fields."""
     whole = start()
-    assert whole.policy == Policy()
+    assert whole.policy == GivenPolicy()
     assert whole.client.timezone == "Europe/Lisbon"
     optional = ("requirements_needed", "purchased_at", "policy")
     short = {name: value for name, value in START.items() if name not in optional}

@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
 import worker
+from activities.services import Services
 from temporal import embedded
 from tests.conftest import settings
 
@@ -46,6 +48,8 @@ async def run(env: Mapping[str, str]) -> asyncio.subprocess.Process:
         ({"RECOURSE_DATABASE_URL": "sqlite:////proc/no/books.db"}, 3, "cannot be created"),
         ({"RECOURSE_DATABASE_URL": "mysql://a/b"}, 2, "RECOURSE_DATABASE_URL"),
         ({"RECOURSE_PAYMENTS": "cowries"}, 2, "RECOURSE_PAYMENTS"),
+        ({"RECOURSE_PAYMENTS": "stripe", "STRIPE_API_KEY": "sk"}, 2, "RECOURSE_DEPLOYMENT"),
+        ({"RECOURSE_DEPLOYMENT": "Shop"}, 2, "RECOURSE_DEPLOYMENT"),
         ({"RECOURSE_MAIL_URL": "pigeon://a"}, 2, "RECOURSE_MAIL_URL"),
         ({"RECOURSE_MAIL_FROM": "us"}, 2, "RECOURSE_MAIL_FROM"),
         ({"RECOURSE_OPERATOR_EMAIL": "us"}, 2, "RECOURSE_OPERATOR_EMAIL"),
@@ -63,6 +67,18 @@ async def test_worker_that_cannot_work_says_why_in_one_sentence(
 
     assert process.returncode == status
     assert says in written.decode()
+    assert len(written.decode().strip().splitlines()) == 1
+
+
+async def test_worker_ends_with_a_copy_of_another_deployments_database(tmp_path: Path) -> None:
+    """Before it connects to a server; no money moves."""
+    Services(replace(settings(tmp_path), deployment="production")).close()
+    process = await run(environment(tmp_path, RECOURSE_DEPLOYMENT="staging"))
+
+    _, written = await process.communicate()
+
+    assert process.returncode == 2
+    assert "belongs to the deployment 'production'" in written.decode()
     assert len(written.decode().strip().splitlines()) == 1
 
 

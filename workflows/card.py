@@ -10,7 +10,6 @@ from typing import TypeVar
 
 from temporalio import workflow
 
-from activities.amounts import format_amount
 from activities.formatter import capitalized, spaced
 from activities.requests import Undelivered
 from activities.sanitize import markdown
@@ -108,7 +107,7 @@ def _facts(state: State) -> Iterator[str]:
     if decision := state.decision:
         yield f"**Decided:** {spaced(decision.reason)}, {_divided(state, decision.refund)}"
     if state.claim:
-        claim = format_amount(state.claim, state.terms.currency)
+        claim = state.terms.format_amount(state.claim)
         yield f"**Claim:** the freelancer wants to keep {claim}"
     if offer := state.offer:
         yield f"**Offer of the {offer.by}:** {_divided(state, offer.refund)}"
@@ -149,21 +148,19 @@ def _money(state: State) -> str:
         "released to the freelancer": state.released,
     }
     shown = [
-        f"{format_amount(amount, state.terms.currency)} {where}"
-        for where, amount in places.items()
-        if amount
+        f"{state.terms.format_amount(amount)} {where}" for where, amount in places.items() if amount
     ]
     return ", ".join(shown) or _NOTHING_HELD[state.payment].format(price=_price(state))
 
 
 def _price(state: State) -> str:
-    return format_amount(state.terms.amount, state.terms.currency)
+    return state.terms.format_amount(state.terms.amount)
 
 
 def _divided(state: State, refund: int) -> str:
-    currency = state.terms.currency
-    release = format_amount(state.terms.amount - refund, currency)
-    return f"{format_amount(refund, currency)} to the client, {release} to the freelancer"
+    terms = state.terms
+    release = terms.format_amount(terms.amount - refund)
+    return f"{terms.format_amount(refund)} to the client, {release} to the freelancer"
 
 
 # --- what can be sent

@@ -6,6 +6,8 @@ the same key, and money moves once.
 """
 
 import asyncio
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -16,7 +18,6 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 from temporalio.workflow import ActivityCancellationType
 
-from activities.amounts import format_amount
 from activities.formatter import spaced
 from activities.requests import (
     BUSINESS_DEADLINE,
@@ -38,6 +39,7 @@ from activities.requests import (
     RefundAnswer,
     RefundRequest,
     SettlementPosting,
+    WorkflowPostings,
 )
 from workflows.lifecycle import is_pending
 from workflows.lifecycle.events import (
@@ -59,9 +61,8 @@ from workflows.lifecycle.events import (
     TakePayment,
     VoidPayment,
 )
-from workflows.lifecycle.state import State
-from workflows.messages import PurchaseStart
-from workflows.workflow_state import WorkflowState
+from workflows.lifecycle.state import Decision, Payment, State
+from workflows.workflow_state import AcceptedStart, WorkflowState
 
 BLOCKED_AFTER = timedelta(minutes=5)
 """An effect that could not be carried out for this long is reported as blocked."""
@@ -69,8 +70,13 @@ BLOCKED_AFTER = timedelta(minutes=5)
 RETRY_BLOCKED_EVERY = timedelta(minutes=15)
 """How often a blocked effect is retried by itself; `resolve_attention` retries at once."""
 
-INVALID_TERMS = (ErrorType.UNKNOWN_CALENDAR, ErrorType.WITHDRAWN_CURRENCY)
-"""Why a payment is never taken: the terms name what no new purchase can have."""
+INVALID_START = (
+    ErrorType.UNKNOWN_CALENDAR,
+    ErrorType.WITHDRAWN_CURRENCY,
+    ErrorType.PURCHASE_EXISTS,
+)
+"""Why a payment is never taken: the start input names what no new purchase can have, or a purchase
+id that was used before."""
 
 ATTEMPT_TIMEOUT = timedelta(seconds=30)
 """Bounds one attempt of an activity. Ledger and providers give up earlier by themselves."""
@@ -97,7 +103,6 @@ class EffectRunner:
         self._state = state
         self._apply_fact = apply_fact
         self._running = 0
-        self._from_before = list(state.effects)
         self._stopping = False
         self.invalid_input: str | None = None
         """Why the start input is invalid; found before any money moved."""
@@ -108,9 +113,8 @@ class EffectRunner:
         self._start(effect)
 
     def resume(self) -> None:
-        """Start the effects restored from the state. Effects added since `__init__` are already
-        running."""
-        for effect in self._from_before:
+        """Start the effects that the state has from before."""
+        for effect in list(self._state.effects):
             self._start(effect)
 
     @property
@@ -163,7 +167,8 @@ class EffectRunner:
 
     async def _attempt(self, effect: Effect) -> Fact | None:
         """One activity with all its retries. None: it was no longer pending before its answer."""
-        call = activity_call(effect, self._state.purchase, self._state.start, workflow.now())
+        state, first_run = self._state, workflow.info().first_execution_run_id
+        call = activity_call(effect, state.purchase, state.start, workflow.now(), first_run)
         activity = workflow.start_activity(
             call.type.name,
             call.request,
@@ -184,7 +189,7 @@ class EffectRunner:
             if is_cancelled_exception(error) or not self._should_run(effect):
                 return None
             problem = problem_of(error)
-            if problem.type in INVALID_TERMS and isinstance(effect, TakePayment):
+            if problem.type in INVALID_START and isinstance(effect, TakePayment | VoidPayment):
                 self.invalid_input = problem.message
                 return None
             return EffectBlocked(effect.kind, problem.message)
@@ -218,22 +223,21 @@ class ActivityCall:
 
 
 def activity_call(
-    effect: Effect, state: State, start: PurchaseStart, now: datetime
+    effect: Effect, state: State, start: AcceptedStart, now: datetime, first_run: str
 ) -> ActivityCall:
-    """The activity that carries out `effect`."""
+    """The activity that carries out `effect`. `first_run`: the id of the workflow's first run."""
     match effect:
         case TakePayment():
             # Retried until the payment window ends: then the rules void the payment.
-            summary = f"Charge {start.price} and hold it in escrow"
-            request = _payment_request(state, start)
+            summary = f"Charge {_price(state)} and hold it in escrow"
+            request = _payment_request(state, start, first_run)
             return ActivityCall(TAKE_PAYMENT, request, summary, _payment_fact, give_up_after=None)
         case VoidPayment():
-            summary = f"Cancel the payment of {start.price}, or find it made"
-            return ActivityCall(
-                VOID_PAYMENT, _payment_request(state, start), summary, _payment_fact
-            )
+            summary = f"Cancel the payment of {_price(state)}, or find it made"
+            request = _payment_request(state, start, first_run)
+            return ActivityCall(VOID_PAYMENT, request, summary, _payment_fact)
         case PostDecision():
-            return _post_decision(effect, state, start)
+            return _post_decision(state, start)
         case SendRefund(attempt):
             summary = f"Refund {_refund_amount(state)} to the client, {spaced(state.reason)}"
             refund = _refund_request(state, start, attempt, now)
@@ -250,7 +254,8 @@ def activity_call(
             return _compute_deadline(effect, start)
 
 
-def _payment_request(state: State, start: PurchaseStart) -> PaymentRequest:
+def _payment_request(state: State, start: AcceptedStart, first_run: str) -> PaymentRequest:
+    terms = start.model_dump(mode="json", include={"policy", "requirements_needed"})
     return PaymentRequest(
         key=f"{state.terms.key}/hold",
         purchase_id=start.purchase_id,
@@ -260,6 +265,11 @@ def _payment_request(state: State, start: PurchaseStart) -> PaymentRequest:
         at=state.terms.purchased_at,
         calendar=start.policy.calendar,
         timezone=start.policy.calendar_timezone,
+        client=start.client.id,
+        freelancer=start.freelancer.id,
+        terms=json.dumps(terms | {"rules_version": state.terms.rules_version}),
+        terms_hash=hashlib.sha256(start.model_dump_json().encode()).hexdigest(),
+        first_run=first_run,
     )
 
 
@@ -273,22 +283,28 @@ def _payment_fact(answer: PaymentAnswer) -> Fact:
             return PaymentVoided()
 
 
-def _post_decision(effect: PostDecision, state: State, start: PurchaseStart) -> ActivityCall:
-    decision = state.decision
-    assert decision is not None
-    refund, release, currency = effect.refund, effect.release, start.price.currency
+def _decision_posting(decision: Decision, state: State, start: AcceptedStart) -> DecisionPosting:
+    refund, release = decision.refund, decision.release
     kind = "split" if refund and release else "refund" if refund else "release"
-    posting = DecisionPosting(
+    return DecisionPosting(
         key=f"{state.terms.key}/{kind}",
         purchase_id=start.purchase_id,
         refund=refund,
         release=release,
-        currency=currency,
+        currency=start.price.currency,
         at=decision.at,
+        charge_reference=state.charge_reference,
     )
+
+
+def _post_decision(state: State, start: AcceptedStart) -> ActivityCall:
+    decision = state.decision
+    assert decision is not None
+    posting = _decision_posting(decision, state, start)
+    directions = ((decision.refund, "for the client"), (decision.release, "to the freelancer"))
     parts = [
-        f"{format_amount(amount, currency)} out of escrow {where}"
-        for amount, where in ((refund, "for the client"), (release, "to the freelancer"))
+        f"{state.terms.format_amount(amount)} out of escrow {where}"
+        for amount, where in directions
         if amount
     ]
     summary = f"Post {' and '.join(parts)}, {spaced(decision.reason)}"
@@ -296,7 +312,7 @@ def _post_decision(effect: PostDecision, state: State, start: PurchaseStart) -> 
 
 
 def _refund_request(
-    state: State, start: PurchaseStart, attempt: int, now: datetime
+    state: State, start: AcceptedStart, attempt: int, now: datetime
 ) -> RefundRequest:
     assert state.refund is not None
     return RefundRequest(
@@ -314,10 +330,10 @@ def _refund_fact(attempt: int) -> Callable[[RefundAnswer], Fact]:
     return lambda answer: RefundReported(attempt, answer.status, answer.reference, answer.text)
 
 
-def _post_settlement(
-    reference: str, at: datetime, state: State, start: PurchaseStart
-) -> ActivityCall:
-    posting = SettlementPosting(
+def _settlement_posting(
+    reference: str, at: datetime, state: State, start: AcceptedStart
+) -> SettlementPosting:
+    return SettlementPosting(
         key=f"{state.terms.key}/settled",
         purchase_id=start.purchase_id,
         amount=state.refund.amount if state.refund else 0,
@@ -325,11 +341,34 @@ def _post_settlement(
         reference=reference,
         at=at,
     )
+
+
+def _post_settlement(
+    reference: str, at: datetime, state: State, start: AcceptedStart
+) -> ActivityCall:
+    posting = _settlement_posting(reference, at, state, start)
     summary = f"Post that the refund of {_refund_amount(state)} is settled"
     return ActivityCall(POST_SETTLEMENT, posting, summary, lambda _: SettlementPosted())
 
 
-def _compute_deadline(effect: ComputeDeadline, start: PurchaseStart) -> ActivityCall:
+def postings(state: State, start: AcceptedStart, first_run: str) -> WorkflowPostings:
+    """The postings of a purchase, for `recourse restore`: what the effects request, and which of
+    it the ledger has confirmed."""
+    held, decision, settled = state.payment is Payment.HELD, state.decision, state.settlement
+    return WorkflowPostings(
+        hold=None if state.payment is Payment.NONE else _payment_request(state, start, first_run),
+        held=held,
+        decision=_decision_posting(decision, state, start) if held and decision else None,
+        decision_posted=state.decision_posted,
+        settlement=_settlement_posting(settled.reference, settled.at, state, start)
+        if settled
+        else None,
+        settlement_posted=state.refund is not None and state.refund.posted,
+        proved_by_person=settled is not None and settled.proved_by_person,
+    )
+
+
+def _compute_deadline(effect: ComputeDeadline, start: AcceptedStart) -> ActivityCall:
     question = BusinessDeadlineRequest(
         start=effect.start,
         days=effect.days,
@@ -346,7 +385,11 @@ def _compute_deadline(effect: ComputeDeadline, start: PurchaseStart) -> Activity
 
 def _refund_amount(state: State) -> str:
     amount = state.refund.amount if state.refund else 0
-    return format_amount(amount, state.terms.currency)
+    return state.terms.format_amount(amount)
+
+
+def _price(state: State) -> str:
+    return state.terms.format_amount(state.terms.amount)
 
 
 def problem_of(error: ActivityError) -> ApplicationError:

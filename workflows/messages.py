@@ -12,8 +12,11 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field, JsonValue, WithJsonSchema, model_validator
 
 from activities import fields
+from activities.amounts import MAX_AMOUNT
 from activities.requests import (
+    Address,
     Amount,
+    Currency,
     Identifier,
     Line,
     Model,
@@ -22,7 +25,7 @@ from activities.requests import (
     Undelivered,
     UtcDatetime,
 )
-from workflows.policy import Policy
+from workflows.policy import GivenPolicy
 
 LONGEST_TEXT = 4_000
 LARGEST_REQUIREMENTS = 64 * 1024
@@ -53,10 +56,16 @@ class Role(StrEnum):
     PAYMENTS = "payments"
 
 
-class Sender(Model):
-    """Who sends a message. A party's messages count only under that party's id."""
+class RecordedSender(Model):
+    """The sender of a message in the past."""
 
     role: Role
+    id: str
+
+
+class Sender(RecordedSender):
+    """Who sends a message. A party's messages count only under that party's id."""
+
     id: Identifier
 
 
@@ -230,18 +239,33 @@ MESSAGES: dict[str, type[Message]] = {
 """Every message by its name."""
 
 
+class GivenParty(Party):
+    """A party in a start input."""
+
+    id: Identifier
+    name: Line
+    email: Address
+
+
+class GivenMoney(Money):
+    """A price in a start input: an amount above zero in one currency."""
+
+    amount: Annotated[int, Field(strict=True, gt=0, le=MAX_AMOUNT)]
+    currency: Currency
+
+
 class PurchaseStart(Model):
     """The start input. One that cannot be right is rejected before money moves."""
 
     purchase_id: Identifier
     title: Line
-    client: Party
-    freelancer: Party
-    price: Money
+    client: GivenParty
+    freelancer: GivenParty
+    price: GivenMoney
     payment_method: Line
     requirements_needed: bool = Field(default=True, strict=True)
     purchased_at: UtcDatetime | None = None
-    policy: Policy = Policy()
+    policy: GivenPolicy = GivenPolicy()
 
     @model_validator(mode="after")
     def _two_people(self) -> "PurchaseStart":
@@ -324,7 +348,7 @@ class RejectedSignal(Model):
     name: str
     code: str
     text: str
-    sender: Sender | None = None
+    sender: RecordedSender | None = None
 
 
 class RefundAttempt(Model):

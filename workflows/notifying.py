@@ -64,8 +64,6 @@ class Notifier:
     def __init__(self, state: WorkflowState, deadlines_known: Callable[[], bool]) -> None:
         self._state = state
         self._deadlines_known = deadlines_known
-        self._pending_before = list(state.pending_notices)
-        self._notices_before = list(state.notices)
         self._in_delivery = 0
         self._stopping = False
 
@@ -95,9 +93,9 @@ class Notifier:
 
     def resume(self) -> None:
         """Continue with what an earlier run had not written or not delivered."""
-        for pending in self._pending_before:
+        for pending in self._state.pending_notices:
             asyncio.create_task(self._write(pending))
-        for notice in self._notices_before:
+        for notice in self._state.notices:
             asyncio.create_task(self._deliver(notice))
 
     async def _write(self, pending: PendingNotice) -> None:

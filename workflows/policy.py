@@ -7,27 +7,22 @@ date, in the policy's calendar and zone.
 
 import re
 from datetime import timedelta
+from itertools import chain
 from typing import Annotated, Literal
 
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
     Field,
     PlainSerializer,
     TypeAdapter,
+    ValidationInfo,
     WithJsonSchema,
+    field_validator,
 )
 
 from activities.requests import Model
 
 LONGEST = timedelta(days=3650)
-
-
-def _window(value: timedelta) -> timedelta:
-    if not timedelta(0) < value <= LONGEST:
-        raise ValueError("a window must be longer than zero and at most ten years")
-    return value
-
 
 ISO_8601 = re.compile(r"P(?=.)(\d+W|(\d+D)?(T(?=\d)(\d+H)?(\d+M)?(\d+(\.\d+)?S)?)?)")
 """A duration of weeks, or of days and time; months and years have no fixed length."""
@@ -61,16 +56,14 @@ _TIME = TypeAdapter(timedelta)
 Duration = Annotated[
     timedelta, BeforeValidator(_iso_only), PlainSerializer(_write, when_used="json")
 ]
-Window = Annotated[Duration, AfterValidator(_window)]
 BusinessDays = Annotated[
     int,
     BeforeValidator(_business_days),
-    Field(ge=1, le=366),
     PlainSerializer(lambda days: f"{days} business days"),
     WithJsonSchema({"type": "string", "pattern": r"^[1-9]\d{0,2} business days?$"}),
 ]
 
-Offsets = tuple[Window, ...]
+Offsets = tuple[Duration, ...]
 
 
 class Reminders(Model):
@@ -84,21 +77,44 @@ class Reminders(Model):
 
 
 class Policy(Model):
-    """Windows and choices of a purchase, with their defaults."""
+    """Windows and choices of a purchase, with their defaults for new purchases."""
 
-    payment_window: Window = timedelta(hours=1)
-    requirements_window: Window = timedelta(hours=48)
-    freelancer_cancel_window: Window = timedelta(hours=24)
-    refund_decision_window: Window = timedelta(days=7)
+    payment_window: Duration = timedelta(hours=1)
+    requirements_window: Duration = timedelta(hours=48)
+    freelancer_cancel_window: Duration = timedelta(hours=24)
+    refund_decision_window: Duration = timedelta(days=7)
     refund_decision_silence: Literal["refund", "resume", "attention"] = "refund"
     claim_window: BusinessDays = 5
     claim_silence: Literal["pay_claim", "resume"] = "pay_claim"
-    review_window: Window = timedelta(days=14)
-    dormancy_window: Window = timedelta(days=90)
-    dispute_window: Window = timedelta(days=30)
+    review_window: Duration = timedelta(days=14)
+    dormancy_window: Duration = timedelta(days=90)
+    dispute_window: Duration = timedelta(days=30)
     settlement_window: BusinessDays = 5
     cancel_before_requirements: Literal["ask", "refund"] = "ask"
-    free_cancel_window: Duration = Field(default=timedelta(0), ge=timedelta(0), le=LONGEST)
+    free_cancel_window: Duration = timedelta(0)
+    calendar: str = "US"
+    calendar_timezone: str = "UTC"
+    reminders: Reminders = Reminders()
+
+
+class GivenPolicy(Policy):
+    """A policy in a start input, with its limits."""
+
     calendar: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] = "US"
     calendar_timezone: Annotated[str, Field(pattern=r"^[A-Za-z0-9_+/-]{1,64}$")] = "UTC"
-    reminders: Reminders = Reminders()
+
+    @field_validator("*")
+    @classmethod
+    def _within_limits(cls, value: object, info: ValidationInfo) -> object:
+        windows = vars(value).values() if isinstance(value, Reminders) else [(value,)]
+        for window in chain.from_iterable(windows):
+            if isinstance(window, timedelta):
+                _check_window(window, may_be_zero=info.field_name == "free_cancel_window")
+            elif isinstance(window, int) and not 1 <= window <= 366:
+                raise ValueError("a window must be 1 to 366 business days")
+        return value
+
+
+def _check_window(window: timedelta, *, may_be_zero: bool) -> None:
+    if window > LONGEST or window < timedelta(0) or not (window or may_be_zero):
+        raise ValueError("a window must be longer than zero and at most ten years")

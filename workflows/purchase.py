@@ -28,11 +28,18 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
 from activities.formatter import window_text
-from activities.keys import purchase_of_workflow, workflow_id_of
-from activities.requests import ErrorType
+from activities.keys import purchase_of_workflow
+from activities.requests import ErrorType, WorkflowPostings
 from workflows import lifecycle, view
+from workflows.acceptance import (
+    accept,
+    accepted_terms,
+    carried_state,
+    document_of,
+    rules_version,
+)
 from workflows.card import card
-from workflows.effects import EffectRunner
+from workflows.effects import EffectRunner, postings
 from workflows.lifecycle.events import Accepted, DeadlineExpired, Fact, PlatformCancelled, Rejection
 from workflows.lifecycle.state import Code, DeadlineName, Stage
 from workflows.lifecycle.words import expiry_text, label_text
@@ -41,7 +48,6 @@ from workflows.messages import (
     Message,
     Permission,
     PurchaseResult,
-    PurchaseStart,
     Receipt,
     RejectedSignal,
     Role,
@@ -50,25 +56,17 @@ from workflows.messages import (
     SubmitRequirements,
 )
 from workflows.notifying import Notifier
-from workflows.policy import LONGEST
 from workflows.receiving.encrypted import Undecipherable, check_deciphered
 from workflows.receiving.handlers import Receiver, receives_every_message
 from workflows.receiving.parsing import (
     LONGEST_NAME,
     InvalidMessage,
     json_of,
-    parse,
     parse_message,
     size_to_parse,
 )
 from workflows.receiving.queue import MessageQueue
 from workflows.workflow_state import WorkflowState
-
-FUTURE_ALLOWED = timedelta(minutes=5)
-"""How far clocks may differ before `purchased_at` counts as lying in the future."""
-
-RULES_PATCH = "rules-"
-"""A patch id is this and a version of the rules."""
 
 Timer = tuple[datetime, asyncio.Task[None]]
 
@@ -86,20 +84,23 @@ class ProjectPurchase(Receiver):
         self._timers: dict[DeadlineName, Timer] = {}
         self._reminder: Timer | None = None
         self._queue = MessageQueue()
+        self._given, self._began = given, workflow.now()
+        self._accepted = False
         try:
-            self._state = _initial_state(given)
+            check_deciphered(given)
+            if state := carried_state(given):
+                self._begin(state)
         except (ValueError, Undecipherable) as error:
             self._input_error = error
-            return
-        self._effects = EffectRunner(self._state, self._apply_fact)
-        self._notifier = Notifier(self._state, lambda: self._effects.deadlines_known)
 
     @workflow.run
     async def run(self, *given: RawValue) -> PurchaseResult:
         """Run until the purchase is closed; return its result."""
-        self._check_input()
+        if not self._accepted:
+            await self._accept()
         self._effects.resume()
         self._notifier.resume()
+        self._queue.open()
         while not self._closed:
             self._changed = False
             self._sync()
@@ -118,34 +119,75 @@ class ProjectPurchase(Receiver):
         await self._finish()
         return view.result(self._state)
 
+    async def _accept(self) -> None:
+        """Begin with the recorded terms. What arrives before waits in the queue."""
+        self._check_input()
+        task = asyncio.create_task(accepted_terms(self._given, self._began))
+        await self._wait_until(task.done)
+        try:
+            terms = task.result()
+        except ValueError as error:
+            self._input_error = error
+        self._check_input()
+        self._begin(WorkflowState.begin(terms, self._began, rules_version()))
+
+    def _begin(self, state: WorkflowState) -> None:
+        self._state = state
+        self._effects = EffectRunner(state, self._apply_fact)
+        self._notifier = Notifier(state, lambda: self._effects.deadlines_known)
+        self._accepted = True
+
     # --- queries
 
     @workflow.query(description="Everything about the purchase: stage, money, deadlines, timeline.")
     def status(self, *_: RawValue) -> Status:
         """The contract's `status`."""
-        self._check_input()
-        return view.status(self._state)
+        return view.status(self._readable_state())
 
     @workflow.query(description='What a role may do now, and until when. Argument: "client".')
     def actions(self, *given: RawValue) -> list[Permission]:
         """The contract's `actions`, for one role."""
-        self._check_input()
+        state = self._readable_state()
         try:
             role = Role(json.loads(json_of(given)))
         except (ValueError, TypeError, RecursionError):
             roles = ", ".join(f'"{role}"' for role in Role)
             raise _error(Code.INVALID_MESSAGE, f"actions takes one role: {roles}.") from None
-        return list(lifecycle.permissions(self._state.purchase, role, workflow.now()))
+        return list(lifecycle.permissions(state.purchase, role, workflow.now()))
+
+    @workflow.query(description="The postings that the ledger must have: for recourse restore.")
+    def postings(self, *_: RawValue) -> WorkflowPostings:
+        """What to post again if the ledger has lost it."""
+        state = self._readable_state()
+        return postings(state.purchase, state.start, workflow.info().first_execution_run_id)
 
     def card(self) -> str:
         """The status card of the Web UI, in Markdown."""
-        return str(self._input_error) if self._input_error else card(self._state)
+        try:
+            return card(self._readable_state())
+        except ApplicationError as error:
+            return error.message
+        except Undecipherable as error:
+            return str(error)
 
     def _check_input(self) -> None:
         if isinstance(self._input_error, Undecipherable):
             raise self._input_error
         if self._input_error:
             raise _never_started(str(self._input_error))
+
+    def _readable_state(self) -> WorkflowState:
+        """The state for queries. Until the terms are recorded, the one that the purchase will
+        probably begin with."""
+        self._check_input()
+        if self._accepted:
+            return self._state
+        try:
+            document = document_of(self._given)
+            terms = accept(document, workflow.info().workflow_id, self._began)
+        except ValueError as error:
+            raise _never_started(str(error)) from None
+        return WorkflowState.begin(terms, self._began, lifecycle.newest())
 
     # --- messages
 
@@ -158,7 +200,7 @@ class ProjectPurchase(Receiver):
     def check_update(self, name: str, payloads: Sequence[object]) -> None:
         """Reject an update before it is recorded: ApplicationError with a code and a sentence.
 
-        While earlier messages wait in the queue, only what cannot be parsed is rejected here.
+        While earlier messages or the terms are waited for, only what cannot be parsed is rejected.
         """
         self._check_input()
         try:
@@ -166,7 +208,7 @@ class ProjectPurchase(Receiver):
         except InvalidMessage as invalid:
             _count_rejected(name, invalid.rejection.code)
             raise _error(invalid.rejection.code, invalid.rejection.text) from None
-        if self._queue.waiting:
+        if self._queue.waiting or not self._accepted:
             return
         answer = self._state.answers.get(message) or lifecycle.decide(
             self._state.purchase, message, workflow.now()
@@ -348,50 +390,6 @@ async def _sleep_until(at: datetime, summary: str) -> None:
     left = at - workflow.now()
     if left > timedelta(0):
         await workflow.sleep(left, summary=summary.format(window=window_text(left))[:200])
-
-
-def _initial_state(given: Sequence[object]) -> WorkflowState:
-    """The state of an earlier run, or a new one from a start input.
-
-    Raises ValueError with a sentence for an input that cannot be right, and Undecipherable, which
-    only delays the purchase, if the key is missing here.
-    """
-    check_deciphered(given)
-    now = workflow.now()
-    if b'"continued":true' in json_of(given)[:32]:
-        state = parse(WorkflowState, given)
-        lifecycle.rules_of(state.purchase)  # raises before anything needs the rules
-        _patched(state.purchase.terms.rules_version)
-        return state
-    start = parse(PurchaseStart, given)
-    workflow_id = workflow.info().workflow_id
-    expected = workflow_id_of(start.purchase_id)
-    if workflow_id != expected:
-        raise ValueError(f"Purchase {start.purchase_id} must run as {expected}, not {workflow_id}.")
-    start = start.model_copy(update={"purchased_at": purchase_time(start.purchased_at, now)})
-    version = next(filter(_patched, range(lifecycle.newest(), 0, -1)))
-    return WorkflowState.begin(start, now, version)
-
-
-def purchase_time(given: datetime | None, now: datetime) -> datetime | None:
-    """When the purchase was made, if the input says so; never after `now`, because it could be
-    cancelled for free until then. Raises ValueError with a sentence."""
-    if given is None:
-        return None
-    if given > now + FUTURE_ALLOWED:
-        raise ValueError("purchased_at is in the future; send the time of the purchase or nothing.")
-    if given < now - LONGEST:  # the zero time of some language, for example
-        raise ValueError(
-            "purchased_at is over ten years ago; send the time of the purchase or nothing."
-        )
-    return min(given, now)
-
-
-def _patched(version: int) -> bool:
-    """Whether the purchase has this version of the rules. A marker in the history of each run says
-    so; the server also shows it as the search attribute `TemporalChangeVersion`. The first version
-    has no marker. Whether a new purchase gets a version is decided by the worker, once."""
-    return version == 1 or workflow.patched(f"{RULES_PATCH}{version}")
 
 
 def _count_rejected(name: str, code: Code) -> None:

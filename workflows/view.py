@@ -13,13 +13,12 @@ from workflows.messages import (
     Escrow,
     Offer,
     PurchaseResult,
-    PurchaseStart,
     RefundAttempt,
     Role,
     Sender,
     Status,
 )
-from workflows.workflow_state import WorkflowState
+from workflows.workflow_state import AcceptedStart, WorkflowState
 
 STAGE = SearchAttributeKey.for_keyword("PurchaseStage")
 OUTCOME = SearchAttributeKey.for_keyword("PurchaseOutcome")
@@ -140,7 +139,7 @@ def result(state: WorkflowState) -> PurchaseResult:
     )
 
 
-def party_of(start: PurchaseStart, sender: Sender | None) -> RecipientRole | None:
+def party_of(start: AcceptedStart, sender: Sender | None) -> RecipientRole | None:
     """The party that a sender is, if it is one."""
     match sender:
         case Sender(role=Role.CLIENT, id=start.client.id):

@@ -5,12 +5,14 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from activities.amounts import decimals
 from activities.keys import workflow_id_of
-from activities.requests import NoticeRequest, Undelivered
+from activities.requests import Money, NoticeRequest, Party, Undelivered
 from workflows import lifecycle
 from workflows.lifecycle.events import Accepted, Effect, Notify
 from workflows.lifecycle.state import Person, Stage, State, Terms
 from workflows.messages import PurchaseStart, RejectedSignal, TimelineEntry
+from workflows.policy import Policy
 from workflows.receiving.idempotency import IdempotencyCache
 
 TIMELINE_KEPT = 200
@@ -18,6 +20,32 @@ REJECTED_KEPT = 50
 UNDELIVERED_KEPT = 50
 NOTIFY_REJECTION_EVERY = timedelta(hours=1)
 """A party is notified of rejected signals at most once per code in this time."""
+
+
+class AcceptedStart(BaseModel):
+    """A start input that was accepted, with every default and the decimals of its currency.
+
+    Its types are as wide as they can be: what was accepted once is never validated again by the
+    limits of a later release."""
+
+    model_config = ConfigDict(frozen=True)
+
+    purchase_id: str
+    title: str
+    client: Party
+    freelancer: Party
+    price: Money
+    decimals: int
+    payment_method: str
+    requirements_needed: bool
+    purchased_at: datetime | None
+    policy: Policy
+
+    @classmethod
+    def of(cls, start: PurchaseStart) -> "AcceptedStart":
+        """The terms in a valid start input."""
+        given = start.model_dump(mode="json")
+        return cls.model_validate({**given, "decimals": decimals(start.price.currency)})
 
 
 class PendingNotice(BaseModel):
@@ -37,7 +65,7 @@ class WorkflowState(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     continued: Literal[True] = True
-    start: PurchaseStart
+    start: AcceptedStart
     purchase: State
     effects: list[Annotated[Effect, Field(discriminator="kind")]] = Field(default_factory=list)
     pending_notices: list[PendingNotice] = Field(default_factory=list)
@@ -54,7 +82,7 @@ class WorkflowState(BaseModel):
     reminded_until: datetime
 
     @classmethod
-    def begin(cls, start: PurchaseStart, now: datetime, rules_version: int) -> "WorkflowState":
+    def begin(cls, start: AcceptedStart, now: datetime, rules_version: int) -> "WorkflowState":
         """The state of a purchase at its first moment: the payment is the first effect."""
         terms = Terms(
             key=workflow_id_of(start.purchase_id),
@@ -62,6 +90,7 @@ class WorkflowState(BaseModel):
             freelancer=Person(start.freelancer.id, start.freelancer.name),
             amount=start.price.amount,
             currency=start.price.currency,
+            decimals=start.decimals,
             purchased_at=start.purchased_at or now,
             requirements_needed=start.requirements_needed,
             policy=start.policy,

@@ -8,12 +8,14 @@ never retried.
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from secrets import SystemRandom
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import event
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -119,6 +121,22 @@ def read(engine: Engine, work: Callable[[Connection], Result]) -> Result:
     if engine.dialect.name == "postgresql":
         options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
     return transact(engine.execution_options(**options), work)
+
+
+def insert_if_absent(connection: Connection, table: sa.Table) -> sa.Executable:
+    """Return a statement that inserts a row unless it violates a unique key.
+
+    It waits for a concurrent transaction that inserts the same row. The conflict names no unique
+    key, because PostgreSQL would raise for a conflict on any other one.
+    """
+    return _insert_if_absent(connection.dialect.name, table)
+
+
+@cache  # building a statement costs more than executing it
+def _insert_if_absent(dialect: str, table: sa.Table) -> sa.Executable:
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    statement = insert(table).inline().on_conflict_do_nothing()
+    return statement.execution_options(preserve_rowcount=True)
 
 
 def _retrying(attempt: Callable[[], Result]) -> Result:

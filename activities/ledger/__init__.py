@@ -12,20 +12,25 @@ triggers of the database enforce the rules for every program that writes to it.
 | `refunds-in-transit:<purchase id>` | 0 | decided for the client, not settled yet |
 | `freelancer-balance:<purchase id>` | 0 | released to the freelancer |
 
+The table `purchase` has a row for each purchase id: what was bought under it.
+
 Amounts are integer minor units; times are UTC instants.
 """
 
-from activities.ledger.errors import LedgerRejected
+from activities.ledger.errors import LedgerRejected, PurchaseExists
 from activities.ledger.ledger import AccountBalance, Ledger, PurchaseBalances, Snapshot, Transfer
 from activities.ledger.position import InTransit, Position
+from activities.ledger.purchases import BoughtPurchase
 
 __all__ = [
     "AccountBalance",
+    "BoughtPurchase",
     "InTransit",
     "Ledger",
     "LedgerRejected",
     "Position",
     "PurchaseBalances",
+    "PurchaseExists",
     "Snapshot",
     "Transfer",
 ]

@@ -1,4 +1,4 @@
-"""The error of an operation that the ledger rejects."""
+"""The errors of what the ledger rejects."""
 
 
 class LedgerRejected(Exception):
@@ -11,3 +11,7 @@ class LedgerRejected(Exception):
         super().__init__(f"{code}: {text}")
         self.code = code
         self.text = text
+
+
+class PurchaseExists(Exception):
+    """Another purchase was bought under this id. The message names it and says what to do."""

@@ -4,20 +4,20 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 
-from activities.database.engine import first_line, read, transact
-from activities.ledger import operations, schema
+from activities.database.engine import first_line, insert_if_absent, read, transact
+from activities.keys import LOCAL
+from activities.ledger import operations, purchases, schema
 from activities.ledger.audit import audit
 from activities.ledger.errors import LedgerRejected
 from activities.ledger.operations import Operation
 from activities.ledger.position import InTransit, Position, in_transit, positions
+from activities.ledger.purchases import BoughtPurchase
 from activities.ledger.validate import Account, Rejection, validate
 from activities.requests import Difference
 from activities.spans import span
@@ -83,8 +83,22 @@ class Ledger:
     the database is away or overloaded, and SchemaMismatch when it is not set up.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, deployment: str = LOCAL) -> None:
         self._engine = engine
+        self._deployment = deployment
+
+    def register(self, purchase: BoughtPurchase, *, paid: bool = False) -> bool:
+        """Record what is bought under a purchase id, before the client is charged.
+
+        Returns whether this call recorded it; False for the same purchase again. Another first run
+        with the same terms is the same purchase only while the money of the first is inside: in
+        escrow, in transit, or `paid` at the provider and not held yet. So a purchase that Temporal
+        has lost can be started again, and one that has ended cannot.
+
+        Raises PurchaseExists for any other purchase.
+        """
+        row = vars(purchase) | {"deployment": self._deployment}
+        return transact(self._engine, lambda connection: purchases.register(connection, row, paid))
 
     def hold(self, *, key: str, purchase_id: str, amount: int, currency: str, at: datetime) -> bool:
         """Move money from provider clearing to escrow, once per purchase.
@@ -237,18 +251,6 @@ _FIND = sa.text(
 _INSERT_TRANSFERS = sa.insert(schema.transfer).inline()
 
 
-@cache
-def _insert_if_absent(dialect: str, table: sa.Table) -> sa.Executable:
-    """Return a statement that inserts a row unless it violates a unique key.
-
-    It waits for a concurrent transaction that inserts the same row. The conflict names no unique
-    key, because PostgreSQL would raise for a conflict on any other one.
-    """
-    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    statement = insert(table).inline().on_conflict_do_nothing()
-    return statement.execution_options(preserve_rowcount=True)
-
-
 class _Recorded(NamedTuple):
     created: bool
     rejection: Rejection | None
@@ -304,7 +306,7 @@ def _open_accounts(
         {"id": name, "currency": currency, "min_balance": min_balances[name]}
         for name in sorted(min_balances.keys() - existing.keys())
     ]
-    connection.execute(_insert_if_absent(connection.dialect.name, schema.account), rows)
+    connection.execute(insert_if_absent(connection, schema.account), rows)
     if operations.provider_clearing(currency) not in existing:
         # The first holds of a currency may all insert this account. Those that lost the race have
         # not locked it yet.
@@ -347,5 +349,5 @@ def _insert(connection: Connection, operation: Operation, rejection: Rejection |
 
 def _insert_operation(connection: Connection, row: Mapping[str, Any]) -> bool:
     """Return whether the row was inserted; False if its key or its purchase has one already."""
-    statement = _insert_if_absent(connection.dialect.name, schema.operation)
+    statement = insert_if_absent(connection, schema.operation)
     return connection.execute(statement, row).rowcount == 1

@@ -46,6 +46,22 @@ transfer = sa.Table(
     sa.Column("amount", sa.BigInteger),
 )
 
+purchase = sa.Table(
+    "purchase",
+    metadata,
+    sa.Column("purchase_id", sa.Text, primary_key=True),
+    sa.Column("client", sa.Text),
+    sa.Column("freelancer", sa.Text),
+    sa.Column("amount", sa.BigInteger),
+    sa.Column("currency", sa.Text),
+    sa.Column("deployment", sa.Text),
+    sa.Column("terms", sa.Text),
+    sa.Column("terms_hash", sa.Text),
+    sa.Column("first_run", sa.Text),
+    sa.Column("at", Instant),
+    sa.Column("registered_at", Instant, sa.FetchedValue()),
+)
+
 account_balances = sa.table(
     "account_balances",
     sa.column("account", sa.Text),

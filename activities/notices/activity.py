@@ -2,8 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 
 from sqlalchemy.exc import SQLAlchemyError
 from temporalio import activity
@@ -22,7 +21,6 @@ from activities.requests import (
     NoticeRequest,
     OperatorAlert,
     Recipient,
-    Role,
     Undelivered,
 )
 from activities.sanitize import one_line, trace
@@ -32,13 +30,6 @@ SENDER = "Recourse <notices@recourse.invalid>"
 OPERATORS = "Operators"
 ALERT = "alert"
 _LOG_UNREACHABLE = "The delivery log cannot be reached"
-
-
-@dataclass(frozen=True)
-class _Outcome:
-    notice: Notice
-    status: Status
-    why: str
 
 
 class NoticeActivities:
@@ -88,7 +79,14 @@ class NoticeActivities:
 
         Returns and raises like `send_notices`. The log stores it with an empty purchase id.
         """
-        draft = self._notice("", alert.alert_id, ALERT, "operator", self._operator_email, alert.at)
+        draft = Notice(
+            purchase_id="",
+            transition_id=alert.alert_id,
+            transition=ALERT,
+            role="operator",
+            address=self._operator_email,
+            at=alert.at,
+        )
         return await self._deliver([self._with_texts(draft, lambda: render_alert(alert))], {})
 
     async def _deliver(self, notices: Sequence[Notice], names: Mapping[str, str]) -> NoticeAnswer:
@@ -101,38 +99,21 @@ class NoticeActivities:
         except SQLAlchemyError as error:
             # Without the error's text: it holds the statement with its addresses.
             activity.logger.warning("%s: %s", _LOG_UNREACHABLE, type(error).__name__)
-            outcomes = [_Outcome(draft, "pending", _LOG_UNREACHABLE) for draft in drafts]
-        else:
-            outcomes = await asyncio.gather(
-                *(self._send(notice, names.get(notice.role, OPERATORS)) for notice in stored)
-            )
-        return _answer(outcomes)
+            return _answer([replace(draft, last_error=_LOG_UNREACHABLE) for draft in drafts])
+        sending = (self._send(notice, names.get(notice.role, OPERATORS)) for notice in stored)
+        return _answer(await asyncio.gather(*sending))
 
     def _draft(self, request: NoticeRequest, recipient: Recipient) -> Notice:
         party = party_of(request, recipient)
-        notice = self._notice(
-            request.purchase_id,
-            request.transition_id,
-            request.transition,
-            recipient.role,
-            party.email if party else self._operator_email,
-            request.at,
+        notice = Notice(
+            purchase_id=request.purchase_id,
+            transition_id=request.transition_id,
+            transition=request.transition,
+            role=recipient.role,
+            address=one_line(party.email if party else self._operator_email, 254),
+            at=request.at,
         )
         return self._with_texts(notice, lambda: render(request, recipient, self._base_url))
-
-    def _notice(
-        self, purchase_id: str, number: str, transition: str, role: Role, email: str, at: datetime
-    ) -> Notice:
-        return Notice(
-            purchase_id=purchase_id,
-            transition_id=number,
-            transition=transition,
-            role=role,
-            address=one_line(email, 254),
-            channel="",
-            message_id="",
-            at=at,
-        )
 
     def _for_channel(self, channel: str, notice: Notice) -> Notice:
         """The notice for one channel."""
@@ -151,17 +132,17 @@ class NoticeActivities:
             return replace(notice, subject=rendered.subject, text=rendered.text, html=rendered.html)
         return replace(notice, status="failed", last_error=why)
 
-    async def _send(self, notice: Notice, name: str) -> _Outcome:
-        """Attempt to send one notice; never raises."""
+    async def _send(self, notice: Notice, name: str) -> Notice:
+        """Attempt to send one notice; never raises. Returns it with its status."""
         if notice.status != "pending":
-            return _Outcome(notice, notice.status, notice.last_error)
+            return notice
         status, why = await self._attempt(notice, name)
         try:
             await asyncio.to_thread(self._log.record, notice, status, why)
         except SQLAlchemyError as error:
             activity.logger.warning("%s: %s", _LOG_UNREACHABLE, type(error).__name__)
-            return _Outcome(notice, "pending", why or _LOG_UNREACHABLE)
-        return _Outcome(notice, status, why)
+            return replace(notice, last_error=why or _LOG_UNREACHABLE)
+        return replace(notice, status=status, last_error=why)
 
     async def _attempt(self, notice: Notice, name: str) -> tuple[Status, str]:
         try:
@@ -179,34 +160,29 @@ class NoticeActivities:
         return "sent", ""
 
 
-def _answer(outcomes: Sequence[_Outcome]) -> NoticeAnswer:
-    missing = [outcome for outcome in outcomes if outcome.status != "sent"]
-    undelivered = []
-    for outcome in missing:
-        notice = outcome.notice
+def _answer(notices: Sequence[Notice]) -> NoticeAnswer:
+    missing = [notice for notice in notices if notice.status != "sent"]
+    for notice in missing:
         activity.logger.warning(
-            "Notice %s to the %s by %s is %s: %s",
-            notice.transition,
-            notice.role,
-            notice.channel,
-            outcome.status,
-            outcome.why,
+            f"Notice {notice.transition} to the {notice.role} by {notice.channel} is "
+            f"{notice.status}: {notice.last_error}"
         )
-        undelivered.append(
-            Undelivered(
-                transition=notice.transition,
-                role=notice.role,
-                channel=notice.channel,
-                at=notice.at,
-                why=outcome.why,
-            )
+    undelivered = tuple(
+        Undelivered(
+            transition=notice.transition,
+            role=notice.role,
+            channel=notice.channel,
+            at=notice.at,
+            why=notice.last_error,
         )
-    answer = NoticeAnswer(delivered=len(outcomes) - len(missing), undelivered=tuple(undelivered))
-    delayed = [outcome for outcome in missing if outcome.status == "pending"]
+        for notice in missing
+    )
+    answer = NoticeAnswer(delivered=len(notices) - len(missing), undelivered=undelivered)
+    delayed = [notice for notice in missing if notice.status == "pending"]
     if delayed:
         raise ApplicationError(
-            f"{len(delayed)} of {len(outcomes)} notices could not be delivered yet and will "
-            f"be retried: {delayed[0].why}",
+            f"{len(delayed)} of {len(notices)} notices could not be delivered yet and will "
+            f"be retried: {delayed[0].last_error}",
             answer,
             type=ErrorType.NOTICE_DELAYED,
             category=ApplicationErrorCategory.BENIGN,  # logged above; no traceback

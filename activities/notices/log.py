@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from sqlalchemy import (
-    CheckConstraint,
     Column,
     Engine,
     Integer,
@@ -18,7 +17,6 @@ from sqlalchemy import (
     Row,
     Table,
     Text,
-    UniqueConstraint,
     and_,
     bindparam,
     func,
@@ -48,9 +46,9 @@ class Notice:
     transition: str
     role: str
     address: str
-    channel: str
-    message_id: str
     at: datetime
+    channel: str = ""
+    message_id: str = ""
     subject: str = ""
     text: str = ""
     html: str = ""
@@ -71,25 +69,15 @@ _NOTICES = Table(
     "notices",
     _METADATA,
     Column("id", Integer, primary_key=True),
-    Column("purchase_id", Text, nullable=False),
-    Column("transition_id", Text, nullable=False),
-    Column("transition", Text, nullable=False),
-    Column("role", Text, nullable=False),
-    Column("address", Text, nullable=False),
-    Column("channel", Text, nullable=False),
-    Column("message_id", Text, nullable=False, unique=True),
-    Column("at", Instant, nullable=False),
-    Column("subject", Text, nullable=False),
-    Column("text", Text, nullable=False),
-    Column("html", Text, nullable=False),
-    Column("status", Text, nullable=False),
-    Column("attempts", Integer, nullable=False),
-    Column("last_error", Text, nullable=False),
-    Column("updated_at", Instant, nullable=False),
-    UniqueConstraint("purchase_id", "transition_id", "role", "channel"),
-    CheckConstraint("status IN ('pending', 'sent', 'failed')"),
-    sqlite_strict=True,
+    *(Column(name, Text) for name in ("purchase_id", "transition_id", "transition", "role")),
+    *(Column(name, Text) for name in ("address", "channel", "message_id")),
+    Column("at", Instant),
+    *(Column(name, Text) for name in ("subject", "text", "html", "status")),
+    Column("attempts", Integer),
+    Column("last_error", Text),
+    Column("updated_at", Instant),
 )
+"""The table as queries see it. Its constraints are in the migrations only."""
 # Statements are built once: building one takes longer than executing it.
 _KEY = ("purchase_id", "transition_id", "role", "channel")
 _SAME_KEY = and_(*(_NOTICES.c[name] == bindparam(f"key_{name}") for name in _KEY))

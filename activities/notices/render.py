@@ -1,7 +1,6 @@
 """Writes one notice for one reader: subject, plain text and HTML. The request has the texts."""
 
 import textwrap
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -92,9 +91,7 @@ def render(request: NoticeRequest, recipient: Recipient, base_url: str | None) -
     if view.terse:
         subject = f"[{header(request.purchase_id, 80)}] {subject}"
     return Rendered(
-        subject=subject,
-        text=_TEXT.render(view=view),
-        html=_HTML.render(view=view, subject=subject),
+        subject=subject, text=_TEXT.render(view=view), html=_HTML.render(view=view, subject=subject)
     )
 
 
@@ -160,7 +157,9 @@ class _Writer:
                 for move in request.movements
             ),
             money_text=self._money_text(),
-            deadlines=tuple(self._deadlines()),
+            deadlines=tuple(
+                self._deadline(each) for each in request.deadlines if terse or not each.staff_only
+            ),
             actions=tuple(self._action(each, terse) for each in self._recipient.allowed),
             link=f"{base_url.rstrip('/')}/purchases/{page}" if base_url else None,
             command=None if base_url else status_command(request),
@@ -186,12 +185,6 @@ class _Writer:
         if by and by > self._request.at:
             return f"{sentence}: at the latest on {self._reader.day(by)}."
         return f"{sentence}."
-
-    def _deadlines(self) -> Iterator[Deadline]:
-        for deadline in self._request.deadlines:
-            if deadline.staff_only and self._recipient.role != "operator":
-                continue
-            yield self._deadline(deadline)
 
     def _deadline(self, deadline: NoticeDeadline) -> Deadline:
         own = self._reader

@@ -4,6 +4,9 @@ The methods block: activities call them from a thread pool. Each may be called a
 with the same key or refund id, from several processes at once, and takes effect once. A call with
 an unknown outcome raises ProviderUnreachable; an unknown outcome is never reported as a failure. No
 message or text contains a payment method.
+
+Several deployments may use one account at the provider: the adapter adds the deployment's name to
+each key, finds and refunds only this deployment's charges, and lists only its records.
 """
 
 from dataclasses import dataclass
@@ -60,17 +63,18 @@ class ChargeRecord:
 
 @dataclass(frozen=True)
 class RefundRecord:
-    """A refund, from the provider's records."""
+    """A refund, from the provider's records. `refund_id`: ours; empty if somebody else made it."""
 
     refund_id: str
     amount: Money
     reference: str
     status: Literal["pending", "settled", "failed"]
+    charge_reference: str = ""
 
 
 @dataclass(frozen=True)
 class Statement:
-    """Every refund and every succeeded charge that the provider has on record for Recourse."""
+    """Every succeeded charge that the provider has for a deployment, and their refunds."""
 
     charges: tuple[ChargeRecord, ...]
     refunds: tuple[RefundRecord, ...]
@@ -111,15 +115,27 @@ class PaymentProvider(Protocol):
     ) -> RefundResult:
         """Refund `amount` of a charge to the client, once per `refund_id`.
 
-        Raises ProviderRejected if the charge is unknown, if all refunds together would exceed it
-        (failed refunds do not count), or if `refund_id` was used for another request;
-        ProviderUnreachable.
+        Raises ProviderRejected if this deployment made no such charge, if all refunds together
+        would exceed it (failed refunds do not count), or if `refund_id` was used for another
+        request; ProviderUnreachable.
         """
 
     def find_refund(
         self, refund_id: str, charge_reference: str, at: datetime
     ) -> RefundResult | None:
         """Return the status of a refund at `at`, or None if the provider does not know it.
+
+        Raises ProviderUnreachable.
+        """
+
+    def account(self) -> str:
+        """Return which account this is, and whether its money is real. Raises ProviderUnreachable.
+
+        The database records it, so that a worker with another account ends.
+        """
+
+    def refunds_of(self, charge_reference: str, at: datetime) -> tuple[RefundResult, ...]:
+        """Return the status at `at` of every refund of a charge, whoever made it.
 
         Raises ProviderUnreachable.
         """

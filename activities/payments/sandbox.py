@@ -3,15 +3,17 @@
 Its records are in a SQLite file of their own, so that the audit compares the ledger with something
 independent. The file survives `kill -9` and several processes may use it at once. The sandbox has
 no clock: each answer depends on the `at` of the request, so that time skipped in a workflow settles
-refunds.
+refunds. Several deployments may use one file: keys are stored with the deployment's name before
+them, and a deployment finds only its own.
 """
 
 import hashlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +23,7 @@ from sqlalchemy.dialects.sqlite import insert
 from activities.calendar import business_deadline
 from activities.database.sqlite import open_file
 from activities.database.types import Instant
+from activities.keys import LOCAL, own_key, provider_key
 from activities.payments import (
     ChargeRecord,
     ChargeResult,
@@ -158,13 +161,15 @@ _unanswered = sa.Table(
 
 
 class SandboxProvider:
-    """The PaymentProvider of demo and tests.
+    """The PaymentProvider of demo and tests, for one deployment.
 
     Creates the file at `path` and its folder if they do not exist. Raises ProviderUnreachable if
     the file cannot be used, OSError if the folder cannot be created. The caller closes it.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, deployment: str = LOCAL) -> None:
+        self._named = partial(provider_key, deployment)
+        self._own = partial(own_key, deployment)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         self._engine = _engine(path)
         with self._transaction() as connection:
@@ -175,6 +180,7 @@ class SandboxProvider:
         self._engine.dispose()
 
     def charge(self, key: str, amount: Money, payment_method: str, at: datetime) -> ChargeResult:
+        key = self._named(key)
         with self._transaction() as connection:
             charge = _charge(connection, _charges.c.key == key)
             if charge is None:
@@ -190,6 +196,7 @@ class SandboxProvider:
         return charge.result
 
     def find_charge(self, key: str) -> ChargeResult | None:
+        key = self._named(key)
         with self._transaction() as connection:
             charge = _charge(connection, _charges.c.key == key)
             answered = charge is None or _is_answered(connection, "find_charge", key, charge.method)
@@ -199,6 +206,7 @@ class SandboxProvider:
     def void(
         self, key: str, amount: Money, payment_method: str, at: datetime
     ) -> ChargeResult | None:
+        key = self._named(key)
         with self._transaction() as connection:
             charge = _charge(connection, _charges.c.key == key)
             if charge is None:
@@ -211,10 +219,13 @@ class SandboxProvider:
     def refund(
         self, refund_id: str, charge_reference: str, amount: Money, at: datetime
     ) -> RefundResult:
+        refund_id = self._named(refund_id)
         with self._transaction() as connection:
             charge = _charge(connection, _charges.c.reference == charge_reference)
             if charge is None or charge.amount is None or charge.status != "succeeded":
                 raise ProviderRejected("The sandbox does not know this charge.")
+            if not self._own(charge.key):
+                raise ProviderRejected("This charge was made by another deployment.")
             refund = _refund(connection, refund_id)
             if refund is None:
                 refund = _new_refund(connection, charge, charge.amount, refund_id, amount, at)
@@ -228,6 +239,7 @@ class SandboxProvider:
     def find_refund(
         self, refund_id: str, charge_reference: str, at: datetime
     ) -> RefundResult | None:
+        refund_id = self._named(refund_id)
         with self._transaction() as connection:
             refund = _refund(connection, refund_id)
             if refund is not None and refund.charge_reference != charge_reference:
@@ -238,18 +250,36 @@ class SandboxProvider:
         _raise_unless(answered)
         return refund.result(at) if refund else None
 
+    def account(self) -> str:
+        return "sandbox"
+
+    def refunds_of(self, charge_reference: str, at: datetime) -> tuple[RefundResult, ...]:
+        query = sa.select(_refunds).where(_refunds.c.charge_reference == charge_reference)
+        with self._transaction() as connection:
+            charge = _charge(connection, _charges.c.reference == charge_reference)
+            answered = charge is None or _is_answered(
+                connection, "refunds_of", charge_reference, charge.method
+            )
+            refunds = [_as_refund(row) for row in connection.execute(query).mappings()]
+        _raise_unless(answered)
+        return tuple(refund.result(at) for refund in refunds)
+
     def charges(self) -> list[Charge]:
         """Return every charge received, also declined and voided ones, the oldest first."""
         query = sa.select(_charges).where(_charges.c.status != "unreached")
         with self._transaction() as connection:
             rows = connection.execute(query.order_by(sa.text("rowid"))).mappings()
-            return [_as_charge(row) for row in rows]
+            found = [_as_charge(row) for row in rows]
+        return [replace(each, key=key) for each in found if (key := self._own(each.key))]
 
     def refunds(self) -> list[Refund]:
         """Return every refund, the oldest first."""
         with self._transaction() as connection:
             rows = connection.execute(sa.select(_refunds).order_by(sa.text("rowid"))).mappings()
-            return [_as_refund(row) for row in rows]
+            found = [_as_refund(row) for row in rows]
+        return [
+            replace(each, refund_id=key) for each in found if (key := self._own(each.refund_id))
+        ]
 
     def statement(self) -> Statement:
         """Return all records. Refunds have their final status, because the sandbox has no clock."""
@@ -260,7 +290,13 @@ class SandboxProvider:
                 if charge.status == "succeeded" and charge.amount
             ),
             tuple(
-                RefundRecord(refund.refund_id, refund.amount, refund.reference, refund.outcome)
+                RefundRecord(
+                    refund.refund_id,
+                    refund.amount,
+                    refund.reference,
+                    refund.outcome,
+                    refund.charge_reference,
+                )
                 for refund in self.refunds()
             ),
         )

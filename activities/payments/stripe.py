@@ -10,8 +10,11 @@ found nothing. Stripe stores errors under a key and replays them. The next key i
 error was replayed and a look-up shows that the refund does not exist.
 
 Recourse's references are the intent's `transfer_group`, by which charges are listed (Stripe's
-search is delayed, its lists are not), and the refund's metadata. After a timeout, 5xx, 409 or 429
-the outcome is unknown, not failed. The SDK does not retry: Temporal does, and shows it.
+search is delayed, its lists are not), and the refund's metadata. Like idempotency keys they begin
+with the deployment's name, because other deployments may use the same account.
+
+After a timeout, 5xx, 409 or 429 the outcome is unknown, not failed. The SDK does not retry:
+Temporal does, and shows it.
 """
 
 import hashlib
@@ -21,6 +24,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from decimal import Decimal
 from functools import partial
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Literal, TypeVar
@@ -31,6 +35,7 @@ from requests.adapters import HTTPAdapter
 from stripe.params import PaymentIntentCreateParams
 
 from activities.amounts import decimals
+from activities.keys import own_key, provider_key
 from activities.payments import (
     ChargeRecord,
     ChargeResult,
@@ -61,16 +66,11 @@ NO_METHOD = "Stripe does not know this payment method."
 CHARGE_KEY, REFUND_KEY = "recourse_charge", "recourse_refund"
 """Names in Stripe's metadata: the key of a charge, the id of a refund."""
 
-_EXPONENTS = {
-    **dict.fromkeys(("BHD", "JOD", "KWD", "OMR", "TND"), 3),
-    **dict.fromkeys(
-        (
-            *("BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "MGA"),
-            *("PYG", "RWF", "VND", "VUV", "XAF", "XOF", "XPF"),
-        ),
-        0,
-    ),
+_CODES = {
+    0: "BIF CLP DJF GNF JPY KMF KRW MGA PYG RWF VND VUV XAF XOF XPF",
+    3: "BHD JOD KWD OMR TND",
 }
+_DECIMALS = {code: digits for digits, codes in _CODES.items() for code in codes.split()}
 """Stripe's decimals where they are not two. ISK and UGX have none but are sent with two."""
 
 _REFUND_STATUS: dict[str | None, Literal["pending", "settled", "failed"]] = {
@@ -98,14 +98,22 @@ class RefundUpdate:
 
 
 class StripeProvider:
-    """The PaymentProvider of production.
+    """The PaymentProvider of production, for one deployment.
 
     Amounts that Stripe cannot express (1.005 KWD) are rejected before any call.
     """
 
     def __init__(
-        self, api_key: str, *, api_base: str | None = None, timeout: float = TIMEOUT_SECONDS
+        self,
+        api_key: str,
+        deployment: str,
+        *,
+        api_base: str | None = None,
+        timeout: float = TIMEOUT_SECONDS,
     ) -> None:
+        self._named = partial(provider_key, deployment)
+        self._own_key = partial(own_key, deployment)
+        self._mode = "live" if "_live_" in api_key else "test"
         # One session for all threads: the SDK opens one per thread, and closes only one of them.
         self._session = requests.Session()
         self._session.mount(api_base or "https://", HTTPAdapter(pool_maxsize=CONNECTIONS))
@@ -133,7 +141,9 @@ class StripeProvider:
 
     def find_charge(self, key: str) -> ChargeResult | None:
         with _as_provider_errors():
-            charges = self._stripe.v1.charges.list({"transfer_group": key, "limit": 100}).data
+            charges = self._stripe.v1.charges.list(
+                {"transfer_group": self._named(key), "limit": 100}
+            ).data
         for charge in charges:
             if charge.status == "succeeded":
                 paid = from_stripe(charge.amount, charge.currency)
@@ -161,7 +171,7 @@ class StripeProvider:
     def refund(
         self, refund_id: str, charge_reference: str, amount: Money, at: datetime
     ) -> RefundResult:
-        minor = to_stripe(amount)
+        minor, name = to_stripe(amount), self._named(refund_id)
 
         def create(key: str) -> stripe.Refund:
             return self._stripe.v1.refunds.create(
@@ -169,14 +179,18 @@ class StripeProvider:
                     "payment_intent": charge_reference,
                     "amount": minor,
                     "reason": "requested_by_customer",
-                    "metadata": {REFUND_KEY: refund_id},
+                    "metadata": {REFUND_KEY: name},
                 },
                 {"idempotency_key": key},
             )
 
         look_up = partial(self._find_refund, refund_id, charge_reference)
         with _as_provider_errors():
-            result = _refund_result(look_up() or _idempotently(refund_id, create, look_up))
+            refund = look_up()
+            if refund is None:
+                self._check_own(charge_reference)
+                refund = _idempotently(name, create, look_up)
+        result = self._refund_result(refund)
         if result.amount != amount:
             raise ProviderRejected("This refund id belongs to another refund.")
         return result
@@ -186,19 +200,34 @@ class StripeProvider:
     ) -> RefundResult | None:
         with _as_provider_errors():
             found = self._find_refund(refund_id, charge_reference)
-        return _refund_result(found) if found else None
+        return self._refund_result(found) if found else None
+
+    def account(self) -> str:
+        with _as_provider_errors():
+            try:
+                account = self._stripe.v1.accounts.retrieve_current()
+            except stripe.PermissionError:
+                raise ProviderUnreachable(
+                    "the API key may not read its account: give it this permission at Stripe."
+                ) from None
+        return f"{account.id} ({self._mode} mode)"
+
+    def refunds_of(self, charge_reference: str, at: datetime) -> tuple[RefundResult, ...]:
+        with _as_provider_errors():
+            return tuple(self._refund_result(refund) for refund in self._refunds(charge_reference))
 
     def statement(self) -> Statement:
         with _as_provider_errors():
             charges = [
                 ChargeRecord(key, from_stripe(charge.amount, charge.currency), _intent_of(charge))
                 for charge in self._stripe.v1.charges.list({"limit": 100}).auto_paging_iter()
-                if charge.status == "succeeded" and (key := _ours(charge, CHARGE_KEY))
+                if charge.status == "succeeded" and (key := self._own(charge, CHARGE_KEY))
             ]
+            intents = {charge.reference for charge in charges}
             refunds = [
-                _refund_record(refund)
+                self._refund_record(refund)
                 for refund in self._stripe.v1.refunds.list({"limit": 100}).auto_paging_iter()
-                if _ours(refund, REFUND_KEY)
+                if self._own(refund, REFUND_KEY) or _intent_of(refund) in intents
             ]
         return Statement(tuple(charges), tuple(refunds))
 
@@ -216,11 +245,17 @@ class StripeProvider:
             raise InvalidSignature("The signature is not by Stripe, or it is too old.") from None
         except (ValueError, TypeError, AttributeError):  # from the SDK, for malformed events
             raise InvalidSignature("The webhook is not a signed event.") from None
-        if not (isinstance(subject, stripe.Refund) and _ours(subject, REFUND_KEY)):
+        if not (isinstance(subject, stripe.Refund) and self._own(subject, REFUND_KEY)):
             return None
         with _as_provider_errors():
             refund = self._stripe.v1.refunds.retrieve(subject.id)
-        return RefundUpdate(event.id, _ours(refund, REFUND_KEY), _refund_result(refund))
+        return RefundUpdate(event.id, self._own(refund, REFUND_KEY), self._refund_result(refund))
+
+    def _own(self, made: stripe.Charge | stripe.PaymentIntent | stripe.Refund, name: str) -> str:
+        """Return the key in the metadata; "" for objects of other deployments and programs."""
+        metadata: Any = made.metadata
+        written = str(metadata[name]) if metadata and name in metadata else ""
+        return self._own_key(written)
 
     # --- charges
 
@@ -238,8 +273,8 @@ class StripeProvider:
             "currency": amount.currency.lower(),
             "payment_method": payment_method,
             "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
-            "transfer_group": key,
-            "metadata": {CHARGE_KEY: key},
+            "transfer_group": self._named(key),
+            "metadata": {CHARGE_KEY: self._named(key)},
         }
         if owner:
             params["customer"] = owner
@@ -247,7 +282,7 @@ class StripeProvider:
         def create(name: str) -> stripe.PaymentIntent:
             return self._stripe.v1.payment_intents.create(params, {"idempotency_key": name})
 
-        return _idempotently(key, create)
+        return _idempotently(self._named(key), create)
 
     def _made(self, key: str, amount: Money) -> ChargeResult | None:
         """Return the charge made with this key. Raises ProviderRejected if its amount differs."""
@@ -292,33 +327,47 @@ class StripeProvider:
     # --- refunds
 
     def _find_refund(self, refund_id: str, charge_reference: str) -> stripe.Refund | None:
+        refunds = self._refunds(charge_reference)
+        return next((each for each in refunds if self._own(each, REFUND_KEY) == refund_id), None)
+
+    def _refunds(self, charge_reference: str) -> Iterator[stripe.Refund]:
         listed = self._stripe.v1.refunds.list({"payment_intent": charge_reference, "limit": 100})
-        for refund in listed.auto_paging_iter():
-            if _ours(refund, REFUND_KEY) == refund_id:
-                return refund
-        return None
+        return listed.auto_paging_iter()
+
+    def _check_own(self, charge_reference: str) -> None:
+        """Raise ProviderRejected for the payment of another deployment or program."""
+        intent = self._stripe.v1.payment_intents.retrieve(charge_reference)
+        if not self._own(intent, CHARGE_KEY):
+            raise ProviderRejected("This payment was made by another deployment or program.")
+
+    def _refund_result(self, refund: stripe.Refund) -> RefundResult:
+        record = self._refund_record(refund)
+        why = getattr(refund, "failure_reason", None) or refund.status  # set only if it failed
+        text = f"Stripe says: {why}." if record.status == "failed" else ""
+        return RefundResult(record.status, record.amount, record.reference, text)
+
+    def _refund_record(self, refund: stripe.Refund) -> RefundRecord:
+        amount = from_stripe(refund.amount, refund.currency)
+        status = _REFUND_STATUS.get(refund.status, "pending")
+        own = self._own(refund, REFUND_KEY)
+        return RefundRecord(own, amount, refund.id, status, _intent_of(refund))
 
 
 def to_stripe(amount: Money) -> int:
     """Convert to Stripe's minor units. Raises ProviderRejected if that is impossible."""
-    exponent = _EXPONENTS.get(amount.currency, 2)
-    shift = exponent - decimals(amount.currency)
-    minor, rest = divmod(amount.amount * _ten(shift), _ten(-shift))
+    sent = _DECIMALS.get(amount.currency, 2)
+    minor = Decimal(amount.amount).scaleb(sent - decimals(amount.currency))
     # Stripe requires the third of three decimals to be 0.
-    if rest or (exponent == 3 and minor % 10):
+    if minor % (10 if sent == 3 else 1):
         raise ProviderRejected(f"Stripe cannot express {amount}: it has too many decimals.")
-    return minor
+    return int(minor)
 
 
 def from_stripe(minor: int, currency: str) -> Money:
     """Convert from Stripe's minor units to those of ISO 4217."""
     code = currency.upper()
-    shift = decimals(code) - _EXPONENTS.get(code, 2)
-    return Money(amount=minor * _ten(shift) // _ten(-shift), currency=code)
-
-
-def _ten(power: int) -> int:
-    return int("1" + "0" * power)
+    shift = decimals(code) - _DECIMALS.get(code, 2)
+    return Money(amount=int(Decimal(minor).scaleb(shift)), currency=code)
 
 
 def _idempotently(
@@ -354,28 +403,9 @@ def _is_replayed(error: stripe.StripeError) -> bool:
     return headers.get("idempotent-replayed") == "true"
 
 
-def _intent_of(charge: stripe.Charge) -> str:
-    intent = charge.payment_intent
-    return intent.id if isinstance(intent, stripe.PaymentIntent) else intent or charge.id
-
-
-def _refund_result(refund: stripe.Refund) -> RefundResult:
-    record = _refund_record(refund)
-    why = getattr(refund, "failure_reason", None) or refund.status  # set only if it failed
-    text = f"Stripe says: {why}." if record.status == "failed" else ""
-    return RefundResult(record.status, record.amount, record.reference, text)
-
-
-def _refund_record(refund: stripe.Refund) -> RefundRecord:
-    amount = from_stripe(refund.amount, refund.currency)
-    status = _REFUND_STATUS.get(refund.status, "pending")
-    return RefundRecord(_ours(refund, REFUND_KEY), amount, refund.id, status)
-
-
-def _ours(made: stripe.Charge | stripe.Refund, name: str) -> str:
-    """Return what Recourse wrote into the metadata; "" for objects of others."""
-    metadata: Any = made.metadata
-    return str(metadata[name]) if metadata and name in metadata else ""
+def _intent_of(made: stripe.Charge | stripe.Refund) -> str:
+    intent = made.payment_intent
+    return intent.id if isinstance(intent, stripe.PaymentIntent) else intent or made.id
 
 
 @contextmanager

@@ -18,11 +18,13 @@ from typing import Any
 import structlog
 from temporalio.testing import WorkflowEnvironment
 
+from activities.requests import TASK_QUEUE
 from activities.services import Services
-from demo.runner import ScenarioRunner
+from demo.runner import Handle, ScenarioRunner, status, until
 from demo.scenarios import SCENARIOS, Scenario
 from temporal import embedded
 from tests.conftest import settings
+from tests.histories.borderline import BORDERLINE, Borderline
 from worker import ACTIVITY_THREADS, build_worker
 
 HERE = Path(__file__).parent
@@ -43,7 +45,8 @@ async def record() -> int:
         for scenario in SCENARIOS
         if scenario.name == CONTINUED and not (folder / f"{scenario.name}-1.json").exists()
     ]
-    if not whole and not short:
+    borderline = [one for one in BORDERLINE if not (folder / f"{one.name}.json").exists()]
+    if not whole and not short and not borderline:
         print(
             f"Release {RELEASE} already has its histories; they are never overwritten, because "
             f"running purchases have the same. Raise the version in pyproject.toml first. If no "
@@ -55,6 +58,7 @@ async def record() -> int:
     folder.mkdir(exist_ok=True)
     async with stage() as environment:
         await asyncio.gather(*(_keep(environment, scenario, folder) for scenario in whole))
+        await asyncio.gather(*(_keep_borderline(environment, one, folder) for one in borderline))
     shorter = f"limit.historyCount.suggestContinueAsNew={SHORT_HISTORY}"
     async with stage("--dynamic-config-value", shorter) as environment:
         await asyncio.gather(
@@ -91,6 +95,28 @@ async def _keep(
         path = folder / f"{scenario.name}{f'-{number}' if runs else ''}.json"
         path.write_text(written(history))
         print(f"recorded {path.relative_to(HERE)}, {len(history['events'])} events")
+
+
+async def _keep_borderline(
+    environment: WorkflowEnvironment, borderline: Borderline, folder: Path
+) -> None:
+    """Start a purchase as another system does, send its signals and write its history."""
+    purchase_id = f"recorded-{borderline.name}"
+    started = await environment.client.start_workflow(
+        "ProjectPurchase",
+        {"purchase_id": purchase_id, **borderline.start},
+        id=f"purchase-{purchase_id}",
+        task_queue=TASK_QUEUE,
+    )
+    handle: Handle = environment.client.get_workflow_handle(started.id)
+    await until(handle, lambda found: found.payment == "held")
+    for name, content in borderline.signals:
+        await handle.signal(name, content)
+        await status(handle)  # answers when the signal is handled
+    history = (await handle.fetch_history()).to_json_dict()
+    (folder / f"{borderline.name}.json").write_text(written(history))
+    print(f"recorded {borderline.name}, {len(history['events'])} events")
+    await started.terminate()
 
 
 def written(history: dict[str, Any]) -> str:

@@ -1,24 +1,21 @@
 """Purchases of every earlier release continue under this code: their recorded histories replay."""
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer, Worker
 
 from demo.scenarios import SCENARIOS
 from tests.histories import record
 from tests.histories.record import CONTINUED, HERE, RELEASE
+from tests.histories.replay import HISTORIES, read
 from tests.proof.counts import counted
 from workflows import view
 from workflows.lifecycle import handlers, versions
 from workflows.lifecycle.versions import FIRST, VERSIONS, Rules
-
-HISTORIES = sorted(HERE.glob("*/*.json"))
 
 REMEDY = """
 The history {name} does not replay: open purchases of release {release} would be stuck under this
@@ -29,13 +26,6 @@ folder in tests/histories. Do not record the history again: that does not change
 running purchases.
 
 {why}"""
-
-
-def read(path: Path) -> WorkflowHistory:
-    """A recorded history."""
-    recorded = json.loads(path.read_text())
-    started = recorded["events"][0]["workflowExecutionStartedEventAttributes"]
-    return WorkflowHistory.from_json(started["workflowId"], recorded)
 
 
 async def replay(path: Path, worker: Worker) -> None:

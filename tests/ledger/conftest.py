@@ -68,7 +68,9 @@ class PostgresDatabases:
         # Ten times faster than a new database. Only a superuser can disable triggers so.
         with psycopg.connect(self._server.get_uri("ledger"), autocommit=True) as connection:
             connection.execute("SET session_replication_role = replica")
-            connection.execute("TRUNCATE account, operation, transfer RESTART IDENTITY")
+            connection.execute(
+                "TRUNCATE account, operation, transfer, purchase, owner RESTART IDENTITY"
+            )
         return self._url("ledger")
 
     def create(self, name: str, *, migrated: bool = True) -> str:

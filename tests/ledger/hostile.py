@@ -1,7 +1,8 @@
 """SQL statements that break the rules of the ledger. Each attempt is one transaction.
 
 The ledger before an attempt: `open` holds 100 USD, `decided` has 60 of its 100 USD in transit and
-40 released, `euro` holds 100 EUR, and the key `rejected` was once rejected.
+40 released, `euro` holds 100 EUR, and the key `rejected` was once rejected. `open` is registered,
+and the database belongs to the deployment `local`.
 """
 
 from dataclasses import dataclass
@@ -73,6 +74,26 @@ def refund(amount: object, how: str = "INSERT") -> str:
     return operation("refund") + leg(
         "refund", "escrow:open", "refunds-in-transit:open", amount, how=how
     )
+
+
+def bought(purchase: str = "new", how: str = "INSERT", **changed: str) -> str:
+    values = {
+        "purchase_id": f"'{purchase}'",
+        "client": "'ana'",
+        "freelancer": "'bo'",
+        "amount": "100",
+        "currency": "'USD'",
+        "deployment": "'local'",
+        "terms": "'{}'",
+        "terms_hash": f"'{HASH}'",
+        "first_run": "'run'",
+        "at": INSTANT,
+    } | changed
+    return f"{how} INTO purchase ({', '.join(values)}) VALUES ({', '.join(values.values())});"
+
+
+def owner(value: str, kind: str = "deployment", how: str = "INSERT") -> str:
+    return f"{how} INTO owner (kind, value) VALUES ('{kind}', '{value}');"
 
 
 @dataclass(frozen=True)
@@ -269,6 +290,27 @@ ON_BOTH = (
     Attempt("open an escrow without a purchase", account("escrow:")),
     Attempt("open clearing in two currencies", account("provider-clearing:CHF", "USD", "NULL")),
     Attempt("open an account twice", account("escrow:open")),
+    Attempt("buy under a used id", bought("open", client="'eve'")),
+    Attempt("buy the same again", bought("open")),
+    Attempt("buy without an id", bought("")),
+    Attempt("buy from oneself", bought(client="'bo'")),
+    Attempt("buy for nothing", bought(amount="0")),
+    Attempt("buy for half a cent", bought(amount="1.5")),
+    Attempt("buy for more than is exact", bought(amount=str(LARGEST + 1))),
+    Attempt("buy in small letters", bought(currency="'usd'")),
+    Attempt("buy without terms", bought(terms="NULL")),
+    Attempt("buy without the hash of the terms", bought(terms_hash="''")),
+    Attempt("buy without a first run", bought(first_run="''")),
+    Attempt("buy in no deployment", bought(deployment="''")),
+    Attempt("change who bought", "UPDATE purchase SET client = 'eve';"),
+    Attempt("change the first run", "UPDATE purchase SET first_run = 'another';"),
+    Attempt("free a purchase id", "DELETE FROM purchase WHERE purchase_id = 'open';"),
+    Attempt("free all purchase ids", "DELETE FROM purchase;"),
+    Attempt("rename the deployment", "UPDATE owner SET value = 'staging';"),
+    Attempt("take the database over", "DELETE FROM owner;" + owner("staging")),
+    Attempt("belong to two deployments", owner("staging")),
+    Attempt("belong to nobody in particular", owner("", "provider_account")),
+    Attempt("belong in another way", owner("staging", "friend")),
 )
 
 ON_SQLITE = (
@@ -315,6 +357,9 @@ ON_SQLITE = (
         + "INSERT INTO transfer SELECT 9223372036854775807, 'bad', 1, 1, 'refund', 'open',"
         " 'escrow:open', 'refunds-in-transit:open', 'USD', 100;",
     ),
+    Attempt("replace a purchase", bought("open", "INSERT OR REPLACE", client="'eve'")),
+    Attempt("replace the deployment", owner("staging", how="INSERT OR REPLACE")),
+    Attempt("buy at no instant", bought(at="'soon'")),
     Attempt(
         "start the sequence before its beginning",
         operation("refund") + "INSERT INTO transfer SELECT -1, 'bad', 1, 1, 'refund', 'open',"
@@ -326,6 +371,13 @@ ON_POSTGRESQL = (
     Attempt("empty the transfers", "TRUNCATE transfer CASCADE;"),
     Attempt("empty the operations", "TRUNCATE operation CASCADE;"),
     Attempt("empty the accounts", "TRUNCATE account CASCADE;"),
+    Attempt("empty the purchases", "TRUNCATE purchase;"),
+    Attempt("empty the owners", "TRUNCATE owner;"),
+    Attempt("buy for NaN", bought(amount="'NaN'")),
+    Attempt(
+        "change a purchase while buying it again",
+        bought("open").replace(";", " ON CONFLICT (purchase_id) DO UPDATE SET client = 'eve';"),
+    ),
     Attempt("hold NaN", new_hold("'NaN'")),
     Attempt("hold infinity", new_hold("'Infinity'")),
     Attempt("update nothing at all", "UPDATE transfer SET amount = 1 WHERE false;"),

@@ -6,10 +6,21 @@ from datetime import UTC, datetime
 
 import psycopg
 import pytest
+import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from activities.ledger import Ledger, LedgerRejected
-from tests.ledger.hostile import ON_BOTH, ON_POSTGRESQL, ON_SQLITE, Attempt, new_hold
+from activities.database import claim
+from activities.ledger import BoughtPurchase, Ledger, LedgerRejected
+from tests.ledger.hostile import (
+    HASH,
+    ON_BOTH,
+    ON_POSTGRESQL,
+    ON_SQLITE,
+    Attempt,
+    bought,
+    new_hold,
+    owner,
+)
 
 AT = datetime(2026, 11, 1, tzinfo=UTC)
 REJECTIONS = (sqlite3.IntegrityError, psycopg.IntegrityError, psycopg.DataError)
@@ -22,6 +33,8 @@ def prepared(shared_engine: Engine) -> Ledger:
         ledger.hold(
             key=f"{purchase}/hold", purchase_id=purchase, amount=100, currency=currency, at=AT
         )
+    ledger.register(BoughtPurchase("open", "ana", "bo", 100, "USD", "{}", HASH, "run", AT))
+    claim(shared_engine, "deployment", "local")
     decided = {"purchase_id": "decided", "currency": "USD", "at": AT}
     ledger.decide(key="decided/decision", refund=60, release=40, **decided)  # type: ignore[arg-type]
     with pytest.raises(LedgerRejected):
@@ -43,9 +56,15 @@ def run(engine: Engine, sql: str, *, foreign_keys: bool = True) -> None:
         sqlite.executescript(f"BEGIN; {sql} COMMIT;")
 
 
-def everything(ledger: Ledger) -> tuple[object, ...]:
+def everything(ledger: Ledger, engine: Engine) -> tuple[object, ...]:
+    with engine.connect() as connection:
+        registered = [
+            connection.execute(sa.text(f"SELECT * FROM {table}")).all()
+            for table in ("purchase", "owner")
+        ]
     purchases = ("open", "decided", "euro", "new")
     return (
+        registered,
         ledger.accounts(),
         [ledger.balances(purchase) for purchase in purchases],
         [ledger.transfers(purchase) for purchase in purchases],
@@ -55,10 +74,10 @@ def everything(ledger: Ledger) -> tuple[object, ...]:
 def assert_rejected(
     prepared: Ledger, engine: Engine, attempt: Attempt, *, foreign_keys: bool = True
 ) -> None:
-    before = everything(prepared)
+    before = everything(prepared, engine)
     with pytest.raises(REJECTIONS):
         run(engine, attempt.sql, foreign_keys=foreign_keys)
-    assert everything(prepared) == before
+    assert everything(prepared, engine) == before
     assert prepared.audit() == []
 
 
@@ -97,7 +116,7 @@ def test_sqlite_rejects_the_same_without_foreign_keys(
 def test_the_database_accepts_valid_sql(ledger: Ledger, engine: Engine) -> None:
     """The attempts above fail because of what they do, not because of their syntax."""
     ledger.hold(key="first/hold", purchase_id="first", amount=100, currency="USD", at=AT)
-    run(engine, new_hold(100))
+    run(engine, new_hold(100) + bought() + owner("local"))
     run(
         engine,
         new_hold(100).replace("'bad'", "'good'").replace(":new", ":n").replace("'new'", "'n'"),

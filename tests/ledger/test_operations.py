@@ -154,7 +154,7 @@ def test_a_rejection_that_nothing_can_change_keeps_its_key(ledger: Ledger) -> No
     hold(ledger)
     decide(ledger, refund=100, release=0)
     for _ in range(2):
-        with pytest.raises(LedgerRejected, match="ALREADY_DECIDED"):
+        with pytest.raises(LedgerRejected, match="ALREADY_DECIDED: Purchase p-1 has a decision"):
             decide(ledger, refund=0, release=100, key="again")
     with pytest.raises(LedgerRejected, match="KEY_REUSED"):
         decide(ledger, refund=60, release=40, key="again")
@@ -264,8 +264,10 @@ def test_a_snapshot_is_the_whole_ledger_at_one_moment(ledger: Ledger) -> None:
     for purchase in ("p-2", "p-1"):
         hold(ledger, purchase=purchase)
     decide(ledger, refund=60, release=40)
-    with pytest.raises(LedgerRejected):
-        settle(ledger, 61, key="too much")
+    with pytest.raises(LedgerRejected, match="CURRENCY_MISMATCH"):
+        ledger.settle(
+            key="in euros", purchase_id="p-1", amount=60, currency="EUR", at=AT, reference="no"
+        )
     before = ledger.snapshot()
     assert before.proofs == {}
     settle(ledger, 60)

@@ -9,9 +9,9 @@ import pytest
 from psycopg.errors import InsufficientPrivilege
 from sqlalchemy import make_url
 
-from activities.database import check_schema
-from activities.ledger import Ledger
-from activities.notices import DeliveryLog, Notice
+from activities.database import check_schema, claim
+from activities.ledger import BoughtPurchase, Ledger
+from activities.notices.log import DeliveryLog, Notice
 from tests.ledger.conftest import PostgresDatabases, engine_of
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -38,10 +38,12 @@ def as_worker(postgres_databases: PostgresDatabases) -> Iterator[str]:
 def test_the_worker_role_can_do_its_work(as_worker: str) -> None:
     """It runs every operation and logs notices."""
     terms: dict[str, Any] = {"purchase_id": "p-1", "currency": "USD", "at": NOW}
-    notice = Notice("p-1", "1-held", "held", "client", "a@b.c", "smtp", "m-1", NOW)
+    notice = Notice("p-1", "1-held", "held", "client", "a@b.c", NOW, "smtp", "m-1")
     with engine_of(as_worker) as engine:
         check_schema(engine)
         ledger, log = Ledger(engine), DeliveryLog(engine)
+        claim(engine, "deployment", "local")
+        ledger.register(BoughtPurchase("p-1", "ana", "bo", 5, "USD", "{}", "0" * 64, "run", NOW))
         ledger.hold(key="h", amount=500, **terms)
         ledger.decide(key="d", refund=300, release=200, **terms)
         ledger.settle(key="s", amount=300, reference="r", **terms)

@@ -44,6 +44,7 @@ def terms(*, requirements_needed: bool = True, **policy: Any) -> Terms:
         freelancer=Person("bo", "Bo"),
         amount=ESCROW,
         currency="USD",
+        decimals=2,
         purchased_at=NOON,
         requirements_needed=requirements_needed,
         policy=Policy(**policy),

@@ -22,7 +22,7 @@ from workflows.lifecycle.handlers import Handler
 from workflows.lifecycle.state import Code, DeadlineName, Decision, Stage, State
 from workflows.lifecycle.transition import Form, Transition
 from workflows.lifecycle.transitions import TRANSITIONS
-from workflows.lifecycle.versions import FIRST, VERSIONS, Rules, UnknownVersion, draft_of
+from workflows.lifecycle.versions import FIRST, RULES_1, VERSIONS, Rules, UnknownVersion, draft_of
 from workflows.messages import Role
 
 STATES = TypeAdapter(State)
@@ -53,6 +53,24 @@ def second(monkeypatch: pytest.MonkeyPatch) -> int:
 def under(version: int, purchase: Purchase) -> State:
     """The state of that purchase, had it been bought under that version."""
     return replace(purchase.state, terms=replace(purchase.state.terms, rules_version=version))
+
+
+def test_a_new_version_is_the_one_before_with_its_changes() -> None:
+    """A row or a deadline with a known id or name replaces the old one; a new row takes its place
+    in the order of ids."""
+    first, changed = RULES_1, replace(RULES_1.row("R-17"), source="O")
+    added = replace(RULES_1.row("R-20"), id="R-25", name="another")
+    longer = replace(RULES_1.deadlines[0], window="dispute_window")
+
+    rules = first.with_rows(added, changed, deadlines=[longer])
+
+    ids = [row.id for row in rules.transitions]
+    assert ids == sorted([*(row.id for row in first.transitions), "R-25"])
+    assert (rules.row("R-17"), rules.row("R-25")) == (changed, added)
+    same = [row for row in rules.transitions if row.id not in ("R-17", "R-25")]
+    assert same == [row for row in first.transitions if row.id != "R-17"]
+    assert rules.deadlines == (longer, *first.deadlines[1:])
+    assert first.with_rows() == first
 
 
 def test_two_versions_decide_at_the_same_time(second: int) -> None:

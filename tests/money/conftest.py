@@ -27,6 +27,8 @@ from tests.stripe.fake import FakeStripe
 from worker import build_worker
 
 HASTY_SECONDS = 0.5
+SHOP = "shop"
+"""The deployment whose payment provider is the fake Stripe."""
 
 
 @pytest.fixture(scope="module")
@@ -80,10 +82,12 @@ async def stripe_world(
     """One world for all tests. The provider's timeout is short."""
     with FakeStripe() as fake, pytest.MonkeyPatch.context() as patch:
         hasty = partial(StripeProvider, fake.api_key, api_base=fake.url, timeout=HASTY_SECONDS)
-        patch.setattr("activities.services.stripe_of", lambda _: hasty())
+        patch.setattr("activities.services.stripe_of", lambda given: hasty(given.deployment))
         folder = tmp_path_factory.mktemp("stripe")
         async with embedded.server(skip_time=True) as server:
-            with closing(Services(replace(settings(folder), payments="stripe"))) as services:
+            with closing(
+                Services(replace(settings(folder), payments="stripe", deployment=SHOP))
+            ) as services:
                 async with build_worker(server.client, services, threads):
                     yield StripeWorld(server, fake, services)
 

@@ -1,5 +1,6 @@
 """The money activities on a real ledger and a real sandbox, and their requests."""
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities.database import create_engine
+from activities.keys import LOCAL
 from activities.ledger import Ledger
 from activities.money import MoneyActivities
 from activities.payments.sandbox import SandboxProvider
@@ -93,7 +95,16 @@ def payment(method: str = "pm_sandbox_ok", price: Money = PRICE) -> PaymentReque
         at=NOW,
         calendar="US",
         timezone="UTC",
+        client="ana",
+        freelancer="bo",
+        terms="{}",
+        terms_hash="0" * 64,
+        first_run="run-1",
     )
+
+
+CHARGE = "ch_" + hashlib.sha256(f"{LOCAL}/purchase-p-1/pay".encode()).hexdigest()[:24]
+"""The sandbox's name for the charge of `payment`."""
 
 
 def decision(refund: int = 25000, release: int = 0) -> DecisionPosting:
@@ -104,16 +115,23 @@ def decision(refund: int = 25000, release: int = 0) -> DecisionPosting:
         release=release,
         currency="USD",
         at=NOW,
+        charge_reference=CHARGE,
     )
 
 
 def refund(
     environment: Environment, amount: int = 25000, method: str = "pm_sandbox_ok", at: datetime = NOW
 ) -> RefundRequest:
+    return refund_of(environment.sandbox.charges()[0].reference, amount, method, at)
+
+
+def refund_of(
+    charge: str, amount: int = 25000, method: str = "pm_sandbox_ok", at: datetime = NOW
+) -> RefundRequest:
     return RefundRequest(
         refund_id="purchase-p-1/refund-1",
         purchase_id=PURCHASE,
-        charge_reference=environment.sandbox.charges()[0].reference,
+        charge_reference=charge,
         amount=Money(amount=amount, currency="USD"),
         payment_method=method,
         at=at,

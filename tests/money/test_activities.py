@@ -118,6 +118,49 @@ def test_a_payment_that_was_charged_already_is_held_not_voided(
     assert environment.balances == (25000, 0, 0, 0)
 
 
+@pytest.mark.parametrize("first", ["take_payment", "void_payment"])
+@pytest.mark.parametrize("second", ["take_payment", "void_payment"])
+@pytest.mark.parametrize("method", ["pm_sandbox_ok", "pm_sandbox_declined"])
+def test_another_purchase_under_the_id_is_neither_charged_nor_voided(
+    environment: Environment, first: str, second: str, method: str
+) -> None:
+    """Also after the first one was declined or voided."""
+    answer = run(getattr(environment.money, first), payment(method))
+    before = environment.records
+    other = payment().model_copy(update={"first_run": "run-2", "terms_hash": "1" * 64})
+    with pytest.raises(ApplicationError, match="bought before, by ana from bo") as failure:
+        run(getattr(environment.money, second), other)
+    assert (failure.value.type, failure.value.non_retryable) == ("PURCHASE_EXISTS", True)
+    assert environment.records == before
+    assert run(getattr(environment.money, first), payment(method)) == answer
+
+
+def test_nothing_is_charged_before_the_purchase_is_registered(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise DatabaseUnreachable("away")
+
+    monkeypatch.setattr(environment.ledger, "register", away)
+    for activity in (environment.money.take_payment, environment.money.void_payment):
+        with pytest.raises(ApplicationError, match="away"):
+            run(activity, payment())
+    assert environment.sandbox.charges() == []
+
+
+def test_a_payment_charged_and_not_held_goes_on_in_a_purchase_started_again(
+    environment: Environment,
+) -> None:
+    """Temporal lost the first run between charge and hold; another purchase is still rejected."""
+    with pytest.raises(ApplicationError):
+        run(environment.money.take_payment, payment("pm_sandbox_charge_lost"))
+    again = payment("pm_sandbox_charge_lost").model_copy(update={"first_run": "run-2"})
+    with pytest.raises(ApplicationError, match="bought before"):
+        run(environment.money.take_payment, again.model_copy(update={"terms_hash": "1" * 64}))
+    assert run(environment.money.take_payment, again).status == "held"
+    assert len(environment.sandbox.charges()) == 1
+
+
 def test_a_charge_of_another_amount_under_the_same_key_is_not_held(
     environment: Environment,
 ) -> None:

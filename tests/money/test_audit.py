@@ -1,7 +1,7 @@
 """The audit reports every difference between ledger, workflows and provider, and nothing else."""
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,10 +9,16 @@ from typing import Any, cast
 
 import pytest
 
-from activities.audit import PurchaseRecords, StatusUnavailable, compare, reconcile
+from activities.audit import (
+    PurchaseRecords,
+    StatusUnavailable,
+    WorkflowStatus,
+    compare,
+    reconcile,
+)
 from activities.ledger import PurchaseBalances
 from activities.payments import ChargeRecord, PaymentProvider, RefundRecord, Statement
-from activities.requests import Money, Total
+from activities.requests import Money, Total, WorkflowPostings
 from tests.money.environment import Environment, decision, payment, refund, run, settlement
 
 PAID = Money(amount=25000, currency="USD")
@@ -20,16 +26,16 @@ HELD = PurchaseBalances("p-1", "USD", held=25000, in_transit=0, refunded=0, rele
 CHARGE = ChargeRecord("purchase-p-1/hold", PAID, "ch_1")
 REFUND = RefundRecord("purchase-p-1/refund", PAID, "re_1", "settled")
 
-GOOD = PurchaseRecords("p-1", running=True, balances=HELD, charges=(CHARGE,))
+GOOD = PurchaseRecords("p-1", "open", balances=HELD, charges=(CHARGE,))
 IN_TRANSIT = replace(GOOD, balances=replace(HELD, held=0, in_transit=25000))
 REFUNDED = replace(
     GOOD,
-    running=False,
+    workflow="completed",
     balances=replace(HELD, held=0, refunded=25000),
     proof="re_1",
     refunds=(REFUND,),
 )
-RELEASED = replace(GOOD, running=False, balances=replace(HELD, held=0, released=25000))
+RELEASED = replace(GOOD, workflow="completed", balances=replace(HELD, held=0, released=25000))
 PART = replace(REFUND, amount=Money(amount=10000, currency="USD"))
 SPLIT = replace(
     REFUNDED, balances=replace(HELD, held=0, refunded=10000, released=15000), refunds=(PART,)
@@ -51,7 +57,7 @@ SECOND = replace(REFUND, refund_id="purchase-p-1/refund-2", reference="re_2")
         replace(REFUNDED, proof="letter of the bank", refunds=(FAILED,)),
         RELEASED,
         SPLIT,
-        PurchaseRecords("p-1", running=True, charges=(CHARGE,)),
+        PurchaseRecords("p-1", "open", charges=(CHARGE,)),
     ],
 )
 def test_a_consistent_purchase_has_no_difference(records: PurchaseRecords) -> None:
@@ -61,14 +67,16 @@ def test_a_consistent_purchase_has_no_difference(records: PurchaseRecords) -> No
 @pytest.mark.parametrize(
     ("records", "what", "what_to_do"),
     [
-        (replace(GOOD, running=False), "250.00 USD in escrow", "adopt p-1"),
-        (replace(IN_TRANSIT, running=False), "250.00 USD in transit", "adopt p-1"),
-        (PurchaseRecords("p-1", running=False, charges=(CHARGE,)), "no hold", "adopt p-1"),
-        (PurchaseRecords("p-1", running=False, refunds=(REFUND,)), "no posting for it", "Compare"),
+        (replace(GOOD, workflow="ended"), "250.00 USD in escrow", "adopt p-1"),
+        (replace(IN_TRANSIT, workflow="ended"), "250.00 USD in transit", "adopt p-1"),
+        (replace(GOOD, workflow="completed"), "250.00 USD in escrow", "restore p-1"),
+        (replace(IN_TRANSIT, workflow=None), "250.00 USD in transit", "restore p-1"),
+        (PurchaseRecords("p-1", "ended", charges=(CHARGE,)), "no hold", "restore p-1"),
+        (PurchaseRecords("p-1", refunds=(REFUND,)), "no posting for it", "restore p-1"),
         (replace(GOOD, charges=()), "charged nothing", "Compare"),
         (replace(GOOD, charges=(replace(CHARGE, amount=PART.amount),)), "100.00 USD", "Compare"),
         (replace(GOOD, charges=(CHARGE, CHARGE)), "250.00 USD, 250.00 USD", "Compare"),
-        (replace(GOOD, refunds=(PART,)), "refunded 100.00 USD", "who sent"),
+        (replace(GOOD, refunds=(PART,)), "refunded 100.00 USD", "restore p-1"),
         (replace(RELEASED, refunds=(REFUND,)), "to refund 0.00 USD", "who sent"),
         (replace(SPLIT, refunds=(REFUND,)), "to refund 100.00 USD", "who sent"),
         (replace(IN_TRANSIT, refunds=(PART,)), "refunded 100.00 USD", "who sent"),
@@ -92,7 +100,7 @@ def test_each_difference_says_what_to_do(
 
 
 def test_the_adopt_command_quotes_the_purchase_id() -> None:
-    odd = replace(GOOD, purchase_id="a;b'c", running=False)
+    odd = replace(GOOD, purchase_id="a;b'c", workflow="ended")
     (found,) = compare(odd)
     assert found.what_to_do.endswith("""adopt 'a;b'"'"'c'""")
 
@@ -103,27 +111,24 @@ class FakeDirectory:
 
     open: list[set[str]] = field(default_factory=list)
     now: set[str] = field(default_factory=set)
-    expected: str | None = None
+    recorded: WorkflowPostings = field(default_factory=WorkflowPostings)
     unavailable: bool = False
     stage: str = "settling"
-    undecided: bool = False
 
     async def running(self) -> Mapping[str, str | None]:
         shown = self.open.pop(0) if len(self.open) > 1 else self.open[0]
         return dict.fromkeys(shown, self.stage)
 
-    async def is_undecided(self, purchase_id: str) -> bool:
+    async def known(self) -> Collection[str]:
+        return self.now
+
+    async def workflow_status(self, purchase_id: str) -> WorkflowStatus | None:
+        return "open" if purchase_id in self.now else "ended"
+
+    async def postings(self, purchase_id: str) -> WorkflowPostings:
         if self.unavailable:
             raise StatusUnavailable(f"{purchase_id} does not answer.")
-        return self.undecided
-
-    async def is_running(self, purchase_id: str) -> bool:
-        return purchase_id in self.now
-
-    async def expected_hold(self, purchase_id: str) -> str | None:
-        if self.unavailable:
-            raise StatusUnavailable(f"{purchase_id} does not answer.")
-        return self.expected
+        return self.recorded
 
 
 async def differences(environment: Environment, directory: FakeDirectory) -> tuple[str, ...]:
@@ -146,7 +151,8 @@ async def test_a_difference_must_be_found_twice(environment: Environment) -> Non
 
 async def test_a_recorded_hold_must_be_in_the_ledger(environment: Environment) -> None:
     assert await differences(environment, FakeDirectory([{"p-1"}])) == ()
-    (found,) = await differences(environment, FakeDirectory([{"p-1"}], expected="250.00 USD"))
+    recorded = WorkflowPostings(hold=payment(), held=True)
+    (found,) = await differences(environment, FakeDirectory([{"p-1"}], recorded=recorded))
     assert found == "Purchase p-1 has recorded a hold of 250.00 USD; the ledger has none."
     assert await differences(environment, FakeDirectory([{"p-1"}], unavailable=True)) == (
         "p-1 does not answer.",
@@ -157,15 +163,30 @@ async def test_a_decision_in_the_ledger_must_be_in_the_workflow(environment: Env
     """A workflow decides before it posts, so one without the decision was restored."""
     run(environment.money.take_payment, payment())
     run(environment.money.post_decision, decision(10000, 15000))
-    restored = FakeDirectory([{"p-1"}], stage="delivered", undecided=True)
+    held = WorkflowPostings(hold=payment(), held=True)
+    restored = FakeDirectory([{"p-1"}], stage="delivered", recorded=held)
     assert await differences(environment, restored) == (
         "The ledger has a decision for purchase p-1: 100.00 USD to refund, 150.00 USD released. "
         "Its workflow has none.",
     )
-    assert await differences(environment, replace(restored, undecided=False)) == ()
+    decided = held.model_copy(update={"decision": decision(10000, 15000)})
+    assert await differences(environment, replace(restored, recorded=decided)) == ()
     assert await differences(environment, replace(restored, stage="settling")) == ()
     assert await differences(environment, replace(restored, unavailable=True)) == (
         "p-1 does not answer.",
+    )
+
+
+async def test_a_decision_posted_by_the_workflow_must_be_in_the_ledger(
+    environment: Environment,
+) -> None:
+    """A ledger without it was restored."""
+    run(environment.money.take_payment, payment())
+    decided = WorkflowPostings(hold=payment(), held=True, decision=decision())
+    assert await differences(environment, FakeDirectory([{"p-1"}], recorded=decided)) == ()
+    posted = decided.model_copy(update={"decision_posted": True})
+    assert await differences(environment, FakeDirectory([{"p-1"}], recorded=posted)) == (
+        "The workflow of purchase p-1 has recorded its decision as posted; the ledger has none.",
     )
 
 

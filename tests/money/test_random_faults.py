@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 
 from demo.runner import Handle, say, skip, start, until
-from tests.money.conftest import StripeWorld
+from tests.money.conftest import SHOP, StripeWorld
 from tests.purchases import purchase
 from tests.stripe.fake import Fault
 from workflows.messages import PurchaseResult, Role
@@ -45,11 +45,11 @@ async def test_random_provider_faults_lead_to_one_charge_and_the_right_refund(
     stripe.stripe.plan(None)
 
     for handle, result, refund in ended:
-        taken = stripe.stripe.charged_amount(transfer_group=f"{handle.id}/hold")
+        taken = stripe.stripe.charged_amount(transfer_group=f"{SHOP}/{handle.id}/hold")
         sent = [
             each["amount"]
             for each in stripe.stripe.refunds
-            if each["metadata"]["recourse_refund"].startswith(f"{handle.id}/")
+            if each["metadata"]["recourse_refund"].startswith(f"{SHOP}/{handle.id}/")
         ]
         if result.outcome in ("payment_declined", "payment_failed"):
             assert (taken, sent) == (0, [])

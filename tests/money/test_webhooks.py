@@ -16,7 +16,7 @@ from starter.webhooks import receiver
 from temporal import embedded
 from temporal.converter import DATA_CONVERTER
 from tests.http_processes import http_process
-from tests.money.conftest import StripeWorld
+from tests.money.conftest import SHOP, StripeWorld
 from tests.notices.mailbox import quiet
 from tests.purchases import purchase, purchase_of
 from tests.stripe.serving import serving
@@ -50,7 +50,7 @@ def refund_of(stripe: StripeWorld, handle: Handle) -> str | None:
     ours = [
         each["id"]
         for each in stripe.stripe.refunds
-        if each["metadata"].get("recourse_refund", "").startswith(f"{handle.id}/")
+        if each["metadata"].get("recourse_refund", "").startswith(f"{SHOP}/{handle.id}/")
     ]
     return ours[-1] if ours else None
 
@@ -79,7 +79,7 @@ async def test_a_repeated_webhook_counts_once(stripe: StripeWorld, url: str) -> 
     stripe.stripe.fail_refund(refund)
     for _ in range(3):
         assert set(await deliver(stripe, url, refund)) == {200}
-    second = f"{handle.id}/refund-2"
+    second = f"{SHOP}/{handle.id}/refund-2"
     await until(
         handle,
         lambda _: (
@@ -178,6 +178,7 @@ async def test_the_command_serves_until_it_is_stopped(stripe: StripeWorld) -> No
         "webhooks",
         TEMPORAL_ADDRESS=embedded.address(stripe.client),
         RECOURSE_PAYMENTS="stripe",
+        RECOURSE_DEPLOYMENT=SHOP,
         STRIPE_API_KEY=stripe.stripe.api_key,
         STRIPE_API_BASE=stripe.stripe.url,
         STRIPE_WEBHOOK_SECRET=stripe.stripe.webhook_secret,

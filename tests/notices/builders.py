@@ -9,7 +9,7 @@ from typing import Any
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from activities.notices import SmtpChannel
+from activities.notices.channels import SmtpChannel
 from activities.requests import (
     AllowedMessage,
     Money,

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, make_url, text
 
 from activities.database import create_engine, migrate
-from activities.notices import DeliveryLog
+from activities.notices.log import DeliveryLog
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # platformdirs remarks on an unset XDG_RUNTIME_DIR

@@ -9,7 +9,7 @@ from typing import Any
 
 from temporalio.testing import WorkflowEnvironment
 
-from activities.notices import Notice
+from activities.notices.log import Notice
 from activities.services import Services
 from demo.runner import Handle
 from temporal import embedded

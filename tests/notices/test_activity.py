@@ -14,16 +14,12 @@ from sqlalchemy import Engine, create_engine, text
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.notices import (
-    Channel,
-    DeliveryLog,
-    MaildirChannel,
-    NoticeActivities,
-    Outgoing,
-    Rendered,
-    activity,
-    render,
-)
+from activities.notices import activity
+from activities.notices.activity import NoticeActivities
+from activities.notices.channels import Channel, MaildirChannel
+from activities.notices.log import DeliveryLog
+from activities.notices.message import Outgoing
+from activities.notices.render import Rendered, render
 from activities.requests import ErrorType, NoticeAnswer, NoticeRequest, Party, Recipient
 from tests.notices.builders import (
     ANA,

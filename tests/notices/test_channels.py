@@ -12,18 +12,15 @@ from typing import Any
 import pytest
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 
-from activities.notices import (
-    ChannelUrlError,
+from activities.notices.channels import (
     MaildirChannel,
-    Notice,
-    Outgoing,
-    PermanentFailure,
     SmtpChannel,
-    TransientFailure,
     channel_from_url,
     channels_from_urls,
 )
-from activities.notices.message import address, message_id, sender
+from activities.notices.failures import ChannelUrlError, PermanentFailure, TransientFailure
+from activities.notices.log import Notice
+from activities.notices.message import Outgoing, address, message_id, sender
 from tests.notices.builders import SmtpHandler, at, channel_to, closed_port, listening, smtp_channel
 
 ORIGIN = sender("Recourse <notices@recourse.invalid>")

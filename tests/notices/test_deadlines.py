@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from activities.formatter import window_text
-from activities.notices import Rendered, render
 from activities.notices.formats import reader, utc
+from activities.notices.render import Rendered, render
 from activities.requests import NoticeRequest, Party
 from demo.scenarios import BRIEF, CANCELS, Act, freelancer
 from docs.rehearsal import Rehearsal, money_activities

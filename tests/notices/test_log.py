@@ -9,7 +9,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from activities.database import create_engine, migrate
-from activities.notices import DeliveryLog, Notice, effective_status
+from activities.notices.log import DeliveryLog, Notice, effective_status
 from tests.notices.builders import at
 
 NOTICE = Notice(

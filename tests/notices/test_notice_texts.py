@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from activities.notices import Rendered, render
+from activities.notices.render import Rendered, render
 from activities.requests import NoticeRequest, Recipient
 from demo.scenarios import SCENARIOS
 from tests.lifecycle.builders import NOON, Purchase
@@ -22,7 +22,7 @@ from workflows.lifecycle.events import Accepted, Notify
 from workflows.lifecycle.state import Code, State
 from workflows.messages import PurchaseStart
 from workflows.notifying import notice_request
-from workflows.workflow_state import PendingNotice, WorkflowState
+from workflows.workflow_state import AcceptedStart, PendingNotice, WorkflowState
 
 NAMES = {"client": "Ana", "freelancer": "Bo"}
 NOT_CHECKED = ("Hello ", "The exact answer: ", "See the purchase")
@@ -84,7 +84,9 @@ def everything() -> tuple[Written, ...]:
     """Every notice for each of its recipients, and each reminder that may come in every state."""
     found = []
     for policy, notify, state in notices():
-        workflow_state = WorkflowState.begin(start(POLICIES[policy]), NOON, newest())
+        workflow_state = WorkflowState.begin(
+            AcceptedStart.of(start(POLICIES[policy])), NOON, newest()
+        )
         workflow_state.purchase = state
         near = [
             lifecycle.reminder(state, rule.name)
@@ -285,7 +287,7 @@ def test_a_late_notice_does_not_mix_two_stages() -> None:
     purchase = Purchase().requested()
     purchase.freelancer("decide_refund", decision="decline", claim=10_000)
     (declined,) = purchase.last.notices
-    workflow_state = WorkflowState.begin(start({}), NOON, newest())
+    workflow_state = WorkflowState.begin(AcceptedStart.of(start({})), NOON, newest())
     pending = PendingNotice(
         notify=declined,
         number="1",

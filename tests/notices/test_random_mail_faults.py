@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from temporalio.common import RetryPolicy
 
-from activities.notices import SmtpChannel
+from activities.notices.channels import SmtpChannel
 from demo.runner import Handle, status
 from demo.scenarios import Sleep
 from tests.notices.driver import ADDRESSES, bought, expected_mail, perform

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from activities.notices import Rendered, render
 from activities.notices.formats import reader
+from activities.notices.render import Rendered, render
 from activities.requests import AllowedMessage, Movement, Party
 from tests.notices.builders import (
     ACCEPT,

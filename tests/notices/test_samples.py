@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from activities.notices import render
+from activities.notices.render import render
 from activities.requests import NoticeRequest
 from demo.scenarios import SCENARIOS, Scenario
 from docs.notice_samples import SAMPLE_PARTIES, SAMPLE_PURCHASES

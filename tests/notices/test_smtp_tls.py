@@ -11,7 +11,8 @@ import pytest
 import trustme
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 
-from activities.notices import TransientFailure, channel_from_url
+from activities.notices.channels import channel_from_url
+from activities.notices.failures import TransientFailure
 from tests.notices.builders import SmtpHandler, listening
 from tests.notices.environment import environment
 from tests.notices.mailbox import quiet, read

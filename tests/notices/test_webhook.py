@@ -14,16 +14,11 @@ from starlette.routing import Route
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.notices import (
-    ChannelUrlError,
-    DeliveryLog,
-    NoticeActivities,
-    PermanentFailure,
-    TransientFailure,
-    WebhookChannel,
-    channel_from_url,
-    channels_from_urls,
-)
+from activities.notices.activity import NoticeActivities
+from activities.notices.channels import channel_from_url, channels_from_urls
+from activities.notices.failures import ChannelUrlError, PermanentFailure, TransientFailure
+from activities.notices.log import DeliveryLog
+from activities.notices.webhook import WebhookChannel
 from activities.requests import NoticeAnswer, NoticeRequest, Party
 from activities.services import Settings
 from tests.notices.builders import ANA, OPERATORS, client, closed_port, request

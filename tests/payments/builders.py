@@ -11,6 +11,7 @@ from tests.stripe.fake import FakeStripe, Fault
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 PRICE = Money(amount=250_00, currency="USD")
 PART = Money(amount=100_00, currency="USD")
+DEPLOYMENT = "shop"
 KEY = "purchase-p-1/hold"
 REFUND = "purchase-p-1/refund"
 VISA = "pm_card_visa"
@@ -22,6 +23,11 @@ FAULTS: list[Fault] = [fault for fault in get_args(Fault) if fault != "declined"
 """The faults that leave the outcome of a call unknown."""
 
 Answer = TypeVar("Answer")
+
+
+def named(key: str) -> str:
+    """Return what a key is called at Stripe."""
+    return f"{DEPLOYMENT}/{key}"
 
 
 def usd(amount: int) -> Money:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from activities.payments.stripe import StripeProvider
-from tests.payments.builders import HASTE, PATIENCE
+from tests.payments.builders import DEPLOYMENT, HASTE, PATIENCE
 from tests.stripe.conftest import client, fake, served
 from tests.stripe.fake import FakeStripe
 
@@ -15,7 +15,7 @@ __all__ = ["client", "fake", "served"]
 @pytest.fixture
 def provider(fake: FakeStripe) -> Iterator[StripeProvider]:
     """A provider with a long timeout."""
-    provider = StripeProvider(fake.api_key, api_base=fake.url, timeout=PATIENCE)
+    provider = StripeProvider(fake.api_key, DEPLOYMENT, api_base=fake.url, timeout=PATIENCE)
     yield provider
     provider.close()
 
@@ -23,6 +23,6 @@ def provider(fake: FakeStripe) -> Iterator[StripeProvider]:
 @pytest.fixture
 def hasty(fake: FakeStripe) -> Iterator[StripeProvider]:
     """A provider with a short timeout."""
-    provider = StripeProvider(fake.api_key, api_base=fake.url, timeout=HASTE)
+    provider = StripeProvider(fake.api_key, DEPLOYMENT, api_base=fake.url, timeout=HASTE)
     yield provider
     provider.close()

@@ -9,7 +9,7 @@ import stripe
 from activities.payments import ChargeResult, ProviderRejected, ProviderUnreachable
 from activities.payments.stripe import StripeProvider
 from activities.requests import Money
-from tests.payments.builders import KEY, NOW, PRICE, VISA, charged, until_answered, usd
+from tests.payments.builders import KEY, NOW, PRICE, VISA, charged, named, until_answered, usd
 from tests.stripe.fake import FakeStripe
 
 DECLINED = "pm_card_chargeDeclined"
@@ -25,7 +25,7 @@ def test_a_charge_takes_the_price_and_can_be_looked_up(
     assert provider.find_charge(KEY) == result
     (charge,) = fake.charges
     assert (charge["amount"], charge["currency"]) == (PRICE.amount, "usd")
-    assert (charge["payment_intent"], charge["transfer_group"]) == (result.reference, KEY)
+    assert (charge["payment_intent"], charge["transfer_group"]) == (result.reference, named(KEY))
 
 
 def test_the_same_key_and_request_is_one_charge_with_one_answer(
@@ -255,7 +255,7 @@ def test_a_charge_racing_its_void_is_either_made_and_found_or_never_made(
             found = {each.result() is not None for each in voiding}
             assert made == found
             assert len(made) == 1
-            assert fake.charged_amount(transfer_group=key) == (
+            assert fake.charged_amount(transfer_group=named(key)) == (
                 PRICE.amount if made == {True} else 0
             )
 

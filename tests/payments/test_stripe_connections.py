@@ -13,7 +13,7 @@ import pytest
 
 from activities.payments import ProviderUnreachable
 from activities.payments.stripe import CONNECTIONS, StripeProvider
-from tests.payments.builders import HASTE, KEY, NOW, PART, PRICE, REFUND, VISA, charged
+from tests.payments.builders import DEPLOYMENT, HASTE, KEY, NOW, PART, PRICE, REFUND, VISA, charged
 from tests.stripe.fake import FakeStripe
 from worker import ACTIVITY_THREADS
 
@@ -52,7 +52,7 @@ def test_many_threads_share_one_provider(fake: FakeStripe, provider: StripeProvi
 
 
 def test_close_closes_the_connections_of_all_threads(fake: FakeStripe) -> None:
-    provider = StripeProvider(fake.api_key, api_base=fake.url)
+    provider = StripeProvider(fake.api_key, DEPLOYMENT, api_base=fake.url)
     together, before = Barrier(5), connections(fake)
 
     def look(n: int) -> None:
@@ -75,7 +75,9 @@ def test_a_connection_is_reused(fake: FakeStripe, provider: StripeProvider) -> N
 
 def test_a_missing_provider_is_unreachable(unused_port: int) -> None:
     url = f"http://127.0.0.1:{unused_port}"
-    with closing(StripeProvider("sk_test_fake", api_base=url, timeout=HASTE)) as nowhere:
+    with closing(
+        StripeProvider("sk_test_fake", DEPLOYMENT, api_base=url, timeout=HASTE)
+    ) as nowhere:
         for ask in every_call(nowhere):
             with pytest.raises(ProviderUnreachable, match="did not answer"):
                 ask()
@@ -106,7 +108,7 @@ def every_call(provider: StripeProvider) -> list[Callable[[], object]]:
 
 def test_a_wrong_api_key_error_names_the_setting_not_the_key(fake: FakeStripe) -> None:
     wrong = "sk_test_of_somebody_else"
-    with closing(StripeProvider(wrong, api_base=fake.url)) as stranger:
+    with closing(StripeProvider(wrong, DEPLOYMENT, api_base=fake.url)) as stranger:
         for ask in every_call(stranger):
             with pytest.raises(ProviderUnreachable, match="set STRIPE_API_KEY") as unknown:
                 ask()

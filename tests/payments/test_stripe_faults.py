@@ -16,6 +16,7 @@ from tests.payments.builders import (
     REFUND,
     VISA,
     charged,
+    named,
     until_answered,
     until_over,
 )
@@ -64,7 +65,7 @@ def test_a_charge_is_made_once_despite_each_fault(
     )
     assert (result.status, result.charged) == ("succeeded", PRICE)
     assert provider.find_charge(KEY) == result
-    assert (len(fake.charges), fake.charged_amount(transfer_group=KEY)) == (1, PRICE.amount)
+    assert (len(fake.charges), fake.charged_amount(transfer_group=named(KEY))) == (1, PRICE.amount)
 
 
 @met

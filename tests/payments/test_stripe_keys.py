@@ -11,6 +11,7 @@ import pytest
 from activities.payments import ChargeResult, ProviderUnreachable, RefundResult
 from activities.payments.stripe import KEYS_TRIED, StripeProvider
 from tests.payments.builders import (
+    DEPLOYMENT,
     KEY,
     NOW,
     PART,
@@ -18,6 +19,7 @@ from tests.payments.builders import (
     REFUND,
     VISA,
     charged,
+    named,
     until_answered,
     until_over,
 )
@@ -93,9 +95,9 @@ def test_a_charge_whose_key_replays_500_is_made_under_the_next_key(
     fake.fault("stored_500", path=CREATE)
     with pytest.raises(ProviderUnreachable, match="500"):
         provider.charge(KEY, PRICE, VISA, NOW)
-    assert keys(fake, CREATE) == [KEY]
+    assert keys(fake, CREATE) == [named(KEY)]
     assert provider.charge(KEY, PRICE, VISA, NOW).charged == PRICE
-    assert keys(fake, CREATE) == [KEY, KEY, f"{KEY}#2"]
+    assert keys(fake, CREATE) == [named(KEY), named(KEY), named(f"{KEY}#2")]
 
 
 def test_an_intent_behind_a_stored_500_is_created_again_but_charged_once(
@@ -116,16 +118,17 @@ def test_the_next_key_of_a_refund_is_tried_only_after_an_empty_look_up(
     fake.fault("stored_500", path=SEND)
     with pytest.raises(ProviderUnreachable, match="500"):
         provider.refund(REFUND, charge, PART, NOW)
-    assert keys(fake, SEND) == [REFUND]
+    assert keys(fake, SEND) == [named(REFUND)]
     before = len(fake.requests)
     assert provider.refund(REFUND, charge, PART, NOW).amount == PART
     assert steps(fake)[before:] == [
         "GET /v1/refunds 200",
+        f"GET /v1/payment_intents/{charge} 200",
         "POST /v1/refunds 500",
         "GET /v1/refunds 200",
         "POST /v1/refunds 200",
     ]
-    assert keys(fake, SEND) == [REFUND, REFUND, f"{REFUND}#2"]
+    assert keys(fake, SEND) == [named(REFUND), named(REFUND), named(f"{REFUND}#2")]
 
 
 def test_no_next_key_is_tried_while_the_look_up_fails(
@@ -136,10 +139,10 @@ def test_no_next_key_is_tried_while_the_look_up_fails(
     with pytest.raises(ProviderUnreachable, match="500"):
         provider.refund(REFUND, charge, PART, NOW)
     look_ups: list[Fault | None] = [None, "cut"]  # before the stored 500 comes back, and after
-    fake.plan(lambda method, path: look_ups.pop(0) if method == "GET" and look_ups else None)
+    fake.plan(lambda method, path: look_ups.pop(0) if (method, path) == ("GET", SEND) else None)
     with pytest.raises(ProviderUnreachable, match="did not answer"):
         provider.refund(REFUND, charge, PART, NOW)
-    assert keys(fake, SEND) == [REFUND, REFUND]
+    assert keys(fake, SEND) == [named(REFUND), named(REFUND)]
     assert fake.refunds == []
 
 
@@ -149,7 +152,7 @@ def test_a_refund_behind_a_stored_500_is_found(fake: FakeStripe, provider: Strip
     with pytest.raises(ProviderUnreachable):
         provider.refund(REFUND, charge, PART, NOW)
     assert provider.refund(REFUND, charge, PART, NOW).amount == PART
-    assert keys(fake, SEND) == [REFUND]
+    assert keys(fake, SEND) == [named(REFUND)]
     assert (len(fake.refunds), fake.refunded_amount()) == (1, PART.amount)
 
 
@@ -168,8 +171,8 @@ def test_a_provider_that_replays_500_under_every_key_is_unreachable(
     for _ in range(KEYS_TRIED + 2):
         with pytest.raises(ProviderUnreachable, match="500"):
             ask()
-    assert len({*keys(fake, where)} - {"another"}) == KEYS_TRIED
-    assert (fake.charged_amount(transfer_group=KEY), fake.refunds) == (0, [])
+    assert len({*keys(fake, where)} - {named("another")}) == KEYS_TRIED
+    assert (fake.charged_amount(transfer_group=named(KEY)), fake.refunds) == (0, [])
     fake.plan(None)
     fake.forget_keys()
     assert ask().status in ("succeeded", "settled")
@@ -265,7 +268,7 @@ def test_two_partial_refunds_are_never_made_of_one_that_is_late_under_its_second
         provider.refund(REFUND, charge, PART, NOW)
     until_over(fake)
     assert provider.refund(REFUND, charge, PART, NOW).amount == PART
-    assert set(keys(fake, SEND)) == {REFUND, f"{REFUND}#2"}
+    assert set(keys(fake, SEND)) == {named(REFUND), named(f"{REFUND}#2")}
     assert (len(fake.refunds), fake.refunded_amount()) == (1, PART.amount)
 
 
@@ -283,7 +286,7 @@ def test_two_concurrent_workers_move_the_money_once(
     fake: FakeStripe, provider: StripeProvider, spoilt: int
 ) -> None:
     """Even if Stripe stored a 500 under the first keys."""
-    with closing(StripeProvider(fake.api_key, api_base=fake.url)) as other:
+    with closing(StripeProvider(fake.api_key, DEPLOYMENT, api_base=fake.url)) as other:
         workers = [provider, other] * 4
         for n in range(4):
             key = f"purchase-p-{n}/hold"
@@ -292,7 +295,7 @@ def test_two_concurrent_workers_move_the_money_once(
                 fake, [partial(worker.charge, key, PRICE, VISA, NOW) for worker in workers]
             )
             assert len(set(charges)) == 1
-            assert fake.charged_amount(transfer_group=key) == PRICE.amount
+            assert fake.charged_amount(transfer_group=named(key)) == PRICE.amount
 
             reference = charges[0].reference
             fake.fault("stored_500", path=SEND, times=spoilt)

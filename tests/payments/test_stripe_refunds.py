@@ -169,4 +169,7 @@ def test_a_refund_is_found_among_hundreds_of_its_charge(
     fake.forget_keys()
     assert provider.refund(REFUND, charge, PART, NOW) == made
     assert fake.refunded_amount() == PART.amount + 100
-    assert [refund.refund_id for refund in provider.statement().refunds] == [REFUND]
+    assert len(provider.refunds_of(charge, NOW)) == 101
+    listed = provider.statement().refunds
+    assert [refund.refund_id for refund in listed if refund.refund_id] == [REFUND]
+    assert {refund.charge_reference for refund in listed} == {charge}

@@ -46,7 +46,7 @@ def test_an_unused_provider_has_an_empty_statement(
     assert provider.statement() == Statement((), ())
 
 
-def test_a_statement_has_the_succeeded_charges_and_all_refunds_of_recourse(
+def test_a_statement_has_the_succeeded_charges_of_recourse_and_all_their_refunds(
     fake: FakeStripe, provider: StripeProvider, client: stripe.StripeClient
 ) -> None:
     first = charged(provider, "pm_card_pendingRefund", "purchase-p-1/hold")
@@ -59,8 +59,8 @@ def test_a_statement_has_the_succeeded_charges_and_all_refunds_of_recourse(
     ]
     fake.fail_refund(sent[0])
     fake.cancel_refund(sent[1])
-    refund_by_hand(client, first, 500)
-    foreign = pay(client, new_key(), transfer_group="purchase-p-5/hold")
+    by_hand = refund_by_hand(client, first, 500)
+    foreign = pay(client, new_key(), transfer_group="shop/purchase-p-5/hold")
     refund_by_hand(client, foreign.id, 500)
 
     statement = provider.statement()
@@ -69,12 +69,13 @@ def test_a_statement_has_the_succeeded_charges_and_all_refunds_of_recourse(
         ChargeRecord("purchase-p-2/hold", PRICE, second),
     }
     assert set(statement.refunds) == {
-        RefundRecord("r-1", usd(1), sent[0], "failed"),
-        RefundRecord("r-2", usd(2), sent[1], "failed"),
-        RefundRecord("r-3", usd(3), sent[2], "pending"),
-        RefundRecord("r-4", usd(4), sent[3], "settled"),
+        RefundRecord("r-1", usd(1), sent[0], "failed", first),
+        RefundRecord("r-2", usd(2), sent[1], "failed", first),
+        RefundRecord("r-3", usd(3), sent[2], "pending", first),
+        RefundRecord("r-4", usd(4), sent[3], "settled", second),
+        RefundRecord("", usd(500), by_hand.id, "pending", first),
     }
-    assert (len(statement.charges), len(statement.refunds)) == (2, 4)
+    assert (len(statement.charges), len(statement.refunds)) == (2, 5)
 
 
 def test_a_statement_spans_many_pages(

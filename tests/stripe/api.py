@@ -42,6 +42,7 @@ WENT_WRONG: Object = {
     "error": {"type": "api_error", "message": "An unknown error occurred on our side."}
 }
 ROUTES: list[tuple[str, str, Perform]] = [
+    ("GET", r"/v1/account", lambda to, params, _: to.account()),
     ("GET", r"/v1/payment_methods/(\w+)", lambda to, params, name: to.method(name, "id")),
     ("POST", r"/v1/payment_intents", lambda to, params, _: to.create_intent(params)),
     ("GET", r"/v1/payment_intents", lambda to, params, _: to.list_intents(params)),

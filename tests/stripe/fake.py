@@ -61,6 +61,11 @@ class FakeStripe(Api):
             return copy.deepcopy(what(self._account()))
 
     @property
+    def account_id(self) -> str:
+        """The id of the account that the API key belongs to."""
+        return str(self._copied(lambda account: account.id))
+
+    @property
     def intents(self) -> list[Object]:
         """Every payment intent, the oldest first."""
         return list(self._copied(lambda account: account.intents).values())

@@ -49,6 +49,7 @@ class Objects:
     """One account's objects by id, the oldest first."""
 
     def __init__(self, clock: Callable[[], float], api_version: str) -> None:
+        self.id = new_id("acct")
         self.keys = Keys()
         self.methods: dict[str, Object] = {}
         self.cards: dict[str, Card] = {}
@@ -77,6 +78,10 @@ class Objects:
         event = self.new("evt", "event", type=kind, data=data, api_version=self._api_version)
         event |= {"pending_webhooks": 1, "request": {"id": None, "idempotency_key": None}}
         self.events.append(event)
+
+    def account(self) -> Object:
+        """Return the account itself."""
+        return {"id": self.id, "object": "account"}
 
     # --- Payment methods -----------------------------------------------------------------------
 

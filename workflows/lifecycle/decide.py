@@ -77,7 +77,7 @@ def _apply(row: Transition, draft: Draft) -> Accepted | Rejection:
     elif row.to is To.BEFORE_REQUEST:
         draft.return_to_stage_before_request()
     if not isinstance(event, Message):
-        return _accepted(row, draft, actor=row.actor)
+        return _accepted(row, draft, actor=row.cause.actor)
     if event.by.role in (Role.CLIENT, Role.FREELANCER):
         _restart_deadlines(draft)
     overdue = [at for at in before.deadlines.values() if at <= draft.now]

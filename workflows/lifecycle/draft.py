@@ -9,16 +9,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
-from activities.amounts import format_amount
 from activities.requests import Movement
 from workflows.lifecycle.deadlines import DeadlineRule, rule_named
-from workflows.lifecycle.events import (
-    ComputeDeadline,
-    Effect,
-    Event,
-    PostDecision,
-    Rejection,
-)
+from workflows.lifecycle.events import ComputeDeadline, Effect, Event, PostDecision, Rejection
 from workflows.lifecycle.state import (
     Attention,
     AttentionKind,
@@ -64,7 +57,7 @@ class Draft:
 
     def amount(self, minor: int) -> str:
         """Minor units as a person writes them."""
-        return format_amount(minor, self.state.terms.currency)
+        return self.state.terms.format_amount(minor)
 
     # --- deadlines
 

@@ -37,6 +37,15 @@ def _policy(field: str, value: str) -> Callable[[Draft], bool]:
     return lambda draft: bool(getattr(draft.state.terms.policy, field) == value)
 
 
+def _unposted(*, with_refund: bool) -> Callable[[Draft], bool]:
+    def check(draft: Draft) -> bool:
+        decision = draft.state.decision
+        pending = is_kind_pending(draft.state, "post_decision")
+        return pending and decision is not None and (decision.refund > 0) is with_refund
+
+    return check
+
+
 def _retryable(draft: Draft) -> bool:
     kinds = {
         AttentionKind.PAYMENT_UNKNOWN,
@@ -88,22 +97,8 @@ CALENDAR_AWAITED = Guard(
     "the deadline still matters",
     lambda draft: awaits_calendar(draft.state, cast(DeadlineComputed, draft.event).deadline),
 )
-DECISION_UNPOSTED_REFUND = Guard(
-    "the decision has a refund",
-    lambda draft: (
-        is_kind_pending(draft.state, "post_decision")
-        and draft.state.decision is not None
-        and draft.state.decision.refund > 0
-    ),
-)
-DECISION_UNPOSTED_RELEASE = Guard(
-    "the decision has no refund",
-    lambda draft: (
-        is_kind_pending(draft.state, "post_decision")
-        and draft.state.decision is not None
-        and draft.state.decision.refund == 0
-    ),
-)
+DECISION_UNPOSTED_REFUND = Guard("the decision has a refund", _unposted(with_refund=True))
+DECISION_UNPOSTED_RELEASE = Guard("the decision has no refund", _unposted(with_refund=False))
 SETTLEMENT_UNPOSTED = Guard(
     "the refund is settled and not yet posted",
     lambda draft: is_kind_pending(draft.state, "post_settlement"),

@@ -30,6 +30,7 @@ from workflows.lifecycle.state import (
     Payment,
     Refund,
     RefundStatus,
+    Settlement,
     Stage,
 )
 from workflows.messages import (
@@ -273,10 +274,13 @@ def confirm_refund(draft: Draft) -> None:
     _settle(draft, report.reference or draft.state.refund_id(report.attempt))
 
 
-def _settle(draft: Draft, reference: str) -> None:
+def _settle(draft: Draft, reference: str, *, proved_by_person: bool = False) -> None:
     refund = draft.state.refund
     assert refund is not None
-    draft.set(refund=replace(refund, status=RefundStatus.SETTLED))
+    draft.set(
+        refund=replace(refund, status=RefundStatus.SETTLED),
+        settlement=Settlement(reference, draft.now, proved_by_person),
+    )
     draft.stop(DeadlineName.SETTLEMENT)
     draft.clear_alert(AttentionKind.SETTLEMENT_LATE, AttentionKind.REFUND_FAILED)
     draft.emit(PostSettlement(reference, draft.now))
@@ -328,7 +332,7 @@ def mark_settled(draft: Draft) -> Rejection | None:
         return Rejection(Code.ALREADY_SETTLED, "The refund is already known to be settled.")
     names = (*refund.references[:-1], message.reference)
     draft.set(refund=replace(refund, references=names))
-    _settle(draft, message.reference)
+    _settle(draft, message.reference, proved_by_person=True)
     return None
 
 

@@ -108,13 +108,12 @@ def allowed_messages(state: State, role: Role, now: datetime) -> tuple[Allowed, 
 def _fields(row: Transition, state: State) -> dict[str, Any]:
     """The sample as people see it."""
     assert row.form is not None
-    shown = {}
-    for name, value in row.form.sample.items():
-        if value is AMOUNT:
-            shown[name] = "AMOUNT"
-        else:
-            shown[name] = value(state) if callable(value) else value
-    return shown
+    sample = row.form.sample.items()
+    return {name: "AMOUNT" if it is AMOUNT else _filled(it, state) for name, it in sample}
+
+
+def _filled(value: Any, state: State) -> Any:
+    return value(state) if callable(value) else value
 
 
 def _sample(row: Transition, state: State, role: Role) -> Message:
@@ -122,9 +121,7 @@ def _sample(row: Transition, state: State, role: Role) -> Message:
     assert row.form is not None
     terms = state.terms
     ids = {Role.CLIENT: terms.client.id, Role.FREELANCER: terms.freelancer.id}
-    fields = {
-        name: value(state) if callable(value) else value for name, value in row.form.sample.items()
-    }
+    fields = {name: _filled(value, state) for name, value in row.form.sample.items()}
     sender = Sender(role=role, id=ids.get(role, f"any-{role}"))
     return MESSAGES[row.cause.message](by=sender, **fields)
 
@@ -198,10 +195,6 @@ def rejection_notice(name: str, rejection: Rejection, recipient: RecipientRole) 
         "system",
         texts.rejected(why),
         (recipient,),
-        values={
-            "message": spaced(name),
-            "code": rejection.code.value,
-            "answer": rejection.text,
-        },
+        values={"message": spaced(name), "code": rejection.code.value, "answer": rejection.text},
         about_money=False,
     )

@@ -36,8 +36,7 @@ def check_sender(state: State, message: Message) -> Rejection | None:
         )
     if sender in parties.values():
         return Rejection(
-            Code.WRONG_ROLE,
-            f"{sender!r} is a party to this purchase and cannot act as its {role}.",
+            Code.WRONG_ROLE, f"{sender!r} is a party to this purchase and cannot act as its {role}."
         )
     return None
 

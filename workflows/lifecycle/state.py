@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from activities.amounts import format_amount
 from workflows.messages import Role
 from workflows.policy import Policy
 
@@ -85,10 +86,15 @@ class Terms:
     freelancer: Person
     amount: int
     currency: str
+    decimals: int
     purchased_at: datetime
     requirements_needed: bool = True
     policy: Policy = field(default_factory=Policy)
     rules_version: int = 1
+
+    def format_amount(self, minor: int) -> str:
+        """Minor units as a person writes them, with the decimals that the terms have."""
+        return format_amount(minor, self.currency, self.decimals)
 
 
 @dataclass(frozen=True)
@@ -154,6 +160,16 @@ class Refund:
 
 
 @dataclass(frozen=True)
+class Settlement:
+    """That the refund is settled: reported by the provider, or proved by a person. `reference` is
+    the provider's name for it, or the proof."""
+
+    reference: str
+    at: datetime
+    proved_by_person: bool = False
+
+
+@dataclass(frozen=True)
 class State:
     """Everything the rules know of a purchase.
 
@@ -179,6 +195,7 @@ class State:
     decision: Decision | None = None
     decision_posted: bool = False
     refund: Refund | None = None
+    settlement: Settlement | None = None
     attention: tuple[Attention, ...] = ()
     outcome: str | None = None
     reason: str | None = None

@@ -170,10 +170,7 @@ CLIENT_CANCELLED = Text(
     summary="{Client} cancelled the project and asked {freelancer} to refund {escrow}.",
     explanation="{Freelancer} may approve, and all of the money goes back to {client}; or decline, "
     "and say how much of it the work was worth.",
-    advice={
-        "client": (_TALK_FIRST, _NOT_GUARANTEED),
-        "freelancer": ("The decision is yours.",),
-    },
+    advice={"client": (_TALK_FIRST, _NOT_GUARANTEED), "freelancer": ("The decision is yours.",)},
 )
 CANCELLATION_WITHDRAWN = Text(
     heading="Cancellation withdrawn",

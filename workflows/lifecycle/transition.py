@@ -25,13 +25,15 @@ class To(Enum):
 @dataclass(frozen=True)
 class Cause:
     """Who or what causes a transition: a message from one of `by` (with `choice`, where it has
-    one), the end of a deadline, or a fact from provider, ledger, calendar or platform."""
+    one), the end of a deadline, or a fact from provider, ledger, calendar or platform. `actor`: who
+    acts if it is not a message."""
 
     message: str = ""
     by: tuple[Role, ...] = ()
     choice: str = ""
     deadline: DeadlineName | None = None
     fact: type[Event] | None = None
+    actor: str = "system"
 
     def matches(self, event: Event) -> bool:
         """Whether the event is this cause."""
@@ -55,14 +57,15 @@ def expiry(deadline: DeadlineName) -> Cause:
     return Cause(deadline=deadline)
 
 
-def fact(kind: type[Event]) -> Cause:
+def fact(kind: type[Event], actor: str = "system") -> Cause:
     """An answer from provider, ledger, calendar or platform."""
-    return Cause(fact=kind)
+    return Cause(fact=kind, actor=actor)
 
 
 def report(status: str) -> Cause:
     """A report on the refund: an answer of the provider, or its `settlement_update`."""
-    return Cause("settlement_update", (Role.PAYMENTS,), status, fact=RefundReported)
+    by = Role.PAYMENTS
+    return Cause("settlement_update", (by,), status, fact=RefundReported, actor=by.value)
 
 
 def answer(status: str) -> Cause:
@@ -116,7 +119,7 @@ class Transition:
     and leads to `to`.
 
     `source`: A = the article that clients read, U = the marketplace's other published rules, O =
-    our choice. `actor`: who acts if the cause is not a message. `silent`: no line in the timeline.
+    our choice. `silent`: no line in the timeline.
     `hide_settlement_deadline`: notices show the settlement deadline only to operators.
     """
 
@@ -131,7 +134,6 @@ class Transition:
     notify: tuple[RecipientRole, ...] = BOTH
     source: str
     form: Form | None = None
-    actor: str = "system"
     silent: bool = False
     about_money: bool = True
     hide_settlement_deadline: bool = False

@@ -78,26 +78,24 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(
         id="R-04",
         name="payment_declined",
-        cause=fact(events.PaymentDeclined),
+        cause=fact(events.PaymentDeclined, actor="payments"),
         stages=OPEN,
         guard=guards.PAYMENT_UNDECIDED,
         handler=handlers.close_unpaid("payment_declined"),
         to=CLOSED,
         text=texts.PAYMENT_DECLINED,
         source="A",
-        actor="payments",
     ),
     Transition(
         id="R-05",
         name="payment_failed",
-        cause=fact(events.PaymentVoided),
+        cause=fact(events.PaymentVoided, actor="payments"),
         stages=OPEN,
         guard=guards.PAYMENT_UNDECIDED,
         handler=handlers.close_unpaid("payment_failed"),
         to=CLOSED,
         text=texts.PAYMENT_FAILED,
         source="O",
-        actor="payments",
     ),
     Transition(
         id="R-06",
@@ -405,11 +403,7 @@ TRANSITIONS: tuple[Transition, ...] = (
         to=SETTLING,
         text=texts.FREELANCER_GAVE_REFUND,
         source="U",
-        form=Form(
-            label="Give all of the money back",
-            listed_last=True,
-            same_as="full_refund",
-        ),
+        form=Form(label="Give all of the money back", listed_last=True, same_as="full_refund"),
     ),
     Transition(
         id="R-47",
@@ -447,13 +441,12 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(
         id="R-50",
         name="cancelled_by_platform",
-        cause=fact(events.PlatformCancelled),
+        cause=fact(events.PlatformCancelled, actor="operator"),
         stages=UNDECIDED,
         handler=handlers.refund_all("cancelled_by_platform"),
         to=SETTLING,
         text=texts.CANCELLED_BY_PLATFORM,
         source="O",
-        actor="operator",
     ),
     Transition(
         id="R-51",
@@ -506,7 +499,6 @@ TRANSITIONS: tuple[Transition, ...] = (
             label="Report that the refund is settled",
             sample={"refund_id": REFUND_ID, "status": "settled"},
         ),
-        actor="payments",
         silent=True,
     ),
     Transition(
@@ -519,7 +511,6 @@ TRANSITIONS: tuple[Transition, ...] = (
         text=texts.REFUND_DOUBTFUL,
         notify=("operator",),
         source="O",
-        actor="payments",
     ),
     Transition(
         id="R-56",
@@ -535,7 +526,6 @@ TRANSITIONS: tuple[Transition, ...] = (
             label="Report that the refund failed",
             sample={"refund_id": REFUND_ID, "status": "failed"},
         ),
-        actor="payments",
     ),
     Transition(
         id="R-57",
@@ -547,7 +537,6 @@ TRANSITIONS: tuple[Transition, ...] = (
         text=texts.REFUND_FAILED,
         notify=("client", "operator"),
         source="O",
-        actor="payments",
         hide_settlement_deadline=True,
     ),
     Transition(
@@ -563,14 +552,13 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(
         id="R-59",
         name="refund_settled",
-        cause=fact(events.SettlementPosted),
+        cause=fact(events.SettlementPosted, actor="payments"),
         stages=(SETTLING,),
         guard=guards.SETTLEMENT_UNPOSTED,
         handler=handlers.close_settled,
         to=CLOSED,
         text=texts.REFUND_SETTLED,
         source="A",
-        actor="payments",
         hide_settlement_deadline=True,
     ),
     Transition(

@@ -1,9 +1,7 @@
 """Texts about a purchase in the third person: for the timeline, the card and the timers."""
 
 from collections.abc import Mapping
-from functools import partial
 
-from activities.amounts import format_amount
 from activities.formatter import Facts, Formatter, capitalized
 from workflows.lifecycle.deadlines import DeadlineRule
 from workflows.lifecycle.state import State
@@ -20,14 +18,12 @@ def facts(state: State, actor: str = Facts.actor, values: Mapping[str, str] = NO
 def third_person(state: State) -> Formatter:
     """Writes with the parties' names."""
     terms = state.terms
-    amount = partial(format_amount, currency=terms.currency)
-    return Formatter(terms.client.name, terms.freelancer.name, amount)
+    return Formatter(terms.client.name, terms.freelancer.name, terms.format_amount)
 
 
 def by_role(state: State) -> Formatter:
     """Writes "the client" and "the freelancer": for what Temporal stores and lists."""
-    amount = partial(format_amount, currency=state.terms.currency)
-    return Formatter("the client", "the freelancer", amount)
+    return Formatter("the client", "the freelancer", state.terms.format_amount)
 
 
 def expiry_text(state: State, text: Text) -> str:

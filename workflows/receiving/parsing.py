@@ -48,8 +48,13 @@ def parse_message(name: str, payloads: Sequence[object]) -> Message:
 
 def parse(kind: type[Model], payloads: Sequence[object]) -> Model:
     """The one JSON object in `payloads`, as `kind`. Raises ValueError with a sentence."""
+    return read(kind, json_of(payloads))
+
+
+def read(kind: type[Model], document: bytes | str) -> Model:
+    """A JSON document as `kind`. Raises ValueError with a sentence."""
     try:
-        return kind.model_validate_json(json_of(payloads))
+        return kind.model_validate_json(document)
     except ValidationError as error:
         raise ValueError(explain(error)) from None
     except RecursionError:

@@ -24,6 +24,7 @@ YIELD = timedelta(milliseconds=1)
 
 class MessageQueue:
     """Processes everything in the order of arrival: at once while little arrives, else in batches.
+    Until it is opened, everything waits.
 
     Batches are counted, not timed, so that a replay divides them the same way.
     """
@@ -33,6 +34,12 @@ class MessageQueue:
         self._task: datetime | None = None
         self._left = 0
         self._yielding = False
+        self._opened = False
+
+    def open(self) -> None:
+        """Process what has arrived, and from now on what arrives."""
+        self._opened = True
+        self._begin()
 
     @property
     def waiting(self) -> int:
@@ -42,8 +49,10 @@ class MessageQueue:
     def process(self, work: Callable[[], None], size: int = 0) -> None:
         """Process an arrival of `size` bytes now, or after everything that arrived before it."""
         self._waiting.append((work, 1 + size // BYTES_PER_UNIT))
-        if self._yielding:
-            return
+        if self._opened and not self._yielding:
+            self._begin()
+
+    def _begin(self) -> None:
         self._process_batch(FIRST_BATCH)
         if self._waiting:
             self._yielding = True

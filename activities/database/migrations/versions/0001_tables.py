@@ -9,10 +9,8 @@ from alembic import op
 
 from activities.database.types import Instant
 
-revision: str = "0001"
-down_revision: str | None = None
-branch_labels = None
-depends_on = None
+revision = "0001"
+down_revision = None
 
 MAX_AMOUNT = 2**53 - 1
 
@@ -190,7 +188,3 @@ def create_transfer(dialect: str) -> None:
             deferrable=True,
             initially="DEFERRED",
         )
-
-
-def downgrade() -> None:
-    raise NotImplementedError("The ledger is append-only: its schema cannot be downgraded.")

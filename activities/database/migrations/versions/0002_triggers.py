@@ -8,10 +8,8 @@ cost of the check does not grow with the number of transfers.
 import sqlalchemy as sa
 from alembic import op
 
-revision: str = "0002"
-down_revision: str | None = "0001"
-branch_labels = None
-depends_on = None
+revision = "0002"
+down_revision = "0001"
 
 # SQLite: INSERT OR IGNORE and INSERT OR REPLACE also apply to the statements inside a trigger, and
 # REPLACE deletes without firing delete triggers. RAISE(ABORT) overrides both. So the triggers
@@ -187,7 +185,3 @@ def upgrade() -> None:
         )
     for trigger in TRIGGERS:
         connection.execute(sa.text(f"CREATE TRIGGER {trigger}"))
-
-
-def downgrade() -> None:
-    raise NotImplementedError("The ledger is append-only: its schema cannot be downgraded.")

@@ -2,10 +2,8 @@
 
 from alembic import op
 
-revision: str = "0003"
-down_revision: str | None = "0002"
-branch_labels = None
-depends_on = None
+revision = "0003"
+down_revision = "0002"
 
 VIEWS = {
     "account_balances": """
@@ -46,7 +44,3 @@ VIEWS = {
 def upgrade() -> None:
     for name, query in VIEWS.items():
         op.execute(f"CREATE VIEW {name} AS {query}")
-
-
-def downgrade() -> None:
-    raise NotImplementedError("The ledger is append-only: its schema cannot be downgraded.")

@@ -5,10 +5,8 @@ from alembic import op
 
 from activities.database.types import Instant
 
-revision: str = "0004"
-down_revision: str | None = "0003"
-branch_labels = None
-depends_on = None
+revision = "0004"
+down_revision = "0003"
 
 TEXTS = ("purchase_id", "transition_id", "transition", "role", "address", "channel", "message_id")
 ONCE = ("purchase_id", "transition_id", "role", "channel")
@@ -33,7 +31,3 @@ def upgrade() -> None:
         sa.CheckConstraint("status IN ('pending', 'sent', 'failed')", name="ck_notices_status"),
         sqlite_strict=True,
     )
-
-
-def downgrade() -> None:
-    raise NotImplementedError("The schema cannot be downgraded.")

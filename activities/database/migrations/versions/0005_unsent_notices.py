@@ -3,10 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision: str = "0005"
-down_revision: str | None = "0004"
-branch_labels = None
-depends_on = None
+revision = "0005"
+down_revision = "0004"
 
 UNSENT = sa.text("status <> 'sent'")
 
@@ -15,7 +13,3 @@ def upgrade() -> None:
     op.create_index(
         "ix_notices_unsent", "notices", ["at"], postgresql_where=UNSENT, sqlite_where=UNSENT
     )
-
-
-def downgrade() -> None:
-    raise NotImplementedError("The schema cannot be downgraded.")

@@ -1,0 +1,63 @@
+"""What was bought: one row for each purchase id, so that an id stands for one purchase for ever."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from activities.amounts import format_amount
+from activities.database.engine import insert_if_absent
+from activities.ledger import schema
+from activities.ledger.errors import PurchaseExists
+
+
+@dataclass(frozen=True)
+class BoughtPurchase:
+    """What the ledger keeps of a purchase: ids and terms, but no name, address, title or payment
+    method. `terms_hash` is a SHA-256 over all of the start input, with these.
+
+    `first_run` is the id of the workflow's first run. Resets, retries and continue-as-new keep it;
+    a workflow that is started again has another one.
+    """
+
+    purchase_id: str
+    client: str
+    freelancer: str
+    amount: int
+    currency: str
+    terms: str
+    terms_hash: str
+    first_run: str
+    at: datetime
+
+
+_FIND = sa.select(schema.purchase).where(
+    schema.purchase.c.purchase_id == sa.bindparam("id", type_=sa.Text)
+)
+_BALANCES = sa.select(schema.purchase_balances).where(
+    schema.purchase_balances.c.purchase_id == sa.bindparam("id", type_=sa.Text)
+)
+
+
+def register(connection: Connection, purchase: Mapping[str, Any], paid: bool) -> bool:
+    """Insert the row of a purchase. False if it is there. Raises PurchaseExists."""
+    name = {"id": purchase["purchase_id"]}
+    found = connection.execute(_FIND, name).first()
+    if found is None:
+        inserted = connection.execute(insert_if_absent(connection, schema.purchase), purchase)
+        # Without a row, a concurrent transaction was first; its row is visible now.
+        return inserted.rowcount == 1 or register(connection, purchase, paid)
+    if found.first_run == purchase["first_run"]:
+        return False
+    if found.terms_hash == purchase["terms_hash"]:
+        balances = connection.execute(_BALANCES, name).first()
+        if paid if balances is None else balances.held or balances.in_transit:
+            return False
+    raise PurchaseExists(
+        f"Purchase {found.purchase_id} was bought before, by {found.client} from"
+        f" {found.freelancer} for {format_amount(int(found.amount), found.currency)} on"
+        f" {found.at:%Y-%m-%d}; an id is used once: start it with a new id."
+    )

@@ -1,0 +1,305 @@
+"""Restore: posts again what the ledger has lost, from the workflows' and the provider's records.
+
+For the case that the ledger's database was restored from an old backup. A posting is made only if
+its workflow has requested it and the provider's records agree; it has the old key, the old amounts
+and the old instant. Workflows are only queried and the provider is only read, so no deadline moves,
+no notice is sent and no money moves. What does not agree is not posted and is listed for a person.
+Until then the ledger accepts no decision for that purchase: without its hold it rejects every one,
+and if the provider shows a refund, `post_decision` does.
+
+It may run while workers run, and any number of times.
+"""
+
+import asyncio
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+
+from activities.amounts import format_amount
+from activities.audit import (
+    COMPARE,
+    LOOK,
+    RESEND,
+    WHO_REFUNDED,
+    PurchaseDirectory,
+    PurchaseRecords,
+    StatusUnavailable,
+    adopt,
+    decision_of,
+    hold_of,
+    records_of,
+)
+from activities.keys import purchase_of
+from activities.ledger import Ledger, LedgerRejected
+from activities.payments import ChargeRecord, PaymentProvider, RefundRecord
+from activities.requests import (
+    DecisionPosting,
+    Difference,
+    Model,
+    PaymentRequest,
+    SettlementPosting,
+    UtcDatetime,
+    WorkflowPostings,
+)
+
+QUERIES_AT_ONCE = 10
+"""Bounds the workflows that are queried at the same time; each may have to be replayed."""
+
+Posting = PaymentRequest | DecisionPosting | SettlementPosting
+
+
+class Rebuilt(Model):
+    """A posting that the ledger had lost. Amounts are minor units; `at` is the old instant."""
+
+    purchase_id: str
+    key: str
+    amount: int
+    currency: str
+    at: UtcDatetime
+
+
+class RestoreReport(Model):
+    """What was posted again, which purchases had and have nothing to restore, and what a person
+    must look at."""
+
+    rebuilt: tuple[Rebuilt, ...]
+    agreed: tuple[str, ...]
+    differences: tuple[Difference, ...]
+
+
+async def restore(
+    ledger: Ledger,
+    provider: PaymentProvider,
+    directory: PurchaseDirectory,
+    purchase_id: str | None = None,
+) -> RestoreReport:
+    """Restore one purchase, or every purchase that the server, the ledger or the provider knows.
+
+    Purchases continue meanwhile, so a difference is reported only if a second reading finds it too.
+    Raises DatabaseUnreachable, SchemaMismatch, ProviderUnreachable, and what `directory` raises.
+    """
+    only = None if purchase_id is None else {purchase_id}
+    first = await _restore(ledger, provider, directory, only)
+    differing = {str(found.purchase_id) for found in first.differences}
+    if not differing:
+        return first
+    again = await _restore(ledger, provider, directory, differing)
+    return RestoreReport(
+        rebuilt=first.rebuilt + again.rebuilt,
+        agreed=tuple(sorted({*first.agreed, *again.agreed})),
+        differences=again.differences,
+    )
+
+
+async def _restore(
+    ledger: Ledger,
+    provider: PaymentProvider,
+    directory: PurchaseDirectory,
+    only: Collection[str] | None,
+) -> RestoreReport:
+    # What is read first is never ahead of what is read later: a workflow decides, then posts, then
+    # sends the refund. Only the charge comes before its workflow's record; see `restore`.
+    statement = await asyncio.to_thread(provider.statement)
+    snapshot = await asyncio.to_thread(ledger.snapshot)
+    found = {each.purchase_id: each for each in records_of(snapshot, statement)}
+    wanted = only if only is not None else found.keys() | await directory.known()
+    slots = asyncio.Semaphore(QUERIES_AT_ONCE)
+
+    async def one(purchase_id: str) -> RestoreReport:
+        records = found.get(purchase_id, PurchaseRecords(purchase_id))
+        async with slots:
+            return await _restore_one(ledger, directory, records)
+
+    reports = await asyncio.gather(*map(one, sorted(wanted)))
+    return RestoreReport(
+        rebuilt=tuple(each for report in reports for each in report.rebuilt),
+        agreed=tuple(each for report in reports for each in report.agreed),
+        differences=tuple(each for report in reports for each in report.differences),
+    )
+
+
+async def _restore_one(
+    ledger: Ledger, directory: PurchaseDirectory, records: PurchaseRecords
+) -> RestoreReport:
+    purchase_id, difference, rebuilt = records.purchase_id, None, []
+    try:
+        status = await directory.workflow_status(purchase_id)
+        workflow = await directory.postings(purchase_id) if status else None
+        records = replace(records, workflow=status)
+        for finding in examine(records, workflow):
+            if isinstance(finding, Difference):
+                difference = finding
+            elif await asyncio.to_thread(post, ledger, finding):
+                rebuilt.append(_rebuilt(finding))
+    except StatusUnavailable as error:
+        if records.balances or records.charges:  # else there is nothing to restore
+            difference = _difference(records, str(error), LOOK)
+    except LedgerRejected as error:
+        difference = _difference(records, error.text, "Run: recourse audit")
+    return RestoreReport(
+        rebuilt=tuple(rebuilt),
+        agreed=() if rebuilt or difference else (purchase_id,),
+        differences=(difference,) if difference else (),
+    )
+
+
+def post(ledger: Ledger, posting: Posting) -> bool:
+    """Post it, unless the ledger has it. Returns whether it had not. Raises LedgerRejected."""
+    match posting:
+        case PaymentRequest(key=key, purchase_id=purchase, price=price, at=at):
+            return ledger.hold(
+                key=key,
+                purchase_id=purchase,
+                amount=price.amount,
+                currency=price.currency,
+                at=at,
+            )
+        case DecisionPosting():
+            return ledger.decide(**posting.model_dump(exclude={"charge_reference"}))
+        case SettlementPosting():
+            return ledger.settle(**posting.model_dump())
+
+
+def _rebuilt(posting: Posting) -> Rebuilt:
+    match posting:
+        case PaymentRequest(price=price):
+            amount, currency = price.amount, price.currency
+        case DecisionPosting(refund=refund, release=release):
+            amount, currency = refund + release, posting.currency
+        case SettlementPosting():
+            amount, currency = posting.amount, posting.currency
+    return Rebuilt(
+        purchase_id=posting.purchase_id,
+        key=posting.key,
+        amount=amount,
+        currency=currency,
+        at=posting.at,
+    )
+
+
+# --- the comparison, without I/O
+
+
+def examine(
+    records: PurchaseRecords, workflow: WorkflowPostings | None
+) -> Iterator[Posting | Difference]:
+    """Yield what to post, in order, then at most one difference. Nothing: all agrees.
+
+    `workflow`: None if the server has no workflow of this purchase.
+    """
+    if workflow is None:
+        yield from _without_workflow(records)
+        return
+    for step in (_hold, _decision, _settlement):
+        found = step(records, workflow)
+        if found is not None:
+            yield found
+        if isinstance(found, Difference):
+            return
+    if records.workflow == "ended" and _is_inside(workflow):
+        yield _difference(records, "its workflow was ended with money inside.", adopt(records))
+
+
+def _hold(records: PurchaseRecords, workflow: WorkflowPostings) -> Posting | Difference | None:
+    balances, hold = records.balances, workflow.hold
+    charged = _sum(records.charges)
+    if hold is None:
+        if balances is None and not records.charges:
+            return None
+        what = f"its workflow ended without a payment; the provider charged {charged}."
+        return _difference(records, what, "Refund the payment at the provider.")
+    if not workflow.held:
+        if records.workflow == "ended" and records.charges:
+            return _difference(records, f"it was ended when {charged} was paid.", adopt(records))
+        return None  # the workflow is posting it
+    if balances and hold_of(balances) != hold.price:
+        what = f"its workflow has a hold of {hold.price}, the ledger {hold_of(balances)}."
+        return _difference(records, what, COMPARE)
+    if [each.amount for each in records.charges] != [hold.price]:
+        what = f"its workflow has a hold of {hold.price}; the provider charged {charged}."
+        return _difference(records, what, COMPARE)
+    return None if balances else hold
+
+
+def _decision(records: PurchaseRecords, workflow: WorkflowPostings) -> Posting | Difference | None:
+    balances, decision = records.balances, workflow.decision
+    has_decision = balances is not None and not balances.held
+    refunds = [each for each in records.refunds if each.status != "failed"]
+    if decision is None:
+        if balances and has_decision:
+            what = f"the ledger has a decision: {decision_of(balances)}. Its workflow has none."
+            return _difference(records, what, RESEND)
+        if refunds:
+            what = f"the provider refunded {_sum(refunds)}; its workflow has no decision."
+            return _difference(records, what, WHO_REFUNDED)
+        return None
+    decided = f"its workflow decided to refund {_format(decision, decision.refund)}"
+    if balances and has_decision:
+        if decision.refund != balances.in_transit + balances.refunded:
+            what = f"{decided}; the ledger has {decision_of(balances)}."
+            return _difference(records, what, COMPARE)
+        return None
+    if refunds:
+        # An equal refund that somebody else made would be sent again, if the charge covers it.
+        is_decided = [(each.amount.amount, each.amount.currency) for each in refunds] == [
+            (decision.refund, decision.currency)
+        ]
+        is_ours = purchase_of(refunds[0].refund_id) == records.purchase_id
+        if not is_decided or not (is_ours or decision.release == 0):
+            what = f"{decided}; the provider refunded {_sum(refunds)}."
+            return _difference(records, what, WHO_REFUNDED)
+        return decision
+    return decision if workflow.decision_posted else None  # else the workflow is posting it
+
+
+def _settlement(
+    records: PurchaseRecords, workflow: WorkflowPostings
+) -> Posting | Difference | None:
+    settlement, balances = workflow.settlement, records.balances
+    if settlement is None or not workflow.settlement_posted or (balances and balances.refunded):
+        return None
+    refunds = [each for each in records.refunds if each.status != "failed"]
+    if refunds or workflow.proved_by_person:
+        return settlement
+    what = (
+        f"its workflow has the refund of {_format(settlement, settlement.amount)} as settled "
+        f"({settlement.reference}); the provider has none, or it has failed."
+    )
+    advice = "Look up the refund at the provider; if it failed, send the money another way."
+    return _difference(records, what, advice)
+
+
+def _is_inside(workflow: WorkflowPostings) -> bool:
+    """Whether a held purchase has money in escrow or in transit."""
+    released = workflow.decision_posted and workflow.decision and not workflow.decision.refund
+    return workflow.held and not (released or workflow.settlement_posted)
+
+
+def _without_workflow(records: PurchaseRecords) -> Iterator[Difference]:
+    balances = records.balances
+    if balances is None and not records.charges:
+        what = "the server, the ledger and the provider do not know it."
+        yield _difference(records, what, "Check its id.")
+        return
+    if balances and not (balances.held or balances.in_transit):
+        return  # closed, and its history was deleted after the retention period
+    what = f"the server has no workflow of it; the provider charged {_sum(records.charges)}"
+    what += f" and refunded {_sum(records.refunds)}." if records.refunds else "."
+    advice = (
+        "If Temporal was restored to an older state, start the purchase again with the same terms: "
+        "recourse purchase --file TERMS. Its charge is found, not made again. If the purchase was "
+        "closed, its history is deleted: keep what the provider shows as the proof."
+    )
+    yield _difference(records, what, advice)
+
+
+def _sum(records: Sequence[ChargeRecord | RefundRecord]) -> str:
+    return " + ".join(str(each.amount) for each in records) or "nothing"
+
+
+def _format(posting: DecisionPosting | SettlementPosting, amount: int) -> str:
+    return format_amount(amount, posting.currency)
+
+
+def _difference(records: PurchaseRecords, what: str, what_to_do: str) -> Difference:
+    what = f"Purchase {records.purchase_id}: {what}"
+    return Difference(purchase_id=records.purchase_id, what=what, what_to_do=what_to_do)

@@ -1,0 +1,88 @@
+"""Recorded purchases replay in other surroundings: with the code of another release, with the
+releases of libraries before and after the pinned ones, and on every Python of this machine."""
+
+import os
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from tests.histories.replay import HISTORIES
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = "tests/histories/replay.py"
+LIBRARIES = ("pydantic", "holidays", "tzdata", "iso4217")
+OLDEST_MINOR = 11
+
+
+def replay(*path: Path, python: str | Path = sys.executable, first: str = "sys") -> None:
+    """Replay every recorded history in a process with this Python and this path for modules, which
+    imports the module `first` before all others."""
+    run = subprocess.run(
+        [python, "-c", f"import {first}, runpy; runpy.run_path({SCRIPT!r}, run_name='__main__')"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [*path, ROOT]))},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert f"{len(HISTORIES)} histories replay" in run.stdout, run.stderr[-3000:]
+
+
+def install(folder: Path, requirement: str) -> bool:
+    """Install a library under `folder`; False if it has no such release."""
+    pip = (sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+    run = subprocess.run(
+        [*pip, "--upgrade", "--target", str(folder), requirement], capture_output=True, text=True
+    )
+    missing = "No matching distribution" in run.stderr
+    assert missing or run.returncode == 0, run.stderr
+    return not missing
+
+
+def test_other_defaults_and_limits_change_no_recorded_purchase() -> None:
+    """R-01: what was accepted stays, even if a new purchase could not have it: windows, names,
+    currency and its decimals."""
+    replay(ROOT / "tests", first="other_release")
+
+
+@pytest.mark.releases
+@pytest.mark.parametrize("other", ["<", ">"], ids=["previous", "next"])
+def test_other_releases_of_libraries_change_no_recorded_purchase(
+    other: str, tmp_path: Path
+) -> None:
+    """Of the libraries that parse, and that know zones, holidays or currencies."""
+    found = [name for name in LIBRARIES if install(tmp_path, f"{name}{other}{version(name)}")]
+    if not found:
+        pytest.skip("the pinned releases are the newest")
+    replay(tmp_path)
+
+
+def pythons() -> dict[str, Path]:
+    """The other Pythons of this machine that Recourse supports, by version."""
+    folders = [Path(each) for each in os.environ["PATH"].split(os.pathsep)]
+    folders += Path.home().glob(".pyenv/versions/*/bin")
+    found = {}
+    for path in (each for folder in folders for each in folder.glob("python3.*[0-9]")):
+        name = path.name.removeprefix("python")
+        minor = int(name.partition(".")[2])
+        if minor >= OLDEST_MINOR and (3, minor) != sys.version_info[:2] and works(path):
+            found[name] = path
+    return found
+
+
+def works(python: Path) -> bool:
+    """Whether it runs; a version manager may have a command for a Python that is not chosen."""
+    return subprocess.run([python, "--version"], capture_output=True).returncode == 0
+
+
+@pytest.mark.releases
+@pytest.mark.parametrize("version", sorted(PYTHONS := pythons()))
+def test_another_python_changes_no_recorded_purchase(version: str, tmp_path: Path) -> None:
+    """Python has tables of its own, for example of Unicode."""
+    subprocess.run([PYTHONS[version], "-m", "venv", tmp_path], check=True)
+    pip = (tmp_path / "bin" / "pip", "install", "--quiet", "--require-hashes")
+    subprocess.run([*pip, "-r", ROOT / "requirements.lock"], check=True, capture_output=True)
+    replay(python=tmp_path / "bin" / "python")

@@ -1,0 +1,111 @@
+"""A purchase id stands for one purchase, and a database belongs to one deployment."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from activities.database import claim
+from activities.ledger import BoughtPurchase, Ledger, PurchaseExists
+
+AT = datetime(2026, 11, 1, tzinfo=UTC)
+FIRST = BoughtPurchase(
+    purchase_id="p-1",
+    client="ana",
+    freelancer="bo",
+    amount=25000,
+    currency="USD",
+    terms='{"policy": {}}',
+    terms_hash="a" * 64,
+    first_run="run-1",
+    at=AT,
+)
+STARTED_AGAIN = replace(FIRST, first_run="run-2")
+ANOTHER = replace(STARTED_AGAIN, client="eve", terms_hash="b" * 64)
+
+
+def hold(ledger: Ledger) -> None:
+    ledger.hold(key="p-1/hold", purchase_id="p-1", amount=25000, currency="USD", at=AT)
+
+
+def refund(ledger: Ledger) -> None:
+    ledger.decide(
+        key="p-1/refund", purchase_id="p-1", refund=25000, release=0, currency="USD", at=AT
+    )
+
+
+def settle(ledger: Ledger) -> None:
+    ledger.settle(
+        key="p-1/settled", purchase_id="p-1", amount=25000, currency="USD", at=AT, reference="re"
+    )
+
+
+def test_a_purchase_is_registered_once_with_what_was_bought(engine: Engine) -> None:
+    ledger = Ledger(engine, "production")
+    assert [ledger.register(FIRST), ledger.register(FIRST)] == [True, False]
+    with engine.connect() as connection:
+        (row,) = connection.execute(sa.text("SELECT * FROM purchase")).mappings()
+    kept = vars(FIRST) | {"deployment": "production"}
+    assert {name: row[name] for name in kept if name != "at"} | {"at": AT} == kept
+
+
+@pytest.mark.parametrize("paid", [False, True])
+def test_another_purchase_is_rejected_in_words_that_name_the_first(
+    ledger: Ledger, *, paid: bool
+) -> None:
+    """Whatever has become of the money of the first."""
+    ledger.register(FIRST)
+    for event in (None, hold, refund, settle):
+        if event:
+            event(ledger)
+        with pytest.raises(PurchaseExists) as failure:
+            ledger.register(ANOTHER, paid=paid)
+        assert str(failure.value) == (
+            "Purchase p-1 was bought before, by ana from bo for 250.00 USD on 2026-11-01; "
+            "an id is used once: start it with a new id."
+        )
+        assert ledger.register(FIRST) is False
+
+
+def test_the_same_terms_in_another_first_run_count_only_while_the_money_is_inside(
+    ledger: Ledger,
+) -> None:
+    """In escrow, in transit, or paid and not held yet."""
+    ledger.register(FIRST)
+    with pytest.raises(PurchaseExists):
+        ledger.register(STARTED_AGAIN)
+    assert ledger.register(STARTED_AGAIN, paid=True) is False
+    for event in (hold, refund):
+        event(ledger)
+        assert ledger.register(STARTED_AGAIN) is False
+    settle(ledger)
+    for paid in (False, True):
+        with pytest.raises(PurchaseExists):
+            ledger.register(STARTED_AGAIN, paid=paid)
+
+
+def test_of_many_purchases_at_once_under_one_id_one_is_registered(ledger: Ledger) -> None:
+    def attempt(number: int) -> bool | None:
+        try:
+            return ledger.register(replace(FIRST, client=f"c-{number}", first_run=f"r-{number}"))
+        except PurchaseExists:
+            return None
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(attempt, range(8)))
+    # The terms have one hash, but no money is inside.
+    assert sorted(found, key=str) == [None] * 7 + [True]
+
+
+def test_of_many_claims_at_once_one_stays(engine: Engine) -> None:
+    """And for ever."""
+    names = ["production", "staging"] * 4
+    with ThreadPoolExecutor(8) as pool:
+        found = set(pool.map(partial(claim, engine, "deployment"), names))
+    assert len(found) == 1
+    assert {claim(engine, "deployment", name) for name in names} == found
+    assert claim(engine, "provider_account", "acct_1") == "acct_1"

@@ -1,0 +1,198 @@
+"""An id stands for one purchase, with or without Temporal's memory of the first one."""
+
+import asyncio
+import uuid
+from typing import Any
+
+import pytest
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import ResetReapplyType
+from temporalio.api.workflowservice.v1 import (
+    DeleteWorkflowExecutionRequest,
+    ResetWorkflowExecutionRequest,
+)
+from temporalio.client import WorkflowFailureError
+from temporalio.common import WorkflowIDReusePolicy
+from temporalio.exceptions import ApplicationError
+from temporalio.testing import WorkflowEnvironment
+
+from activities.audit import reconcile
+from activities.keys import workflow_id_of
+from activities.services import Services
+from demo.runner import Handle, say, skip, start, status, until
+from starter.adopt import money_inside, resume
+from temporal.directory import TemporalPurchaseDirectory
+from temporal.purchases import Purchase
+from tests.purchases import held, purchase, purchase_of
+from workflows.messages import PurchaseStart, Role
+
+pytestmark = pytest.mark.usefixtures("worker")
+
+OTHERS = {
+    "another client": {"client": {"id": "eve", "name": "Eve", "email": "eve@example.com"}},
+    "another price": {"price": {"amount": 1, "currency": "USD"}},
+    "a declined card": {"payment_method": "pm_sandbox_declined"},
+    "the same terms": {},
+}
+
+
+async def bought(server: WorkflowEnvironment, terms: PurchaseStart) -> Handle:
+    """Start it as any client does: under the default policy for workflow ids."""
+    purchase = Purchase(server.client, terms.purchase_id)
+    await purchase.start(terms, reuse=WorkflowIDReusePolicy.ALLOW_DUPLICATE)
+    return purchase.handle
+
+
+async def rejection(handle: Handle) -> str:
+    """Why a purchase that can never begin failed; it must not have shown any money."""
+    with pytest.raises(WorkflowFailureError) as failure:
+        await handle.result()
+    assert isinstance(failure.value.cause, ApplicationError)
+    assert failure.value.cause.type == "INVALID_INPUT"
+    found = await status(handle)
+    assert (found.payment, found.escrow.held) == ("pending", 0)
+    return failure.value.cause.message
+
+
+async def refunded(server: WorkflowEnvironment, terms: PurchaseStart) -> None:
+    """Buy, give the money back, and wait until the purchase is closed."""
+    handle = await start(server.client, terms)
+    await until(handle, lambda found: found.payment == "held")
+    await say(handle, Role.FREELANCER, "give_refund")
+    await skip(server, handle)
+    assert (await handle.result()).outcome == "refunded"
+
+
+def moved(services: Services, purchase_id: str) -> tuple[object, ...]:
+    """Everything that ledger and provider have on record about a purchase."""
+    key, statement = workflow_id_of(purchase_id), services.provider.statement()
+    return (
+        services.ledger.transfers(purchase_id),
+        [each for each in statement.charges if each.key.startswith(f"{key}/")],
+        [each for each in statement.refunds if each.refund_id.startswith(f"{key}/")],
+    )
+
+
+@pytest.mark.parametrize("changed", OTHERS.values(), ids=OTHERS)
+async def test_the_id_of_a_closed_purchase_is_never_used_again(
+    server: WorkflowEnvironment, services: Services, changed: dict[str, Any]
+) -> None:
+    """The second one fails in words that name the first, before any money moves."""
+    first = purchase()
+    await refunded(server, first)
+    before = moved(services, first.purchase_id)
+
+    second = PurchaseStart.model_validate(first.model_dump(mode="json") | changed)
+    why = await rejection(await bought(server, second))
+
+    assert f"Purchase {first.purchase_id} was bought before, by ana from bo for 250.00 USD" in why
+    assert "start it with a new id" in why
+    assert moved(services, first.purchase_id) == before
+    assert services.ledger.audit() == []
+
+
+async def test_the_id_stays_used_when_temporal_has_forgotten_the_purchase(
+    server: WorkflowEnvironment, services: Services
+) -> None:
+    """After a deletion, and as after the retention, no history is left."""
+    first = purchase()
+    await refunded(server, first)
+    handle = server.client.get_workflow_handle(workflow_id_of(first.purchase_id))
+    await server.client.workflow_service.delete_workflow_execution(
+        DeleteWorkflowExecutionRequest(
+            namespace=server.client.namespace,
+            workflow_execution=WorkflowExecution(workflow_id=handle.id),
+        )
+    )
+    while await Purchase(server.client, first.purchase_id).newest():  # noqa: ASYNC110
+        await asyncio.sleep(0.05)  # the server deletes later, and reports nothing
+    again = await bought(server, first)
+    assert "was bought before, by ana from bo" in await rejection(again)
+
+
+async def test_the_id_of_a_purchase_whose_card_was_declined_is_used_too(
+    server: WorkflowEnvironment, services: Services
+) -> None:
+    """Its charge has the key under which another one would be made."""
+    first = purchase("pm_sandbox_declined")
+    await (await start(server.client, first)).result()
+    second = first.model_copy(update={"payment_method": "pm_sandbox_ok"})
+    assert "was bought before" in await rejection(await bought(server, second))
+    assert moved(services, first.purchase_id) == ([], [], [])
+
+
+async def test_a_purchase_that_cannot_be_paid_burns_no_id(
+    server: WorkflowEnvironment, services: Services
+) -> None:
+    """An unknown calendar is found before anything is registered: corrected, it is bought."""
+    terms = purchase(policy={"calendar": "XX"})
+    assert "XX" in await rejection(await bought(server, terms))
+    corrected = terms.model_copy(update={"policy": purchase().policy})
+    handle = await bought(server, corrected)
+    await until(handle, lambda found: found.payment == "held")
+
+
+@pytest.mark.parametrize("terminated", [False, True], ids=["running", "terminated"])
+async def test_a_reset_to_its_first_task_is_the_same_purchase(
+    server: WorkflowEnvironment, services: Services, *, terminated: bool
+) -> None:
+    """The payment is asked for again, and found."""
+    handle = await held(server)
+    before = moved(services, purchase_of(handle))
+    if terminated:
+        await handle.terminate("by mistake")
+    await reset(server, handle)
+    handle = server.client.get_workflow_handle(handle.id)
+    await until(handle, lambda found: found.payment == "held")
+    assert moved(services, purchase_of(handle)) == before
+
+
+async def test_an_adopted_purchase_may_be_reset_too(
+    server: WorkflowEnvironment, services: Services
+) -> None:
+    """`adopt` resets, and every reset keeps the first run."""
+    handle = await held(server)
+    await handle.terminate("by mistake")
+    await resume(server.client, purchase_of(handle), "250.00 USD in escrow")
+    await reset(server, server.client.get_workflow_handle(handle.id))
+    await until(handle, lambda found: found.payment == "held")
+
+
+async def reset(server: WorkflowEnvironment, handle: Handle) -> None:
+    """Reset to the first workflow task, as `--type FirstWorkflowTask` does."""
+    found = await server.client.get_workflow_handle(handle.id).describe()
+    await server.client.workflow_service.reset_workflow_execution(
+        ResetWorkflowExecutionRequest(
+            namespace=server.client.namespace,
+            workflow_execution=WorkflowExecution(workflow_id=handle.id, run_id=found.run_id),
+            reason="a test",
+            workflow_task_finish_event_id=4,
+            request_id=str(uuid.uuid4()),
+            reset_reapply_type=ResetReapplyType.RESET_REAPPLY_TYPE_ALL_ELIGIBLE,
+        )
+    )
+
+
+async def test_a_purchase_that_temporal_has_lost_is_started_again_with_its_terms(
+    server: WorkflowEnvironment, services: Services
+) -> None:
+    """While its money is inside; with other terms it is another purchase."""
+    terms = purchase()
+    handle = await start(server.client, terms)
+    await until(handle, lambda found: found.payment == "held")
+    await handle.terminate("the server was restored to an older state")
+    before = moved(services, terms.purchase_id)
+
+    other = terms.model_copy(update={"title": "Something else"})
+    assert "was bought before" in await rejection(await bought(server, other))
+    again = await bought(server, terms)
+    await until(again, lambda found: found.payment == "held")
+
+    assert moved(services, terms.purchase_id) == before
+    await say(again, Role.FREELANCER, "give_refund")
+    await skip(server, again)
+    assert (await again.result()).refunded == 25000
+    assert money_inside(services.ledger.balances(terms.purchase_id)) is None
+    directory = TemporalPurchaseDirectory(server.client)
+    report = await reconcile(services.ledger, services.provider, directory)
+    assert [each for each in report.differences if each.purchase_id == terms.purchase_id] == []
