@@ -198,6 +198,15 @@ async def test_audit(
     assert unknown.status == 1
     assert cli_purchase.id in {item["purchase_id"] for item in unknown.document["differences"]}
 
+    rebuilt = await cli("restore", cli_purchase.id, "--json", RECOURSE_DATABASE_URL=empty)
+    assert (rebuilt.status, rebuilt.document["differences"]) == (0, [])
+    assert [each["amount"] for each in rebuilt.document["rebuilt"]] == [25_000]
+    repeated = await cli("restore", cli_purchase.id, RECOURSE_DATABASE_URL=empty)
+    assert (repeated.status, repeated.out) == (0, "1 purchase had nothing to restore.\n")
+    nobody = await cli("restore", "nobody", "--json")
+    assert (nobody.status, nobody.document["rebuilt"]) == (1, [])
+    assert "do not know it" in nobody.document["differences"][0]["what"]
+
     await cli_purchase.handle.terminate("for the test")
     abandoned = await cli("audit", "--json")
     assert abandoned.status == 1
@@ -256,6 +265,7 @@ NEEDS_SERVER = (
     ("actions", "p", *ANA),
     ("list",),
     ("audit",),
+    ("restore",),
     ("adopt", "p"),
     ("setup",),
     ("cancel", "p", *ANA),
@@ -279,7 +289,14 @@ async def test_no_such_namespace_or_profile(cli: Cli) -> None:
         assert (await cli("list", **changed)).rejection == (3, "SERVER_UNREACHABLE")
 
 
-NEEDS_DATABASE = (("ledger", "p"), ("notices", "p"), ("audit",), ("adopt", "p"), ("setup",))
+NEEDS_DATABASE = (
+    ("ledger", "p"),
+    ("notices", "p"),
+    ("audit",),
+    ("restore",),
+    ("adopt", "p"),
+    ("setup",),
+)
 
 
 @pytest.mark.parametrize("words", NEEDS_DATABASE, ids=" ".join)
@@ -294,7 +311,7 @@ async def test_no_database(words: tuple[str, ...], cli: Cli) -> None:
         assert answer.rejection == (2, "WRONG_SETTING")
 
 
-@pytest.mark.parametrize("name", ["status", "ledger", "notices"])
+@pytest.mark.parametrize("name", ["status", "ledger", "notices", "restore"])
 async def test_a_purchase_id_that_is_none(name: str, cli: Cli) -> None:
     """White space and control characters are in no id."""
     for bad in ("a b", "", "\x1b", "x" * 65):
