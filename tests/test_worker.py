@@ -48,7 +48,7 @@ async def run(env: Mapping[str, str]) -> asyncio.subprocess.Process:
         ({"RECOURSE_DATABASE_URL": "sqlite:////proc/no/books.db"}, 3, "cannot be created"),
         ({"RECOURSE_DATABASE_URL": "mysql://a/b"}, 2, "RECOURSE_DATABASE_URL"),
         ({"RECOURSE_PAYMENTS": "cowries"}, 2, "RECOURSE_PAYMENTS"),
-        ({"RECOURSE_PAYMENTS": "stripe", "STRIPE_API_KEY": "sk"}, 2, "RECOURSE_DEPLOYMENT"),
+        ({"RECOURSE_PAYMENTS": "stripe", "STRIPE_API_KEY": "secret"}, 2, "RECOURSE_DEPLOYMENT"),
         ({"RECOURSE_DEPLOYMENT": "Shop"}, 2, "RECOURSE_DEPLOYMENT"),
         ({"RECOURSE_MAIL_URL": "pigeon://a"}, 2, "RECOURSE_MAIL_URL"),
         ({"RECOURSE_MAIL_FROM": "us"}, 2, "RECOURSE_MAIL_FROM"),
