@@ -35,7 +35,7 @@ class Installed:
         ran = subprocess.run(
             command,
             cwd=cwd,
-            env={**os.environ, "PYTHONSAFEPATH": "1"},
+            env={**os.environ, "PYTHONSAFEPATH": "1", "TEMPORAL_ADDRESS": "127.0.0.1:1"},
             capture_output=True,
             text=True,
         )
@@ -96,15 +96,16 @@ def test_it_runs_where_it_is_installed(installed: Installed, tmp_path: Path) -> 
 
 
 def test_it_makes_its_books_where_it_is_started(installed: Installed, tmp_path: Path) -> None:
-    """By the migrations that came along, in a folder of the place where it may write."""
-    installed.runs("starter", "ledger", "nobody", cwd=tmp_path, leaves=1)
+    """By the migrations that came along, in a folder of the place where it may write. `setup` makes
+    them before it looks for a server, of which there is none."""
+    installed.runs("starter", "setup", cwd=tmp_path, leaves=3)
     assert (tmp_path / "var" / "recourse.db").exists()
 
 
 def test_the_command_recourse_works_from_anywhere(installed: Installed, tmp_path: Path) -> None:
     """It is the same command line as `python -m starter`."""
     assert '"title": "Cancel"' in installed.recourse("schema", "cancel", cwd=tmp_path)
-    installed.recourse("ledger", "nobody", cwd=tmp_path, leaves=1)
+    installed.recourse("ledger", "nobody", cwd=tmp_path, leaves=3)
 
 
 def test_the_demo_is_not_in_the_wheel_and_says_so(installed: Installed, tmp_path: Path) -> None:

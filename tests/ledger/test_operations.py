@@ -266,7 +266,7 @@ def test_a_snapshot_is_the_whole_ledger_at_one_moment(ledger: Ledger) -> None:
     decide(ledger, refund=60, release=40)
     with pytest.raises(LedgerRejected, match="CURRENCY_MISMATCH"):
         ledger.settle(
-            key="in euros", purchase_id="p-1", amount=60, currency="EUR", at=AT, reference="no"
+            key="in-euros", purchase_id="p-1", amount=60, currency="EUR", at=AT, reference="no"
         )
     before = ledger.snapshot()
     assert before.proofs == {}

@@ -14,7 +14,7 @@ from workflows.lifecycle.events import Accepted, DeadlineExpired, PaymentDecline
 from workflows.lifecycle.rejections import STAGE_TEXT
 from workflows.lifecycle.state import DeadlineName, Stage
 from workflows.messages import MESSAGES, RejectedSignal, Role, Sender
-from workflows.workflow_state import WorkflowState
+from workflows.workflow_state import AcceptedStart, WorkflowState
 
 OPEN_STAGES = [stage for stage in Stage if stage not in (Stage.SETTLING, Stage.CLOSED)]
 MAX_CARD_BYTES = 20_000
@@ -24,7 +24,9 @@ MAX_CARD_BYTES = 20_000
 def state_of(purchase: Purchase) -> WorkflowState:
     """A workflow's state for a purchase; its timeline has only the last transition."""
     found = WorkflowState(
-        start=SCENARIOS[0].start("p-1"), purchase=purchase.state, reminded_until=NOON
+        start=AcceptedStart.of(SCENARIOS[0].start("p-1")),
+        purchase=purchase.state,
+        reminded_until=NOON,
     )
     found.record(purchase.last, purchase.now)
     return found
