@@ -39,7 +39,7 @@ from activities.logs import configure_logs
 from activities.requests import NOTICE_QUEUE, TASK_QUEUE
 from activities.services import Services, Settings, Unavailable, WrongSetting
 from temporal import embedded
-from temporal.client import connect
+from temporal.client import connect, seal_of
 from temporal.codec import WrongKeys
 from temporal.directory import TemporalPurchaseDirectory
 from temporal.errors import NotPermitted, ServerUnreachable
@@ -223,7 +223,7 @@ async def run(*, dev: bool) -> None:
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     config = WorkerConfig.from_environment()
     async with AsyncExitStack() as stack:
-        services = Services(Settings.from_environment())
+        services = Services(Settings.from_environment(), seal_of())
         stack.callback(services.close)
         metrics = runtime()
         client = await _client(stack, metrics) if dev else await connect(metrics)

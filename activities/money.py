@@ -7,6 +7,7 @@ as type: an unreachable service is retried, a rejection needs a person. No messa
 line contains a payment method.
 """
 
+import hashlib
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from activities.payments import (
 )
 from activities.requests import (
     CHECK_REFUND,
+    LOAD_STATE,
     POST_DECISION,
     POST_SETTLEMENT,
     SEND_REFUND,
@@ -36,14 +38,18 @@ from activities.requests import (
     VOID_PAYMENT,
     DecisionPosting,
     ErrorType,
+    LedgerDecision,
     Money,
     PaymentAnswer,
     PaymentRequest,
     Posted,
     RefundAnswer,
     RefundRequest,
+    SavedStateAnswer,
+    SavedStateRequest,
     SettlementPosting,
 )
+from activities.sealing import Seal, Unencrypted, Unreadable
 
 log = structlog.get_logger()
 
@@ -54,9 +60,10 @@ CHECK_EVERY = timedelta(hours=24)
 class MoneyActivities:
     """Moves the money of purchases between a payment provider and the ledger."""
 
-    def __init__(self, ledger: Ledger, provider: PaymentProvider) -> None:
+    def __init__(self, ledger: Ledger, provider: PaymentProvider, seal: Seal | None = None) -> None:
         self._ledger = ledger
         self._provider = provider
+        self._seal = seal or Unencrypted()
 
     @activity.defn(name=TAKE_PAYMENT.name)
     def take_payment(self, request: PaymentRequest) -> PaymentAnswer:
@@ -172,6 +179,27 @@ class MoneyActivities:
         )
         return Posted(key=request.key, created=created)
 
+    @activity.defn(name=LOAD_STATE.name)
+    def load_saved_state(self, request: SavedStateRequest) -> SavedStateAnswer:
+        """Return what a purchase is continued from; no other workflow gets it from now on."""
+        with _as_application_errors():
+            saved = self._ledger.adopt(request.purchase_id, request.run_id, request.first_run)
+            try:
+                document = self._seal.unseal(saved.document)
+            except Unreadable as error:  # somebody may give the worker the key
+                raise ApplicationError(str(error), type=ErrorType.LEDGER_UNREACHABLE) from None
+            decision = self._decision_of(request.purchase_id) if saved.kind == "terms" else None
+        log.info("purchase_adopted", purchase_id=request.purchase_id, run_id=request.run_id)
+        return SavedStateAnswer(kind=saved.kind, document=document, decision=decision)
+
+    def _decision_of(self, purchase_id: str) -> LedgerDecision | None:
+        balances = self._ledger.balances(purchase_id)
+        at = self._ledger.decided_at(purchase_id)
+        if balances is None or at is None:
+            return None
+        refund = balances.in_transit + balances.refunded
+        return LedgerDecision(refund=refund, release=balances.released, at=at)
+
     def _register(self, request: PaymentRequest, *, paid: bool = False) -> None:
         purchase = BoughtPurchase(
             purchase_id=request.purchase_id,
@@ -180,9 +208,10 @@ class MoneyActivities:
             amount=request.price.amount,
             currency=request.price.currency,
             terms=request.terms,
-            terms_hash=request.terms_hash,
+            terms_hash=hashlib.sha256(request.document.encode()).hexdigest(),
             first_run=request.first_run,
             at=request.at,
+            document=self._seal.seal(request.document),
         )
         self._ledger.register(purchase, paid=paid)
 

@@ -104,8 +104,8 @@ class PaymentRequest(Model):
     terms: str
     """Policy, rules version and whether requirements are needed, as JSON. For the ledger: so no
     name, mail address, title or payment method."""
-    terms_hash: str
-    """A SHA-256 over the whole start input."""
+    document: str
+    """The whole start input with every default, as JSON: the ledger keeps it sealed."""
     first_run: str
     """The id of the workflow's first run, which a reset, a retry and continue-as-new keep."""
 
@@ -117,6 +117,32 @@ class PaymentAnswer(Model):
     status: Literal["held", "declined", "voided"]
     reference: str = ""
     text: str = ""
+
+
+class SavedStateRequest(Model):
+    """Return the state of the ended run `run_id` to the workflow that continues it, whose first run
+    is `first_run`."""
+
+    purchase_id: str
+    run_id: str
+    first_run: str
+
+
+class SavedStateAnswer(Model):
+    """`state`: `document` is the workflow's state. `terms`: it is the start input with every
+    default, and `decision` is what the ledger has about the money."""
+
+    kind: Literal["state", "terms"]
+    document: str
+    decision: "LedgerDecision | None" = None
+
+
+class LedgerDecision(Model):
+    """A posted decision, in minor units."""
+
+    refund: int
+    release: int
+    at: UtcDatetime
 
 
 class DecisionPosting(Model):
@@ -392,6 +418,7 @@ class ActivityType(Generic[Request, Answer]):
 
 
 TAKE_PAYMENT = ActivityType("take_payment", PaymentRequest, PaymentAnswer)
+LOAD_STATE = ActivityType("load_saved_state", SavedStateRequest, SavedStateAnswer)
 VOID_PAYMENT = ActivityType("void_payment", PaymentRequest, PaymentAnswer)
 POST_DECISION = ActivityType("post_decision", DecisionPosting, Posted)
 SEND_REFUND = ActivityType("send_refund", RefundRequest, RefundAnswer)

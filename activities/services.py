@@ -33,6 +33,7 @@ from activities.notices.log import DeliveryLog
 from activities.notices.message import mail_address, sender, web_address
 from activities.payments import PaymentProvider, ProviderUnreachable
 from activities.payments.sandbox import SandboxProvider
+from activities.sealing import Seal
 
 if TYPE_CHECKING:
     from activities.payments.stripe import StripeProvider
@@ -92,7 +93,8 @@ class Services:
     Raises WrongSetting or Unavailable.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, seal: Seal | None = None) -> None:
+        """`seal`: for personal data in the database; without one it is stored unencrypted."""
         try:
             channels = channels_from_urls(settings.mail_url, settings.webhook_secret)
         except ChannelUrlError as error:
@@ -110,7 +112,7 @@ class Services:
             raise
         self.ledger = Ledger(self.engine, settings.deployment)
         self.notices = DeliveryLog(self.engine)
-        self._money = MoneyActivities(self.ledger, self.provider)
+        self._money = MoneyActivities(self.ledger, self.provider, seal)
         self._notifying = NoticeActivities(
             self.notices,
             channels,
@@ -124,6 +126,7 @@ class Services:
         """The activities that move money or compute a date."""
         money = self._money
         return (
+            money.load_saved_state,
             money.take_payment,
             money.void_payment,
             money.post_decision,

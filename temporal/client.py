@@ -11,6 +11,7 @@ from temporalio.envconfig import ClientConfig
 from temporalio.runtime import Runtime
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.sealing import Seal, Unencrypted
 from temporal.codec import Encryption, read_keys
 from temporal.connection_errors import denied, explain, short
 from temporal.converter import DATA_CONVERTER, EncryptedFailureConverter
@@ -70,14 +71,24 @@ def data_converter(environment: Mapping[str, str] = os.environ) -> DataConverter
 
     Raises WrongKeys with a sentence.
     """
-    setting = environment.get(SETTING, "")
-    if not setting:
+    encryption = _encryption(environment)
+    if encryption is None:
         return DATA_CONVERTER
     return replace(
         DATA_CONVERTER,
-        payload_codec=Encryption(read_keys(setting)),
+        payload_codec=encryption,
         failure_converter_class=EncryptedFailureConverter,
     )
+
+
+def seal_of(environment: Mapping[str, str] = os.environ) -> Seal:
+    """Return what seals the states in the ledger's database. Raises WrongKeys with a sentence."""
+    return _encryption(environment) or Unencrypted()
+
+
+def _encryption(environment: Mapping[str, str]) -> Encryption | None:
+    setting = environment.get(SETTING, "")
+    return Encryption(read_keys(setting)) if setting else None
 
 
 async def check_namespace(client: Client, address: str) -> None:

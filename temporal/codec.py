@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import PayloadCodec
 
+from activities.sealing import ENCRYPTED, READABLE, Unreadable
 from workflows.receiving.encrypted import ENCODING, SETTING, is_encrypted
 
 CIPHER = b"AES-256-GCM"
@@ -45,6 +46,20 @@ class Encryption(PayloadCodec):
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
         """Decrypt each payload that one of the keys fits; return all others unchanged."""
         return [self._decrypt(payload) for payload in payloads]
+
+    def seal(self, document: str) -> bytes:
+        """Encrypt a document for the ledger's database."""
+        return ENCRYPTED + self._encrypt(Payload(data=document.encode())).SerializeToString()
+
+    def unseal(self, sealed: bytes) -> str:
+        """Decrypt it; return one that was stored before there were keys. Raises Unreadable."""
+        if sealed.startswith(READABLE):
+            return sealed[1:].decode()
+        payload = Payload.FromString(sealed[1:])
+        opened = self._decrypt(payload)
+        if opened is payload:
+            raise Unreadable(f"The saved state was encrypted with a key that {SETTING} lacks.")
+        return opened.data.decode()
 
     def _encrypt(self, payload: Payload) -> Payload:
         nonce = os.urandom(NONCE_BYTES)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import (
     Client,
     WorkflowFailureError,
@@ -46,6 +47,7 @@ from workflows.messages import (
     Role,
     Status,
 )
+from workflows.workflow_state import WorkflowState
 
 ANSWER_WITHIN = timedelta(seconds=10)
 """How long to wait for a worker to answer a query or an update."""
@@ -71,6 +73,8 @@ class Purchase:
 
     client: Client
     id: str
+    run_id: str | None = None
+    """A run of its workflow; None: the newest."""
 
     @property
     def workflow_id(self) -> str:
@@ -79,8 +83,10 @@ class Purchase:
 
     @property
     def handle(self) -> WorkflowHandle[Any, PurchaseResult]:
-        """Its workflow's newest run."""
-        return self.client.get_workflow_handle(self.workflow_id, result_type=PurchaseResult)
+        """Its workflow's run."""
+        return self.client.get_workflow_handle(
+            self.workflow_id, run_id=self.run_id, result_type=PurchaseResult
+        )
 
     async def start(
         self,
@@ -100,7 +106,7 @@ class Purchase:
                 task_queue=TASK_QUEUE,
                 id_reuse_policy=reuse,
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-                memo={"title": terms.title, "terms": wording.summary(terms)},
+                memo=wording.memo(terms),
                 static_summary=wording.summary(terms),
                 static_details=wording.details(terms),
                 rpc_timeout=ANSWER_WITHIN,
@@ -154,6 +160,26 @@ class Purchase:
     async def postings(self) -> WorkflowPostings:
         """Return the postings that it has recorded; also of a closed purchase."""
         return await self._query("postings", WorkflowPostings)
+
+    async def saved_state(self) -> WorkflowState | None:
+        """Return the whole state of the run; None if it has not begun."""
+        if not await self._has_begun():
+            return None
+        found = await self._query("saved_state", list[WorkflowState])
+        return found[0] if found else None
+
+    async def _has_begun(self) -> bool:
+        """Whether a worker has completed a task of the run; before, no query has an answer."""
+        done = EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
+        async with self._found():
+            events = self.handle.fetch_history_events()
+            return any([event.event_type == done async for event in events])
+
+    async def memo(self, name: str) -> str:
+        """Return a text of the run's memo; empty if it has none."""
+        async with self._found():
+            found = await self.handle.describe()
+            return str(await found.memo_value(name, ""))
 
     async def actions(self, role: Role) -> list[Permission]:
         """Return what a role may do now, and until when."""

@@ -22,6 +22,11 @@ def summary(terms: PurchaseStart) -> str:
     return _cut(line, LONGEST_SUMMARY)
 
 
+def memo(terms: PurchaseStart) -> dict[str, str]:
+    """Return what lists show of the terms."""
+    return {"title": terms.title, "terms": summary(terms)}
+
+
 def details(terms: PurchaseStart) -> str:
     """Return the terms in Markdown, ids only. They never change."""
     bought = instant(terms.purchased_at) if terms.purchased_at else "when the workflow started"

@@ -8,11 +8,14 @@ from temporalio.client import WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 
-from activities.keys import purchase_of_workflow
-from activities.requests import ErrorType
+from activities.keys import purchase_of_workflow, workflow_id_of
+from activities.requests import ErrorType, Money
+from activities.sealing import Unencrypted
+from activities.services import Services
 from demo.runner import Handle, start, until
 from demo.scenarios import SCENARIOS
-from workflows.messages import PurchaseStart
+from temporal.adoption import Adoption
+from workflows.messages import PurchaseResult, PurchaseStart
 
 CLIENT = {"role": "client", "id": "ana"}
 FREELANCER = {"role": "freelancer", "id": "bo"}
@@ -37,6 +40,22 @@ async def held(server: WorkflowEnvironment, **changed: Any) -> Handle:
     handle = await start(server.client, purchase(**changed))
     await until(handle, lambda found: found.payment == "held")
     return handle
+
+
+async def adopted(
+    server: WorkflowEnvironment, services: Services, purchase_id: str, *, from_terms: bool = False
+) -> Handle:
+    """Continue a purchase that was ended, as `recourse adopt` does; the handle of its new run."""
+
+    def paid(purchase_id: str) -> Money | None:
+        charge = services.provider.find_charge(f"{workflow_id_of(purchase_id)}/hold")
+        return charge.charged if charge else None
+
+    adoption = Adoption(server.client, services.ledger, Unencrypted(), paid)
+    await adoption.adopt(purchase_id, from_terms=from_terms)
+    return server.client.get_workflow_handle(
+        workflow_id_of(purchase_id), result_type=PurchaseResult
+    )
 
 
 async def rejection(handle: Handle, name: str, *payloads: Any) -> ApplicationError:

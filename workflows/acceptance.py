@@ -11,9 +11,17 @@ from datetime import datetime, timedelta
 
 from temporalio import activity, workflow
 from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError
 
-from activities.keys import workflow_id_of
-from activities.requests import ActivityType, Model, UtcDatetime
+from activities.keys import purchase_of_workflow, workflow_id_of
+from activities.requests import (
+    LOAD_STATE,
+    ActivityType,
+    Model,
+    SavedStateAnswer,
+    SavedStateRequest,
+    UtcDatetime,
+)
 from workflows import lifecycle
 from workflows.messages import PurchaseStart
 from workflows.policy import LONGEST
@@ -101,6 +109,42 @@ async def accepted_terms(given: Sequence[object], at: datetime) -> AcceptedStart
     return answer.terms
 
 
+ADOPTED_RUN = "adopted_run"
+"""The memo in which `recourse adopt` names the ended run that a new run continues."""
+
+
+async def adopted_state(at: datetime, run_id: str) -> WorkflowState:
+    """The state that the run continues, from the ledger's database; with `at` as its beginning if
+    only the terms are known. Raises ValueError with a sentence."""
+    info = workflow.info()
+    purchase_id = purchase_of_workflow(info.workflow_id)
+    request = SavedStateRequest(
+        purchase_id=purchase_id, run_id=run_id, first_run=info.first_execution_run_id
+    )
+    try:
+        answer: SavedStateAnswer = await workflow.execute_activity(
+            LOAD_STATE.name,
+            request,
+            result_type=SavedStateAnswer,
+            start_to_close_timeout=ANSWERED_WITHIN,
+            retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=30)),
+            summary="Load the state of the ended run that this run continues",
+        )
+    except ActivityError as error:
+        cause = error.cause
+        raise ValueError(cause.message if isinstance(cause, ApplicationError) else error) from None
+    if answer.kind == "state":
+        return _restored(WorkflowState.model_validate_json(answer.document))
+    terms = AcceptedStart.model_validate_json(answer.document)
+    return WorkflowState.begin_again(terms, at, rules_version(), answer.decision)
+
+
+def _restored(state: WorkflowState) -> WorkflowState:
+    lifecycle.rules_of(state.purchase)  # raises before anything needs the rules
+    _patched(state.purchase.terms.rules_version)
+    return state
+
+
 def document_of(given: Sequence[object]) -> str:
     """The JSON of a start input. Raises ValueError with a sentence."""
     data = json_of(given)
@@ -113,13 +157,11 @@ def document_of(given: Sequence[object]) -> str:
 
 
 def carried_state(given: Sequence[object]) -> WorkflowState | None:
-    """The state of an earlier run; None for anything else. Raises ValueError with a sentence."""
-    if len(given) != 1 or b'"continued":true' not in json_of(given)[:32]:
+    """The state of the run that this one continues as new; None for any other start. A start from
+    outside carries no state. Raises ValueError with a sentence."""
+    if workflow.info().continued_run_id is None:
         return None
-    state = parse(WorkflowState, given)
-    lifecycle.rules_of(state.purchase)  # raises before anything needs the rules
-    _patched(state.purchase.terms.rules_version)
-    return state
+    return _restored(parse(WorkflowState, given))
 
 
 def rules_version() -> int:

@@ -6,7 +6,6 @@ the same key, and money moves once.
 """
 
 import asyncio
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -268,7 +267,7 @@ def _payment_request(state: State, start: AcceptedStart, first_run: str) -> Paym
         client=start.client.id,
         freelancer=start.freelancer.id,
         terms=json.dumps(terms | {"rules_version": state.terms.rules_version}),
-        terms_hash=hashlib.sha256(start.model_dump_json().encode()).hexdigest(),
+        document=start.model_dump_json(),
         first_run=first_run,
     )
 

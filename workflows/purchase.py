@@ -32,8 +32,10 @@ from activities.keys import purchase_of_workflow
 from activities.requests import ErrorType, WorkflowPostings
 from workflows import lifecycle, view
 from workflows.acceptance import (
+    ADOPTED_RUN,
     accept,
     accepted_terms,
+    adopted_state,
     carried_state,
     document_of,
     rules_version,
@@ -66,6 +68,7 @@ from workflows.receiving.parsing import (
     size_to_parse,
 )
 from workflows.receiving.queue import MessageQueue
+from workflows.receiving.waiting import take_waiting, with_waiting
 from workflows.workflow_state import WorkflowState
 
 Timer = tuple[datetime, asyncio.Task[None]]
@@ -85,6 +88,7 @@ class ProjectPurchase(Receiver):
         self._reminder: Timer | None = None
         self._queue = MessageQueue()
         self._given, self._began = given, workflow.now()
+        self._adopted_run = workflow.memo_value(ADOPTED_RUN, "", type_hint=str)
         self._accepted = False
         try:
             check_deciphered(given)
@@ -122,14 +126,24 @@ class ProjectPurchase(Receiver):
     async def _accept(self) -> None:
         """Begin with the recorded terms. What arrives before waits in the queue."""
         self._check_input()
-        task = asyncio.create_task(accepted_terms(self._given, self._began))
+        task = asyncio.create_task(self._first_state())
         await self._wait_until(task.done)
         try:
-            terms = task.result()
+            state = task.result()
         except ValueError as error:
             self._input_error = error
         self._check_input()
-        self._begin(WorkflowState.begin(terms, self._began, rules_version()))
+        self._begin(state)
+        for message in reversed(take_waiting(state)):
+            name, payloads, at = message
+            work = partial(self._handle_signal, name, payloads, at)
+            self._queue.process_first(work, size_to_parse(payloads), message)
+
+    async def _first_state(self) -> WorkflowState:
+        if self._adopted_run:
+            return await adopted_state(self._began, self._adopted_run)
+        terms = await accepted_terms(self._given, self._began)
+        return WorkflowState.begin(terms, self._began, rules_version())
 
     def _begin(self, state: WorkflowState) -> None:
         self._state = state
@@ -161,6 +175,12 @@ class ProjectPurchase(Receiver):
         state = self._readable_state()
         return postings(state.purchase, state.start, workflow.info().first_execution_run_id)
 
+    @workflow.query(description="The whole state of the purchase: for recourse adopt.")
+    def saved_state(self, *_: RawValue) -> list[WorkflowState]:
+        """What a new run needs to continue this one; nothing if it has not begun."""
+        self._check_input()
+        return [with_waiting(self._state, self._queue.received)] if self._accepted else []
+
     def card(self) -> str:
         """The status card of the Web UI, in Markdown."""
         try:
@@ -182,6 +202,8 @@ class ProjectPurchase(Receiver):
         self._check_input()
         if self._accepted:
             return self._state
+        if self._adopted_run:
+            raise _error(Code.NOT_ALLOWED_NOW, "The purchase is being continued; ask again.")
         try:
             document = document_of(self._given)
             terms = accept(document, workflow.info().workflow_id, self._began)
@@ -194,8 +216,9 @@ class ProjectPurchase(Receiver):
     def receive_signal(self, name: str, payloads: Sequence[object]) -> None:
         """Handle a signal. A rejected one is kept, shown and answered by a notice."""
         if not self._input_error:
-            work = partial(self._handle_signal, name, payloads, workflow.now())
-            self._queue.process(work, size_to_parse(payloads))
+            message = (name, payloads, workflow.now())
+            work = partial(self._handle_signal, *message)
+            self._queue.process(work, size_to_parse(payloads), message)
 
     def check_update(self, name: str, payloads: Sequence[object]) -> None:
         """Reject an update before it is recorded: ApplicationError with a code and a sentence.
@@ -224,6 +247,7 @@ class ProjectPurchase(Receiver):
         self._queue.process(
             lambda: answered.set_result(self._handle_message(message, now)),
             size_to_parse(payloads),
+            (name, payloads, now),
         )
         answer = await answered
         if isinstance(answer, Rejection):

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from activities.amounts import decimals
 from activities.keys import workflow_id_of
-from activities.requests import Money, NoticeRequest, Party, Undelivered
+from activities.requests import LedgerDecision, Money, NoticeRequest, Party, Undelivered
 from workflows import lifecycle
 from workflows.lifecycle.events import Accepted, Effect, Notify
 from workflows.lifecycle.state import Person, Stage, State, Terms
@@ -59,6 +59,14 @@ class PendingNotice(BaseModel):
     stage: Stage | None = None
 
 
+class WaitingMessage(BaseModel):
+    """A message that was received and not handled. `payload`: its JSON."""
+
+    name: str
+    payload: str
+    at: datetime
+
+
 class WorkflowState(BaseModel):
     """The state of the workflow. `purchase` is what the rules know; every list keeps the newest."""
 
@@ -80,6 +88,8 @@ class WorkflowState(BaseModel):
     rejections_notified: dict[str, datetime] = Field(default_factory=dict)
     undelivered: list[Undelivered] = Field(default_factory=list)
     reminded_until: datetime
+    waiting: list[WaitingMessage] = Field(default_factory=list)
+    """Only in a state that was saved of an ended run; handled before anything else."""
 
     @classmethod
     def begin(cls, start: AcceptedStart, now: datetime, rules_version: int) -> "WorkflowState":
@@ -100,6 +110,22 @@ class WorkflowState(BaseModel):
         state = cls(start=start, purchase=first.state, reminded_until=now)
         state.record(first, now)
         state.effects = list(first.effects)
+        return state
+
+    @classmethod
+    def begin_again(
+        cls,
+        start: AcceptedStart,
+        now: datetime,
+        rules_version: int,
+        decision: LedgerDecision | None,
+    ) -> "WorkflowState":
+        """The state of a purchase that is known by its terms only: its deadlines start `now`. What
+        the ledger has decided stays decided."""
+        state = cls.begin(start, now, rules_version)
+        state.purchase = lifecycle.begin_again(state.purchase, now, decision)
+        # Above the numbers of the lost runs: the delivery log sends a notice once per number.
+        state.notice_count = int(now.timestamp())
         return state
 
     def record(self, answer: Accepted, now: datetime) -> None:

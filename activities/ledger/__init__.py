@@ -12,7 +12,8 @@ triggers of the database enforce the rules for every program that writes to it.
 | `refunds-in-transit:<purchase id>` | 0 | decided for the client, not settled yet |
 | `freelancer-balance:<purchase id>` | 0 | released to the freelancer |
 
-The table `purchase` has a row for each purchase id: what was bought under it.
+The table `purchase` has a row for each purchase id: what was bought under it. `saved_state` has
+what `recourse adopt` continues a purchase from, `adoption` which run has continued it.
 
 Amounts are integer minor units; times are UTC instants.
 """
@@ -21,6 +22,7 @@ from activities.ledger.errors import LedgerRejected, PurchaseExists
 from activities.ledger.ledger import AccountBalance, Ledger, PurchaseBalances, Snapshot, Transfer
 from activities.ledger.position import InTransit, Position
 from activities.ledger.purchases import BoughtPurchase
+from activities.ledger.states import SavedState
 
 __all__ = [
     "AccountBalance",
@@ -31,6 +33,7 @@ __all__ = [
     "Position",
     "PurchaseBalances",
     "PurchaseExists",
+    "SavedState",
     "Snapshot",
     "Transfer",
 ]

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -12,12 +13,13 @@ from sqlalchemy.exc import IntegrityError
 
 from activities.database.engine import first_line, insert_if_absent, read, transact
 from activities.keys import LOCAL
-from activities.ledger import operations, purchases, schema
+from activities.ledger import operations, purchases, schema, states
 from activities.ledger.audit import audit
 from activities.ledger.errors import LedgerRejected
 from activities.ledger.operations import Operation
 from activities.ledger.position import InTransit, Position, in_transit, positions
 from activities.ledger.purchases import BoughtPurchase
+from activities.ledger.states import SavedState
 from activities.ledger.validate import Account, Rejection, validate
 from activities.requests import Difference
 from activities.spans import span
@@ -100,6 +102,25 @@ class Ledger:
         row = vars(purchase) | {"deployment": self._deployment}
         return transact(self._engine, lambda connection: purchases.register(connection, row, paid))
 
+    def save_state(self, saved: SavedState) -> None:
+        """Keep a state that a purchase can be continued from. The first one of a run stays."""
+        transact(self._engine, lambda connection: states.save(connection, saved))
+
+    def find_state(self, purchase_id: str, run_id: str = "") -> SavedState | None:
+        """Return the state of a run; without a run the newest that nobody continues, or else the
+        purchase's terms."""
+        find = partial(states.find, run_id=run_id) if run_id else states.newest
+        return read(self._engine, lambda connection: find(connection, purchase_id=purchase_id))
+
+    def adopt(self, purchase_id: str, run_id: str, first_run: str) -> SavedState:
+        """Return the state of an ended run to the workflow that continues it, which is the one with
+        this first run for ever. Raises PurchaseExists."""
+
+        def adopt(connection: Connection) -> SavedState:
+            return states.adopt(connection, purchase_id, run_id, first_run)
+
+        return transact(self._engine, adopt)
+
     def hold(self, *, key: str, purchase_id: str, amount: int, currency: str, at: datetime) -> bool:
         """Move money from provider clearing to escrow, once per purchase.
 
@@ -150,6 +171,16 @@ class Ledger:
         query = sa.select(view).where(view.c.purchase_id == purchase_id)
         row = read(self._engine, lambda connection: connection.execute(query).first())
         return PurchaseBalances(**row._mapping) if row else None
+
+    def decided_at(self, purchase_id: str) -> datetime | None:
+        """Return when the decision about a purchase was made; None before its posting."""
+        operation = schema.operation.c
+        query = sa.select(operation.at).where(
+            operation.purchase_id == purchase_id,
+            operation.status == "applied",
+            operation.kind.in_(operations.DECISIONS),
+        )
+        return read(self._engine, lambda connection: connection.scalar(query))
 
     def transfers(self, purchase_id: str) -> list[Transfer]:
         """Return every transfer of a purchase, the oldest first."""

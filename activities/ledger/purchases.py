@@ -10,14 +10,15 @@ from sqlalchemy.engine import Connection
 
 from activities.amounts import format_amount
 from activities.database.engine import insert_if_absent
-from activities.ledger import schema
+from activities.ledger import schema, states
 from activities.ledger.errors import PurchaseExists
 
 
 @dataclass(frozen=True)
 class BoughtPurchase:
     """What the ledger keeps of a purchase: ids and terms, but no name, address, title or payment
-    method. `terms_hash` is a SHA-256 over all of the start input, with these.
+    method. These are in `document`, all of the start input, sealed; `terms_hash` is its SHA-256
+    before it was sealed.
 
     `first_run` is the id of the workflow's first run. Resets, retries and continue-as-new keep it;
     a workflow that is started again has another one.
@@ -32,6 +33,7 @@ class BoughtPurchase:
     terms_hash: str
     first_run: str
     at: datetime
+    document: bytes
 
 
 _FIND = sa.select(schema.purchase).where(
@@ -47,9 +49,12 @@ def register(connection: Connection, purchase: Mapping[str, Any], paid: bool) ->
     name = {"id": purchase["purchase_id"]}
     found = connection.execute(_FIND, name).first()
     if found is None:
-        inserted = connection.execute(insert_if_absent(connection, schema.purchase), purchase)
-        # Without a row, a concurrent transaction was first; its row is visible now.
-        return inserted.rowcount == 1 or register(connection, purchase, paid)
+        row = {column: value for column, value in purchase.items() if column != "document"}
+        inserted = connection.execute(insert_if_absent(connection, schema.purchase), row)
+        if inserted.rowcount != 1:  # a concurrent transaction was first; its row is visible now
+            return register(connection, purchase, paid)
+        states.save_terms(connection, purchase["purchase_id"], purchase["document"])
+        return True
     if found.first_run == purchase["first_run"]:
         return False
     if found.terms_hash == purchase["terms_hash"]:

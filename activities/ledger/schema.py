@@ -62,6 +62,24 @@ purchase = sa.Table(
     sa.Column("registered_at", Instant, sa.FetchedValue()),
 )
 
+saved_state = sa.Table(
+    "saved_state",
+    metadata,
+    sa.Column("purchase_id", sa.Text, primary_key=True),
+    sa.Column("run_id", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text),
+    sa.Column("document", sa.LargeBinary),
+    sa.Column("saved_at", Instant, sa.FetchedValue()),
+)
+adoption = sa.Table(
+    "adoption",
+    metadata,
+    sa.Column("purchase_id", sa.Text, primary_key=True),
+    sa.Column("run_id", sa.Text, primary_key=True),
+    sa.Column("first_run", sa.Text),
+    sa.Column("adopted_at", Instant, sa.FetchedValue()),
+)
+
 account_balances = sa.table(
     "account_balances",
     sa.column("account", sa.Text),

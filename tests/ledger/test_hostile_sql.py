@@ -33,7 +33,7 @@ def prepared(shared_engine: Engine) -> Ledger:
         ledger.hold(
             key=f"{purchase}/hold", purchase_id=purchase, amount=100, currency=currency, at=AT
         )
-    ledger.register(BoughtPurchase("open", "ana", "bo", 100, "USD", "{}", HASH, "run", AT))
+    ledger.register(BoughtPurchase("open", "ana", "bo", 100, "USD", "{}", HASH, "run", AT, b"\0{}"))
     claim(shared_engine, "deployment", "local")
     decided = {"purchase_id": "decided", "currency": "USD", "at": AT}
     ledger.decide(key="decided/decision", refund=60, release=40, **decided)  # type: ignore[arg-type]

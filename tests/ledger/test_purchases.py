@@ -23,6 +23,7 @@ FIRST = BoughtPurchase(
     terms_hash="a" * 64,
     first_run="run-1",
     at=AT,
+    document=b"\0{}",
 )
 STARTED_AGAIN = replace(FIRST, first_run="run-2")
 ANOTHER = replace(STARTED_AGAIN, client="eve", terms_hash="b" * 64)

@@ -43,7 +43,9 @@ def test_the_worker_role_can_do_its_work(as_worker: str) -> None:
         check_schema(engine)
         ledger, log = Ledger(engine), DeliveryLog(engine)
         claim(engine, "deployment", "local")
-        ledger.register(BoughtPurchase("p-1", "ana", "bo", 5, "USD", "{}", "0" * 64, "run", NOW))
+        ledger.register(
+            BoughtPurchase("p-1", "ana", "bo", 5, "USD", "{}", "0" * 64, "run", NOW, b"\0{}")
+        )
         ledger.hold(key="h", amount=500, **terms)
         ledger.decide(key="d", refund=300, release=200, **terms)
         ledger.settle(key="s", amount=300, reference="r", **terms)

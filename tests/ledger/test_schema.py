@@ -179,7 +179,9 @@ def test_no_query_about_a_purchase_scans_a_table(ledger: Ledger, engine: Engine)
 
     event.listen(engine, "before_cursor_execute", note)
     terms: dict[str, Any] = {"purchase_id": "p-1", "currency": "USD", "at": datetime.now(UTC)}
-    bought = BoughtPurchase("p-1", "ana", "bo", 100, "USD", "{}", "0" * 64, "run", terms["at"])
+    bought = BoughtPurchase(
+        "p-1", "ana", "bo", 100, "USD", "{}", "0" * 64, "run", terms["at"], b"\0{}"
+    )
     ledger.register(bought)
     ledger.hold(key="hold", amount=100, **terms)
     ledger.register(replace(bought, first_run="another"))

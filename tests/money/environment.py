@@ -98,7 +98,7 @@ def payment(method: str = "pm_sandbox_ok", price: Money = PRICE) -> PaymentReque
         client="ana",
         freelancer="bo",
         terms="{}",
-        terms_hash="0" * 64,
+        document="{}",
         first_run="run-1",
     )
 

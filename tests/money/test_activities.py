@@ -127,7 +127,7 @@ def test_another_purchase_under_the_id_is_neither_charged_nor_voided(
     """Also after the first one was declined or voided."""
     answer = run(getattr(environment.money, first), payment(method))
     before = environment.records
-    other = payment().model_copy(update={"first_run": "run-2", "terms_hash": "1" * 64})
+    other = payment().model_copy(update={"first_run": "run-2", "document": '{"title": "Other"}'})
     with pytest.raises(ApplicationError, match="bought before, by ana from bo") as failure:
         run(getattr(environment.money, second), other)
     assert (failure.value.type, failure.value.non_retryable) == ("PURCHASE_EXISTS", True)
@@ -156,7 +156,10 @@ def test_a_payment_charged_and_not_held_goes_on_in_a_purchase_started_again(
         run(environment.money.take_payment, payment("pm_sandbox_charge_lost"))
     again = payment("pm_sandbox_charge_lost").model_copy(update={"first_run": "run-2"})
     with pytest.raises(ApplicationError, match="bought before"):
-        run(environment.money.take_payment, again.model_copy(update={"terms_hash": "1" * 64}))
+        run(
+            environment.money.take_payment,
+            again.model_copy(update={"document": '{"title": "Other"}'}),
+        )
     assert run(environment.money.take_payment, again).status == "held"
     assert len(environment.sandbox.charges()) == 1
 

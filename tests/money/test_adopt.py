@@ -11,12 +11,11 @@ from activities.audit import reconcile
 from activities.requests import Difference
 from activities.services import Services
 from demo.runner import Handle, say, skip, start, status, until
-from starter.adopt import money_inside, resume
 from temporal.directory import TemporalPurchaseDirectory
 from temporal.errors import Failure
 from temporal.purchases import Purchase, find
 from tests.money.environment import NOW
-from tests.purchases import held, purchase, purchase_of
+from tests.purchases import adopted, held, purchase, purchase_of
 from workflows.messages import PurchaseStart, Role
 
 DAY = timedelta(days=1)
@@ -68,8 +67,7 @@ async def test_a_terminated_purchase_is_found_adopted_and_completed(
     assert "its workflow is not running" in found.what
     assert f"adopt {purchase_id}" in found.what_to_do
 
-    inside = money_inside(services.ledger.balances(purchase_id))
-    await resume(server.client, purchase_id, inside)
+    handle = await adopted(server, services, purchase_id)
     resumed = await status(handle)
     assert (resumed.stage, resumed.escrow) == (was.stage, was.escrow)
     assert [(each.name, each.at) for each in resumed.deadlines] == [
@@ -102,16 +100,15 @@ async def differences(
 async def test_concurrent_adoptions_leave_one_run(
     server: WorkflowEnvironment, services: Services
 ) -> None:
-    """The second replaces the first, or is rejected because the purchase is running."""
+    """The second is rejected, because the purchase is running."""
     handle = await held(server)
     purchase_id = purchase_of(handle)
     await handle.terminate("by mistake")
-    inside = money_inside(services.ledger.balances(purchase_id))
     both = await asyncio.gather(
-        *(resume(server.client, purchase_id, inside) for _ in range(2)), return_exceptions=True
+        *(adopted(server, services, purchase_id) for _ in range(2)), return_exceptions=True
     )
-    rejections = [each.code for each in both if isinstance(each, Failure)]
-    assert rejections in ([], ["RUNNING"])
+    assert [each.code for each in both if isinstance(each, Failure)] == ["RUNNING"]
+    handle = server.client.get_workflow_handle(handle.id)
     assert (await status(handle)).stage == "awaiting_requirements"
     await say(handle, Role.FREELANCER, "give_refund")
     await skip(server, handle)
@@ -124,22 +121,22 @@ async def test_only_an_ended_purchase_with_money_can_be_adopted(
 ) -> None:
     """Each rejection has its code."""
     running = await held(server)
-    assert await rejected(server, running, "25 USD") == "RUNNING"
-    assert await rejected(server, server.client.get_workflow_handle("purchase-none"), "x") == (
+    assert await rejected(server, services, running) == "RUNNING"
+    assert await rejected(server, services, server.client.get_workflow_handle("purchase-none")) == (
         "NOT_FOUND"
     )
     closed = await start(server.client, purchase("pm_sandbox_declined"))
     await closed.result()
-    assert await rejected(server, closed, None) == "CLOSED"
+    assert await rejected(server, services, closed) == "CLOSED"
     unpaid = await start(server.client, purchase("pm_sandbox_unreachable"))
     await status(unpaid)
     await unpaid.terminate("by mistake")
-    assert await rejected(server, unpaid, None) == "NO_MONEY"
+    assert await rejected(server, services, unpaid) == "NO_MONEY"
 
 
-async def rejected(server: WorkflowEnvironment, handle: Handle, money: str | None) -> str:
+async def rejected(server: WorkflowEnvironment, services: Services, handle: Handle) -> str:
     with pytest.raises(Failure) as failure:
-        await resume(server.client, purchase_of(handle), money)
+        await adopted(server, services, purchase_of(handle))
     return failure.value.code
 
 
@@ -153,6 +150,6 @@ async def test_a_purchase_ended_before_its_first_task_starts_with_its_terms(
     services.provider.charge(key, terms.price, terms.payment_method, terms.purchased_at or NOW)
     await bought.start(terms)
     await bought.handle.terminate("at once")
-    await resume(server.client, bought.id, "25 USD at the payment provider")
+    await adopted(server, services, bought.id)
     await until(bought.handle, lambda found: found.payment == "held")
     assert [each.key for each in services.provider.statement().charges].count(key) == 1

@@ -8,9 +8,8 @@ from temporalio.worker import Worker
 
 from activities.requests import AuditReport
 from activities.services import Services
-from starter.adopt import money_inside, resume
 from temporal.registration import AUDIT, register_schedules
-from tests.purchases import held, purchase_of
+from tests.purchases import adopted, held, purchase_of
 from workflows.audit import LISTED_AT_MOST
 
 
@@ -52,6 +51,6 @@ async def test_the_daily_audit_notifies_operators_of_differences(
         for listed in report.differences[:LISTED_AT_MOST]:
             assert listed.what in " ".join(content.split())
 
-    await resume(server.client, purchase_id, money_inside(services.ledger.balances(purchase_id)))
+    await adopted(server, services, purchase_id)
     again = await audited(server)
     assert purchase_id not in {each.purchase_id for each in again.differences}

@@ -16,7 +16,7 @@ from tests.money.environment import NOW, PURCHASE, decision, payment, refund_of,
 from tests.money.test_audit import FakeDirectory
 from tests.stripe.fake import FakeStripe
 
-BOUGHT = BoughtPurchase("p-1", "ana", "bo", 25000, "USD", "{}", "0" * 64, "run-1", NOW)
+BOUGHT = BoughtPurchase("p-1", "ana", "bo", 25000, "USD", "{}", "0" * 64, "run-1", NOW, b"\0{}")
 
 
 @pytest.fixture

@@ -20,10 +20,9 @@ from activities.audit import reconcile
 from activities.keys import workflow_id_of
 from activities.services import Services
 from demo.runner import Handle, say, skip, start, status, until
-from starter.adopt import money_inside, resume
 from temporal.directory import TemporalPurchaseDirectory
 from temporal.purchases import Purchase
-from tests.purchases import held, purchase, purchase_of
+from tests.purchases import adopted, held, purchase, purchase_of
 from workflows.messages import PurchaseStart, Role
 
 pytestmark = pytest.mark.usefixtures("worker")
@@ -150,11 +149,12 @@ async def test_a_reset_to_its_first_task_is_the_same_purchase(
 async def test_an_adopted_purchase_may_be_reset_too(
     server: WorkflowEnvironment, services: Services
 ) -> None:
-    """`adopt` resets, and every reset keeps the first run."""
+    """`adopt` begins a new first run, and every reset keeps it."""
     handle = await held(server)
     await handle.terminate("by mistake")
-    await resume(server.client, purchase_of(handle), "250.00 USD in escrow")
-    await reset(server, server.client.get_workflow_handle(handle.id))
+    handle = await adopted(server, services, purchase_of(handle))
+    await until(handle, lambda found: found.payment == "held")
+    await reset(server, handle)
     await until(handle, lambda found: found.payment == "held")
 
 
@@ -192,7 +192,9 @@ async def test_a_purchase_that_temporal_has_lost_is_started_again_with_its_terms
     await say(again, Role.FREELANCER, "give_refund")
     await skip(server, again)
     assert (await again.result()).refunded == 25000
-    assert money_inside(services.ledger.balances(terms.purchase_id)) is None
+    balances = services.ledger.balances(terms.purchase_id)
+    assert balances is not None
+    assert balances.refunded == 25000
     directory = TemporalPurchaseDirectory(server.client)
     report = await reconcile(services.ledger, services.provider, directory)
     assert [each for each in report.differences if each.purchase_id == terms.purchase_id] == []

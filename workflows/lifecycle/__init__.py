@@ -3,7 +3,7 @@
 Read `transitions.py` (the table), then `deadlines.py`, `handlers.py` and `decide.py`.
 """
 
-from workflows.lifecycle.decide import begin, decide
+from workflows.lifecycle.decide import begin, begin_again, decide
 from workflows.lifecycle.pending import is_pending
 from workflows.lifecycle.queries import (
     allowed_messages,
@@ -23,6 +23,7 @@ from workflows.lifecycle.versions import newest, newest_rules, rules_of
 __all__ = [
     "allowed_messages",
     "begin",
+    "begin_again",
     "deadlines",
     "decide",
     "governing_deadline",

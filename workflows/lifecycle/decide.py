@@ -5,8 +5,10 @@ Everything that needs the rules asks here: message handlers, update validators, 
 query, the generated docs and the exhaustive tests.
 """
 
+from dataclasses import replace
 from datetime import datetime
 
+from activities.requests import LedgerDecision
 from workflows.lifecycle.draft import Draft
 from workflows.lifecycle.events import (
     Accepted,
@@ -19,11 +21,14 @@ from workflows.lifecycle.events import (
 from workflows.lifecycle.handlers import note_of
 from workflows.lifecycle.pending import is_kind_pending
 from workflows.lifecycle.rejections import check_sender, explain
-from workflows.lifecycle.state import DeadlineName, Stage, State, Terms
+from workflows.lifecycle.state import DeadlineName, Decision, Stage, State, Terms
 from workflows.lifecycle.transition import To, Transition
 from workflows.lifecycle.versions import draft_of, rules_of
 from workflows.lifecycle.words import facts, third_person
 from workflows.messages import Message, Role
+
+RESTORED = "restored_from_ledger"
+"""The reason of a decision of which only the amounts are known."""
 
 
 def begin(terms: Terms, now: datetime) -> Accepted:
@@ -46,6 +51,24 @@ def begin(terms: Terms, now: datetime) -> Accepted:
     draft.set(stage=row.to)
     draft.emit(TakePayment())
     return _accepted(row, draft, actor=Role.CLIENT.value)
+
+
+def begin_again(state: State, now: datetime, decided: LedgerDecision | None) -> State:
+    """A purchase that began at some time begins again at `now`, because what happened since is
+    lost: its deadlines are as far ahead as they were then. A decision that the ledger has is
+    carried out when the payment is found."""
+    terms, payment = state.terms, state.deadlines[DeadlineName.PAYMENT]
+    if decided is None:
+        later = {name: at + (now - terms.purchased_at) for name, at in state.deadlines.items()}
+        return replace(state, deadlines=later | {DeadlineName.PAYMENT: payment})
+    decision = Decision(RESTORED, decided.refund, decided.release, decided.at)
+    return replace(
+        state,
+        stage=Stage.SETTLING,
+        deadlines={DeadlineName.PAYMENT: payment},
+        decision=decision,
+        reason=RESTORED,
+    )
 
 
 def decide(state: State, event: Event, now: datetime) -> Accepted | Rejection:

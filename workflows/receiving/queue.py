@@ -6,7 +6,7 @@ may arrive in one task: all that were sent while no worker ran.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from temporalio import workflow
@@ -22,6 +22,10 @@ YIELD = timedelta(milliseconds=1)
 """A timer that ends the workflow task, so that the next one continues."""
 
 
+Received = tuple[str, Sequence[object], datetime]
+"""A message: its name, its payloads, and when it was received."""
+
+
 class MessageQueue:
     """Processes everything in the order of arrival: at once while little arrives, else in batches.
     Until it is opened, everything waits.
@@ -30,7 +34,7 @@ class MessageQueue:
     """
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[Callable[[], None], int]] = deque()
+        self._waiting: deque[tuple[Callable[[], None], int, Received | None]] = deque()
         self._task: datetime | None = None
         self._left = 0
         self._yielding = False
@@ -46,11 +50,23 @@ class MessageQueue:
         """How many messages wait for a later task."""
         return len(self._waiting)
 
-    def process(self, work: Callable[[], None], size: int = 0) -> None:
-        """Process an arrival of `size` bytes now, or after everything that arrived before it."""
-        self._waiting.append((work, 1 + size // BYTES_PER_UNIT))
+    @property
+    def received(self) -> list[Received]:
+        """The messages that wait."""
+        return [received for _, _, received in self._waiting if received]
+
+    def process(
+        self, work: Callable[[], None], size: int = 0, received: Received | None = None
+    ) -> None:
+        """Process an arrival of `size` bytes now, or after everything that arrived before it.
+        `received`: the message, if it is one."""
+        self._waiting.append((work, 1 + size // BYTES_PER_UNIT, received))
         if self._opened and not self._yielding:
             self._begin()
+
+    def process_first(self, work: Callable[[], None], size: int, received: Received) -> None:
+        """Process a message before everything that waits."""
+        self._waiting.appendleft((work, 1 + size // BYTES_PER_UNIT, received))
 
     def _begin(self) -> None:
         self._process_batch(FIRST_BATCH)
@@ -63,7 +79,7 @@ class MessageQueue:
         if now != self._task:
             self._task, self._left = now, at_most
         while self._waiting and self._left > 0:
-            work, units = self._waiting.popleft()
+            work, units, _ = self._waiting.popleft()
             self._left -= units
             work()
 

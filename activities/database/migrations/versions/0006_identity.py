@@ -113,7 +113,3 @@ def postgresql(table: str) -> list[str]:
         f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}"
         " FOR EACH STATEMENT EXECUTE FUNCTION ledger_append_only()"
     ]
-
-
-def downgrade() -> None:
-    raise NotImplementedError("The ledger is append-only: its schema cannot be downgraded.")

@@ -1,0 +1,85 @@
+"""The states that purchases are continued from: each belongs to one run, and is continued once."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from activities.database.engine import insert_if_absent
+from activities.ledger import schema
+from activities.ledger.errors import PurchaseExists
+
+Kind = Literal["terms", "state"]
+TERMS = "terms"
+
+
+@dataclass(frozen=True)
+class SavedState:
+    """`state`: the whole state of a purchase at the end of the run `run_id`. `terms`: only its
+    terms, saved when it was registered, under a name instead of a run. `document`: sealed."""
+
+    purchase_id: str
+    run_id: str
+    kind: Kind
+    document: bytes
+
+
+_STATE, _ADOPTION = schema.saved_state.c, schema.adoption.c
+_FIELDS = (_STATE.purchase_id, _STATE.run_id, _STATE.kind, _STATE.document)
+
+
+def save(connection: Connection, saved: SavedState) -> None:
+    """Insert it; the first one of a run stays."""
+    if find(connection, saved.purchase_id, saved.run_id) is None:
+        connection.execute(insert_if_absent(connection, schema.saved_state), vars(saved))
+
+
+def save_terms(connection: Connection, purchase_id: str, document: bytes) -> None:
+    """Insert the terms of a purchase."""
+    save(connection, SavedState(purchase_id, TERMS, "terms", document))
+
+
+def find(connection: Connection, purchase_id: str, run_id: str) -> SavedState | None:
+    """The state of a run."""
+    query = sa.select(*_FIELDS).where(_STATE.purchase_id == purchase_id, _STATE.run_id == run_id)
+    row = connection.execute(query).first()
+    return SavedState(**row._mapping) if row else None
+
+
+def newest(connection: Connection, purchase_id: str) -> SavedState | None:
+    """The last state that no run continues, or else the terms."""
+    is_adopted = sa.exists().where(
+        _ADOPTION.purchase_id == _STATE.purchase_id, _ADOPTION.run_id == _STATE.run_id
+    )
+    query = (
+        sa.select(*_FIELDS)
+        .where(_STATE.purchase_id == purchase_id, (_STATE.kind == "terms") | ~is_adopted)
+        .order_by(_STATE.kind, _STATE.saved_at.desc())
+    )
+    row = connection.execute(query).first()
+    return SavedState(**row._mapping) if row else None
+
+
+def adopt(connection: Connection, purchase_id: str, run_id: str, first_run: str) -> SavedState:
+    """The state of an ended run, for the workflow that continues it and whose first run this is.
+
+    Raises PurchaseExists if another workflow continues it, or if there is no such state.
+    """
+    saved = find(connection, purchase_id, run_id)
+    if saved is None:
+        raise PurchaseExists(
+            f"The ledger has no state of purchase {purchase_id} from the run {run_id}:"
+            f" run recourse adopt {purchase_id}"
+        )
+    name = {"purchase_id": purchase_id, "run_id": run_id}
+    query = sa.select(_ADOPTION.first_run).filter_by(**name)
+    if connection.scalar(query) is None:
+        row = name | {"first_run": first_run}
+        connection.execute(insert_if_absent(connection, schema.adoption), row)
+    by = connection.scalar(query)
+    if by != first_run:
+        raise PurchaseExists(
+            f"Purchase {purchase_id} was continued from the run {run_id} before, by the run {by}"
+        )
+    return saved

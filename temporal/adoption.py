@@ -1,0 +1,228 @@
+"""Continues purchases whose workflow was ended from outside, with money inside.
+
+The whole state of the ended run, which a query returns, is saved in the ledger's database. A new
+run begins with it: with the same stage, deadlines, answered messages and pending effects. It is
+taken from there by an activity and not given to the new run as its input, so that nobody who may
+write to the namespace can invent a state.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+
+from temporalio.client import Client
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+
+from activities.amounts import format_amount
+from activities.ledger import Ledger, SavedState
+from activities.requests import TASK_QUEUE, Model, Money
+from activities.sealing import Seal, Unreadable
+from temporal import terms as wording
+from temporal.errors import Rejected, Unreachable
+from temporal.executions import Execution, executions
+from temporal.purchases import ANSWER_WITHIN, WORKFLOW_TYPE, Purchase
+from workflows.acceptance import ADOPTED_RUN
+from workflows.lifecycle.state import Payment
+from workflows.messages import PurchaseStart
+from workflows.workflow_state import AcceptedStart, WorkflowState
+
+ASKED_AGAIN_AFTER = timedelta(milliseconds=100)
+
+
+class Adopted(Model):
+    """An adopted purchase."""
+
+    purchase_id: str
+    run_id: str
+    what: str
+
+
+class Adoption:
+    """Continues purchases. `paid` returns what the provider has charged for one, if anything."""
+
+    def __init__(
+        self, client: Client, ledger: Ledger, seal: Seal, paid: Callable[[str], Money | None]
+    ) -> None:
+        self._client = client
+        self._ledger = ledger
+        self._seal = seal
+        self._paid = paid
+
+    async def adopt(self, purchase_id: str, *, from_terms: bool = False) -> Adopted:
+        """Continue a purchase that has money inside; `from_terms`: also if all that is left of it
+        are its terms.
+
+        Raises Failure: NOT_FOUND, RUNNING, CLOSED, NO_MONEY, HISTORY_GONE, NO_WORKER.
+        """
+        ended = await self._last_run(purchase_id)
+        if ended is None:
+            return await self._without_history(purchase_id, from_terms)
+        if ended.is_open:
+            raise _running(purchase_id)
+        if not ended.is_ended:
+            raise Rejected("CLOSED", f"Purchase {purchase_id} completed; it cannot be adopted.")
+        state = await Purchase(self._client, purchase_id, ended.run_id).saved_state()
+        if state is None:
+            return await self._unbegun(purchase_id, ended)
+        inside = self._inside(state)
+        self._save(purchase_id, ended.run_id, state)
+        return await self._start(ended.run_id, state.start, f"where it was ended, with {inside}.")
+
+    async def save_ended(self, purchase_id: str) -> bool:
+        """Save the state of a purchase that was ended with money inside, because Temporal deletes
+        its history after the retention period. Returns whether there is one. Raises Failure."""
+        ended = await self._last_run(purchase_id)
+        if (
+            ended is None
+            or not ended.is_ended
+            or self._ledger.find_state(purchase_id, ended.run_id)
+        ):
+            return False
+        state = await Purchase(self._client, purchase_id, ended.run_id).saved_state()
+        if state is None or not (state.purchase.held or state.purchase.in_transit):
+            return False
+        self._save(purchase_id, ended.run_id, state)
+        return True
+
+    async def _last_run(self, purchase_id: str) -> Execution | None:
+        """The newest run that began: one whose start input was rejected moved no money."""
+        purchase = Purchase(self._client, purchase_id)
+        newest = await purchase.newest()
+        if newest is None or newest.status != "failed":
+            return newest
+        query = f"WorkflowId = '{purchase.workflow_id}' AND ExecutionStatus != 'Failed'"
+        return await anext(executions(self._client, query), newest)
+
+    async def _without_history(self, purchase_id: str, from_terms: bool) -> Adopted:
+        balances = self._ledger.balances(purchase_id)
+        saved = self._ledger.find_state(purchase_id)
+        inside = _amounts(balances.held, balances.in_transit, balances.currency) if balances else ""
+        if saved is None:
+            raise Rejected(
+                "NOT_FOUND",
+                f"The server has no history of purchase {purchase_id}, and the ledger has no terms "
+                "of it. Settle its money with the payment provider directly.",
+            )
+        if not inside and not (paid := self._paid(purchase_id)):
+            raise _no_money(purchase_id)
+        inside = inside or f"{paid} at the payment provider"
+        if saved.kind == "state":
+            state = WorkflowState.model_validate_json(self._opened(saved))
+            return await self._start(saved.run_id, state.start, f"from its saved state, {inside}.")
+        if not from_terms:
+            raise Rejected(
+                "HISTORY_GONE",
+                f"The server has no history of purchase {purchase_id}, which has {inside}. Its "
+                "messages and deadlines are lost; what the ledger has decided is not. To begin it "
+                "again with its terms and with new deadlines, which notifies both parties, run: "
+                f"recourse adopt {purchase_id} --from-terms",
+            )
+        terms = AcceptedStart.model_validate_json(self._opened(saved))
+        name = f"{saved.run_id}-again"  # what was continued before may be continued again
+        self._ledger.save_state(SavedState(purchase_id, name, "terms", saved.document))
+        return await self._start(name, terms, f"from its terms, with {inside}.")
+
+    async def _unbegun(self, purchase_id: str, ended: Execution) -> Adopted:
+        """Continue a purchase that was ended before it had a state."""
+        purchase = Purchase(self._client, purchase_id, ended.run_id)
+        if adopted_run := await purchase.memo(ADOPTED_RUN):
+            saved = self._ledger.find_state(purchase_id, adopted_run)
+            if saved is not None:  # it was ended while it loaded its state
+                self._ledger.save_state(
+                    SavedState(purchase_id, ended.run_id, saved.kind, saved.document)
+                )
+                start = AcceptedStart.model_validate_json(self._start_in(saved))
+                return await self._start(ended.run_id, start, "where it was ended.")
+        paid = self._paid(purchase_id)
+        if paid is None:
+            raise _no_money(purchase_id)
+        await purchase.start(
+            await purchase.terms(), reuse=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY
+        )
+        newest = await Purchase(self._client, purchase_id).newest()
+        what = f"Purchase {purchase_id} continues with {paid} at the payment provider."
+        return Adopted(purchase_id=purchase_id, run_id=newest.run_id if newest else "", what=what)
+
+    def _inside(self, state: WorkflowState) -> str:
+        """Describe the money inside. Raises Failure `NO_MONEY`."""
+        purchase, purchase_id = state.purchase, state.start.purchase_id
+        inside = _amounts(purchase.held, purchase.in_transit, purchase.terms.currency)
+        if not inside and purchase.payment in (Payment.PENDING, Payment.VOIDING):
+            paid = self._paid(purchase_id)
+            inside = f"{paid} at the payment provider" if paid else ""
+        if not inside:
+            raise _no_money(purchase_id)
+        return inside
+
+    def _save(self, purchase_id: str, run_id: str, state: WorkflowState) -> None:
+        document = self._seal.seal(state.model_dump_json())
+        self._ledger.save_state(SavedState(purchase_id, run_id, "state", document))
+
+    def _start_in(self, saved: SavedState) -> str:
+        document = self._opened(saved)
+        if saved.kind == "terms":
+            return document
+        return WorkflowState.model_validate_json(document).start.model_dump_json()
+
+    def _opened(self, saved: SavedState) -> str:
+        try:
+            return self._seal.unseal(saved.document)
+        except Unreadable as error:
+            raise Rejected("UNREADABLE", str(error)) from None
+
+    async def _start(self, run_id: str, start: AcceptedStart, how: str) -> Adopted:
+        purchase = Purchase(self._client, start.purchase_id)
+        # Not validated again: limits of this release may be narrower than those it began under.
+        terms = PurchaseStart.model_construct(**dict(start))
+        document = start.model_dump(mode="json", include=set(PurchaseStart.model_fields))
+        try:
+            handle = await self._client.start_workflow(
+                WORKFLOW_TYPE,
+                document,
+                id=purchase.workflow_id,
+                task_queue=TASK_QUEUE,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
+                id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+                memo={**wording.memo(terms), ADOPTED_RUN: run_id},
+                static_summary=wording.summary(terms),
+                static_details=wording.details(terms),
+                rpc_timeout=ANSWER_WITHIN,
+            )
+        except WorkflowAlreadyStartedError:
+            raise _running(purchase.id) from None
+        await self._begun(purchase)
+        return Adopted(
+            purchase_id=purchase.id,
+            run_id=handle.result_run_id or "",
+            what=f"Purchase {purchase.id} continues {how}",
+        )
+
+    @staticmethod
+    async def _begun(purchase: Purchase) -> None:
+        """Wait until the new run has its state, as long as for any answer."""
+        with suppress(TimeoutError, Unreachable):
+            async with asyncio.timeout(ANSWER_WITHIN.total_seconds()):
+                while await purchase.saved_state() is None:  # noqa: ASYNC110 - on the server
+                    await asyncio.sleep(ASKED_AGAIN_AFTER.total_seconds())
+
+
+def _amounts(held: int, in_transit: int, currency: str) -> str:
+    """Describe money inside; empty if there is none."""
+    if not held and not in_transit:
+        return ""
+    shown = format_amount(held, currency), format_amount(in_transit, currency)
+    return f"{shown[0]} in escrow and {shown[1]} in transit"
+
+
+def _running(purchase_id: str) -> Rejected:
+    return Rejected("RUNNING", f"Purchase {purchase_id} is running; it cannot be adopted.")
+
+
+def _no_money(purchase_id: str) -> Rejected:
+    return Rejected(
+        "NO_MONEY",
+        f"Purchase {purchase_id} has no money in escrow: it was never paid, or it is settled. "
+        "To buy again, start a new purchase.",
+    )
