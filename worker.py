@@ -39,6 +39,7 @@ from activities.logs import configure_logs
 from activities.requests import NOTICE_QUEUE, TASK_QUEUE
 from activities.services import Services, Settings, Unavailable, WrongSetting
 from temporal import embedded
+from temporal.adoption import EndedPurchases
 from temporal.client import connect, seal_of
 from temporal.codec import WrongKeys
 from temporal.directory import TemporalPurchaseDirectory
@@ -170,7 +171,9 @@ async def build_worker(
 def _money(
     client: Client, services: Services, threads: ThreadPoolExecutor, config: WorkerConfig
 ) -> Worker:
-    audit = AuditActivities(services.ledger, services.provider, TemporalPurchaseDirectory(client))
+    directory = TemporalPurchaseDirectory(client)
+    saver = EndedPurchases(client, services.ledger, services.seal)
+    audit = AuditActivities(services.ledger, services.provider, directory, saver.save)
     worker = Worker(
         client,
         task_queue=TASK_QUEUE,

@@ -7,7 +7,7 @@ a second reading finds it too.
 import asyncio
 import shlex
 from collections import defaultdict
-from collections.abc import Collection, Container, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Container, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
@@ -103,21 +103,36 @@ async def reconcile(
     return again.model_copy(update={"differences": lasting})
 
 
+SaveEnded = Callable[[str], Awaitable[None]]
+"""Saves the state of a purchase if its workflow was ended with money inside. It does not raise."""
+
+
 class AuditActivities:
     """The daily audit."""
 
     def __init__(
-        self, ledger: Ledger, provider: PaymentProvider, directory: PurchaseDirectory
+        self,
+        ledger: Ledger,
+        provider: PaymentProvider,
+        directory: PurchaseDirectory,
+        save_ended: SaveEnded,
     ) -> None:
         self._ledger = ledger
         self._provider = provider
         self._directory = directory
+        self._save_ended = save_ended
 
     @activity.defn(name=AUDIT_BOOKS.name)
     async def audit_books(self, _request: AuditRequest) -> AuditReport:
-        """Audit every purchase. Raises a retryable ApplicationError if a service is unreachable."""
+        """Audit every purchase, and save the state of those that were ended with money inside:
+        Temporal deletes their histories after the retention period.
+
+        Raises a retryable ApplicationError if a service is unreachable.
+        """
         try:
             report = await reconcile(self._ledger, self._provider, self._directory)
+            for purchase_id in {each.purchase_id for each in report.differences} - {None}:
+                await self._save_ended(str(purchase_id))
         except (DatabaseUnreachable, SchemaMismatch) as error:
             raise ApplicationError(str(error), type=ErrorType.LEDGER_UNREACHABLE) from None
         except ProviderUnreachable as error:

@@ -33,7 +33,7 @@ from activities.notices.log import DeliveryLog
 from activities.notices.message import mail_address, sender, web_address
 from activities.payments import PaymentProvider, ProviderUnreachable
 from activities.payments.sandbox import SandboxProvider
-from activities.sealing import Seal
+from activities.sealing import Seal, Unencrypted
 
 if TYPE_CHECKING:
     from activities.payments.stripe import StripeProvider
@@ -112,7 +112,8 @@ class Services:
             raise
         self.ledger = Ledger(self.engine, settings.deployment)
         self.notices = DeliveryLog(self.engine)
-        self._money = MoneyActivities(self.ledger, self.provider, seal)
+        self.seal = seal or Unencrypted()
+        self._money = MoneyActivities(self.ledger, self.provider, self.seal)
         self._notifying = NoticeActivities(
             self.notices,
             channels,

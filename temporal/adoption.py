@@ -11,22 +11,27 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 
+import structlog
 from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError
 
 from activities.amounts import format_amount
+from activities.database import DatabaseUnreachable
 from activities.ledger import Ledger, SavedState
 from activities.requests import TASK_QUEUE, Model, Money
 from activities.sealing import Seal, Unreadable
 from temporal import terms as wording
-from temporal.errors import Rejected, Unreachable
+from temporal.errors import Failure, Rejected, Unreachable
 from temporal.executions import Execution, executions
 from temporal.purchases import ANSWER_WITHIN, WORKFLOW_TYPE, Purchase
 from workflows.acceptance import ADOPTED_RUN
 from workflows.lifecycle.state import Payment
 from workflows.messages import PurchaseStart
 from workflows.workflow_state import AcceptedStart, WorkflowState
+
+log = structlog.get_logger()
 
 ASKED_AGAIN_AFTER = timedelta(milliseconds=100)
 
@@ -39,6 +44,44 @@ class Adopted(Model):
     what: str
 
 
+class EndedPurchases:
+    """Saves the states of purchases that were ended from outside."""
+
+    def __init__(self, client: Client, ledger: Ledger, seal: Seal) -> None:
+        self._client = client
+        self._ledger = ledger
+        self._seal = seal
+
+    async def save(self, purchase_id: str) -> None:
+        """Save the state of a purchase that was ended with money inside: Temporal deletes its
+        history after the retention period. What fails is tried by the next audit."""
+        try:
+            ended = await last_run(self._client, purchase_id)
+            if ended is None or not ended.is_ended:
+                return
+            state = await Purchase(self._client, purchase_id, ended.run_id).saved_state()
+            if state is not None and (state.purchase.held or state.purchase.in_transit):
+                self.keep(ended, state)
+        except (Failure, RPCError, DatabaseUnreachable) as error:
+            log.warning("state_not_saved", purchase_id=purchase_id, why=str(error))
+
+    def keep(self, ended: Execution, state: WorkflowState) -> None:
+        """Write the state of an ended run to the ledger's database, sealed."""
+        document = self._seal.seal(state.model_dump_json())
+        saved = SavedState(state.start.purchase_id, ended.run_id, "state", document)
+        self._ledger.save_state(saved)
+
+
+async def last_run(client: Client, purchase_id: str) -> Execution | None:
+    """Return the newest run that began: one whose start input was rejected moved no money."""
+    purchase = Purchase(client, purchase_id)
+    newest = await purchase.newest()
+    if newest is None or newest.status != "failed":
+        return newest
+    query = f"WorkflowId = '{purchase.workflow_id}' AND ExecutionStatus != 'Failed'"
+    return await anext(executions(client, query), newest)
+
+
 class Adoption:
     """Continues purchases. `paid` returns what the provider has charged for one, if anything."""
 
@@ -49,6 +92,7 @@ class Adoption:
         self._ledger = ledger
         self._seal = seal
         self._paid = paid
+        self._ended = EndedPurchases(client, ledger, seal)
 
     async def adopt(self, purchase_id: str, *, from_terms: bool = False) -> Adopted:
         """Continue a purchase that has money inside; `from_terms`: also if all that is left of it
@@ -56,7 +100,7 @@ class Adoption:
 
         Raises Failure: NOT_FOUND, RUNNING, CLOSED, NO_MONEY, HISTORY_GONE, NO_WORKER.
         """
-        ended = await self._last_run(purchase_id)
+        ended = await last_run(self._client, purchase_id)
         if ended is None:
             return await self._without_history(purchase_id, from_terms)
         if ended.is_open:
@@ -67,33 +111,8 @@ class Adoption:
         if state is None:
             return await self._unbegun(purchase_id, ended)
         inside = self._inside(state)
-        self._save(purchase_id, ended.run_id, state)
+        self._ended.keep(ended, state)
         return await self._start(ended.run_id, state.start, f"where it was ended, with {inside}.")
-
-    async def save_ended(self, purchase_id: str) -> bool:
-        """Save the state of a purchase that was ended with money inside, because Temporal deletes
-        its history after the retention period. Returns whether there is one. Raises Failure."""
-        ended = await self._last_run(purchase_id)
-        if (
-            ended is None
-            or not ended.is_ended
-            or self._ledger.find_state(purchase_id, ended.run_id)
-        ):
-            return False
-        state = await Purchase(self._client, purchase_id, ended.run_id).saved_state()
-        if state is None or not (state.purchase.held or state.purchase.in_transit):
-            return False
-        self._save(purchase_id, ended.run_id, state)
-        return True
-
-    async def _last_run(self, purchase_id: str) -> Execution | None:
-        """The newest run that began: one whose start input was rejected moved no money."""
-        purchase = Purchase(self._client, purchase_id)
-        newest = await purchase.newest()
-        if newest is None or newest.status != "failed":
-            return newest
-        query = f"WorkflowId = '{purchase.workflow_id}' AND ExecutionStatus != 'Failed'"
-        return await anext(executions(self._client, query), newest)
 
     async def _without_history(self, purchase_id: str, from_terms: bool) -> Adopted:
         balances = self._ledger.balances(purchase_id)
@@ -155,10 +174,6 @@ class Adoption:
         if not inside:
             raise _no_money(purchase_id)
         return inside
-
-    def _save(self, purchase_id: str, run_id: str, state: WorkflowState) -> None:
-        document = self._seal.seal(state.model_dump_json())
-        self._ledger.save_state(SavedState(purchase_id, run_id, "state", document))
 
     def _start_in(self, saved: SavedState) -> str:
         document = self._opened(saved)

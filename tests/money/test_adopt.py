@@ -2,21 +2,30 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
+from temporalio.client import WorkflowFailureError
+from temporalio.common import WorkflowIDReusePolicy
 from temporalio.testing import WorkflowEnvironment
 
 from activities.audit import reconcile
-from activities.requests import Difference
+from activities.keys import workflow_id_of
+from activities.requests import TASK_QUEUE, Difference
 from activities.services import Services
 from demo.runner import Handle, say, skip, start, status, until
+from temporal.adoption import EndedPurchases
 from temporal.directory import TemporalPurchaseDirectory
 from temporal.errors import Failure
 from temporal.purchases import Purchase, find
 from tests.money.environment import NOW
-from tests.purchases import adopted, held, purchase, purchase_of
+from tests.purchases import FREELANCER, adopted, held, purchase, purchase_of
+from worker import build_worker
 from workflows.messages import PurchaseStart, Role
+from workflows.receiving.queue import FIRST_BATCH
 
 DAY = timedelta(days=1)
 
@@ -153,3 +162,199 @@ async def test_a_purchase_ended_before_its_first_task_starts_with_its_terms(
     await adopted(server, services, bought.id)
     await until(bought.handle, lambda found: found.payment == "held")
     assert [each.key for each in services.provider.statement().charges].count(key) == 1
+
+
+async def deleted(server: WorkflowEnvironment, purchase_id: str) -> None:
+    """Delete a purchase's history, as the server does after the retention period."""
+    workflow_id = workflow_id_of(purchase_id)
+    await server.client.workflow_service.delete_workflow_execution(
+        DeleteWorkflowExecutionRequest(
+            namespace=server.client.namespace,
+            workflow_execution=WorkflowExecution(workflow_id=workflow_id),
+        )
+    )
+    while await Purchase(server.client, purchase_id).newest():  # noqa: ASYNC110
+        await asyncio.sleep(0.05)  # the server deletes later, and reports nothing
+
+
+def notices_of(services: Services, purchase_id: str) -> list[str]:
+    return [each.transition_id for each in services.notices.list(purchase_id)]
+
+
+async def notified(services: Services, handle: Handle, count: int) -> None:
+    """Wait until so many notices of a purchase have been written."""
+    await until(handle, lambda _: len(notices_of(services, purchase_of(handle))) >= count)
+
+
+async def test_an_adopted_purchase_keeps_its_answered_messages_and_its_notices(
+    server: WorkflowEnvironment, services: Services
+) -> None:
+    """A cancel that was answered gets the same answer again; nobody is notified twice."""
+    handle = await held(server)
+    purchase_id = purchase_of(handle)
+    once = {"message_id": "cancel-1"}
+    first = await say(handle, Role.CLIENT, "cancel", **once)
+    before = await status(handle)
+    await notified(services, handle, 4)
+    sent = notices_of(services, purchase_id)
+    await handle.terminate("by mistake")
+
+    handle = await adopted(server, services, purchase_id)
+    assert await say(handle, Role.CLIENT, "cancel", **once) == first
+    after = await status(handle)
+    assert (after.timeline, after.deadlines) == (before.timeline, before.deadlines)
+    await say(handle, Role.FREELANCER, "give_refund")
+    await notified(services, handle, 6)
+    assert notices_of(services, purchase_id)[:4] == sent
+
+
+async def test_a_second_adopt_that_arrives_late_changes_nothing(
+    server: WorkflowEnvironment, services: Services
+) -> None:
+    """It would continue from before the cancel that was answered meanwhile. Its run is rejected,
+    and the next adopt continues the run before it."""
+    handle = await held(server)
+    purchase_id = purchase_of(handle)
+    late = (await handle.describe()).run_id
+    await handle.terminate("by mistake")
+    handle = await adopted(server, services, purchase_id)
+    await say(handle, Role.CLIENT, "cancel")
+    await handle.terminate("by mistake again")
+
+    handle = await server.client.start_workflow(
+        "ProjectPurchase",
+        id=handle.id,
+        task_queue=TASK_QUEUE,
+        id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
+        memo={"adopted_run": late},
+    )
+    with pytest.raises(WorkflowFailureError) as failure:
+        await handle.result()
+    assert "was continued from the run" in str(failure.value.cause)
+
+    handle = await adopted(server, services, purchase_id)
+    assert (await status(handle)).stage == "refund_requested"
+
+
+async def test_what_a_purchase_received_before_it_was_ended_is_handled(
+    bare_server: WorkflowEnvironment, services: Services, threads: ThreadPoolExecutor
+) -> None:
+    """Messages that were sent while no worker ran, more than one batch of them."""
+    async with build_worker(bare_server.client, services, threads):
+        handle = await held(bare_server)
+    purchase_id = purchase_of(handle)
+    for number in range(FIRST_BATCH + 20):
+        note = {"by": FREELANCER, "message_id": f"m-{number}", "text": f"Message {number}"}
+        await handle.signal("send_message", note)
+    await handle.signal("cancel", {"by": FREELANCER})
+    await handle.terminate("by mistake")
+    async with build_worker(bare_server.client, services, threads):
+        handle = await adopted(bare_server, services, purchase_id)
+        found = await until(handle, lambda found: found.reason is not None)
+    assert (found.stage, found.reason) == ("settling", "freelancer_cancelled")
+
+
+async def test_a_purchase_is_adopted_after_its_history_was_deleted(
+    server: WorkflowEnvironment, services: Services
+) -> None:
+    """The daily audit has saved its state: nothing is lost."""
+    handle = await held(server)
+    purchase_id = purchase_of(handle)
+    await cancelled(server, handle)
+    was = await status(handle)
+    await handle.terminate("by mistake")
+    await EndedPurchases(server.client, services.ledger, services.seal).save(purchase_id)
+    await deleted(server, purchase_id)
+
+    handle = await adopted(server, services, purchase_id)
+    resumed = await status(handle)
+    assert (resumed.stage, resumed.deadlines) == (was.stage, was.deadlines)
+    await say(handle, Role.FREELANCER, "decide_refund", decision="approve")
+    await skip(server, handle)
+    assert (await handle.result()).refunded == 25000
+
+
+async def test_without_a_history_or_a_state_a_purchase_begins_again_with_its_terms(
+    server: WorkflowEnvironment, services: Services
+) -> None:
+    """Only if the operator says so, who is told what is lost. Nobody is charged twice, and the
+    deadlines are new, because nobody could act before."""
+    bought = NOW - 30 * DAY
+    handle = await held(server, purchased_at=bought.isoformat(), requirements_needed=False)
+    purchase_id = purchase_of(handle)
+    await notified(services, handle, 2)
+    await handle.terminate("by mistake")
+    await deleted(server, purchase_id)
+
+    with pytest.raises(Failure, match=r"messages and deadlines are lost.*--from-terms"):
+        await adopted(server, services, purchase_id)
+    for number in range(2):
+        handle = await adopted(server, services, purchase_id, from_terms=True)
+        found = await until(handle, lambda found: found.payment == "held")
+        assert (found.stage, found.title) == ("freelancer_review", "Logo design")
+        assert found.deadlines[0].at > datetime.now(UTC)
+        wanted = 4 * (number + 2)  # both are notified of the purchase and the payment again
+        await until(
+            handle, lambda _, wanted=wanted: len(notices_of(services, purchase_id)) == wanted
+        )
+        if not number:
+            await handle.terminate("by mistake again")
+            await deleted(server, purchase_id)
+    await say(handle, Role.FREELANCER, "give_refund")
+    await skip(server, handle)
+    assert (await handle.result()).reason == "freelancer_gave_refund"
+    moved = [transfer.key for transfer in services.ledger.transfers(purchase_id)]
+    assert moved == [f"{handle.id}/{step}" for step in ("hold", "refund", "settled")]
+
+
+async def test_a_decision_in_the_ledger_outlives_the_history(
+    server: WorkflowEnvironment, services: Services
+) -> None:
+    """A split with the client's part in transit: it is settled, and nothing is decided again."""
+    handle = await held(server)
+    purchase_id = purchase_of(handle)
+    await say(handle, Role.CLIENT, "propose_split", refund=10000)
+    await say(handle, Role.FREELANCER, "accept_split", refund=10000)
+    await until(handle, lambda found: found.escrow.in_transit > 0)
+    await handle.terminate("by mistake")
+    await deleted(server, purchase_id)
+
+    handle = await adopted(server, services, purchase_id, from_terms=True)
+    await until(handle, lambda found: found.escrow.in_transit > 0)
+    await skip(server, handle)
+    result = await handle.result()
+    assert (result.outcome, result.refunded, result.released) == ("split", 10000, 15000)
+    moved = {transfer.key for transfer in services.ledger.transfers(purchase_id)}
+    assert moved == {f"{handle.id}/{step}" for step in ("hold", "split", "settled")}
+    assert await differences(server, services, purchase_id) == []
+
+
+async def test_a_start_from_outside_carries_no_state(
+    server: WorkflowEnvironment, services: Services
+) -> None:
+    """Else whoever may start workflows could invent a decision."""
+    victim = await held(server)
+    (state,) = await victim.query("saved_state", result_type=list[dict])  # type: ignore[type-arg]
+    state["purchase"]["terms"]["key"] = "purchase-thief"
+    thief = await server.client.start_workflow(
+        "ProjectPurchase", state, id="purchase-thief", task_queue=TASK_QUEUE
+    )
+    with pytest.raises(WorkflowFailureError) as failure:
+        await thief.result()
+    assert "never started" in str(failure.value.cause)
+
+
+async def test_a_rejected_second_start_does_not_hide_the_purchase(
+    server: WorkflowEnvironment, services: Services
+) -> None:
+    """Its money is in the run before."""
+    handle = await held(server)
+    purchase_id = purchase_of(handle)
+    await handle.terminate("by mistake")
+    second = await server.client.start_workflow(
+        "ProjectPurchase", {"purchase_id": purchase_id}, id=handle.id, task_queue=TASK_QUEUE
+    )
+    with pytest.raises(WorkflowFailureError):
+        await second.result()
+    handle = await adopted(server, services, purchase_id)
+    assert (await status(handle)).payment == "held"

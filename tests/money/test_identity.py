@@ -155,7 +155,9 @@ async def test_an_adopted_purchase_may_be_reset_too(
     handle = await adopted(server, services, purchase_of(handle))
     await until(handle, lambda found: found.payment == "held")
     await reset(server, handle)
-    await until(handle, lambda found: found.payment == "held")
+    while not await Purchase(server.client, purchase_of(handle)).saved_state():  # noqa: ASYNC110
+        await asyncio.sleep(0.05)  # it loads its state again
+    assert (await status(handle)).payment == "held"
 
 
 async def reset(server: WorkflowEnvironment, handle: Handle) -> None:
