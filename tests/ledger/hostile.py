@@ -96,6 +96,18 @@ def owner(value: str, kind: str = "deployment", how: str = "INSERT") -> str:
     return f"{how} INTO owner (kind, value) VALUES ('{kind}', '{value}');"
 
 
+def saved(run: str, how: str = "INSERT", kind: str = "state") -> str:
+    """A copy of the terms of `open`."""
+    return (
+        f"{how} INTO saved_state (purchase_id, run_id, kind, document)"
+        f" SELECT 'open', '{run}', '{kind}', document FROM saved_state WHERE run_id = 'terms';"
+    )
+
+
+def adoption(run: str, by: str, how: str = "INSERT") -> str:
+    return f"{how} INTO adoption (purchase_id, run_id, first_run) VALUES ('open', '{run}', '{by}');"
+
+
 @dataclass(frozen=True)
 class Attempt:
     """`needs_foreign_keys`: SQLite rejects it only on a connection with foreign keys enabled."""
@@ -311,6 +323,14 @@ ON_BOTH = (
     Attempt("belong to two deployments", owner("staging")),
     Attempt("belong to nobody in particular", owner("", "provider_account")),
     Attempt("belong in another way", owner("staging", "friend")),
+    Attempt("save another state of a run", saved("terms")),
+    Attempt("save half a state", saved("run", kind="half")),
+    Attempt("save the state of no run", saved("")),
+    Attempt("change the terms", "UPDATE saved_state SET kind = 'state';"),
+    Attempt("forget the terms", "DELETE FROM saved_state;"),
+    Attempt("continue a run twice", adoption("terms", "run-2") + adoption("terms", "run-3")),
+    Attempt("continue by no run", adoption("terms", "")),
+    Attempt("continue what is not saved", adoption("run-9", "run-2"), needs_foreign_keys=True),
 )
 
 ON_SQLITE = (
@@ -359,6 +379,7 @@ ON_SQLITE = (
     ),
     Attempt("replace a purchase", bought("open", "INSERT OR REPLACE", client="'eve'")),
     Attempt("replace the deployment", owner("staging", how="INSERT OR REPLACE")),
+    Attempt("replace the terms", saved("terms", "INSERT OR REPLACE")),
     Attempt("buy at no instant", bought(at="'soon'")),
     Attempt(
         "start the sequence before its beginning",
@@ -373,6 +394,7 @@ ON_POSTGRESQL = (
     Attempt("empty the accounts", "TRUNCATE account CASCADE;"),
     Attempt("empty the purchases", "TRUNCATE purchase;"),
     Attempt("empty the owners", "TRUNCATE owner;"),
+    Attempt("empty the saved states", "TRUNCATE saved_state CASCADE;"),
     Attempt("buy for NaN", bought(amount="'NaN'")),
     Attempt(
         "change a purchase while buying it again",

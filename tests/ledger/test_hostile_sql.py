@@ -60,7 +60,7 @@ def everything(ledger: Ledger, engine: Engine) -> tuple[object, ...]:
     with engine.connect() as connection:
         registered = [
             connection.execute(sa.text(f"SELECT * FROM {table}")).all()
-            for table in ("purchase", "owner")
+            for table in ("purchase", "owner", "saved_state", "adoption")
         ]
     purchases = ("open", "decided", "euro", "new")
     return (

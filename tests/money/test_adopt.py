@@ -293,10 +293,7 @@ async def test_without_a_history_or_a_state_a_purchase_begins_again_with_its_ter
         found = await until(handle, lambda found: found.payment == "held")
         assert (found.stage, found.title) == ("freelancer_review", "Logo design")
         assert found.deadlines[0].at > datetime.now(UTC)
-        wanted = 4 * (number + 2)  # both are notified of the purchase and the payment again
-        await until(
-            handle, lambda _, wanted=wanted: len(notices_of(services, purchase_id)) == wanted
-        )
+        await notified(services, handle, 2 * (number + 2))  # of the payment, again
         if not number:
             await handle.terminate("by mistake again")
             await deleted(server, purchase_id)

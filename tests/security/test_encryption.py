@@ -13,14 +13,16 @@ import pytest
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
+from activities.sealing import Unreadable
 from activities.services import Services
 from demo.runner import ScenarioRunner, say, start, status, until
 from demo.scenarios import SCENARIOS
 from temporal import embedded
-from temporal.client import data_converter
+from temporal.adoption import Adoption
+from temporal.client import data_converter, seal_of
 from temporal.codec import Encryption, WrongKeys, read_keys
 from tests.conftest import settings
-from tests.purchases import CLIENT, FREELANCER, purchase
+from tests.purchases import CLIENT, FREELANCER, purchase, purchase_of
 from tests.security.codec_process import TOKEN, codec_server
 from tests.security.keys import HELLO, NEW, OLD
 from tests.test_rules_versions import failure_message
@@ -163,6 +165,36 @@ async def test_keys_are_rotated_while_a_purchase_runs(encrypted: EncryptedServer
         await say(newer, Role.FREELANCER, "give_refund")
         assert (await status(newer)).requirements == "A logo."
     await newer.terminate("seen")
+
+
+async def test_an_encrypted_purchase_is_adopted_and_its_state_is_unreadable_in_the_ledger(
+    encrypted: EncryptedServer, tmp_path: Path
+) -> None:
+    """Start inputs and saved states are encrypted like payloads; a worker that lacks the key of
+    such a state waits for it, and the old key still opens what it sealed."""
+    old, both = seal_of({SETTING: OLD}), seal_of({SETTING: f"{NEW},{OLD}"})
+    with closing(Services(settings(tmp_path), old)) as services:
+        client = await encrypted.client(OLD)
+        async with build_worker(client, services, encrypted.threads):
+            handle = await start(client, purchase())
+            await until(handle, lambda found: found.payment == "held")
+            run_id = (await handle.describe()).run_id
+            await handle.terminate("by mistake")
+            purchase_id = purchase_of(handle)
+            await Adoption(client, services.ledger, old, lambda _: None).adopt(purchase_id)
+            found = await until(
+                client.get_workflow_handle(handle.id), lambda found: found.payment == "held"
+            )
+        for name in ("terms", run_id):
+            saved = services.ledger.find_state(purchase_id, name)
+            assert saved is not None, name
+            assert b"Logo" not in saved.document
+            assert found.title in both.unseal(saved.document)
+            with pytest.raises(Unreadable, match=SETTING):
+                seal_of({SETTING: NEW}).unseal(saved.document)
+            with pytest.raises(Unreadable, match=SETTING):
+                seal_of({}).unseal(saved.document)
+        assert both.unseal(seal_of({}).seal("stored before there were keys")).startswith("stored")
 
 
 async def test_unencrypted_messages_are_accepted_and_undecryptable_ones_are_rejected(
