@@ -215,15 +215,16 @@ def open_database(settings: Settings) -> Engine:
     return engine
 
 
-def migrate(engine: Engine, settings: Settings) -> None:
+def migrate(engine: Engine, settings: Settings) -> bool:
     """Migrate the database, unless it belongs to another deployment.
 
-    Raises WrongSetting, DatabaseUnreachable, SchemaMismatch.
+    Returns whether the schema changed. Raises WrongSetting, DatabaseUnreachable, SchemaMismatch.
     """
     with suppress(SchemaMismatch):  # a new database has no tables
         check_deployment(engine, settings)
-    database.migrate(engine)
+    migrated = database.migrate(engine)
     check_deployment(engine, settings)
+    return migrated
 
 
 def check_deployment(engine: Engine, settings: Settings) -> None:
