@@ -33,11 +33,7 @@ def configure_logs(level: int = logging.INFO) -> None:
     else:
         last = structlog.processors.JSONRenderer()
     structlog.configure(
-        processors=[
-            *shared[:2],
-            add_context,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,

@@ -89,9 +89,7 @@ def codec_server(settings: CodecSettings) -> Starlette:
         if who is None:
             log.warning("codec_unauthorized", path=request.url.path)
             return JSONResponse(
-                {"message": "Send a valid bearer token."},
-                401,
-                {"WWW-Authenticate": "Bearer"},
+                {"message": "Send a valid bearer token."}, 401, {"WWW-Authenticate": "Bearer"}
             )
         body = await body_of(request, LARGEST_BODY)
         if body is None:

@@ -65,25 +65,24 @@ def _parameters(kind: type[Message]) -> list[inspect.Parameter]:
     found = [_parameter("purchase_id", PurchaseId), _parameter("sender", As)]
     for name, field in kind.model_fields.items():
         if name == REQUIREMENTS:
-            text = typer.Option(help="The requirements as text.")
-            file = typer.Option(help="The requirements as a JSON object; - for stdin.")
-            found += [
-                _parameter("text", Annotated[str | None, text], None),
-                _parameter("file", Annotated[str | None, file], None),
-            ]
+            found.append(_optional("text", "The requirements as text."))
+            found.append(_optional("file", "The requirements as a JSON object; - for stdin."))
         elif name not in Message.model_fields:
             found.append(_of_field(name, field))
     if set(AMOUNTS) & set(kind.model_fields):
-        currency = typer.Option(help="The currency of the amount, such as USD.")
-        found.append(_parameter("currency", Annotated[str | None, currency], None))
-    message_id = typer.Option(help="Your id for the message; sent again with it, it counts once.")
+        found.append(_optional("currency", "The currency of the amount, such as USD."))
+    hint = "Your id for the message; sent again with it, it counts once."
     signal = typer.Option("--signal", help="Send as a signal, without waiting for an answer.")
-    found += [
-        _parameter("message_id", Annotated[str | None, message_id], None),
+    return [
+        *found,
+        _optional("message_id", hint),
         _parameter("signal", Annotated[bool, signal], False),
         _parameter("as_json", Json, False),
     ]
-    return found
+
+
+def _optional(name: str, help: str) -> inspect.Parameter:
+    return _parameter(name, Annotated[str | None, typer.Option(help=help)], None)
 
 
 def _of_field(name: str, field: FieldInfo) -> inspect.Parameter:

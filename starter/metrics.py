@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import structlog
-from prometheus_client import CollectorRegistry, Metric, generate_latest
+from prometheus_client import Metric, generate_latest
 from prometheus_client.core import GaugeHistogramMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
@@ -87,9 +87,8 @@ class MetricsCollector:
         up = _gauge("up", "Whether the source answered", "what")
         up.add_metric(["temporal"], of_temporal is not None)
         up.add_metric(["books"], of_books is not None)
-        registry = CollectorRegistry()
-        registry.register(_Measured([up, *(of_temporal or ()), *(of_books or ())]))
-        return generate_latest(registry).decode()
+        measured = _Measured([up, *(of_temporal or ()), *(of_books or ())])
+        return generate_latest(measured).decode()
 
     async def _temporal(self, now: datetime) -> AsyncIterator[Metric]:
         stages = _gauge("purchases", "Purchases that are running, by stage", "stage")

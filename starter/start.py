@@ -150,13 +150,11 @@ def _check(terms: PurchaseStart, names: Mapping[str, str]) -> None:
             raise invalid(f"{role}.locale", problem)
     try:
         check_for_new_purchases(terms.price.currency)
+        check_calendar(terms.policy.calendar, terms.policy.calendar_timezone)
+        purchase_time(terms.purchased_at, datetime.now(UTC))
     except UnknownCurrency as error:
         raise invalid("price.currency", f"{error}.") from None
-    try:
-        check_calendar(terms.policy.calendar, terms.policy.calendar_timezone)
     except UnknownCalendar as error:
         raise invalid("policy", error) from None
-    try:
-        purchase_time(terms.purchased_at, datetime.now(UTC))
     except ValueError as error:
         raise InvalidInput(str(error)) from None

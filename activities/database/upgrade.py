@@ -23,8 +23,9 @@ _one_at_a_time = threading.Lock()  # Alembic keeps the running migration in modu
 def migrate(engine: Engine) -> bool:
     """Migrate the database to this version's schema, in one transaction.
 
-    Returns whether the schema changed. Safe to repeat. Several processes may call it at once: they wait for each other. Raises
-    SchemaMismatch when the database is newer, DatabaseUnreachable when it is away.
+    Returns whether the schema changed. Safe to repeat. Several processes may call it at once: they
+    wait for each other. Raises SchemaMismatch when the database is newer, DatabaseUnreachable when
+    it is away.
     """
 
     def work(connection: Connection) -> bool:
