@@ -20,7 +20,7 @@ _PERSONAL = re.compile(r"[\w.+-]+@[\w-]+(\.[\w-]+)+|\bpm_\w+")
 _REDACTED = "(redacted)"
 
 
-def configure_logs(level: int = logging.INFO) -> None:
+def configure_logs() -> None:
     """Send the logs of structlog and of the standard library to stderr in one format."""
     shared: list[Any] = [
         structlog.stdlib.add_log_level,
@@ -52,7 +52,7 @@ def configure_logs(level: int = logging.INFO) -> None:
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level)
+    root.setLevel(logging.INFO)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     # The SDK would repeat these fields, as text, in every message.
     workflow.logger.workflow_info_on_message = False

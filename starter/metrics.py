@@ -24,7 +24,6 @@ from temporalio.service import RPCError
 
 from activities.database import DatabaseUnreachable, SchemaMismatch
 from activities.ledger import Ledger
-from activities.logs import configure_logs
 from activities.notices.log import DeliveryLog
 from activities.requests import AuditReport
 from starter.books import opened
@@ -54,7 +53,6 @@ log = structlog.get_logger()
 async def serve(host: str, port: int) -> None:
     """Listen until stopped. Raises Unreachable, WrongSetting or Unavailable."""
     client = await connect()
-    configure_logs()
     with opened() as engine:
         collector = MetricsCollector(client, Ledger(engine), DeliveryLog(engine))
         await listen(metrics_server(collector), host, port, "metrics_listening")
@@ -157,12 +155,12 @@ class MetricsCollector:
         yield lost
 
 
+@dataclass(frozen=True)
 class _Measured(Collector):
-    def __init__(self, metrics: list[Metric]) -> None:
-        self._metrics = metrics
+    metrics: list[Metric]
 
     def collect(self) -> list[Metric]:
-        return self._metrics
+        return self.metrics
 
 
 def _gauge(name: str, documentation: str, *labels: str) -> GaugeMetricFamily:
