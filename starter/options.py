@@ -10,7 +10,8 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from activities.amounts import InvalidAmount, UnknownCurrency, parse_amount
-from activities.requests import Identifier, Model
+from activities.fields import Identifier
+from activities.requests import Model
 from temporal.errors import InvalidInput
 from workflows.messages import Role, Sender
 from workflows.receiving.parsing import explain

@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 from temporalio import activity, workflow
 from temporalio.common import RetryPolicy
 
+from activities.fields import UtcDatetime
 from activities.keys import workflow_id_of
-from activities.requests import ActivityType, Model, UtcDatetime
+from activities.requests import ActivityType, Model
 from workflows import lifecycle
 from workflows.messages import PurchaseStart
 from workflows.policy import LONGEST

@@ -8,10 +8,9 @@ them, and a deployment finds only its own.
 """
 
 import hashlib
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -33,45 +32,13 @@ from activities.payments import (
     RefundResult,
     Statement,
 )
+from activities.payments.sandbox_methods import FAILS_AFTER, METHODS, UNKNOWN_METHOD, Method
 from activities.requests import BusinessDeadlineRequest, Money
 
 BUSY_TIMEOUT_SECONDS = 30
 """Bounds how long a call waits for another process that writes to the file."""
 
 
-@dataclass(frozen=True)
-class Method:
-    """How the sandbox treats one payment method."""
-
-    declined: str = ""
-    """Why charges are declined; if empty, they succeed."""
-    failing_refunds: int = 0
-    """The number of refunds of a charge that are accepted and fail after `FAILS_AFTER`."""
-    settles_on: int = 3
-    """The business day (US, UTC) after the refund on which the money reaches the client, at noon.
-    0: at once."""
-    fault: Literal["unreachable", "charge_lost", "flaky"] | None = None
-    """unreachable: no call takes effect or is answered. charge_lost: charges are made but not
-    answered; look-ups are answered. flaky: the first call of each kind per key takes effect but is
-    not answered."""
-
-
-METHODS = {
-    "pm_sandbox_ok": Method(),
-    "pm_sandbox_declined": Method(declined="The client's bank declined the charge."),
-    "pm_sandbox_refund_fails": Method(failing_refunds=sys.maxsize),
-    "pm_sandbox_refund_fails_once": Method(failing_refunds=1),
-    "pm_sandbox_refund_fails_twice": Method(failing_refunds=2),
-    "pm_sandbox_at_once": Method(settles_on=0),
-    "pm_sandbox_slow": Method(settles_on=10),
-    "pm_sandbox_unreachable": Method(fault="unreachable"),
-    "pm_sandbox_charge_lost": Method(fault="charge_lost"),
-    "pm_sandbox_flaky": Method(fault="flaky"),
-}
-FAILS_AFTER = timedelta(days=1)
-_UNKNOWN_METHOD = Method(
-    declined=f"The sandbox does not know this payment method. Use one of: {', '.join(METHODS)}."
-)
 _VOIDED = "This charge was voided before it was made."
 _REFUND_CAME_BACK = "The client's bank sent the money back: the account cannot receive it."
 
@@ -91,7 +58,7 @@ class Charge:
 
     @property
     def method(self) -> Method:
-        return METHODS.get(self.payment_method, _UNKNOWN_METHOD)
+        return METHODS.get(self.payment_method, UNKNOWN_METHOD)
 
     @property
     def result(self) -> ChargeResult:
@@ -311,7 +278,7 @@ class _Call:
     """A call in its transaction. `method`: that of the charge or refund that it is about."""
 
     connection: sa.Connection
-    method: Method = Method()
+    method: Method = field(default_factory=Method)
 
     def find(self, kind: type[Record], *where: sa.ColumnElement[bool]) -> Record | None:
         for record in _records(self.connection, kind, *where):
@@ -352,7 +319,7 @@ def _engine(path: str | Path) -> sa.Engine:
 
 
 def _new_charge(key: str, amount: Money, payment_method: str, at: datetime) -> Charge:
-    method = METHODS.get(payment_method, _UNKNOWN_METHOD)
+    method = METHODS.get(payment_method, UNKNOWN_METHOD)
     status: Literal["succeeded", "declined", "unreached"] = "succeeded"
     if method.fault == "unreachable":
         status = "unreached"
