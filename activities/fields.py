@@ -1,14 +1,20 @@
-"""What a text of the contract may hold: one definition for messages, activities, ledger and mail.
+"""What a field of the contract may hold: one definition for messages, activities, ledger and mail.
 
-Each function returns the text or raises ValueError with the end of a sentence. The rules list code
-points instead of Unicode's categories, which grow with each version of Python: a text that one
-worker accepts must not be rejected by another, today or in a replay.
+The types are at the end. Each function returns the text or raises ValueError with the end of a
+sentence. The rules list code points instead of Unicode's categories, which grow with each version
+of Python: a text that one worker accepts must not be rejected by another, today or in a replay.
 """
 
 import re
 import unicodedata
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from itertools import groupby
+from typing import Annotated
+
+from pydantic import AfterValidator, AwareDatetime, Field
+
+from activities.amounts import MAX_AMOUNT, decimals
 
 LONGEST_LINE = 200
 LONGEST_ID = 64
@@ -126,3 +132,41 @@ def _is_in_unicode_3_2(char: str) -> bool:
 
 def _is_private(char: str) -> bool:
     return any(first <= ord(char) <= last for first, last in PRIVATE)
+
+
+# --- types of fields
+
+Amount = Annotated[int, Field(strict=True, ge=0, le=MAX_AMOUNT)]
+"""Minor units. Strict: 10.0, "1050" and true are not amounts."""
+
+
+def _utc(value: datetime) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is out of range") from None
+
+
+UtcDatetime = Annotated[AwareDatetime, AfterValidator(_utc)]
+"""An instant, kept in UTC."""
+
+
+def _currency(value: str) -> str:
+    decimals(value)
+    return value
+
+
+def _address(value: str) -> str:
+    mail_address(value)
+    return value
+
+
+Identifier = Annotated[str, Field(min_length=1, max_length=LONGEST_ID), AfterValidator(identifier)]
+"""Compared exactly, after Unicode normalisation (NFC)."""
+
+Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$"), AfterValidator(_currency)]
+
+Line = Annotated[str, Field(min_length=1, max_length=LONGEST_LINE), AfterValidator(line)]
+
+Address = Annotated[str, Field(max_length=254), AfterValidator(_address)]
+"""A mail address."""

@@ -20,7 +20,7 @@ _PERSONAL = re.compile(r"[\w.+-]+@[\w-]+(\.[\w-]+)+|\bpm_\w+")
 _REDACTED = "(redacted)"
 
 
-def configure_logs(level: int = logging.INFO) -> None:
+def configure_logs() -> None:
     """Send the logs of structlog and of the standard library to stderr in one format."""
     shared: list[Any] = [
         structlog.stdlib.add_log_level,
@@ -33,11 +33,7 @@ def configure_logs(level: int = logging.INFO) -> None:
     else:
         last = structlog.processors.JSONRenderer()
     structlog.configure(
-        processors=[
-            *shared[:2],
-            add_context,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
@@ -56,7 +52,7 @@ def configure_logs(level: int = logging.INFO) -> None:
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level)
+    root.setLevel(logging.INFO)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     # The SDK would repeat these fields, as text, in every message.
     workflow.logger.workflow_info_on_message = False

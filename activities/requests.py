@@ -7,53 +7,13 @@ effect once.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Annotated, Generic, Literal, TypeVar
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from activities import fields
-from activities.amounts import MAX_AMOUNT, decimals, format_amount
-
-Amount = Annotated[int, Field(strict=True, ge=0, le=MAX_AMOUNT)]
-"""Minor units. Strict: 10.0, "1050" and true are not amounts."""
-
-
-def _utc(value: datetime) -> datetime:
-    try:
-        return value.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("is out of range") from None
-
-
-UtcDatetime = Annotated[AwareDatetime, AfterValidator(_utc)]
-"""An instant, kept in UTC."""
-
-
-def _currency(value: str) -> str:
-    decimals(value)
-    return value
-
-
-def _address(value: str) -> str:
-    fields.mail_address(value)
-    return value
-
-
-Identifier = Annotated[
-    str, Field(min_length=1, max_length=fields.LONGEST_ID), AfterValidator(fields.identifier)
-]
-"""Compared exactly, after Unicode normalisation (NFC)."""
-
-Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$"), AfterValidator(_currency)]
-
-Line = Annotated[
-    str, Field(min_length=1, max_length=fields.LONGEST_LINE), AfterValidator(fields.line)
-]
-
-
-Address = Annotated[str, Field(max_length=254), AfterValidator(_address)]
-"""A mail address."""
+from activities.amounts import format_amount
+from activities.fields import Amount, UtcDatetime
 
 
 class Model(BaseModel):

@@ -28,6 +28,7 @@ from activities.audit import (
     hold_of,
     records_of,
 )
+from activities.fields import UtcDatetime
 from activities.keys import purchase_of
 from activities.ledger import Ledger, LedgerRejected
 from activities.payments import ChargeRecord, PaymentProvider, RefundRecord
@@ -37,7 +38,6 @@ from activities.requests import (
     Model,
     PaymentRequest,
     SettlementPosting,
-    UtcDatetime,
     WorkflowPostings,
 )
 

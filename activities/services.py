@@ -13,9 +13,9 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -28,7 +28,6 @@ from activities.ledger import Ledger
 from activities.money import MoneyActivities
 from activities.notices.activity import SENDER, NoticeActivities
 from activities.notices.channels import channels_from_urls
-from activities.notices.failures import ChannelUrlError
 from activities.notices.log import DeliveryLog
 from activities.notices.message import mail_address, sender, web_address
 from activities.payments import PaymentProvider, ProviderUnreachable
@@ -37,6 +36,8 @@ from activities.sealing import Seal, Unencrypted
 
 if TYPE_CHECKING:
     from activities.payments.stripe import StripeProvider
+
+Parsed = TypeVar("Parsed")
 
 SANDBOX_FILE = "var/sandbox.db"
 
@@ -68,23 +69,17 @@ class Settings:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
         """Read the settings from the environment; an empty variable counts as unset."""
-        names = {
-            "deployment": "RECOURSE_DEPLOYMENT",
-            "database_url": "RECOURSE_DATABASE_URL",
-            "payments": "RECOURSE_PAYMENTS",
-            "mail_url": "RECOURSE_MAIL_URL",
-            "mail_from": "RECOURSE_MAIL_FROM",
-            "operator_email": "RECOURSE_OPERATOR_EMAIL",
-            "base_url": "RECOURSE_BASE_URL",
-            "webhook_secret": "RECOURSE_WEBHOOK_SECRET",
-            "stripe_api_key": "STRIPE_API_KEY",
-            "stripe_webhook_secret": "STRIPE_WEBHOOK_SECRET",
-            "stripe_api_base": "STRIPE_API_BASE",
-        }
         values = {
-            field: environment[name] for field, name in names.items() if environment.get(name)
+            each.name: environment[variable]
+            for each in fields(cls)
+            if environment.get(variable := _variable(each.name))
         }
         return cls(**values)
+
+
+def _variable(field: str) -> str:
+    name = field.upper()
+    return name if name.startswith("STRIPE_") else f"RECOURSE_{name}"
 
 
 class Services:
@@ -95,14 +90,12 @@ class Services:
 
     def __init__(self, settings: Settings, seal: Seal | None = None) -> None:
         """`seal`: for personal data in the database; without one it is stored unencrypted."""
-        try:
-            channels = channels_from_urls(settings.mail_url, settings.webhook_secret)
-        except ChannelUrlError as error:
-            raise WrongSetting(f"RECOURSE_MAIL_URL: {error}") from None
-        _check("RECOURSE_MAIL_FROM", sender, settings.mail_from)
-        _check("RECOURSE_OPERATOR_EMAIL", mail_address, settings.operator_email)
+        urls = (settings.mail_url, settings.webhook_secret)
+        channels = _parsed("RECOURSE_MAIL_URL", channels_from_urls, *urls)
+        _parsed("RECOURSE_MAIL_FROM", sender, settings.mail_from)
+        _parsed("RECOURSE_OPERATOR_EMAIL", mail_address, settings.operator_email)
         if settings.base_url:
-            _check("RECOURSE_BASE_URL", web_address, settings.base_url)
+            _parsed("RECOURSE_BASE_URL", web_address, settings.base_url)
         self.provider = provider_of(settings)
         self.engine = open_database(settings)
         try:
@@ -148,9 +141,9 @@ class Services:
         self.engine.dispose()
 
 
-def _check(name: str, parse: Callable[[str], object], value: str) -> None:
+def _parsed(name: str, parse: Callable[..., Parsed], *values: str) -> Parsed:
     try:
-        parse(value)
+        return parse(*values)
     except ValueError as error:
         raise WrongSetting(f"{name}: {error}") from None
 
@@ -219,15 +212,16 @@ def open_database(settings: Settings) -> Engine:
     return engine
 
 
-def migrate(engine: Engine, settings: Settings) -> None:
+def migrate(engine: Engine, settings: Settings) -> bool:
     """Migrate the database, unless it belongs to another deployment.
 
-    Raises WrongSetting, DatabaseUnreachable, SchemaMismatch.
+    Returns whether the schema changed. Raises WrongSetting, DatabaseUnreachable, SchemaMismatch.
     """
     with suppress(SchemaMismatch):  # a new database has no tables
         check_deployment(engine, settings)
-    database.migrate(engine)
+    migrated = database.migrate(engine)
     check_deployment(engine, settings)
+    return migrated
 
 
 def check_deployment(engine: Engine, settings: Settings) -> None:

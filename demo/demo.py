@@ -19,6 +19,7 @@ from temporalio.testing import WorkflowEnvironment
 from activities.amounts import format_amount
 from activities.audit import reconcile
 from activities.services import Services, Settings
+from demo.ports import free_port
 from demo.runner import ScenarioRunner
 from demo.scenarios import SCENARIOS, Scenario
 from temporal import embedded
@@ -63,7 +64,7 @@ async def demo(*, exit_at_once: bool, json_output: bool) -> int:
     if not console.is_terminal:
         console = Console(stderr=json_output, width=WIDTH)
     shutil.rmtree(FOLDER, ignore_errors=True)
-    ui_port = embedded.free_port(UI_PORT)
+    ui_port = free_port(UI_PORT)
     async with AsyncExitStack() as stack:
         services = Services(_settings())
         stack.callback(services.close)

@@ -11,6 +11,7 @@ from playwright.async_api import Locator
 from temporalio.testing import WorkflowEnvironment
 
 from activities.services import Services, Settings
+from demo.ports import free_port
 from demo.runner import Handle, ScenarioRunner, say, skip, start, until
 from demo.scenarios import BRIEF, CANCELS, DECLINES, SCENARIOS, Send, client, freelancer
 from docs import notice_pictures
@@ -34,7 +35,7 @@ async def main() -> None:
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         services = stack.enter_context(closing(Services(_settings(folder))))
-        port = embedded.free_port()
+        port = free_port()
         server = await stack.enter_async_context(embedded.server(skip_time=True, ui_port=port))
         threads = stack.enter_context(ThreadPoolExecutor(ACTIVITY_THREADS))
         await stack.enter_async_context(build_worker(server.client, services, threads))

@@ -12,7 +12,7 @@ from activities.amounts import format_amount
 from activities.audit import reconcile
 from activities.ledger import Ledger
 from activities.payments import PaymentProvider
-from activities.requests import AuditReport, Total
+from activities.requests import AuditReport
 from activities.services import (
     Settings,
     Unavailable,
@@ -76,23 +76,21 @@ async def audit(as_json: Json = False) -> int:
 
 
 def _shown(found: AuditReport) -> Group:
-    totals = (
-        [format_amount(amount, total.currency) for amount in _amounts(total)]
-        for total in found.totals
-    )
     columns = ("in escrow", "in transit", "released", "provider clearing", "kept at the provider")
+    totals = (
+        [
+            format_amount(amount, of.currency)
+            for amount in (of.held, of.in_transit, of.released, of.provider, of.at_provider)
+        ]
+        for of in found.totals
+    )
     title = f"Ledger totals of {_count(found.purchases, 'purchase')}"
-    blocks = [show.table(title, columns, totals)]
+    shown = show.table(title, columns, totals)
     if not found.differences:
-        return Group(*blocks, "No differences.")
+        return Group(shown, "No differences.")
     rows = ((item.purchase_id or "", item.what, item.what_to_do) for item in found.differences)
-    columns_ = ("purchase", "what is wrong", "what to do")
-    blocks.append(show.table(_count(len(found.differences), "difference"), columns_, rows))
-    return Group(*blocks)
-
-
-def _amounts(total: Total) -> tuple[int, ...]:
-    return total.held, total.in_transit, total.released, total.provider, total.at_provider
+    title = _count(len(found.differences), "difference")
+    return Group(shown, show.table(title, ("purchase", "what is wrong", "what to do"), rows))
 
 
 def _count(number: int, what: str) -> str:

@@ -20,7 +20,6 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from temporalio.api.common.v1 import Payloads
 
-from activities.logs import configure_logs
 from activities.services import WrongSetting
 from temporal.codec import Encryption, read_keys
 from temporal.serving import LISTENS, body_of, listen
@@ -75,7 +74,6 @@ class CodecSettings:
 async def serve(host: str, port: int) -> None:
     """Listen until stopped. Raises WrongSetting or WrongKeys."""
     settings = CodecSettings.from_environment()
-    configure_logs()
     await listen(codec_server(settings), host, port, "codec_listening")
 
 
@@ -89,9 +87,7 @@ def codec_server(settings: CodecSettings) -> Starlette:
         if who is None:
             log.warning("codec_unauthorized", path=request.url.path)
             return JSONResponse(
-                {"message": "Send a valid bearer token."},
-                401,
-                {"WWW-Authenticate": "Bearer"},
+                {"message": "Send a valid bearer token."}, 401, {"WWW-Authenticate": "Bearer"}
             )
         body = await body_of(request, LARGEST_BODY)
         if body is None:

@@ -75,13 +75,9 @@ def _print(failure: Failure, *, as_json: bool) -> None:
 
 
 def _status(failure: Failure) -> ExitStatus:
-    match failure:
-        case InvalidInput():
-            return ExitStatus.INVALID
-        case Unreachable():
-            return ExitStatus.UNREACHABLE
-        case _:
-            return ExitStatus.REJECTED
+    if isinstance(failure, InvalidInput):
+        return ExitStatus.INVALID
+    return ExitStatus.UNREACHABLE if isinstance(failure, Unreachable) else ExitStatus.REJECTED
 
 
 def _failure(error: Exception) -> Failure | None:

@@ -2,24 +2,25 @@
 message added to the contract gets its command automatically."""
 
 import inspect
-import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, get_origin
 
 import typer
-from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from starter import show
 from starter.exits import command
 from starter.options import (
     As,
+    Given,
     Json,
     PurchaseId,
+    option_of,
     read_amount,
     read_file,
     read_id,
+    read_model,
     read_object,
     read_sender,
 )
@@ -27,7 +28,6 @@ from temporal.client import connect
 from temporal.errors import InvalidInput
 from temporal.purchases import Purchase
 from workflows.messages import MESSAGES, Message
-from workflows.receiving.parsing import explain
 
 AMOUNTS = ("claim", "refund")
 """Fields that people write as `100.00` with `--currency`."""
@@ -40,9 +40,6 @@ HELP = {
     "refund": "How much goes to the client, such as 150.00.",
     "reference": "The provider's reference, or where the proof is.",
 }
-
-Given = dict[str, Any]
-Option = Callable[..., Any]
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -68,25 +65,24 @@ def _parameters(kind: type[Message]) -> list[inspect.Parameter]:
     found = [_parameter("purchase_id", PurchaseId), _parameter("sender", As)]
     for name, field in kind.model_fields.items():
         if name == REQUIREMENTS:
-            text = typer.Option(help="The requirements as text.")
-            file = typer.Option(help="The requirements as a JSON object; - for stdin.")
-            found += [
-                _parameter("text", Annotated[str | None, text], None),
-                _parameter("file", Annotated[str | None, file], None),
-            ]
+            found.append(_optional("text", "The requirements as text."))
+            found.append(_optional("file", "The requirements as a JSON object; - for stdin."))
         elif name not in Message.model_fields:
             found.append(_of_field(name, field))
     if set(AMOUNTS) & set(kind.model_fields):
-        currency = typer.Option(help="The currency of the amount, such as USD.")
-        found.append(_parameter("currency", Annotated[str | None, currency], None))
-    message_id = typer.Option(help="Your id for the message; sent again with it, it counts once.")
+        found.append(_optional("currency", "The currency of the amount, such as USD."))
+    hint = "Your id for the message; sent again with it, it counts once."
     signal = typer.Option("--signal", help="Send as a signal, without waiting for an answer.")
-    found += [
-        _parameter("message_id", Annotated[str | None, message_id], None),
+    return [
+        *found,
+        _optional("message_id", hint),
         _parameter("signal", Annotated[bool, signal], False),
         _parameter("as_json", Json, False),
     ]
-    return found
+
+
+def _optional(name: str, help: str) -> inspect.Parameter:
+    return _parameter(name, Annotated[str | None, typer.Option(help=help)], None)
 
 
 def _of_field(name: str, field: FieldInfo) -> inspect.Parameter:
@@ -116,10 +112,10 @@ async def _say(
     amounts = _read_amounts(given, currency)
     if REQUIREMENTS in kind.model_fields:
         given[REQUIREMENTS] = _requirements(given)
-    names = {name: f"--{name.replace('_', '-')}" for name in kind.model_fields}
+    names = {name: option_of(name) for name in kind.model_fields}
     names[REQUIREMENTS] = "the requirements"
     document = {"by": read_sender(sender).model_dump(), **given, **amounts}
-    message = _validated(kind, document, names)
+    message = read_model(kind, document, names)
 
     purchase = Purchase(await connect(), purchase_id)
     if amounts:
@@ -147,13 +143,6 @@ def _requirements(given: Given) -> object:
     if (text is None) == (file is None):
         raise InvalidInput("Give the requirements either as --text or as --file.")
     return text if file is None else read_object(read_file(file), "--file")
-
-
-def _validated(kind: type[Message], document: Given, names: Mapping[str, str]) -> Message:
-    try:
-        return kind.model_validate_json(json.dumps(document))
-    except ValidationError as error:
-        raise InvalidInput(explain(error, names)) from None
 
 
 async def _check_currency(purchase: Purchase, currency: str | None) -> None:

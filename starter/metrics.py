@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import structlog
-from prometheus_client import CollectorRegistry, Metric, generate_latest
+from prometheus_client import Metric, generate_latest
 from prometheus_client.core import GaugeHistogramMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
@@ -24,7 +24,6 @@ from temporalio.service import RPCError
 
 from activities.database import DatabaseUnreachable, SchemaMismatch
 from activities.ledger import Ledger
-from activities.logs import configure_logs
 from activities.notices.log import DeliveryLog
 from activities.requests import AuditReport
 from starter.books import opened
@@ -54,7 +53,6 @@ log = structlog.get_logger()
 async def serve(host: str, port: int) -> None:
     """Listen until stopped. Raises Unreachable, WrongSetting or Unavailable."""
     client = await connect()
-    configure_logs()
     with opened() as engine:
         collector = MetricsCollector(client, Ledger(engine), DeliveryLog(engine))
         await listen(metrics_server(collector), host, port, "metrics_listening")
@@ -87,9 +85,8 @@ class MetricsCollector:
         up = _gauge("up", "Whether the source answered", "what")
         up.add_metric(["temporal"], of_temporal is not None)
         up.add_metric(["books"], of_books is not None)
-        registry = CollectorRegistry()
-        registry.register(_Measured([up, *(of_temporal or ()), *(of_books or ())]))
-        return generate_latest(registry).decode()
+        measured = _Measured([up, *(of_temporal or ()), *(of_books or ())])
+        return generate_latest(measured).decode()
 
     async def _temporal(self, now: datetime) -> AsyncIterator[Metric]:
         stages = _gauge("purchases", "Purchases that are running, by stage", "stage")
@@ -158,12 +155,12 @@ class MetricsCollector:
         yield lost
 
 
+@dataclass(frozen=True)
 class _Measured(Collector):
-    def __init__(self, metrics: list[Metric]) -> None:
-        self._metrics = metrics
+    metrics: list[Metric]
 
     def collect(self) -> list[Metric]:
-        return self._metrics
+        return self.metrics
 
 
 def _gauge(name: str, documentation: str, *labels: str) -> GaugeMetricFamily:

@@ -1,19 +1,25 @@
 """Arguments and options that commands share, and their parsers."""
 
 import json
-import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import typer
 from pydantic import TypeAdapter, ValidationError
 
 from activities.amounts import InvalidAmount, UnknownCurrency, parse_amount
-from activities.requests import Identifier
+from activities.fields import Identifier
+from activities.requests import Model
 from temporal.errors import InvalidInput
 from workflows.messages import Role, Sender
 from workflows.receiving.parsing import explain
+
+Given = dict[str, Any]
+"""Options or fields by name."""
+
+Document = TypeVar("Document", bound=Model)
 
 LARGEST_FILE = 1_000_000
 """Bytes. More than the server takes in one message; a larger file is not read."""
@@ -25,7 +31,11 @@ As = Annotated[
 ]
 
 _IDENTIFIER: TypeAdapter[str] = TypeAdapter(Identifier)
-_DIGITS = re.compile(r"[0-9]{1,16}(\.[0-9]{1,4})?")
+
+
+def option_of(name: str) -> str:
+    """The option that sets a parameter or field of this name."""
+    return f"--{name.replace('_', '-')}"
 
 
 def read_id(text: str, what: str) -> str:
@@ -47,8 +57,6 @@ def read_sender(text: str) -> Sender:
 
 def read_amount(text: str, currency: str, option: str) -> int:
     """`250.00`, `USD` → `25000`: digits and at most one point, nothing rounded. Raises Failure."""
-    if not _DIGITS.fullmatch(text):
-        raise InvalidInput(f"{option}: {text!r} is not an amount; write for example 250.00.")
     try:
         return parse_amount(text, currency)
     except UnknownCurrency as error:
@@ -84,6 +92,16 @@ def read_object(text: str | bytes, option: str) -> dict[str, object]:
     if not isinstance(value, dict):
         raise InvalidInput(f"{option}: must be a JSON object, such as {{…}}.")
     return value
+
+
+def read_model(
+    kind: type[Document], given: Given, names: Mapping[str, str] | None = None
+) -> Document:
+    """A message or the terms of a purchase; `names` as in `explain`. Raises Failure."""
+    try:
+        return kind.model_validate_json(json.dumps(given))
+    except ValidationError as error:
+        raise InvalidInput(explain(error, names)) from None
 
 
 def _no_number(name: str) -> object:

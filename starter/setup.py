@@ -1,8 +1,5 @@
 """`setup`: migrates the database and registers with the server what this version needs."""
 
-from sqlalchemy import Engine
-
-from activities.database import SchemaMismatch, check_schema
 from activities.services import Settings, engine_of, migrate
 from starter import show
 from starter.exits import command
@@ -14,7 +11,12 @@ from temporal.registration import register_schedules, register_search_attributes
 @command
 async def setup(as_json: Json = False) -> None:
     """Migrate the database, register search attributes and the daily audit. Safe to repeat."""
-    database = _migrate(Settings.from_environment())
+    settings = Settings.from_environment()
+    engine = engine_of(settings)
+    try:
+        database = "migrated" if migrate(engine, settings) else "up_to_date"
+    finally:
+        engine.dispose()
     client = await connect()
     registered = await register_search_attributes(client)
     scheduled = await register_schedules(client)
@@ -33,22 +35,3 @@ async def setup(as_json: Json = False) -> None:
         ),
         as_json=as_json,
     )
-
-
-def _migrate(settings: Settings) -> str:
-    """`migrated` or `up_to_date`."""
-    engine = engine_of(settings)
-    try:
-        before = _is_current(engine)
-        migrate(engine, settings)
-    finally:
-        engine.dispose()
-    return "up_to_date" if before else "migrated"
-
-
-def _is_current(engine: Engine) -> bool:
-    try:
-        check_schema(engine)
-    except SchemaMismatch:
-        return False
-    return True

@@ -54,7 +54,8 @@ def receipt(answer: Receipt) -> RenderableType:
 
 def status(status: Status) -> RenderableType:
     """Show a purchase's status as a card."""
-    blocks: list[RenderableType] = [_headline(status), fields(_facts(status))]
+    title = Text(f"{one_line(status.title)} · {one_line(status.purchase_id)}", style="bold")
+    blocks: list[RenderableType] = [title, fields(_facts(status))]
     if status.attention:
         items = ((instant(item.since), item.kind, item.text) for item in status.attention)
         blocks.append(table("Needs attention", ("since", "what", "why"), items))
@@ -69,8 +70,8 @@ def status(status: Status) -> RenderableType:
         items = (
             (instant(item.at), item.name, f"{item.code}: {item.text}") for item in status.rejected
         )
-        title = f"Rejected signals ({status.rejected_count})"
-        blocks.append(table(title, ("when", "signal", "why"), items))
+        heading = f"Rejected signals ({status.rejected_count})"
+        blocks.append(table(heading, ("when", "signal", "why"), items))
     if status.undelivered:
         rows = (
             (instant(item.at), f"{item.transition} to {item.role}", item.why)
@@ -170,10 +171,6 @@ def _delivery(notice: Notice) -> str:
     tried = f", tried {notice.attempts} times" if notice.attempts > 1 else ""
     why = f": {notice.last_error}" if notice.last_error else ""
     return f"{notice.status}{tried}{why}"
-
-
-def _headline(status: Status) -> Text:
-    return Text(f"{one_line(status.title)} · {one_line(status.purchase_id)}", style="bold")
 
 
 def _facts(status: Status) -> list[tuple[str, str]]:

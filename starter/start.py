@@ -1,50 +1,55 @@
 """`purchase`: starts a purchase from options or from one JSON object."""
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
 from activities.amounts import UnknownCurrency, check_for_new_purchases
 from activities.calendar import UnknownCalendar, check_calendar
 from activities.locales import find_locale, find_zone
 from starter import show
 from starter.exits import command
-from starter.options import Json, read_amount, read_file, read_object
+from starter.options import (
+    Given,
+    Json,
+    option_of,
+    read_amount,
+    read_file,
+    read_model,
+    read_object,
+)
 from temporal.client import connect
 from temporal.errors import InvalidInput
 from temporal.purchases import Purchase
 from workflows.acceptance import purchase_time
 from workflows.messages import PurchaseStart
-from workflows.receiving.parsing import explain
 
 FIELDS = {
-    "id": ("purchase_id",),
-    "title": ("title",),
-    "client": ("client", "id"),
-    "client_name": ("client", "name"),
-    "client_email": ("client", "email"),
-    "client_timezone": ("client", "timezone"),
-    "client_locale": ("client", "locale"),
-    "freelancer": ("freelancer", "id"),
-    "freelancer_name": ("freelancer", "name"),
-    "freelancer_email": ("freelancer", "email"),
-    "freelancer_timezone": ("freelancer", "timezone"),
-    "freelancer_locale": ("freelancer", "locale"),
-    "price": ("price", "amount"),
-    "currency": ("price", "currency"),
-    "payment_method": ("payment_method",),
-    "requirements_needed": ("requirements_needed",),
-    "purchased_at": ("purchased_at",),
-    "policy": ("policy",),
+    "id": "purchase_id",
+    "title": "title",
+    "client": "client.id",
+    "client_name": "client.name",
+    "client_email": "client.email",
+    "client_timezone": "client.timezone",
+    "client_locale": "client.locale",
+    "freelancer": "freelancer.id",
+    "freelancer_name": "freelancer.name",
+    "freelancer_email": "freelancer.email",
+    "freelancer_timezone": "freelancer.timezone",
+    "freelancer_locale": "freelancer.locale",
+    "price": "price.amount",
+    "currency": "price.currency",
+    "payment_method": "payment_method",
+    "requirements_needed": "requirements_needed",
+    "purchased_at": "purchased_at",
+    "policy": "policy",
 }
 """The field of the start input that each option sets."""
 
-OPTIONS = {".".join(path): f"--{name.replace('_', '-')}" for name, path in FIELDS.items()}
-"""The option that sets each field."""
+OPTIONS = {field: option_of(name) for name, field in FIELDS.items()}
+"""What the sender calls each field."""
 
 OPTIONAL = ("timezone", "locale", "requirements_needed", "purchased_at", "policy")
 
@@ -100,38 +105,31 @@ async def purchase(
     )
 
 
-def _from_file(file: str, given: dict[str, Any]) -> PurchaseStart:
+def _from_file(file: str, given: Given) -> PurchaseStart:
     if given:
         raise InvalidInput(f"Give either --file or options, not both: {_options(given)}.")
-    return _validated(json.dumps(read_object(read_file(file), "--file")))
+    return read_model(PurchaseStart, read_object(read_file(file), "--file"))
 
 
-def _from_options(given: dict[str, Any]) -> PurchaseStart:
+def _from_options(given: Given) -> PurchaseStart:
     missing = [name for name in FIELDS if name not in given and not name.endswith(OPTIONAL)]
     if missing:
         raise InvalidInput(f"Missing: {_options(missing)}; or give all as JSON with --file.")
     given["price"] = read_amount(given["price"], given["currency"], "--price")
     if "policy" in given:
         given["policy"] = read_object(given["policy"], "--policy")
-    document: dict[str, Any] = {}
+    document: Given = {}
     for name, value in given.items():
-        *parents, field = FIELDS[name]
+        *parents, field = FIELDS[name].split(".")
         place = document
         for parent in parents:
             place = place.setdefault(parent, {})
         place[field] = value
-    return _validated(json.dumps(document), OPTIONS)
+    return read_model(PurchaseStart, document, OPTIONS)
 
 
-def _options(names: Any) -> str:
-    return ", ".join(f"--{name.replace('_', '-')}" for name in names)
-
-
-def _validated(document: str, names: Mapping[str, str] | None = None) -> PurchaseStart:
-    try:
-        return PurchaseStart.model_validate_json(document)
-    except ValidationError as error:
-        raise InvalidInput(explain(error, names)) from None
+def _options(names: Iterable[str]) -> str:
+    return ", ".join(map(option_of, names))
 
 
 def _check(terms: PurchaseStart, names: Mapping[str, str]) -> None:
@@ -152,13 +150,11 @@ def _check(terms: PurchaseStart, names: Mapping[str, str]) -> None:
             raise invalid(f"{role}.locale", problem)
     try:
         check_for_new_purchases(terms.price.currency)
+        check_calendar(terms.policy.calendar, terms.policy.calendar_timezone)
+        purchase_time(terms.purchased_at, datetime.now(UTC))
     except UnknownCurrency as error:
         raise invalid("price.currency", f"{error}.") from None
-    try:
-        check_calendar(terms.policy.calendar, terms.policy.calendar_timezone)
     except UnknownCalendar as error:
         raise invalid("policy", error) from None
-    try:
-        purchase_time(terms.purchased_at, datetime.now(UTC))
     except ValueError as error:
         raise InvalidInput(str(error)) from None

@@ -16,7 +16,6 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from activities.keys import purchase_of
-from activities.logs import configure_logs
 from activities.payments import ProviderRejected, ProviderUnreachable
 from activities.payments.stripe import InvalidSignature, RefundUpdate, StripeProvider
 from activities.services import Settings, WrongSetting, stripe_of
@@ -45,7 +44,6 @@ async def serve(host: str, port: int) -> None:
         raise WrongSetting("STRIPE_WEBHOOK_SECRET is not set; webhooks cannot be verified.")
     provider = stripe_of(settings)
     client = await connect()
-    configure_logs()
     app = receiver(client, provider, settings.stripe_webhook_secret)
     try:
         await listen(app, host, port, "webhooks_listening")

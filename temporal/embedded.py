@@ -4,7 +4,6 @@ For development, the demo and the tests, not for production.
 """
 
 import shutil
-import socket
 import sys
 import sysconfig
 from collections.abc import AsyncIterator, Sequence
@@ -90,19 +89,6 @@ async def server(
         yield environment
     finally:
         await environment.shutdown()
-
-
-def free_port(wished: int = 0) -> int:
-    """Return `wished` if it is free, else another free port."""
-    for port in (wished, 0):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            found: int = probe.getsockname()[1]
-            return found
-    raise OSError("no free port")
 
 
 def address(client: Client) -> str:

@@ -25,14 +25,9 @@ from temporalio.common import (
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.fields import UtcDatetime
 from activities.keys import hint_for, purchase_of_workflow, workflow_id_of
-from activities.requests import (
-    TASK_QUEUE,
-    ErrorType,
-    Model,
-    UtcDatetime,
-    WorkflowPostings,
-)
+from activities.requests import TASK_QUEUE, ErrorType, Model, WorkflowPostings
 from temporal import ended
 from temporal import terms as wording
 from temporal.errors import Failure, Rejected, Unreachable

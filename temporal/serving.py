@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from activities.logs import configure_logs
 from activities.services import WrongSetting
 
 log = structlog.get_logger()
@@ -26,6 +27,7 @@ LISTENS = Route("/healthz", _healthz)
 
 async def listen(app: Starlette, host: str, port: int, what: str) -> None:
     """Serve until a signal stops it; the log event `what` has the address. Raises WrongSetting."""
+    configure_logs()
     with bound(host, port, what) as listener:
         await uvicorn.Server(_config(app)).serve(sockets=[listener])
 

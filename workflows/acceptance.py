@@ -13,6 +13,7 @@ from temporalio import activity, workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 
+from activities.fields import UtcDatetime
 from activities.keys import purchase_of_workflow, workflow_id_of
 from activities.requests import (
     LOAD_STATE,
@@ -20,7 +21,6 @@ from activities.requests import (
     Model,
     SavedStateAnswer,
     SavedStateRequest,
-    UtcDatetime,
 )
 from workflows import lifecycle
 from workflows.messages import PurchaseStart

@@ -18,7 +18,6 @@ from workflows.lifecycle.events import Accepted, PlatformCancelled
 from workflows.lifecycle.queries import Allowed
 from workflows.lifecycle.rejections import STAGE_TEXT, allowed_names
 from workflows.lifecycle.state import DeadlineName, Payment, Stage, State
-from workflows.lifecycle.transition import Transition
 from workflows.lifecycle.versions import draft_of
 from workflows.lifecycle.words import by_role, expiry_text, facts
 from workflows.messages import RejectedSignal, Role, TimelineEntry
@@ -133,10 +132,8 @@ def _then(state: State, name: DeadlineName) -> str:
 
 def _rule(state: State, name: DeadlineName) -> str:
     row = lifecycle.on_expiry(state, name)
-    return _explained(state, row) if row else "none"
-
-
-def _explained(state: State, row: Transition) -> str:
+    if row is None:
+        return "none"
     return f"{by_role(state).format(row.text.explanation, facts(state))} ({row.id})"
 
 

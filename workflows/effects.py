@@ -8,7 +8,7 @@ the same key, and money moves once.
 import asyncio
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -86,11 +86,7 @@ RETRY = RetryPolicy(
     maximum_interval=timedelta(seconds=30),
 )
 
-RETRY_FOR_DAYS = RetryPolicy(
-    initial_interval=timedelta(seconds=1),
-    backoff_coefficient=2.0,
-    maximum_interval=timedelta(hours=1),
-)
+RETRY_FOR_DAYS = replace(RETRY, maximum_interval=timedelta(hours=1))
 """For an effect that may wait for days, so that an unreachable provider costs little."""
 
 

@@ -13,18 +13,8 @@ from pydantic import AfterValidator, Field, JsonValue, WithJsonSchema, model_val
 
 from activities import fields
 from activities.amounts import MAX_AMOUNT
-from activities.requests import (
-    Address,
-    Amount,
-    Currency,
-    Identifier,
-    Line,
-    Model,
-    Money,
-    Party,
-    Undelivered,
-    UtcDatetime,
-)
+from activities.fields import Address, Amount, Currency, Identifier, Line, UtcDatetime
+from activities.requests import Model, Money, Party, Undelivered
 from workflows.policy import GivenPolicy
 
 LONGEST_TEXT = 4_000

@@ -20,25 +20,28 @@ ADVISORY_LOCK = 0x5EC0_0B5E
 _one_at_a_time = threading.Lock()  # Alembic keeps the running migration in module globals
 
 
-def migrate(engine: Engine) -> None:
+def migrate(engine: Engine) -> bool:
     """Migrate the database to this version's schema, in one transaction.
 
-    Safe to repeat. Several processes may call it at once: they wait for each other. Raises
-    SchemaMismatch when the database is newer, DatabaseUnreachable when it is away.
+    Returns whether the schema changed. Safe to repeat. Several processes may call it at once: they
+    wait for each other. Raises SchemaMismatch when the database is newer, DatabaseUnreachable when
+    it is away.
     """
 
-    def work(connection: Connection) -> None:
+    def work(connection: Connection) -> bool:
         if connection.dialect.name == "postgresql":
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(ADVISORY_LOCK)))
         current = _current(connection)
         _check_known(current)
-        if current != _head():
-            config = _config()
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+        if current == _head():
+            return False
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        return True
 
     with _one_at_a_time:
-        transact(engine, work)
+        return transact(engine, work)
 
 
 def check_schema(engine: Engine) -> None:

@@ -5,7 +5,7 @@ same bytes even after the templates have changed.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -64,20 +64,15 @@ def effective_status(notice: Notice, now: datetime) -> Notice:
     return replace(notice, status="undelivered") if given_up else notice
 
 
-_METADATA = MetaData()
+_TYPES = {"at": Instant, "attempts": Integer, "updated_at": Instant}
 _NOTICES = Table(
     "notices",
-    _METADATA,
+    MetaData(),
     Column("id", Integer, primary_key=True),
-    *(Column(name, Text) for name in ("purchase_id", "transition_id", "transition", "role")),
-    *(Column(name, Text) for name in ("address", "channel", "message_id")),
-    Column("at", Instant),
-    *(Column(name, Text) for name in ("subject", "text", "html", "status")),
-    Column("attempts", Integer),
-    Column("last_error", Text),
-    Column("updated_at", Instant),
+    *(Column(each.name, _TYPES.get(each.name, Text)) for each in fields(Notice)),
 )
 """The table as queries see it. Its constraints are in the migrations only."""
+
 # Statements are built once: building one takes longer than executing it.
 _KEY = ("purchase_id", "transition_id", "role", "channel")
 _SAME_KEY = and_(*(_NOTICES.c[name] == bindparam(f"key_{name}") for name in _KEY))

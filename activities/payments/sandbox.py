@@ -8,14 +8,13 @@ them, and a deployment finds only its own.
 """
 
 import hashlib
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
@@ -33,45 +32,13 @@ from activities.payments import (
     RefundResult,
     Statement,
 )
+from activities.payments.sandbox_methods import FAILS_AFTER, METHODS, UNKNOWN_METHOD, Method
 from activities.requests import BusinessDeadlineRequest, Money
 
 BUSY_TIMEOUT_SECONDS = 30
 """Bounds how long a call waits for another process that writes to the file."""
 
 
-@dataclass(frozen=True)
-class Method:
-    """How the sandbox treats one payment method."""
-
-    declined: str = ""
-    """Why charges are declined; if empty, they succeed."""
-    failing_refunds: int = 0
-    """The number of refunds of a charge that are accepted and fail after `FAILS_AFTER`."""
-    settles_on: int = 3
-    """The business day (US, UTC) after the refund on which the money reaches the client, at noon.
-    0: at once."""
-    fault: Literal["unreachable", "charge_lost", "flaky"] | None = None
-    """unreachable: no call takes effect or is answered. charge_lost: charges are made but not
-    answered; look-ups are answered. flaky: the first call of each kind per key takes effect but is
-    not answered."""
-
-
-METHODS = {
-    "pm_sandbox_ok": Method(),
-    "pm_sandbox_declined": Method(declined="The client's bank declined the charge."),
-    "pm_sandbox_refund_fails": Method(failing_refunds=sys.maxsize),
-    "pm_sandbox_refund_fails_once": Method(failing_refunds=1),
-    "pm_sandbox_refund_fails_twice": Method(failing_refunds=2),
-    "pm_sandbox_at_once": Method(settles_on=0),
-    "pm_sandbox_slow": Method(settles_on=10),
-    "pm_sandbox_unreachable": Method(fault="unreachable"),
-    "pm_sandbox_charge_lost": Method(fault="charge_lost"),
-    "pm_sandbox_flaky": Method(fault="flaky"),
-}
-FAILS_AFTER = timedelta(days=1)
-_UNKNOWN_METHOD = Method(
-    declined=f"The sandbox does not know this payment method. Use one of: {', '.join(METHODS)}."
-)
 _VOIDED = "This charge was voided before it was made."
 _REFUND_CAME_BACK = "The client's bank sent the money back: the account cannot receive it."
 
@@ -91,7 +58,7 @@ class Charge:
 
     @property
     def method(self) -> Method:
-        return METHODS.get(self.payment_method, _UNKNOWN_METHOD)
+        return METHODS.get(self.payment_method, UNKNOWN_METHOD)
 
     @property
     def result(self) -> ChargeResult:
@@ -112,6 +79,10 @@ class Refund:
     made_at: datetime
     outcome: Literal["settled", "failed"]
     done_at: datetime
+
+    @property
+    def method(self) -> Method:
+        return METHODS[self.payment_method]
 
     def result(self, at: datetime) -> RefundResult:
         """Return the status of the refund at `at`."""
@@ -160,6 +131,11 @@ _unanswered = sa.Table(
 )
 
 
+_TABLES: Mapping[type, sa.Table] = {Charge: _charges, Refund: _refunds}
+
+Record = TypeVar("Record", Charge, Refund)
+
+
 class SandboxProvider:
     """The PaymentProvider of demo and tests, for one deployment.
 
@@ -180,103 +156,78 @@ class SandboxProvider:
         self._engine.dispose()
 
     def charge(self, key: str, amount: Money, payment_method: str, at: datetime) -> ChargeResult:
-        key = self._named(key)
-        with self._transaction() as connection:
-            charge = _charge(connection, _charges.c.key == key)
+        key, asked = self._named(key), (amount, payment_method)
+        with self._call("charge", key) as call:
+            charge = call.find(Charge, _charges.c.key == key)
             if charge is None:
-                charge = _new_charge(key, amount, payment_method, at)
-                _insert(connection, _charges, charge)
-            elif charge.status != "void" and (charge.amount, charge.payment_method) != (
-                amount,
-                payment_method,
-            ):
+                charge = call.insert(_new_charge(key, amount, payment_method, at))
+            elif charge.status != "void" and (charge.amount, charge.payment_method) != asked:
                 raise ProviderRejected("This idempotency key belongs to another charge.")
-            answered = _is_answered(connection, "charge", key, charge.method)
-        _raise_unless(answered)
         return charge.result
 
     def find_charge(self, key: str) -> ChargeResult | None:
         key = self._named(key)
-        with self._transaction() as connection:
-            charge = _charge(connection, _charges.c.key == key)
-            answered = charge is None or _is_answered(connection, "find_charge", key, charge.method)
-        _raise_unless(answered)
+        with self._call("find_charge", key) as call:
+            charge = call.find(Charge, _charges.c.key == key)
         return charge.result if charge else None
 
     def void(
         self, key: str, amount: Money, payment_method: str, at: datetime
     ) -> ChargeResult | None:
         key = self._named(key)
-        with self._transaction() as connection:
-            charge = _charge(connection, _charges.c.key == key)
+        with self._call("void", key) as call:
+            charge = call.find(Charge, _charges.c.key == key)
             if charge is None:
-                void = Charge(key, "void", None, "", _reference("ch", key), _VOIDED, at)
-                _insert(connection, _charges, void)
-            answered = charge is None or _is_answered(connection, "void", key, charge.method)
-        _raise_unless(answered)
+                call.insert(Charge(key, "void", None, "", _reference("ch", key), _VOIDED, at))
         return charge.result if charge and charge.status == "succeeded" else None
 
     def refund(
         self, refund_id: str, charge_reference: str, amount: Money, at: datetime
     ) -> RefundResult:
         refund_id = self._named(refund_id)
-        with self._transaction() as connection:
-            charge = _charge(connection, _charges.c.reference == charge_reference)
-            if charge is None or charge.amount is None or charge.status != "succeeded":
+        with self._call("refund", refund_id) as call:
+            charge = call.find(Charge, _charges.c.reference == charge_reference)
+            if charge is None or charge.status != "succeeded":
                 raise ProviderRejected("The sandbox does not know this charge.")
             if not self._own(charge.key):
                 raise ProviderRejected("This charge was made by another deployment.")
-            refund = _refund(connection, refund_id)
+            refund = call.find(Refund, _refunds.c.refund_id == refund_id)
             if refund is None:
-                refund = _new_refund(connection, charge, charge.amount, refund_id, amount, at)
-                _insert(connection, _refunds, refund)
+                refund = call.insert(_new_refund(call.connection, charge, refund_id, amount, at))
             elif (refund.charge_reference, refund.amount) != (charge_reference, amount):
                 raise ProviderRejected("This refund id belongs to another refund.")
-            answered = _is_answered(connection, "refund", refund_id, charge.method)
-        _raise_unless(answered)
         return refund.result(at)
 
     def find_refund(
         self, refund_id: str, charge_reference: str, at: datetime
     ) -> RefundResult | None:
         refund_id = self._named(refund_id)
-        with self._transaction() as connection:
-            refund = _refund(connection, refund_id)
-            if refund is not None and refund.charge_reference != charge_reference:
-                refund = None
-            answered = refund is None or _is_answered(
-                connection, "find_refund", refund_id, METHODS[refund.payment_method]
-            )
-        _raise_unless(answered)
+        of_charge = _refunds.c.charge_reference == charge_reference
+        with self._call("find_refund", refund_id) as call:
+            refund = call.find(Refund, _refunds.c.refund_id == refund_id, of_charge)
         return refund.result(at) if refund else None
 
     def account(self) -> str:
         return "sandbox"
 
     def refunds_of(self, charge_reference: str, at: datetime) -> tuple[RefundResult, ...]:
-        query = sa.select(_refunds).where(_refunds.c.charge_reference == charge_reference)
-        with self._transaction() as connection:
-            charge = _charge(connection, _charges.c.reference == charge_reference)
-            answered = charge is None or _is_answered(
-                connection, "refunds_of", charge_reference, charge.method
+        with self._call("refunds_of", charge_reference) as call:
+            call.find(Charge, _charges.c.reference == charge_reference)
+            refunds = _records(
+                call.connection, Refund, _refunds.c.charge_reference == charge_reference
             )
-            refunds = [_as_refund(row) for row in connection.execute(query).mappings()]
-        _raise_unless(answered)
         return tuple(refund.result(at) for refund in refunds)
 
     def charges(self) -> list[Charge]:
         """Return every charge received, also declined and voided ones, the oldest first."""
-        query = sa.select(_charges).where(_charges.c.status != "unreached")
         with self._transaction() as connection:
-            rows = connection.execute(query.order_by(sa.text("rowid"))).mappings()
-            found = [_as_charge(row) for row in rows]
+            found = _records(connection, Charge, _charges.c.status != "unreached")
         return [replace(each, key=key) for each in found if (key := self._own(each.key))]
 
     def refunds(self) -> list[Refund]:
         """Return every refund, the oldest first."""
         with self._transaction() as connection:
-            rows = connection.execute(sa.select(_refunds).order_by(sa.text("rowid"))).mappings()
-            found = [_as_refund(row) for row in rows]
+            found = _records(connection, Refund)
         return [
             replace(each, refund_id=key) for each in found if (key := self._own(each.refund_id))
         ]
@@ -302,6 +253,16 @@ class SandboxProvider:
         )
 
     @contextmanager
+    def _call(self, name: str, key: str) -> Iterator["_Call"]:
+        """Run one call in a transaction; what it changed stays, also if its answer is lost."""
+        with self._transaction() as connection:
+            call = _Call(connection)
+            yield call
+            answered = _is_answered(connection, name, key, call.method)
+        if not answered:
+            raise ProviderUnreachable("the sandbox did not answer")
+
+    @contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:
         """Open a transaction that locks the file from its first statement on."""
         try:
@@ -310,6 +271,40 @@ class SandboxProvider:
         except (sa.exc.OperationalError, sa.exc.TimeoutError) as error:
             where = self._engine.url.database
             raise ProviderUnreachable(f"the sandbox's file {where} cannot be used") from error
+
+
+@dataclass
+class _Call:
+    """A call in its transaction. `method`: that of the charge or refund that it is about."""
+
+    connection: sa.Connection
+    method: Method = field(default_factory=Method)
+
+    def find(self, kind: type[Record], *where: sa.ColumnElement[bool]) -> Record | None:
+        for record in _records(self.connection, kind, *where):
+            self.method = record.method
+            return record
+        return None
+
+    def insert(self, record: Record) -> Record:
+        money = record.amount.model_dump() if record.amount else {"amount": None}
+        self.connection.execute(_TABLES[type(record)].insert().values(asdict(record) | money))
+        self.method = record.method
+        return record
+
+
+def _records(
+    connection: sa.Connection, kind: type[Record], *where: sa.ColumnElement[bool]
+) -> list[Record]:
+    """All of a kind that match, the oldest first."""
+    query = sa.select(_TABLES[kind]).where(*where).order_by(sa.text("rowid"))
+    return [kind(**_with_money(row)) for row in connection.execute(query).mappings()]
+
+
+def _with_money(row: sa.RowMapping) -> dict[str, Any]:
+    values = dict(row)
+    amount, currency = values["amount"], values.pop("currency")
+    return values | {"amount": amount and Money(amount=amount, currency=currency)}
 
 
 def _engine(path: str | Path) -> sa.Engine:
@@ -324,7 +319,7 @@ def _engine(path: str | Path) -> sa.Engine:
 
 
 def _new_charge(key: str, amount: Money, payment_method: str, at: datetime) -> Charge:
-    method = METHODS.get(payment_method, _UNKNOWN_METHOD)
+    method = METHODS.get(payment_method, UNKNOWN_METHOD)
     status: Literal["succeeded", "declined", "unreached"] = "succeeded"
     if method.fault == "unreachable":
         status = "unreached"
@@ -334,15 +329,11 @@ def _new_charge(key: str, amount: Money, payment_method: str, at: datetime) -> C
 
 
 def _new_refund(
-    connection: sa.Connection,
-    charge: Charge,
-    charged: Money,
-    refund_id: str,
-    amount: Money,
-    at: datetime,
+    connection: sa.Connection, charge: Charge, refund_id: str, amount: Money, at: datetime
 ) -> Refund:
-    query = sa.select(_refunds).where(_refunds.c.charge_reference == charge.reference)
-    earlier = [_as_refund(row) for row in connection.execute(query).mappings()]
+    charged = charge.amount
+    assert charged is not None
+    earlier = _records(connection, Refund, _refunds.c.charge_reference == charge.reference)
     refunded = sum(each.amount.amount for each in earlier if each.result(at).status != "failed")
     remaining = charged.amount - refunded
     if amount.currency != charged.currency:
@@ -382,45 +373,5 @@ def _is_answered(connection: sa.Connection, call: str, key: str, method: Method)
     return method.fault is None or (method.fault == "charge_lost" and call != "charge")
 
 
-def _raise_unless(answered: bool) -> None:
-    if not answered:
-        raise ProviderUnreachable("the sandbox did not answer")
-
-
 def _reference(kind: str, key: str) -> str:
     return f"{kind}_{hashlib.sha256(key.encode()).hexdigest()[:24]}"
-
-
-def _insert(connection: sa.Connection, table: sa.Table, row: Charge | Refund) -> None:
-    values = asdict(row)
-    amount = row.amount
-    values["amount"], values["currency"] = (
-        (amount.amount, amount.currency) if amount else (None,) * 2
-    )
-    connection.execute(table.insert().values(values))
-
-
-def _charge(connection: sa.Connection, where: sa.ColumnElement[bool]) -> Charge | None:
-    row = connection.execute(sa.select(_charges).where(where)).mappings().first()
-    return _as_charge(row) if row else None
-
-
-def _refund(connection: sa.Connection, refund_id: str) -> Refund | None:
-    query = sa.select(_refunds).where(_refunds.c.refund_id == refund_id)
-    row = connection.execute(query).mappings().first()
-    return _as_refund(row) if row else None
-
-
-def _as_charge(row: sa.RowMapping) -> Charge:
-    return Charge(**_with_money(row))
-
-
-def _as_refund(row: sa.RowMapping) -> Refund:
-    return Refund(**_with_money(row))
-
-
-def _with_money(row: sa.RowMapping) -> dict[str, Any]:
-    values = dict(row)
-    amount, currency = values.pop("amount"), values.pop("currency")
-    values["amount"] = None if amount is None else Money(amount=amount, currency=currency)
-    return values

@@ -17,17 +17,15 @@ After a timeout, 5xx, 409 or 429 the outcome is unknown, not failed. The SDK doe
 Temporal does, and shows it.
 """
 
-import hashlib
 import logging
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import requests
 import stripe
@@ -45,6 +43,7 @@ from activities.payments import (
     RefundResult,
     Statement,
 )
+from activities.payments.stripe_calls import idempotently, provider_errors, reason_of
 from activities.requests import Money
 
 stripe.enable_telemetry = False  # it writes to the home directory
@@ -52,9 +51,6 @@ logging.getLogger("stripe").setLevel(logging.WARNING)  # it logs payment methods
 
 TIMEOUT_SECONDS = 5.0
 """Bounds one call: a look-up and the four calls of a charge fit into one activity attempt."""
-
-KEYS_TRIED = 5
-"""Bounds the keys tried after replayed errors: after five, the fault is not in the key."""
 
 CONNECTIONS = 20
 """Bounds the pooled connections: one for each activity thread."""
@@ -80,8 +76,6 @@ _REFUND_STATUS: dict[str | None, Literal["pending", "settled", "failed"]] = {
     "failed": "failed",
     "canceled": "failed",
 }
-
-_Made = TypeVar("_Made")
 
 
 class InvalidSignature(Exception):
@@ -129,18 +123,18 @@ class StripeProvider:
         self._session.close()
 
     def charge(self, key: str, amount: Money, payment_method: str, at: datetime) -> ChargeResult:
-        with _as_provider_errors():
+        with provider_errors():
             try:
                 intent = self._intent(key, amount, payment_method)
             except stripe.InvalidRequestError as error:  # no such payment method, used up, …
-                made = self._made(key, amount) or ChargeResult("declined", text=_message(error))
+                made = self._made(key, amount) or ChargeResult("declined", text=reason_of(error))
             else:
                 made = self._made(key, amount) or self._confirm(intent)
         redacted = "the payment method"  # Stripe quotes it in its messages
         return replace(made, text=made.text.replace(payment_method or redacted, redacted))
 
     def find_charge(self, key: str) -> ChargeResult | None:
-        with _as_provider_errors():
+        with provider_errors():
             charges = self._stripe.v1.charges.list(
                 {"transfer_group": self._named(key), "limit": 100}
             ).data
@@ -160,7 +154,7 @@ class StripeProvider:
     ) -> ChargeResult | None:
         found = self.find_charge(key)
         if found is None:
-            with _as_provider_errors():
+            with provider_errors():
                 try:
                     intent = self._intent(key, amount, payment_method)
                 except (stripe.InvalidRequestError, ProviderRejected):
@@ -185,11 +179,11 @@ class StripeProvider:
             )
 
         look_up = partial(self._find_refund, refund_id, charge_reference)
-        with _as_provider_errors():
+        with provider_errors():
             refund = look_up()
             if refund is None:
                 self._check_own(charge_reference)
-                refund = _idempotently(name, create, look_up)
+                refund = idempotently(name, create, look_up)
         result = self._refund_result(refund)
         if result.amount != amount:
             raise ProviderRejected("This refund id belongs to another refund.")
@@ -198,12 +192,12 @@ class StripeProvider:
     def find_refund(
         self, refund_id: str, charge_reference: str, at: datetime
     ) -> RefundResult | None:
-        with _as_provider_errors():
+        with provider_errors():
             found = self._find_refund(refund_id, charge_reference)
         return self._refund_result(found) if found else None
 
     def account(self) -> str:
-        with _as_provider_errors():
+        with provider_errors():
             try:
                 account = self._stripe.v1.accounts.retrieve_current()
             except stripe.PermissionError:
@@ -213,11 +207,11 @@ class StripeProvider:
         return f"{account.id} ({self._mode} mode)"
 
     def refunds_of(self, charge_reference: str, at: datetime) -> tuple[RefundResult, ...]:
-        with _as_provider_errors():
+        with provider_errors():
             return tuple(self._refund_result(refund) for refund in self._refunds(charge_reference))
 
     def statement(self) -> Statement:
-        with _as_provider_errors():
+        with provider_errors():
             charges = [
                 ChargeRecord(key, from_stripe(charge.amount, charge.currency), _intent_of(charge))
                 for charge in self._stripe.v1.charges.list({"limit": 100}).auto_paging_iter()
@@ -247,7 +241,7 @@ class StripeProvider:
             raise InvalidSignature("The webhook is not a signed event.") from None
         if not (isinstance(subject, stripe.Refund) and self._own(subject, REFUND_KEY)):
             return None
-        with _as_provider_errors():
+        with provider_errors():
             refund = self._stripe.v1.refunds.retrieve(subject.id)
         return RefundUpdate(event.id, self._own(refund, REFUND_KEY), self._refund_result(refund))
 
@@ -282,7 +276,7 @@ class StripeProvider:
         def create(name: str) -> stripe.PaymentIntent:
             return self._stripe.v1.payment_intents.create(params, {"idempotency_key": name})
 
-        return _idempotently(self._named(key), create)
+        return idempotently(self._named(key), create)
 
     def _made(self, key: str, amount: Money) -> ChargeResult | None:
         """Return the charge made with this key. Raises ProviderRejected if its amount differs."""
@@ -295,7 +289,7 @@ class StripeProvider:
         try:
             intent = self._stripe.v1.payment_intents.confirm(intent.id, {"off_session": True})
         except stripe.CardError as error:
-            return ChargeResult("declined", reference=intent.id, text=_message(error))
+            return ChargeResult("declined", reference=intent.id, text=reason_of(error))
         except stripe.InvalidRequestError:  # it was confirmed or cancelled before
             intent = self._stripe.v1.payment_intents.retrieve(intent.id)
         return self._charge_result(intent)
@@ -370,67 +364,6 @@ def from_stripe(minor: int, currency: str) -> Money:
     return Money(amount=int(Decimal(minor).scaleb(shift)), currency=code)
 
 
-def _idempotently(
-    key: str, send: Callable[[str], _Made], look_up: Callable[[], _Made | None] | None = None
-) -> _Made:
-    """Call `send` with `key`, or with the next key after a replayed error.
-
-    The next key is tried only if `look_up` then finds nothing. Without a `look_up`, only a replayed
-    5xx is retried; a replayed rejection is final.
-    """
-    number = 1
-    while True:
-        try:
-            return send(_as_header(key if number == 1 else f"{key}#{number}"))
-        except stripe.StripeError as error:
-            retryable = look_up or (error.http_status or 0) >= 500
-            if not (retryable and _is_replayed(error)) or number == KEYS_TRIED:
-                raise
-        if look_up and (found := look_up()) is not None:
-            return found
-        number += 1
-
-
-def _as_header(key: str) -> str:
-    """Return the key as a header value: printable ASCII, at most 255 characters, else its hash."""
-    if re.fullmatch(r"[!-~]{1,255}", key):
-        return key
-    return hashlib.sha256(key.encode()).hexdigest()
-
-
-def _is_replayed(error: stripe.StripeError) -> bool:
-    headers = {name.lower(): value for name, value in (error.headers or {}).items()}
-    return headers.get("idempotent-replayed") == "true"
-
-
 def _intent_of(made: stripe.Charge | stripe.Refund) -> str:
     intent = made.payment_intent
     return intent.id if isinstance(intent, stripe.PaymentIntent) else intent or made.id
-
-
-@contextmanager
-def _as_provider_errors() -> Iterator[None]:
-    """Turn the SDK's errors into those of PaymentProvider.
-
-    Only an error about this request itself is a rejection; after any other the outcome is unknown.
-    """
-    try:
-        yield
-    except stripe.IdempotencyError:
-        raise ProviderRejected("This idempotency key belongs to another request.") from None
-    except (stripe.InvalidRequestError, stripe.CardError) as error:
-        raise ProviderRejected(_message(error)) from None
-    except (stripe.AuthenticationError, stripe.PermissionError):
-        raise ProviderUnreachable("Stripe rejects the API key: set STRIPE_API_KEY.") from None
-    except stripe.RateLimitError:
-        raise ProviderUnreachable("Stripe limits the rate of requests.") from None
-    except stripe.APIConnectionError:
-        raise ProviderUnreachable("Stripe did not answer.") from None
-    except stripe.StripeError as error:
-        raise ProviderUnreachable(
-            f"Stripe answered with {error.http_status or 'an unreadable response'}."
-        ) from None
-
-
-def _message(error: stripe.StripeError) -> str:
-    return error.user_message or "Stripe gave no reason."

@@ -21,6 +21,7 @@ from benchmarks.peers.ours import Ours, our_worker
 from benchmarks.peers.poller import Poller, poller_worker
 from benchmarks.peers.recorder import Watcher, watching
 from benchmarks.peers.script import LAST, MESSAGES, MOVED
+from demo.ports import free_port
 from temporal import embedded
 from tests.ledger.conftest import postgres_server
 
@@ -124,7 +125,7 @@ async def dbos(folder: Path) -> AsyncIterator[tuple[Side, sides.Place]]:
 async def restate(folder: Path) -> AsyncIterator[tuple[Side, sides.Place]]:
     """On its own server."""
     async with restate_side.server(folder) as (ingress, admin):
-        place = sides.Place(f"127.0.0.1:{embedded.free_port()}", folder)
+        place = sides.Place(f"127.0.0.1:{free_port()}", folder)
         with sides.running(restate_side.restate_worker, place):
             await restate_side.register(admin, place.address)
             side = restate_side.Restate(ingress)

@@ -20,7 +20,7 @@ from restate import DurablePromise, Workflow, WorkflowContext, WorkflowSharedCon
 from benchmarks.peers.recorder import Recorder
 from benchmarks.peers.script import FIRST_STEPS, LAST_STEPS, MESSAGES, WINDOWS, notify
 from benchmarks.sides import Place
-from temporal import embedded
+from demo.ports import free_port
 
 NPM = Path("var/npm/node_modules/@restatedev")
 
@@ -104,7 +104,7 @@ async def server(folder: Path) -> AsyncIterator[tuple[str, str]]:
     administration."""
     found = binary()
     assert found is not None
-    ingress, admin, node = (embedded.free_port() for _ in range(3))
+    ingress, admin, node = (free_port() for _ in range(3))
     settings = {
         "RESTATE_BASE_DIR": str(folder / "restate"),
         "RESTATE_INGRESS__BIND_ADDRESS": f"127.0.0.1:{ingress}",

@@ -105,6 +105,17 @@ def test_of_many_purchases_at_once_under_one_id_one_is_registered(ledger: Ledger
     assert sorted(found, key=str) == [None] * 7 + [True]
 
 
+def test_of_many_paid_starts_at_once_of_one_purchase_all_count(ledger: Ledger) -> None:
+    """One is recorded; the others find it, and their money at the provider."""
+
+    def attempt(number: int) -> bool:
+        return ledger.register(replace(FIRST, first_run=f"r-{number}"), paid=True)
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(attempt, range(8)))
+    assert sorted(found) == [False] * 7 + [True]
+
+
 def test_of_many_claims_at_once_one_stays(engine: Engine) -> None:
     """And for ever."""
     names = ["production", "staging"] * 4

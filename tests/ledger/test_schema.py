@@ -28,13 +28,13 @@ def test_an_empty_database_is_rejected_until_it_is_set_up(empty_url: str) -> Non
             check_schema(engine)
         with pytest.raises(SchemaMismatch, match="recourse setup"):
             Ledger(engine).balances("p-1")
-        migrate(engine)
+        assert migrate(engine) is True
         check_schema(engine)
         assert Ledger(engine).accounts() == []
 
 
 def test_a_second_migration_changes_nothing(engine: Engine) -> None:
-    migrate(engine)
+    assert migrate(engine) is False
     check_schema(engine)
 
 

@@ -1,6 +1,7 @@
 """What is recorded and notified for each fact: actor, summary, recipients and movements of
 money."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -49,6 +50,12 @@ def test_the_purchase_is_the_first_line_of_the_timeline() -> None:
     first = begin(Purchase().state.terms, NOON)
     assert (first.transition, first.actor) == ("purchased", "client")
     assert first.text == "Ana bought a project from Bo for 250.00 USD."
+
+
+def test_amounts_keep_the_decimals_of_the_terms() -> None:
+    """A currency whose decimals change later changes no running purchase."""
+    first = begin(replace(Purchase().state.terms, decimals=3), NOON)
+    assert first.text == "Ana bought a project from Bo for 25.000 USD."
 
 
 def test_both_parties_are_notified_of_a_held_payment() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from activities.payments.sandbox import METHODS
+from activities.payments.sandbox_methods import METHODS
 from tests.lifecycle.walk import FIELDS
 from workflows.lifecycle.transitions import TRANSITIONS
 from workflows.messages import MESSAGES, Role

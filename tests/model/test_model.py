@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed
 from hypothesis import settings as searching
 
-from activities.payments.sandbox import METHODS
+from activities.payments.sandbox_methods import METHODS
 from activities.services import Services
 from temporal import embedded
 from tests.conftest import CONTINUE_AS_NEW_SOON, settings

@@ -20,7 +20,7 @@ from activities.requests import (
     Party,
     Recipient,
 )
-from temporal import embedded
+from demo.ports import free_port
 
 ANA = Party(id="ana", name="Ana", email="ana@example.com", timezone="Europe/Lisbon", locale="pt_PT")
 BO = Party(id="bo", name="Bo", email="bo@example.com")
@@ -166,4 +166,4 @@ def channel_to(port: int, **options: Any) -> SmtpChannel:
 
 def closed_port() -> int:
     """A port on which no server listens."""
-    return embedded.free_port()
+    return free_port()

@@ -10,6 +10,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from demo.ports import free_port
 from temporal import embedded
 from tests.operation.processes import working
 from tests.test_worker import environment, run
@@ -27,7 +28,7 @@ def asked(url: str) -> tuple[int, Mapping[str, object]]:
 
 async def test_a_worker_is_ready_as_long_as_it_takes_work(tmp_path: Path) -> None:
     """Ready; not ready when the server is gone, but alive: a restart would not help it."""
-    port = embedded.free_port()
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     async with embedded.server() as server:
         async with working(server, tmp_path, RECOURSE_HEALTH=f"127.0.0.1:{port}") as post:

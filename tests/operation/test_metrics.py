@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from temporalio.testing import WorkflowEnvironment
 
 from activities.services import Services
+from demo.ports import free_port
 from demo.runner import say, skip, until
 from demo.scenarios import PRICE
 from starter.metrics import MetricsCollector
@@ -168,7 +169,7 @@ def scraped(url: str) -> str:
 async def test_processes_serve_their_metrics(own: Own, tmp_path: Path) -> None:
     """A worker counts what was refused and knows days from weeks; `metrics` listens for itself."""
     environment, _, _ = own
-    port = embedded.free_port()
+    port = free_port()
     async with working(environment, tmp_path, RECOURSE_METRICS=f"127.0.0.1:{port}") as post:
         handle = await held(environment)
         await handle.signal("cancle", {"by": CLIENT})

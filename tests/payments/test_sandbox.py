@@ -18,7 +18,8 @@ from activities.payments import (
     ProviderRejected,
     ProviderUnreachable,
 )
-from activities.payments.sandbox import METHODS, SandboxProvider
+from activities.payments.sandbox import SandboxProvider
+from activities.payments.sandbox_methods import METHODS
 from activities.requests import Money
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)  # a Monday

@@ -9,7 +9,8 @@ from typing import TypeVar
 import pytest
 
 from activities.payments import ChargeResult, ProviderUnreachable, RefundResult
-from activities.payments.stripe import KEYS_TRIED, StripeProvider
+from activities.payments.stripe import StripeProvider
+from activities.payments.stripe_calls import KEYS_TRIED
 from tests.payments.builders import (
     DEPLOYMENT,
     KEY,

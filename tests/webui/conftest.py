@@ -10,6 +10,7 @@ import pytest
 from temporalio.testing import WorkflowEnvironment
 
 from activities.services import Services
+from demo.ports import free_port
 from docs.browser import WebUI, browser
 from temporal import embedded
 from tests.conftest import settings
@@ -31,7 +32,7 @@ async def web_ui(
     tmp_path_factory: pytest.TempPathFactory, threads: ThreadPoolExecutor
 ) -> AsyncIterator[WebUiServer]:
     """A server with its Web UI and a worker. Pausing workflows is enabled, as newer servers do."""
-    port = embedded.free_port()
+    port = free_port()
     pauses = ("--dynamic-config-value", "frontend.WorkflowPauseEnabled=true")
     folder = tmp_path_factory.mktemp("web_ui")
     async with AsyncExitStack() as stack:

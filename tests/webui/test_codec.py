@@ -11,6 +11,7 @@ from playwright.async_api import Route, expect
 from temporalio.client import Client
 
 from activities.services import Services
+from demo.ports import free_port
 from demo.runner import start, until
 from docs.browser import WebUI, browser
 from temporal import embedded
@@ -30,7 +31,7 @@ async def window(
     threads: ThreadPoolExecutor, tmp_path: Path
 ) -> AsyncIterator[tuple[WebUI, Client]]:
     """A browser window on a server whose worker encrypts."""
-    port = embedded.free_port()
+    port = free_port()
     async with embedded.server(ui_port=port) as server, browser() as chrome:
         client = await Client.connect(
             embedded.address(server.client), data_converter=data_converter({SETTING: NEW})
