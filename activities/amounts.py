@@ -35,8 +35,11 @@ def check_for_new_purchases(currency: str) -> None:
 
 
 def format_amount(amount: int, currency: str, digits: int | None = None) -> str:
-    """`25000`, `USD` → `250.00 USD`. `digits`: decimals that are recorded elsewhere."""
-    digits = decimals(currency) if digits is None else digits
+    """`25000`, `USD` → `250.00 USD`. `digits`: decimals that are recorded elsewhere. An unknown
+    currency has none: `25000 minor units of XYZ`."""
+    digits = DECIMALS.get(currency) if digits is None else digits
+    if digits is None:
+        return f"{amount} minor units of {currency}"
     return f"{Decimal(amount).scaleb(-digits):f} {currency}"
 
 

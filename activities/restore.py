@@ -15,14 +15,12 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from activities.amounts import format_amount
-from activities.audit import (
+from activities.audit import QUERIES_AT_ONCE, PurchaseDirectory, StatusUnavailable
+from activities.comparison import (
     COMPARE,
-    LOOK,
     RESEND,
     WHO_REFUNDED,
-    PurchaseDirectory,
     PurchaseRecords,
-    StatusUnavailable,
     adopt,
     decision_of,
     hold_of,
@@ -40,9 +38,6 @@ from activities.requests import (
     UtcDatetime,
     WorkflowPostings,
 )
-
-QUERIES_AT_ONCE = 10
-"""Bounds the workflows that are queried at the same time; each may have to be replayed."""
 
 Posting = PaymentRequest | DecisionPosting | SettlementPosting
 
@@ -132,7 +127,7 @@ async def _restore_one(
                 rebuilt.append(_rebuilt(finding))
     except StatusUnavailable as error:
         if records.balances or records.charges:  # else there is nothing to restore
-            difference = _difference(records, str(error), LOOK)
+            difference = _difference(records, str(error), error.what_to_do)
     except LedgerRejected as error:
         difference = _difference(records, error.text, "Run: recourse audit")
     return RestoreReport(

@@ -9,13 +9,8 @@ from typing import Any, cast
 
 import pytest
 
-from activities.audit import (
-    PurchaseRecords,
-    StatusUnavailable,
-    WorkflowStatus,
-    compare,
-    reconcile,
-)
+from activities.audit import StatusUnavailable, reconcile
+from activities.comparison import PurchaseRecords, WorkflowStatus, compare
 from activities.ledger import PurchaseBalances
 from activities.payments import ChargeRecord, PaymentProvider, RefundRecord, Statement
 from activities.requests import Money, Total, WorkflowPostings
@@ -211,6 +206,22 @@ async def test_differences_inside_the_ledger_are_reported(
         database.commit()
     found = await differences(environment, FakeDirectory([{"p-1"}]))
     assert any("The balance of escrow:p-1 is 24999" in each for each in found)
+
+
+async def test_an_unreadable_settlement_is_reported_and_ends_no_audit(
+    environment: Environment, folder: Path
+) -> None:
+    run(environment.money.take_payment, payment())
+    run(environment.money.post_decision, decision())
+    run(environment.money.post_settlement, settlement())
+    with closing(sqlite3.connect(folder / "ledger.db")) as database:
+        triggers = database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")
+        for (name,) in triggers.fetchall():
+            database.execute(f"DROP TRIGGER {name}")
+        database.execute("UPDATE operation SET request = 'x' WHERE kind = 'settled'")
+        database.commit()
+    found = await differences(environment, FakeDirectory([set()]))
+    assert "The settlement of p-1 cannot be read." in found
 
 
 async def test_a_wrong_provider_account_is_reported_for_every_purchase(

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from temporalio.exceptions import ApplicationError
 
-from activities.audit import PurchaseRecords
+from activities.comparison import PurchaseRecords
 from activities.ledger import PurchaseBalances
 from activities.payments import ChargeRecord, RefundRecord
 from activities.requests import Difference, ErrorType, Money, WorkflowPostings
