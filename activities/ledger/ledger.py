@@ -67,6 +67,8 @@ class Snapshot:
     """By purchase id: the reference with which its refund was settled."""
     differences: tuple[Difference, ...]
     """What the audit of the ledger found."""
+    registered: frozenset[str] = frozenset()
+    """The ids of all purchases that were registered before their client was charged."""
 
 
 class Ledger:
@@ -227,7 +229,8 @@ def _snapshot(connection: Connection) -> Snapshot:
             differences.append(
                 Difference(purchase_id=row.purchase_id, what=what, what_to_do=WHAT_TO_DO)
             )
-    return Snapshot(tuple(_accounts(connection)), purchases, proofs, tuple(differences))
+    registered = frozenset(connection.execute(sa.select(schema.purchase.c.purchase_id)).scalars())
+    return Snapshot(tuple(_accounts(connection)), purchases, proofs, tuple(differences), registered)
 
 
 # Statements are built once, because building one costs more than executing it. A list of variable
