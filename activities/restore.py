@@ -212,6 +212,7 @@ def examine(
 
 def _hold(records: PurchaseRecords, workflow: WorkflowPostings) -> Posting | Difference | None:
     balances, hold = records.balances, workflow.hold
+    assert hold is not None
     charged = sum_of(records.charges)
     if not workflow.held:
         if records.workflow == "ended" and records.charges:

@@ -8,7 +8,12 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from activities.amounts import UnknownCurrency, check_for_new_purchases
+from activities.amounts import (
+    InvalidAmount,
+    UnknownCurrency,
+    check_for_new_purchases,
+    check_movable,
+)
 from activities.calendar import UnknownCalendar, check_calendar
 from activities.locales import find_locale, find_zone
 from starter import show
@@ -154,6 +159,10 @@ def _check(terms: PurchaseStart, names: Mapping[str, str]) -> None:
         check_for_new_purchases(terms.price.currency)
     except UnknownCurrency as error:
         raise invalid("price.currency", f"{error}.") from None
+    try:
+        check_movable(terms.price.amount, terms.price.currency)
+    except InvalidAmount as error:
+        raise invalid("price.amount", error) from None
     try:
         check_calendar(terms.policy.calendar, terms.policy.calendar_timezone)
     except UnknownCalendar as error:

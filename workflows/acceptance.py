@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from temporalio import activity, workflow
 from temporalio.common import RetryPolicy
 
+from activities.amounts import check_movable
 from activities.keys import workflow_id_of
 from activities.requests import ActivityType, Model, UtcDatetime
 from workflows import lifecycle
@@ -64,6 +65,7 @@ def accept(document: str, workflow_id: str, now: datetime) -> AcceptedStart:
     expected = workflow_id_of(start.purchase_id)
     if workflow_id != expected:
         raise ValueError(f"Purchase {start.purchase_id} must run as {expected}, not {workflow_id}.")
+    check_movable(start.price.amount, start.price.currency)
     purchased_at = purchase_time(start.purchased_at, now)
     return AcceptedStart.of(start.model_copy(update={"purchased_at": purchased_at}))
 
