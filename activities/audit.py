@@ -1,37 +1,38 @@
 """The audit: compares ledger, workflows and provider for every purchase. It changes nothing.
 
 The three are read one after the other while purchases continue. So a difference is reported only if
-a second reading finds it too.
+a second reading finds it too. Each purchase is judged by itself: what cannot be read of it is a
+difference of its own.
 """
 
 import asyncio
-import shlex
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Container, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
+from dataclasses import replace
+from typing import Protocol
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.amounts import format_amount
-from activities.database import DatabaseUnreachable, SchemaMismatch
-from activities.keys import purchase_of, workflow_id_of
-from activities.ledger import AccountBalance, Ledger, PurchaseBalances, Snapshot
-from activities.payments import (
-    ChargeRecord,
-    PaymentProvider,
-    ProviderUnreachable,
-    RefundRecord,
-    Statement,
+from activities.comparison import (
+    LOOK,
+    PurchaseRecords,
+    WorkflowStatus,
+    compare,
+    decision_of,
+    difference,
+    records_of,
+    restore_advice,
 )
+from activities.database import DatabaseUnreachable, SchemaMismatch
+from activities.ledger import AccountBalance, Ledger
+from activities.payments import PaymentProvider, ProviderUnreachable, Statement
 from activities.requests import (
     AUDIT_BOOKS,
     AuditReport,
     AuditRequest,
     Difference,
     ErrorType,
-    Money,
     Total,
     WorkflowPostings,
 )
@@ -51,17 +52,24 @@ TOTAL_OF_ACCOUNT = {
 DECIDED = ("settling", "closed")
 """The stages of a purchase whose money has left escrow."""
 
+QUERIES_AT_ONCE = 10
+"""Bounds the purchases that are asked at the same time: a worker may have to replay each. 50 that
+do not answer within ten seconds take less than a minute."""
 
-WorkflowStatus = Literal["open", "completed", "ended"]
-"""`ended`: from outside, for example terminated; `adopt` continues it."""
+UNREADABLE = "Nothing else about it was compared. Send this sentence to the developers."
 
 
 class StatusUnavailable(Exception):
-    """A purchase does not answer a query. The message says why."""
+    """It cannot be read how one purchase stands. The message says why, `what_to_do` the remedy."""
+
+    def __init__(self, why: str, what_to_do: str = LOOK) -> None:
+        super().__init__(why)
+        self.what_to_do = what_to_do
 
 
 class PurchaseDirectory(Protocol):
-    """What Temporal knows about purchases."""
+    """What Temporal knows about purchases. Each method answers or raises within half a minute; any
+    error but StatusUnavailable means that the server cannot be used at all."""
 
     async def running(self) -> Mapping[str, str | None]:
         """Return the stages of the running purchases, by id. The list may be seconds behind."""
@@ -70,22 +78,11 @@ class PurchaseDirectory(Protocol):
         """Return the ids of all purchases, also closed ones. The list may be seconds behind."""
 
     async def workflow_status(self, purchase_id: str) -> WorkflowStatus | None:
-        """Return how this purchase's workflow stands now; None if there is none."""
+        """Return how this purchase's workflow stands now; None if there is none. Raises
+        StatusUnavailable."""
 
     async def postings(self, purchase_id: str) -> WorkflowPostings:
         """Return the postings that a purchase has recorded. Raises StatusUnavailable."""
-
-
-@dataclass(frozen=True)
-class PurchaseRecords:
-    """What ledger, provider and Temporal have on record about one purchase."""
-
-    purchase_id: str
-    workflow: WorkflowStatus | None = None
-    balances: PurchaseBalances | None = None
-    proof: str | None = None
-    charges: tuple[ChargeRecord, ...] = ()
-    refunds: tuple[RefundRecord, ...] = ()
 
 
 async def reconcile(
@@ -98,7 +95,8 @@ async def reconcile(
     report = await _compare_all(ledger, provider, directory)
     if not report.differences:
         return report
-    again = await _compare_all(ledger, provider, directory)
+    differing = {found.purchase_id for found in report.differences}
+    again = await _compare_all(ledger, provider, directory, differing)
     lasting = tuple(found for found in again.differences if found in report.differences)
     return again.model_copy(update={"differences": lasting})
 
@@ -146,226 +144,90 @@ class AuditActivities:
 
 
 async def _compare_all(
-    ledger: Ledger, provider: PaymentProvider, directory: PurchaseDirectory
+    ledger: Ledger,
+    provider: PaymentProvider,
+    directory: PurchaseDirectory,
+    only: Collection[str | None] | None = None,
 ) -> AuditReport:
+    """Compare every purchase, or `only` these. The totals are always those of all."""
     # A refund is posted before it is sent. The provider is read first, so that a refund sent
     # between the two readings does not appear to lack its posting.
     statement = await asyncio.to_thread(provider.statement)
     snapshot = await asyncio.to_thread(ledger.snapshot)
     running = await directory.running()
-    differences = list(snapshot.differences)
-    for records in records_of(snapshot, statement, running):
-        if records.workflow is None and list(compare(records)):
-            status = await directory.workflow_status(records.purchase_id)
-            records = replace(records, workflow=status)
-        differences += compare(records)
-        if records.workflow == "open":
-            decided = running.get(records.purchase_id) in DECIDED
-            differences += await _compare_decisions(directory, records, decided)
-    for purchase_id in sorted(running.keys() - {each.purchase_id for each in snapshot.purchases}):
-        differences += await _without_hold(ledger, directory, purchase_id)
+    purchases = {each.purchase_id: each for each in records_of(snapshot, statement, running)}
+    for purchase_id in running.keys() - purchases.keys():
+        purchases[purchase_id] = PurchaseRecords(purchase_id, "open")
+    slots = asyncio.Semaphore(QUERIES_AT_ONCE)
+
+    async def one(records: PurchaseRecords) -> list[Difference]:
+        async with slots:
+            return await _judge(directory, records, running.get(records.purchase_id))
+
+    wanted = sorted(purchases if only is None else purchases.keys() & only)
+    found = await asyncio.gather(*(one(purchases[purchase_id]) for purchase_id in wanted))
     return AuditReport(
         purchases=len(snapshot.purchases),
         totals=tuple(_totals(snapshot.accounts, statement)),
-        differences=tuple(differences),
+        differences=(*snapshot.differences, *(each for some in found for each in some)),
     )
 
 
-def compare(records: PurchaseRecords) -> Iterator[Difference]:
-    """Yield the differences of one purchase, each with what to do."""
-    name = f"Purchase {records.purchase_id}"
-    balances, charged = records.balances, sum(each.amount.amount for each in records.charges)
-    if balances is None:
-        if charged and records.workflow != "open":
-            paid = records.charges[0].amount
-            what = f"{name} was paid ({paid}), but the ledger has no hold for it."
-            yield _difference(records, what, _restore(records))
-        elif records.refunds:
-            yield _difference(
-                records,
-                f"{name} was refunded at the provider, but the ledger has no posting for it.",
-                _restore(records),
-            )
-        return
-    hold = str(hold_of(balances))
-    if (balances.held or balances.in_transit) and records.workflow != "open":
-        what = (
-            f"{name} has {_format(balances, balances.held)} in escrow and "
-            f"{_format(balances, balances.in_transit)} in transit, but its workflow is not running."
-        )
-        is_ended = records.workflow == "ended"
-        yield _difference(records, what, adopt(records) if is_ended else _restore(records))
-    if [str(each.amount) for each in records.charges] != [hold]:
-        charged_amounts = ", ".join(str(each.amount) for each in records.charges) or "nothing"
-        yield _difference(
-            records,
-            f"{name} has a hold of {hold}; the provider charged {charged_amounts}.",
-            COMPARE,
-        )
-    yield from _compare_refunds(records, balances)
-
-
-def _compare_refunds(records: PurchaseRecords, balances: PurchaseBalances) -> Iterator[Difference]:
-    name = f"Purchase {records.purchase_id}"
-    not_failed = [each for each in records.refunds if each.status != "failed"]
-    sent = sum(each.amount.amount for each in not_failed)
-    decided = balances.in_transit + balances.refunded
-    if sent and balances.held:
-        amounts = " + ".join(str(each.amount) for each in not_failed)
-        what = f"{name}: the provider refunded {amounts}; the ledger has no decision about it."
-        yield _difference(records, what, _restore(records))
-    elif sent not in (0, decided) or any(
-        each.amount.currency != balances.currency for each in not_failed
-    ):
-        amounts = " + ".join(str(each.amount) for each in not_failed)
-        yield _difference(
-            records,
-            f"{name}: the provider refunded {amounts}; the ledger's decision is to refund "
-            f"{_format(balances, decided)}.",
-            WHO_REFUNDED,
-        )
-    elif balances.refunded and _is_by_provider(records):
-        settled = sum(each.amount.amount for each in not_failed if each.status == "settled")
-        if settled < balances.refunded:
-            states = ", ".join(sorted({each.status for each in records.refunds})) or "unknown"
-            yield _difference(
-                records,
-                f"{name}: the ledger has the refund of {_format(balances, balances.refunded)} as "
-                f"settled ({records.proof}), but at the provider it is {states}.",
-                "The client may not have the money. Look up the refund at the provider, send the "
-                "money another way and keep the proof. Leave the ledger as it is.",
-            )
-
-
-def _is_by_provider(records: PurchaseRecords) -> bool:
-    """Whether the proof of the settlement came from the provider, not from a person."""
-    names = {name for each in records.refunds for name in (each.refund_id, each.reference)}
-    ours = records.proof is not None and records.proof.startswith(
-        f"{workflow_id_of(records.purchase_id)}/refund"
-    )
-    return records.proof in names or ours
-
-
-def records_of(
-    snapshot: Snapshot, statement: Statement, running: Container[str] = ()
-) -> Iterator[PurchaseRecords]:
-    """Yield what ledger and provider have, by purchase. A refund belongs to its charge's purchase,
-    whoever made it."""
-    balances = {each.purchase_id: each for each in snapshot.purchases}
-    charges: dict[str, list[ChargeRecord]] = defaultdict(list)
-    refunds: dict[str, list[RefundRecord]] = defaultdict(list)
-    charged = {charge.reference: purchase_of(charge.key) for charge in statement.charges}
-    for charge in statement.charges:
-        charges[purchase_of(charge.key)].append(charge)
-    for refund in statement.refunds:
-        purchase_id = charged.get(refund.charge_reference) or purchase_of(refund.refund_id)
-        refunds[purchase_id].append(refund)
-    for purchase_id in sorted(balances.keys() | charges.keys() | refunds.keys()):
-        yield PurchaseRecords(
-            purchase_id,
-            "open" if purchase_id in running else None,
-            balances.get(purchase_id),
-            snapshot.proofs.get(purchase_id),
-            tuple(charges[purchase_id]),
-            tuple(refunds[purchase_id]),
-        )
-
-
-async def _compare_decisions(
-    directory: PurchaseDirectory, records: PurchaseRecords, decided: bool
+async def _judge(
+    directory: PurchaseDirectory, records: PurchaseRecords, stage: str | None
 ) -> list[Difference]:
-    """The difference of a decision that either the ledger or the workflow has not.
+    """The differences of one purchase. What cannot be read of it is one of them."""
+    try:
+        found = list(compare(records))
+        if found and records.workflow is None:
+            status = await directory.workflow_status(records.purchase_id)
+            records = replace(records, workflow=status)
+            found = list(compare(records))
+    except StatusUnavailable as error:
+        return [difference(records, str(error), error.what_to_do)]
+    except ValueError as error:
+        what = f"The records of purchase {records.purchase_id} cannot be read: {error}"
+        return [difference(records, what, UNREADABLE)]
+    if records.workflow != "open":
+        return found
+    try:
+        return found + [each async for each in _compare_workflow(directory, records, stage)]
+    except StatusUnavailable as error:
+        return [*found, difference(records, str(error), error.what_to_do)]
 
-    A workflow decides before it posts. `decided`: it has left escrow by its search attributes.
+
+async def _compare_workflow(
+    directory: PurchaseDirectory, records: PurchaseRecords, stage: str | None
+) -> AsyncIterator[Difference]:
+    """Yield what either the ledger or the running workflow has not.
+
+    A workflow decides before it posts. `stage`: by its search attributes, which say whether the
+    money has left escrow. A workflow that agrees with the ledger by its stage is not asked.
     """
     balances, name = records.balances, f"purchase {records.purchase_id}"
-    if balances is None or bool(balances.held) != decided:
-        return []
-    try:
-        workflow = await directory.postings(records.purchase_id)
-    except StatusUnavailable as error:
-        return [_difference(records, str(error), LOOK)]
-    if decided and workflow.decision_posted:
+    decided = stage in DECIDED
+    if balances and bool(balances.held) != decided:
+        return
+    workflow = await directory.postings(records.purchase_id)
+    if balances is None:
+        if workflow.hold and workflow.held:
+            what = f"P{name[1:]} has recorded a hold of {workflow.hold.price}; the ledger has none."
+            yield difference(records, what, restore_advice(records))
+    elif decided and workflow.decision_posted:
         what = f"The workflow of {name} has recorded its decision as posted; the ledger has none."
-        return [_difference(records, what, _restore(records))]
-    if not decided and workflow.decision is None:
+        yield difference(records, what, restore_advice(records))
+    elif not decided and workflow.decision is None:
         what = f"The ledger has a decision for {name}: {decision_of(balances)}. Its workflow has "
         what += "none."
-        return [_difference(records, what, _restore(records))]
-    return []
-
-
-async def _without_hold(
-    ledger: Ledger, directory: PurchaseDirectory, purchase_id: str
-) -> list[Difference]:
-    """The difference of a purchase that has recorded a hold, while the ledger has none."""
-    records = PurchaseRecords(purchase_id, "open")
-    try:
-        workflow = await directory.postings(purchase_id)
-    except StatusUnavailable as error:
-        return [_difference(records, str(error), LOOK)]
-    if workflow.hold is None or not workflow.held:
-        return []
-    if await asyncio.to_thread(ledger.balances, purchase_id) is not None:
-        return []
-    hold = workflow.hold.price
-    what = f"Purchase {purchase_id} has recorded a hold of {hold}; the ledger has none."
-    return [_difference(records, what, _restore(records))]
-
-
-COMPARE = "Compare with the payment provider's records before any more money moves."
-LOOK = "Open its workflow in the Web UI."
-RESEND = (
-    "Temporal was restored to an older state. Send the messages that led to the decision again; "
-    "the ledger rejects a different decision."
-)
-WHO_REFUNDED = (
-    "Find out at the provider who sent the other refund. Leave the ledger as it is: settle the "
-    "difference with the client, or with the freelancer whose money it was."
-)
-
-
-def _restore(records: PurchaseRecords) -> str:
-    return (
-        "Post again what the ledger has lost, or see what else to do: "
-        f"recourse restore {shlex.quote(records.purchase_id)}"
-    )
-
-
-def adopt(records: PurchaseRecords) -> str:
-    """What to do about a workflow that was ended with money inside."""
-    return (
-        "Resume the purchase, so that its money moves by the rules: "
-        f"recourse adopt {shlex.quote(records.purchase_id)}"
-    )
-
-
-def hold_of(balances: PurchaseBalances) -> Money:
-    """What was held, wherever it is now."""
-    total = balances.held + balances.in_transit + balances.refunded + balances.released
-    return Money(amount=total, currency=balances.currency)
-
-
-def decision_of(balances: PurchaseBalances) -> str:
-    """How the ledger's decision divides the money."""
-    refund = _format(balances, balances.in_transit + balances.refunded)
-    return f"{refund} to refund, {_format(balances, balances.released)} released"
-
-
-def _difference(records: PurchaseRecords, what: str, what_to_do: str) -> Difference:
-    return Difference(purchase_id=records.purchase_id, what=what, what_to_do=what_to_do)
-
-
-def _format(balances: PurchaseBalances, amount: int) -> str:
-    return format_amount(amount, balances.currency)
+        yield difference(records, what, restore_advice(records))
 
 
 def _totals(accounts: tuple[AccountBalance, ...], statement: Statement) -> Iterator[Total]:
     sums: Mapping[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for account in accounts:
-        sums[account.currency][TOTAL_OF_ACCOUNT[account.account.partition(":")[0]]] += int(
-            account.balance
-        )
+        kind = account.account.partition(":")[0]
+        if kind in TOTAL_OF_ACCOUNT:
+            sums[account.currency][TOTAL_OF_ACCOUNT[kind]] += int(account.balance)
     for charge in statement.charges:
         sums[charge.amount.currency]["at_provider"] += charge.amount.amount
     for refund in statement.refunds:

@@ -27,5 +27,12 @@ DECIMALS: Mapping[str, int] = {
 }
 """Digits after the decimal point, by code."""
 
+_STEPS = {10: "BHD IQD JOD KWD LYD OMR TND", 100: "CLF MGA UYW"}
+
+STEPS: Mapping[str, int] = {code: step for step, codes in _STEPS.items() for code in codes.split()}
+"""The smallest amount that payment providers move, in minor units, where it is not 1: Stripe sends
+two decimals of three or four, and none of MGA. Purchases record it; a test compares it with what
+the adapter can send."""
+
 WITHDRAWN = frozenset({"BGN"})
 """No longer in ISO 4217: rejected for new purchases before money moves."""

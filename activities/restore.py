@@ -11,27 +11,30 @@ It may run while workers run, and any number of times.
 """
 
 import asyncio
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from activities.amounts import format_amount
-from activities.audit import (
+from activities.audit import QUERIES_AT_ONCE, PurchaseDirectory, StatusUnavailable
+from activities.comparison import (
     COMPARE,
-    LOOK,
+    DISPUTED,
+    NOT_ARRIVED,
+    NOT_REGISTERED,
     RESEND,
+    UNREADABLE,
     WHO_REFUNDED,
-    PurchaseDirectory,
     PurchaseRecords,
-    StatusUnavailable,
-    adopt,
     decision_of,
     hold_of,
     records_of,
+    resume_advice,
+    sum_of,
 )
 from activities.fields import UtcDatetime
 from activities.keys import purchase_of
 from activities.ledger import Ledger, LedgerRejected
-from activities.payments import ChargeRecord, PaymentProvider, RefundRecord
+from activities.payments import PaymentProvider
 from activities.requests import (
     DecisionPosting,
     Difference,
@@ -40,9 +43,6 @@ from activities.requests import (
     SettlementPosting,
     WorkflowPostings,
 )
-
-QUERIES_AT_ONCE = 10
-"""Bounds the workflows that are queried at the same time; each may have to be replayed."""
 
 Posting = PaymentRequest | DecisionPosting | SettlementPosting
 
@@ -132,7 +132,7 @@ async def _restore_one(
                 rebuilt.append(_rebuilt(finding))
     except StatusUnavailable as error:
         if records.balances or records.charges:  # else there is nothing to restore
-            difference = _difference(records, str(error), LOOK)
+            difference = _difference(records, str(error), error.what_to_do)
     except LedgerRejected as error:
         difference = _difference(records, error.text, "Run: recourse audit")
     return RestoreReport(
@@ -186,8 +186,18 @@ def examine(
 
     `workflow`: None if the server has no workflow of this purchase.
     """
+    if records.unreadable:
+        records_ = ", ".join(each.reference for each in records.unreadable)
+        yield _difference(records, f"the provider's {records_} cannot be read.", UNREADABLE)
+        return
     if workflow is None:
         yield from _without_workflow(records)
+        return
+    if not workflow.held and records.workflow != "open" and _is_paid_out(records):
+        return  # the purchase is closed; this is a later run under its id, which never began
+    if workflow.hold is None:
+        if unpaid := _unpaid(records):
+            yield unpaid
         return
     for step in (_hold, _decision, _settlement):
         found = step(records, workflow)
@@ -196,20 +206,19 @@ def examine(
         if isinstance(found, Difference):
             return
     if records.workflow == "ended" and _is_inside(workflow):
-        yield _difference(records, "its workflow was ended with money inside.", adopt(records))
+        advice = resume_advice(records, decided=workflow.decision is not None)
+        yield _difference(records, "its workflow was ended with money inside.", advice)
 
 
 def _hold(records: PurchaseRecords, workflow: WorkflowPostings) -> Posting | Difference | None:
     balances, hold = records.balances, workflow.hold
-    charged = _sum(records.charges)
-    if hold is None:
-        if balances is None and not records.charges:
-            return None
-        what = f"its workflow ended without a payment; the provider charged {charged}."
-        return _difference(records, what, "Refund the payment at the provider.")
+    assert hold is not None
+    charged = sum_of(records.charges)
     if not workflow.held:
         if records.workflow == "ended" and records.charges:
-            return _difference(records, f"it was ended when {charged} was paid.", adopt(records))
+            return _difference(
+                records, f"it was ended when {charged} was paid.", resume_advice(records)
+            )
         return None  # the workflow is posting it
     if balances and hold_of(balances) != hold.price:
         what = f"its workflow has a hold of {hold.price}, the ledger {hold_of(balances)}."
@@ -220,16 +229,42 @@ def _hold(records: PurchaseRecords, workflow: WorkflowPostings) -> Posting | Dif
     return None if balances else hold
 
 
+def _unpaid(records: PurchaseRecords) -> Difference | None:
+    """What to do about a payment that the workflow does not know: it is sent back only if nothing
+    else knows it either."""
+    left = records.charged - records.sent
+    if records.balances is None and left <= 0:
+        return None  # there was no payment, or the client has it back
+    what = f"its workflow ended without a payment; the provider charged {sum_of(records.charges)}"
+    what += f" and refunded {sum_of(records.not_failed)}." if records.sent else "."
+    if records.balances:
+        advice = f"The ledger has a hold of {hold_of(records.balances)} for it. {COMPARE}"
+    elif any(each.disputed for each in records.charges):
+        advice = DISPUTED
+    elif not records.registered:
+        advice = NOT_REGISTERED
+    else:
+        currency = records.charges[0].amount.currency
+        advice = f"Refund {format_amount(left, currency)} of the payment at the provider."
+    return _difference(records, what, advice)
+
+
+def _is_paid_out(records: PurchaseRecords) -> bool:
+    """Whether the ledger has paid out all that was held."""
+    balances = records.balances
+    return balances is not None and not (balances.held or balances.in_transit)
+
+
 def _decision(records: PurchaseRecords, workflow: WorkflowPostings) -> Posting | Difference | None:
     balances, decision = records.balances, workflow.decision
     has_decision = balances is not None and not balances.held
-    refunds = [each for each in records.refunds if each.status != "failed"]
+    refunds = records.not_failed
     if decision is None:
         if balances and has_decision:
             what = f"the ledger has a decision: {decision_of(balances)}. Its workflow has none."
             return _difference(records, what, RESEND)
         if refunds:
-            what = f"the provider refunded {_sum(refunds)}; its workflow has no decision."
+            what = f"the provider refunded {sum_of(refunds)}; its workflow has no decision."
             return _difference(records, what, WHO_REFUNDED)
         return None
     decided = f"its workflow decided to refund {_format(decision, decision.refund)}"
@@ -245,7 +280,7 @@ def _decision(records: PurchaseRecords, workflow: WorkflowPostings) -> Posting |
         ]
         is_ours = purchase_of(refunds[0].refund_id) == records.purchase_id
         if not is_decided or not (is_ours or decision.release == 0):
-            what = f"{decided}; the provider refunded {_sum(refunds)}."
+            what = f"{decided}; the provider refunded {sum_of(refunds)}."
             return _difference(records, what, WHO_REFUNDED)
         return decision
     return decision if workflow.decision_posted else None  # else the workflow is posting it
@@ -257,15 +292,13 @@ def _settlement(
     settlement, balances = workflow.settlement, records.balances
     if settlement is None or not workflow.settlement_posted or (balances and balances.refunded):
         return None
-    refunds = [each for each in records.refunds if each.status != "failed"]
-    if refunds or workflow.proved_by_person:
+    if records.not_failed or workflow.proved_by_person:
         return settlement
     what = (
         f"its workflow has the refund of {_format(settlement, settlement.amount)} as settled "
         f"({settlement.reference}); the provider has none, or it has failed."
     )
-    advice = "Look up the refund at the provider; if it failed, send the money another way."
-    return _difference(records, what, advice)
+    return _difference(records, what, NOT_ARRIVED)
 
 
 def _is_inside(workflow: WorkflowPostings) -> bool:
@@ -280,20 +313,20 @@ def _without_workflow(records: PurchaseRecords) -> Iterator[Difference]:
         what = "the server, the ledger and the provider do not know it."
         yield _difference(records, what, "Check its id.")
         return
-    if balances and not (balances.held or balances.in_transit):
+    if _is_paid_out(records):
         return  # closed, and its history was deleted after the retention period
-    what = f"the server has no workflow of it; the provider charged {_sum(records.charges)}"
-    what += f" and refunded {_sum(records.refunds)}." if records.refunds else "."
+    what = f"the server has no workflow of it; the provider charged {sum_of(records.charges)}"
+    what += f" and refunded {sum_of(records.refunds)}." if records.refunds else "."
     advice = (
         "If Temporal was restored to an older state, start the purchase again with the same terms: "
         "recourse purchase --file TERMS. Its charge is found, not made again. If the purchase was "
         "closed, its history is deleted: keep what the provider shows as the proof."
     )
+    if balances is None and records.sent >= records.charged:
+        advice = "The client has the money back. Keep what the provider shows as the proof."
+    elif balances is None and not records.registered:
+        advice = f"{NOT_REGISTERED} Otherwise: {advice[0].lower()}{advice[1:]}"
     yield _difference(records, what, advice)
-
-
-def _sum(records: Sequence[ChargeRecord | RefundRecord]) -> str:
-    return " + ".join(str(each.amount) for each in records) or "nothing"
 
 
 def _format(posting: DecisionPosting | SettlementPosting, amount: int) -> str:

@@ -6,7 +6,12 @@ from typing import Annotated
 
 import typer
 
-from activities.amounts import UnknownCurrency, check_for_new_purchases
+from activities.amounts import (
+    InvalidAmount,
+    UnknownCurrency,
+    check_for_new_purchases,
+    check_movable,
+)
 from activities.calendar import UnknownCalendar, check_calendar
 from activities.locales import find_locale, find_zone
 from starter import show
@@ -150,10 +155,13 @@ def _check(terms: PurchaseStart, names: Mapping[str, str]) -> None:
             raise invalid(f"{role}.locale", problem)
     try:
         check_for_new_purchases(terms.price.currency)
+        check_movable(terms.price.amount, terms.price.currency)
         check_calendar(terms.policy.calendar, terms.policy.calendar_timezone)
         purchase_time(terms.purchased_at, datetime.now(UTC))
     except UnknownCurrency as error:
         raise invalid("price.currency", f"{error}.") from None
+    except InvalidAmount as error:
+        raise invalid("price.amount", error) from None
     except UnknownCalendar as error:
         raise invalid("policy", error) from None
     except ValueError as error:

@@ -1,18 +1,32 @@
 """The purchases that Temporal knows, for the audit."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
 
 from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
 
-from activities.audit import StatusUnavailable, WorkflowStatus
-from activities.requests import WorkflowPostings
-from temporal.errors import Failure, Rejected
+from activities.audit import StatusUnavailable
+from activities.comparison import LOOK, WorkflowStatus
+from activities.requests import TASK_QUEUE, WorkflowPostings
+from activities.sanitize import one_line
+from temporal.errors import Failure
+from temporal.executions import task_failure
 from temporal.purchases import Purchase, known, running
+from workflows.receiving.encrypted import SETTING, Undecipherable
+
+OF_THE_SERVER = (
+    RPCStatusCode.UNAVAILABLE,
+    RPCStatusCode.UNAUTHENTICATED,
+    RPCStatusCode.PERMISSION_DENIED,
+)
+"""With these the server answers for no purchase at all."""
+
+LONGEST_REASON = 500
 
 
 class TemporalPurchaseDirectory:
-    """The PurchaseDirectory of audit and restore. Raises Failure if server or workers cannot be
-    reached."""
+    """The PurchaseDirectory of audit and restore. Raises RPCError if the server cannot be used."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -24,7 +38,8 @@ class TemporalPurchaseDirectory:
         return await known(self._client)
 
     async def workflow_status(self, purchase_id: str) -> WorkflowStatus | None:
-        found = await Purchase(self._client, purchase_id).newest()
+        async with self._of_one(purchase_id):
+            found = await Purchase(self._client, purchase_id).newest()
         if found is None:
             return None
         if found.is_open:
@@ -32,9 +47,40 @@ class TemporalPurchaseDirectory:
         return "completed" if found.status == "completed" else "ended"
 
     async def postings(self, purchase_id: str) -> WorkflowPostings:
-        try:
+        async with self._of_one(purchase_id):
             return await Purchase(self._client, purchase_id).postings()
-        except Failure as failure:
-            if not isinstance(failure, Rejected):
+
+    @asynccontextmanager
+    async def _of_one(self, purchase_id: str) -> AsyncIterator[None]:
+        """Raise StatusUnavailable for everything that may be wrong with this purchase alone."""
+        try:
+            yield
+        except (Failure, Undecipherable, ValueError, RPCError) as error:
+            if isinstance(error, RPCError) and error.status in OF_THE_SERVER:
                 raise
-            raise StatusUnavailable(failure.text) from None
+            raise await self._unavailable(purchase_id, error) from None
+
+    async def _unavailable(self, purchase_id: str, error: Exception) -> StatusUnavailable:
+        """Why the purchase does not answer, and what to do."""
+        name, why = f"Purchase {purchase_id}", str(error)
+        if isinstance(error, Failure) and error.code == "PAUSED":
+            return StatusUnavailable(why, "Press Unpause in the Web UI, or ask who has paused it.")
+        found = None
+        if not isinstance(error, RPCError):
+            found = await Purchase(self._client, purchase_id).newest()
+        if found and found.is_open and found.task_queue != TASK_QUEUE:
+            return StatusUnavailable(
+                f"{name} waits on the task queue {found.task_queue!r}, which no worker serves.",
+                f"Terminate it, and start it again on {TASK_QUEUE} with the workflow id reuse "
+                "policy AllowDuplicateFailedOnly. A payment that it has is found, not made again.",
+            )
+        advice = LOOK
+        if found and found.task_attempt > 1:
+            why = f"its workflow task fails. {await task_failure(self._client, found.id)}"
+            advice = (
+                "It continues when the cause is gone. Details: temporal workflow show "
+                f"--workflow-id {found.id} --detailed"
+            )
+        if SETTING in why:
+            advice = f"Give every worker every key in use, and also the audit: set {SETTING}."
+        return StatusUnavailable(f"{name} does not answer: {one_line(why, LONGEST_REASON)}", advice)

@@ -6,7 +6,7 @@ while the server cannot be reached.
 """
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from temporalio.api.common.v1 import Payload
@@ -15,6 +15,7 @@ from temporalio.api.enums.v1 import WorkflowExecutionStatus
 from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 from temporalio.api.workflowservice.v1 import (
     DescribeWorkflowExecutionRequest,
+    GetWorkflowExecutionHistoryReverseRequest,
     ListWorkflowExecutionsRequest,
 )
 from temporalio.client import Client
@@ -38,6 +39,10 @@ class Execution:
     attributes: TypedSearchAttributes
     memo: Mapping[str, Payload]
     closed_at: datetime | None
+    task_queue: str
+    task_attempt: int = 0
+    """How often its pending workflow task was tried; over 1, it fails. 0 if there is none, and in
+    lists."""
 
     @property
     def is_open(self) -> bool:
@@ -73,7 +78,22 @@ async def newest(client: Client, workflow_id: str) -> Execution | None:
         if error.status is RPCStatusCode.NOT_FOUND:
             return None
         raise
-    return _execution(found.workflow_execution_info)
+    attempt = found.pending_workflow_task.attempt
+    return replace(_execution(found.workflow_execution_info), task_attempt=attempt)
+
+
+async def task_failure(client: Client, workflow_id: str) -> str:
+    """Why the newest run's workflow task failed last; empty if that is not its last event. Raises
+    RPCError."""
+    request = GetWorkflowExecutionHistoryReverseRequest(
+        namespace=client.namespace, execution=Named(workflow_id=workflow_id), maximum_page_size=1
+    )
+    page = await client.workflow_service.get_workflow_execution_history_reverse(request, retry=True)
+    for event in page.history.events:
+        if event.HasField("workflow_task_failed_event_attributes"):
+            failure = event.workflow_task_failed_event_attributes.failure
+            return str(await client.data_converter.decode_failure(failure))
+    return ""
 
 
 async def memo(client: Client, execution: Execution, name: str) -> str:
@@ -96,4 +116,5 @@ def _execution(info: WorkflowExecutionInfo) -> Execution:
         decode_typed_search_attributes(info.search_attributes),
         info.memo.fields,
         info.close_time.ToDatetime(UTC) if info.HasField("close_time") else None,
+        info.task_queue,
     )

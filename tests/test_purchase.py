@@ -153,6 +153,7 @@ async def test_a_rejected_signal_is_shown_and_answered_by_one_notice_an_hour(
         ({"price": {"amount": 250.5, "currency": "USD"}}, "price.amount"),
         ({"price": {"amount": 100, "currency": "XXX"}}, "price.currency"),
         ({"price": {"amount": 100, "currency": "BGN"}}, "no longer in use"),
+        ({"price": {"amount": 10_005, "currency": "KWD"}}, "10.000 KWD or 10.010 KWD"),
         ({"client": {"id": "bo", "name": "Bo", "email": "bo@example.com"}}, "same person"),
         ({"purchased_at": "2999-01-01T00:00:00Z"}, "future"),
         ({"purchased_at": "0001-01-01T00:00:00Z"}, "over ten years ago"),
@@ -185,6 +186,18 @@ async def test_invalid_start_input_is_rejected_before_money_moves(
     assert not any(
         c.key == f"purchase-{good.purchase_id}/hold" for c in services.provider.statement().charges
     )
+
+
+async def test_only_what_the_provider_can_move_is_offered(server: WorkflowEnvironment) -> None:
+    """Dinars move in steps of ten fils, which the purchase has recorded."""
+    handle = await held(server, price={"amount": 10_000, "currency": "KWD"})
+    error = await rejection(handle, "propose_split", {"by": CLIENT, "refund": 5_005})
+    assert error.type == "INVALID_AMOUNT"
+    assert "The nearest possible: 5.000 KWD or 5.010 KWD." in error.message
+    await say(handle, Role.CLIENT, "propose_split", refund=5_010)
+    await say(handle, Role.FREELANCER, "accept_split", refund=5_010)
+    found = await until(handle, lambda found: found.escrow.in_transit == 5_010)
+    assert found.escrow.released == 4_990
 
 
 async def test_a_purchase_id_is_used_once_ever(server: WorkflowEnvironment) -> None:

@@ -13,6 +13,7 @@ from temporalio import activity, workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 
+from activities.amounts import check_movable
 from activities.fields import UtcDatetime
 from activities.keys import purchase_of_workflow, workflow_id_of
 from activities.requests import (
@@ -72,6 +73,7 @@ def accept(document: str, workflow_id: str, now: datetime) -> AcceptedStart:
     expected = workflow_id_of(start.purchase_id)
     if workflow_id != expected:
         raise ValueError(f"Purchase {start.purchase_id} must run as {expected}, not {workflow_id}.")
+    check_movable(start.price.amount, start.price.currency)
     purchased_at = purchase_time(start.purchased_at, now)
     return AcceptedStart.of(start.model_copy(update={"purchased_at": purchased_at}))
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from activities.amounts import decimals
+from activities.amounts import decimals, step_of
 from activities.keys import workflow_id_of
 from activities.requests import LedgerDecision, Money, NoticeRequest, Party, Undelivered
 from workflows import lifecycle
@@ -23,7 +23,8 @@ NOTIFY_REJECTION_EVERY = timedelta(hours=1)
 
 
 class AcceptedStart(BaseModel):
-    """A start input that was accepted, with every default and the decimals of its currency.
+    """A start input that was accepted, with every default, and the decimals of its currency and the
+    smallest amount (`step`, minor units) that the payment provider moves in it.
 
     Its types are as wide as they can be: what was accepted once is never validated again by the
     limits of a later release."""
@@ -36,6 +37,7 @@ class AcceptedStart(BaseModel):
     freelancer: Party
     price: Money
     decimals: int
+    step: int = 1
     payment_method: str
     requirements_needed: bool
     purchased_at: datetime | None
@@ -45,7 +47,10 @@ class AcceptedStart(BaseModel):
     def of(cls, start: PurchaseStart) -> "AcceptedStart":
         """The terms in a valid start input."""
         given = start.model_dump(mode="json")
-        return cls.model_validate({**given, "decimals": decimals(start.price.currency)})
+        currency = start.price.currency
+        return cls.model_validate(
+            {**given, "decimals": decimals(currency), "step": step_of(currency)}
+        )
 
 
 class PendingNotice(BaseModel):
@@ -105,6 +110,7 @@ class WorkflowState(BaseModel):
             requirements_needed=start.requirements_needed,
             policy=start.policy,
             rules_version=rules_version,
+            step=start.step,
         )
         first = lifecycle.begin(terms, now)
         state = cls(start=start, purchase=first.state, reminded_until=now)

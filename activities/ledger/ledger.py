@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from activities.database.engine import first_line, insert_if_absent, read, transact
 from activities.keys import LOCAL
 from activities.ledger import operations, purchases, schema, states
-from activities.ledger.audit import audit
+from activities.ledger.audit import WHAT_TO_DO, audit
 from activities.ledger.errors import LedgerRejected
 from activities.ledger.operations import Operation
 from activities.ledger.position import InTransit, Position, in_transit, positions
@@ -69,6 +69,8 @@ class Snapshot:
     """By purchase id: the reference with which its refund was settled."""
     differences: tuple[Difference, ...]
     """What the audit of the ledger found."""
+    registered: frozenset[str] = frozenset()
+    """The ids of all purchases that were registered before their client was charged."""
 
 
 class Ledger:
@@ -249,13 +251,17 @@ def _snapshot(connection: Connection) -> Snapshot:
     settled = sa.select(operation.purchase_id, operation.request).where(
         operation.kind == "settled", operation.status == "applied"
     )
-    proofs = {row.purchase_id: json.loads(row.request) for row in connection.execute(settled)}
-    return Snapshot(
-        tuple(_accounts(connection)),
-        purchases,
-        {purchase_id: request["reference"] for purchase_id, request in proofs.items()},
-        tuple(audit(connection)),
-    )
+    proofs, differences = {}, audit(connection)
+    for row in connection.execute(settled):
+        try:
+            proofs[row.purchase_id] = str(json.loads(row.request)["reference"])
+        except (ValueError, KeyError, TypeError):
+            what = f"The settlement of {row.purchase_id} cannot be read."
+            differences.append(
+                Difference(purchase_id=row.purchase_id, what=what, what_to_do=WHAT_TO_DO)
+            )
+    registered = frozenset(connection.execute(sa.select(schema.purchase.c.purchase_id)).scalars())
+    return Snapshot(tuple(_accounts(connection)), purchases, proofs, tuple(differences), registered)
 
 
 # Statements are built once, because building one costs more than executing it. A list of variable

@@ -54,11 +54,18 @@ class RefundResult:
 
 @dataclass(frozen=True)
 class ChargeRecord:
-    """A charge that succeeded, from the provider's records."""
+    """A charge that succeeded, from the provider's records.
+
+    `amount`: what was captured. `refunded`: how much of it the provider counts as refunded, whoever
+    asked for it, in minor units; None if it does not count. `disputed`: the client's bank disputes
+    the charge, or has disputed it.
+    """
 
     key: str
     amount: Money
     reference: str
+    refunded: int | None = None
+    disputed: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,11 +80,23 @@ class RefundRecord:
 
 
 @dataclass(frozen=True)
+class UnreadableRecord:
+    """A charge or refund that cannot be converted, such as one in an unknown currency, and why.
+    `key`: of the charge, or our refund id."""
+
+    key: str
+    reference: str
+    why: str
+
+
+@dataclass(frozen=True)
 class Statement:
-    """Every succeeded charge that the provider has for a deployment, and their refunds."""
+    """Every succeeded charge that the provider has for a deployment, and their refunds, whoever
+    made them. `unreadable`: those of both that cannot be converted."""
 
     charges: tuple[ChargeRecord, ...]
     refunds: tuple[RefundRecord, ...]
+    unreadable: tuple[UnreadableRecord, ...] = ()
 
 
 class PaymentProvider(Protocol):

@@ -226,30 +226,41 @@ class SandboxProvider:
 
     def refunds(self) -> list[Refund]:
         """Return every refund, the oldest first."""
-        with self._transaction() as connection:
-            found = _records(connection, Refund)
         return [
-            replace(each, refund_id=key) for each in found if (key := self._own(each.refund_id))
+            replace(each, refund_id=key)
+            for each in self._all_refunds()
+            if (key := self._own(each.refund_id))
         ]
+
+    def _all_refunds(self) -> list[Refund]:
+        with self._transaction() as connection:
+            return _records(connection, Refund)
 
     def statement(self) -> Statement:
         """Return all records. Refunds have their final status, because the sandbox has no clock."""
+        charges = [each for each in self.charges() if each.status == "succeeded" and each.amount]
+        ours = {each.reference for each in charges}
+        refunds = [
+            RefundRecord(
+                self._own(each.refund_id),
+                each.amount,
+                each.reference,
+                each.outcome,
+                each.charge_reference,
+            )
+            for each in self._all_refunds()
+            if each.charge_reference in ours
+        ]
+        refunded = dict.fromkeys(ours, 0)
+        for each in refunds:
+            refunded[each.charge_reference] += each.amount.amount * (each.status != "failed")
         return Statement(
             tuple(
-                ChargeRecord(charge.key, charge.amount, charge.reference)
-                for charge in self.charges()
-                if charge.status == "succeeded" and charge.amount
+                ChargeRecord(each.key, each.amount, each.reference, refunded[each.reference])
+                for each in charges
+                if each.amount
             ),
-            tuple(
-                RefundRecord(
-                    refund.refund_id,
-                    refund.amount,
-                    refund.reference,
-                    refund.outcome,
-                    refund.charge_reference,
-                )
-                for refund in self.refunds()
-            ),
+            tuple(refunds),
         )
 
     @contextmanager

@@ -20,6 +20,7 @@ Temporal does, and shows it.
 import logging
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -42,6 +43,7 @@ from activities.payments import (
     RefundRecord,
     RefundResult,
     Statement,
+    UnreadableRecord,
 )
 from activities.payments.stripe_calls import idempotently, provider_errors, reason_of
 from activities.requests import Money
@@ -211,19 +213,21 @@ class StripeProvider:
             return tuple(self._refund_result(refund) for refund in self._refunds(charge_reference))
 
     def statement(self) -> Statement:
+        charges: list[ChargeRecord] = []
+        refunds: list[RefundRecord] = []
+        unreadable: list[UnreadableRecord] = []
+        keys: dict[str, str] = {}
         with provider_errors():
-            charges = [
-                ChargeRecord(key, from_stripe(charge.amount, charge.currency), _intent_of(charge))
-                for charge in self._stripe.v1.charges.list({"limit": 100}).auto_paging_iter()
-                if charge.status == "succeeded" and (key := self._own(charge, CHARGE_KEY))
-            ]
-            intents = {charge.reference for charge in charges}
-            refunds = [
-                self._refund_record(refund)
-                for refund in self._stripe.v1.refunds.list({"limit": 100}).auto_paging_iter()
-                if self._own(refund, REFUND_KEY) or _intent_of(refund) in intents
-            ]
-        return Statement(tuple(charges), tuple(refunds))
+            for charge in self._stripe.v1.charges.list({"limit": 100}).auto_paging_iter():
+                if charge.status == "succeeded" and (key := self._own(charge, CHARGE_KEY)):
+                    keys[_intent_of(charge)] = key
+                    with _collected(unreadable, key, charge.id):
+                        charges.append(_charge_record(key, charge))
+            for refund in self._stripe.v1.refunds.list({"limit": 100}).auto_paging_iter():
+                if key := keys.get(_intent_of(refund)) or self._own(refund, REFUND_KEY):
+                    with _collected(unreadable, key, refund.id):
+                        refunds.append(self._refund_record(refund))
+        return Statement(tuple(charges), tuple(refunds), tuple(unreadable))
 
     def read_webhook(self, body: bytes, signature: str, secret: str) -> RefundUpdate | None:
         """Return the refund that a webhook is about; None if it is about something else.
@@ -345,6 +349,21 @@ class StripeProvider:
         status = _REFUND_STATUS.get(refund.status, "pending")
         own = self._own(refund, REFUND_KEY)
         return RefundRecord(own, amount, refund.id, status, _intent_of(refund))
+
+
+def _charge_record(key: str, charge: stripe.Charge) -> ChargeRecord:
+    captured = from_stripe(charge.amount_captured, charge.currency)
+    refunded = from_stripe(charge.amount_refunded, charge.currency)
+    return ChargeRecord(key, captured, _intent_of(charge), refunded.amount, charge.disputed)
+
+
+@contextmanager
+def _collected(unreadable: list[UnreadableRecord], key: str, reference: str) -> Iterator[None]:
+    """Add a record that cannot be converted to `unreadable`."""
+    try:
+        yield
+    except ValueError as error:
+        unreadable.append(UnreadableRecord(key, reference, str(error)))
 
 
 def to_stripe(amount: Money) -> int:

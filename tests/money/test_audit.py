@@ -9,15 +9,16 @@ from typing import Any, cast
 
 import pytest
 
-from activities.audit import (
-    PurchaseRecords,
-    StatusUnavailable,
-    WorkflowStatus,
-    compare,
-    reconcile,
-)
+from activities.audit import StatusUnavailable, reconcile
+from activities.comparison import PurchaseRecords, WorkflowStatus, compare
 from activities.ledger import PurchaseBalances
-from activities.payments import ChargeRecord, PaymentProvider, RefundRecord, Statement
+from activities.payments import (
+    ChargeRecord,
+    PaymentProvider,
+    RefundRecord,
+    Statement,
+    UnreadableRecord,
+)
 from activities.requests import Money, Total, WorkflowPostings
 from tests.money.environment import Environment, decision, payment, refund, run, settlement
 
@@ -41,6 +42,11 @@ SPLIT = replace(
     REFUNDED, balances=replace(HELD, held=0, refunded=10000, released=15000), refunds=(PART,)
 )
 FAILED, PENDING = replace(REFUND, status="failed"), replace(REFUND, status="pending")
+OF_CHARGE = replace(REFUND, charge_reference="ch_1")
+RETURNED = replace(OF_CHARGE, status="failed")
+BY_HAND = replace(REFUND, refund_id="", reference="re_9")
+DISPUTED = replace(CHARGE, disputed=True)
+UNREADABLE = UnreadableRecord("purchase-p-1/hold", "ch_1", "an unknown currency")
 SECOND = replace(REFUND, refund_id="purchase-p-1/refund-2", reference="re_2")
 
 
@@ -55,6 +61,11 @@ SECOND = replace(REFUND, refund_id="purchase-p-1/refund-2", reference="re_2")
         replace(REFUNDED, refunds=(FAILED, SECOND), proof="re_2"),
         replace(REFUNDED, proof="purchase-p-1/refund"),
         replace(REFUNDED, proof="letter of the bank", refunds=(FAILED,)),
+        replace(REFUNDED, proof="letter of the bank", refunds=()),
+        replace(REFUNDED, proof="re_1, letter of the bank"),
+        replace(IN_TRANSIT, charges=(replace(CHARGE, refunded=25000),), refunds=(OF_CHARGE,)),
+        replace(IN_TRANSIT, charges=(replace(CHARGE, refunded=25000),), refunds=(RETURNED,)),
+        replace(IN_TRANSIT, charges=(replace(CHARGE, refunded=0),), refunds=(RETURNED,)),
         RELEASED,
         SPLIT,
         PurchaseRecords("p-1", "open", charges=(CHARGE,)),
@@ -82,7 +93,7 @@ def test_a_consistent_purchase_has_no_difference(records: PurchaseRecords) -> No
         (replace(IN_TRANSIT, refunds=(PART,)), "refunded 100.00 USD", "who sent"),
         (replace(REFUNDED, refunds=(REFUND, SECOND)), "250.00 USD + 250.00 USD", "who sent"),
         (replace(REFUNDED, refunds=(FAILED,)), "at the provider it is failed", "another way"),
-        (replace(REFUNDED, refunds=(PENDING,)), "at the provider it is pending", "another way"),
+        (replace(REFUNDED, refunds=(PENDING,)), "at the provider it is pending", "Send nothing"),
         (
             replace(REFUNDED, refunds=(), proof="purchase-p-1/refund"),
             "at the provider it is unknown",
@@ -97,6 +108,82 @@ def test_each_difference_says_what_to_do(
     assert found.purchase_id == "p-1"
     assert what in found.what
     assert what_to_do in found.what_to_do
+
+
+@pytest.mark.parametrize(
+    ("records", "what", "what_to_do"),
+    [
+        # A person's proof does not end the comparison.
+        (replace(REFUNDED, proof="letter of the bank"), "another proof (letter", "gets it twice"),
+        (
+            replace(REFUNDED, proof="letter of the bank", refunds=(PENDING,)),
+            "at the provider it is pending",
+            "gets it twice",
+        ),
+        # Money that somebody else has moved, or the bank.
+        (replace(IN_TRANSIT, refunds=(BY_HAND,)), "not for this purchase's", "asks for a refund"),
+        (replace(GOOD, charges=(DISPUTED,)), "bank disputes the payment of 250.00", "no money"),
+        (replace(RELEASED, charges=(DISPUTED,)), "bank disputes", "Answer the dispute"),
+        (
+            replace(GOOD, charges=(replace(CHARGE, refunded=10000),)),
+            "counts 100.00 USD of ch_1 as refunded, and lists refunds of nothing",
+            "Send no money",
+        ),
+        (
+            replace(REFUNDED, charges=(replace(CHARGE, refunded=0),), refunds=(OF_CHARGE,)),
+            "counts 0.00 USD of ch_1 as refunded, and lists refunds of 250.00 USD",
+            "Send no money",
+        ),
+        # What the ledger does not know.
+        (
+            PurchaseRecords("p-1", charges=(CHARGE,), registered=False),
+            "no hold",
+            "Move no money. The ledger has never registered this purchase",
+        ),
+        (
+            PurchaseRecords("p-1", "ended", charges=(CHARGE,), refunds=(REFUND,)),
+            "was paid (250.00 USD) and refunded (250.00 USD)",
+            "restore p-1",
+        ),
+        (replace(GOOD, charges=(), unreadable=(UNREADABLE,)), "ch_1 cannot be read", "by hand"),
+        (PurchaseRecords("p-1", unreadable=(UNREADABLE,)), "unknown currency", "by hand"),
+    ],
+)
+def test_the_advice_never_pays_twice(records: PurchaseRecords, what: str, what_to_do: str) -> None:
+    (found,) = compare(records)
+    assert what in found.what
+    assert what_to_do in found.what_to_do
+
+
+@pytest.mark.parametrize(
+    ("records", "advice"),
+    [
+        (replace(GOOD, refunds=(PART,)), "Do not resume it: a part of the money was refunded"),
+        (replace(IN_TRANSIT, refunds=(BY_HAND,)), "Do not resume it"),
+        (replace(GOOD, charges=(DISPUTED,)), "Do not resume it yet. Answer the dispute"),
+        (replace(IN_TRANSIT, refunds=(REFUND,)), "recourse adopt p-1"),
+    ],
+)
+def test_an_ended_purchase_is_resumed_only_if_that_pays_nothing_twice(
+    records: PurchaseRecords, advice: str
+) -> None:
+    first = next(compare(replace(records, workflow="ended")))
+    assert "its workflow is not running" in first.what
+    assert advice in first.what_to_do
+
+
+async def test_a_refund_that_somebody_else_made_is_found_by_its_charge(
+    environment: Environment, folder: Path
+) -> None:
+    """At the sandbox, under a name that is not ours."""
+    run(environment.money.take_payment, payment())
+    run(environment.money.post_decision, decision())
+    run(environment.money.send_refund, refund(environment))
+    with closing(sqlite3.connect(folder / "sandbox.db")) as database:
+        database.execute("UPDATE refunds SET refund_id = 'by hand'")
+        database.commit()
+    (found,) = await differences(environment, FakeDirectory([{"p-1"}]))
+    assert "refunded 250.00 USD, and not for this purchase's request" in found
 
 
 def test_the_adopt_command_quotes_the_purchase_id() -> None:
@@ -211,6 +298,22 @@ async def test_differences_inside_the_ledger_are_reported(
         database.commit()
     found = await differences(environment, FakeDirectory([{"p-1"}]))
     assert any("The balance of escrow:p-1 is 24999" in each for each in found)
+
+
+async def test_an_unreadable_settlement_is_reported_and_ends_no_audit(
+    environment: Environment, folder: Path
+) -> None:
+    run(environment.money.take_payment, payment())
+    run(environment.money.post_decision, decision())
+    run(environment.money.post_settlement, settlement())
+    with closing(sqlite3.connect(folder / "ledger.db")) as database:
+        triggers = database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")
+        for (name,) in triggers.fetchall():
+            database.execute(f"DROP TRIGGER {name}")
+        database.execute("UPDATE operation SET request = 'x' WHERE kind = 'settled'")
+        database.commit()
+    found = await differences(environment, FakeDirectory([set()]))
+    assert "The settlement of p-1 cannot be read." in found
 
 
 async def test_a_wrong_provider_account_is_reported_for_every_purchase(

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 from temporalio.exceptions import ApplicationError
 
-from activities.audit import PurchaseRecords
+from activities.comparison import PurchaseRecords
 from activities.ledger import PurchaseBalances
-from activities.payments import ChargeRecord, RefundRecord
+from activities.payments import ChargeRecord, RefundRecord, UnreadableRecord
 from activities.requests import Difference, ErrorType, Money, WorkflowPostings
 from activities.restore import Posting, examine, post
 from tests.money.environment import (
@@ -34,6 +34,12 @@ LOST = PurchaseRecords("p-1", "open", charges=(PAID,))
 HELD = replace(LOST, balances=PurchaseBalances("p-1", "USD", 25000, 0, 0, 0))
 DECIDED = replace(LOST, balances=PurchaseBalances("p-1", "USD", 0, 10000, 0, 15000))
 
+CLOSED = replace(
+    LOST, workflow="completed", balances=PurchaseBalances("p-1", "USD", 0, 0, 0, 25000)
+)
+ODD = UnreadableRecord("purchase-p-1/pay", "ch_1", "an unknown currency")
+
+NOT_PAID = WorkflowPostings()
 PENDING = WorkflowPostings(hold=payment())
 HOLDS = WorkflowPostings(hold=payment(), held=True)
 DECIDES = HOLDS.model_copy(update={"decision": decision()})
@@ -64,6 +70,10 @@ PROVES = SETTLES.model_copy(update={"proved_by_person": True})
         (replace(LOST, refunds=(FAILED,)), PROVES, (payment(), decision(), settlement())),
         (PurchaseRecords("p-1", "completed"), WorkflowPostings(), ()),
         (replace(DECIDED, workflow=None, balances=None, charges=()), WorkflowPostings(), ()),
+        # Never paid by this run, and given back or paid out before.
+        (replace(LOST, workflow="completed", refunds=(SENT,)), NOT_PAID, ()),
+        (CLOSED, NOT_PAID, ()),
+        (replace(CLOSED, workflow="ended"), PENDING, ()),
     ],
 )
 def test_what_workflow_and_provider_agree_on_is_posted_again(
@@ -107,7 +117,46 @@ def test_what_workflow_and_provider_agree_on_is_posted_again(
         (DECIDED, HOLDS, "100.00 USD to refund, 150.00 USD released", "messages that led"),
         (DECIDED, REFUNDS, "decided to refund 250.00 USD; the ledger has 100", "Compare"),
         (replace(LOST, workflow="completed"), WorkflowPostings(), "without a payment", "Refund"),
+        (replace(LOST, workflow="completed", refunds=(SENT_PART,)), NOT_PAID, "00 USD.", "150.00"),
+        (replace(HELD, workflow="completed"), NOT_PAID, "without a payment", "Compare"),
+        (
+            replace(DECIDED, workflow="completed", refunds=(SENT_PART,)),
+            WorkflowPostings(hold=payment(), held=True),
+            "100.00 USD to refund",
+            "messages that led",
+        ),
+        (
+            replace(LOST, workflow="completed", registered=False),
+            NOT_PAID,
+            "without a payment",
+            "Move no money. The ledger has never registered this purchase",
+        ),
+        (
+            replace(LOST, workflow="completed", charges=(replace(PAID, disputed=True),)),
+            NOT_PAID,
+            "without a payment",
+            "Answer the dispute",
+        ),
         (replace(LOST, workflow="ended"), PENDING, "ended when 250.00 USD was paid", "adopt p-1"),
+        (
+            replace(LOST, workflow="ended", refunds=(BY_HAND,)),
+            PENDING,
+            "ended when 250.00 USD was paid",
+            "Do not resume it",
+        ),
+        (replace(HELD, charges=(), unreadable=(ODD,)), REFUNDS, "ch_1 cannot be read", "by hand"),
+        (
+            replace(LOST, workflow=None, registered=False),
+            None,
+            "charged 250.00 USD.",
+            "Move no money",
+        ),
+        (
+            replace(LOST, workflow=None, refunds=(SENT,)),
+            None,
+            "refunded 250.00 USD.",
+            "The client has the money back",
+        ),
         (replace(HELD, workflow="ended"), HOLDS, "ended with money inside", "adopt p-1"),
         (replace(HELD, workflow=None), None, "no workflow of it", "the same terms"),
         (replace(LOST, workflow=None), None, "charged 250.00 USD.", "the same terms"),
@@ -123,6 +172,16 @@ def test_what_does_not_agree_is_left_to_a_person(
     assert found.what.startswith("Purchase p-1: ")
     assert what in found.what
     assert what_to_do in found.what_to_do
+
+
+@pytest.mark.parametrize(("sent", "advice"), [(SENT, "adopt p-1"), (BY_HAND, "Do not resume it")])
+def test_an_ended_purchase_is_resumed_if_the_refund_is_its_own(
+    sent: RefundRecord, advice: str
+) -> None:
+    decided, found = examine(replace(HELD, workflow="ended", refunds=(sent,)), REFUNDS)
+    assert decided == decision()
+    assert isinstance(found, Difference)
+    assert advice in found.what_to_do
 
 
 def test_a_settlement_whose_refund_failed_is_not_posted() -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from activities.amounts import MAX_AMOUNT, decimals, parse_amount
+from activities.amounts import MAX_AMOUNT, parse_amount, step_of
 from activities.payments import ProviderRejected
 from activities.payments.stripe import StripeProvider, from_stripe, to_stripe
 from activities.requests import Money
@@ -49,12 +49,22 @@ def test_an_amount_that_stripe_cannot_express_is_rejected(written: str) -> None:
         to_stripe(money(written))
 
 
+@pytest.mark.parametrize("currency", CURRENCIES)
+def test_purchases_are_made_of_what_stripe_can_move(currency: str) -> None:
+    """The step that a purchase records is the smallest amount that can be sent."""
+    step = step_of(currency)
+    assert to_stripe(Money(amount=step, currency=currency)) > 0
+    for less in (step // 10, step // 2):
+        if less:
+            with pytest.raises(ProviderRejected):
+                to_stripe(Money(amount=less, currency=currency))
+
+
 @given(st.sampled_from(CURRENCIES), st.integers(1, MAX_AMOUNT // 1000), st.booleans())
 def test_an_amount_of_any_currency_converts_back_to_itself(
     currency: str, amount: int, round_one: bool
 ) -> None:
-    known = 0 if currency == "MGA" else 2  # the decimals that Stripe supports
-    step = int("1" + "0" * max(0, decimals(currency) - known))
+    step = step_of(currency)
     asked = Money(amount=amount * step if round_one else amount, currency=currency)
     if asked.amount % step:
         with pytest.raises(ProviderRejected):

@@ -6,6 +6,7 @@ import time
 import pytest
 import stripe
 
+from activities import currencies
 from activities.payments import (
     ChargeRecord,
     ProviderRejected,
@@ -14,6 +15,7 @@ from activities.payments import (
     Statement,
 )
 from activities.payments.stripe import InvalidSignature, RefundUpdate, StripeProvider
+from activities.requests import Money
 from tests.payments.builders import KEY, NOW, PART, PRICE, REFUND, VISA, charged, usd
 from tests.stripe.builders import new_key, pay
 from tests.stripe.builders import refund as refund_by_hand
@@ -65,8 +67,8 @@ def test_a_statement_has_the_succeeded_charges_of_recourse_and_all_their_refunds
 
     statement = provider.statement()
     assert set(statement.charges) == {
-        ChargeRecord("purchase-p-1/hold", PRICE, first),
-        ChargeRecord("purchase-p-2/hold", PRICE, second),
+        ChargeRecord("purchase-p-1/hold", PRICE, first, refunded=503),
+        ChargeRecord("purchase-p-2/hold", PRICE, second, refunded=4),
     }
     assert set(statement.refunds) == {
         RefundRecord("r-1", usd(1), sent[0], "failed", first),
@@ -76,6 +78,38 @@ def test_a_statement_has_the_succeeded_charges_of_recourse_and_all_their_refunds
         RefundRecord("", usd(500), by_hand.id, "pending", first),
     }
     assert (len(statement.charges), len(statement.refunds)) == (2, 5)
+
+
+def test_a_statement_has_what_was_captured_refunded_and_disputed(
+    fake: FakeStripe, provider: StripeProvider
+) -> None:
+    """Somebody captured a part of the payment and removed our name from the refund."""
+    charge = charged(provider)
+    refund = provider.refund(REFUND, charge, PART, NOW).reference
+    fake.remove_metadata(refund)
+    fake.capture_part(charge, 200_00)
+    fake.dispute(charge)
+    statement = provider.statement()
+    assert statement.charges == (ChargeRecord(KEY, usd(200_00), charge, 100_00, disputed=True),)
+    assert statement.refunds == (RefundRecord("", PART, refund, "settled", charge),)
+
+
+def test_a_charge_in_an_unknown_currency_does_not_end_the_statement(
+    fake: FakeStripe,
+    provider: StripeProvider,
+    client: stripe.StripeClient,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours = charged(provider)
+    yen = Money(amount=2500, currency="JPY")
+    other = provider.charge("purchase-p-2/hold", yen, VISA, NOW).reference
+    refund_by_hand(client, other, 100)
+    monkeypatch.delitem(currencies.DECIMALS, "JPY")
+    statement = provider.statement()
+    assert [each.reference for each in statement.charges] == [ours]
+    assert {each.key for each in statement.unreadable} == {"purchase-p-2/hold"}
+    assert [each.reference[:2] for each in statement.unreadable] == ["ch", "re"]
+    assert all("JPY" in each.why for each in statement.unreadable)
 
 
 def test_a_statement_spans_many_pages(

@@ -176,6 +176,10 @@ BAD_OPTIONS = {
     "freelancer zone": ({"freelancer_timezone": "Mars"}, "--freelancer-timezone"),
     "freelancer locale": ({"freelancer_locale": "!"}, "--freelancer-locale"),
     "price of nothing": ({"price": "0"}, "--price must be more than 0"),
+    "price that nobody can pay": (
+        {"price": "10.005", "currency": "KWD"},
+        "--price: 10.005 KWD cannot be paid",
+    ),
     "price below zero": ({"price": "-1"}, "--price"),
     "price in words": ({"price": "much"}, "--price"),
     "price that is no number": ({"price": "nan"}, "--price"),

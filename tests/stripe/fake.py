@@ -132,6 +132,28 @@ class FakeStripe(Api):
         with self._changed:
             self._account().settle_intent(intent, paid=paid)
 
+    def capture_part(self, intent: str, amount: int) -> None:
+        """Capture only a part of a payment, as a person can in Stripe's dashboard."""
+        self._change_charge(intent, amount_captured=amount)
+
+    def dispute(self, intent: str) -> None:
+        """Let the customer's bank dispute a payment."""
+        self._change_charge(intent, disputed=True)
+
+    def count_refunded(self, intent: str, amount: int) -> None:
+        """Count this much of a payment as refunded, whatever its refunds are."""
+        self._change_charge(intent, amount_refunded=amount)
+
+    def _change_charge(self, intent: str, **changes: object) -> None:
+        with self._changed:
+            account = self._account()
+            account.charges[account.intents[intent]["latest_charge"]] |= changes
+
+    def remove_metadata(self, refund: str) -> None:
+        """Remove the metadata of a refund, as a person can in Stripe's dashboard."""
+        with self._changed:
+            self._account().refunds[refund]["metadata"] = {}
+
     def forget_keys(self) -> None:
         """Forget all idempotency keys, as Stripe may after a day."""
         with self._changed:

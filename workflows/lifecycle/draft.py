@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
+from activities.amounts import why_unmovable
 from activities.requests import Movement
 from workflows.lifecycle.deadlines import DeadlineRule, rule_named
 from workflows.lifecycle.events import ComputeDeadline, Effect, Event, PostDecision, Rejection
@@ -206,13 +207,17 @@ class Draft:
         self.set(attention=tuple(a for a in self.state.attention if a.effect != effect))
 
     def check_amount(self, amount: int, least: int) -> Rejection | None:
-        """A rejection unless `least` ≤ amount ≤ escrow."""
-        if least <= amount <= self.state.terms.amount:
-            return None
+        """A rejection unless `least` ≤ amount ≤ escrow, and the payment provider can move it."""
+        escrow, step = self.state.terms.amount, self.state.terms.step
+        if least <= amount <= escrow:
+            if amount % step == 0:
+                return None
+            why = why_unmovable(amount, step, least, escrow, self.amount)
+            return Rejection(Code.INVALID_AMOUNT, why)
         return Rejection(
             Code.INVALID_AMOUNT,
             f"{self.amount(amount)} is not between {self.amount(least)} and the escrow of "
-            f"{self.amount(self.state.terms.amount)}; choose an amount in that range.",
+            f"{self.amount(escrow)}; choose an amount in that range.",
         )
 
 

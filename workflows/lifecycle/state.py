@@ -79,7 +79,8 @@ class Person:
 @dataclass(frozen=True)
 class Terms:
     """What was bought, under which policy and which version of the rules. Never changes. `key` is
-    the prefix of every idempotency key."""
+    the prefix of every idempotency key; `step`: the payment provider moves only multiples of it, in
+    minor units."""
 
     key: str
     client: Person
@@ -91,6 +92,7 @@ class Terms:
     requirements_needed: bool = True
     policy: Policy = field(default_factory=Policy)
     rules_version: int = 1
+    step: int = 1
 
     def format_amount(self, minor: int) -> str:
         """Minor units as a person writes them, with the decimals that the terms have."""

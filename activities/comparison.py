@@ -1,0 +1,286 @@
+"""What ledger, provider and Temporal have on record about a purchase, compared without I/O: for the
+audit and for `restore`."""
+
+import shlex
+from collections import defaultdict
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from activities.amounts import format_amount
+from activities.keys import purchase_of, workflow_id_of
+from activities.ledger import PurchaseBalances, Snapshot
+from activities.payments import ChargeRecord, RefundRecord, Statement, UnreadableRecord
+from activities.requests import Difference, Money
+
+WorkflowStatus = Literal["open", "completed", "ended"]
+"""`ended`: from outside, for example terminated; `adopt` continues it."""
+
+
+@dataclass(frozen=True)
+class PurchaseRecords:
+    """What ledger, provider and Temporal have on record about one purchase."""
+
+    purchase_id: str
+    workflow: WorkflowStatus | None = None
+    balances: PurchaseBalances | None = None
+    proof: str | None = None
+    charges: tuple[ChargeRecord, ...] = ()
+    refunds: tuple[RefundRecord, ...] = ()
+    unreadable: tuple[UnreadableRecord, ...] = ()
+    registered: bool = True
+    """Whether the ledger registered the purchase before its client was charged."""
+
+    @property
+    def charged(self) -> int:
+        """What the provider has captured, in minor units."""
+        return sum(each.amount.amount for each in self.charges)
+
+    @property
+    def not_failed(self) -> tuple[RefundRecord, ...]:
+        """The refunds that have arrived or may arrive, whoever made them."""
+        return tuple(each for each in self.refunds if each.status != "failed")
+
+    @property
+    def sent(self) -> int:
+        """What the client has got back or may get, in minor units."""
+        return sum(each.amount.amount for each in self.not_failed)
+
+    @property
+    def is_refunded_elsewhere(self) -> bool:
+        """Whether a refund that has not failed is not one that this purchase asked for."""
+        return any(purchase_of(each.refund_id) != self.purchase_id for each in self.not_failed)
+
+
+def compare(records: PurchaseRecords) -> Iterator[Difference]:
+    """Yield the differences of one purchase, each with what to do."""
+    balances = records.balances
+    if balances and (balances.held or balances.in_transit) and records.workflow != "open":
+        what = (
+            f"Purchase {records.purchase_id} has {_format(balances, balances.held)} in escrow and "
+            f"{_format(balances, balances.in_transit)} in transit, but its workflow is not running."
+        )
+        yield difference(records, what, resume_advice(records))
+    for charge in records.charges:
+        if charge.disputed:
+            what = f"the client's bank disputes the payment of {charge.amount} ({charge.reference})"
+            yield _difference(records, f"{what}, or has disputed it.", DISPUTED)
+    if records.unreadable:
+        for record in records.unreadable:
+            what = f"the provider's record {record.reference} cannot be read: {record.why}."
+            yield _difference(records, what, UNREADABLE)
+    elif balances is None:
+        yield from _compare_without_hold(records)
+    else:
+        yield from _compare_charges(records, balances)
+        yield from _compare_refunds(records, balances)
+
+
+def _compare_without_hold(records: PurchaseRecords) -> Iterator[Difference]:
+    name, sent = f"Purchase {records.purchase_id}", records.not_failed
+    if records.charged and records.workflow != "open":
+        refunded = f" and refunded ({sum_of(sent)})" if sent else ""
+        what = f"{name} was paid ({sum_of(records.charges)}){refunded}, but the ledger has no hold "
+        advice = restore_advice(records)
+        if not records.registered:
+            advice = f"{NOT_REGISTERED} Otherwise: {advice[0].lower()}{advice[1:]}"
+        yield difference(records, f"{what}for it.", advice)
+    elif records.refunds:
+        yield difference(
+            records,
+            f"{name} was refunded at the provider, but the ledger has no posting for it.",
+            restore_advice(records),
+        )
+
+
+def _compare_charges(records: PurchaseRecords, balances: PurchaseBalances) -> Iterator[Difference]:
+    hold = str(hold_of(balances))
+    if [str(each.amount) for each in records.charges] != [hold]:
+        charged = ", ".join(str(each.amount) for each in records.charges) or "nothing"
+        what = (
+            f"Purchase {records.purchase_id} has a hold of {hold}; the provider charged {charged}."
+        )
+        yield difference(records, what, COMPARE)
+    for charge in records.charges:
+        refunds = [each for each in records.refunds if each.charge_reference == charge.reference]
+        sent = [each for each in refunds if each.status != "failed"]
+        # Providers differ in whether they still count a refund that has failed.
+        possible = {sum(each.amount.amount for each in some) for some in (sent, refunds)}
+        if charge.refunded is not None and charge.refunded not in possible:
+            counted = format_amount(charge.refunded, charge.amount.currency)
+            what = f"the provider counts {counted} of {charge.reference} as refunded, and lists "
+            yield _difference(records, f"{what}refunds of {sum_of(sent)}.", COUNTED)
+
+
+def _compare_refunds(records: PurchaseRecords, balances: PurchaseBalances) -> Iterator[Difference]:
+    sent, amounts = records.not_failed, sum_of(records.not_failed)
+    decided = balances.in_transit + balances.refunded
+    if sent and balances.held:
+        what = f"the provider refunded {amounts}; the ledger has no decision about it."
+        yield _difference(records, what, restore_advice(records))
+    elif records.sent not in (0, decided) or any(
+        each.amount.currency != balances.currency for each in sent
+    ):
+        what = f"the provider refunded {amounts}; the ledger's decision is to refund "
+        yield _difference(records, f"{what}{_format(balances, decided)}.", WHO_REFUNDED)
+    elif balances.in_transit and records.is_refunded_elsewhere:
+        what = f"the provider refunded {amounts}, and not for this purchase's request."
+        yield _difference(records, what, ELSEWHERE)
+    elif balances.refunded:
+        yield from _compare_settlement(records, balances)
+
+
+def _compare_settlement(
+    records: PurchaseRecords, balances: PurchaseBalances
+) -> Iterator[Difference]:
+    """A refund that the ledger has as settled. A person's proof says that the client has the money,
+    and nothing about the refund at the provider, which may still arrive or come back."""
+    settled = sum(each.amount.amount for each in records.not_failed if each.status == "settled")
+    states = ", ".join(sorted({each.status for each in records.refunds})) or "unknown"
+    what = f"the ledger has the refund of {_format(balances, balances.refunded)} as settled "
+    if _is_by_provider(records):
+        if settled < balances.refunded:
+            what += f"({records.proof}), but at the provider it is {states}."
+            yield _difference(records, what, STILL_PENDING if records.not_failed else NOT_ARRIVED)
+    elif records.not_failed:
+        what += f"by another proof ({records.proof}), and at the provider it is {states}."
+        yield _difference(records, what, PERHAPS_TWICE)
+
+
+def _is_by_provider(records: PurchaseRecords) -> bool:
+    """Whether the proof of the settlement names the provider's refund."""
+    names = {name for each in records.refunds for name in (each.refund_id, each.reference)}
+    names.add(f"{workflow_id_of(records.purchase_id)}/refund")
+    return any(name and name in (records.proof or "") for name in names)
+
+
+def resume_advice(records: PurchaseRecords, *, decided: bool = False) -> str:
+    """What to do about money inside, if its workflow is not running. A purchase that continues may
+    pay it out, so nobody else may have done so. `decided`: the refunds are those of its decision,
+    which the ledger need not have yet."""
+    balances = records.balances
+    if records.workflow != "ended":
+        return restore_advice(records)
+    if any(each.disputed for each in records.charges):
+        return f"Do not resume it yet. {DISPUTED}"
+    undecided = not decided and (balances is None or balances.held)
+    if (undecided and records.not_failed) or records.is_refunded_elsewhere:
+        return f"Do not resume it: a part of the money was refunded by somebody else. {COMPARE}"
+    return (
+        "Resume the purchase, so that its money moves by the rules: "
+        f"recourse adopt {shlex.quote(records.purchase_id)}"
+    )
+
+
+def records_of(
+    snapshot: Snapshot, statement: Statement, running: Container[str] = ()
+) -> Iterator[PurchaseRecords]:
+    """Yield what ledger and provider have, by purchase. A refund belongs to its charge's purchase,
+    whoever made it."""
+    balances = {each.purchase_id: each for each in snapshot.purchases}
+    charges: dict[str, list[ChargeRecord]] = defaultdict(list)
+    refunds: dict[str, list[RefundRecord]] = defaultdict(list)
+    charged = {charge.reference: purchase_of(charge.key) for charge in statement.charges}
+    for charge in statement.charges:
+        charges[purchase_of(charge.key)].append(charge)
+    for refund in statement.refunds:
+        purchase_id = charged.get(refund.charge_reference) or purchase_of(refund.refund_id)
+        refunds[purchase_id].append(refund)
+    unreadable: dict[str, list[UnreadableRecord]] = defaultdict(list)
+    for record in statement.unreadable:
+        unreadable[purchase_of(record.key)].append(record)
+    for purchase_id in sorted(
+        balances.keys() | charges.keys() | refunds.keys() | unreadable.keys()
+    ):
+        yield PurchaseRecords(
+            purchase_id,
+            "open" if purchase_id in running else None,
+            balances.get(purchase_id),
+            snapshot.proofs.get(purchase_id),
+            tuple(charges[purchase_id]),
+            tuple(refunds[purchase_id]),
+            tuple(unreadable[purchase_id]),
+            purchase_id in snapshot.registered,
+        )
+
+
+COMPARE = "Compare with the payment provider's records before any more money moves."
+LOOK = "Open its workflow in the Web UI."
+RESEND = (
+    "Temporal was restored to an older state. Send the messages that led to the decision again; "
+    "the ledger rejects a different decision."
+)
+WHO_REFUNDED = (
+    "Find out at the provider who sent the other refund. Leave the ledger as it is: settle the "
+    "difference with the client, or with the freelancer whose money it was."
+)
+ELSEWHERE = (
+    "Look it up at the provider. The purchase asks for a refund of its own; if the provider "
+    "rejects that one, record the one that the client got: resolve-attention with mark_settled and "
+    "its reference. If the client gets both, ask for one of them back."
+)
+COUNTED = (
+    "Look at the charge at the provider. Send no money before you know which of them is right."
+)
+DISPUTED = (
+    "Answer the dispute at the provider. Until it is decided, send the client no money, because "
+    "the bank may pay the same money back; if money is in escrow, press Pause in the Web UI."
+)
+NOT_REGISTERED = (
+    "Move no money. The ledger has never registered this purchase: the charge may be of another "
+    "database under the same deployment name, where it is held, released or refunded."
+)
+NOT_ARRIVED = (
+    "The client may not have the money. Ask the provider whether the refund may still arrive. Only "
+    "if it cannot, send the money another way, and keep the proof. Leave the ledger as it is."
+)
+STILL_PENDING = (
+    "Wait, and ask the provider when the refund arrives. Send nothing another way meanwhile: the "
+    "client would get the money twice."
+)
+PERHAPS_TWICE = (
+    "If the money was sent another way as well, the client gets it twice: ask for one of them "
+    "back. If the proof is of this very refund, nothing is wrong."
+)
+UNREADABLE = (
+    "Nothing else at the provider was compared. Compare this purchase by hand, and send this "
+    "sentence to the developers: the currency may be missing in activities/currencies.py."
+)
+
+
+def restore_advice(records: PurchaseRecords) -> str:
+    """What to do about records that the ledger may have lost."""
+    return (
+        "Post again what the ledger has lost, or see what else to do: "
+        f"recourse restore {shlex.quote(records.purchase_id)}"
+    )
+
+
+def hold_of(balances: PurchaseBalances) -> Money:
+    """What was held, wherever it is now."""
+    total = balances.held + balances.in_transit + balances.refunded + balances.released
+    return Money(amount=total, currency=balances.currency)
+
+
+def decision_of(balances: PurchaseBalances) -> str:
+    """How the ledger's decision divides the money."""
+    refund = _format(balances, balances.in_transit + balances.refunded)
+    return f"{refund} to refund, {_format(balances, balances.released)} released"
+
+
+def difference(records: PurchaseRecords, what: str, what_to_do: str) -> Difference:
+    """A difference of this purchase."""
+    return Difference(purchase_id=records.purchase_id, what=what, what_to_do=what_to_do)
+
+
+def sum_of(records: Sequence[ChargeRecord | RefundRecord]) -> str:
+    """The amounts of these records, as a sum."""
+    return " + ".join(str(each.amount) for each in records) or "nothing"
+
+
+def _difference(records: PurchaseRecords, what: str, what_to_do: str) -> Difference:
+    return difference(records, f"Purchase {records.purchase_id}: {what}", what_to_do)
+
+
+def _format(balances: PurchaseBalances, amount: int) -> str:
+    return format_amount(amount, balances.currency)
