@@ -14,10 +14,10 @@ from temporalio.common import RetryPolicy
 
 from activities.keys import workflow_id_of
 from activities.requests import ActivityType, Model, UtcDatetime
-from workflows import lifecycle
+from workflows import budget, lifecycle
 from workflows.messages import PurchaseStart
 from workflows.policy import LONGEST
-from workflows.receiving.parsing import LARGEST_MESSAGE, json_of, parse, read
+from workflows.receiving.parsing import json_of, parse, read
 from workflows.workflow_state import AcceptedStart, WorkflowState
 
 FUTURE_ALLOWED = timedelta(minutes=5)
@@ -104,8 +104,9 @@ async def accepted_terms(given: Sequence[object], at: datetime) -> AcceptedStart
 def document_of(given: Sequence[object]) -> str:
     """The JSON of a start input. Raises ValueError with a sentence."""
     data = json_of(given)
-    if len(data) > LARGEST_MESSAGE:
-        raise ValueError(f"the start input is too large; send at most {LARGEST_MESSAGE} bytes.")
+    if len(data) > budget.LARGEST_START:
+        most = budget.LARGEST_START
+        raise ValueError(f"the start input is too large; send at most {most} bytes.")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:

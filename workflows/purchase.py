@@ -30,7 +30,7 @@ from temporalio.exceptions import ApplicationError
 from activities.formatter import window_text
 from activities.keys import purchase_of_workflow
 from activities.requests import ErrorType, WorkflowPostings
-from workflows import lifecycle, view
+from workflows import budget, lifecycle, view
 from workflows.acceptance import (
     accept,
     accepted_terms,
@@ -84,6 +84,7 @@ class ProjectPurchase(Receiver):
         self._timers: dict[DeadlineName, Timer] = {}
         self._reminder: Timer | None = None
         self._queue = MessageQueue()
+        self._signals = 0
         self._given, self._began = given, workflow.now()
         self._accepted = False
         try:
@@ -193,6 +194,7 @@ class ProjectPurchase(Receiver):
 
     def receive_signal(self, name: str, payloads: Sequence[object]) -> None:
         """Handle a signal. A rejected one is kept, shown and answered by a notice."""
+        self._signals += 1
         if not self._input_error:
             work = partial(self._handle_signal, name, payloads, workflow.now())
             self._queue.process(work, size_to_parse(payloads))
@@ -253,11 +255,11 @@ class ProjectPurchase(Receiver):
             deadline = lifecycle.next_deadline(self._state.purchase)
             answer: Receipt | Rejection = Receipt(
                 stage=self._state.purchase.stage.value,
-                text=decided.text,
+                text=budget.cut(decided.text, budget.LONGEST_SENTENCE),
                 next_deadline=deadline.at if deadline else None,
             )
         else:
-            answer = decided
+            answer = Rejection(decided.code, budget.cut(decided.text, budget.LONGEST_PROBLEM))
         self._state.answers.put(message, answer)
         return answer
 
@@ -366,7 +368,13 @@ class ProjectPurchase(Receiver):
     @property
     def _should_continue_as_new(self) -> bool:
         """History is long, and every message is in the state."""
-        return workflow.info().is_continue_as_new_suggested() and not self._queue.waiting
+        info = workflow.info()
+        is_long = (
+            info.is_continue_as_new_suggested()
+            or info.get_current_history_size() > budget.LONG_HISTORY
+            or self._signals >= budget.SIGNALS_PER_RUN
+        )
+        return is_long and not self._queue.waiting
 
     async def _continue_as_new(self) -> None:
         """A fresh history with the same state: no message is lost and no deadline moves."""

@@ -7,9 +7,10 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from temporalio.common import RawValue
 
+from workflows.budget import LONGEST_PROBLEM, cut
 from workflows.lifecycle.events import Rejection
 from workflows.lifecycle.state import Code
-from workflows.messages import LARGEST_REQUIREMENTS, MESSAGES, Message, Sender
+from workflows.messages import LARGEST_REQUIREMENTS, LOCALE, MESSAGES, ZONE, Message, Sender
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -25,7 +26,7 @@ class InvalidMessage(Exception):
 
     def __init__(self, code: Code, text: str, sender: Sender | None = None) -> None:
         super().__init__(text)
-        self.rejection = Rejection(code, text)
+        self.rejection = Rejection(code, cut(text, LONGEST_PROBLEM))
         self.sender = sender
 
 
@@ -85,6 +86,8 @@ PREDICATES = {
 FORMS = {
     "^[A-Z]{2}$": "must be two capital letters, such as US",
     "^[A-Z]{3}$": "must be three capital letters, such as USD",
+    ZONE: "must be a time zone, such as Europe/Lisbon",
+    LOCALE: "must be a locale, such as pt_PT",
 }
 INSTANT = "must be an instant with its offset, such as 2026-03-02T12:00:00Z"
 
