@@ -1,5 +1,6 @@
 """A purchase that is full of the most expensive texts stays within its budget of bytes."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,10 +11,15 @@ import pytest
 from pydantic_core import to_json
 from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
+from temporalio.testing import WorkflowEnvironment
 
 from activities.requests import NoticeRequest, Undelivered
+from activities.services import Services
+from demo.runner import start, status, until
 from temporal.converter import DATA_CONVERTER
 from tests.contract import BY, FIELDS, START
+from tests.signals.payloads import failed_tasks, whole_history
+from tests.signals.test_flood import carried_bytes
 from workflows import budget, lifecycle, view
 from workflows.acceptance import accept, carried_state
 from workflows.card import card
@@ -24,6 +30,8 @@ from workflows.messages import (
     LARGEST_REQUIREMENTS,
     LONGEST_TEXT,
     Message,
+    Permission,
+    PurchaseStart,
     Receipt,
     RejectedSignal,
     SubmitRequirements,
@@ -181,3 +189,38 @@ async def test_a_full_purchase_fits_into_continue_as_new(text: str) -> None:
         len(to_json(view.status(full))),
         len(card(full).encode()),
     )
+
+
+async def test_a_purchase_full_of_expensive_texts_continues_notifies_and_is_queried(
+    server: WorkflowEnvironment, worker: object, services: Services
+) -> None:
+    """Both parties send more than one run takes, every message as expensive as it may be. The
+    purchase continues as new, answers its queries and notifies."""
+    given = {**WORST_START, "purchase_id": "b" + LONGEST_ID[1:], "payment_method": "pm_sandbox_ok"}
+    for who in ("client", "freelancer"):
+        given[who] = {**given[who], "email": "ana@example.com"}
+    given["policy"] = {**given["policy"], "calendar_timezone": "UTC"}
+    handle = await start(server.client, PurchaseStart.model_validate_json(json.dumps(given)))
+    await until(handle, lambda found: found.payment == "held")
+    first = (await handle.describe()).run_id
+
+    async def send(number: int) -> None:
+        name = list(FIELDS)[number % len(FIELDS)]
+        text = EXPENSIVE[number % len(EXPENSIVE)]
+        await handle.signal(name, worst(name, text, number))
+        await handle.signal("\x01" * 500, {**worst("cancel", text, number), text * 4_000: number})
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(budget.SIGNALS_PER_RUN):
+            group.create_task(send(number))
+    await until(handle, lambda found: found.rejected_count >= budget.SIGNALS_PER_RUN)
+    while (await handle.describe()).run_id == first:
+        found = await status(handle)
+
+    assert found.rejected_count >= budget.SIGNALS_PER_RUN
+    runs = await whole_history(server.client, handle)
+    assert not failed_tasks(runs)
+    assert carried_bytes(runs[-1]) < budget.LARGEST_STATE
+    assert await handle.query("actions", "client", result_type=list[Permission])
+    assert {"sent"} == {notice.status for notice in services.notices.list(given["purchase_id"])}
+    await handle.terminate("seen")
