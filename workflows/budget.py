@@ -20,7 +20,8 @@ in, so that no list has to be measured again. Together they keep `WorkflowState`
 import json
 
 LARGEST_STATE = 1_000_000
-"""What continue-as-new may carry: half of what a server accepts by default."""
+"""What continue-as-new may carry: half of what a server accepts by default, and less than a server
+accepts with the settings in `deploy/temporal`."""
 
 LARGEST_START = 32 * 1024
 """A start input; larger ones are rejected unparsed."""
@@ -50,10 +51,10 @@ NOTES_WAITING = 64 * 1024
 """The notes of people in those notices, together."""
 
 LONG_HISTORY = 2_000_000
-"""Bytes of history after which a purchase continues as new. A server terminates it at 50 MB by
-default."""
+"""Bytes of history after which a purchase continues as new. By default a server suggests it at 4 MB
+and terminates the workflow at 50 MB."""
 
-SIGNALS_PER_RUN = 100
+SIGNALS_PER_RUN = 25
 """Signals after which a purchase continues as new: half of what the settings in `deploy/temporal`
 accept in one run."""
 
