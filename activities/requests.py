@@ -110,12 +110,16 @@ class PaymentRequest(Model):
     """The id of the workflow's first run, which a reset, a retry and continue-as-new keep."""
 
 
+ProviderReference = Annotated[str, Field(max_length=fields.LONGEST_LINE)]
+"""The provider's name for a charge or a refund; empty if it has none."""
+
+
 class PaymentAnswer(Model):
     """`held`: charged and posted to escrow. `declined`: the provider declined, nothing moved.
     `voided`: the provider has no such charge and will never make it."""
 
     status: Literal["held", "declined", "voided"]
-    reference: str = ""
+    reference: ProviderReference = ""
     text: str = ""
 
 
@@ -189,7 +193,7 @@ class RefundAnswer(Model):
     """How the provider sees the refund."""
 
     status: Literal["pending", "settled", "failed"]
-    reference: str = ""
+    reference: ProviderReference = ""
     text: str = ""
 
 

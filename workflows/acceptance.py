@@ -17,7 +17,8 @@ from activities.requests import ActivityType, Model, UtcDatetime
 from workflows import budget, lifecycle
 from workflows.messages import PurchaseStart
 from workflows.policy import LONGEST
-from workflows.receiving.parsing import json_of, parse, read
+from workflows.receiving.encrypted import Deciphered
+from workflows.receiving.parsing import json_of, parse, parse_answer, read
 from workflows.workflow_state import AcceptedStart, WorkflowState
 
 FUTURE_ALLOWED = timedelta(minutes=5)
@@ -88,17 +89,23 @@ async def accepted_terms(given: Sequence[object], at: datetime) -> AcceptedStart
     request = StartToAccept(
         document=document_of(given), workflow_id=workflow.info().workflow_id, at=at
     )
-    answer: Acceptance = await workflow.execute_activity(
-        ACCEPT_PURCHASE.name,
-        request,
-        result_type=Acceptance,
-        start_to_close_timeout=ANSWERED_WITHIN,
-        retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=30)),
-        summary="Validate the terms of the purchase",
-    )
-    if answer.terms is None:
-        raise ValueError(answer.problem)
-    return answer.terms
+    while True:
+        payload = await workflow.execute_activity(
+            ACCEPT_PURCHASE.name,
+            request,
+            result_type=Deciphered,
+            start_to_close_timeout=ANSWERED_WITHIN,
+            retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=30)),
+            summary="Validate the terms of the purchase",
+        )
+        try:
+            answer = parse_answer(Acceptance, ACCEPT_PURCHASE.name, payload)
+        except ValueError as error:
+            workflow.logger.warning("answer_unreadable", extra={"problem": str(error)})
+            continue
+        if answer.terms is None:
+            raise ValueError(answer.problem)
+        return answer.terms
 
 
 def document_of(given: Sequence[object]) -> str:

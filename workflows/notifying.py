@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from temporalio import workflow
-from temporalio.common import RawValue, RetryPolicy
+from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 from temporalio.workflow import ParentClosePolicy
 
@@ -32,6 +32,8 @@ from workflows.lifecycle.queries import REMINDER
 from workflows.lifecycle.state import DeadlineName, State
 from workflows.lifecycle.texts import Text
 from workflows.messages import Role
+from workflows.receiving.encrypted import Deciphered
+from workflows.receiving.parsing import parse, parse_answer
 from workflows.workflow_state import PendingNotice, WorkflowState
 
 DELIVERY_TIMEOUT = timedelta(minutes=2)
@@ -291,19 +293,21 @@ async def send(notice: NoticeRequest) -> Sequence[Undelivered]:
         return _all_undelivered(notice, "its deadline has passed")
     recipients = " and ".join(each.role for each in notice.recipients)
     try:
-        answer: NoticeAnswer = await workflow.execute_activity(
+        payload = await workflow.execute_activity(
             SEND_NOTICES.name,
             notice,
             task_queue=NOTICE_QUEUE,
-            result_type=NoticeAnswer,
+            result_type=Deciphered,
             schedule_to_close_timeout=left,
             start_to_close_timeout=DELIVERY_TIMEOUT,
             retry_policy=RETRY,
             summary=f"Notify {recipients}: {notice.transition.replace('_', ' ')}",
         )
+        return parse_answer(NoticeAnswer, SEND_NOTICES.name, payload).undelivered
     except ActivityError as error:
         return _undelivered_by(notice, error)
-    return answer.undelivered
+    except ValueError:
+        return _all_undelivered(notice, "its activity was completed by hand")
 
 
 def time_left(notice: NoticeRequest, now: datetime) -> timedelta:
@@ -352,9 +356,8 @@ def _undelivered_by(notice: NoticeRequest, error: ActivityError) -> Sequence[Und
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ApplicationError) and cause.type == ErrorType.NOTICE_DELAYED:
-            detail: RawValue = cause.details[0]
-            answer = workflow.payload_converter().from_payload(detail.payload, NoticeAnswer)
-            return answer.undelivered
+            with suppress(ValueError):
+                return parse(NoticeAnswer, cause.details).undelivered
         cause = cause.__cause__
     return _all_undelivered(notice, "not delivered within a day")
 

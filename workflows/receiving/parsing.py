@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from temporalio.common import RawValue
 
-from workflows.budget import LONGEST_PROBLEM, cut
+from workflows.budget import LARGEST_ANSWER, LONGEST_PROBLEM, cut
 from workflows.lifecycle.events import Rejection
 from workflows.lifecycle.state import Code
 from workflows.messages import LARGEST_REQUIREMENTS, LOCALE, MESSAGES, ZONE, Message, Sender
@@ -50,6 +50,20 @@ def parse_message(name: str, payloads: Sequence[object]) -> Message:
 def parse(kind: type[Model], payloads: Sequence[object]) -> Model:
     """The one JSON object in `payloads`, as `kind`. Raises ValueError with a sentence."""
     return read(kind, json_of(payloads))
+
+
+def parse_answer(kind: type[Model], activity: str, payload: object) -> Model:
+    """The answer of an activity, which an operator can complete by hand, with anything. Raises
+    ValueError with a sentence."""
+    try:
+        if _size([payload]) > LARGEST_ANSWER:
+            raise ValueError(f"send at most {LARGEST_ANSWER} bytes.")
+        return parse(kind, [payload])
+    except ValueError as error:
+        raise ValueError(
+            f"The activity {activity} was completed with what is not its answer: {error} It is "
+            "asked again; leave its completion to the worker."
+        ) from None
 
 
 def read(kind: type[Model], document: bytes | str) -> Model:
