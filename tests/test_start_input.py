@@ -186,9 +186,19 @@ def test_an_email_is_one_mail_address(bad: object) -> None:
     assert_rejected("client.email", start, client={**START["client"], "email": bad})
 
 
-@pytest.mark.parametrize("bad", ["yesterday", "2026-03-02T12:00:00", "2026-13-01T00:00:00Z"])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "yesterday",
+        "2026-03-02T12:00:00",
+        "2026-13-01T00:00:00Z",
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59-14:00",
+    ],
+)
 def test_a_purchase_time_is_an_instant(bad: str) -> None:
-    """RFC 3339 with an offset is required; a local time is rejected."""
+    """RFC 3339 with an offset is required; a local time is rejected, and so is an instant that UTC
+    cannot express."""
     assert_rejected("purchased_at", start, purchased_at=bad)
 
 
