@@ -45,6 +45,7 @@ from temporal.codec import WrongKeys
 from temporal.directory import TemporalPurchaseDirectory
 from temporal.errors import NotPermitted, ServerUnreachable
 from temporal.health import HEALTH, Health, serve_health
+from temporal.limits import missing_limits
 from temporal.process import exit_process
 from temporal.registration import register_search_attributes
 from temporal.runner import Runner, WritesCards
@@ -231,6 +232,8 @@ async def run(*, dev: bool) -> None:
         metrics = runtime()
         client = await _client(stack, metrics) if dev else await connect(metrics)
         await _register(client)
+        if why := await missing_limits(client):
+            log.warning("server_limits_missing", why=why)
         health = Health(client, services.engine)
         await stack.enter_async_context(serve_health(health, os.environ.get(HEALTH)))
         threads = stack.enter_context(ThreadPoolExecutor(ACTIVITY_THREADS))

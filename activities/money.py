@@ -8,6 +8,7 @@ line contains a payment method.
 """
 
 import hashlib
+import json
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -190,7 +191,7 @@ class MoneyActivities:
                 raise ApplicationError(str(error), type=ErrorType.LEDGER_UNREACHABLE) from None
             decision = self._decision_of(request.purchase_id) if saved.kind == "terms" else None
         log.info("purchase_adopted", purchase_id=request.purchase_id, run_id=request.run_id)
-        return SavedStateAnswer(kind=saved.kind, document=document, decision=decision)
+        return SavedStateAnswer(kind=saved.kind, document=json.loads(document), decision=decision)
 
     def _decision_of(self, purchase_id: str) -> LedgerDecision | None:
         balances = self._ledger.balances(purchase_id)

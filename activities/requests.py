@@ -12,6 +12,7 @@ from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from activities import fields
 from activities.amounts import format_amount
 from activities.fields import Amount, UtcDatetime
 
@@ -70,12 +71,16 @@ class PaymentRequest(Model):
     """The id of the workflow's first run, which a reset, a retry and continue-as-new keep."""
 
 
+ProviderReference = Annotated[str, Field(max_length=fields.LONGEST_LINE)]
+"""The provider's name for a charge or a refund; empty if it has none."""
+
+
 class PaymentAnswer(Model):
     """`held`: charged and posted to escrow. `declined`: the provider declined, nothing moved.
     `voided`: the provider has no such charge and will never make it."""
 
     status: Literal["held", "declined", "voided"]
-    reference: str = ""
+    reference: ProviderReference = ""
     text: str = ""
 
 
@@ -93,7 +98,7 @@ class SavedStateAnswer(Model):
     default, and `decision` is what the ledger has about the money."""
 
     kind: Literal["state", "terms"]
-    document: str
+    document: JsonValue
     decision: "LedgerDecision | None" = None
 
 
@@ -175,7 +180,7 @@ class RefundAnswer(Model):
     """How the provider sees the refund."""
 
     status: Literal["pending", "settled", "failed"]
-    reference: str = ""
+    reference: ProviderReference = ""
     text: str = ""
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from docs import examples
 from docs.rules_page import table
 from docs.samples import PURCHASE, SAMPLES, START
-from workflows import lifecycle
+from workflows import budget, lifecycle
 from workflows.lifecycle.events import Accepted, PaymentHeld, Rejection
 from workflows.lifecycle.state import Person, State, Terms
 from workflows.messages import (
@@ -19,10 +19,9 @@ from workflows.messages import (
     Receipt,
     Role,
 )
-from workflows.receiving import idempotency
+from workflows.policy import MOST_REMINDERS
 from workflows.receiving.parsing import LARGEST_MESSAGE
 from workflows.receiving.queue import FIRST_BATCH, NEXT_BATCH
-from workflows.workflow_state import REJECTED_KEPT
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 REQUIREMENTS = {**SAMPLES["submit_requirements"], "message_id": "p-1001-requirements"}
@@ -237,6 +236,11 @@ def _bounds() -> str:
             ("a text (`reason`, `note`, `text`)", f"{LONGEST_TEXT:,} characters"),
             ("`requirements`", f"{LARGEST_REQUIREMENTS // 1024} KiB of JSON"),
             (
+                "a start input",
+                f"{budget.LARGEST_START // 1024} KiB; a person's name {budget.LONGEST_PERSON} "
+                f"bytes of UTF-8; {MOST_REMINDERS} reminders for a deadline",
+            ),
+            (
                 "a message",
                 f"{LARGEST_MESSAGE // 1024} KiB; a larger message is rejected unparsed",
             ),
@@ -247,12 +251,12 @@ def _bounds() -> str:
             ),
             (
                 "answers kept by `message_id`, per purchase",
-                f"the newest {idempotency.ACCEPTED_KEPT:,} accepted and "
-                f"{idempotency.REJECTED_KEPT:,} rejected",
+                f"the newest {budget.ACCEPTED_ANSWERS_KEPT:,} accepted and "
+                f"{budget.REJECTED_ANSWERS_KEPT:,} rejected",
             ),
             (
                 "`rejected` in the status",
-                f"the newest {REJECTED_KEPT}; `rejected_count` counts all",
+                f"the newest {budget.REJECTED_KEPT}; `rejected_count` counts all",
             ),
         ],
     )

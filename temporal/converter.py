@@ -19,7 +19,12 @@ from temporalio.converter import (
     PayloadConverter,
 )
 
-from workflows.receiving.encrypted import Undecipherable, is_encrypted, why_encrypted
+from workflows.receiving.encrypted import (
+    Deciphered,
+    Undecipherable,
+    is_encrypted,
+    why_encrypted,
+)
 
 ENCODINGS = tuple(PydanticPayloadConverter().converters.values())
 """Shared: the SDK makes a converter for each task and each workflow, and what pydantic builds for a
@@ -42,7 +47,8 @@ class RawUnlessTyped(CompositePayloadConverter):
         for payload, hint in zip(payloads, type_hints, strict=False):
             if hint is not RawValue and is_encrypted(payload):
                 raise Undecipherable(why_encrypted(payload))
-        return super().from_payloads(payloads, type_hints)
+        hints = [RawValue if hint is Deciphered else hint for hint in type_hints]
+        return super().from_payloads(payloads, hints)
 
 
 class EncryptedFailureConverter(DefaultFailureConverterWithEncodedAttributes):

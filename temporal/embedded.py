@@ -17,6 +17,7 @@ from temporalio.runtime import Runtime
 from temporalio.testing import TimeSkippingConfig, WorkflowEnvironment
 
 from temporal.client import data_converter, interceptors
+from temporal.limits import LARGEST_PAYLOAD
 from workflows.view import SEARCH_ATTRIBUTES
 
 SKIPS_TIME = ("--dynamic-config-value", "frontend.WorkflowTimeSkippingEnabled=true")
@@ -24,10 +25,16 @@ SHOWS_STUCK_SOON = (
     "--dynamic-config-value",
     "system.numConsecutiveWorkflowTaskProblemsToTriggerSearchAttribute=2",
 )
-ENDS_NO_PURCHASE = ("--dynamic-config-value", "history.maxInFlightUpdatePayloads=2000000")
-"""The SDK repeats each update in its answer; if one answer has more than 4 MB of them, the server
-ends the purchase. With this limit it rejects the updates instead, and their senders retry.
-"""
+ENDS_NO_PURCHASE = (
+    "--dynamic-config-value",
+    "history.maxInFlightUpdatePayloads=2000000",
+    "--dynamic-config-value",
+    f"limit.blobSize.error={LARGEST_PAYLOAD}",
+    "--dynamic-config-value",
+    "limit.historySize.error=500000000",
+)
+"""As in `deploy/temporal/dynamicconfig.yaml`, which says why. The number of signals is not limited:
+nobody else sends to this server."""
 TIME_SKIPPING = TimeSkippingConfig(enabled=False, max_session_skip_count=100_000)
 """By default the server stops skipping after 200 timers and retries; waiting for a purchase to
 close would then take days."""

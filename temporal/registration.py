@@ -1,5 +1,7 @@
 """Registers in a namespace what purchases need: search attributes and the audit's schedule."""
 
+from collections.abc import Mapping
+
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import (
     AddSearchAttributesRequest,
@@ -33,8 +35,8 @@ AUDITED_AT = ScheduleCalendarSpec(
 async def register_search_attributes(client: Client) -> list[str]:
     """Register our search attributes; return the names that were missing.
 
-    Safe to repeat. Raises NotPermitted if it may not list them, and ServerUnreachable if some are
-    missing and it may not add them: purchases would be blocked without them.
+    Safe to repeat. Raises NotPermitted if it may not list them, and ServerUnreachable if one has
+    another type, or is missing and cannot be added: purchases would be blocked.
     """
     names = ", ".join(key.name for key in SEARCH_ATTRIBUTES)
     try:
@@ -46,11 +48,12 @@ async def register_search_attributes(client: Client) -> list[str]:
             f"The search attributes {names} have to be in namespace {client.namespace!r}; "
             f"this client may not list them ({short(error)})."
         ) from None
-    missing = {
+    wanted = {
         key.name: IndexedValueType.ValueType(int(key.indexed_value_type))
         for key in SEARCH_ATTRIBUTES
-        if key.name not in known.custom_attributes
     }
+    _check_types(client, wanted, known.custom_attributes)
+    missing = {name: kind for name, kind in wanted.items() if name not in known.custom_attributes}
     if not missing:
         return []
     try:
@@ -65,6 +68,27 @@ async def register_search_attributes(client: Client) -> list[str]:
             f"({short(error)}). Ask an administrator to add them to the namespace."
         ) from None
     return sorted(missing)
+
+
+Types = Mapping[str, IndexedValueType.ValueType]
+
+
+def _check_types(client: Client, wanted: Types, known: Types) -> None:
+    """Raises ServerUnreachable if one is registered with another type."""
+    for name, kind in wanted.items():
+        if known.get(name, kind) != kind:
+            raise ServerUnreachable(
+                f"The search attribute {name} in namespace {client.namespace!r} has the type "
+                f"{_type_name(known[name])}; purchases need {_type_name(kind)} and would be "
+                "blocked. If nothing else uses it, remove it with `temporal operator "
+                f"search-attribute remove --name {name}` and run `recourse setup`; otherwise use "
+                "another namespace."
+            )
+
+
+def _type_name(kind: IndexedValueType.ValueType) -> str:
+    """As the `temporal` command writes it, such as Keyword."""
+    return IndexedValueType.Name(kind).removeprefix("INDEXED_VALUE_TYPE_").title()
 
 
 async def register_schedules(client: Client) -> list[str]:

@@ -20,7 +20,7 @@ CHANGES: dict[str, dict[str, str]] = {
     },
     "workflows.messages": {
         "    title: Line": "    title: Annotated[str, Field(max_length=12)]",
-        "    name: Line": "    name: Annotated[str, Field(max_length=3)]",
+        "    name: PersonName": "    name: Annotated[str, Field(max_length=3)]",
     },
     "activities.currencies": {
         '"BHD IQD JOD KWD LYD OMR TND"': '"BHD"',

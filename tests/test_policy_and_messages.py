@@ -166,7 +166,17 @@ def test_requirements_that_nest_too_deeply_are_refused(levels: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "sent", ['"\\ud800"', '{"a": "\\udc00"}', '{"\\ud800": 1}', "NaN", "1e999"]
+    "sent",
+    [
+        '"\\ud800"',
+        '{"a": "\\udc00"}',
+        '{"\\ud800": 1}',
+        "NaN",
+        "1e999",
+        '{"a": NaN}',
+        '{"a": [{"b": -Infinity}]}',
+        '{"a": 1e999}',
+    ],
 )
 def test_requirements_that_cannot_be_stored_are_refused(sent: str) -> None:
     """Lone surrogates, NaN and infinity cannot be stored as JSON and are rejected."""

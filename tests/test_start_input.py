@@ -7,9 +7,13 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from temporalio.api.common.v1 import Payload
+from temporalio.common import RawValue
 
 from activities.amounts import MAX_AMOUNT
 from tests.contract import START, assert_rejected, message, start
+from workflows.acceptance import document_of
+from workflows.budget import LARGEST_START
 from workflows.messages import PurchaseStart
 from workflows.policy import GivenPolicy
 
@@ -40,6 +44,35 @@ def test_a_start_input_without_a_required_field_is_rejected(name: str) -> None:
         PurchaseStart.model_validate_json(json.dumps(given))
     else:
         assert_rejected(name, PurchaseStart.model_validate_json, json.dumps(given))
+
+
+@pytest.mark.parametrize("bad", ["", "x" * 65, "x" * 700_000, "é", "a b", "\x01", None], ids=ascii)
+@pytest.mark.parametrize("field", ["timezone", "locale"])
+def test_a_time_zone_and_a_locale_are_short(field: str, bad: object) -> None:
+    """Both are repeated in every notice. An unknown one is accepted, and a default is used."""
+    assert_rejected(f"client.{field}", start, client={**START["client"], field: bad})
+    assert start(client={**START["client"], field: "xx_unknown"})
+
+
+def test_a_name_has_a_size_in_bytes() -> None:
+    """A name is repeated in many sentences of the timeline."""
+    longest = "😀" * 100
+    assert start(client={**START["client"], "name": longest}).client.name == longest
+    assert_rejected("client.name", start, client={**START["client"], "name": longest + "a"})
+
+
+def test_a_deadline_has_few_reminders() -> None:
+    """Each is kept twice with the purchase."""
+    assert start(policy={"reminders": {"claim": ["PT1H"] * 10}})
+    assert_rejected("policy.reminders", start, policy={"reminders": {"claim": ["PT1H"] * 11}})
+
+
+def test_a_large_start_input_is_rejected_unparsed() -> None:
+    """Every field has a bound; only spaces and unknown fields make an input this large."""
+    padded = json.dumps(START) + " " * LARGEST_START
+    given = RawValue(Payload(metadata={"encoding": b"json/plain"}, data=padded.encode()))
+    with pytest.raises(ValueError, match="too large"):
+        document_of([given])
 
 
 BAD_AMOUNTS = [0, -1, 1.0, 10.5, "25000", True, None, MAX_AMOUNT + 1, [1]]
@@ -153,9 +186,19 @@ def test_an_email_is_one_mail_address(bad: object) -> None:
     assert_rejected("client.email", start, client={**START["client"], "email": bad})
 
 
-@pytest.mark.parametrize("bad", ["yesterday", "2026-03-02T12:00:00", "2026-13-01T00:00:00Z"])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "yesterday",
+        "2026-03-02T12:00:00",
+        "2026-13-01T00:00:00Z",
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59-14:00",
+    ],
+)
 def test_a_purchase_time_is_an_instant(bad: str) -> None:
-    """RFC 3339 with an offset is required; a local time is rejected."""
+    """RFC 3339 with an offset is required; a local time is rejected, and so is an instant that UTC
+    cannot express."""
     assert_rejected("purchased_at", start, purchased_at=bad)
 
 

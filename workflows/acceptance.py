@@ -6,6 +6,7 @@ history. A replay reads the answer instead of validating again: no later release
 of a purchase.
 """
 
+import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -19,14 +20,16 @@ from activities.keys import purchase_of_workflow, workflow_id_of
 from activities.requests import (
     LOAD_STATE,
     ActivityType,
+    Answer,
     Model,
-    SavedStateAnswer,
+    Request,
     SavedStateRequest,
 )
-from workflows import lifecycle
+from workflows import budget, lifecycle
 from workflows.messages import PurchaseStart
 from workflows.policy import LONGEST
-from workflows.receiving.parsing import LARGEST_MESSAGE, json_of, parse, read
+from workflows.receiving.encrypted import Deciphered
+from workflows.receiving.parsing import json_of, parse, parse_answer, read
 from workflows.workflow_state import AcceptedStart, WorkflowState
 
 FUTURE_ALLOWED = timedelta(minutes=5)
@@ -98,17 +101,27 @@ async def accepted_terms(given: Sequence[object], at: datetime) -> AcceptedStart
     request = StartToAccept(
         document=document_of(given), workflow_id=workflow.info().workflow_id, at=at
     )
-    answer: Acceptance = await workflow.execute_activity(
-        ACCEPT_PURCHASE.name,
-        request,
-        result_type=Acceptance,
-        start_to_close_timeout=ANSWERED_WITHIN,
-        retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=30)),
-        summary="Validate the terms of the purchase",
-    )
+    answer = await _answer(ACCEPT_PURCHASE, request, "Validate the terms of the purchase")
     if answer.terms is None:
         raise ValueError(answer.problem)
     return answer.terms
+
+
+async def _answer(kind: ActivityType[Request, Answer], request: Request, summary: str) -> Answer:
+    """The answer of an activity; one that cannot be read, of an operator, is asked for again."""
+    while True:
+        payload = await workflow.execute_activity(
+            kind.name,
+            request,
+            result_type=Deciphered,
+            start_to_close_timeout=ANSWERED_WITHIN,
+            retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=30)),
+            summary=summary,
+        )
+        try:
+            return parse_answer(kind.answer, kind.name, payload, budget.LARGEST_STATE)
+        except ValueError as error:
+            workflow.logger.warning("answer_unreadable", extra={"problem": str(error)})
 
 
 ADOPTED_RUN = "adopted_run"
@@ -124,20 +137,14 @@ async def adopted_state(at: datetime, run_id: str) -> WorkflowState:
         purchase_id=purchase_id, run_id=run_id, first_run=info.first_execution_run_id
     )
     try:
-        answer: SavedStateAnswer = await workflow.execute_activity(
-            LOAD_STATE.name,
-            request,
-            result_type=SavedStateAnswer,
-            start_to_close_timeout=ANSWERED_WITHIN,
-            retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=30)),
-            summary="Load the state of the ended run that this run continues",
-        )
+        answer = await _answer(LOAD_STATE, request, "Load the state of the ended run")
     except ActivityError as error:
         cause = error.cause
         raise ValueError(cause.message if isinstance(cause, ApplicationError) else error) from None
+    document = json.dumps(answer.document)
     if answer.kind == "state":
-        return _restored(WorkflowState.model_validate_json(answer.document))
-    terms = AcceptedStart.model_validate_json(answer.document)
+        return _restored(WorkflowState.model_validate_json(document))
+    terms = AcceptedStart.model_validate_json(document)
     return WorkflowState.begin_again(terms, at, rules_version(), answer.decision)
 
 
@@ -150,8 +157,9 @@ def _restored(state: WorkflowState) -> WorkflowState:
 def document_of(given: Sequence[object]) -> str:
     """The JSON of a start input. Raises ValueError with a sentence."""
     data = json_of(given)
-    if len(data) > LARGEST_MESSAGE:
-        raise ValueError(f"the start input is too large; send at most {LARGEST_MESSAGE} bytes.")
+    if len(data) > budget.LARGEST_START:
+        most = budget.LARGEST_START
+        raise ValueError(f"the start input is too large; send at most {most} bytes.")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:

@@ -40,6 +40,7 @@ from activities.requests import (
     SettlementPosting,
     WorkflowPostings,
 )
+from workflows import budget
 from workflows.lifecycle import is_pending
 from workflows.lifecycle.events import (
     CheckRefund,
@@ -61,6 +62,8 @@ from workflows.lifecycle.events import (
     VoidPayment,
 )
 from workflows.lifecycle.state import Decision, Payment, State
+from workflows.receiving.encrypted import Deciphered
+from workflows.receiving.parsing import parse_answer
 from workflows.workflow_state import AcceptedStart, WorkflowState
 
 BLOCKED_AFTER = timedelta(minutes=5)
@@ -167,7 +170,7 @@ class EffectRunner:
         activity = workflow.start_activity(
             call.type.name,
             call.request,
-            result_type=call.type.answer,
+            result_type=Deciphered,
             schedule_to_close_timeout=call.give_up_after,
             start_to_close_timeout=ATTEMPT_TIMEOUT,
             retry_policy=call.retry,
@@ -179,7 +182,10 @@ class EffectRunner:
         if not activity.done():
             activity.cancel()
         try:
-            return call.fact(await activity)
+            payload = await activity
+            return call.fact(parse_answer(call.type.answer, call.type.name, payload))
+        except ValueError as error:
+            return EffectBlocked(effect.kind, budget.cut(str(error), budget.LONGEST_PROBLEM))
         except ActivityError as error:
             if is_cancelled_exception(error) or not self._should_run(effect):
                 return None
@@ -187,7 +193,7 @@ class EffectRunner:
             if problem.type in INVALID_START and isinstance(effect, TakePayment | VoidPayment):
                 self.invalid_input = problem.message
                 return None
-            return EffectBlocked(effect.kind, problem.message)
+            return EffectBlocked(effect.kind, budget.cut(problem.message, budget.LONGEST_PROBLEM))
 
     async def _pause(self, effect: Effect) -> None:
         """Wait until an operator asks for a retry, or some time has passed."""
@@ -322,7 +328,11 @@ def _refund_request(
 
 
 def _refund_fact(attempt: int) -> Callable[[RefundAnswer], Fact]:
-    return lambda answer: RefundReported(attempt, answer.status, answer.reference, answer.text)
+    def fact(answer: RefundAnswer) -> Fact:
+        text = budget.cut(answer.text, budget.LONGEST_SENTENCE)
+        return RefundReported(attempt, answer.status, answer.reference, text)
+
+    return fact
 
 
 def _settlement_posting(

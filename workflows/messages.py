@@ -7,6 +7,7 @@ minor units; times are UTC, RFC 3339.
 
 import json
 from enum import StrEnum
+from functools import partial
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, JsonValue, WithJsonSchema, model_validator
@@ -15,6 +16,7 @@ from activities import fields
 from activities.amounts import MAX_AMOUNT
 from activities.fields import Address, Amount, Currency, Identifier, Line, UtcDatetime
 from activities.requests import Model, Money, Party, Undelivered
+from workflows import budget
 from workflows.policy import GivenPolicy
 
 LONGEST_TEXT = 4_000
@@ -24,7 +26,10 @@ LARGEST_REQUIREMENTS = 64 * 1024
 def _requirements(value: JsonValue) -> JsonValue:
     if not value or not isinstance(value, str | dict):
         raise ValueError("must be a text or an object, and not empty")
-    written = json.dumps(value)
+    try:
+        written = json.dumps(value, allow_nan=False)
+    except ValueError:
+        raise ValueError("must not contain NaN, Infinity or a number of that size") from None
     if len(written) > LARGEST_REQUIREMENTS:
         raise ValueError(f"must be at most {LARGEST_REQUIREMENTS} bytes of JSON")
     if "\\u0000" in written:
@@ -34,6 +39,8 @@ def _requirements(value: JsonValue) -> JsonValue:
 
 Text = Annotated[str, Field(max_length=LONGEST_TEXT), AfterValidator(fields.text)]
 Reference = Line
+PersonName = Annotated[Line, AfterValidator(partial(budget.check, most=budget.LONGEST_PERSON))]
+ZONE, LOCALE = r"^[A-Za-z0-9_+/-]{1,64}$", r"^[A-Za-z0-9_.@-]{1,64}$"
 
 
 class Role(StrEnum):
@@ -233,8 +240,10 @@ class GivenParty(Party):
     """A party in a start input."""
 
     id: Identifier
-    name: Line
+    name: PersonName
     email: Address
+    timezone: str = Field(default="UTC", pattern=ZONE)
+    locale: str = Field(default="en_US", pattern=LOCALE)
 
 
 class GivenMoney(Money):

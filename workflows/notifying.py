@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from temporalio import workflow
-from temporalio.common import RawValue, RetryPolicy
+from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 from temporalio.workflow import ParentClosePolicy
 
@@ -25,24 +25,22 @@ from activities.requests import (
     Recipient,
     Undelivered,
 )
-from workflows import lifecycle
+from workflows import budget, lifecycle
 from workflows.lifecycle import texts
 from workflows.lifecycle.events import Notify, RecipientRole
 from workflows.lifecycle.queries import REMINDER
 from workflows.lifecycle.state import DeadlineName, State
 from workflows.lifecycle.texts import Text
 from workflows.messages import Role
-from workflows.workflow_state import UNDELIVERED_KEPT, PendingNotice, WorkflowState
+from workflows.receiving.encrypted import Deciphered
+from workflows.receiving.parsing import parse, parse_answer
+from workflows.workflow_state import PendingNotice, WorkflowState
 
 DELIVERY_TIMEOUT = timedelta(minutes=2)
 """Bounds one attempt to deliver a notice to all its recipients."""
 
 AT_LEAST = timedelta(minutes=1)
 """How long a notice that an earlier run could not deliver is retried in any case."""
-
-WAITING_AT_MOST = 50
-"""Notices that may wait for an unreachable mail server. Further ones are given up, so that a
-party with many messages cannot exceed the server's limits."""
 
 CONTINUE_AFTER = timedelta(seconds=5)
 """How long continue-as-new waits for notices in delivery; then the next run sends them again."""
@@ -76,7 +74,7 @@ class Notifier:
         """Notify of a transition, as soon as the deadlines that follow from it are computed."""
         state = self._state
         state.notice_count += 1
-        if len(state.pending_notices) + len(state.notices) >= WAITING_AT_MOST:
+        if not self._has_room(notify):
             why = "too many notices were waiting"
             self._give_up(_undelivered(notify.transition, notify.recipients, at, why))
             return
@@ -90,6 +88,16 @@ class Notifier:
         )
         state.pending_notices.append(pending)
         asyncio.create_task(self._write(pending))
+
+    def _has_room(self, notify: Notify) -> bool:
+        """Whether one more notice may wait. Those about nothing but a message leave half of the
+        room for notes to the others."""
+        pending, written = self._state.pending_notices, self._state.notices
+        if len(pending) + len(written) >= budget.NOTICES_WAITING:
+            return False
+        notes = [notify.note, *(one.notify.note for one in pending), *(one.note for one in written)]
+        room = budget.NOTES_WAITING if notify.about_money else budget.NOTES_WAITING // 2
+        return sum(budget.size(note or "") for note in notes) <= room
 
     def resume(self) -> None:
         """Continue with what an earlier run had not written or not delivered."""
@@ -132,8 +140,7 @@ class Notifier:
         return _all_undelivered(notice, "its deadline has passed") if over else ()
 
     def _give_up(self, undelivered: Sequence[Undelivered]) -> None:
-        kept = [*self._state.undelivered, *undelivered][-UNDELIVERED_KEPT:]
-        self._state.undelivered = kept
+        self._state.add_undelivered(undelivered)
         given_up = workflow.metric_meter().create_counter(
             "recourse_notices_given_up", "Notices that were not delivered"
         )
@@ -169,7 +176,9 @@ class Notifier:
                 self._state.notices,
                 id=f"{workflow.info().workflow_id}/notices/{workflow.info().run_id}",
                 parent_close_policy=ParentClosePolicy.ABANDON,
-                static_summary=f"Last notices of purchase {self._state.start.purchase_id}",
+                static_summary=budget.cut(
+                    f"Last notices of purchase {self._state.start.purchase_id}", 200
+                ),
             )
 
 
@@ -284,19 +293,21 @@ async def send(notice: NoticeRequest) -> Sequence[Undelivered]:
         return _all_undelivered(notice, "its deadline has passed")
     recipients = " and ".join(each.role for each in notice.recipients)
     try:
-        answer: NoticeAnswer = await workflow.execute_activity(
+        payload = await workflow.execute_activity(
             SEND_NOTICES.name,
             notice,
             task_queue=NOTICE_QUEUE,
-            result_type=NoticeAnswer,
+            result_type=Deciphered,
             schedule_to_close_timeout=left,
             start_to_close_timeout=DELIVERY_TIMEOUT,
             retry_policy=RETRY,
             summary=f"Notify {recipients}: {notice.transition.replace('_', ' ')}",
         )
+        return parse_answer(NoticeAnswer, SEND_NOTICES.name, payload).undelivered
     except ActivityError as error:
         return _undelivered_by(notice, error)
-    return answer.undelivered
+    except ValueError:
+        return _all_undelivered(notice, "its activity was completed by hand")
 
 
 def time_left(notice: NoticeRequest, now: datetime) -> timedelta:
@@ -332,7 +343,7 @@ def undelivered_report(
             "at": now,
             "actor": "system",
             "text": _text(texts.NOTICE_UNDELIVERED),
-            "values": {"notice": name, "problem": ways},
+            "values": {"notice": name, "problem": budget.cut(ways, budget.LONGEST_PROBLEM)},
             "note": None,
             "money_text": None,
             "recipients": (Recipient(role="operator"),),
@@ -345,9 +356,8 @@ def _undelivered_by(notice: NoticeRequest, error: ActivityError) -> Sequence[Und
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ApplicationError) and cause.type == ErrorType.NOTICE_DELAYED:
-            detail: RawValue = cause.details[0]
-            answer = workflow.payload_converter().from_payload(detail.payload, NoticeAnswer)
-            return answer.undelivered
+            with suppress(ValueError):
+                return parse(NoticeAnswer, cause.details).undelivered
         cause = cause.__cause__
     return _all_undelivered(notice, "not delivered within a day")
 

@@ -23,6 +23,7 @@ from pydantic import (
 from activities.requests import Model
 
 LONGEST = timedelta(days=3650)
+MOST_REMINDERS = 10
 
 ISO_8601 = re.compile(r"P(?=.)(\d+W|(\d+D)?(T(?=\d)(\d+H)?(\d+M)?(\d+(\.\d+)?S)?)?)")
 """A duration of weeks, or of days and time; months and years have no fixed length."""
@@ -106,7 +107,9 @@ class GivenPolicy(Policy):
     @field_validator("*")
     @classmethod
     def _within_limits(cls, value: object, info: ValidationInfo) -> object:
-        windows = vars(value).values() if isinstance(value, Reminders) else [(value,)]
+        windows = list(vars(value).values()) if isinstance(value, Reminders) else [(value,)]
+        if max(map(len, windows)) > MOST_REMINDERS:
+            raise ValueError(f"a deadline has at most {MOST_REMINDERS} reminders")
         for window in chain.from_iterable(windows):
             if isinstance(window, timedelta):
                 _check_window(window, may_be_zero=info.field_name == "free_cancel_window")

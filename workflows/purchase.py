@@ -30,7 +30,7 @@ from temporalio.exceptions import ApplicationError
 from activities.formatter import window_text
 from activities.keys import purchase_of_workflow
 from activities.requests import ErrorType, WorkflowPostings
-from workflows import lifecycle, view
+from workflows import budget, lifecycle, view
 from workflows.acceptance import (
     ADOPTED_RUN,
     accept,
@@ -87,6 +87,7 @@ class ProjectPurchase(Receiver):
         self._timers: dict[DeadlineName, Timer] = {}
         self._reminder: Timer | None = None
         self._queue = MessageQueue()
+        self._signals = 0
         self._given, self._began = given, workflow.now()
         self._adopted_run = workflow.memo_value(ADOPTED_RUN, "", type_hint=str)
         self._accepted = False
@@ -215,6 +216,7 @@ class ProjectPurchase(Receiver):
 
     def receive_signal(self, name: str, payloads: Sequence[object]) -> None:
         """Handle a signal. A rejected one is kept, shown and answered by a notice."""
+        self._signals += 1
         if not self._input_error:
             message = (name, payloads, workflow.now())
             work = partial(self._handle_signal, *message)
@@ -277,11 +279,11 @@ class ProjectPurchase(Receiver):
             deadline = lifecycle.next_deadline(self._state.purchase)
             answer: Receipt | Rejection = Receipt(
                 stage=self._state.purchase.stage.value,
-                text=decided.text,
+                text=budget.cut(decided.text, budget.LONGEST_SENTENCE),
                 next_deadline=deadline.at if deadline else None,
             )
         else:
-            answer = decided
+            answer = Rejection(decided.code, budget.cut(decided.text, budget.LONGEST_PROBLEM))
         self._state.answers.put(message, answer)
         return answer
 
@@ -390,7 +392,13 @@ class ProjectPurchase(Receiver):
     @property
     def _should_continue_as_new(self) -> bool:
         """History is long, and every message is in the state."""
-        return workflow.info().is_continue_as_new_suggested() and not self._queue.waiting
+        info = workflow.info()
+        is_long = (
+            info.is_continue_as_new_suggested()
+            or info.get_current_history_size() > budget.LONG_HISTORY
+            or self._signals >= budget.SIGNALS_PER_RUN
+        )
+        return is_long and not self._queue.waiting
 
     async def _continue_as_new(self) -> None:
         """A fresh history with the same state: no message is lost and no deadline moves."""

@@ -1,23 +1,22 @@
 """Everything a purchase keeps: what continue-as-new carries from one run to the next."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from activities import fields
 from activities.amounts import decimals, step_of
 from activities.keys import workflow_id_of
 from activities.requests import LedgerDecision, Money, NoticeRequest, Party, Undelivered
-from workflows import lifecycle
+from workflows import budget, lifecycle
 from workflows.lifecycle.events import Accepted, Effect, Notify
 from workflows.lifecycle.state import Person, Stage, State, Terms
 from workflows.messages import PurchaseStart, RejectedSignal, TimelineEntry
 from workflows.policy import Policy
 from workflows.receiving.idempotency import IdempotencyCache
 
-TIMELINE_KEPT = 200
-REJECTED_KEPT = 50
-UNDELIVERED_KEPT = 50
 NOTIFY_REJECTION_EVERY = timedelta(hours=1)
 """A party is notified of rejected signals at most once per code in this time."""
 
@@ -73,7 +72,8 @@ class WaitingMessage(BaseModel):
 
 
 class WorkflowState(BaseModel):
-    """The state of the workflow. `purchase` is what the rules know; every list keeps the newest."""
+    """The state of the workflow. `purchase` is what the rules know; every list keeps the newest.
+    At most `budget.LARGEST_STATE` bytes."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -145,10 +145,10 @@ class WorkflowState(BaseModel):
             at=now,
             transition=answer.transition,
             by=answer.actor,
-            text=answer.text,
+            text=budget.cut(answer.text, budget.LONGEST_SENTENCE),
             late_by=answer.late_by.total_seconds() if answer.late_by else None,
         )
-        self.timeline = [*self.timeline, entry][-TIMELINE_KEPT:]
+        self.timeline = [*self.timeline, entry][-budget.TIMELINE_KEPT :]
 
     def add_effect(self, effect: Effect) -> None:
         """Run after those before it; the same effect asked for again replaces the older one."""
@@ -160,8 +160,21 @@ class WorkflowState(BaseModel):
 
     def add_rejected(self, rejected: RejectedSignal) -> None:
         """Keep a rejected signal."""
-        self.rejected = [*self.rejected, rejected][-REJECTED_KEPT:]
+        self.rejected = [*self.rejected, rejected][-budget.REJECTED_KEPT :]
         self.rejected_count += 1
+
+    def add_undelivered(self, undelivered: Iterable[Undelivered]) -> None:
+        """Keep notices that were given up."""
+        kept = (
+            one.model_copy(
+                update={
+                    "channel": budget.cut(one.channel, fields.LONGEST_ID),
+                    "why": budget.cut(one.why, budget.LONGEST_SENTENCE),
+                }
+            )
+            for one in undelivered
+        )
+        self.undelivered = [*self.undelivered, *kept][-budget.UNDELIVERED_KEPT :]
 
     def should_notify_rejection(self, recipient: str, code: str, now: datetime) -> bool:
         """Whether to notify a party of a rejection now; if so, remembers that it was."""

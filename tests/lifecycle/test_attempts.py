@@ -19,6 +19,7 @@ from workflows.lifecycle.events import (
     SendRefund,
     SettlementPosted,
 )
+from workflows.lifecycle.handlers import MOST_ATTEMPTS
 from workflows.lifecycle.state import AttentionKind, Code, DeadlineName, Refund, RefundStatus, Stage
 from workflows.messages import Role
 
@@ -297,3 +298,18 @@ def test_the_settlement_window_is_computed_from_the_decision_to_the_settlement()
     late.fact(RefundReported(1, "settled"))
     assert late.state.stage is Stage.SETTLING
     assert not is_pending(late.state, lookup)
+
+
+def test_a_refund_is_attempted_at_most_twenty_times() -> None:
+    """A purchase keeps a reference for each attempt; after that a person sends the money."""
+    purchase = second_attempt()
+    for attempt in range(2, MOST_ATTEMPTS):
+        purchase.fact(RefundReported(attempt, "failed", "x" * 200))
+        retries(purchase)
+    purchase.fact(RefundReported(MOST_ATTEMPTS, "failed", "x" * 200))
+
+    answer = purchase.send(Role.OPERATOR, "resolve_attention", action="retry")
+    rejected(answer, Code.NOT_ALLOWED_NOW, "mark_settled")
+    assert attempts(purchase).attempt == MOST_ATTEMPTS
+    settled = {"action": "mark_settled", "reference": "statement 7"}
+    assert isinstance(purchase.send(Role.OPERATOR, "resolve_attention", **settled), Accepted)

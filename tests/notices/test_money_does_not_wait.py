@@ -17,8 +17,8 @@ from tests.notices.environment import environment
 from tests.purchases import held, purchase_of
 from tests.signals.payloads import of_type, whole_history
 from tests.signals.sample_signals import good
+from workflows.budget import NOTICES_WAITING
 from workflows.messages import Role, SendMessage
-from workflows.notifying import WAITING_AT_MOST
 
 SLOTS = 2
 SOON = 10
@@ -79,6 +79,6 @@ async def test_a_silent_mail_server_delays_no_continue_as_new(tmp_path: Path) ->
         assert {notice.status for notice in env.notices(handle)} == {"pending"}
         newest = (await whole_history(env.server.client, handle))[-1:]
         sent = of_type(newest, EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED)
-        assert len(sent) == WAITING_AT_MOST
+        assert len(sent) == NOTICES_WAITING
         for connection in connections:
             connection.abort()

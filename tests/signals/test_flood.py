@@ -18,14 +18,11 @@ from tests.conftest import LONG_HISTORY
 from tests.purchases import CLIENT, held
 from tests.signals.payloads import failed_tasks, whole_history
 from tests.signals.sample_signals import GOOD_COUNT, Signal, bad, good, is_bad
+from workflows.budget import LARGEST_STATE, REJECTED_KEPT
 from workflows.messages import Receipt
-from workflows.workflow_state import REJECTED_KEPT
 
 FLOOD = int(os.environ.get("RECOURSE_FLOOD", "2000"))
 PARALLEL = 20
-MAX_CARRIED_BYTES = 1_000_000
-"""Bound on the state that continue-as-new carries. The server terminates a workflow whose input is
-over 2 MB."""
 
 KNOWN = {"by": CLIENT, "message_id": "known", "text": "Hello?"}
 
@@ -79,7 +76,7 @@ async def test_a_flood_of_signals_loses_no_good_message_and_moves_no_deadline(
     assert len(runs) > 1
     assert len(runs[-1]) < 3 * LONG_HISTORY
     assert not failed_tasks(runs)
-    assert max(map(carried_bytes, runs)) < MAX_CARRIED_BYTES
+    assert max(map(carried_bytes, runs)) < LARGEST_STATE
     await skip(server, handle)
     result = await handle.result()
     assert (result.reason, result.refunded) == ("requirements_timeout", PRICE)

@@ -242,6 +242,7 @@ async def test_setup_may_be_repeated(cli: Cli, tmp_path_factory: pytest.TempPath
     assert again.document == {
         "database": "up_to_date",
         "search_attributes_registered": [],
+        "server_limits_missing": None,
         "schedules_registered": [],
     }
     assert "up to date" in (await cli("setup", RECOURSE_DATABASE_URL=url)).out

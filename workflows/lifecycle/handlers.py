@@ -45,6 +45,9 @@ from workflows.messages import (
 
 Handler = Callable[[Draft], Rejection | None]
 
+MOST_ATTEMPTS = 20
+"""To refund. A purchase keeps the provider's name for each."""
+
 
 def nothing(draft: Draft) -> None:
     """Nothing changes."""
@@ -308,16 +311,24 @@ def check_report(draft: Draft) -> Rejection | None:
 # --- what needs a person
 
 
-def retry(draft: Draft) -> None:
+def retry(draft: Draft) -> Rejection | None:
     """What is blocked or failed is retried now; a late refund is asked about now."""
     refund, late = draft.state.refund, draft.state.needs(AttentionKind.SETTLEMENT_LATE)
+    failed = refund is not None and refund.status is RefundStatus.FAILED
+    if refund and failed and refund.attempt >= MOST_ATTEMPTS:
+        return Rejection(
+            Code.NOT_ALLOWED_NOW,
+            f"The refund has failed {MOST_ATTEMPTS} times. Send the money another way; then send "
+            "mark_settled with the proof.",
+        )
     draft.clear_alert(
         AttentionKind.PAYMENT_UNKNOWN, AttentionKind.EFFECT_BLOCKED, AttentionKind.REFUND_FAILED
     )
-    if refund and refund.status is RefundStatus.FAILED:
+    if refund and failed:
         _send_again(draft, refund)
     elif late and refund and refund.status is RefundStatus.PENDING:
         draft.emit(CheckRefund(refund.attempt))
+    return None
 
 
 def mark_settled(draft: Draft) -> Rejection | None:

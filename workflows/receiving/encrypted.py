@@ -13,6 +13,11 @@ class Undecipherable(RuntimeError):
     """This worker lacks a key. The failed task is retried until a worker has the key."""
 
 
+class Deciphered(RawValue):
+    """Type hint for an activity's answer that the workflow parses itself: a raw payload. If it is
+    still encrypted, the task fails until a worker has the key."""
+
+
 def is_encrypted(payload: Payload) -> bool:
     """Whether it is (still) encrypted."""
     return payload.metadata.get("encoding") == ENCODING

@@ -10,13 +10,10 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
+from workflows.budget import ACCEPTED_ANSWERS_KEPT, REJECTED_ANSWERS_KEPT
 from workflows.lifecycle.events import Rejection
 from workflows.lifecycle.state import Code
 from workflows.messages import Message, Receipt
-
-ACCEPTED_KEPT = 1_000
-REJECTED_KEPT = 200
-"""How many answers to messages with a `message_id` are kept, the newest of each kind."""
 
 Value = TypeVar("Value")
 
@@ -66,15 +63,19 @@ class IdempotencyCache(BaseModel):
         if message.message_id is None:
             return
         if isinstance(answer, Receipt):
-            _put(self.accepted, self._key(message), (_digest(message), answer), ACCEPTED_KEPT)
+            _put(
+                self.accepted, self._key(message), (_digest(message), answer), ACCEPTED_ANSWERS_KEPT
+            )
         else:
             rejected = (_digest(message), answer.code, answer.text)
-            _put(self.rejected, self._key(message), rejected, REJECTED_KEPT)
+            _put(self.rejected, self._key(message), rejected, REJECTED_ANSWERS_KEPT)
 
     @staticmethod
     def _key(message: Message) -> str:
-        """Unambiguous: no id contains white space."""
-        return f"{message.by.role} {message.by.id} {message.message_id}"
+        """32 hexadecimal digits for sender and id, so that long ids need no more room.
+        Unambiguous: no id contains white space."""
+        key = f"{message.by.role} {message.by.id} {message.message_id}"
+        return hashlib.sha256(key.encode()).hexdigest()[:32]
 
 
 def _digest(message: Message) -> str:

@@ -7,9 +7,10 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from temporalio.common import RawValue
 
+from workflows.budget import LARGEST_ANSWER, LONGEST_PROBLEM, cut
 from workflows.lifecycle.events import Rejection
 from workflows.lifecycle.state import Code
-from workflows.messages import LARGEST_REQUIREMENTS, MESSAGES, Message, Sender
+from workflows.messages import LARGEST_REQUIREMENTS, LOCALE, MESSAGES, ZONE, Message, Sender
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -25,7 +26,7 @@ class InvalidMessage(Exception):
 
     def __init__(self, code: Code, text: str, sender: Sender | None = None) -> None:
         super().__init__(text)
-        self.rejection = Rejection(code, text)
+        self.rejection = Rejection(code, cut(text, LONGEST_PROBLEM))
         self.sender = sender
 
 
@@ -49,6 +50,22 @@ def parse_message(name: str, payloads: Sequence[object]) -> Message:
 def parse(kind: type[Model], payloads: Sequence[object]) -> Model:
     """The one JSON object in `payloads`, as `kind`. Raises ValueError with a sentence."""
     return read(kind, json_of(payloads))
+
+
+def parse_answer(
+    kind: type[Model], activity: str, payload: object, most: int = LARGEST_ANSWER
+) -> Model:
+    """The answer of an activity, which an operator can complete by hand, with anything; of at most
+    so many bytes. Raises ValueError with a sentence."""
+    try:
+        if _size([payload]) > most:
+            raise ValueError(f"send at most {most} bytes.")
+        return parse(kind, [payload])
+    except ValueError as error:
+        raise ValueError(
+            f"The activity {activity} was completed with what is not its answer: {error} It is "
+            "asked again; leave its completion to the worker."
+        ) from None
 
 
 def read(kind: type[Model], document: bytes | str) -> Model:
@@ -85,6 +102,8 @@ PREDICATES = {
 FORMS = {
     "^[A-Z]{2}$": "must be two capital letters, such as US",
     "^[A-Z]{3}$": "must be three capital letters, such as USD",
+    ZONE: "must be a time zone, such as Europe/Lisbon",
+    LOCALE: "must be a locale, such as pt_PT",
 }
 INSTANT = "must be an instant with its offset, such as 2026-03-02T12:00:00Z"
 

@@ -5,25 +5,30 @@ from collections.abc import Sequence
 from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
 
-from workflows.receiving.parsing import json_of
+from workflows.budget import LARGEST_STATE, size
+from workflows.receiving.parsing import LARGEST_MESSAGE, json_of
 from workflows.receiving.queue import Received
 from workflows.workflow_state import WaitingMessage, WorkflowState
 
-WAITING_KEPT = 1_000_000
-"""Characters of waiting messages in a saved state, far below the server's limit of 2 MB. The first
-are kept; a sender whose message gets no receipt repeats it."""
+AROUND = 100
+"""Bytes of JSON around a message in a saved state."""
 
 
 def with_waiting(state: WorkflowState, received: Sequence[Received]) -> WorkflowState:
-    """A copy of the state with the messages that wait."""
+    """A copy of the state with the messages that wait, the first ones that fit in its budget.
+
+    The others are dropped, and so are those that could not be parsed. Their senders have no answer.
+    """
     kept: list[WaitingMessage] = []
-    left = WAITING_KEPT
+    left = LARGEST_STATE - len(state.model_dump_json().encode())
     for name, payloads, at in received:
         try:
             payload = json_of(payloads).decode()
         except ValueError:
-            continue  # it would be rejected
-        left -= len(payload)
+            continue
+        if len(payload) > LARGEST_MESSAGE:
+            continue
+        left -= size(name) + size(payload) + AROUND
         if left < 0:
             break
         kept.append(WaitingMessage(name=name, payload=payload, at=at))
