@@ -11,6 +11,7 @@ It may run while workers run, and any number of times.
 """
 
 import asyncio
+import shlex
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
@@ -317,10 +318,12 @@ def _without_workflow(records: PurchaseRecords) -> Iterator[Difference]:
         return  # closed, and its history was deleted after the retention period
     what = f"the server has no workflow of it; the provider charged {sum_of(records.charges)}"
     what += f" and refunded {sum_of(records.refunds)}." if records.refunds else "."
+    again = f"recourse adopt {shlex.quote(records.purchase_id)} --from-terms"
     advice = (
-        "If Temporal was restored to an older state, start the purchase again with the same terms: "
-        "recourse purchase --file TERMS. Its charge is found, not made again. If the purchase was "
-        "closed, its history is deleted: keep what the provider shows as the proof."
+        "If Temporal has lost it, begin it again with the same terms: "
+        f"{again if records.registered else 'recourse purchase --file TERMS'}. Its charge is "
+        "found, not made again. If the purchase was closed, its history is deleted: keep what the "
+        "provider shows as the proof."
     )
     if balances is None and records.sent >= records.charged:
         advice = "The client has the money back. Keep what the provider shows as the proof."

@@ -19,7 +19,7 @@ effects.
 import asyncio
 import json
 from collections.abc import Callable, Coroutine, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -27,7 +27,6 @@ from temporalio import workflow
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
-from activities.formatter import window_text
 from activities.keys import purchase_of_workflow
 from activities.requests import ErrorType, WorkflowPostings
 from workflows import budget, lifecycle, view
@@ -44,7 +43,6 @@ from workflows.card import card
 from workflows.effects import EffectRunner, postings
 from workflows.lifecycle.events import Accepted, DeadlineExpired, Fact, PlatformCancelled, Rejection
 from workflows.lifecycle.state import Code, DeadlineName, Stage
-from workflows.lifecycle.words import expiry_text, label_text
 from workflows.messages import (
     MESSAGES,
     Message,
@@ -69,9 +67,8 @@ from workflows.receiving.parsing import (
 )
 from workflows.receiving.queue import MessageQueue
 from workflows.receiving.waiting import take_waiting, with_waiting
+from workflows.timers import Timers
 from workflows.workflow_state import WorkflowState
-
-Timer = tuple[datetime, asyncio.Task[None]]
 
 
 @workflow.defn(name="ProjectPurchase")
@@ -84,8 +81,6 @@ class ProjectPurchase(Receiver):
         self._input_error: ValueError | Undecipherable | None = None
         self._changed = False
         self._indexed = view.known(workflow.info().typed_search_attributes)
-        self._timers: dict[DeadlineName, Timer] = {}
-        self._reminder: Timer | None = None
         self._queue = MessageQueue()
         self._signals = 0
         self._given, self._began = given, workflow.now()
@@ -150,6 +145,7 @@ class ProjectPurchase(Receiver):
         self._state = state
         self._effects = EffectRunner(state, self._apply_fact)
         self._notifier = Notifier(state, lambda: self._effects.deadlines_known)
+        self._timers = Timers(state, self._deadline_reached, self._remind)
         self._accepted = True
 
     # --- queries
@@ -327,51 +323,24 @@ class ProjectPurchase(Receiver):
 
     def _sync(self) -> None:
         """Make timers and search attributes match the state."""
-        open_ones = self._state.purchase.deadlines
-        for name, (at, timer) in list(self._timers.items()):
-            if open_ones.get(name) != at:
-                timer.cancel()
-                del self._timers[name]
-        for name, at in open_ones.items():
-            if name not in self._timers:
-                self._timers[name] = (at, asyncio.create_task(self._await_deadline(name, at)))
-        self._sync_reminder()
+        self._timers.sync()
         attributes = view.search_attributes(self._state.purchase)
         if changes := view.updates(self._indexed, attributes):
             workflow.upsert_search_attributes(changes)
         self._indexed = attributes
 
-    async def _await_deadline(self, name: DeadlineName, at: datetime) -> None:
-        state = self._state.purchase
-        row = lifecycle.on_expiry(state, name)
-        then = expiry_text(state, row.text) if row else "nothing changes"
-        label = label_text(state, lifecycle.rules_of(state).deadline(name))
-        await _sleep_until(at, f"{label} in {{window}}. If nobody acts: {then}")
+    def _deadline_reached(self, name: DeadlineName, at: datetime) -> None:
+        """After everything that arrived before. The deadline may have moved meanwhile."""
         self._queue.process(partial(self._expire, name, at))
 
     def _expire(self, name: DeadlineName, at: datetime) -> None:
         if self._state.purchase.deadlines.get(name) == at:
             self._apply_fact(DeadlineExpired(name))
 
-    def _sync_reminder(self) -> None:
-        upcoming = lifecycle.next_reminder(self._state.purchase, self._state.reminded_until)
-        at = upcoming[0] if upcoming else None
-        if self._reminder and self._reminder[0] != at:
-            self._reminder[1].cancel()
-            self._reminder = None
-        if at and not self._reminder:
-            self._reminder = (at, asyncio.create_task(self._remind(at)))
-
-    async def _remind(self, at: datetime) -> None:
-        await _sleep_until(at, "A reminder is due in {window}")
-        state, now = self._state, workflow.now()
-        upcoming = lifecycle.next_reminder(state.purchase, state.reminded_until)
-        state.reminded_until = now
-        self._reminder = None
+    def _remind(self, name: DeadlineName | None) -> None:
         self._changed = True
-        for name in upcoming[1] if upcoming and upcoming[0] == at else ():
-            if state.purchase.deadlines[name] > now:
-                self._notifier.notify(lifecycle.reminder(state.purchase, name), now)
+        if name:
+            self._notifier.notify(lifecycle.reminder(self._state.purchase, name), workflow.now())
 
     # --- waiting and ending
 
@@ -416,12 +385,6 @@ class ProjectPurchase(Receiver):
     @property
     def _all_messages_handled(self) -> bool:
         return not self._queue.waiting and workflow.all_handlers_finished()
-
-
-async def _sleep_until(at: datetime, summary: str) -> None:
-    left = at - workflow.now()
-    if left > timedelta(0):
-        await workflow.sleep(left, summary=summary.format(window=window_text(left))[:200])
 
 
 def _count_rejected(name: str, code: Code) -> None:
