@@ -34,7 +34,7 @@ from temporal.directory import TemporalPurchaseDirectory
 from temporal.purchases import Purchase
 from tests.conftest import settings
 from tests.proof.counts import ALL, counted
-from tests.purchases import held, purchase, purchase_of, under_way
+from tests.purchases import adopted, held, purchase, purchase_of, under_way
 from worker import build_worker
 from workflows.messages import Role
 
@@ -392,11 +392,12 @@ async def test_an_older_temporal_pays_nothing_twice_and_says_what_to_do(
         assert set(found) == {decided, bought.purchase_id}
         assert "its workflow has none" in found[decided].what.lower()
         assert "Send the messages" in found[decided].what_to_do
-        assert "recourse purchase --file" in found[bought.purchase_id].what_to_do
+        again = f"recourse adopt {bought.purchase_id} --from-terms"
+        assert again in found[bought.purchase_id].what_to_do
         assert advice(await drill.audit()) == {each: f"recourse restore {each}" for each in found}
         assert books(drill.services.ledger) == expected
 
-        await start(drill.server.client, bought)
+        await adopted(drill.server, drill.services, bought.purchase_id, from_terms=True)
         await say(drill.handle(decided), Role.FREELANCER, "give_refund")
         assert (await drill.handle(decided).result()).refunded == 25000
         await until(drill.handle(bought.purchase_id), lambda found: found.payment == "held")
