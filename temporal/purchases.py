@@ -100,7 +100,7 @@ class Purchase:
                 task_queue=TASK_QUEUE,
                 id_reuse_policy=reuse,
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-                memo={"title": terms.title, "terms": wording.summary(terms)},
+                memo={"title": terms.title, "terms": wording.listed(terms)},
                 static_summary=wording.summary(terms),
                 static_details=wording.details(terms),
                 rpc_timeout=ANSWER_WITHIN,
