@@ -13,11 +13,14 @@ import structlog
 from temporalio import activity, workflow
 
 from activities.keys import WORKFLOW_ID_PREFIX
+from activities.sanitize import lines
 
 Event = MutableMapping[str, Any]
 
 _PERSONAL = re.compile(r"[\w.+-]+@[\w-]+(\.[\w-]+)+|\bpm_\w+")
 _REDACTED = "(redacted)"
+LONGEST_VALUE = 20_000
+"""Characters of one value: a stack trace has some thousands."""
 
 
 def configure_logs() -> None:
@@ -60,10 +63,13 @@ def configure_logs() -> None:
 
 
 def redact(_logger: Any, _method: str, event: Event) -> Event:
-    """Remove mail addresses and payment methods, which messages of libraries may contain."""
+    """Remove mail addresses and payment methods, which messages of libraries may contain, and
+    control characters. Long values are cut."""
     for name, value in event.items():
         if _PERSONAL.search(text := str(value)):
-            event[name] = _PERSONAL.sub(_REDACTED, text)
+            event[name] = text = _PERSONAL.sub(_REDACTED, text)
+        if isinstance(event[name], str):
+            event[name] = lines(text, LONGEST_VALUE, most=500)
     return event
 
 

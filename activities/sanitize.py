@@ -1,8 +1,9 @@
 """Makes text from other people safe to show: names, titles, notes, replies of servers.
 
-Nothing here trusts its input. The results have no control characters and no invisible format
-characters such as bidirectional overrides, so they cannot start a header line or reorder the text
-around them.
+The only sanitizer: for mail, the Web UI's summary, details and card, the terminal and logs. Nothing
+here trusts its input. The results have no control characters and no invisible format characters
+except joiners and closed isolates, so they cannot start a header line or reorder the text around
+them.
 """
 
 import re
@@ -18,6 +19,23 @@ _MAX_MARKS = 4
 
 _ZERO_WIDTH_SPACE = "\u200b"
 _ISOLATE, _POP = "\u2068", "\u2069"
+"""Start and end of an isolate."""
+
+_KEPT = _JOINERS + _ISOLATE + _POP
+
+_RIGHT_TO_LEFT = re.compile(
+    "[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefe\U00010800-\U00010fff\U0001e800-\U0001efff]"
+)
+"""The blocks that Unicode reserves for scripts written from right to left. Listed, because the
+timeline has names that are isolated, and a replay must not depend on Unicode's version."""
+
+_OWN_ISOLATE = re.compile(
+    f"({_ISOLATE}[^{_ISOLATE}{_POP}]*{_RIGHT_TO_LEFT.pattern}[^{_ISOLATE}{_POP}]*{_POP})"
+    f"|[{_ISOLATE}{_POP}]"
+)
+"""What `isolated` writes around a name, which is kept; or another start or end, which is not."""
+
+_BIDI_CONTROLS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 _LINKABLE = re.compile(r"(?<=[^\W\d]):(?=\S)|[.。．｡](?=[^\W\d])|(?<=www)\.|@(?=\S)", re.IGNORECASE)
 """What a program needs to see a link: a colon after a scheme, a dot before a letter (every
@@ -35,6 +53,7 @@ def _visible(text: str) -> str:
     """The text in NFC without control and format characters; every line break is a newline."""
     kept: list[str] = []
     marks = 0
+    text = _OWN_ISOLATE.sub(lambda match: match[1] or "", text)
     for character in unicodedata.normalize("NFC", text):
         if character in _LINE_BREAKS:
             kept.append("\n")
@@ -42,7 +61,7 @@ def _visible(text: str) -> str:
         category = unicodedata.category(character)
         if character == "\t" or category == "Zs":
             kept.append(" ")
-        elif category not in ("Cc", "Cf", "Cs") or character in _JOINERS:
+        elif category not in ("Cc", "Cf", "Cs") or character in _KEPT:
             marks = marks + 1 if category in ("Mn", "Me") else 0
             if marks <= _MAX_MARKS:
                 kept.append(character)
@@ -50,7 +69,10 @@ def _visible(text: str) -> str:
 
 
 def _shortened(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+    """At most `limit` characters; what closes isolates is not counted."""
+    if len(text) > limit:
+        text = text[: limit - 1].rstrip() + "…"
+    return text + _POP * (text.count(_ISOLATE) - text.count(_POP))
 
 
 def one_line(text: str, limit: int = 200) -> str:
@@ -92,11 +114,10 @@ def _apart(match: re.Match[str]) -> str:
 
 
 def isolated(text: str) -> str:
-    """The text, isolated if it is written from right to left: the text around it keeps its
-    order."""
-    if any(unicodedata.bidirectional(character) in ("R", "AL", "AN") for character in text):
-        return f"{_ISOLATE}{text}{_POP}"
-    return text
+    """The text without bidirectional controls, isolated if it is written from right to left: the
+    text around it keeps its order."""
+    text = _BIDI_CONTROLS.sub("", text)
+    return f"{_ISOLATE}{text}{_POP}" if _RIGHT_TO_LEFT.search(text) else text
 
 
 def header(text: str, limit: int = 120) -> str:

@@ -17,12 +17,14 @@ from activities.amounts import format_amount
 from activities.formatter import spaced
 from activities.ledger import PurchaseBalances, Transfer
 from activities.notices.log import Notice
-from activities.sanitize import lines, one_line
+from activities.sanitize import isolated, lines, one_line, plain_text
 from temporal.ended import BY
 from temporal.executions import ENDED
 from temporal.purchases import Listed
 from workflows.card import instant
 from workflows.messages import Escrow, Permission, Receipt, Status
+
+Row = Sequence[str | Text]
 
 LONGEST_CELL = 1_000
 WIDTH_OF_FILES = 140
@@ -49,32 +51,35 @@ def receipt(answer: Receipt) -> RenderableType:
     rows = [("Stage", answer.stage)]
     if answer.next_deadline:
         rows.append(("Next deadline", instant(answer.next_deadline)))
-    return Group(Text(one_line(answer.text, LONGEST_CELL)), fields(rows))
+    return Group(prose(answer.text), fields(rows))
 
 
 def status(status: Status) -> RenderableType:
     """Show a purchase's status as a card."""
-    title = Text(f"{one_line(status.title)} · {one_line(status.purchase_id)}", style="bold")
-    blocks: list[RenderableType] = [title, fields(_facts(status))]
+    items: Iterable[Row]
+    rows: Iterable[Row]
+    blocks: list[RenderableType] = [_headline(status), fields(_facts(status))]
     if status.attention:
-        items = ((instant(item.since), item.kind, item.text) for item in status.attention)
+        items = ((instant(item.since), item.kind, prose(item.text)) for item in status.attention)
         blocks.append(table("Needs attention", ("since", "what", "why"), items))
     if status.deadlines:
         rows = ((instant(item.at), item.name, item.then) for item in status.deadlines)
         blocks.append(table("Deadlines", ("until", "what", "on expiry"), rows))
     rows = (
-        (instant(entry.at), entry.by, _told(entry.text, entry.late_by)) for entry in status.timeline
+        (instant(entry.at), entry.by, prose(_told(entry.text, entry.late_by)))
+        for entry in status.timeline
     )
     blocks.append(table("Timeline", ("when", "by", "what"), rows))
     if status.rejected:
         items = (
-            (instant(item.at), item.name, f"{item.code}: {item.text}") for item in status.rejected
+            (instant(item.at), prose(item.name), prose(f"{item.code}: {item.text}"))
+            for item in status.rejected
         )
         heading = f"Rejected signals ({status.rejected_count})"
         blocks.append(table(heading, ("when", "signal", "why"), items))
     if status.undelivered:
         rows = (
-            (instant(item.at), f"{item.transition} to {item.role}", item.why)
+            (instant(item.at), f"{item.transition} to {item.role}", prose(item.why))
             for item in status.undelivered
         )
         blocks.append(table("Undelivered notices", ("when", "notice", "why"), rows))
@@ -103,7 +108,7 @@ def purchases(found: Sequence[Listed]) -> RenderableType:
             _stage(item),
             item.outcome or "",
             instant(item.next_deadline) if item.next_deadline else "",
-            item.terms,
+            prose(item.terms),
         )
         for item in found
     )
@@ -173,6 +178,11 @@ def _delivery(notice: Notice) -> str:
     return f"{notice.status}{tried}{why}"
 
 
+def _headline(status: Status) -> Text:
+    title = plain_text(isolated(status.title), LONGEST_CELL)
+    return Text(f"{title} · {isolated(status.purchase_id)}", style="bold")
+
+
 def _facts(status: Status) -> list[tuple[str, str]]:
     currency = status.price.currency
     facts = [
@@ -219,15 +229,25 @@ def fields(rows: Iterable[tuple[str, str]]) -> RenderableType:
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
     for name, value in rows:
-        grid.add_row(name, one_line(value, LONGEST_CELL))
+        grid.add_row(name, _cell(value))
     return grid
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> RenderableType:
-    """A table whose cells are untrusted text."""
+def prose(text: str) -> Text:
+    """A sentence with text of other people, of which a terminal makes no link. Not for ids and
+    commands: the invisible spaces in it would be copied with them."""
+    return Text(plain_text(text, LONGEST_CELL))
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Row]) -> RenderableType:
+    """A table whose cells are untrusted text, or `prose`."""
     shown = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD)
     for column in columns:
         shown.add_column(column, overflow="fold")
     for row in rows:
-        shown.add_row(*(one_line(cell, LONGEST_CELL) for cell in row))
+        shown.add_row(*(cell if isinstance(cell, Text) else _cell(cell) for cell in row))
     return shown
+
+
+def _cell(text: str) -> str:
+    return one_line(text, LONGEST_CELL)

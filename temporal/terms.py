@@ -1,13 +1,13 @@
 """The terms of a purchase: as the Web UI shows them, and as the server stored them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from temporalio.common import RawValue
 
 from activities.formatter import window_text
-from activities.sanitize import markdown
+from activities.sanitize import isolated, markdown, plain_text
 from workflows.card import instant
 from workflows.messages import PurchaseStart
 
@@ -16,15 +16,25 @@ LONGEST_DETAILS = 20_000
 """Bytes of UTF-8: what the server takes for its Web UI."""
 
 
-def summary(terms: PurchaseStart) -> str:
-    """Return the terms in one line, ids only."""
-    line = f"{terms.title} · {terms.price} · {terms.client.id} → {terms.freelancer.id}"
-    return _cut(line, LONGEST_SUMMARY)
+Written = Callable[[str, int], str]
+"""Makes a text of at most that many characters safe to show."""
+
+
+def summary(terms: PurchaseStart, written: Written = markdown) -> str:
+    """Return the terms in one line, ids only, in Markdown. A long title is cut, not the price."""
+    ids = (_fitting(party.id, 40, written) for party in (terms.client, terms.freelancer))
+    rest = f" · {terms.price} · {' → '.join(ids)}"
+    return _fitting(terms.title, LONGEST_SUMMARY - len(rest.encode()), written) + rest
+
+
+def listed(terms: PurchaseStart) -> str:
+    """Return the same line as plain text, for lists."""
+    return summary(terms, plain_text)
 
 
 def memo(terms: PurchaseStart) -> dict[str, str]:
     """Return what lists show of the terms."""
-    return {"title": terms.title, "terms": summary(terms)}
+    return {"title": terms.title, "terms": listed(terms)}
 
 
 def details(terms: PurchaseStart) -> str:
@@ -34,12 +44,16 @@ def details(terms: PurchaseStart) -> str:
     policy = terms.policy.model_dump(exclude={"reminders"})
     rows = [f"- {name.replace('_', ' ')}: {_said(value)}" for name, value in policy.items()]
     text = [
-        f"**{markdown(terms.title)}** for {terms.price}, bought by {markdown(terms.client.id)} "
-        f"from {markdown(terms.freelancer.id)}; purchased {bought}; requirements {needed}.",
+        f"**{_value(terms.title)}** for {terms.price}, bought by {_value(terms.client.id)} "
+        f"from {_value(terms.freelancer.id)}; purchased {bought}; requirements {needed}.",
         "",
         *rows,
     ]
     return _cut("\n".join(text), LONGEST_DETAILS)
+
+
+def _value(text: str) -> str:
+    return markdown(isolated(text))
 
 
 def _said(value: object) -> str:
@@ -61,6 +75,14 @@ def stored(payloads: Sequence[object]) -> PurchaseStart:
         accepted = document.get("start") or {}
         document = {name: accepted[name] for name in PurchaseStart.model_fields if name in accepted}
     return PurchaseStart.model_validate_json(json.dumps(document))
+
+
+def _fitting(text: str, size: int, written: Written) -> str:
+    """As much of a text as fits in `size` bytes of UTF-8 once it is safe to show."""
+    limit = size
+    while len((shown := written(isolated(text), limit)).encode()) > size:
+        limit -= 1
+    return shown
 
 
 def _cut(text: str, limit: int) -> str:

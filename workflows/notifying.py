@@ -25,6 +25,7 @@ from activities.requests import (
     Recipient,
     Undelivered,
 )
+from activities.sanitize import markdown
 from workflows import budget, lifecycle
 from workflows.lifecycle import texts
 from workflows.lifecycle.events import Notify, RecipientRole
@@ -171,14 +172,13 @@ class Notifier:
         except TimeoutError:
             for notice in self._state.notices:
                 self._give_up(_all_undelivered(notice, TAKEN_OVER))
+            purchase_id = markdown(self._state.start.purchase_id)
             await workflow.start_child_workflow(
                 PurchaseNotices.run,
                 self._state.notices,
                 id=f"{workflow.info().workflow_id}/notices/{workflow.info().run_id}",
                 parent_close_policy=ParentClosePolicy.ABANDON,
-                static_summary=budget.cut(
-                    f"Last notices of purchase {self._state.start.purchase_id}", 200
-                ),
+                static_summary=budget.cut(f"Last notices of purchase {purchase_id}", 200),
             )
 
 

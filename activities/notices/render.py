@@ -85,7 +85,7 @@ def render(request: NoticeRequest, recipient: Recipient, base_url: str | None) -
     KeyError for a text with a placeholder that the request cannot fill.
     """
     view = _Writer(request, recipient, base_url).view()
-    title = header(request.title, 80)
+    title = header(isolated(request.title), 80)
     heading = header(view.heading, 120)
     subject = f"{heading}: {title}" if title else heading
     if view.terse:
@@ -163,7 +163,7 @@ class _Writer:
             actions=tuple(self._action(each, terse) for each in self._recipient.allowed),
             link=f"{base_url.rstrip('/')}/purchases/{page}" if base_url else None,
             command=None if base_url else status_command(request),
-            title=isolated(plain_text(request.title, 80)),
+            title=plain_text(isolated(request.title), 80),
             purchase_id=plain_text(request.purchase_id, 80),
             price=self._formatter.amount(request.price.amount),
         )

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from activities.formatter import Facts, Formatter, capitalized
+from activities.sanitize import isolated
 from workflows.lifecycle.deadlines import DeadlineRule
 from workflows.lifecycle.state import State
 from workflows.lifecycle.texts import Text
@@ -16,9 +17,10 @@ def facts(state: State, actor: str = Facts.actor, values: Mapping[str, str] = NO
 
 
 def third_person(state: State) -> Formatter:
-    """Writes with the parties' names."""
+    """Writes with the parties' names, which cannot reorder the text around them."""
     terms = state.terms
-    return Formatter(terms.client.name, terms.freelancer.name, terms.format_amount)
+    client, freelancer = isolated(terms.client.name), isolated(terms.freelancer.name)
+    return Formatter(client, freelancer, terms.format_amount)
 
 
 def by_role(state: State) -> Formatter:
