@@ -119,10 +119,13 @@ async def _answer(kind: ActivityType[Request, Answer], request: Request, summary
             summary=summary,
         )
         try:
-            return parse_answer(kind.answer, kind.name, payload, budget.LARGEST_STATE)
+            return parse_answer(kind.answer, kind.name, payload, LARGEST)
         except ValueError as error:
             workflow.logger.warning("answer_unreadable", extra={"problem": str(error)})
 
+
+LARGEST = budget.LARGEST_STATE + budget.LARGEST_ANSWER
+"""Bytes of an answer that contains a state."""
 
 ADOPTED_RUN = "adopted_run"
 """The memo in which `recourse adopt` names the ended run that a new run continues."""
