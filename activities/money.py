@@ -94,7 +94,8 @@ class MoneyActivities:
     def void_payment(self, request: PaymentRequest) -> PaymentAnswer:
         """Void the charge so that it is never made; if it was made, hold the money in escrow."""
         with _as_application_errors(request.payment_method):
-            self._register(request)
+            found = self._provider.find_charge(request.key)
+            self._register(request, paid=found is not None and found.status == "succeeded")
             charge = self._provider.void(
                 request.key, request.price, request.payment_method, request.at
             )

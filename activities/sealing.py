@@ -15,10 +15,10 @@ class Seal(Protocol):
     """Seals documents for the database."""
 
     def seal(self, document: str) -> bytes:
-        """What to store."""
+        """Seal a document."""
 
     def unseal(self, sealed: bytes) -> str:
-        """The document. Raises Unreadable."""
+        """Return the document. Raises Unreadable."""
 
 
 class Unencrypted:

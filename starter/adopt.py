@@ -30,7 +30,8 @@ async def adopt(
 ) -> None:
     """Continue a purchase that was terminated with money in escrow; no money moves twice.
 
-    It keeps its stage, deadlines and answered messages. A second `adopt` changes nothing.
+    It keeps its stage, deadlines and answered messages, except with --from-terms. A second `adopt`
+    is rejected.
     """
     purchase_id = read_id(purchase_id, "PURCHASE")
     client = await connect()
@@ -41,7 +42,7 @@ async def adopt(
 
 
 def _paid(purchase_id: str) -> Money | None:
-    """What the provider has charged for a purchase."""
+    """Return the amount that the provider has charged for a purchase."""
     with opened_provider() as provider:
         charge = provider.find_charge(f"{workflow_id_of(purchase_id)}/hold")
     return charge.charged if charge else None

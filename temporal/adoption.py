@@ -25,15 +25,16 @@ from activities.sealing import Seal, Unreadable
 from temporal import terms as wording
 from temporal.errors import Failure, Rejected, Unreachable
 from temporal.executions import Execution, executions
-from temporal.purchases import ANSWER_WITHIN, WORKFLOW_TYPE, Purchase
+from temporal.purchases import ANSWER_WITHIN, WORKFLOW_TYPE, Purchase, literal
 from workflows.acceptance import ADOPTED_RUN
 from workflows.lifecycle.state import Payment
 from workflows.messages import PurchaseStart
+from workflows.receiving.encrypted import Undecipherable
 from workflows.workflow_state import AcceptedStart, WorkflowState
 
 log = structlog.get_logger()
 
-ASKED_AGAIN_AFTER = timedelta(milliseconds=100)
+POLL_INTERVAL = timedelta(milliseconds=100)
 
 
 class Adopted(Model):
@@ -54,15 +55,16 @@ class EndedPurchases:
 
     async def save(self, purchase_id: str) -> None:
         """Save the state of a purchase that was ended with money inside: Temporal deletes its
-        history after the retention period. What fails is tried by the next audit."""
+        history after the retention period. The next audit retries a failed save."""
         try:
-            ended = await last_run(self._client, purchase_id)
-            if ended is None or not ended.is_ended:
+            found = await last_runs(self._client, purchase_id)
+            if found is None or not found[1].is_ended:
                 return
+            newest, ended = found
             state = await Purchase(self._client, purchase_id, ended.run_id).saved_state()
-            if state is not None and (state.purchase.held or state.purchase.in_transit):
-                self.keep(ended, state)
-        except (Failure, RPCError, DatabaseUnreachable) as error:
+            if state is not None and _may_have_money(state):
+                self.keep(newest, state)
+        except (Failure, RPCError, DatabaseUnreachable, Undecipherable, ValueError) as error:
             log.warning("state_not_saved", purchase_id=purchase_id, why=str(error))
 
     def keep(self, ended: Execution, state: WorkflowState) -> None:
@@ -72,14 +74,23 @@ class EndedPurchases:
         self._ledger.save_state(saved)
 
 
-async def last_run(client: Client, purchase_id: str) -> Execution | None:
-    """Return the newest run that began: one whose start input was rejected moved no money."""
+async def last_runs(client: Client, purchase_id: str) -> tuple[Execution, Execution] | None:
+    """Return the newest run, and the newest that began: one whose start input was rejected moved no
+    money. They are the same if nobody has tried to start the purchase again."""
     purchase = Purchase(client, purchase_id)
     newest = await purchase.newest()
-    if newest is None or newest.status != "failed":
-        return newest
-    query = f"WorkflowId = '{purchase.workflow_id}' AND ExecutionStatus != 'Failed'"
-    return await anext(executions(client, query), newest)
+    if newest is None:
+        return None
+    if newest.status != "failed" or not await purchase.input_error():
+        return newest, newest
+    query = f"WorkflowId = {literal(purchase.workflow_id)} AND ExecutionStatus != 'Failed'"
+    return newest, await anext(executions(client, query), newest)
+
+
+def _may_have_money(state: WorkflowState) -> bool:
+    purchase = state.purchase
+    paying = purchase.payment in (Payment.PENDING, Payment.VOIDING)
+    return bool(purchase.held or purchase.in_transit or paying)
 
 
 class Adoption:
@@ -95,14 +106,16 @@ class Adoption:
         self._ended = EndedPurchases(client, ledger, seal)
 
     async def adopt(self, purchase_id: str, *, from_terms: bool = False) -> Adopted:
-        """Continue a purchase that has money inside; `from_terms`: also if all that is left of it
-        are its terms.
+        """Continue a purchase that has money inside; `from_terms`: also if only its terms are
+        known.
 
-        Raises Failure: NOT_FOUND, RUNNING, CLOSED, NO_MONEY, HISTORY_GONE, NO_WORKER.
+        Raises Failure: NOT_FOUND, RUNNING, CLOSED, NO_MONEY, NO_STATE, HISTORY_GONE, UNREADABLE,
+        NO_WORKER, and what a query raises.
         """
-        ended = await last_run(self._client, purchase_id)
-        if ended is None:
+        found = await last_runs(self._client, purchase_id)
+        if found is None:
             return await self._without_history(purchase_id, from_terms)
+        newest, ended = found
         if ended.is_open:
             raise _running(purchase_id)
         if not ended.is_ended:
@@ -111,8 +124,9 @@ class Adoption:
         if state is None:
             return await self._unbegun(purchase_id, ended)
         inside = self._inside(state)
-        self._ended.keep(ended, state)
-        return await self._start(ended.run_id, state.start, f"where it was ended, with {inside}.")
+        # Under the newest run: a run that failed has used up the state under the older one.
+        self._ended.keep(newest, state)
+        return await self._start(newest.run_id, state.start, f"where it was ended, with {inside}.")
 
     async def _without_history(self, purchase_id: str, from_terms: bool) -> Adopted:
         balances = self._ledger.balances(purchase_id)
@@ -124,7 +138,7 @@ class Adoption:
                 f"The server has no history of purchase {purchase_id}, and the ledger has no terms "
                 "of it. Settle its money with the payment provider directly.",
             )
-        if not inside and not (paid := self._paid(purchase_id)):
+        if not inside and (balances is not None or not (paid := self._paid(purchase_id))):
             raise _no_money(purchase_id)
         inside = inside or f"{paid} at the payment provider"
         if saved.kind == "state":
@@ -139,7 +153,7 @@ class Adoption:
                 f"recourse adopt {purchase_id} --from-terms",
             )
         terms = AcceptedStart.model_validate_json(self._opened(saved))
-        name = f"{saved.run_id}-again"  # what was continued before may be continued again
+        name = f"{saved.run_id}-again"  # the state under the old name may have been continued
         self._ledger.save_state(SavedState(purchase_id, name, "terms", saved.document))
         return await self._start(name, terms, f"from its terms, with {inside}.")
 
@@ -148,12 +162,17 @@ class Adoption:
         purchase = Purchase(self._client, purchase_id, ended.run_id)
         if adopted_run := await purchase.memo(ADOPTED_RUN):
             saved = self._ledger.find_state(purchase_id, adopted_run)
-            if saved is not None:  # it was ended while it loaded its state
-                self._ledger.save_state(
-                    SavedState(purchase_id, ended.run_id, saved.kind, saved.document)
+            if saved is None:
+                raise Rejected(
+                    "NO_STATE",
+                    f"The ledger lacks the state that purchase {purchase_id} was continued with: "
+                    "restore its newest backup.",
                 )
-                start = AcceptedStart.model_validate_json(self._start_in(saved))
-                return await self._start(ended.run_id, start, "where it was ended.")
+            # It was ended while it loaded its state.
+            again = SavedState(purchase_id, ended.run_id, saved.kind, saved.document)
+            self._ledger.save_state(again)
+            start = AcceptedStart.model_validate_json(self._start_in(saved))
+            return await self._start(ended.run_id, start, "where it was ended.")
         paid = self._paid(purchase_id)
         if paid is None:
             raise _no_money(purchase_id)
@@ -220,7 +239,7 @@ class Adoption:
         with suppress(TimeoutError, Unreachable):
             async with asyncio.timeout(ANSWER_WITHIN.total_seconds()):
                 while await purchase.saved_state() is None:  # noqa: ASYNC110 - on the server
-                    await asyncio.sleep(ASKED_AGAIN_AFTER.total_seconds())
+                    await asyncio.sleep(POLL_INTERVAL.total_seconds())
 
 
 def _amounts(held: int, in_transit: int, currency: str) -> str:

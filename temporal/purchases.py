@@ -159,9 +159,21 @@ class Purchase:
     async def saved_state(self) -> WorkflowState | None:
         """Return the whole state of the run; None if it has not begun."""
         if not await self._has_begun():
-            return None
+            return await self.carried_state()
         found = await self._query("saved_state", list[WorkflowState])
         return found[0] if found else None
+
+    async def carried_state(self) -> WorkflowState | None:
+        """Return the state that the run was continued as new with; None if it was started. Needs
+        no worker."""
+        async with self._found():
+            first = await anext(self.handle.fetch_history_events(page_size=1))
+        begun = first.workflow_execution_started_event_attributes
+        if not begun.continued_execution_run_id or begun.cron_schedule or begun.attempt > 1:
+            return None
+        payloads = begun.input.payloads
+        (state,) = await self.client.data_converter.decode(payloads, [WorkflowState])
+        return state  # type: ignore[no-any-return]
 
     async def _has_begun(self) -> bool:
         """Whether a worker has completed a task of the run; before, no query has an answer."""
@@ -383,7 +395,7 @@ def _may_arrive(message: Message) -> str:
 
 
 def _condition(key: SearchAttributeKey[Any], value: str | bool) -> str:
-    condition = f"{key.name} = {_literal(value)}"
+    condition = f"{key.name} = {literal(value)}"
     return f"({condition} OR {ENDED_EARLY})" if key == view.NEEDS_ATTENTION else condition
 
 
@@ -409,7 +421,7 @@ def _can_be_asked(value: str | bool) -> bool:
     return isinstance(value, bool) or not set(value) & set('"\\')
 
 
-def _literal(value: str | bool) -> str:
+def literal(value: str | bool) -> str:
     """Quote a value for a visibility query; it cannot end its string literal."""
     if isinstance(value, bool):
         return str(value).lower()

@@ -119,12 +119,12 @@ async def _answer(kind: ActivityType[Request, Answer], request: Request, summary
             summary=summary,
         )
         try:
-            return parse_answer(kind.answer, kind.name, payload, LARGEST)
+            return parse_answer(kind.answer, kind.name, payload, LARGEST_STATE_ANSWER)
         except ValueError as error:
             workflow.logger.warning("answer_unreadable", extra={"problem": str(error)})
 
 
-LARGEST = budget.LARGEST_STATE + budget.LARGEST_ANSWER
+LARGEST_STATE_ANSWER = budget.LARGEST_STATE + budget.LARGEST_ANSWER
 """Bytes of an answer that contains a state."""
 
 ADOPTED_RUN = "adopted_run"
@@ -152,6 +152,9 @@ async def adopted_state(at: datetime, run_id: str) -> WorkflowState:
 
 
 def _restored(state: WorkflowState) -> WorkflowState:
+    workflow_id = workflow.info().workflow_id
+    if not workflow_id == state.purchase.terms.key == workflow_id_of(state.start.purchase_id):
+        raise ValueError(f"the state is of the purchase {state.start.purchase_id}.")
     lifecycle.rules_of(state.purchase)  # raises before anything needs the rules
     _patched(state.purchase.terms.rules_version)
     return state
@@ -172,9 +175,19 @@ def document_of(given: Sequence[object]) -> str:
 def carried_state(given: Sequence[object]) -> WorkflowState | None:
     """The state of the run that this one continues as new; None for any other start. A start from
     outside carries no state. Raises ValueError with a sentence."""
-    if workflow.info().continued_run_id is None:
-        return None
-    return _restored(parse(WorkflowState, given))
+    info = workflow.info()
+    is_first = info.continued_run_id is None
+    set_by_caller = {
+        # With these the server runs the workflow again, with the caller's input as its state.
+        "a cron schedule": info.cron_schedule,
+        "a retry policy": info.attempt > 1,
+        # With these it ends the purchase with the money inside.
+        "an execution timeout": is_first and info.execution_timeout,
+        "a run timeout": is_first and info.run_timeout,
+    }
+    if wrong := [name for name, value in set_by_caller.items() if value]:
+        raise ValueError(f"a purchase runs once, until it is closed: start it without {wrong[0]}.")
+    return None if is_first else _restored(parse(WorkflowState, given))
 
 
 def rules_version() -> int:

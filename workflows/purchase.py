@@ -21,6 +21,7 @@ import json
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime
 from functools import partial
+from shlex import quote
 from typing import Any
 
 from temporalio import workflow
@@ -84,10 +85,11 @@ class ProjectPurchase(Receiver):
         self._queue = MessageQueue()
         self._signals = 0
         self._given, self._began = given, workflow.now()
-        self._adopted_run = workflow.memo_value(ADOPTED_RUN, "", type_hint=str)
+        self._adopted_run = ""
         self._accepted = False
         try:
             check_deciphered(given)
+            self._adopted_run = workflow.memo_value(ADOPTED_RUN, "", type_hint=str)
             if state := carried_state(given):
                 self._begin(state)
         except (ValueError, Undecipherable) as error:
@@ -190,6 +192,8 @@ class ProjectPurchase(Receiver):
     def _check_input(self) -> None:
         if isinstance(self._input_error, Undecipherable):
             raise self._input_error
+        if self._input_error and self._adopted_run:
+            raise _not_continued(str(self._input_error))
         if self._input_error:
             raise _never_started(str(self._input_error))
 
@@ -398,6 +402,16 @@ def _count_rejected(name: str, code: Code) -> None:
 
 def _error(code: str, text: str) -> ApplicationError:
     return ApplicationError(text, type=code, non_retryable=True)
+
+
+def _not_continued(why: str) -> ApplicationError:
+    """The failure of a run that `recourse adopt` began and that could not continue the purchase."""
+    purchase_id = quote(purchase_of_workflow(workflow.info().workflow_id))
+    return _error(
+        ErrorType.INVALID_INPUT,
+        f"This run did not continue the purchase, and no money moved: {why} Run: recourse adopt "
+        f"{purchase_id}",
+    )
 
 
 def _never_started(why: str) -> ApplicationError:

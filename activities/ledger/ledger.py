@@ -109,8 +109,8 @@ class Ledger:
         transact(self._engine, lambda connection: states.save(connection, saved))
 
     def find_state(self, purchase_id: str, run_id: str = "") -> SavedState | None:
-        """Return the state of a run; without a run the newest that nobody continues, or else the
-        purchase's terms."""
+        """Return the state of a run; without a run the newest one, or the purchase's terms if
+        that was continued or there is none."""
         find = partial(states.find, run_id=run_id) if run_id else states.newest
         return read(self._engine, lambda connection: find(connection, purchase_id=purchase_id))
 

@@ -57,6 +57,8 @@ def register(connection: Connection, purchase: Mapping[str, Any], paid: bool) ->
         return True
     if found.first_run == purchase["first_run"]:
         return False
+    if states.is_continued_by(connection, found.purchase_id, purchase["first_run"]):
+        return False
     if found.terms_hash == purchase["terms_hash"]:
         balances = connection.execute(_BALANCES, name).first()
         if paid if balances is None else balances.held or balances.in_transit:

@@ -48,17 +48,26 @@ def find(connection: Connection, purchase_id: str, run_id: str) -> SavedState | 
 
 
 def newest(connection: Connection, purchase_id: str) -> SavedState | None:
-    """The last state that no run continues, or else the terms."""
+    """The last state, unless a run has continued it: then, or without one, the terms."""
     is_adopted = sa.exists().where(
         _ADOPTION.purchase_id == _STATE.purchase_id, _ADOPTION.run_id == _STATE.run_id
     )
     query = (
-        sa.select(*_FIELDS)
-        .where(_STATE.purchase_id == purchase_id, (_STATE.kind == "terms") | ~is_adopted)
+        sa.select(*_FIELDS, is_adopted.label("is_adopted"))
+        .where(_STATE.purchase_id == purchase_id)
         .order_by(_STATE.kind, _STATE.saved_at.desc())
     )
-    row = connection.execute(query).first()
-    return SavedState(**row._mapping) if row else None
+    rows = connection.execute(query).all()
+    last = [row for row in rows if row.kind == "state"][:1]
+    terms = [row for row in rows if row.kind == "terms"]
+    row = next((row for row in (*(each for each in last if not each.is_adopted), *terms)), None)
+    return SavedState(row.purchase_id, row.run_id, row.kind, row.document) if row else None
+
+
+def is_continued_by(connection: Connection, purchase_id: str, first_run: str) -> bool:
+    """Whether `recourse adopt` began the workflow with this first run."""
+    query = sa.select(_ADOPTION.run_id).filter_by(purchase_id=purchase_id, first_run=first_run)
+    return connection.execute(query).first() is not None
 
 
 def adopt(connection: Connection, purchase_id: str, run_id: str, first_run: str) -> SavedState:

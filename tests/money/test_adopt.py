@@ -1,20 +1,25 @@
 """`adopt` resumes a terminated purchase where it was, and no money moves twice."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
-from temporalio.client import WorkflowFailureError
+from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.testing import WorkflowEnvironment
 
 from activities.audit import reconcile
 from activities.keys import workflow_id_of
+from activities.ledger import SavedState
 from activities.requests import TASK_QUEUE, Difference
+from activities.sealing import Unencrypted
 from activities.services import Services
 from demo.runner import Handle, say, skip, start, status, until
 from temporal.adoption import EndedPurchases
@@ -353,5 +358,93 @@ async def test_a_rejected_second_start_does_not_hide_the_purchase(
     )
     with pytest.raises(WorkflowFailureError):
         await second.result()
+    handle = await adopted(server, services, purchase_id)
+    assert (await status(handle)).payment == "held"
+
+
+@pytest.mark.parametrize(
+    ("option", "named"),
+    [
+        ({"cron_schedule": "* * * * *"}, "a cron schedule"),
+        ({"execution_timeout": 30 * DAY}, "an execution timeout"),
+        ({"run_timeout": 30 * DAY}, "a run timeout"),
+    ],
+    ids=["cron", "execution timeout", "run timeout"],
+)
+async def test_a_start_that_the_server_would_end_or_repeat_is_rejected_before_money_moves(
+    server: WorkflowEnvironment, services: Services, option: dict[str, Any], named: str
+) -> None:
+    """With a cron schedule, the server would give a second run the input as its state."""
+    terms = purchase()
+    workflow_id = workflow_id_of(terms.purchase_id)
+    await server.client.start_workflow(
+        "ProjectPurchase", terms, id=workflow_id, task_queue=TASK_QUEUE, **option
+    )
+    first = server.client.get_workflow_handle(workflow_id)
+    while (why := await Purchase(server.client, terms.purchase_id).input_error()) is None:
+        found = await first.describe()
+        if found.status is WorkflowExecutionStatus.RUNNING and "cron_schedule" in option:
+            history = [event async for event in first.fetch_history_events()]
+            begun = history[0].workflow_execution_started_event_attributes
+            if begun.continued_execution_run_id:  # cron has begun the next run
+                why = begun.continued_failure.message
+                await first.terminate("seen")
+                break
+        await asyncio.sleep(0.05)
+    assert f"start it without {named}" in why
+    assert services.provider.find_charge(f"{workflow_id}/hold") is None
+
+
+async def test_a_purchase_that_was_paid_and_not_held_is_adopted_after_its_payment_window(
+    server: WorkflowEnvironment, services: Services, tmp_path: Path
+) -> None:
+    """Its payment is found by the void, and held."""
+    handle = await start(server.client, purchase("pm_sandbox_unreachable"))
+    purchase_id = purchase_of(handle)
+    while not await Purchase(server.client, purchase_id).saved_state():  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
+    (state,) = await handle.query("saved_state", result_type=list[dict])  # type: ignore[type-arg]
+    assert state["purchase"]["payment"] == "pending"
+    await handle.terminate("by mistake")
+    key, terms = f"{handle.id}/hold", purchase()
+    services.provider.charge(key, terms.price, terms.payment_method, NOW)
+    state["purchase"]["deadlines"]["payment"] = NOW.isoformat()
+    run_id = (await handle.describe()).run_id
+    saved = SavedState(purchase_id, run_id, "state", Unencrypted().seal(json.dumps(state)))
+    services.ledger.save_state(saved)
+
+    handle = await adopted(server, services, purchase_id)
+    await until(handle, lambda found: found.payment == "held")
+    assert [each.key for each in services.provider.statement().charges].count(key) == 1
+
+
+async def test_a_settled_purchase_without_history_has_nothing_to_adopt(
+    server: WorkflowEnvironment, services: Services
+) -> None:
+    """The provider still shows its charge."""
+    handle = await held(server)
+    purchase_id = purchase_of(handle)
+    await say(handle, Role.FREELANCER, "give_refund")
+    await skip(server, handle)
+    await handle.result()
+    await deleted(server, purchase_id)
+    for from_terms in (False, True):
+        with pytest.raises(Failure) as failure:
+            await adopted(server, services, purchase_id, from_terms=from_terms)
+        assert failure.value.code == "NO_MONEY"
+
+
+async def test_a_failed_continuation_can_be_repeated(
+    server: WorkflowEnvironment, services: Services
+) -> None:
+    """A run took the state and failed: the next adopt saves it again."""
+    handle = await held(server)
+    purchase_id = purchase_of(handle)
+    run_id = (await handle.describe()).run_id
+    await handle.terminate("by mistake")
+    broken = SavedState(purchase_id, run_id, "state", Unencrypted().seal('{"purchase": null}'))
+    services.ledger.save_state(broken)
+    with pytest.raises(Failure, match="did not continue the purchase"):
+        await adopted(server, services, purchase_id)
     handle = await adopted(server, services, purchase_id)
     assert (await status(handle)).payment == "held"
