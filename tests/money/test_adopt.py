@@ -1,11 +1,9 @@
 """`adopt` resumes a terminated purchase where it was, and no money moves twice."""
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -393,29 +391,6 @@ async def test_a_start_that_the_server_would_end_or_repeat_is_rejected_before_mo
         await asyncio.sleep(0.05)
     assert f"start it without {named}" in why
     assert services.provider.find_charge(f"{workflow_id}/hold") is None
-
-
-async def test_a_purchase_that_was_paid_and_not_held_is_adopted_after_its_payment_window(
-    server: WorkflowEnvironment, services: Services, tmp_path: Path
-) -> None:
-    """Its payment is found by the void, and held."""
-    handle = await start(server.client, purchase("pm_sandbox_unreachable"))
-    purchase_id = purchase_of(handle)
-    while not await Purchase(server.client, purchase_id).saved_state():  # noqa: ASYNC110
-        await asyncio.sleep(0.05)
-    (state,) = await handle.query("saved_state", result_type=list[dict])  # type: ignore[type-arg]
-    assert state["purchase"]["payment"] == "pending"
-    await handle.terminate("by mistake")
-    key, terms = f"{handle.id}/hold", purchase()
-    services.provider.charge(key, terms.price, terms.payment_method, NOW)
-    state["purchase"]["deadlines"]["payment"] = NOW.isoformat()
-    run_id = (await handle.describe()).run_id
-    saved = SavedState(purchase_id, run_id, "state", Unencrypted().seal(json.dumps(state)))
-    services.ledger.save_state(saved)
-
-    handle = await adopted(server, services, purchase_id)
-    await until(handle, lambda found: found.payment == "held")
-    assert [each.key for each in services.provider.statement().charges].count(key) == 1
 
 
 async def test_a_settled_purchase_without_history_has_nothing_to_adopt(
