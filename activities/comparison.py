@@ -38,13 +38,18 @@ class PurchaseRecords:
 
     @property
     def not_failed(self) -> tuple[RefundRecord, ...]:
-        """The refunds that have arrived or may arrive, whoever made them."""
+        """The refunds that have arrived or may arrive, also those that others made."""
         return tuple(each for each in self.refunds if each.status != "failed")
 
     @property
     def sent(self) -> int:
         """What the client has got back or may get, in minor units."""
         return sum(each.amount.amount for each in self.not_failed)
+
+    @property
+    def is_disputed(self) -> bool:
+        """Whether the client's bank disputes a charge, or has disputed it."""
+        return any(each.disputed for each in self.charges)
 
     @property
     def is_refunded_elsewhere(self) -> bool:
@@ -64,11 +69,11 @@ def compare(records: PurchaseRecords) -> Iterator[Difference]:
     for charge in records.charges:
         if charge.disputed:
             what = f"the client's bank disputes the payment of {charge.amount} ({charge.reference})"
-            yield _difference(records, f"{what}, or has disputed it.", DISPUTED)
+            yield named_difference(records, f"{what}, or has disputed it.", DISPUTED)
     if records.unreadable:
         for record in records.unreadable:
             what = f"the provider's record {record.reference} cannot be read: {record.why}."
-            yield _difference(records, what, UNREADABLE)
+            yield named_difference(records, what, UNREADABLE)
     elif balances is None:
         yield from _compare_without_hold(records)
     else:
@@ -81,10 +86,7 @@ def _compare_without_hold(records: PurchaseRecords) -> Iterator[Difference]:
     if records.charged and records.workflow != "open":
         refunded = f" and refunded ({sum_of(sent)})" if sent else ""
         what = f"{name} was paid ({sum_of(records.charges)}){refunded}, but the ledger has no hold "
-        advice = restore_advice(records)
-        if not records.registered:
-            advice = f"{NOT_REGISTERED} Otherwise: {advice[0].lower()}{advice[1:]}"
-        yield difference(records, f"{what}for it.", advice)
+        yield difference(records, f"{what}for it.", if_registered(records, restore_advice(records)))
     elif records.refunds:
         yield difference(
             records,
@@ -109,7 +111,7 @@ def _compare_charges(records: PurchaseRecords, balances: PurchaseBalances) -> It
         if charge.refunded is not None and charge.refunded not in possible:
             counted = format_amount(charge.refunded, charge.amount.currency)
             what = f"the provider counts {counted} of {charge.reference} as refunded, and lists "
-            yield _difference(records, f"{what}refunds of {sum_of(sent)}.", COUNTED)
+            yield named_difference(records, f"{what}refunds of {sum_of(sent)}.", COUNTED)
 
 
 def _compare_refunds(records: PurchaseRecords, balances: PurchaseBalances) -> Iterator[Difference]:
@@ -117,15 +119,15 @@ def _compare_refunds(records: PurchaseRecords, balances: PurchaseBalances) -> It
     decided = balances.in_transit + balances.refunded
     if sent and balances.held:
         what = f"the provider refunded {amounts}; the ledger has no decision about it."
-        yield _difference(records, what, restore_advice(records))
+        yield named_difference(records, what, restore_advice(records))
     elif records.sent not in (0, decided) or any(
         each.amount.currency != balances.currency for each in sent
     ):
         what = f"the provider refunded {amounts}; the ledger's decision is to refund "
-        yield _difference(records, f"{what}{_format(balances, decided)}.", WHO_REFUNDED)
+        yield named_difference(records, f"{what}{_format(balances, decided)}.", WHO_REFUNDED)
     elif balances.in_transit and records.is_refunded_elsewhere:
         what = f"the provider refunded {amounts}, and not for this purchase's request."
-        yield _difference(records, what, ELSEWHERE)
+        yield named_difference(records, what, ELSEWHERE)
     elif balances.refunded:
         yield from _compare_settlement(records, balances)
 
@@ -141,10 +143,12 @@ def _compare_settlement(
     if _is_by_provider(records):
         if settled < balances.refunded:
             what += f"({records.proof}), but at the provider it is {states}."
-            yield _difference(records, what, STILL_PENDING if records.not_failed else NOT_ARRIVED)
+            yield named_difference(
+                records, what, STILL_PENDING if records.not_failed else NOT_ARRIVED
+            )
     elif records.not_failed:
         what += f"by another proof ({records.proof}), and at the provider it is {states}."
-        yield _difference(records, what, PERHAPS_TWICE)
+        yield named_difference(records, what, PERHAPS_TWICE)
 
 
 def _is_by_provider(records: PurchaseRecords) -> bool:
@@ -161,7 +165,7 @@ def resume_advice(records: PurchaseRecords, *, decided: bool = False) -> str:
     balances = records.balances
     if records.workflow != "ended":
         return restore_advice(records)
-    if any(each.disputed for each in records.charges):
+    if records.is_disputed:
         return f"Do not resume it yet. {DISPUTED}"
     undecided = not decided and (balances is None or balances.held)
     if (undecided and records.not_failed) or records.is_refunded_elsewhere:
@@ -176,7 +180,7 @@ def records_of(
     snapshot: Snapshot, statement: Statement, running: Container[str] = ()
 ) -> Iterator[PurchaseRecords]:
     """Yield what ledger and provider have, by purchase. A refund belongs to its charge's purchase,
-    whoever made it."""
+    also one that others made."""
     balances = {each.purchase_id: each for each in snapshot.purchases}
     charges: dict[str, list[ChargeRecord]] = defaultdict(list)
     refunds: dict[str, list[RefundRecord]] = defaultdict(list)
@@ -256,6 +260,13 @@ def restore_advice(records: PurchaseRecords) -> str:
     )
 
 
+def if_registered(records: PurchaseRecords, advice: str) -> str:
+    """This advice, for a purchase that the ledger has registered before it lost the rest."""
+    if records.registered:
+        return advice
+    return f"{NOT_REGISTERED} Otherwise: {advice[0].lower()}{advice[1:]}"
+
+
 def hold_of(balances: PurchaseBalances) -> Money:
     """What was held, wherever it is now."""
     total = balances.held + balances.in_transit + balances.refunded + balances.released
@@ -278,7 +289,8 @@ def sum_of(records: Sequence[ChargeRecord | RefundRecord]) -> str:
     return " + ".join(str(each.amount) for each in records) or "nothing"
 
 
-def _difference(records: PurchaseRecords, what: str, what_to_do: str) -> Difference:
+def named_difference(records: PurchaseRecords, what: str, what_to_do: str) -> Difference:
+    """A difference of this purchase, whose sentence begins with its name."""
     return difference(records, f"Purchase {records.purchase_id}: {what}", what_to_do)
 
 

@@ -50,7 +50,7 @@ from activities.requests import (
     SavedStateRequest,
     SettlementPosting,
 )
-from activities.sealing import Seal, Unencrypted, Unreadable
+from activities.sealing import UNENCRYPTED, Seal, Unreadable
 
 log = structlog.get_logger()
 
@@ -61,10 +61,10 @@ CHECK_EVERY = timedelta(hours=24)
 class MoneyActivities:
     """Moves the money of purchases between a payment provider and the ledger."""
 
-    def __init__(self, ledger: Ledger, provider: PaymentProvider, seal: Seal | None = None) -> None:
+    def __init__(self, ledger: Ledger, provider: PaymentProvider, seal: Seal = UNENCRYPTED) -> None:
         self._ledger = ledger
         self._provider = provider
-        self._seal = seal or Unencrypted()
+        self._seal = seal
 
     @activity.defn(name=TAKE_PAYMENT.name)
     def take_payment(self, request: PaymentRequest) -> PaymentAnswer:

@@ -28,6 +28,8 @@ from activities.comparison import (
     PurchaseRecords,
     decision_of,
     hold_of,
+    if_registered,
+    named_difference,
     records_of,
     resume_advice,
     sum_of,
@@ -133,9 +135,9 @@ async def _restore_one(
                 rebuilt.append(_rebuilt(finding))
     except StatusUnavailable as error:
         if records.balances or records.charges:  # else there is nothing to restore
-            difference = _difference(records, str(error), error.what_to_do)
+            difference = named_difference(records, str(error), error.what_to_do)
     except LedgerRejected as error:
-        difference = _difference(records, error.text, "Run: recourse audit")
+        difference = named_difference(records, error.text, "Run: recourse audit")
     return RestoreReport(
         rebuilt=tuple(rebuilt),
         agreed=() if rebuilt or difference else (purchase_id,),
@@ -189,7 +191,7 @@ def examine(
     """
     if records.unreadable:
         records_ = ", ".join(each.reference for each in records.unreadable)
-        yield _difference(records, f"the provider's {records_} cannot be read.", UNREADABLE)
+        yield named_difference(records, f"the provider's {records_} cannot be read.", UNREADABLE)
         return
     if workflow is None:
         yield from _without_workflow(records)
@@ -208,7 +210,7 @@ def examine(
             return
     if records.workflow == "ended" and _is_inside(workflow):
         advice = resume_advice(records, decided=workflow.decision is not None)
-        yield _difference(records, "its workflow was ended with money inside.", advice)
+        yield named_difference(records, "its workflow was ended with money inside.", advice)
 
 
 def _hold(records: PurchaseRecords, workflow: WorkflowPostings) -> Posting | Difference | None:
@@ -217,16 +219,16 @@ def _hold(records: PurchaseRecords, workflow: WorkflowPostings) -> Posting | Dif
     charged = sum_of(records.charges)
     if not workflow.held:
         if records.workflow == "ended" and records.charges:
-            return _difference(
+            return named_difference(
                 records, f"it was ended when {charged} was paid.", resume_advice(records)
             )
         return None  # the workflow is posting it
     if balances and hold_of(balances) != hold.price:
         what = f"its workflow has a hold of {hold.price}, the ledger {hold_of(balances)}."
-        return _difference(records, what, COMPARE)
+        return named_difference(records, what, COMPARE)
     if [each.amount for each in records.charges] != [hold.price]:
         what = f"its workflow has a hold of {hold.price}; the provider charged {charged}."
-        return _difference(records, what, COMPARE)
+        return named_difference(records, what, COMPARE)
     return None if balances else hold
 
 
@@ -240,14 +242,14 @@ def _unpaid(records: PurchaseRecords) -> Difference | None:
     what += f" and refunded {sum_of(records.not_failed)}." if records.sent else "."
     if records.balances:
         advice = f"The ledger has a hold of {hold_of(records.balances)} for it. {COMPARE}"
-    elif any(each.disputed for each in records.charges):
+    elif records.is_disputed:
         advice = DISPUTED
     elif not records.registered:
         advice = NOT_REGISTERED
     else:
         currency = records.charges[0].amount.currency
         advice = f"Refund {format_amount(left, currency)} of the payment at the provider."
-    return _difference(records, what, advice)
+    return named_difference(records, what, advice)
 
 
 def _is_paid_out(records: PurchaseRecords) -> bool:
@@ -263,16 +265,16 @@ def _decision(records: PurchaseRecords, workflow: WorkflowPostings) -> Posting |
     if decision is None:
         if balances and has_decision:
             what = f"the ledger has a decision: {decision_of(balances)}. Its workflow has none."
-            return _difference(records, what, RESEND)
+            return named_difference(records, what, RESEND)
         if refunds:
             what = f"the provider refunded {sum_of(refunds)}; its workflow has no decision."
-            return _difference(records, what, WHO_REFUNDED)
+            return named_difference(records, what, WHO_REFUNDED)
         return None
     decided = f"its workflow decided to refund {_format(decision, decision.refund)}"
     if balances and has_decision:
         if decision.refund != balances.in_transit + balances.refunded:
             what = f"{decided}; the ledger has {decision_of(balances)}."
-            return _difference(records, what, COMPARE)
+            return named_difference(records, what, COMPARE)
         return None
     if refunds:
         # An equal refund that somebody else made would be sent again, if the charge covers it.
@@ -282,7 +284,7 @@ def _decision(records: PurchaseRecords, workflow: WorkflowPostings) -> Posting |
         is_ours = purchase_of(refunds[0].refund_id) == records.purchase_id
         if not is_decided or not (is_ours or decision.release == 0):
             what = f"{decided}; the provider refunded {sum_of(refunds)}."
-            return _difference(records, what, WHO_REFUNDED)
+            return named_difference(records, what, WHO_REFUNDED)
         return decision
     return decision if workflow.decision_posted else None  # else the workflow is posting it
 
@@ -299,7 +301,7 @@ def _settlement(
         f"its workflow has the refund of {_format(settlement, settlement.amount)} as settled "
         f"({settlement.reference}); the provider has none, or it has failed."
     )
-    return _difference(records, what, NOT_ARRIVED)
+    return named_difference(records, what, NOT_ARRIVED)
 
 
 def _is_inside(workflow: WorkflowPostings) -> bool:
@@ -312,7 +314,7 @@ def _without_workflow(records: PurchaseRecords) -> Iterator[Difference]:
     balances = records.balances
     if balances is None and not records.charges:
         what = "the server, the ledger and the provider do not know it."
-        yield _difference(records, what, "Check its id.")
+        yield named_difference(records, what, "Check its id.")
         return
     if _is_paid_out(records):
         return  # closed, and its history was deleted after the retention period
@@ -327,15 +329,10 @@ def _without_workflow(records: PurchaseRecords) -> Iterator[Difference]:
     )
     if balances is None and records.sent >= records.charged:
         advice = "The client has the money back. Keep what the provider shows as the proof."
-    elif balances is None and not records.registered:
-        advice = f"{NOT_REGISTERED} Otherwise: {advice[0].lower()}{advice[1:]}"
-    yield _difference(records, what, advice)
+    elif balances is None:
+        advice = if_registered(records, advice)
+    yield named_difference(records, what, advice)
 
 
 def _format(posting: DecisionPosting | SettlementPosting, amount: int) -> str:
     return format_amount(amount, posting.currency)
-
-
-def _difference(records: PurchaseRecords, what: str, what_to_do: str) -> Difference:
-    what = f"Purchase {records.purchase_id}: {what}"
-    return Difference(purchase_id=records.purchase_id, what=what, what_to_do=what_to_do)

@@ -113,6 +113,11 @@ def _apart(match: re.Match[str]) -> str:
     return f"{_ZERO_WIDTH_SPACE}{escape}{match[0]}{_ZERO_WIDTH_SPACE}"
 
 
+def isolated_markdown(text: str) -> str:
+    """A text of somebody else between words of ours, in Markdown."""
+    return markdown(isolated(text))
+
+
 def isolated(text: str) -> str:
     """The text without bidirectional controls, isolated if it is written from right to left: the
     text around it keeps its order."""

@@ -31,3 +31,6 @@ class Unencrypted:
         if not sealed.startswith(READABLE):
             raise Unreadable("The saved state is encrypted: set RECOURSE_ENCRYPTION_KEYS.")
         return sealed[1:].decode()
+
+
+UNENCRYPTED = Unencrypted()

@@ -32,7 +32,7 @@ from activities.notices.log import DeliveryLog
 from activities.notices.message import mail_address, sender, web_address
 from activities.payments import PaymentProvider, ProviderUnreachable
 from activities.payments.sandbox import SandboxProvider
-from activities.sealing import Seal, Unencrypted
+from activities.sealing import UNENCRYPTED, Seal
 
 if TYPE_CHECKING:
     from activities.payments.stripe import StripeProvider
@@ -88,8 +88,8 @@ class Services:
     Raises WrongSetting or Unavailable.
     """
 
-    def __init__(self, settings: Settings, seal: Seal | None = None) -> None:
-        """`seal`: for personal data in the database; without one it is stored unencrypted."""
+    def __init__(self, settings: Settings, seal: Seal = UNENCRYPTED) -> None:
+        """`seal`: for personal data in the database; by default it is stored unencrypted."""
         urls = (settings.mail_url, settings.webhook_secret)
         channels = _parsed("RECOURSE_MAIL_URL", channels_from_urls, *urls)
         _parsed("RECOURSE_MAIL_FROM", sender, settings.mail_from)
@@ -105,7 +105,7 @@ class Services:
             raise
         self.ledger = Ledger(self.engine, settings.deployment)
         self.notices = DeliveryLog(self.engine)
-        self.seal = seal or Unencrypted()
+        self.seal = seal
         self._money = MoneyActivities(self.ledger, self.provider, self.seal)
         self._notifying = NoticeActivities(
             self.notices,

@@ -13,19 +13,18 @@ from datetime import timedelta
 
 import structlog
 from temporalio.client import Client
-from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
 from activities.amounts import format_amount
 from activities.database import DatabaseUnreachable
 from activities.ledger import Ledger, SavedState
-from activities.requests import TASK_QUEUE, Model, Money
+from activities.requests import Model, Money
 from activities.sealing import Seal, Unreadable
-from temporal import terms as wording
 from temporal.errors import Failure, Rejected, Unreachable
 from temporal.executions import Execution, executions
-from temporal.purchases import ANSWER_WITHIN, WORKFLOW_TYPE, Purchase, literal
+from temporal.purchases import ANSWER_WITHIN, Purchase, literal
 from workflows.acceptance import ADOPTED_RUN
 from workflows.lifecycle.state import Payment
 from workflows.messages import PurchaseStart
@@ -33,6 +32,9 @@ from workflows.receiving.encrypted import Undecipherable
 from workflows.workflow_state import AcceptedStart, WorkflowState
 
 log = structlog.get_logger()
+
+REUSE = WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY
+"""Of two that adopt at once, the server starts one; a closed purchase is never started again."""
 
 POLL_INTERVAL = timedelta(milliseconds=100)
 
@@ -61,9 +63,11 @@ class EndedPurchases:
             if found is None or not found[1].is_ended:
                 return
             newest, ended = found
+            if await asyncio.to_thread(self._ledger.find_state, purchase_id, newest.run_id):
+                return  # by an earlier audit: the state of an ended run does not change
             state = await Purchase(self._client, purchase_id, ended.run_id).saved_state()
             if state is not None and _may_have_money(state):
-                self.keep(newest, state)
+                await asyncio.to_thread(self.keep, newest, state)
         except (Failure, RPCError, DatabaseUnreachable, Undecipherable, ValueError) as error:
             log.warning("state_not_saved", purchase_id=purchase_id, why=str(error))
 
@@ -89,8 +93,12 @@ async def last_runs(client: Client, purchase_id: str) -> tuple[Execution, Execut
 
 def _may_have_money(state: WorkflowState) -> bool:
     purchase = state.purchase
-    paying = purchase.payment in (Payment.PENDING, Payment.VOIDING)
-    return bool(purchase.held or purchase.in_transit or paying)
+    return bool(purchase.held or purchase.in_transit or _is_paying(state))
+
+
+def _is_paying(state: WorkflowState) -> bool:
+    """Whether the provider may have made the charge without the workflow's knowledge."""
+    return state.purchase.payment in (Payment.PENDING, Payment.VOIDING)
 
 
 class Adoption:
@@ -176,9 +184,7 @@ class Adoption:
         paid = self._paid(purchase_id)
         if paid is None:
             raise _no_money(purchase_id)
-        await purchase.start(
-            await purchase.terms(), reuse=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY
-        )
+        await purchase.start(await purchase.terms(), REUSE)
         newest = await Purchase(self._client, purchase_id).newest()
         what = f"Purchase {purchase_id} continues with {paid} at the payment provider."
         return Adopted(purchase_id=purchase_id, run_id=newest.run_id if newest else "", what=what)
@@ -187,7 +193,7 @@ class Adoption:
         """Describe the money inside. Raises Failure `NO_MONEY`."""
         purchase, purchase_id = state.purchase, state.start.purchase_id
         inside = _amounts(purchase.held, purchase.in_transit, purchase.terms.currency)
-        if not inside and purchase.payment in (Payment.PENDING, Payment.VOIDING):
+        if not inside and _is_paying(state):
             paid = self._paid(purchase_id)
             inside = f"{paid} at the payment provider" if paid else ""
         if not inside:
@@ -212,24 +218,13 @@ class Adoption:
         terms = PurchaseStart.model_construct(**dict(start))
         document = start.model_dump(mode="json", include=set(PurchaseStart.model_fields))
         try:
-            handle = await self._client.start_workflow(
-                WORKFLOW_TYPE,
-                document,
-                id=purchase.workflow_id,
-                task_queue=TASK_QUEUE,
-                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
-                id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-                memo={**wording.memo(terms), ADOPTED_RUN: run_id},
-                static_summary=wording.summary(terms),
-                static_details=wording.details(terms),
-                rpc_timeout=ANSWER_WITHIN,
-            )
+            new_run = await purchase.begin(document, terms, REUSE, **{ADOPTED_RUN: run_id})
         except WorkflowAlreadyStartedError:
             raise _running(purchase.id) from None
         await self._begun(purchase)
         return Adopted(
             purchase_id=purchase.id,
-            run_id=handle.result_run_id or "",
+            run_id=new_run,
             what=f"Purchase {purchase.id} continues {how}",
         )
 

@@ -11,7 +11,7 @@ from temporalio.envconfig import ClientConfig
 from temporalio.runtime import Runtime
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.sealing import Seal, Unencrypted
+from activities.sealing import UNENCRYPTED, Seal
 from temporal.codec import Encryption, read_keys
 from temporal.connection_errors import denied, explain, short
 from temporal.converter import DATA_CONVERTER, EncryptedFailureConverter
@@ -83,7 +83,7 @@ def data_converter(environment: Mapping[str, str] = os.environ) -> DataConverter
 
 def seal_of(environment: Mapping[str, str] = os.environ) -> Seal:
     """Return what seals the states in the ledger's database. Raises WrongKeys with a sentence."""
-    return _encryption(environment) or Unencrypted()
+    return _encryption(environment) or UNENCRYPTED
 
 
 def _encryption(environment: Mapping[str, str]) -> Encryption | None:

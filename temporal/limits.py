@@ -14,8 +14,8 @@ SETTINGS = "deploy/temporal/dynamicconfig.yaml"
 async def missing_limits(client: Client) -> str | None:
     """A sentence if the server lacks our limits; None if it has them, or does not say.
 
-    Of these settings a server tells its clients only the largest payload, so that one stands for
-    all of them.
+    A server reports only the largest payload to its clients. The other limits are taken to be set
+    together with it.
     """
     request = DescribeNamespaceRequest(namespace=client.namespace)
     try:

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import WorkflowExecutionStartedEventAttributes
 from temporalio.client import (
     Client,
     WorkflowFailureError,
@@ -94,18 +95,7 @@ class Purchase:
         start input was rejected was not used: it is started with the corrected one.
         """
         try:
-            await self.client.start_workflow(
-                WORKFLOW_TYPE,
-                terms,
-                id=self.workflow_id,
-                task_queue=TASK_QUEUE,
-                id_reuse_policy=reuse,
-                id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-                memo=wording.memo(terms),
-                static_summary=wording.summary(terms),
-                static_details=wording.details(terms),
-                rpc_timeout=ANSWER_WITHIN,
-            )
+            await self.begin(terms, terms, reuse)
         except WorkflowAlreadyStartedError:
             if reuse is WorkflowIDReusePolicy.REJECT_DUPLICATE and await self.input_error():
                 return await self.start(terms, WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY)
@@ -120,18 +110,42 @@ class Purchase:
             ) from None
         return True
 
+    async def begin(
+        self, document: object, terms: PurchaseStart, reuse: WorkflowIDReusePolicy, **memo: str
+    ) -> str:
+        """Start a run with this input, which the Web UI and lists show by its terms; return its id.
+
+        `memo`: texts to add to the run's memo. Raises WorkflowAlreadyStartedError.
+        """
+        handle = await self.client.start_workflow(
+            WORKFLOW_TYPE,
+            document,
+            id=self.workflow_id,
+            task_queue=TASK_QUEUE,
+            id_reuse_policy=reuse,
+            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+            memo=wording.memo(terms) | memo,
+            static_summary=wording.summary(terms),
+            static_details=wording.details(terms),
+            rpc_timeout=ANSWER_WITHIN,
+        )
+        return handle.result_run_id or ""
+
     async def terms(self) -> PurchaseStart:
         """Return the terms it was started with. Needs no worker."""
-        events = self.handle.fetch_history_events(page_size=1)
-        async with self._found():
-            first = await anext(events)
-        given = first.workflow_execution_started_event_attributes.input.payloads
+        given = (await self._started()).input.payloads
         payloads = await self.client.data_converter.decode(given)
         try:
             return wording.stored(payloads)
         except ValueError:
             why = await self.input_error() or f"Purchase {self.id} has an invalid start input."
             raise Rejected("INVALID_INPUT", why) from None
+
+    async def _started(self) -> WorkflowExecutionStartedEventAttributes:
+        """Return what the server recorded when the run was started."""
+        async with self._found():
+            first = await anext(self.handle.fetch_history_events(page_size=1))
+        return first.workflow_execution_started_event_attributes
 
     async def input_error(self) -> str | None:
         """Why its start input was rejected, and what to do; None if it was not. Needs no worker."""
@@ -166,9 +180,7 @@ class Purchase:
     async def carried_state(self) -> WorkflowState | None:
         """Return the state that the run was continued as new with; None if it was started. Needs
         no worker."""
-        async with self._found():
-            first = await anext(self.handle.fetch_history_events(page_size=1))
-        begun = first.workflow_execution_started_event_attributes
+        begun = await self._started()
         if not begun.continued_execution_run_id or begun.cron_schedule or begun.attempt > 1:
             return None
         payloads = begun.input.payloads
@@ -179,8 +191,10 @@ class Purchase:
         """Whether a worker has completed a task of the run; before, no query has an answer."""
         done = EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
         async with self._found():
-            events = self.handle.fetch_history_events()
-            return any([event.event_type == done async for event in events])
+            async for event in self.handle.fetch_history_events():
+                if event.event_type == done:
+                    return True
+        return False
 
     async def memo(self, name: str) -> str:
         """Return a text of the run's memo; empty if it has none."""

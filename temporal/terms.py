@@ -7,7 +7,7 @@ from datetime import timedelta
 from temporalio.common import RawValue
 
 from activities.formatter import window_text
-from activities.sanitize import isolated, markdown, plain_text
+from activities.sanitize import isolated, isolated_markdown, markdown, plain_text
 from workflows.card import instant
 from workflows.messages import PurchaseStart
 
@@ -43,17 +43,15 @@ def details(terms: PurchaseStart) -> str:
     needed = "needed" if terms.requirements_needed else "not needed"
     policy = terms.policy.model_dump(exclude={"reminders"})
     rows = [f"- {name.replace('_', ' ')}: {_said(value)}" for name, value in policy.items()]
+    given = (terms.title, terms.client.id, terms.freelancer.id)
+    title, client, freelancer = map(isolated_markdown, given)
     text = [
-        f"**{_value(terms.title)}** for {terms.price}, bought by {_value(terms.client.id)} "
-        f"from {_value(terms.freelancer.id)}; purchased {bought}; requirements {needed}.",
+        f"**{title}** for {terms.price}, bought by {client} "
+        f"from {freelancer}; purchased {bought}; requirements {needed}.",
         "",
         *rows,
     ]
     return _cut("\n".join(text), LONGEST_DETAILS)
-
-
-def _value(text: str) -> str:
-    return markdown(isolated(text))
 
 
 def _said(value: object) -> str:

@@ -1,20 +1,24 @@
 """Helpers for tests that run purchases on a real server."""
 
+import asyncio
 import itertools
 from typing import Any
 
 import pytest
-from temporalio.client import WorkflowUpdateFailedError
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
+from temporalio.client import WorkflowFailureError, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 
 from activities.keys import purchase_of_workflow, workflow_id_of
 from activities.requests import ErrorType, Money
-from activities.sealing import Unencrypted
+from activities.sealing import UNENCRYPTED
 from activities.services import Services
 from demo.runner import Handle, start, until
 from demo.scenarios import SCENARIOS
 from temporal.adoption import Adoption
+from temporal.purchases import Purchase
 from workflows.messages import PurchaseResult, PurchaseStart
 
 CLIENT = {"role": "client", "id": "ana"}
@@ -51,11 +55,32 @@ async def adopted(
         charge = services.provider.find_charge(f"{workflow_id_of(purchase_id)}/hold")
         return charge.charged if charge else None
 
-    adoption = Adoption(server.client, services.ledger, Unencrypted(), paid)
+    adoption = Adoption(server.client, services.ledger, UNENCRYPTED, paid)
     await adoption.adopt(purchase_id, from_terms=from_terms)
     return server.client.get_workflow_handle(
         workflow_id_of(purchase_id), result_type=PurchaseResult
     )
+
+
+async def deleted(server: WorkflowEnvironment, purchase_id: str) -> None:
+    """Delete a purchase's history, as the server does after the retention period."""
+    await server.client.workflow_service.delete_workflow_execution(
+        DeleteWorkflowExecutionRequest(
+            namespace=server.client.namespace,
+            workflow_execution=WorkflowExecution(workflow_id=workflow_id_of(purchase_id)),
+        )
+    )
+    while await Purchase(server.client, purchase_id).newest():  # noqa: ASYNC110
+        await asyncio.sleep(0.05)  # the server deletes later, and reports nothing
+
+
+async def input_error(handle: Handle) -> str:
+    """The message of a purchase that failed because it could not begin."""
+    with pytest.raises(WorkflowFailureError) as failure:
+        await handle.result()
+    assert isinstance(failure.value.cause, ApplicationError)
+    assert failure.value.cause.type == "INVALID_INPUT"
+    return failure.value.cause.message
 
 
 async def rejection(handle: Handle, name: str, *payloads: Any) -> ApplicationError:

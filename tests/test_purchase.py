@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 from temporalio.api.enums.v1 import EventType
-from temporalio.client import WorkflowFailureError
 from temporalio.common import WorkflowIDReusePolicy
-from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.testing import WorkflowEnvironment
 
 from activities.requests import CHECK_REFUND, TASK_QUEUE
@@ -17,7 +16,16 @@ from activities.services import Services
 from demo.runner import LOOK_EVERY, Handle, say, skip, start, status, until
 from demo.scenarios import PRICE
 from tests.notices.mailbox import quiet
-from tests.purchases import CLIENT, FREELANCER, OPERATOR, events, held, purchase, rejection
+from tests.purchases import (
+    CLIENT,
+    FREELANCER,
+    OPERATOR,
+    events,
+    held,
+    input_error,
+    purchase,
+    rejection,
+)
 from workflows import effects
 from workflows.messages import MESSAGES, Permission, PurchaseResult, Receipt, Role
 
@@ -176,12 +184,7 @@ async def test_invalid_start_input_is_rejected_before_money_moves(
     handle = await server.client.start_workflow(
         "ProjectPurchase", given, id=f"purchase-{good.purchase_id}", task_queue=TASK_QUEUE
     )
-    with pytest.raises(WorkflowFailureError) as failure:
-        await handle.result()
-
-    assert isinstance(failure.value.cause, ApplicationError)
-    assert failure.value.cause.type == "INVALID_INPUT"
-    assert names in failure.value.cause.message
+    assert names in await input_error(handle)
     assert services.ledger.balances(good.purchase_id) is None
     assert not any(
         c.key == f"purchase-{good.purchase_id}/hold" for c in services.provider.statement().charges

@@ -12,7 +12,7 @@ from temporalio import workflow
 
 from activities.formatter import capitalized, spaced
 from activities.requests import Undelivered
-from activities.sanitize import isolated, markdown
+from activities.sanitize import isolated_markdown, markdown
 from workflows import lifecycle
 from workflows.lifecycle.events import Accepted, PlatformCancelled
 from workflows.lifecycle.queries import Allowed
@@ -117,8 +117,8 @@ def _facts(state: State) -> Iterator[str]:
 def _whose(state: State) -> str:
     terms = state.terms
     return {
-        "client": f"the client ({_value(terms.client.id)})",
-        "freelancer": f"the freelancer ({_value(terms.freelancer.id)})",
+        "client": f"the client ({isolated_markdown(terms.client.id)})",
+        "freelancer": f"the freelancer ({isolated_markdown(terms.freelancer.id)})",
         "mediator": "a mediator",
         "operator": "our staff (operator)",
         "payments": "the payment provider",
@@ -193,7 +193,7 @@ def _parties(state: State, now: datetime) -> Iterator[str]:
     for role, party in ((Role.CLIENT, terms.client), (Role.FREELANCER, terms.freelancer)):
         if names := allowed_names(draft, role):
             listed = ", ".join(f"`{name}`" for name in names)
-            yield f"The {role} ({_value(party.id)}): {listed}"
+            yield f"The {role} ({isolated_markdown(party.id)}): {listed}"
 
 
 # --- events
@@ -205,14 +205,14 @@ def _event(entry: TimelineEntry) -> str:
 
 def _rejected(item: RejectedSignal) -> str:
     sender = item.sender
-    by = f" by the {sender.role} ({_value(sender.id)})" if sender else ""
-    why = f"{_value(item.code)}: {markdown(item.text)}"
-    return f"{item.at:{_TIMES}} {_value(item.name)}{by}, {why}"
+    by = f" by the {sender.role} ({isolated_markdown(sender.id)})" if sender else ""
+    why = f"{isolated_markdown(item.code)}: {markdown(item.text)}"
+    return f"{item.at:{_TIMES}} {isolated_markdown(item.name)}{by}, {why}"
 
 
 def _undelivered(item: Undelivered) -> str:
-    what = f"{spaced(item.transition)}, to the {item.role} by {_value(item.channel)}"
-    return f"{item.at:{_TIMES}} {what}: {_value(item.why)}"
+    what = f"{spaced(item.transition)}, to the {item.role} by {isolated_markdown(item.channel)}"
+    return f"{item.at:{_TIMES}} {what}: {isolated_markdown(item.why)}"
 
 
 def _is_reset() -> bool:
@@ -221,11 +221,6 @@ def _is_reset() -> bool:
         return False
     info = workflow.info()
     return info.run_id != info.original_execution_run_id
-
-
-def _value(text: str) -> str:
-    """A text of somebody else between words of ours."""
-    return markdown(isolated(text))
 
 
 def instant(at: datetime) -> str:

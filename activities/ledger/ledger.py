@@ -116,7 +116,7 @@ class Ledger:
 
     def adopt(self, purchase_id: str, run_id: str, first_run: str) -> SavedState:
         """Return the state of an ended run to the workflow that continues it, which is the one with
-        this first run for ever. Raises PurchaseExists."""
+        this first run from now on. Raises PurchaseExists."""
 
         def adopt(connection: Connection) -> SavedState:
             return states.adopt(connection, purchase_id, run_id, first_run)

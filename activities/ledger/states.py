@@ -36,8 +36,9 @@ def save(connection: Connection, saved: SavedState) -> None:
 
 
 def save_terms(connection: Connection, purchase_id: str, document: bytes) -> None:
-    """Insert the terms of a purchase."""
-    save(connection, SavedState(purchase_id, TERMS, "terms", document))
+    """Insert the terms of a purchase that is registered in this transaction, and so has none."""
+    row = vars(SavedState(purchase_id, TERMS, "terms", document))
+    connection.execute(insert_if_absent(connection, schema.saved_state), row)
 
 
 def find(connection: Connection, purchase_id: str, run_id: str) -> SavedState | None:
@@ -52,16 +53,16 @@ def newest(connection: Connection, purchase_id: str) -> SavedState | None:
     is_adopted = sa.exists().where(
         _ADOPTION.purchase_id == _STATE.purchase_id, _ADOPTION.run_id == _STATE.run_id
     )
-    query = (
+    newest = (
         sa.select(*_FIELDS, is_adopted.label("is_adopted"))
         .where(_STATE.purchase_id == purchase_id)
-        .order_by(_STATE.kind, _STATE.saved_at.desc())
+        .order_by(_STATE.saved_at.desc())
     )
-    rows = connection.execute(query).all()
-    last = [row for row in rows if row.kind == "state"][:1]
-    terms = [row for row in rows if row.kind == "terms"]
-    row = next((row for row in (*(each for each in last if not each.is_adopted), *terms)), None)
-    return SavedState(row.purchase_id, row.run_id, row.kind, row.document) if row else None
+    for kind in ("state", "terms"):
+        row = connection.execute(newest.where(_STATE.kind == kind)).first()
+        if row and (kind == "terms" or not row.is_adopted):
+            return SavedState(row.purchase_id, row.run_id, row.kind, row.document)
+    return None
 
 
 def is_continued_by(connection: Connection, purchase_id: str, first_run: str) -> bool:

@@ -56,8 +56,8 @@ class RefundResult:
 class ChargeRecord:
     """A charge that succeeded, from the provider's records.
 
-    `amount`: what was captured. `refunded`: how much of it the provider counts as refunded, whoever
-    asked for it, in minor units; None if it does not count. `disputed`: the client's bank disputes
+    `amount`: what was captured. `refunded`: how much of it the provider counts as refunded, also by
+    others, in minor units; None if it does not count. `disputed`: the client's bank disputes
     the charge, or has disputed it.
     """
 
@@ -91,8 +91,8 @@ class UnreadableRecord:
 
 @dataclass(frozen=True)
 class Statement:
-    """Every succeeded charge that the provider has for a deployment, and their refunds, whoever
-    made them. `unreadable`: those of both that cannot be converted."""
+    """Every succeeded charge that the provider has for a deployment, and their refunds, also those
+    that others made. `unreadable`: those of both that cannot be converted."""
 
     charges: tuple[ChargeRecord, ...]
     refunds: tuple[RefundRecord, ...]

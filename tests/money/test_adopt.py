@@ -1,23 +1,22 @@
 """`adopt` resumes a terminated purchase where it was, and no money moves twice."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
-from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
+from temporalio.client import WorkflowExecutionStatus
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.testing import WorkflowEnvironment
 
 from activities.audit import reconcile
 from activities.keys import workflow_id_of
-from activities.ledger import SavedState
+from activities.ledger import BoughtPurchase, SavedState
 from activities.requests import TASK_QUEUE, Difference
-from activities.sealing import Unencrypted
+from activities.sealing import UNENCRYPTED
 from activities.services import Services
 from demo.runner import Handle, say, skip, start, status, until
 from temporal.adoption import EndedPurchases
@@ -25,8 +24,9 @@ from temporal.directory import TemporalPurchaseDirectory
 from temporal.errors import Failure
 from temporal.purchases import Purchase, find
 from tests.money.environment import NOW
-from tests.purchases import FREELANCER, adopted, held, purchase, purchase_of
+from tests.purchases import FREELANCER, adopted, deleted, held, input_error, purchase, purchase_of
 from worker import build_worker
+from workflows.acceptance import ADOPTED_RUN
 from workflows.messages import PurchaseStart, Role
 from workflows.receiving.queue import FIRST_BATCH
 
@@ -92,12 +92,17 @@ async def test_a_terminated_purchase_is_found_adopted_and_completed(
     await skip(server, handle)
     result = await handle.result()
     assert (result.outcome, result.reason, result.refunded) == ("refunded", reason, 25000)
-    moved = [transfer.key for transfer in services.ledger.transfers(purchase_id)]
-    assert moved == [f"{handle.id}/{step}" for step in ("hold", "refund", "settled")]
+    assert moved(services, purchase_id) == ["hold", "refund", "settled"]
     statement = services.provider.statement()
     assert [each.key for each in statement.charges].count(f"{handle.id}/hold") == 1
     assert [each.refund_id for each in statement.refunds].count(f"{handle.id}/refund") == 1
     assert await differences(server, services, purchase_id) == []
+
+
+def moved(services: Services, purchase_id: str) -> list[str]:
+    """The steps whose transfers the ledger has."""
+    prefix = f"{workflow_id_of(purchase_id)}/"
+    return [each.key.removeprefix(prefix) for each in services.ledger.transfers(purchase_id)]
 
 
 async def differences(
@@ -124,8 +129,7 @@ async def test_concurrent_adoptions_leave_one_run(
     assert (await status(handle)).stage == "awaiting_requirements"
     await say(handle, Role.FREELANCER, "give_refund")
     await skip(server, handle)
-    moved = [transfer.key for transfer in services.ledger.transfers(purchase_id)]
-    assert moved == [f"{handle.id}/{step}" for step in ("hold", "refund", "settled")]
+    assert moved(services, purchase_id) == ["hold", "refund", "settled"]
 
 
 async def test_only_an_ended_purchase_with_money_can_be_adopted(
@@ -167,25 +171,12 @@ async def test_a_purchase_ended_before_its_first_task_starts_with_its_terms(
     assert [each.key for each in services.provider.statement().charges].count(key) == 1
 
 
-async def deleted(server: WorkflowEnvironment, purchase_id: str) -> None:
-    """Delete a purchase's history, as the server does after the retention period."""
-    workflow_id = workflow_id_of(purchase_id)
-    await server.client.workflow_service.delete_workflow_execution(
-        DeleteWorkflowExecutionRequest(
-            namespace=server.client.namespace,
-            workflow_execution=WorkflowExecution(workflow_id=workflow_id),
-        )
-    )
-    while await Purchase(server.client, purchase_id).newest():  # noqa: ASYNC110
-        await asyncio.sleep(0.05)  # the server deletes later, and reports nothing
-
-
 def notices_of(services: Services, purchase_id: str) -> list[str]:
     return [each.transition_id for each in services.notices.list(purchase_id)]
 
 
 async def notified(services: Services, handle: Handle, count: int) -> None:
-    """Wait until so many notices of a purchase have been written."""
+    """Wait until this number of a purchase's notices have been written."""
     await until(handle, lambda _: len(notices_of(services, purchase_of(handle))) >= count)
 
 
@@ -229,11 +220,9 @@ async def test_a_second_adopt_that_arrives_late_changes_nothing(
         id=handle.id,
         task_queue=TASK_QUEUE,
         id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
-        memo={"adopted_run": late},
+        memo={ADOPTED_RUN: late},
     )
-    with pytest.raises(WorkflowFailureError) as failure:
-        await handle.result()
-    assert "was continued from the run" in str(failure.value.cause)
+    assert "was continued from the run" in await input_error(handle)
 
     handle = await adopted(server, services, purchase_id)
     assert (await status(handle)).stage == "refund_requested"
@@ -280,7 +269,7 @@ async def test_a_purchase_is_adopted_after_its_history_was_deleted(
 async def test_without_a_history_or_a_state_a_purchase_begins_again_with_its_terms(
     server: WorkflowEnvironment, services: Services
 ) -> None:
-    """Only if the operator says so, who is told what is lost. Nobody is charged twice, and the
+    """Only if the operator, who sees what is lost, says so. Nobody is charged twice, and the
     deadlines are new, because nobody could act before."""
     bought = NOW - 30 * DAY
     handle = await held(server, purchased_at=bought.isoformat(), requirements_needed=False)
@@ -303,8 +292,7 @@ async def test_without_a_history_or_a_state_a_purchase_begins_again_with_its_ter
     await say(handle, Role.FREELANCER, "give_refund")
     await skip(server, handle)
     assert (await handle.result()).reason == "freelancer_gave_refund"
-    moved = [transfer.key for transfer in services.ledger.transfers(purchase_id)]
-    assert moved == [f"{handle.id}/{step}" for step in ("hold", "refund", "settled")]
+    assert moved(services, purchase_id) == ["hold", "refund", "settled"]
 
 
 async def test_a_decision_in_the_ledger_outlives_the_history(
@@ -324,24 +312,21 @@ async def test_a_decision_in_the_ledger_outlives_the_history(
     await skip(server, handle)
     result = await handle.result()
     assert (result.outcome, result.refunded, result.released) == ("split", 10000, 15000)
-    moved = {transfer.key for transfer in services.ledger.transfers(purchase_id)}
-    assert moved == {f"{handle.id}/{step}" for step in ("hold", "split", "settled")}
+    assert set(moved(services, purchase_id)) == {"hold", "split", "settled"}
     assert await differences(server, services, purchase_id) == []
 
 
 async def test_a_start_from_outside_carries_no_state(
     server: WorkflowEnvironment, services: Services
 ) -> None:
-    """Else whoever may start workflows could invent a decision."""
+    """Otherwise everybody who may start workflows could invent a decision."""
     victim = await held(server)
     (state,) = await victim.query("saved_state", result_type=list[dict])  # type: ignore[type-arg]
     state["purchase"]["terms"]["key"] = "purchase-thief"
     thief = await server.client.start_workflow(
         "ProjectPurchase", state, id="purchase-thief", task_queue=TASK_QUEUE
     )
-    with pytest.raises(WorkflowFailureError) as failure:
-        await thief.result()
-    assert "never started" in str(failure.value.cause)
+    assert "never started" in await input_error(thief)
 
 
 async def test_a_rejected_second_start_does_not_hide_the_purchase(
@@ -354,8 +339,7 @@ async def test_a_rejected_second_start_does_not_hide_the_purchase(
     second = await server.client.start_workflow(
         "ProjectPurchase", {"purchase_id": purchase_id}, id=handle.id, task_queue=TASK_QUEUE
     )
-    with pytest.raises(WorkflowFailureError):
-        await second.result()
+    await input_error(second)
     handle = await adopted(server, services, purchase_id)
     assert (await status(handle)).payment == "held"
 
@@ -393,6 +377,40 @@ async def test_a_start_that_the_server_would_end_or_repeat_is_rejected_before_mo
     assert services.provider.find_charge(f"{workflow_id}/hold") is None
 
 
+async def test_a_payment_that_was_made_and_not_held_is_found_after_the_payment_window(
+    server: WorkflowEnvironment, services: Services
+) -> None:
+    """The run that continues the purchase voids the payment, finds it made, and holds it."""
+    other = await start(server.client, purchase("pm_sandbox_unreachable"))
+    while not await Purchase(server.client, purchase_of(other)).saved_state():  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
+    (state,) = await other.query("saved_state", result_type=list[dict])  # type: ignore[type-arg]
+    await other.terminate("only its state is needed")
+    terms = purchase()
+    state["purchase"]["deadlines"]["payment"] = NOW.isoformat()
+    workflow_id = workflow_id_of(terms.purchase_id)
+    state["purchase"]["terms"]["key"] = workflow_id
+    state["start"] |= {
+        "purchase_id": terms.purchase_id,
+        "payment_method": terms.payment_method,
+    }
+    services.provider.charge(f"{workflow_id}/hold", terms.price, terms.payment_method, NOW)
+    services.ledger.register(
+        BoughtPurchase(
+            terms.purchase_id, "ana", "bo", 25000, "USD", "{}", "0" * 64, "ended", NOW, b"\0{}"
+        )
+    )
+    saved = SavedState(terms.purchase_id, "ended", "state", UNENCRYPTED.seal(json.dumps(state)))
+    services.ledger.save_state(saved)
+
+    handle = await server.client.start_workflow(
+        "ProjectPurchase", terms, id=workflow_id, task_queue=TASK_QUEUE, memo={ADOPTED_RUN: "ended"}
+    )
+    while not await Purchase(server.client, terms.purchase_id).saved_state():  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
+    await until(handle, lambda found: found.payment == "held")
+
+
 async def test_a_settled_purchase_without_history_has_nothing_to_adopt(
     server: WorkflowEnvironment, services: Services
 ) -> None:
@@ -417,7 +435,7 @@ async def test_a_failed_continuation_can_be_repeated(
     purchase_id = purchase_of(handle)
     run_id = (await handle.describe()).run_id
     await handle.terminate("by mistake")
-    broken = SavedState(purchase_id, run_id, "state", Unencrypted().seal('{"purchase": null}'))
+    broken = SavedState(purchase_id, run_id, "state", UNENCRYPTED.seal('{"purchase": null}'))
     services.ledger.save_state(broken)
     with pytest.raises(Failure, match="did not continue the purchase"):
         await adopted(server, services, purchase_id)

@@ -8,12 +8,9 @@ import pytest
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import ResetReapplyType
 from temporalio.api.workflowservice.v1 import (
-    DeleteWorkflowExecutionRequest,
     ResetWorkflowExecutionRequest,
 )
-from temporalio.client import WorkflowFailureError
 from temporalio.common import WorkflowIDReusePolicy
-from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 
 from activities.audit import reconcile
@@ -22,7 +19,7 @@ from activities.services import Services
 from demo.runner import Handle, say, skip, start, status, until
 from temporal.directory import TemporalPurchaseDirectory
 from temporal.purchases import Purchase
-from tests.purchases import adopted, held, purchase, purchase_of
+from tests.purchases import adopted, deleted, held, input_error, purchase, purchase_of
 from workflows.messages import PurchaseStart, Role
 
 pytestmark = pytest.mark.usefixtures("worker")
@@ -44,13 +41,10 @@ async def bought(server: WorkflowEnvironment, terms: PurchaseStart) -> Handle:
 
 async def rejection(handle: Handle) -> str:
     """Why a purchase that can never begin failed; it must not have shown any money."""
-    with pytest.raises(WorkflowFailureError) as failure:
-        await handle.result()
-    assert isinstance(failure.value.cause, ApplicationError)
-    assert failure.value.cause.type == "INVALID_INPUT"
+    why = await input_error(handle)
     found = await status(handle)
     assert (found.payment, found.escrow.held) == ("pending", 0)
-    return failure.value.cause.message
+    return why
 
 
 async def refunded(server: WorkflowEnvironment, terms: PurchaseStart) -> None:
@@ -96,15 +90,7 @@ async def test_the_id_stays_used_when_temporal_has_forgotten_the_purchase(
     """After a deletion, and as after the retention, no history is left."""
     first = purchase()
     await refunded(server, first)
-    handle = server.client.get_workflow_handle(workflow_id_of(first.purchase_id))
-    await server.client.workflow_service.delete_workflow_execution(
-        DeleteWorkflowExecutionRequest(
-            namespace=server.client.namespace,
-            workflow_execution=WorkflowExecution(workflow_id=handle.id),
-        )
-    )
-    while await Purchase(server.client, first.purchase_id).newest():  # noqa: ASYNC110
-        await asyncio.sleep(0.05)  # the server deletes later, and reports nothing
+    await deleted(server, first.purchase_id)
     again = await bought(server, first)
     assert "was bought before, by ana from bo" in await rejection(again)
 

@@ -165,7 +165,7 @@ class Slow(FakeDirectory):
 
 
 async def test_silent_purchases_are_asked_side_by_side(environment: Environment) -> None:
-    """So many at once, and each only once in each reading."""
+    """Ten at once, and each only once in each reading."""
     names = {f"s-{number}" for number in range(50)}
     directory = Slow([names], unavailable=True)
     began = time.monotonic()

@@ -141,7 +141,7 @@ class FakeStripe(Api):
         self._change_charge(intent, disputed=True)
 
     def count_refunded(self, intent: str, amount: int) -> None:
-        """Count this much of a payment as refunded, whatever its refunds are."""
+        """Count this much of a payment as refunded; its refunds may sum to another amount."""
         self._change_charge(intent, amount_refunded=amount)
 
     def _change_charge(self, intent: str, **changes: object) -> None:

@@ -7,6 +7,7 @@ forgotten the first one.
 import sqlalchemy as sa
 from alembic import op
 
+from activities.database.append_only import NOW, protect
 from activities.database.types import Instant
 
 revision: str = "0006"
@@ -23,10 +24,6 @@ CURRENCY = {
 }
 DAY, TIME = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]", "[0-9][0-9]:[0-9][0-9]:[0-9][0-9]"
 RFC_3339 = f"GLOB '{DAY}T{TIME}.[0-9]*Z'"
-NOW = {
-    "sqlite": "(strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))",
-    "postgresql": "clock_timestamp()",
-}
 PURCHASE_TEXTS = ("client", "freelancer", "deployment", "terms", "first_run")
 PRIMARY_KEYS = {"purchase": "purchase_id", "owner": "kind"}
 
@@ -36,8 +33,7 @@ def upgrade() -> None:
     create_purchase(dialect)
     create_owner(dialect)
     for table, key in PRIMARY_KEYS.items():
-        for trigger in sqlite(table, key) if dialect == "sqlite" else postgresql(table):
-            op.execute(sa.text(trigger))
+        protect(table, [key], f"the {key} is recorded already")
 
 
 def create_purchase(dialect: str) -> None:
@@ -86,30 +82,3 @@ def create_owner(dialect: str) -> None:
         sa.CheckConstraint("length(value) > 0", name="ck_owner_value"),
         sqlite_strict=True,
     )
-
-
-def sqlite(table: str, key: str) -> list[str]:
-    # INSERT OR REPLACE deletes without firing delete triggers: a duplicate is rejected before.
-    exists = f"EXISTS (SELECT 1 FROM {table} WHERE {key} = NEW.{key})"  # noqa: S608
-    return [
-        f"""
-        CREATE TRIGGER {table}_insert BEFORE INSERT ON {table} WHEN {exists} BEGIN
-            SELECT RAISE(ABORT, 'the {key} is recorded already');
-        END
-        """,
-        *(
-            f"""
-            CREATE TRIGGER {table}_no_{action.lower()} BEFORE {action} ON {table} BEGIN
-                SELECT RAISE(ABORT, '{table} is append-only');
-            END
-            """
-            for action in ("UPDATE", "DELETE")
-        ),
-    ]
-
-
-def postgresql(table: str) -> list[str]:
-    return [
-        f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}"
-        " FOR EACH STATEMENT EXECUTE FUNCTION ledger_append_only()"
-    ]
