@@ -135,6 +135,42 @@ class SettlementPosting(Model):
     at: UtcDatetime
 
 
+ProviderMoveKind = Literal[
+    "bank_dispute_opened",
+    "bank_dispute_won",
+    "bank_dispute_lost",
+    "bank_dispute_loss",
+    "refunded_elsewhere",
+    "refund_returned",
+]
+"""Money that moved at the provider without Recourse:
+
+- `bank_dispute_opened`: escrow or refunds in transit → bank disputes of the purchase
+- `bank_dispute_won`: bank disputes → where it was taken from
+- `bank_dispute_lost`: bank disputes → provider clearing
+- `bank_dispute_loss`: platform losses, or the freelancer's receivable → provider clearing
+- `refunded_elsewhere`: escrow → provider clearing
+- `refund_returned`: provider clearing → refunds in transit, after the settlement was posted
+"""
+
+MoveAccount = Literal["escrow", "in_transit", "platform_losses", "freelancer_receivable"]
+
+
+class ProviderMovePosting(Model):
+    """Post a move that the provider made. `account`: the account of ours that it is about; for
+    won and lost, the one that it was taken from. `reference`: the provider's name for the dispute
+    or the refund."""
+
+    key: str
+    purchase_id: str
+    kind: ProviderMoveKind
+    account: MoveAccount
+    amount: Amount
+    currency: str
+    reference: str
+    at: UtcDatetime
+
+
 class WorkflowPostings(Model):
     """The postings that a workflow has asked for, as it requests them.
 
@@ -389,6 +425,7 @@ POST_DECISION = ActivityType("post_decision", DecisionPosting, Posted)
 SEND_REFUND = ActivityType("send_refund", RefundRequest, RefundAnswer)
 CHECK_REFUND = ActivityType("check_refund", RefundRequest, RefundAnswer)
 POST_SETTLEMENT = ActivityType("post_settlement", SettlementPosting, Posted)
+POST_PROVIDER_MOVE = ActivityType("post_provider_move", ProviderMovePosting, Posted)
 BUSINESS_DEADLINE = ActivityType("business_deadline", BusinessDeadlineRequest, BusinessDeadline)
 AUDIT_BOOKS = ActivityType("audit_books", AuditRequest, AuditReport)
 SEND_NOTICES = ActivityType("send_notices", NoticeRequest, NoticeAnswer)

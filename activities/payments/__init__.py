@@ -24,32 +24,63 @@ class ProviderRejected(Exception):
     """The provider rejected the call and would reject a retry. The message is for a person."""
 
 
+RefundStatus = Literal["pending", "sent", "settled", "failed"]
+"""`pending`: accepted by the provider. `sent`: the provider has done its part. `settled`: the
+client has the money. `failed`: the provider has the money back."""
+
+
 @dataclass(frozen=True)
 class ChargeResult:
     """The result of a charge.
 
     `succeeded`: the client paid `charged`. `declined`: the client paid nothing and this key will
-    never charge; `text` says why.
+    never charge; `text` says why. `needs_client`: the client's bank asks the client to confirm the
+    payment at `confirm_url`; nothing is paid until then.
     """
 
-    status: Literal["succeeded", "declined"]
+    status: Literal["succeeded", "declined", "needs_client"]
     charged: Money | None = None
+    reference: str = ""
+    text: str = ""
+    confirm_url: str = ""
+
+
+@dataclass(frozen=True)
+class RefundResult:
+    """The status of a refund of `amount`. `text`: the provider's reason for `pending` or `failed`.
+    `reference`: the provider's name for it, or the bank's (such as an ARN) where it is known."""
+
+    status: RefundStatus
+    amount: Money
     reference: str = ""
     text: str = ""
 
 
 @dataclass(frozen=True)
-class RefundResult:
-    """The status of a refund of `amount`.
+class BankDispute:
+    """A dispute that the client's bank has opened about a charge.
 
-    `pending`: accepted by the provider. `settled`: the client has the money. `failed`: the provider
-    has the money back; `text` says why.
+    `inquiry`: the bank asks, and no money was withdrawn. `opened`: `amount` was withdrawn. `won`:
+    the money is back, or was never withdrawn. `lost`: it stays withdrawn.
     """
 
-    status: Literal["pending", "settled", "failed"]
+    dispute_id: str
+    status: Literal["inquiry", "opened", "won", "lost"]
     amount: Money
-    reference: str = ""
-    text: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class PaymentReport:
+    """Everything that the provider has about one charge. `captured`: None if the client has not
+    paid. `key`: ours; empty if the charge was made elsewhere and not claimed. `refunds`: every
+    refund, whoever made it."""
+
+    reference: str
+    captured: Money | None
+    key: str = ""
+    refunds: "tuple[RefundRecord, ...]" = ()
+    disputes: tuple[BankDispute, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,8 +106,9 @@ class RefundRecord:
     refund_id: str
     amount: Money
     reference: str
-    status: Literal["pending", "settled", "failed"]
+    status: RefundStatus
     charge_reference: str = ""
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -153,10 +185,19 @@ class PaymentProvider(Protocol):
         The database records it, so that a worker with another account ends.
         """
 
-    def refunds_of(self, charge_reference: str, at: datetime) -> tuple[RefundResult, ...]:
-        """Return the status at `at` of every refund of a charge, whoever made it.
+    def payment(self, charge_reference: str, at: datetime) -> PaymentReport | None:
+        """Return everything about one charge at `at`; None if the provider does not know it.
 
         Raises ProviderUnreachable.
+        """
+
+    def claim(self, key: str, charge_reference: str, at: datetime) -> PaymentReport | None:
+        """Mark a charge that was made elsewhere as the one of `key`, and return it; None if the
+        provider does not know it. From then on `find_charge`, `refund` and `statement` take it for
+        a charge of this deployment. Takes no money.
+
+        Raises ProviderRejected if it is marked as that of another key or deployment;
+        ProviderUnreachable.
         """
 
     def statement(self) -> Statement:
