@@ -252,7 +252,8 @@ class MoneyActivities:
         balances = self._ledger.balances(request.purchase_id)
         if balances is None or not balances.held:
             return
-        refunds = self._provider.refunds_of(request.charge_reference, _now(request.at))
+        report = self._provider.payment(request.charge_reference, _now(request.at))
+        refunds = report.refunds if report else ()
         amounts = [str(refund.amount) for refund in refunds if refund.status != "failed"]
         if amounts:
             raise ApplicationError(
