@@ -52,9 +52,6 @@ class SandboxEvent(StrEnum):
     REFUND_RETURNED = "refund-returned"
 
 
-Event = SandboxEvent
-
-
 class EventRejected(Exception):
     """The event cannot happen now. `code` is one of the rejection codes; the message says why."""
 
@@ -83,10 +80,10 @@ def make_payment(
     Each call makes another one, also with the same `label`. Raises ValueError without an amount.
     """
     if amount is None:
-        raise ValueError(f"{Event.PAYMENT_MADE} needs an amount.")
+        raise ValueError(f"{SandboxEvent.PAYMENT_MADE} needs an amount.")
     number = connection.scalar(sa.select(sa.func.count()).select_from(CHARGES)) or 0
     charge = new_charge(_elsewhere(label, number), amount, "pm_sandbox_ok", at)
-    return _charge_result(Event.PAYMENT_MADE, insert(connection, charge))
+    return _charge_result(SandboxEvent.PAYMENT_MADE, insert(connection, charge))
 
 
 def make_happen(
@@ -103,7 +100,7 @@ def make_happen(
     charge = next(iter(records(connection, Charge, CHARGES.c.key == key)), None)
     if charge is None:
         raise EventRejected("NOT_FOUND", "The sandbox has no payment of this purchase.")
-    if event is Event.PAYMENT_CONFIRMED:
+    if event is SandboxEvent.PAYMENT_CONFIRMED:
         return _confirm(connection, charge)
     if charge.captured is None:
         raise EventRejected("NOT_ALLOWED_NOW", "The client has not paid.")
@@ -121,7 +118,7 @@ def _confirm(connection: sa.Connection, charge: Charge) -> EventResult:
     charge = replace(charge, status="succeeded")
     confirmed = CHARGES.c.reference == charge.reference
     connection.execute(CHARGES.update().where(confirmed).values(status=charge.status))
-    return _charge_result(Event.PAYMENT_CONFIRMED, charge)
+    return _charge_result(SandboxEvent.PAYMENT_CONFIRMED, charge)
 
 
 # --- disputes
@@ -132,7 +129,7 @@ def _open_inquiry(
 ) -> EventResult:
     amount = _checked(charge, amount, _not_withdrawn(connection, charge))
     dispute = new_dispute(connection, charge, "inquiry", amount, at)
-    return _dispute_result(Event.INQUIRY_OPENED, insert(connection, dispute))
+    return _dispute_result(SandboxEvent.INQUIRY_OPENED, insert(connection, dispute))
 
 
 def _open_dispute(
@@ -146,7 +143,7 @@ def _open_dispute(
         dispute = insert(connection, new_dispute(connection, charge, "opened", amount, at))
     else:
         dispute = _update(connection, replace(inquiry, status="opened", amount=amount))
-    return _dispute_result(Event.DISPUTE_OPENED, dispute)
+    return _dispute_result(SandboxEvent.DISPUTE_OPENED, dispute)
 
 
 def _end_dispute(connection: sa.Connection, charge: Charge, event: SandboxEvent) -> EventResult:
@@ -188,7 +185,7 @@ def _refund_elsewhere(
     amount = _checked(charge, amount, left)
     refund_id = _elsewhere(charge.reference, len(refunds_of(connection, charge)))
     refund = insert(connection, new_refund(connection, charge, refund_id, amount, at))
-    return _refund_result(Event.REFUND_ELSEWHERE, refund, at)
+    return _refund_result(SandboxEvent.REFUND_ELSEWHERE, refund, at)
 
 
 def _change_refund(
@@ -260,20 +257,20 @@ def _refund_result(event: SandboxEvent, refund: Refund, at: datetime) -> EventRe
 _WITH_AMOUNT: dict[
     SandboxEvent, Callable[[sa.Connection, Charge, Money | None, datetime], EventResult]
 ] = {
-    Event.DISPUTE_OPENED: _open_dispute,
-    Event.INQUIRY_OPENED: _open_inquiry,
-    Event.REFUND_ELSEWHERE: _refund_elsewhere,
+    SandboxEvent.DISPUTE_OPENED: _open_dispute,
+    SandboxEvent.INQUIRY_OPENED: _open_inquiry,
+    SandboxEvent.REFUND_ELSEWHERE: _refund_elsewhere,
 }
 _DISPUTE_ENDS: dict[SandboxEvent, Literal["won", "lost"]] = {
-    Event.DISPUTE_WON: "won",
-    Event.DISPUTE_LOST: "lost",
+    SandboxEvent.DISPUTE_WON: "won",
+    SandboxEvent.DISPUTE_LOST: "lost",
 }
 _REFUND_CHANGES: dict[
     SandboxEvent, tuple[RefundStatus | Literal["returned"], tuple[RefundStatus, ...]]
 ] = {
-    Event.REFUND_SENT: ("sent", ("pending",)),
-    Event.REFUND_SETTLED: ("settled", ("pending", "sent")),
-    Event.REFUND_FAILED: ("failed", ("pending", "sent")),
-    Event.REFUND_RETURNED: ("returned", ("sent", "settled")),
+    SandboxEvent.REFUND_SENT: ("sent", ("pending",)),
+    SandboxEvent.REFUND_SETTLED: ("settled", ("pending", "sent")),
+    SandboxEvent.REFUND_FAILED: ("failed", ("pending", "sent")),
+    SandboxEvent.REFUND_RETURNED: ("returned", ("sent", "settled")),
 }
 """By event: the outcome of the refund, and the statuses that it may have before."""
