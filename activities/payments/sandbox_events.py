@@ -12,19 +12,19 @@ from typing import Literal
 
 import sqlalchemy as sa
 
-from activities.keys import provider_key
 from activities.payments import RefundStatus
 from activities.payments.sandbox_records import (
     CHARGES,
     DISPUTES,
-    ELSEWHERE,
     REFUNDS,
     Charge,
     Dispute,
     Refund,
     arn,
     disputes_of,
+    elsewhere,
     insert,
+    is_elsewhere,
     new_charge,
     new_dispute,
     new_refund,
@@ -79,10 +79,11 @@ def make_payment(
 
     Each call makes another one, also with the same `label`. Raises ValueError without an amount.
     """
-    if amount is None:
-        raise ValueError(f"{SandboxEvent.PAYMENT_MADE} needs an amount.")
+    if amount is None or amount.amount <= 0:
+        raise ValueError(f"{SandboxEvent.PAYMENT_MADE} needs an amount of more than 0.")
     number = connection.scalar(sa.select(sa.func.count()).select_from(CHARGES)) or 0
-    charge = new_charge(_elsewhere(label, number), amount, "pm_sandbox_ok", at)
+    key = elsewhere(f"{label}#{number + 1}")
+    charge = new_charge(key, amount, "pm_sandbox_ok", at)
     return _charge_result(SandboxEvent.PAYMENT_MADE, insert(connection, charge))
 
 
@@ -183,7 +184,7 @@ def _refund_elsewhere(
 ) -> EventResult:
     left = not_refunded(connection, charge, at) - withdrawn_from(connection, charge)
     amount = _checked(charge, amount, left)
-    refund_id = _elsewhere(charge.reference, len(refunds_of(connection, charge)))
+    refund_id = elsewhere(f"{charge.reference}#{len(refunds_of(connection, charge)) + 1}")
     refund = insert(connection, new_refund(connection, charge, refund_id, amount, at))
     return _refund_result(SandboxEvent.REFUND_ELSEWHERE, refund, at)
 
@@ -193,11 +194,8 @@ def _change_refund(
 ) -> EventResult:
     """Change the status of the last refund that Recourse has asked for."""
     outcome, before = _REFUND_CHANGES[event]
-    asked = [
-        each
-        for each in refunds_of(connection, charge)
-        if not each.refund_id.startswith(provider_key(ELSEWHERE, ""))
-    ]
+    refunds = refunds_of(connection, charge)
+    asked = [each for each in refunds if not is_elsewhere(each.refund_id)]
     if not asked:
         raise EventRejected("NOT_ALLOWED_NOW", "No refund of this purchase was asked for.")
     refund = asked[-1]
@@ -228,14 +226,9 @@ def _checked(charge: Charge, amount: Money | None, left: int) -> Money:
             "NOT_ALLOWED_NOW", f"Nothing of the payment {charge.reference} is left."
         )
     if not 0 < amount.amount <= left:
-        text = f"{amount} is more than is left of the payment: {rest}."
+        text = f"{amount} is not possible: {rest} of the payment is left."
         raise EventRejected("INVALID_AMOUNT", text)
     return amount
-
-
-def _elsewhere(name: str, number: int) -> str:
-    """Return the key of what was made elsewhere. It is unique as the number counts up."""
-    return provider_key(ELSEWHERE, f"{name}#{number + 1}")
 
 
 def _charge_result(event: SandboxEvent, charge: Charge) -> EventResult:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from activities.calendar import business_deadline
 from activities.database.sqlite import open_file
 from activities.database.types import Instant
+from activities.keys import provider_key
 from activities.payments import (
     BankDispute,
     ChargeResult,
@@ -30,9 +31,6 @@ from activities.requests import BusinessDeadlineRequest, Money
 
 BUSY_TIMEOUT_SECONDS = 30
 """Bounds how long a call waits for another process that writes to the file."""
-
-ELSEWHERE = ""
-"""The deployment in the keys of what was made elsewhere: no deployment's name is empty."""
 
 CONFIRM_URL = "https://sandbox.invalid/confirm/"
 DISPUTE_REASON = "product_not_received"
@@ -305,6 +303,16 @@ def new_dispute(
     number = len(disputes_of(connection, charge)) + 1
     dispute_id = reference("dp", f"{charge.reference}#{number}")
     return Dispute(dispute_id, charge.reference, amount, status, DISPUTE_REASON, at)
+
+
+def elsewhere(name: str) -> str:
+    """Return the key of what was made without Recourse: no deployment's name is empty."""
+    return provider_key("", name)
+
+
+def is_elsewhere(key: str) -> bool:
+    """Whether this is the key of what was made without Recourse."""
+    return key.startswith(elsewhere(""))
 
 
 def reference(kind: str, key: str) -> str:

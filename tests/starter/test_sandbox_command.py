@@ -121,7 +121,7 @@ async def test_what_cannot_happen_is_rejected_with_the_reason(
     assert nothing.rejection == (1, "NOT_ALLOWED_NOW")
     more = await cli("sandbox", "refund-elsewhere", cli_purchase.id, "--amount", "250.01", *USD)
     assert more.rejection == (1, "INVALID_AMOUNT")
-    assert "250.01 USD is more than is left of the payment: 250.00 USD" in more.err
+    assert "250.01 USD is not possible: 250.00 USD of the payment is left" in more.err
     assert await checks(cli_purchase) == []
 
 
