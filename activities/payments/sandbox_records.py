@@ -33,8 +33,7 @@ BUSY_TIMEOUT_SECONDS = 30
 """Bounds how long a call waits for another process that writes to the file."""
 
 CONFIRM_URL = "https://sandbox.invalid/confirm/"
-DISPUTE_REASON = "product_not_received"
-"""As at Stripe."""
+DISPUTE_REASON = "product not received"
 
 _CAME_BACK = "The client's bank sent the money back: the account cannot receive it."
 _TEXTS = {

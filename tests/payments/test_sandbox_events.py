@@ -75,7 +75,7 @@ def test_everything_about_a_charge_is_reported(sandbox: SandboxProvider) -> None
     sent = sandbox.refund(REFUND, charge, PART, NOW)
     disputed = happens(sandbox, Event.DISPUTE_OPENED, usd(50_00))
     refund = RefundRecord(REFUND, PART, sent.reference, "pending", charge)
-    dispute = BankDispute(disputed.reference, "opened", usd(50_00), "product_not_received")
+    dispute = BankDispute(disputed.reference, "opened", usd(50_00), "product not received")
     assert report(sandbox, charge) == PaymentReport(charge, PRICE, KEY, (refund,), (dispute,))
     assert report(sandbox, charge, days=4).refunds[0].status == "settled"
 
