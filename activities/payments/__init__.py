@@ -97,6 +97,7 @@ class ChargeRecord:
     reference: str
     refunded: int | None = None
     disputed: bool = False
+    disputes: tuple[BankDispute, ...] = ()
 
 
 @dataclass(frozen=True)

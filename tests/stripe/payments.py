@@ -300,6 +300,9 @@ class Payments(Charges):
                 f"{intent['status']}. Only a PaymentIntent with one of the following statuses may "
                 f"be canceled: {', '.join(CANCELABLE)}.",
             )
+        if intent["status"] == "requires_capture":
+            charge = self.charges[intent["latest_charge"]]
+            charge |= {"refunded": True, "amount_refunded": charge["amount"]}
         intent |= {"status": "canceled", "canceled_at": self.now(), "cancellation_reason": reason}
         intent["next_action"] = None
         self.emit("payment_intent.canceled", intent)

@@ -123,6 +123,8 @@ def test_an_authorised_payment_is_paid_when_it_is_captured(api: stripe.StripeCli
 def test_an_authorised_payment_can_be_cancelled(api: stripe.StripeClient) -> None:
     intent = pay(api, capture_method="manual").id
     assert api.v1.payment_intents.cancel(intent).status == "canceled"
+    (charge,) = api.v1.charges.list({"payment_intent": intent}).data
+    assert (charge.status, charge.captured, charge.refunded) == ("succeeded", False, True)
 
 
 def test_a_charge_gets_a_transfer_group_once(api: stripe.StripeClient) -> None:
