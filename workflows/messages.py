@@ -198,8 +198,14 @@ class SettlementUpdate(Message):
 
     name: ClassVar[str] = "settlement_update"
     refund_id: Reference
-    status: Literal["settled", "failed"]
+    status: Literal["sent", "settled", "failed"]
     reference: Reference | None = None
+
+
+class CheckPayment(Message):
+    """Something happened to the payment at the provider: look at it there."""
+
+    name: ClassVar[str] = "check_payment"
 
 
 class ResolveAttention(Message):
