@@ -25,11 +25,13 @@ from activities.ledger import BoughtPurchase, Ledger, LedgerRejected, PurchaseEx
 from activities.payments import (
     ChargeResult,
     PaymentProvider,
+    PaymentReport,
     ProviderRejected,
     ProviderUnreachable,
     RefundResult,
 )
 from activities.requests import (
+    CHECK_PAYMENT,
     CHECK_REFUND,
     LOAD_STATE,
     POST_DECISION,
@@ -37,14 +39,19 @@ from activities.requests import (
     SEND_REFUND,
     TAKE_PAYMENT,
     VOID_PAYMENT,
+    BankDisputeNews,
+    DecisionAnswer,
     DecisionPosting,
     ErrorType,
     LedgerDecision,
     Money,
     PaymentAnswer,
+    PaymentNews,
+    PaymentQuery,
     PaymentRequest,
     Posted,
     RefundAnswer,
+    RefundNews,
     RefundRequest,
     SavedStateAnswer,
     SavedStateRequest,
@@ -80,12 +87,21 @@ class MoneyActivities:
             if charge is None:
                 check_for_new_purchases(request.price.currency)
             self._register(request, paid=charge is not None and charge.status == "succeeded")
-            if charge is None:
+            if request.payment_reference:
+                charge = self._paid_elsewhere(request)
+            elif charge is None or charge.status == "needs_client":
                 charge = self._provider.charge(
                     request.key, request.price, request.payment_method, request.at
                 )
             if charge.status == "succeeded":
                 return self._hold(request, charge)
+            if charge.status == "needs_client":
+                _log_payment("payment_needs_client", request)
+                return PaymentAnswer(
+                    status="needs_client",
+                    reference=charge.reference,
+                    confirm_url=charge.confirm_url,
+                )
             _log_payment("payment_declined", request)
             text = _without(request.payment_method, charge.text)
             return PaymentAnswer(status="declined", reference=charge.reference, text=text)
@@ -96,23 +112,31 @@ class MoneyActivities:
         with _as_application_errors(request.payment_method):
             found = self._provider.find_charge(request.key)
             self._register(request, paid=found is not None and found.status == "succeeded")
-            charge = self._provider.void(
-                request.key, request.price, request.payment_method, request.at
-            )
-            if charge is not None:
+            charge: ChargeResult | None
+            if request.payment_reference:
+                charge = self._paid_elsewhere(request)
+            else:
+                charge = self._provider.void(
+                    request.key, request.price, request.payment_method, request.at
+                )
+            if charge is not None and charge.status == "succeeded":
                 return self._hold(request, charge)
             _log_payment("payment_voided", request)
             return PaymentAnswer(status="voided")
 
     @activity.defn(name=POST_DECISION.name)
-    def post_decision(self, request: DecisionPosting) -> Posted:
+    def post_decision(self, request: DecisionPosting) -> DecisionAnswer:
         """Post a decision: `refund` moves to refunds in transit, `release` to the freelancer.
 
-        A refund is sent only after its decision was posted. So the provider is asked before a new
-        decision: if it has a refund already, the ledger has lost the decision that sent it.
+        The provider is asked before a new decision. If a bank disputes the payment, or somebody
+        else has refunded it, and the workflow does not know, nothing is posted and the answer has
+        the news. A refund of ours is sent only after its decision was posted: if the provider has
+        one already, the ledger has lost the decision.
         """
         with _as_application_errors():
-            self._check_nothing_refunded(request)
+            if news := self._news_before_decision(request):
+                log.warning("decision_has_to_wait", purchase_id=request.purchase_id)
+                return DecisionAnswer(key=request.key, created=False, news=news)
             created = self._ledger.decide(
                 key=request.key,
                 purchase_id=request.purchase_id,
@@ -131,7 +155,13 @@ class MoneyActivities:
             currency=request.currency,
             created=created,
         )
-        return Posted(key=request.key, created=created)
+        return DecisionAnswer(key=request.key, created=created)
+
+    @activity.defn(name=CHECK_PAYMENT.name)
+    def check_payment(self, request: PaymentQuery) -> PaymentNews:
+        """Return everything that the provider has about one charge."""
+        with _as_application_errors():
+            return self._news(request.charge_reference, _now(request.at))
 
     @activity.defn(name=SEND_REFUND.name)
     def send_refund(self, request: RefundRequest) -> RefundAnswer:
@@ -144,15 +174,17 @@ class MoneyActivities:
 
     @activity.defn(name=CHECK_REFUND.name)
     def check_refund(self, request: RefundRequest) -> RefundAnswer:
-        """Return how the refund ended; send it now if the provider does not know it.
+        """Return how the refund stands when it is not as the workflow knows it; send it now if the
+        provider does not know it.
 
-        While the refund is pending, the attempt fails and Temporal retries it after CHECK_EVERY.
-        This needs neither a timer nor a workflow task.
+        While nothing has changed, the attempt fails and Temporal retries it after CHECK_EVERY. This
+        needs neither a timer nor a workflow task.
         """
         answer = self._refund(request.model_copy(update={"at": _now(request.at)}))
-        if answer.status == "pending":
+        if (answer.status, answer.text) == (request.known_status, request.known_text):
             raise ApplicationError(
-                f"The refund of {request.amount} is pending; its status is checked once a day.",
+                f"The refund of {request.amount} is {answer.status}; its status is checked once a "
+                "day.",
                 type=ErrorType.REFUND_PENDING,
                 next_retry_delay=CHECK_EVERY,
                 category=ApplicationErrorCategory.BENIGN,
@@ -247,13 +279,55 @@ class MoneyActivities:
         text = _without(request.payment_method, refund.text)
         return RefundAnswer(status=refund.status, reference=refund.reference, text=text)
 
-    def _check_nothing_refunded(self, request: DecisionPosting) -> None:
-        """Raise UNKNOWN_REFUND if the provider has refunded money that is in escrow here."""
+    def _paid_elsewhere(self, request: PaymentRequest) -> ChargeResult:
+        """The charge that the client made before, if it is the payment of this purchase."""
+        reference = request.payment_reference
+        payment = self._provider.payment(reference, request.at)
+        problem = _why_not_payable(payment, request.price)
+        if payment is None or problem:
+            return ChargeResult("declined", reference=reference, text=problem)
+        claimed = self._provider.claim(request.key, reference, request.at)
+        reference = claimed.reference if claimed else reference
+        return ChargeResult("succeeded", payment.captured, reference)
+
+    def _news(self, charge_reference: str, at: datetime) -> PaymentNews:
+        payment = self._provider.payment(charge_reference, at)
+        if payment is None:
+            raise ProviderRejected(f"it does not know the charge {charge_reference}.")
+        disputes = (
+            BankDisputeNews(
+                dispute_id=dispute.dispute_id,
+                status=dispute.status,
+                amount=dispute.amount.amount,
+                reason=dispute.reason,
+            )
+            for dispute in payment.disputes
+        )
+        refunds = (
+            RefundNews(
+                refund_id=refund.refund_id,
+                reference=refund.reference,
+                amount=refund.amount.amount,
+                status=refund.status,
+                text=refund.text,
+            )
+            for refund in payment.refunds
+        )
+        return PaymentNews(disputes=tuple(disputes), refunds=tuple(refunds))
+
+    def _news_before_decision(self, request: DecisionPosting) -> PaymentNews | None:
+        """What the workflow does not know and must. Raises UNKNOWN_REFUND if the provider has a
+        refund of ours about which the ledger has no decision."""
         balances = self._ledger.balances(request.purchase_id)
         if balances is None or not balances.held:
-            return
-        refunds = self._provider.refunds_of(request.charge_reference, _now(request.at))
-        amounts = [str(refund.amount) for refund in refunds if refund.status != "failed"]
+            return None
+        news = self._news(request.charge_reference, _now(request.at))
+        ours = [refund for refund in news.refunds if refund.refund_id]
+        amounts = [
+            str(Money(amount=refund.amount, currency=request.currency))
+            for refund in ours
+            if refund.status != "failed"
+        ]
         if amounts:
             raise ApplicationError(
                 f"The payment provider has refunded {' + '.join(amounts)}, but the ledger has no "
@@ -262,6 +336,7 @@ class MoneyActivities:
                 type=ErrorType.UNKNOWN_REFUND,
                 non_retryable=True,
             )
+        return news if set(news.names) - set(request.known) else None
 
     def _find_attempt(self, request: RefundRequest) -> RefundResult | None:
         """Return this attempt if the provider has it, or an earlier attempt that did not fail."""
@@ -270,6 +345,21 @@ class MoneyActivities:
             if refund and (refund_id == request.refund_id or refund.status != "failed"):
                 return refund
         return None
+
+
+def _why_not_payable(payment: PaymentReport | None, price: Money) -> str:
+    """Why a charge that was made elsewhere is not the payment of a purchase; empty if it is."""
+    if payment is None:
+        return "The payment provider does not know the payment_reference."
+    if payment.captured is None:
+        return "The payment_reference was not paid."
+    if payment.captured != price:
+        return f"The payment_reference is a payment of {payment.captured}, not {price}."
+    if any(refund.status != "failed" for refund in payment.refunds):
+        return "The payment_reference was refunded, at least in part."
+    if any(dispute.status in ("opened", "lost") for dispute in payment.disputes):
+        return "The client's bank disputes the payment_reference."
+    return ""
 
 
 def _now(at: datetime) -> datetime:

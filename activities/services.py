@@ -126,6 +126,7 @@ class Services:
             money.post_decision,
             money.send_refund,
             money.check_refund,
+            money.check_payment,
             money.post_settlement,
             business_deadline_activity,
         )
