@@ -5,6 +5,7 @@ and neither is believed about its state: webhooks arrive twice, late and out of 
 """
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,13 +60,14 @@ class Subject:
     type: str
     kind: str
     id: str
-    snapshot: Any = None
+    snapshot: dict[str, Any] | None = None
 
 
-def verified(body: bytes, signature: str, secret: str) -> Subject:
-    """Check the signature over the raw `body` and its time; return the subject.
+def verified(body: bytes, signature: str, secret: str) -> Subject | None:
+    """Check the signature over the raw `body` and its time; return the subject, or None for a type
+    of event that does not matter.
 
-    Raises InvalidSignature, also for a signed body that is no event.
+    Raises InvalidSignature, also for what is signed but not an event.
     """
     try:
         stripe.WebhookSignature.verify_header(
@@ -74,16 +76,33 @@ def verified(body: bytes, signature: str, secret: str) -> Subject:
         return _subject(json.loads(body))
     except stripe.SignatureVerificationError:
         raise InvalidSignature("The signature is not by Stripe, or it is too old.") from None
-    except (ValueError, TypeError, AttributeError, LookupError):
-        raise InvalidSignature("The webhook is not a signed event.") from None
+    except (ValueError, TypeError, AttributeError, LookupError, RecursionError):
+        raise InvalidSignature("The webhook is signed, but is not an event.") from None
 
 
-def _subject(event: Any) -> Subject:
-    kind = str(event["type"]).removeprefix("v1.")
+def _subject(event: Any) -> Subject | None:
+    kind = event["type"].removeprefix("v1.")
+    if kind not in EVENTS:
+        return None
     if event["object"] == "v2.core.event":
-        about = event.get("related_object") or {"type": "", "id": ""}
+        about = event["related_object"]
         # The snapshot event of the same change, so that both together count once.
         number = event.get("snapshot_event") or event["id"]
-        return Subject(str(number), kind, str(about["type"]), str(about["id"]))
+        return Subject(_id(number), kind, about["type"], _id(about["id"]))
     about = event["data"]["object"]
-    return Subject(str(event["id"]), kind, str(about["object"]), str(about.get("id")), about)
+    return Subject(_id(event["id"]), kind, about["object"], _id(about["id"]), _checked(about))
+
+
+def _id(given: str) -> str:
+    """Return an id at Stripe; it becomes part of a URL and of a message. Raises ValueError."""
+    if not re.fullmatch(r"\w{1,255}", given, re.ASCII):
+        raise ValueError(given)
+    return given
+
+
+def _checked(made: dict[str, Any]) -> dict[str, Any]:
+    """Return an object whose names have the right types. Raises TypeError."""
+    group, metadata = made.get("transfer_group"), made.get("metadata")
+    if not isinstance(group, str | None) or not isinstance(metadata, dict | None):
+        raise TypeError("transfer_group or metadata")
+    return made

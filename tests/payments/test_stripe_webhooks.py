@@ -325,6 +325,35 @@ def test_a_signed_webhook_that_is_not_an_event_is_rejected(
         read(provider, fake, signed(fake, body))
 
 
+WRONG: dict[tuple[str, ...], tuple[object, ...]] = {
+    ("id",): (7, "", None, [], "\ud800", "x" * 999, "../x"),
+    ("type",): (1, None, []),
+    ("data",): ([], {}, "x", 1, None),
+    ("data", "object", "id"): (7, "", None, {}, "\ud800", "../x"),
+    ("data", "object", "metadata"): ("recourse_charge", 3, []),
+    ("data", "object", "transfer_group"): (3, {}, []),
+}
+"""By the path in an event: values of the wrong type."""
+
+
+@pytest.mark.parametrize(
+    ("path", "value"), [(path, value) for path, values in WRONG.items() for value in values]
+)
+def test_a_signed_event_of_another_shape_is_rejected(
+    fake: FakeStripe, provider: StripeProvider, path: tuple[str, ...], value: object
+) -> None:
+    charged(provider)
+    (event,) = fake.events_of("payment_intent.succeeded")
+    assert read(provider, fake, signed(fake, json.dumps(event))) is not None
+    *above, last = path
+    place = event
+    for name in above:
+        place = place[name]
+    place[last] = value
+    with pytest.raises(InvalidSignature, match="signed, but is not an event"):
+        read(provider, fake, signed(fake, json.dumps(event)))
+
+
 def test_a_webhook_that_is_not_text_is_rejected(fake: FakeStripe, provider: StripeProvider) -> None:
     with pytest.raises(InvalidSignature):
         read(provider, fake, Delivery(b"\xff\xfe", f"t={int(time.time())},v1=00"))
