@@ -179,7 +179,10 @@ def stripe_of(settings: Settings) -> "StripeProvider":
     from activities.payments.stripe import StripeProvider  # takes a second to load
 
     return StripeProvider(
-        settings.stripe_api_key, settings.deployment, api_base=settings.stripe_api_base
+        settings.stripe_api_key,
+        settings.deployment,
+        api_base=settings.stripe_api_base,
+        base_url=settings.base_url,
     )
 
 
