@@ -127,6 +127,7 @@ class Services:
             money.send_refund,
             money.check_refund,
             money.post_settlement,
+            money.post_provider_move,
             business_deadline_activity,
         )
 

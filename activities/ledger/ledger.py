@@ -59,6 +59,7 @@ class ProviderMove:
     """Money that moved at the provider without Recourse, in minor units. `reference`: the
     provider's name for the dispute or the refund."""
 
+    key: str
     kind: ProviderMoveKind
     debit_account: str
     credit_account: str
@@ -114,8 +115,8 @@ class Ledger:
 
         Returns whether this call recorded it; False for the same purchase again. Another first run
         with the same terms is the same purchase only while the money of the first is inside: in
-        escrow, in transit, or `paid` at the provider and not held yet. So a purchase that Temporal
-        has lost can be started again, and one that has ended cannot.
+        escrow, in transit, in a bank dispute, or `paid` at the provider and not held yet. So a
+        purchase that Temporal has lost can be started again, and one that has ended cannot.
 
         Raises PurchaseExists for any other purchase.
         """
@@ -304,6 +305,7 @@ def _snapshot(connection: Connection) -> Snapshot:
     purchases = tuple(PurchaseBalances(**row._mapping) for row in rows)
     at_provider = (
         sa.select(
+            operation.key,
             operation.kind,
             operation.purchase_id,
             operation.request,
@@ -332,7 +334,12 @@ def _snapshot(connection: Connection) -> Snapshot:
             proofs[row.purchase_id] = reference
         else:
             move = ProviderMove(
-                row.kind, row.debit_account, row.credit_account, int(row.amount), reference
+                row.key,
+                row.kind,
+                row.debit_account,
+                row.credit_account,
+                int(row.amount),
+                reference,
             )
             moves[row.purchase_id] = (*moves.get(row.purchase_id, ()), move)
     registered = frozenset(connection.execute(sa.select(schema.purchase.c.purchase_id)).scalars())
