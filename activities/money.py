@@ -35,6 +35,7 @@ from activities.requests import (
     CHECK_REFUND,
     LOAD_STATE,
     POST_DECISION,
+    POST_PROVIDER_MOVE,
     POST_SETTLEMENT,
     SEND_REFUND,
     TAKE_PAYMENT,
@@ -50,6 +51,7 @@ from activities.requests import (
     PaymentQuery,
     PaymentRequest,
     Posted,
+    ProviderMovePosting,
     RefundAnswer,
     RefundNews,
     RefundRequest,
@@ -213,6 +215,23 @@ class MoneyActivities:
         )
         return Posted(key=request.key, created=created)
 
+    @activity.defn(name=POST_PROVIDER_MOVE.name)
+    def post_provider_move(self, request: ProviderMovePosting) -> Posted:
+        """Post money that moved at the provider without Recourse: see ProviderMoveKind."""
+        with _as_application_errors():
+            created = self._ledger.provider_moved(**request.model_dump())
+        log.info(
+            "provider_move_posted",
+            purchase_id=request.purchase_id,
+            key=request.key,
+            move=request.kind,
+            account=request.account,
+            amount=request.amount,
+            currency=request.currency,
+            created=created,
+        )
+        return Posted(key=request.key, created=created)
+
     @activity.defn(name=LOAD_STATE.name)
     def load_saved_state(self, request: SavedStateRequest) -> SavedStateAnswer:
         """Return what a purchase is continued from; no other workflow gets it from now on."""
@@ -257,6 +276,7 @@ class MoneyActivities:
             amount=request.price.amount,
             currency=request.price.currency,
             at=request.at,
+            charge=charge.reference,
         )
         _log_payment("payment_held", request, created=created)
         return PaymentAnswer(status="held", reference=charge.reference)
