@@ -191,8 +191,6 @@ class WorkflowPostings(Model):
     decision_posted: bool = False
     settlement: SettlementPosting | None = None
     settlement_posted: bool = False
-    moves: tuple[ProviderMovePosting, ...] = ()
-    """What moved at the provider without us, in the order in which it is posted."""
     proved_by_person: bool = False
     """A person has proved the settlement; the provider need not show it."""
     moves: tuple[ProviderMovePosting, ...] = ()
