@@ -10,26 +10,25 @@ line contains a payment method.
 import hashlib
 import json
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 import structlog
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from activities.amounts import UnknownCurrency, check_for_new_purchases
-from activities.calendar import UnknownCalendar, check_calendar
-from activities.database import DatabaseUnreachable, SchemaMismatch
-from activities.ledger import BoughtPurchase, Ledger, LedgerRejected, PurchaseExists
+from activities.amounts import check_for_new_purchases
+from activities.calendar import check_calendar
+from activities.ledger import BoughtPurchase, Ledger
+from activities.money_errors import application_errors, without
 from activities.payments import (
     ChargeResult,
     PaymentProvider,
+    PaymentReport,
     ProviderRejected,
-    ProviderUnreachable,
     RefundResult,
 )
 from activities.requests import (
+    CHECK_PAYMENT,
     CHECK_REFUND,
     LOAD_STATE,
     POST_DECISION,
@@ -38,15 +37,20 @@ from activities.requests import (
     SEND_REFUND,
     TAKE_PAYMENT,
     VOID_PAYMENT,
+    BankDisputeNews,
+    DecisionAnswer,
     DecisionPosting,
     ErrorType,
     LedgerDecision,
     Money,
     PaymentAnswer,
+    PaymentNews,
+    PaymentQuery,
     PaymentRequest,
     Posted,
     ProviderMovePosting,
     RefundAnswer,
+    RefundNews,
     RefundRequest,
     SavedStateAnswer,
     SavedStateRequest,
@@ -76,45 +80,62 @@ class MoneyActivities:
         answer. What is bought is registered in the ledger before the client is charged, so that
         the purchase id is used once.
         """
-        with _as_application_errors(request.payment_method):
+        with application_errors(request.payment_method):
             check_calendar(request.calendar, request.timezone)
             charge = self._provider.find_charge(request.key)
             if charge is None:
                 check_for_new_purchases(request.price.currency)
             self._register(request, paid=charge is not None and charge.status == "succeeded")
-            if charge is None:
+            if request.payment_reference:
+                charge = self._paid_elsewhere(request)
+            elif charge is None or charge.status == "needs_client":
                 charge = self._provider.charge(
                     request.key, request.price, request.payment_method, request.at
                 )
             if charge.status == "succeeded":
                 return self._hold(request, charge)
+            if charge.status == "needs_client":
+                _log_payment("payment_needs_client", request)
+                return PaymentAnswer(
+                    status="needs_client",
+                    reference=charge.reference,
+                    confirm_url=charge.confirm_url,
+                )
             _log_payment("payment_declined", request)
-            text = _without(request.payment_method, charge.text)
+            text = without(request.payment_method, charge.text)
             return PaymentAnswer(status="declined", reference=charge.reference, text=text)
 
     @activity.defn(name=VOID_PAYMENT.name)
     def void_payment(self, request: PaymentRequest) -> PaymentAnswer:
         """Void the charge so that it is never made; if it was made, hold the money in escrow."""
-        with _as_application_errors(request.payment_method):
+        with application_errors(request.payment_method):
             found = self._provider.find_charge(request.key)
             self._register(request, paid=found is not None and found.status == "succeeded")
-            charge = self._provider.void(
-                request.key, request.price, request.payment_method, request.at
-            )
-            if charge is not None:
+            charge: ChargeResult | None
+            if request.payment_reference:
+                charge = self._paid_elsewhere(request)
+            else:
+                charge = self._provider.void(
+                    request.key, request.price, request.payment_method, request.at
+                )
+            if charge is not None and charge.status == "succeeded":
                 return self._hold(request, charge)
             _log_payment("payment_voided", request)
             return PaymentAnswer(status="voided")
 
     @activity.defn(name=POST_DECISION.name)
-    def post_decision(self, request: DecisionPosting) -> Posted:
+    def post_decision(self, request: DecisionPosting) -> DecisionAnswer:
         """Post a decision: `refund` moves to refunds in transit, `release` to the freelancer.
 
-        A refund is sent only after its decision was posted. So the provider is asked before a new
-        decision: if it has a refund already, the ledger has lost the decision that sent it.
+        The provider is asked before a new decision. If a bank disputes the payment, or somebody
+        else has refunded it, and the workflow does not know, nothing is posted and the answer has
+        the news. A refund of ours is sent only after its decision was posted: if the provider has
+        one already, the ledger has lost the decision.
         """
-        with _as_application_errors():
-            self._check_nothing_refunded(request)
+        with application_errors():
+            if news := self._news_before_decision(request):
+                log.warning("decision_has_to_wait", purchase_id=request.purchase_id)
+                return DecisionAnswer(key=request.key, created=False, news=news)
             created = self._ledger.decide(
                 key=request.key,
                 purchase_id=request.purchase_id,
@@ -133,7 +154,13 @@ class MoneyActivities:
             currency=request.currency,
             created=created,
         )
-        return Posted(key=request.key, created=created)
+        return DecisionAnswer(key=request.key, created=created)
+
+    @activity.defn(name=CHECK_PAYMENT.name)
+    def check_payment(self, request: PaymentQuery) -> PaymentNews:
+        """Return everything that the provider has about one charge."""
+        with application_errors():
+            return self._news(request.charge_reference, _now(request.at))
 
     @activity.defn(name=SEND_REFUND.name)
     def send_refund(self, request: RefundRequest) -> RefundAnswer:
@@ -146,15 +173,17 @@ class MoneyActivities:
 
     @activity.defn(name=CHECK_REFUND.name)
     def check_refund(self, request: RefundRequest) -> RefundAnswer:
-        """Return how the refund ended; send it now if the provider does not know it.
+        """Return how the refund stands when it is not as the workflow knows it; send it now if the
+        provider does not know it.
 
-        While the refund is pending, the attempt fails and Temporal retries it after CHECK_EVERY.
-        This needs neither a timer nor a workflow task.
+        While nothing has changed, the attempt fails and Temporal retries it after CHECK_EVERY. This
+        needs neither a timer nor a workflow task.
         """
         answer = self._refund(request.model_copy(update={"at": _now(request.at)}))
-        if answer.status == "pending":
+        if (answer.status, answer.text) == (request.known_status, request.known_text):
             raise ApplicationError(
-                f"The refund of {request.amount} is pending; its status is checked once a day.",
+                f"The refund of {request.amount} is {answer.status}; its status is checked once a "
+                "day.",
                 type=ErrorType.REFUND_PENDING,
                 next_retry_delay=CHECK_EVERY,
                 category=ApplicationErrorCategory.BENIGN,
@@ -164,7 +193,7 @@ class MoneyActivities:
     @activity.defn(name=POST_SETTLEMENT.name)
     def post_settlement(self, request: SettlementPosting) -> Posted:
         """Post a settlement: the refunded money has reached the client."""
-        with _as_application_errors():
+        with application_errors():
             created = self._ledger.settle(
                 key=request.key,
                 purchase_id=request.purchase_id,
@@ -186,7 +215,7 @@ class MoneyActivities:
     @activity.defn(name=POST_PROVIDER_MOVE.name)
     def post_provider_move(self, request: ProviderMovePosting) -> Posted:
         """Post money that moved at the provider without Recourse: see ProviderMoveKind."""
-        with _as_application_errors():
+        with application_errors():
             created = self._ledger.provider_moved(**request.model_dump())
         log.info(
             "provider_move_posted",
@@ -203,7 +232,7 @@ class MoneyActivities:
     @activity.defn(name=LOAD_STATE.name)
     def load_saved_state(self, request: SavedStateRequest) -> SavedStateAnswer:
         """Return what a purchase is continued from; no other workflow gets it from now on."""
-        with _as_application_errors():
+        with application_errors():
             saved = self._ledger.adopt(request.purchase_id, request.run_id, request.first_run)
             try:
                 document = self._seal.unseal(saved.document)
@@ -246,7 +275,7 @@ class MoneyActivities:
         return PaymentAnswer(status="held", reference=charge.reference)
 
     def _refund(self, request: RefundRequest) -> RefundAnswer:
-        with _as_application_errors(request.payment_method):
+        with application_errors(request.payment_method):
             refund = self._find_attempt(request)
             if refund is None:
                 refund = self._provider.refund(
@@ -260,16 +289,58 @@ class MoneyActivities:
                     currency=request.amount.currency,
                 )
             _check_amount("refund", requested=request.amount, made=refund.amount)
-        text = _without(request.payment_method, refund.text)
+        text = without(request.payment_method, refund.text)
         return RefundAnswer(status=refund.status, reference=refund.reference, text=text)
 
-    def _check_nothing_refunded(self, request: DecisionPosting) -> None:
-        """Raise UNKNOWN_REFUND if the provider has refunded money that is in escrow here."""
+    def _paid_elsewhere(self, request: PaymentRequest) -> ChargeResult:
+        """The charge that the client made before, if it is the payment of this purchase."""
+        reference = request.payment_reference
+        payment = self._provider.payment(reference, request.at)
+        problem = _why_not_payable(payment, request.price)
+        if payment is None or problem:
+            return ChargeResult("declined", reference=reference, text=problem)
+        claimed = self._provider.claim(request.key, reference, request.at)
+        reference = claimed.reference if claimed else reference
+        return ChargeResult("succeeded", payment.captured, reference)
+
+    def _news(self, charge_reference: str, at: datetime) -> PaymentNews:
+        payment = self._provider.payment(charge_reference, at)
+        if payment is None:
+            raise ProviderRejected(f"it does not know the charge {charge_reference}.")
+        disputes = (
+            BankDisputeNews(
+                dispute_id=dispute.dispute_id,
+                status=dispute.status,
+                amount=dispute.amount.amount,
+                reason=dispute.reason,
+            )
+            for dispute in payment.disputes
+        )
+        refunds = (
+            RefundNews(
+                refund_id=refund.refund_id,
+                reference=refund.reference,
+                amount=refund.amount.amount,
+                status=refund.status,
+                text=refund.text,
+            )
+            for refund in payment.refunds
+        )
+        return PaymentNews(disputes=tuple(disputes), refunds=tuple(refunds))
+
+    def _news_before_decision(self, request: DecisionPosting) -> PaymentNews | None:
+        """What the workflow does not know and must. Raises UNKNOWN_REFUND if the provider has a
+        refund of ours about which the ledger has no decision."""
         balances = self._ledger.balances(request.purchase_id)
         if balances is None or not balances.held:
-            return
-        refunds = self._provider.refunds_of(request.charge_reference, _now(request.at))
-        amounts = [str(refund.amount) for refund in refunds if refund.status != "failed"]
+            return None
+        news = self._news(request.charge_reference, _now(request.at))
+        ours = [refund for refund in news.refunds if refund.refund_id]
+        amounts = [
+            str(Money(amount=refund.amount, currency=request.currency))
+            for refund in ours
+            if refund.status != "failed"
+        ]
         if amounts:
             raise ApplicationError(
                 f"The payment provider has refunded {' + '.join(amounts)}, but the ledger has no "
@@ -278,6 +349,7 @@ class MoneyActivities:
                 type=ErrorType.UNKNOWN_REFUND,
                 non_retryable=True,
             )
+        return news if set(news.names) - set(request.known) else None
 
     def _find_attempt(self, request: RefundRequest) -> RefundResult | None:
         """Return this attempt if the provider has it, or an earlier attempt that did not fail."""
@@ -286,6 +358,21 @@ class MoneyActivities:
             if refund and (refund_id == request.refund_id or refund.status != "failed"):
                 return refund
         return None
+
+
+def _why_not_payable(payment: PaymentReport | None, price: Money) -> str:
+    """Why a charge that was made elsewhere is not the payment of a purchase; empty if it is."""
+    if payment is None:
+        return "The payment provider does not know the payment_reference."
+    if payment.captured is None:
+        return "The payment_reference was not paid."
+    if payment.captured != price:
+        return f"The payment_reference is a payment of {payment.captured}, not {price}."
+    if any(refund.status != "failed" for refund in payment.refunds):
+        return "The payment_reference was refunded, at least in part."
+    if any(dispute.status in ("opened", "lost") for dispute in payment.disputes):
+        return "The client's bank disputes the payment_reference."
+    return ""
 
 
 def _now(at: datetime) -> datetime:
@@ -308,59 +395,3 @@ def _log_payment(event: str, request: PaymentRequest, **more: bool) -> None:
         currency=request.price.currency,
         **more,
     )
-
-
-@contextmanager
-def _as_application_errors(payment_method: str = "") -> Iterator[None]:
-    """Turn the errors of provider and ledger into ApplicationErrors with a readable message.
-
-    Causes are dropped: Temporal would store their message and stack trace in history.
-    """
-    try:
-        yield
-    except ProviderUnreachable as error:
-        raise ApplicationError(
-            f"The payment provider cannot be reached: {_without(payment_method, str(error))}",
-            type=ErrorType.PROVIDER_UNREACHABLE,
-        ) from None
-    except ProviderRejected as error:
-        raise ApplicationError(
-            f"The payment provider rejected the request: {_without(payment_method, str(error))}",
-            type=ErrorType.PROVIDER_REJECTED,
-            non_retryable=True,
-        ) from None
-    except (DatabaseUnreachable, SchemaMismatch) as error:  # somebody may run setup
-        raise ApplicationError(str(error), type=ErrorType.LEDGER_UNREACHABLE) from None
-    except UnknownCalendar as error:
-        raise ApplicationError(
-            str(error), type=ErrorType.UNKNOWN_CALENDAR, non_retryable=True
-        ) from None
-    except UnknownCurrency as error:
-        raise ApplicationError(
-            f"price.currency: {error}.", type=ErrorType.WITHDRAWN_CURRENCY, non_retryable=True
-        ) from None
-    except PurchaseExists as error:
-        raise ApplicationError(
-            str(error), type=ErrorType.PURCHASE_EXISTS, non_retryable=True
-        ) from None
-    except LedgerRejected as error:
-        _count_rejection(error.code)
-        raise ApplicationError(
-            f"The ledger rejected the operation: {error.text}",
-            error.code,
-            type=ErrorType.LEDGER_REJECTED,
-            non_retryable=True,
-        ) from None
-
-
-def _count_rejection(code: str) -> None:
-    if activity.in_activity():
-        rejections = activity.metric_meter().create_counter(
-            "recourse_ledger_rejections", "Operations that the ledger rejected"
-        )
-        rejections.add(1, {"code": code})
-
-
-def _without(payment_method: str, text: str) -> str:
-    """Return `text` without the payment method, which providers quote in their messages."""
-    return text.replace(payment_method, "the payment method") if payment_method else text

@@ -56,6 +56,8 @@ class PaymentRequest(Model):
     purchase_id: str
     price: Money
     payment_method: str
+    payment_reference: str = ""
+    """Instead of a payment method: the provider's charge, which was paid before."""
     at: UtcDatetime
     calendar: str
     timezone: str
@@ -77,11 +79,13 @@ ProviderReference = Annotated[str, Field(max_length=fields.LONGEST_LINE)]
 
 class PaymentAnswer(Model):
     """`held`: charged and posted to escrow. `declined`: the provider declined, nothing moved.
-    `voided`: the provider has no such charge and will never make it."""
+    `voided`: the provider has no such charge and will never make it. `needs_client`: nothing moves
+    until the client has confirmed the payment at `confirm_url`."""
 
-    status: Literal["held", "declined", "voided"]
+    status: Literal["held", "declined", "voided", "needs_client"]
     reference: ProviderReference = ""
     text: str = ""
+    confirm_url: Annotated[str, Field(max_length=2_000)] = ""
 
 
 class SavedStateRequest(Model):
@@ -122,6 +126,9 @@ class DecisionPosting(Model):
     at: UtcDatetime
     charge_reference: str
     """The provider's name for the charge, to see whether it has refunded it already."""
+    known: tuple[str, ...] = ()
+    """What the workflow knows of the payment (`PaymentNews.names`). If the provider has anything
+    else, nothing is posted, and the answer has the news."""
 
 
 class SettlementPosting(Model):
@@ -215,14 +222,70 @@ class RefundRequest(Model):
     amount: Money
     payment_method: str
     at: UtcDatetime
+    known_status: str = ""
+    known_text: str = ""
+    """What the workflow knows of this attempt: `check_refund` answers when that has changed."""
 
 
 class RefundAnswer(Model):
     """How the provider sees the refund."""
 
-    status: Literal["pending", "settled", "failed"]
+    status: Literal["pending", "sent", "settled", "failed"]
     reference: ProviderReference = ""
     text: str = ""
+
+
+class PaymentQuery(Model):
+    """Ask the provider for everything that it has about one charge."""
+
+    purchase_id: str
+    charge_reference: str
+    at: UtcDatetime
+
+
+class BankDisputeNews(Model):
+    """A dispute that the client's bank has opened; `amount` in minor units of the purchase."""
+
+    dispute_id: ProviderReference
+    status: Literal["inquiry", "opened", "won", "lost"]
+    amount: Amount
+    reason: str = ""
+
+
+class RefundNews(Model):
+    """A refund of the charge. `refund_id`: ours; empty if somebody else made it."""
+
+    refund_id: str
+    reference: ProviderReference
+    amount: Amount
+    status: Literal["pending", "sent", "settled", "failed"]
+    text: str = ""
+
+
+class PaymentNews(Model):
+    """Everything that the provider has about one charge."""
+
+    disputes: tuple[BankDisputeNews, ...] = ()
+    refunds: tuple[RefundNews, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What a workflow must know before it decides on the money: each dispute with its status,
+        and each refund that others made."""
+        disputes = (dispute_name(d.dispute_id, d.status) for d in self.disputes)
+        others = (r.reference for r in self.refunds if not r.refund_id and r.status != "failed")
+        return (*disputes, *others)
+
+
+def dispute_name(dispute_id: str, status: str) -> str:
+    """How `PaymentNews.names` writes a dispute."""
+    return f"{dispute_id}:{status}"
+
+
+class DecisionAnswer(Posted):
+    """The ledger has the decision; or, with `news`, nothing was posted."""
+
+    news: PaymentNews | None = None
 
 
 # --- Calendar --------------------------------------------------------------------------------
@@ -339,6 +402,8 @@ class NoticeRequest(Model):
     """The purchase's own windows by policy field: elapsed time, or a number of business days."""
     values: dict[str, str] = {}
     """Other people's text by placeholder. Never trusted as markup."""
+    confirm_url: str = ""
+    """The page of the payment provider on which the client confirms the payment."""
     about_money: bool = True
     """Whether operators are notified if a party cannot be reached."""
 
@@ -431,7 +496,8 @@ class ActivityType(Generic[Request, Answer]):
 TAKE_PAYMENT = ActivityType("take_payment", PaymentRequest, PaymentAnswer)
 LOAD_STATE = ActivityType("load_saved_state", SavedStateRequest, SavedStateAnswer)
 VOID_PAYMENT = ActivityType("void_payment", PaymentRequest, PaymentAnswer)
-POST_DECISION = ActivityType("post_decision", DecisionPosting, Posted)
+POST_DECISION = ActivityType("post_decision", DecisionPosting, DecisionAnswer)
+CHECK_PAYMENT = ActivityType("check_payment", PaymentQuery, PaymentNews)
 SEND_REFUND = ActivityType("send_refund", RefundRequest, RefundAnswer)
 CHECK_REFUND = ActivityType("check_refund", RefundRequest, RefundAnswer)
 POST_SETTLEMENT = ActivityType("post_settlement", SettlementPosting, Posted)

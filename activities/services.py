@@ -126,6 +126,7 @@ class Services:
             money.post_decision,
             money.send_refund,
             money.check_refund,
+            money.check_payment,
             money.post_settlement,
             money.post_provider_move,
             business_deadline_activity,
@@ -179,7 +180,10 @@ def stripe_of(settings: Settings) -> "StripeProvider":
     from activities.payments.stripe import StripeProvider  # takes a second to load
 
     return StripeProvider(
-        settings.stripe_api_key, settings.deployment, api_base=settings.stripe_api_base
+        settings.stripe_api_key,
+        settings.deployment,
+        api_base=settings.stripe_api_base,
+        base_url=settings.base_url,
     )
 
 

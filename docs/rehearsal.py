@@ -37,7 +37,7 @@ from activities.requests import (
 )
 from demo.scenarios import PEOPLE, Act, CancelWorkflow, Send, Sleep, UntilClosed
 from workflows import lifecycle
-from workflows.effects import activity_call
+from workflows.activity_calls import activity_call
 from workflows.lifecycle.events import (
     Accepted,
     CheckRefund,

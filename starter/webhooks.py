@@ -1,8 +1,11 @@
 """`webhooks`: receives the payment provider's webhooks and signals the purchase.
 
-Only a webhook with the provider's recent signature is accepted; the refund's status is then fetched
-from the provider. The event's id becomes the `message_id`, so a webhook that is sent again counts
-once. While a service cannot be reached the answer is 503, and the provider sends the webhook again.
+Only a webhook with the provider's recent signature is accepted. About a refund of ours the purchase
+gets a `settlement_update` with the status fetched from the provider; about anything else that
+happened to its payment (a refund made elsewhere, a bank dispute, a confirmation by the client) it
+gets `check_payment`. The event's id becomes the `message_id`, so a webhook that is sent again
+counts once. While a service cannot be reached the answer is 503, and the provider sends the webhook
+again.
 """
 
 import asyncio
@@ -15,18 +18,18 @@ from starlette.routing import Route
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from activities.keys import purchase_of
 from activities.payments import ProviderRejected, ProviderUnreachable
-from activities.payments.stripe import InvalidSignature, RefundUpdate, StripeProvider
+from activities.payments.stripe import StripeProvider
+from activities.payments.stripe_webhooks import InvalidSignature, PaymentEvent
 from activities.services import Settings, WrongSetting, stripe_of
 from temporal.client import connect
 from temporal.errors import Failure
 from temporal.purchases import Purchase
 from temporal.serving import LISTENS, body_of, listen
-from workflows.messages import Role, Sender, SettlementUpdate
+from workflows.messages import CheckPayment, Message, Role, Sender, SettlementUpdate
 
 LARGEST_BODY = 1_000_000
-"""Bytes. An event about a refund has a few thousand."""
+"""Bytes. An event about a payment has a few thousand."""
 
 STRIPE = Sender(role=Role.PAYMENTS, id="stripe")
 
@@ -61,14 +64,14 @@ def receiver(client: Client, provider: StripeProvider, secret: str) -> Starlette
             return _answer(413, "too_large")
         signature = request.headers.get("stripe-signature", "")
         try:
-            news = await asyncio.to_thread(provider.read_webhook, body, signature, secret)
-            return _answer(200, await _tell(client, news) if news else "not_ours")
+            event = await asyncio.to_thread(provider.read_webhook, body, signature, secret)
+            return _answer(200, await _signal(client, event) if event else "not_ours")
         except InvalidSignature as error:
             log.warning("webhook_rejected", why=str(error))
             return _answer(400, "invalid_signature")
         except ProviderRejected as error:
-            log.warning("webhook_unknown_refund", why=str(error))
-            return _answer(200, "unknown_refund")
+            log.warning("webhook_unknown_object", why=str(error))
+            return _answer(200, "unknown_object")
         except (ProviderUnreachable, RPCError) as error:
             log.warning("webhook_not_handled", why=str(error))
             return _answer(503, "retry_later")
@@ -76,26 +79,33 @@ def receiver(client: Client, provider: StripeProvider, secret: str) -> Starlette
     return Starlette(routes=[Route("/webhooks/stripe", receive, methods=["POST"]), LISTENS])
 
 
-async def _tell(client: Client, news: RefundUpdate) -> str:
-    """Signal the purchase. A closed one needs no signal: the audit checks its refund."""
-    if news.refund.status == "pending":
-        return "pending"
-    purchase_id = purchase_of(news.refund_id)
-    message = SettlementUpdate(
-        by=STRIPE,
-        message_id=news.event_id,
-        refund_id=news.refund_id,
-        status=news.refund.status,
-        reference=news.refund.reference,
-    )
-    about = {"purchase_id": purchase_id, "key": news.refund_id, "status": news.refund.status}
+async def _signal(client: Client, event: PaymentEvent) -> str:
+    """Signal the purchase. A closed one takes no message: the log has what happened."""
+    about = {
+        "purchase_id": event.purchase_id,
+        "event_type": event.type,
+        "event_id": event.event_id,
+        "refund_id": event.refund_id,
+    }
     try:
-        await Purchase(client, purchase_id).signal(message)
+        await Purchase(client, event.purchase_id).signal(_message(event))
     except Failure as failure:
         log.warning("webhook_not_signalled", code=failure.code, **about)
         return failure.code.lower()
     log.info("webhook_signalled", **about)
     return "signalled"
+
+
+def _message(event: PaymentEvent) -> Message:
+    if event.refund is None or event.refund.status == "pending":
+        return CheckPayment(by=STRIPE, message_id=event.event_id)
+    return SettlementUpdate(
+        by=STRIPE,
+        message_id=event.event_id,
+        refund_id=event.refund_id,
+        status=event.refund.status,
+        reference=event.refund.reference,
+    )
 
 
 def _answer(status: int, result: str) -> JSONResponse:

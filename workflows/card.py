@@ -102,14 +102,20 @@ def _facts(state: State) -> Iterator[str]:
             deadlines.pop(governing)
             yield f"**If nobody acts by then:** {_then(state, governing)}"
             yield f"**Rule:** {_rule(state, governing)}"
+    if dispute := state.frozen:
+        taken = state.terms.format_amount(dispute.amount)
+        since = f"{instant(dispute.since)}, {isolated_markdown(dispute.dispute_id)}"
+        yield f"**Frozen:** the client's bank has taken {taken} back (since {since})"
     yield f"**Money:** {_money(state)}"
     if decision := state.decision:
-        yield f"**Decided:** {spaced(decision.reason)}, {_divided(state, decision.refund)}"
+        divided = _divided(state, decision.refund, decision.release)
+        yield f"**Decided:** {spaced(decision.reason)}, {divided}"
     if state.claim:
         claim = state.terms.format_amount(state.claim)
         yield f"**Claim:** the freelancer wants to keep {claim}"
     if offer := state.offer:
-        yield f"**Offer of the {offer.by}:** {_divided(state, offer.refund)}"
+        divided = _divided(state, offer.refund, state.escrow - offer.refund)
+        yield f"**Offer of the {offer.by}:** {divided}"
     for name, at in sorted(deadlines.items(), key=lambda item: item[1]):
         yield f"**Also open:** {spaced(name)} until {instant(at)}; then {_then(state, name)}"
 
@@ -143,6 +149,7 @@ def _money(state: State) -> str:
         "in transit to the client": state.in_transit,
         "refunded to the client": state.refunded,
         "released to the freelancer": state.released,
+        "taken back by the client's bank": state.charged_back,
     }
     shown = [
         f"{state.terms.format_amount(amount)} {where}" for where, amount in places.items() if amount
@@ -154,10 +161,9 @@ def _price(state: State) -> str:
     return state.terms.format_amount(state.terms.amount)
 
 
-def _divided(state: State, refund: int) -> str:
-    terms = state.terms
-    release = terms.format_amount(terms.amount - refund)
-    return f"{terms.format_amount(refund)} to the client, {release} to the freelancer"
+def _divided(state: State, refund: int, release: int) -> str:
+    written = state.terms.format_amount
+    return f"{written(refund)} to the client, {written(release)} to the freelancer"
 
 
 # --- what can be sent
@@ -170,15 +176,15 @@ def _staff(state: State, now: datetime) -> Iterator[str]:
             yield _sendable(state, allowed, role)
     answer = lifecycle.decide(state, PlatformCancelled(), now)
     if isinstance(answer, Accepted) and answer.transition:
-        yield f"*Request Cancellation* gives {_price(state)} back to the client, and notifies both"
+        escrow = state.terms.format_amount(state.escrow)
+        yield f"*Request Cancellation* gives {escrow} back to the client, and notifies both"
     if state.stage is not Stage.CLOSED:
         yield _TERMINATE
 
 
 def _sendable(state: State, allowed: Allowed, role: Role) -> str:
     fields = {
-        name: state.terms.amount if value == "AMOUNT" else value
-        for name, value in allowed.fields.items()
+        name: state.escrow if value == "AMOUNT" else value for name, value in allowed.fields.items()
     }
     message = {"by": {"role": role.value, "id": "your-id"}, **fields}
     sent = json.dumps(message, ensure_ascii=False)

@@ -198,8 +198,14 @@ class SettlementUpdate(Message):
 
     name: ClassVar[str] = "settlement_update"
     refund_id: Reference
-    status: Literal["settled", "failed"]
+    status: Literal["sent", "settled", "failed"]
     reference: Reference | None = None
+
+
+class CheckPayment(Message):
+    """Something happened to the payment at the provider: look at it there."""
+
+    name: ClassVar[str] = "check_payment"
 
 
 class ResolveAttention(Message):
@@ -230,6 +236,7 @@ MESSAGES: dict[str, type[Message]] = {
         GiveRefund,
         SendMessage,
         SettlementUpdate,
+        CheckPayment,
         ResolveAttention,
     )
 }
@@ -261,7 +268,14 @@ class PurchaseStart(Model):
     client: GivenParty
     freelancer: GivenParty
     price: GivenMoney
-    payment_method: Line
+    payment_method: Line | None = Field(
+        default=None, description="The provider's name for how the client pays"
+    )
+    payment_reference: Line | None = Field(
+        default=None,
+        description="Instead of payment_method, for a purchase that is already paid: the "
+        "provider's charge or payment intent",
+    )
     requirements_needed: bool = Field(default=True, strict=True)
     purchased_at: UtcDatetime | None = None
     policy: GivenPolicy = GivenPolicy()
@@ -270,6 +284,12 @@ class PurchaseStart(Model):
     def _two_people(self) -> "PurchaseStart":
         if self.client.id == self.freelancer.id:
             raise ValueError("client and freelancer are the same person")
+        return self
+
+    @model_validator(mode="after")
+    def _one_payment(self) -> "PurchaseStart":
+        if (self.payment_method is None) is (self.payment_reference is None):
+            raise ValueError("give either payment_method or payment_reference")
         return self
 
 
@@ -295,12 +315,14 @@ class PurchaseResult(Model):
 
 
 class Escrow(Model):
-    """Where the money is, as far as the ledger has confirmed it."""
+    """Where the money is, as far as the ledger has confirmed it. `charged_back`: what the client's
+    bank has taken back."""
 
     held: Amount
     in_transit: Amount
     refunded: Amount
     released: Amount
+    charged_back: Amount = 0
     currency: str
 
 
@@ -355,7 +377,17 @@ class RefundAttempt(Model):
 
     refund_id: str
     amount: Amount
-    status: str
+    status: Literal["unsent", "pending", "sent", "settled", "failed", "returned"]
+    reference: str
+
+
+class Frozen(Model):
+    """Why nothing is paid: the client's bank has taken `amount` back for now. `reference`: the
+    provider's name for the dispute."""
+
+    why: Literal["bank_dispute"]
+    since: UtcDatetime
+    amount: Amount
     reference: str
 
 
@@ -375,6 +407,7 @@ class Status(Model):
     payment: str
     escrow: Escrow
     refund: RefundAttempt | None
+    frozen: Frozen | None = None
     deadlines: tuple[Deadline, ...]
     offer: Offer | None
     claim: Amount | None

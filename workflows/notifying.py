@@ -237,6 +237,7 @@ def notice_request(state: WorkflowState, pending: PendingNotice) -> NoticeReques
         amounts=pending.amounts,
         windows=purchase.windows,
         values=dict(notify.values),
+        confirm_url=notify.values.get("confirm_url", ""),
         about_money=notify.about_money,
     )
 

@@ -91,6 +91,9 @@ class Policy(Model):
     dormancy_window: Duration = timedelta(days=90)
     dispute_window: Duration = timedelta(days=30)
     settlement_window: BusinessDays = 5
+    arrival: Literal["presumed", "proved"] = "presumed"
+    aftercare_window: Duration = timedelta(days=120)
+    chargeback_after_release: Literal["platform", "freelancer"] = "platform"
     cancel_before_requirements: Literal["ask", "refund"] = "ask"
     free_cancel_window: Duration = timedelta(0)
     calendar: str = "US"

@@ -40,8 +40,9 @@ from workflows.acceptance import (
     document_of,
     rules_version,
 )
+from workflows.activity_calls import postings
 from workflows.card import card
-from workflows.effects import EffectRunner, postings
+from workflows.effects import EffectRunner
 from workflows.lifecycle.events import Accepted, DeadlineExpired, Fact, PlatformCancelled, Rejection
 from workflows.lifecycle.state import Code, DeadlineName, Stage
 from workflows.messages import (

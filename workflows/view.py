@@ -11,6 +11,7 @@ from workflows.lifecycle.state import State
 from workflows.messages import (
     AttentionItem,
     Escrow,
+    Frozen,
     Offer,
     PurchaseResult,
     RefundAttempt,
@@ -89,6 +90,7 @@ def status(state: WorkflowState) -> Status:
             in_transit=purchase.in_transit,
             refunded=purchase.refunded,
             released=purchase.released,
+            charged_back=purchase.charged_back,
             currency=start.price.currency,
         ),
         refund=RefundAttempt(
@@ -99,11 +101,12 @@ def status(state: WorkflowState) -> Status:
         )
         if refund
         else None,
+        frozen=_frozen(purchase),
         deadlines=lifecycle.deadlines(purchase),
         offer=Offer(
             by=offer.by,
             refund=offer.refund,
-            release=start.price.amount - offer.refund,
+            release=purchase.escrow - offer.refund,
             at=offer.at,
         )
         if offer
@@ -119,6 +122,17 @@ def status(state: WorkflowState) -> Status:
         rejected_count=state.rejected_count,
         undelivered=tuple(state.undelivered),
         late_by=late,
+    )
+
+
+def _frozen(state: State) -> Frozen | None:
+    if (dispute := state.frozen) is None:
+        return None
+    return Frozen(
+        why="bank_dispute",
+        since=dispute.since,
+        amount=dispute.amount,
+        reference=dispute.dispute_id,
     )
 
 

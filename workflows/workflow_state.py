@@ -37,7 +37,8 @@ class AcceptedStart(BaseModel):
     price: Money
     decimals: int
     step: int = 1
-    payment_method: str
+    payment_method: str = ""
+    payment_reference: str = ""
     requirements_needed: bool
     purchased_at: datetime | None
     policy: Policy
@@ -46,6 +47,8 @@ class AcceptedStart(BaseModel):
     def of(cls, start: PurchaseStart) -> "AcceptedStart":
         """The terms in a valid start input."""
         given = start.model_dump(mode="json")
+        paying = ("payment_method", "payment_reference")
+        given |= {name: given[name] or "" for name in paying}
         currency = start.price.currency
         return cls.model_validate(
             {**given, "decimals": decimals(currency), "step": step_of(currency)}

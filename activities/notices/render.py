@@ -70,6 +70,7 @@ class View:
     money_text: str | None
     deadlines: tuple[Deadline, ...]
     actions: tuple[Action, ...]
+    confirm_url: str | None
     link: str | None
     command: str | None
     title: str
@@ -161,12 +162,19 @@ class _Writer:
                 self._deadline(each) for each in request.deadlines if terse or not each.staff_only
             ),
             actions=tuple(self._action(each, terse) for each in self._recipient.allowed),
+            confirm_url=self._confirm_url(),
             link=f"{base_url.rstrip('/')}/purchases/{page}" if base_url else None,
             command=None if base_url else status_command(request),
             title=plain_text(isolated(request.title), 80),
             purchase_id=plain_text(request.purchase_id, 80),
             price=self._formatter.amount(request.price.amount),
         )
+
+    def _confirm_url(self) -> str | None:
+        """The provider's page, for the client only."""
+        url = self._request.confirm_url
+        is_page = url.startswith("https://") and url.isascii() and " " not in url
+        return url if is_page and self._recipient.role == "client" else None
 
     def _format(self, text: str) -> str:
         return self._formatter.format(text, self._facts)

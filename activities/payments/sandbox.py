@@ -1,4 +1,4 @@
-"""A payment provider without a bank, controlled by magic payment methods.
+"""A payment provider without a bank, controlled by magic payment methods and by events.
 
 Its records are in a SQLite file of their own, so that the audit compares the ledger with something
 independent. The file survives `kill -9` and several processes may use it at once. The sandbox has
@@ -7,133 +7,60 @@ refunds. Several deployments may use one file: keys are stored with the deployme
 them, and a deployment finds only its own.
 """
 
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects import sqlite
 
-from activities.calendar import business_deadline
-from activities.database.sqlite import open_file
-from activities.database.types import Instant
 from activities.keys import LOCAL, own_key, provider_key
 from activities.payments import (
     ChargeRecord,
     ChargeResult,
+    PaymentReport,
     ProviderRejected,
     ProviderUnreachable,
     RefundRecord,
     RefundResult,
     Statement,
 )
-from activities.payments.sandbox_methods import FAILS_AFTER, METHODS, UNKNOWN_METHOD, Method
-from activities.requests import BusinessDeadlineRequest, Money
-
-BUSY_TIMEOUT_SECONDS = 30
-"""Bounds how long a call waits for another process that writes to the file."""
-
+from activities.payments.sandbox_events import (
+    EventResult,
+    SandboxEvent,
+    make_happen,
+    make_payment,
+)
+from activities.payments.sandbox_methods import Method
+from activities.payments.sandbox_records import (
+    CHARGES,
+    METADATA,
+    REFUNDS,
+    UNANSWERED,
+    Charge,
+    Dispute,
+    Refund,
+    disputes_of,
+    insert,
+    is_elsewhere,
+    new_charge,
+    new_dispute,
+    new_refund,
+    open_records,
+    records,
+    reference,
+    refunds_of,
+)
+from activities.requests import Money
 
 _VOIDED = "This charge was voided before it was made."
-_REFUND_CAME_BACK = "The client's bank sent the money back: the account cannot receive it."
 
-
-@dataclass(frozen=True)
-class Charge:
-    """One charge on record. `void`: voided before it was made, so it has no amount. `unreached`:
-    requested while the sandbox was unreachable, never made."""
-
-    key: str
-    status: Literal["succeeded", "declined", "void", "unreached"]
-    amount: Money | None
-    payment_method: str
-    reference: str
-    text: str
-    made_at: datetime
-
-    @property
-    def method(self) -> Method:
-        return METHODS.get(self.payment_method, UNKNOWN_METHOD)
-
-    @property
-    def result(self) -> ChargeResult:
-        if self.status == "succeeded":
-            return ChargeResult("succeeded", self.amount, self.reference)
-        return ChargeResult("declined", None, self.reference, self.text)
-
-
-@dataclass(frozen=True)
-class Refund:
-    """One refund on record: `pending` until `done_at`, then its `outcome`."""
-
-    refund_id: str
-    charge_reference: str
-    amount: Money
-    payment_method: str
-    reference: str
-    made_at: datetime
-    outcome: Literal["settled", "failed"]
-    done_at: datetime
-
-    @property
-    def method(self) -> Method:
-        return METHODS[self.payment_method]
-
-    def result(self, at: datetime) -> RefundResult:
-        """Return the status of the refund at `at`."""
-        if at < self.done_at:
-            return RefundResult("pending", self.amount, self.reference)
-        text = _REFUND_CAME_BACK if self.outcome == "failed" else ""
-        return RefundResult(self.outcome, self.amount, self.reference, text)
-
-
-_metadata = sa.MetaData()
-_charges = sa.Table(
-    "charges",
-    _metadata,
-    sa.Column("key", sa.Text, primary_key=True),
-    sa.Column("status", sa.Text, nullable=False),
-    sa.Column("amount", sa.Integer, sa.CheckConstraint("amount > 0")),
-    sa.Column("currency", sa.Text),
-    sa.Column("payment_method", sa.Text, nullable=False),
-    sa.Column("reference", sa.Text, nullable=False, unique=True),
-    sa.Column("text", sa.Text, nullable=False),
-    sa.Column("made_at", Instant, nullable=False),
-    sqlite_strict=True,
-)
-_refunds = sa.Table(
-    "refunds",
-    _metadata,
-    sa.Column("refund_id", sa.Text, primary_key=True),
-    sa.Column(
-        "charge_reference", sa.Text, sa.ForeignKey(_charges.c.reference), nullable=False, index=True
-    ),
-    sa.Column("amount", sa.Integer, sa.CheckConstraint("amount > 0"), nullable=False),
-    sa.Column("currency", sa.Text, nullable=False),
-    sa.Column("payment_method", sa.Text, nullable=False),
-    sa.Column("reference", sa.Text, nullable=False),
-    sa.Column("made_at", Instant, nullable=False),
-    sa.Column("outcome", sa.Text, nullable=False),
-    sa.Column("done_at", Instant, nullable=False),
-    sqlite_strict=True,
-)
-_unanswered = sa.Table(
-    "unanswered",
-    _metadata,
-    sa.Column("call", sa.Text, primary_key=True),
-    sa.Column("key", sa.Text, primary_key=True),
-    sqlite_strict=True,
-)
-
-
-_TABLES: Mapping[type, sa.Table] = {Charge: _charges, Refund: _refunds}
-
-Record = TypeVar("Record", Charge, Refund)
+Requested = TypeVar("Requested", Charge, Refund)
 
 
 class SandboxProvider:
@@ -147,9 +74,9 @@ class SandboxProvider:
         self._named = partial(provider_key, deployment)
         self._own = partial(own_key, deployment)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        self._engine = _engine(path)
+        self._engine = open_records(path)
         with self._transaction() as connection:
-            _metadata.create_all(connection)
+            METADATA.create_all(connection)
 
     def close(self) -> None:
         """Close every connection to the file."""
@@ -158,9 +85,12 @@ class SandboxProvider:
     def charge(self, key: str, amount: Money, payment_method: str, at: datetime) -> ChargeResult:
         key, asked = self._named(key), (amount, payment_method)
         with self._call("charge", key) as call:
-            charge = call.find(Charge, _charges.c.key == key)
+            charge = call.find(Charge, CHARGES.c.key == key)
             if charge is None:
-                charge = call.insert(_new_charge(key, amount, payment_method, at))
+                charge = call.insert(new_charge(key, amount, payment_method, at))
+                if charge.method.disputed:
+                    dispute = new_dispute(call.connection, charge, "opened", amount, at)
+                    insert(call.connection, dispute)
             elif charge.status != "void" and (charge.amount, charge.payment_method) != asked:
                 raise ProviderRejected("This idempotency key belongs to another charge.")
         return charge.result
@@ -168,7 +98,7 @@ class SandboxProvider:
     def find_charge(self, key: str) -> ChargeResult | None:
         key = self._named(key)
         with self._call("find_charge", key) as call:
-            charge = call.find(Charge, _charges.c.key == key)
+            charge = call.find(Charge, CHARGES.c.key == key)
         return charge.result if charge else None
 
     def void(
@@ -176,9 +106,12 @@ class SandboxProvider:
     ) -> ChargeResult | None:
         key = self._named(key)
         with self._call("void", key) as call:
-            charge = call.find(Charge, _charges.c.key == key)
+            charge = call.find(Charge, CHARGES.c.key == key)
             if charge is None:
-                call.insert(Charge(key, "void", None, "", _reference("ch", key), _VOIDED, at))
+                call.insert(Charge(key, "void", None, "", reference("ch", key), _VOIDED, at))
+            elif charge.status == "needs_client":
+                voided = CHARGES.update().where(CHARGES.c.key == key)
+                call.connection.execute(voided.values(status="void", text=_VOIDED))
         return charge.result if charge and charge.status == "succeeded" else None
 
     def refund(
@@ -186,14 +119,14 @@ class SandboxProvider:
     ) -> RefundResult:
         refund_id = self._named(refund_id)
         with self._call("refund", refund_id) as call:
-            charge = call.find(Charge, _charges.c.reference == charge_reference)
+            charge = call.find(Charge, CHARGES.c.reference == charge_reference)
             if charge is None or charge.status != "succeeded":
                 raise ProviderRejected("The sandbox does not know this charge.")
             if not self._own(charge.key):
-                raise ProviderRejected("This charge was made by another deployment.")
-            refund = call.find(Refund, _refunds.c.refund_id == refund_id)
+                raise ProviderRejected(_of_others(charge))
+            refund = call.find(Refund, REFUNDS.c.refund_id == refund_id)
             if refund is None:
-                refund = call.insert(_new_refund(call.connection, charge, refund_id, amount, at))
+                refund = call.insert(new_refund(call.connection, charge, refund_id, amount, at))
             elif (refund.charge_reference, refund.amount) != (charge_reference, amount):
                 raise ProviderRejected("This refund id belongs to another refund.")
         return refund.result(at)
@@ -202,65 +135,113 @@ class SandboxProvider:
         self, refund_id: str, charge_reference: str, at: datetime
     ) -> RefundResult | None:
         refund_id = self._named(refund_id)
-        of_charge = _refunds.c.charge_reference == charge_reference
+        of_charge = REFUNDS.c.charge_reference == charge_reference
         with self._call("find_refund", refund_id) as call:
-            refund = call.find(Refund, _refunds.c.refund_id == refund_id, of_charge)
+            refund = call.find(Refund, REFUNDS.c.refund_id == refund_id, of_charge)
         return refund.result(at) if refund else None
 
     def account(self) -> str:
         return "sandbox"
 
-    def refunds_of(self, charge_reference: str, at: datetime) -> tuple[RefundResult, ...]:
-        with self._call("refunds_of", charge_reference) as call:
-            call.find(Charge, _charges.c.reference == charge_reference)
-            refunds = _records(
-                call.connection, Refund, _refunds.c.charge_reference == charge_reference
-            )
-        return tuple(refund.result(at) for refund in refunds)
+    def payment(self, charge_reference: str, at: datetime) -> PaymentReport | None:
+        with self._call("payment", charge_reference) as call:
+            charge = call.find(Charge, CHARGES.c.reference == charge_reference)
+            return self._report(call.connection, charge, at) if charge else None
+
+    def claim(self, key: str, charge_reference: str, at: datetime) -> PaymentReport | None:
+        key = self._named(key)
+        with self._call("claim", key) as call:
+            charge = call.find(Charge, CHARGES.c.reference == charge_reference)
+            if charge is None:
+                return None
+            if charge.key != key:
+                if self._own(charge.key):
+                    raise ProviderRejected("This charge belongs to another purchase.")
+                if not is_elsewhere(charge.key):
+                    raise ProviderRejected(_of_others(charge))
+                if records(call.connection, Charge, CHARGES.c.key == key):
+                    raise ProviderRejected("This idempotency key belongs to another charge.")
+                of_charge = CHARGES.c.reference == charge_reference
+                call.connection.execute(CHARGES.update().where(of_charge).values(key=key))
+            return self._report(call.connection, replace(charge, key=key), at)
+
+    def make_happen(
+        self, event: SandboxEvent, key: str, amount: Money | None, at: datetime
+    ) -> EventResult:
+        """Make an event happen at once to the charge with this key; `payment-made` makes a charge
+        elsewhere, named after the key.
+
+        `amount`: of the payment, dispute or refund; None: all that is left. Raises ValueError if an
+        amount is missing or not taken, EventRejected if the event cannot happen now,
+        ProviderUnreachable.
+        """
+        with self._transaction() as connection:
+            if event is SandboxEvent.PAYMENT_MADE:
+                return make_payment(connection, key, amount, at)
+            return make_happen(connection, event, self._named(key), amount, at)
 
     def charges(self) -> list[Charge]:
         """Return every charge received, also declined and voided ones, the oldest first."""
         with self._transaction() as connection:
-            found = _records(connection, Charge, _charges.c.status != "unreached")
+            found = records(connection, Charge, CHARGES.c.status != "unreached")
         return [replace(each, key=key) for each in found if (key := self._own(each.key))]
 
     def refunds(self) -> list[Refund]:
         """Return every refund, the oldest first."""
-        return [
-            replace(each, refund_id=key)
-            for each in self._all_refunds()
-            if (key := self._own(each.refund_id))
-        ]
-
-    def _all_refunds(self) -> list[Refund]:
         with self._transaction() as connection:
-            return _records(connection, Refund)
+            found = records(connection, Refund)
+        return [
+            replace(each, refund_id=key) for each in found if (key := self._own(each.refund_id))
+        ]
 
     def statement(self) -> Statement:
         """Return all records. Refunds have their final status, because the sandbox has no clock."""
-        charges = [each for each in self.charges() if each.status == "succeeded" and each.amount]
-        ours = {each.reference for each in charges}
-        refunds = [
-            RefundRecord(
-                self._own(each.refund_id),
-                each.amount,
-                each.reference,
-                each.outcome,
-                each.charge_reference,
-            )
-            for each in self._all_refunds()
-            if each.charge_reference in ours
-        ]
+        with self._transaction() as connection:
+            charges = records(connection, Charge, CHARGES.c.status == "succeeded")
+            refunds = records(connection, Refund)
+            disputes = records(connection, Dispute)
+        ours = {each.reference for each in charges if self._own(each.key)}
         refunded = dict.fromkeys(ours, 0)
-        for each in refunds:
-            refunded[each.charge_reference] += each.amount.amount * (each.status != "failed")
+        listed = [self._refund_record(each) for each in refunds if each.charge_reference in ours]
+        for refund in listed:
+            refunded[refund.charge_reference] += refund.amount.amount * (refund.status != "failed")
+        disputed = defaultdict(list)
+        for dispute in disputes:
+            disputed[dispute.charge_reference].append(dispute.report)
         return Statement(
             tuple(
-                ChargeRecord(each.key, each.amount, each.reference, refunded[each.reference])
+                ChargeRecord(
+                    self._own(each.key),
+                    each.captured,
+                    each.reference,
+                    refunded=refunded[each.reference],
+                    disputed=any(it.status != "inquiry" for it in disputed[each.reference]),
+                    disputes=tuple(disputed[each.reference]),
+                )
                 for each in charges
-                if each.amount
+                if each.reference in ours and each.captured
             ),
-            tuple(refunds),
+            tuple(listed),
+        )
+
+    def _report(self, connection: sa.Connection, charge: Charge, at: datetime) -> PaymentReport:
+        return PaymentReport(
+            charge.reference,
+            charge.captured,
+            self._own(charge.key),
+            tuple(self._refund_record(each, at) for each in refunds_of(connection, charge)),
+            tuple(each.report for each in disputes_of(connection, charge)),
+        )
+
+    def _refund_record(self, refund: Refund, at: datetime | None = None) -> RefundRecord:
+        result = refund.result(at)
+        return RefundRecord(
+            self._own(refund.refund_id),
+            result.amount,
+            result.reference,
+            result.status,
+            refund.charge_reference,
+            result.text,
         )
 
     @contextmanager
@@ -291,98 +272,26 @@ class _Call:
     connection: sa.Connection
     method: Method = field(default_factory=Method)
 
-    def find(self, kind: type[Record], *where: sa.ColumnElement[bool]) -> Record | None:
-        for record in _records(self.connection, kind, *where):
+    def find(self, kind: type[Requested], *where: sa.ColumnElement[bool]) -> Requested | None:
+        for record in records(self.connection, kind, *where):
             self.method = record.method
             return record
         return None
 
-    def insert(self, record: Record) -> Record:
-        money = record.amount.model_dump() if record.amount else {"amount": None}
-        self.connection.execute(_TABLES[type(record)].insert().values(asdict(record) | money))
+    def insert(self, record: Requested) -> Requested:
         self.method = record.method
-        return record
-
-
-def _records(
-    connection: sa.Connection, kind: type[Record], *where: sa.ColumnElement[bool]
-) -> list[Record]:
-    """All of a kind that match, the oldest first."""
-    query = sa.select(_TABLES[kind]).where(*where).order_by(sa.text("rowid"))
-    return [kind(**_with_money(row)) for row in connection.execute(query).mappings()]
-
-
-def _with_money(row: sa.RowMapping) -> dict[str, Any]:
-    values = dict(row)
-    amount, currency = values["amount"], values.pop("currency")
-    return values | {"amount": amount and Money(amount=amount, currency=currency)}
-
-
-def _engine(path: str | Path) -> sa.Engine:
-    url = sa.URL.create("sqlite", database=str(path))
-    engine = open_file(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
-
-    @sa.event.listens_for(engine, "begin")
-    def begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    return engine
-
-
-def _new_charge(key: str, amount: Money, payment_method: str, at: datetime) -> Charge:
-    method = METHODS.get(payment_method, UNKNOWN_METHOD)
-    status: Literal["succeeded", "declined", "unreached"] = "succeeded"
-    if method.fault == "unreachable":
-        status = "unreached"
-    elif method.declined:
-        status = "declined"
-    return Charge(key, status, amount, payment_method, _reference("ch", key), method.declined, at)
-
-
-def _new_refund(
-    connection: sa.Connection, charge: Charge, refund_id: str, amount: Money, at: datetime
-) -> Refund:
-    charged = charge.amount
-    assert charged is not None
-    earlier = _records(connection, Refund, _refunds.c.charge_reference == charge.reference)
-    refunded = sum(each.amount.amount for each in earlier if each.result(at).status != "failed")
-    remaining = charged.amount - refunded
-    if amount.currency != charged.currency:
-        raise ProviderRejected(
-            f"The charge is in {charged.currency}, the refund in {amount.currency}."
-        )
-    if amount.amount > remaining:
-        raise ProviderRejected(
-            f"The refund of {amount.amount} exceeds the remaining charge of {remaining} of "
-            f"{charged.amount} (minor units, {charged.currency})."
-        )
-    fails = len(earlier) < charge.method.failing_refunds
-    return Refund(
-        refund_id,
-        charge.reference,
-        amount,
-        charge.payment_method,
-        _reference("re", refund_id),
-        at,
-        outcome="failed" if fails else "settled",
-        done_at=at + FAILS_AFTER if fails else _noon_of(charge.method.settles_on, at),
-    )
-
-
-def _noon_of(business_day: int, at: datetime) -> datetime:
-    if not business_day:
-        return at
-    request = BusinessDeadlineRequest(start=at, days=business_day, country="US", timezone="UTC")
-    return business_deadline(request).at - timedelta(hours=12)
+        return insert(self.connection, record)
 
 
 def _is_answered(connection: sa.Connection, call: str, key: str, method: Method) -> bool:
     """Return whether the fault of the payment method lets this call be answered."""
     if method.fault == "flaky":
-        first = insert(_unanswered).values(call=call, key=key).on_conflict_do_nothing()
+        first = sqlite.insert(UNANSWERED).values(call=call, key=key).on_conflict_do_nothing()
         return connection.execute(first).rowcount == 0
     return method.fault is None or (method.fault == "charge_lost" and call != "charge")
 
 
-def _reference(kind: str, key: str) -> str:
-    return f"{kind}_{hashlib.sha256(key.encode()).hexdigest()[:24]}"
+def _of_others(charge: Charge) -> str:
+    if is_elsewhere(charge.key):
+        return "This charge was made elsewhere and not claimed."
+    return "This charge was made by another deployment."

@@ -17,6 +17,13 @@ class Method:
     settles_on: int = 3
     """The business day (US, UTC) after the refund on which the money reaches the client, at noon.
     0: at once."""
+    refunds: Literal["settle", "sent", "returned", "pending"] = "settle"
+    """What becomes of refunds that do not fail. sent: at once, and nothing proves that they arrive.
+    returned: sent at once, and returned by the bank after `RETURNED_AFTER`. pending: never sent."""
+    needs_client: bool = False
+    """Whether the client must confirm each payment: it waits for the event `payment-confirmed`."""
+    disputed: bool = False
+    """Whether the client's bank disputes each payment as soon as it is made."""
     fault: Literal["unreachable", "charge_lost", "flaky"] | None = None
     """unreachable: no call takes effect or is answered. charge_lost: charges are made but not
     answered; look-ups are answered. flaky: the first call of each kind per key takes effect but is
@@ -31,12 +38,20 @@ METHODS = {
     "pm_sandbox_refund_fails_twice": Method(failing_refunds=2),
     "pm_sandbox_at_once": Method(settles_on=0),
     "pm_sandbox_slow": Method(settles_on=10),
+    "pm_sandbox_refund_sent": Method(refunds="sent"),
+    "pm_sandbox_refund_returned": Method(refunds="returned"),
+    "pm_sandbox_refund_pending": Method(refunds="pending"),
+    "pm_sandbox_needs_client": Method(needs_client=True),
+    "pm_sandbox_disputed": Method(disputed=True),
     "pm_sandbox_unreachable": Method(fault="unreachable"),
     "pm_sandbox_charge_lost": Method(fault="charge_lost"),
     "pm_sandbox_flaky": Method(fault="flaky"),
 }
 FAILS_AFTER = timedelta(days=1)
 """After this, a refund that fails is reported as failed."""
+RETURNED_AFTER = timedelta(days=14)
+"""After this, a refund that is returned is reported as failed. It is longer than the settlement
+window of five business days, so that the purchase has presumed the refund to be settled."""
 UNKNOWN_METHOD = Method(
     declined=f"The sandbox does not know this payment method. Use one of: {', '.join(METHODS)}."
 )

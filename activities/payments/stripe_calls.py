@@ -2,9 +2,9 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import stripe
 
@@ -45,8 +45,28 @@ def _as_header(key: str) -> str:
 
 
 def _is_replayed(error: stripe.StripeError) -> bool:
-    headers = {name.lower(): value for name, value in (error.headers or {}).items()}
+    return _says_replayed(error.headers)
+
+
+def was_replayed(made: Any) -> bool:
+    """Whether Stripe answered with what it had stored under the key."""
+    response = made.last_response
+    return response is not None and _says_replayed(response.headers)
+
+
+def _says_replayed(given: Mapping[str, str] | None) -> bool:
+    headers = {name.lower(): value for name, value in (given or {}).items()}
     return headers.get("idempotent-replayed") == "true"
+
+
+def or_none(retrieve: Callable[[], _Made]) -> _Made | None:
+    """Return what is retrieved; None if Stripe does not know it."""
+    try:
+        return retrieve()
+    except stripe.InvalidRequestError as error:
+        if error.code == "resource_missing":
+            return None
+        raise
 
 
 @contextmanager

@@ -50,8 +50,8 @@ async def comparison_server(
         closing(Services(settings(tmp_path_factory.mktemp("rules")))) as rules_services,
         pytest.MonkeyPatch.context() as patch,
     ):
-        patch.setattr("activities.payments.sandbox.METHODS", SETTLES_AT_ONCE)
-        patch.setattr("activities.payments.sandbox.FAILS_AFTER", timedelta(0))
+        patch.setattr("activities.payments.sandbox_records.METHODS", SETTLES_AT_ONCE)
+        patch.setattr("activities.payments.sandbox_records.FAILS_AFTER", timedelta(0))
         patch.setattr("worker.MISSED_AFTER", timedelta(milliseconds=500))
         patch.setattr("workflows.effects.ATTEMPT_TIMEOUT", ATTEMPT_TIMEOUT)
         patch.setattr("workflows.notifying.DELIVERY_TIMEOUT", ATTEMPT_TIMEOUT)

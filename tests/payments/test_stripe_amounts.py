@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from activities.amounts import MAX_AMOUNT, parse_amount, step_of
 from activities.payments import ProviderRejected
-from activities.payments.stripe import StripeProvider, from_stripe, to_stripe
+from activities.payments.stripe import StripeProvider
+from activities.payments.stripe_records import from_stripe, to_stripe
 from activities.requests import Money
 from tests.payments.builders import KEY, NOW, REFUND, VISA
 from tests.stripe.fake import FakeStripe

@@ -12,7 +12,8 @@ from threading import Barrier
 import pytest
 
 from activities.payments import ProviderUnreachable
-from activities.payments.stripe import CONNECTIONS, StripeProvider
+from activities.payments.stripe import StripeProvider
+from activities.payments.stripe_account import CONNECTIONS
 from tests.payments.builders import DEPLOYMENT, HASTE, KEY, NOW, PART, PRICE, REFUND, VISA, charged
 from tests.stripe.fake import FakeStripe
 from worker import ACTIVITY_THREADS
@@ -99,6 +100,8 @@ def every_call(provider: StripeProvider) -> list[Callable[[], object]]:
         lambda: provider.void(KEY, PRICE, VISA, NOW),
         lambda: provider.refund(REFUND, "pi_1", PART, NOW),
         lambda: provider.find_refund(REFUND, "pi_1", NOW),
+        lambda: provider.payment("pi_1", NOW),
+        lambda: provider.claim(KEY, "pi_1", NOW),
         provider.statement,
     ]
 

@@ -174,7 +174,7 @@ def test_a_refund_is_sent_once_despite_each_fault(
         lambda: hasty.refund(REFUND, charge, PART, NOW),
         lambda: provider.refund(REFUND, charge, PART, NOW),
     )
-    assert (result.status, result.amount) == ("settled", PART)
+    assert (result.status, result.amount) == ("sent", PART)
     assert provider.find_refund(REFUND, charge, NOW) == result
     assert (len(fake.refunds), fake.refunded_amount()) == (1, PART.amount)
 

@@ -8,13 +8,15 @@ import stripe
 
 from activities import currencies
 from activities.payments import (
+    BankDispute,
     ChargeRecord,
     ProviderRejected,
     RefundRecord,
     RefundResult,
     Statement,
 )
-from activities.payments.stripe import InvalidSignature, RefundUpdate, StripeProvider
+from activities.payments.stripe import StripeProvider
+from activities.payments.stripe_webhooks import EVENTS, InvalidSignature, PaymentEvent
 from activities.requests import Money
 from tests.payments.builders import KEY, NOW, PART, PRICE, REFUND, VISA, charged, usd
 from tests.stripe.builders import new_key, pay
@@ -23,12 +25,12 @@ from tests.stripe.fake import Delivery, FakeStripe
 from tests.stripe.forms import Object
 
 
-def read(provider: StripeProvider, fake: FakeStripe, delivery: Delivery) -> RefundUpdate | None:
+def read(provider: StripeProvider, fake: FakeStripe, delivery: Delivery) -> PaymentEvent | None:
     """Return what the provider reads from a delivery."""
     return provider.read_webhook(delivery.body, delivery.signature, fake.webhook_secret)
 
 
-def update_of(provider: StripeProvider, fake: FakeStripe, event: Object) -> RefundUpdate | None:
+def update_of(provider: StripeProvider, fake: FakeStripe, event: Object) -> PaymentEvent | None:
     """Return what the provider reads from an event delivered now."""
     return read(provider, fake, fake.delivery(event))
 
@@ -62,7 +64,7 @@ def test_a_statement_has_the_succeeded_charges_of_recourse_and_all_their_refunds
     fake.fail_refund(sent[0])
     fake.cancel_refund(sent[1])
     by_hand = refund_by_hand(client, first, 500)
-    foreign = pay(client, new_key(), transfer_group="shop/purchase-p-5/hold")
+    foreign = pay(client, new_key(), transfer_group="stage/purchase-p-5/hold")
     refund_by_hand(client, foreign.id, 500)
 
     statement = provider.statement()
@@ -71,11 +73,17 @@ def test_a_statement_has_the_succeeded_charges_of_recourse_and_all_their_refunds
         ChargeRecord("purchase-p-2/hold", PRICE, second, refunded=4),
     }
     assert set(statement.refunds) == {
-        RefundRecord("r-1", usd(1), sent[0], "failed", first),
-        RefundRecord("r-2", usd(2), sent[1], "failed", first),
-        RefundRecord("r-3", usd(3), sent[2], "pending", first),
-        RefundRecord("r-4", usd(4), sent[3], "settled", second),
-        RefundRecord("", usd(500), by_hand.id, "pending", first),
+        RefundRecord(
+            "r-1", usd(1), sent[0], "failed", first, "Stripe says: expired_or_canceled_card."
+        ),
+        RefundRecord(
+            "r-2", usd(2), sent[1], "failed", first, "Somebody cancelled the refund at Stripe."
+        ),
+        RefundRecord("r-3", usd(3), sent[2], "pending", first, "Stripe is processing the refund."),
+        RefundRecord("r-4", usd(4), sent[3], "sent", second),
+        RefundRecord(
+            "", usd(500), by_hand.id, "pending", first, "Stripe is processing the refund."
+        ),
     }
     assert (len(statement.charges), len(statement.refunds)) == (2, 5)
 
@@ -88,10 +96,13 @@ def test_a_statement_has_what_was_captured_refunded_and_disputed(
     refund = provider.refund(REFUND, charge, PART, NOW).reference
     fake.remove_metadata(refund)
     fake.capture_part(charge, 200_00)
-    fake.dispute(charge)
+    dispute = fake.dispute(charge)
     statement = provider.statement()
-    assert statement.charges == (ChargeRecord(KEY, usd(200_00), charge, 100_00, disputed=True),)
-    assert statement.refunds == (RefundRecord("", PART, refund, "settled", charge),)
+    opened = BankDispute(dispute, "opened", PRICE, "fraudulent")
+    assert statement.charges == (
+        ChargeRecord(KEY, usd(200_00), charge, 100_00, disputed=True, disputes=(opened,)),
+    )
+    assert statement.refunds == (RefundRecord("", PART, refund, "sent", charge),)
 
 
 def test_a_charge_in_an_unknown_currency_does_not_end_the_statement(
@@ -125,17 +136,22 @@ def test_a_statement_spans_many_pages(
 # --- Webhooks ----------------------------------------------------------------------------------
 
 
+def about_refund(event: Object, refund: RefundResult) -> PaymentEvent:
+    """Return what a webhook about our refund says."""
+    return PaymentEvent(event["id"], event["type"], "p-1", REFUND, refund)
+
+
 def test_a_webhook_about_a_known_refund_returns_its_status(
     fake: FakeStripe, provider: StripeProvider
 ) -> None:
     charge = charged(provider, "pm_card_pendingRefund")
     made = provider.refund(REFUND, charge, PART, NOW)
     (created,) = fake.events_of("refund.created")
-    assert update_of(provider, fake, created) == RefundUpdate(created["id"], REFUND, made)
+    assert update_of(provider, fake, created) == about_refund(created, made)
     fake.succeed_refund(made.reference)
     (updated,) = fake.events_of("refund.updated")
-    settled = RefundResult("settled", PART, made.reference)
-    assert update_of(provider, fake, updated) == RefundUpdate(updated["id"], REFUND, settled)
+    sent = RefundResult("sent", PART, made.reference)
+    assert update_of(provider, fake, updated) == about_refund(updated, sent)
 
 
 def test_a_webhook_returns_the_fetched_status(fake: FakeStripe, provider: StripeProvider) -> None:
@@ -148,22 +164,97 @@ def test_a_webhook_returns_the_fetched_status(fake: FakeStripe, provider: Stripe
     events = [event for event in fake.events if event["type"].startswith("refund.")]
     assert len(events) == 4
     for event in [*reversed(events), *events]:
-        assert update_of(provider, fake, event) == RefundUpdate(event["id"], REFUND, failed)
+        assert update_of(provider, fake, event) == about_refund(event, failed)
 
 
-def test_a_webhook_about_something_else_is_ignored(
+def everything_happens(fake: FakeStripe, client: stripe.StripeClient, charge: str) -> list[Object]:
+    """Let others refund and dispute a payment; return the events about this."""
+    before = len(fake.events)
+    fake.fail_refund(refund_by_hand(client, charge, 500).id)
+    inquiry = fake.dispute(charge, status="warning_needs_response")
+    for status in ("needs_response", "won"):
+        fake.settle_dispute(inquiry, status)
+    return fake.events[before:]
+
+
+def test_a_webhook_about_our_payment_names_its_purchase(
     fake: FakeStripe, provider: StripeProvider, client: stripe.StripeClient
 ) -> None:
-    provider.refund(REFUND, charged(provider), PRICE, NOW)
-    foreign = refund_by_hand(client, pay(client).id).id
-    other = [
-        event
-        for event in fake.events
-        if event["data"]["object"]["object"] != "refund" or event["data"]["object"]["id"] == foreign
+    """Refunds made elsewhere, chargebacks, payments confirmed or declined. None is lost."""
+    provider.charge("purchase-p-2/hold", PRICE, "pm_card_chargeDeclined", NOW)
+    waiting = provider.charge("purchase-p-3/hold", PRICE, "pm_card_authenticationRequired", NOW)
+    fake.settle_intent(waiting.reference, paid=True)
+    begun = [event for event in fake.events if event["type"].startswith("payment_intent.")]
+    found = [update_of(provider, fake, event) for event in begun]
+    assert [(each and each.type, each and each.purchase_id) for each in found] == [
+        ("payment_intent.payment_failed", "p-2"),
+        ("payment_intent.requires_action", "p-3"),
+        ("payment_intent.succeeded", "p-3"),
     ]
-    types = {event["type"] for event in other}
-    assert types >= {"charge.succeeded", "charge.refunded", "refund.created"}
-    assert [update_of(provider, fake, event) for event in other] == [None] * len(other)
+    events = everything_happens(fake, client, charged(provider))
+    for event in events:
+        expected = PaymentEvent(event["id"], event["type"], "p-1")
+        assert update_of(provider, fake, event) == expected
+    assert {event["type"] for event in events} == {
+        "refund.created",
+        "refund.updated",
+        "refund.failed",
+        "charge.refunded",
+        "charge.dispute.created",
+        "charge.dispute.updated",
+        "charge.dispute.funds_withdrawn",
+        "charge.dispute.funds_reinstated",
+        "charge.dispute.closed",
+    } & set(EVENTS)
+
+
+def test_a_webhook_is_about_our_payment_also_if_its_metadata_was_removed(
+    fake: FakeStripe, provider: StripeProvider, client: stripe.StripeClient
+) -> None:
+    charge = charged(provider)
+    client.v1.charges.update(fake.charges[0]["id"], {"metadata": {"recourse_charge": ""}})
+    for event in everything_happens(fake, client, charge):
+        found = update_of(provider, fake, event)
+        assert found is not None
+        assert found.purchase_id == "p-1"
+
+
+def test_a_webhook_about_the_payment_of_others_is_ignored(
+    fake: FakeStripe, provider: StripeProvider, client: stripe.StripeClient
+) -> None:
+    charge = pay(client).id
+    events = [*fake.events, *everything_happens(fake, client, charge)]
+    for event in events:
+        assert update_of(provider, fake, event) is None
+        assert update_of(provider, fake, fake.thin(event)) is None
+
+
+def test_a_webhook_of_a_type_that_does_not_matter_is_ignored_without_a_call(
+    fake: FakeStripe, provider: StripeProvider
+) -> None:
+    charged(provider)
+    calls = len(fake.requests)
+    (event,) = fake.events_of("charge.succeeded")
+    assert update_of(provider, fake, event) is None
+    assert len(fake.requests) == calls
+
+
+def test_a_thin_event_says_the_same_as_its_snapshot(
+    fake: FakeStripe, provider: StripeProvider, client: stripe.StripeClient
+) -> None:
+    """It only names the object. Both have the same id, so that they count once."""
+    charge = charged(provider)
+    provider.refund(REFUND, charge, PART, NOW)
+    everything_happens(fake, client, charge)
+    for event in fake.events:
+        assert update_of(provider, fake, fake.thin(event)) == update_of(provider, fake, event)
+
+
+def test_a_thin_event_about_no_payment_is_ignored(
+    fake: FakeStripe, provider: StripeProvider, event: Object
+) -> None:
+    ping = fake.thin(event) | {"type": "v2.core.event_destination.ping", "related_object": None}
+    assert update_of(provider, fake, ping) is None
 
 
 def test_a_webhook_about_a_refund_unknown_to_stripe_is_rejected(
@@ -232,6 +323,35 @@ def test_a_signed_webhook_that_is_not_an_event_is_rejected(
 ) -> None:
     with pytest.raises(InvalidSignature):
         read(provider, fake, signed(fake, body))
+
+
+WRONG: dict[tuple[str, ...], tuple[object, ...]] = {
+    ("id",): (7, "", None, [], "\ud800", "x" * 999, "../x"),
+    ("type",): (1, None, []),
+    ("data",): ([], {}, "x", 1, None),
+    ("data", "object", "id"): (7, "", None, {}, "\ud800", "../x"),
+    ("data", "object", "metadata"): ("recourse_charge", 3, []),
+    ("data", "object", "transfer_group"): (3, {}, []),
+}
+"""By the path in an event: values of the wrong type."""
+
+
+@pytest.mark.parametrize(
+    ("path", "value"), [(path, value) for path, values in WRONG.items() for value in values]
+)
+def test_a_signed_event_of_another_shape_is_rejected(
+    fake: FakeStripe, provider: StripeProvider, path: tuple[str, ...], value: object
+) -> None:
+    charged(provider)
+    (event,) = fake.events_of("payment_intent.succeeded")
+    assert read(provider, fake, signed(fake, json.dumps(event))) is not None
+    *above, last = path
+    place = event
+    for name in above:
+        place = place[name]
+    place[last] = value
+    with pytest.raises(InvalidSignature, match="signed, but is not an event"):
+        read(provider, fake, signed(fake, json.dumps(event)))
 
 
 def test_a_webhook_that_is_not_text_is_rejected(fake: FakeStripe, provider: StripeProvider) -> None:

@@ -16,10 +16,10 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from tests.stripe import forms, keys
+from tests.stripe.disputes import Disputes
 from tests.stripe.forms import Object, Rejection
 from tests.stripe.keys import Answer
 from tests.stripe.objects import expand, new_id
-from tests.stripe.refunds import Refunds
 from tests.stripe.serving import cut, gone
 
 Fault = Literal[
@@ -36,7 +36,7 @@ Fault = Literal[
 ]
 Plan = Callable[[str, str], Fault | None]
 Status = Literal["pending", "succeeded"]
-Perform = Callable[[Refunds, Object, str], Object]
+Perform = Callable[[Disputes, Object, str], Object]
 
 WENT_WRONG: Object = {
     "error": {"type": "api_error", "message": "An unknown error occurred on our side."}
@@ -46,7 +46,18 @@ ROUTES: list[tuple[str, str, Perform]] = [
     ("GET", r"/v1/payment_methods/(\w+)", lambda to, params, name: to.method(name, "id")),
     ("POST", r"/v1/payment_intents", lambda to, params, _: to.create_intent(params)),
     ("GET", r"/v1/payment_intents", lambda to, params, _: to.list_intents(params)),
+    ("GET", r"/v1/payment_intents/search", lambda to, params, _: to.search_intents(params)),
     ("GET", r"/v1/payment_intents/(\w+)", lambda to, params, name: to.intent(name)),
+    (
+        "POST",
+        r"/v1/payment_intents/(\w+)",
+        lambda to, params, name: to.update_intent(name, params),
+    ),
+    (
+        "POST",
+        r"/v1/payment_intents/(\w+)/capture",
+        lambda to, params, name: to.capture_intent(name, params),
+    ),
     (
         "POST",
         r"/v1/payment_intents/(\w+)/confirm",
@@ -60,6 +71,15 @@ ROUTES: list[tuple[str, str, Perform]] = [
     ("POST", r"/v1/charges", lambda to, params, _: to.create_charge(params)),
     ("GET", r"/v1/charges", lambda to, params, _: to.list_charges(params)),
     ("GET", r"/v1/charges/(\w+)", lambda to, params, name: to.charge(name)),
+    ("POST", r"/v1/charges/(\w+)", lambda to, params, name: to.update_charge(name, params)),
+    ("GET", r"/v1/disputes", lambda to, params, _: to.list_disputes(params)),
+    ("GET", r"/v1/disputes/(\w+)", lambda to, params, name: to.dispute(name)),
+    ("POST", r"/v1/disputes/(\w+)", lambda to, params, name: to.update_dispute(name, params)),
+    (
+        "POST",
+        r"/v1/disputes/(\w+)/close",
+        lambda to, params, name: to.close_dispute(name, params),
+    ),
     ("POST", r"/v1/refunds", lambda to, params, _: to.create_refund(params)),
     ("GET", r"/v1/refunds", lambda to, params, _: to.list_refunds(params)),
     ("GET", r"/v1/refunds/(\w+)", lambda to, params, name: to.refund(name)),
@@ -98,18 +118,22 @@ class Api:
         self._begin_anew()
 
     def _begin_anew(self) -> None:
-        self._accounts: dict[str | None, Refunds] = {}
+        self._accounts: dict[str | None, Disputes] = {}
         self._faults: list[tuple[Fault, str, str]] = []
         self._plan: Plan | None = None
         self._calls: list[Call] = []
         self._new_refunds: Status = "succeeded"
+        self._pending_reason = "processing"
+        self._searchable = True
 
-    def _account(self, name: str | None = None) -> Refunds:
+    def _account(self, name: str | None = None) -> Disputes:
         """Return the account of the API key, or that of `Stripe-Account`."""
         if name not in self._accounts:
-            self._accounts[name] = Refunds(self._clock, stripe.api_version or "")
-        self._accounts[name].new_refunds = self._new_refunds
-        return self._accounts[name]
+            self._accounts[name] = Disputes(self._clock, stripe.api_version or "")
+        account = self._accounts[name]
+        account.new_refunds, account.pending_reason = self._new_refunds, self._pending_reason
+        account.searchable = self._searchable
+        return account
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI application."""
@@ -186,7 +210,7 @@ class Api:
             await self._hold(receive)
         return None if call.fault in ("lost", "hang") else begun
 
-    async def _first(self, call: Call, account: Refunds, receive: Receive) -> Answer | None:
+    async def _first(self, call: Call, account: Disputes, receive: Receive) -> Answer | None:
         """Perform the first request with a key, which it holds meanwhile."""
         answer = None
         try:
@@ -224,7 +248,7 @@ class Api:
                 self._held.remove(held)
                 held.set_result(None)
 
-    def _performed(self, call: Call, account: Refunds) -> Answer:
+    def _performed(self, call: Call, account: Disputes) -> Answer:
         if call.fault == "stored_500":
             return answered(500, WENT_WRONG)
         account.decline_next = call.fault == "declined"
@@ -236,12 +260,12 @@ class Api:
             return answered(500, WENT_WRONG)
         return answer
 
-    def _perform(self, call: Call, account: Refunds) -> Object:
+    def _perform(self, call: Call, account: Disputes) -> Object:
         for method, pattern, perform in ROUTES:
             found = re.fullmatch(pattern, call.path)
             if found and method == call.method:
                 done = perform(account, call.params, "".join(found.groups()))
-                if done["object"] == "list":
+                if done["object"] in ("list", "search_result"):
                     return done
                 return account.shown(done, expand(call.params))
         raise Rejection(404, f"Unrecognized request URL ({call.method}: {call.path}).")

@@ -14,9 +14,10 @@ from contextlib import ExitStack
 from typing import Any, Self
 
 from tests.stripe.api import Api, Call, Fault, Plan, Status
+from tests.stripe.disputes import Disputes
 from tests.stripe.events import Delivery, signed
 from tests.stripe.forms import Object
-from tests.stripe.refunds import OPEN, Refunds
+from tests.stripe.refunds import OPEN
 from tests.stripe.serving import serving
 
 __all__ = ["Call", "Delivery", "FakeStripe", "Fault", "Plan"]
@@ -56,7 +57,7 @@ class FakeStripe(Api):
 
     # --- State ---------------------------------------------------------------------------------
 
-    def _copied(self, what: Callable[[Refunds], Any]) -> Any:
+    def _copied(self, what: Callable[[Disputes], Any]) -> Any:
         with self._changed:
             return copy.deepcopy(what(self._account()))
 
@@ -80,6 +81,11 @@ class FakeStripe(Api):
         """Every refund, also failed ones, the oldest first."""
         return list(self._copied(lambda account: account.refunds).values())
 
+    @property
+    def disputes(self) -> list[Object]:
+        """Every dispute, the oldest first."""
+        return list(self._copied(lambda account: account.disputes).values())
+
     def charged_amount(self, **match: object) -> int:
         """Return the sum of the succeeded charges with these fields: `transfer_group="p-1"`."""
         return total(self.charges, ("succeeded",), match)
@@ -102,10 +108,21 @@ class FakeStripe(Api):
             name: str = self._account().add_method(magic, customer)["id"]
             return name
 
-    def new_refunds(self, status: Status) -> None:
-        """Set the first status of new refunds, except for cards that have their own."""
+    def new_refunds(self, status: Status, reason: str = "processing") -> None:
+        """Set the first status of new refunds, except for cards that have their own, and why they
+        are pending."""
         with self._changed:
-            self._new_refunds = status
+            self._new_refunds, self._pending_reason = status, reason
+
+    def reference_refund(self, refund: str, arn: str) -> None:
+        """Let the card network give a refund its reference."""
+        with self._changed:
+            self._account().reference_refund(refund, arn)
+
+    def delay_search(self) -> None:
+        """Let the search find nothing, as at Stripe for objects created just now."""
+        with self._changed:
+            self._searchable = False
 
     def succeed_refund(self, refund: str) -> None:
         """Settle a pending refund."""
@@ -136,9 +153,26 @@ class FakeStripe(Api):
         """Capture only a part of a payment, as a person can in Stripe's dashboard."""
         self._change_charge(intent, amount_captured=amount)
 
-    def dispute(self, intent: str) -> None:
-        """Let the customer's bank dispute a payment."""
-        self._change_charge(intent, disputed=True)
+    def dispute(
+        self,
+        intent: str,
+        amount: int | None = None,
+        *,
+        status: str = "needs_response",
+        reason: str = "fraudulent",
+    ) -> str:
+        """Let the customer's bank dispute a payment, or a part; return the dispute's id."""
+        with self._changed:
+            account = self._account()
+            charge = account.charges[account.intents[intent]["latest_charge"]]
+            amount = charge["amount"] if amount is None else amount
+            opened = account.open_dispute(charge["id"], status, amount, reason)
+            return str(opened["id"])
+
+    def settle_dispute(self, dispute: str, status: str) -> None:
+        """Let the bank set the next status of a dispute."""
+        with self._changed:
+            self._account().settle_dispute(dispute, status)
 
     def count_refunded(self, intent: str, amount: int) -> None:
         """Count this much of a payment as refunded; its refunds may sum to another amount."""
@@ -151,8 +185,12 @@ class FakeStripe(Api):
 
     def remove_metadata(self, refund: str) -> None:
         """Remove the metadata of a refund, as a person can in Stripe's dashboard."""
+        self.write_metadata(refund)
+
+    def write_metadata(self, refund: str, **metadata: str) -> None:
+        """Replace the metadata of a refund, as a person can in Stripe's dashboard."""
         with self._changed:
-            self._account().refunds[refund]["metadata"] = {}
+            self._account().refunds[refund]["metadata"] = metadata
 
     def forget_keys(self) -> None:
         """Forget all idempotency keys, as Stripe may after a day."""
@@ -212,6 +250,20 @@ class FakeStripe(Api):
         """Sign the event, now or at the given second, with this fake's secret or another."""
         when = self._clock() if at is None else at
         return signed(event, secret or self.webhook_secret, int(when))
+
+    def thin(self, event: Object) -> Object:
+        """Return the thin event of the same change, which only names the object."""
+        about = event["data"]["object"]
+        url = f"/v1/{about['object']}s/{about['id']}"
+        return {
+            "id": event["id"].replace("evt_", "evt_thin_"),
+            "object": "v2.core.event",
+            "type": f"v1.{event['type']}",
+            "created": "2026-03-02T09:00:00.000Z",
+            "livemode": False,
+            "related_object": {"id": about["id"], "type": about["object"], "url": url},
+            "snapshot_event": event["id"],
+        }
 
     def deliver(self, event: Object, url: str, *, at: float | None = None) -> int:
         """Post the event; return the receiver's status."""

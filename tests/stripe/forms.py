@@ -138,6 +138,13 @@ def metadata(params: Object) -> dict[str, str]:
     return {name: value for name, value in given.items() if value}
 
 
+def changed(before: dict[str, str], params: Object) -> dict[str, str]:
+    """Return the metadata after an update; an empty text removes its name."""
+    given = params.get("metadata") or {}
+    kept = {name: value for name, value in before.items() if name not in given}
+    return kept | metadata(params)
+
+
 def page(params: Object) -> tuple[int, str | None]:
     """Return the limit of a page and the id after which it starts."""
     limit = text(params, "limit") or "10"

@@ -19,6 +19,8 @@ class Card:
     outcome: str = "succeed"  # or decline, authenticate, process
     decline_code: str = ""
     refund: str | None = None
+    dispute: str | None = None
+    """The status of a dispute that follows the payment."""
 
 
 DECLINED = Card("decline", "generic_decline")
@@ -33,6 +35,8 @@ CARDS = {
     "pm_card_authenticationRequired": Card("authenticate"),
     "pm_card_pendingRefund": Card(refund="pending"),
     "pm_card_refundFail": Card(refund="succeeded"),  # and fails later
+    "pm_card_createDispute": Card(dispute="needs_response"),
+    "pm_card_createDisputeInquiry": Card(dispute="warning_needs_response"),
     "pm_usBankAccount_processing": Card("process"),
     "tok_visa": Card(),
     "tok_chargeDeclined": DECLINED,
@@ -57,6 +61,7 @@ class Objects:
         self.intents: dict[str, Object] = {}
         self.charges: dict[str, Object] = {}
         self.refunds: dict[str, Object] = {}
+        self.disputes: dict[str, Object] = {}
         self.events: list[Object] = []
         self._clock = clock
         self._api_version = api_version

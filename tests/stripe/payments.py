@@ -1,12 +1,18 @@
-"""Payment intents and charges, with the states that Stripe documents."""
+"""Payment intents, with the states that Stripe documents."""
 
-from typing import Any
+import re
 
 from tests.stripe import forms
+from tests.stripe.charges import WORDS, Charges, set_group
 from tests.stripe.forms import Object, Rejection, missing
-from tests.stripe.objects import Card, Objects
+from tests.stripe.objects import Card
 
-CANCELABLE = ("requires_payment_method", "requires_confirmation", "requires_action")
+CANCELABLE = (
+    "requires_payment_method",
+    "requires_capture",
+    "requires_confirmation",
+    "requires_action",
+)
 REASONS = ("duplicate", "fraudulent", "requested_by_customer", "abandoned")
 FOR_CONFIRMING = ("return_url", "off_session", "error_on_requires_action")
 REDIRECTS = (
@@ -17,97 +23,18 @@ REDIRECTS = (
     "`automatic_payment_methods[allow_redirects]` to `never` when creating Setup Intents and "
     "Payment Intents."
 )
-WORDS = {
-    "generic_decline": "Your card was declined.",
-    "insufficient_funds": "Your card has insufficient funds.",
-    "authentication_required": "Your card was declined. This transaction requires authentication.",
+FAILED_AUTHENTICATION = {
+    "code": "payment_intent_authentication_failure",
+    "message": "The provided PaymentMethod has failed authentication.",
+    "type": "invalid_request_error",
 }
 
 
-class Payments(Objects):
-    """The endpoints that take money."""
+class Payments(Charges):
+    """The endpoints of payment intents."""
 
-    decline_next = False
-    """Decline the next attempt to take money with any card."""
-
-    # --- Charges -------------------------------------------------------------------------------
-
-    def _charge(self, status: str, decline_code: str = "", **given: Any) -> Object:
-        """Record an attempt to take money."""
-        failed = status == "failed"
-        message = WORDS[decline_code] if failed else None
-        charge = self.new(
-            "ch",
-            "charge",
-            **given,
-            status=status,
-            amount_captured=0 if failed else given["amount"],
-            amount_refunded=0,
-            captured=not failed,
-            paid=not failed,
-            refunded=False,
-            disputed=False,
-            balance_transaction=None,
-            failure_code="card_declined" if failed else None,
-            failure_message=message,
-            outcome={
-                "network_status": "declined_by_network" if failed else "approved_by_network",
-                "reason": decline_code or None,
-                "seller_message": message or "Payment complete.",
-                "type": "issuer_declined" if failed else "authorized",
-            },
-        )
-        self.charges[charge["id"]] = charge
-        if status != "pending":
-            self.emit(f"charge.{status}", charge)
-        return charge
-
-    def create_charge(self, params: Object) -> Object:
-        """Create a charge with the old Charges API, with a token for a card."""
-        known = ("amount", "currency", "source", "description", "metadata", "transfer_group")
-        forms.only(params, known)
-        given: Object = {
-            "amount": forms.amount(params),
-            "currency": forms.currency(params),
-            "description": forms.text(params, "description"),
-            "metadata": forms.metadata(params),
-            "transfer_group": forms.text(params, "transfer_group"),
-        }
-        source = forms.required(params, "source")
-        if source not in ("tok_visa", "tok_chargeDeclined"):
-            raise missing("token", source, "source")
-        given |= {"customer": None, "payment_method": source, "payment_intent": None}
-        if source == "tok_visa" and not self._declines():
-            return self._charge("succeeded", **given)
-        charge = self._charge("failed", "generic_decline", **given)
-        raise self._declined(charge, "generic_decline")
-
-    def charge(self, name: str) -> Object:
-        """Return the charge with this id."""
-        if name not in self.charges:
-            raise missing("charge", name, "id")
-        return self.charges[name]
-
-    def list_charges(self, params: Object) -> Object:
-        """List the charges of an intent or of a group, the newest first."""
-        match = ("payment_intent", "transfer_group")
-        return self.listed(self.charges, "/v1/charges", params, *match)
-
-    def _declines(self) -> bool:
-        declines, self.decline_next = self.decline_next, False
-        return declines
-
-    def _declined(self, charge: Object, code: str, intent: Object | None = None) -> Rejection:
-        return Rejection(
-            402,
-            WORDS[code],
-            kind="card_error",
-            kept=True,
-            code=code if code == "authentication_required" else "card_declined",
-            decline_code=code,
-            charge=charge["id"],
-            payment_intent=self.shown(intent, []) if intent else None,
-        )
+    searchable = True
+    """Whether the search has caught up with the lists."""
 
     # --- Payment intents -----------------------------------------------------------------------
 
@@ -116,7 +43,7 @@ class Payments(Objects):
         known = ("amount", "currency", "payment_method", "customer", "confirm", "metadata")
         more = ("transfer_group", "automatic_payment_methods", "description", "capture_method")
         forms.only(params, (*known, *more, "payment_method_types", *FOR_CONFIRMING))
-        forms.one_of(params, "capture_method", ("automatic", "automatic_async"))
+        forms.one_of(params, "capture_method", ("automatic", "automatic_async", "manual"))
         confirm = forms.flag(params, "confirm")
         for name in FOR_CONFIRMING:
             if name in params and not confirm:
@@ -232,6 +159,28 @@ class Payments(Objects):
             raise missing("payment_intent", name, "id")
         return self.intents[name]
 
+    def update_intent(self, name: str, params: Object) -> Object:
+        """Change the metadata; set the transfer group, once."""
+        forms.only(params, ("metadata", "transfer_group", "description"))
+        intent = self.intent(name)
+        set_group(intent, params)
+        intent["metadata"] = forms.changed(intent["metadata"], params)
+        return intent
+
+    def search_intents(self, params: Object) -> Object:
+        """Search for a value of the metadata, the only query that this fake knows."""
+        forms.only(params, ("query", "limit"))
+        found = re.fullmatch(
+            r"metadata\['(\w+)'\]:'((?:[^'\\]|\\.)*)'", forms.required(params, "query")
+        )
+        if found is None:
+            raise Rejection(400, "We were unable to parse your search query.", param="query")
+        name, value = found[1], re.sub(r"\\(.)", r"\1", found[2])
+        listed = reversed(self.intents.values()) if self.searchable else ()
+        data = [self.shown(each, []) for each in listed if each["metadata"].get(name) == value]
+        url = "/v1/payment_intents/search"
+        return {"object": "search_result", "url": url, "has_more": False, "data": data}
+
     def list_intents(self, params: Object) -> Object:
         """List the payment intents, the newest first."""
         return self.listed(self.intents, "/v1/payment_intents", params, "customer")
@@ -244,7 +193,7 @@ class Payments(Objects):
         if status == "succeeded":
             why = "it has already succeeded after being previously confirmed."
             raise self._unexpected(intent, f"You cannot confirm this PaymentIntent because {why}")
-        if status not in CANCELABLE:
+        if status not in CANCELABLE or status == "requires_capture":
             why = f"it has a status of {status}."
             raise self._unexpected(intent, f"You cannot confirm this PaymentIntent because {why}")
         tried = dict(intent)
@@ -265,7 +214,13 @@ class Payments(Objects):
             intent["latest_charge"] = self._attempt(intent, "pending")["id"]
             intent |= {"status": "processing", "last_payment_error": None}
         elif card.outcome == "authenticate" and present:
-            intent |= {"status": "requires_action", "next_action": {"type": "use_stripe_sdk"}}
+            back = forms.text(params, "return_url")
+            link = {"return_url": back, "url": f"https://hooks.stripe.com/3ds/{intent['id']}"}
+            action: Object = {"type": "redirect_to_url", "redirect_to_url": link}
+            intent |= {
+                "status": "requires_action",
+                "next_action": action if back else {"type": "use_stripe_sdk", "use_stripe_sdk": {}},
+            }
             self.emit("payment_intent.requires_action", intent)
         elif card.outcome == "authenticate":
             raise self._decline(intent, "authentication_required")
@@ -277,7 +232,8 @@ class Payments(Objects):
         copied = ("amount", "currency", "customer", "description", "payment_method")
         given = {name: intent[name] for name in (*copied, "transfer_group")}
         given |= {"metadata": dict(intent["metadata"]), "payment_intent": intent["id"]}
-        return self._charge(status, decline_code, **given)
+        captured = intent["capture_method"] != "manual"
+        return self._charge(status, decline_code, captured=captured, **given)
 
     def _pay(self, intent: Object) -> None:
         charge = self.charges.get(intent["latest_charge"] or "")
@@ -287,13 +243,31 @@ class Payments(Objects):
             charge["status"] = "succeeded"
             self.emit("charge.succeeded", charge)
         intent |= {
-            "status": "succeeded",
-            "amount_received": intent["amount"],
             "last_payment_error": None,
             "latest_charge": charge["id"],
             "next_action": None,
         }
+        if charge["captured"]:
+            intent |= {"status": "succeeded", "amount_received": charge["amount_captured"]}
+            self.emit("payment_intent.succeeded", intent)
+        else:
+            intent["status"] = "requires_capture"
+            self.emit("payment_intent.amount_capturable_updated", intent)
+
+    def capture_intent(self, name: str, params: Object) -> Object:
+        """Capture what was authorised, or a part of it."""
+        forms.only(params, ("amount_to_capture",))
+        intent = self.intent(name)
+        if intent["status"] != "requires_capture":
+            message = f"This PaymentIntent has a status of {intent['status']}."
+            raise self._unexpected(intent, f"This PaymentIntent could not be captured. {message}")
+        amount = int(forms.text(params, "amount_to_capture") or intent["amount"])
+        charge = self.charges[intent["latest_charge"]]
+        charge |= {"captured": True, "amount_captured": amount}
+        intent |= {"status": "succeeded", "amount_received": amount}
+        self.emit("charge.captured", charge)
         self.emit("payment_intent.succeeded", intent)
+        return intent
 
     def _decline(self, intent: Object, code: str) -> Rejection:
         """Fail the attempt; another payment method may be tried."""
@@ -326,6 +300,9 @@ class Payments(Objects):
                 f"{intent['status']}. Only a PaymentIntent with one of the following statuses may "
                 f"be canceled: {', '.join(CANCELABLE)}.",
             )
+        if intent["status"] == "requires_capture":
+            charge = self.charges[intent["latest_charge"]]
+            charge |= {"refunded": True, "amount_refunded": charge["amount"]}
         intent |= {"status": "canceled", "canceled_at": self.now(), "cancellation_reason": reason}
         intent["next_action"] = None
         self.emit("payment_intent.canceled", intent)
@@ -338,5 +315,10 @@ class Payments(Objects):
             raise ValueError(f"{name} is {intent['status']}")
         if paid:
             self._pay(intent)
-        else:
+        elif intent["status"] == "processing":
             self._decline(intent, "generic_decline")
+        else:  # the bank never saw the payment
+            error = FAILED_AUTHENTICATION
+            intent |= {"status": "requires_payment_method", "last_payment_error": error}
+            intent |= {"next_action": None, "payment_method": None}
+            self.emit("payment_intent.payment_failed", intent)

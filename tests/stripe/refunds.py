@@ -21,6 +21,9 @@ class Refunds(Payments):
     new_refunds = "succeeded"
     """The first status of a refund, except for cards that have their own."""
 
+    pending_reason = "processing"
+    """Why new refunds are pending, if they are."""
+
     def create_refund(self, params: Object) -> Object:
         """Refund the requested amount, or the remainder."""
         forms.only(params, ("payment_intent", "charge", "amount", "metadata", "reason"))
@@ -51,11 +54,21 @@ class Refunds(Payments):
             balance_transaction=None,
             receipt_number=None,
         )
+        refund |= self._begun(refund["status"])
         self.refunds[refund["id"]] = refund
         self._count(charge)
         self.emit("refund.created", refund)
         self.emit("charge.refunded", charge)
         return refund
+
+    def _begun(self, status: str) -> Object:
+        """Return the fields that depend on the status of a new refund."""
+        pending = self.pending_reason if status == "pending" else None
+        card = {"type": "pending" if pending else "refund", "reference_status": "pending"}
+        return {
+            "destination_details": {"type": "card", "card": card},
+            "pending_reason": pending,
+        }
 
     def _refundable(self, params: Object) -> Object:
         """Return the succeeded charge that the request names."""
@@ -103,6 +116,14 @@ class Refunds(Payments):
         self.settle_refund(name, "canceled")
         return refund
 
+    def reference_refund(self, name: str, arn: str) -> None:
+        """Set the reference that the card network has given to a refund."""
+        refund = self.refund(name)
+        known = {"reference": arn, "reference_status": "available"}
+        known["reference_type"] = "acquirer_reference_number"
+        refund["destination_details"]["card"] |= known
+        self.emit("refund.updated", refund, destination_details={})
+
     def settle_refund(self, name: str, status: str, reason: str | None = None) -> None:
         """Set the refund's next status and emit the events."""
         refund = self.refund(name)
@@ -110,6 +131,12 @@ class Refunds(Payments):
         if status not in NEXT.get(before, ()):
             raise ValueError(f"a refund that is {before} does not become {status}")
         refund["status"] = status
+        if status != "pending":
+            refund["pending_reason"] = None
+        if status == "requires_action":
+            sent = {"email_sent_at": self.now(), "email_sent_to": "ana@example.com"}
+            details = {"email_sent": sent, "expires_at": self.now() + 86400}
+            refund["next_action"] = {"type": "display_details", "display_details": details}
         if reason is not None:
             refund["failure_reason"] = reason
         self._count(self.charges[refund["charge"]])

@@ -102,6 +102,17 @@ def test_a_delivery_is_accepted_with_its_secret_only(
         read(forged, fake.webhook_secret)
 
 
+def test_a_thin_event_only_names_the_object(fake: FakeStripe, client: stripe.StripeClient) -> None:
+    made = refund(client, pay(client).id)
+    (event,) = fake.events_of("refund.created")
+    delivery = fake.delivery(fake.thin(event))
+    with pytest.raises(stripe.SignatureVerificationError):
+        client.parse_event_notification(delivery.body, delivery.signature, "whsec_other")
+    found = client.parse_event_notification(delivery.body, delivery.signature, fake.webhook_secret)
+    assert (found.object, found.type) == ("v2.core.event", "v1.refund.created")
+    assert fake.thin(event)["related_object"]["id"] == made.id
+
+
 def test_an_old_delivery_is_rejected(fake: FakeStripe, client: stripe.StripeClient) -> None:
     pay(client)
     event = fake.events[0]

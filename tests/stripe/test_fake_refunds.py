@@ -176,3 +176,36 @@ def test_a_final_refund_does_not_change(fake: FakeStripe, client: stripe.StripeC
     fake.fail_refund(made.id)
     with pytest.raises(ValueError, match="failed does not become succeeded"):
         fake.succeed_refund(made.id)
+
+
+def test_a_refund_gets_the_reference_of_the_card_network_later(
+    fake: FakeStripe, client: stripe.StripeClient
+) -> None:
+    made = refund(client, pay(client).id)
+    assert made.destination_details is not None
+    assert made.destination_details.card is not None
+    assert made.destination_details.card.reference_status == "pending"
+    fake.reference_refund(made.id, "74836215041528940152637")
+    details = client.v1.refunds.retrieve(made.id).destination_details
+    assert details is not None
+    assert details.card is not None
+    assert details.card.reference == "74836215041528940152637"
+
+
+def test_a_pending_refund_has_a_reason(fake: FakeStripe, client: stripe.StripeClient) -> None:
+    fake.new_refunds("pending", "insufficient_funds")
+    made = refund(client, pay(client).id)
+    assert made.pending_reason == "insufficient_funds"
+    fake.succeed_refund(made.id)
+    assert client.v1.refunds.retrieve(made.id).pending_reason is None
+
+
+def test_a_refund_that_needs_the_customer_asks_by_mail(
+    fake: FakeStripe, client: stripe.StripeClient
+) -> None:
+    fake.new_refunds("pending")
+    made = refund(client, pay(client).id)
+    fake.require_action(made.id)
+    action = client.v1.refunds.retrieve(made.id).next_action
+    assert action is not None
+    assert action.type == "display_details"

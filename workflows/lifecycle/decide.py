@@ -20,6 +20,7 @@ from workflows.lifecycle.events import (
 )
 from workflows.lifecycle.handlers import note_of
 from workflows.lifecycle.pending import is_kind_pending
+from workflows.lifecycle.provider import frozen
 from workflows.lifecycle.rejections import check_sender, explain
 from workflows.lifecycle.state import DeadlineName, Decision, Stage, State, Terms
 from workflows.lifecycle.transition import To, Transition
@@ -86,6 +87,8 @@ def decide(state: State, event: Event, now: datetime) -> Accepted | Rejection:
         if event.deadline not in state.deadlines:
             return Accepted(state)
         draft.stop(event.deadline)
+    if row and row.pays and state.frozen and isinstance(event, Message):
+        return frozen(state)
     if row is None:
         return explain(draft, event) if isinstance(event, Message) else Accepted(draft.state)
     return _apply(row, draft)

@@ -10,9 +10,18 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from activities.amounts import why_unmovable
-from activities.requests import Movement
+from activities.requests import MoveAccount, Movement, ProviderMoveKind
 from workflows.lifecycle.deadlines import DeadlineRule, rule_named
-from workflows.lifecycle.events import ComputeDeadline, Effect, Event, PostDecision, Rejection
+from workflows.lifecycle.events import (
+    ComputeDeadline,
+    Effect,
+    Event,
+    PostDecision,
+    PostProviderMove,
+    Rejection,
+    SendRefund,
+)
+from workflows.lifecycle.pending import is_kind_pending
 from workflows.lifecycle.state import (
     Attention,
     AttentionKind,
@@ -20,6 +29,7 @@ from workflows.lifecycle.state import (
     DeadlineName,
     Decision,
     Payment,
+    ProviderMove,
     Stage,
     State,
 )
@@ -31,6 +41,7 @@ PAYMENT_METHOD = "the client's payment method"
 ESCROW = "escrow"
 IN_TRANSIT = "refunds in transit"
 FREELANCER_BALANCE = "the freelancer's balance"
+BANK = "the client's bank"
 
 
 @dataclass
@@ -99,8 +110,7 @@ class Draft:
                 self.set_deadline(name, self.now + left)
 
     def suspend_all(self) -> None:
-        """Suspend every deadline that can wait, and each that starts until `continue_all`. No row
-        of this release uses it."""
+        """Suspend every deadline that can wait, and each that starts until `continue_all`."""
         self.suspend(*(rule.name for rule in self.rules if rule.can_wait))
         self.set(suspend_all=True)
 
@@ -160,14 +170,14 @@ class Draft:
     def decide(self, reason: str, *, refund: int) -> None:
         """Record the decision, once: `refund` to the client, the rest of the escrow to the
         freelancer. It is carried out when the money is held."""
-        release = self.state.terms.amount - refund
+        release = self.state.escrow - refund
         self.close_request()
         decision = Decision(reason, refund, release, self.now)
         self.set(offer=None, reason=reason, decision=decision)
-        if self.state.payment is Payment.HELD:
-            self.carry_out_decision()
-        else:
+        if self.state.payment is not Payment.HELD:
             self.money_text = DECISION_WAITS
+        elif not self.state.frozen:
+            self.carry_out_decision()
 
     def carry_out_decision(self) -> None:
         """Ask for the decision to be posted; the settlement window of a refund starts."""
@@ -175,10 +185,34 @@ class Draft:
         assert decision is not None
         self.move(decision.refund, ESCROW, PAYMENT_METHOD)
         self.move(decision.release, ESCROW, FREELANCER_BALANCE)
-        if decision.refund:
+        waiting = {**self.state.deadlines, **self.state.suspended}
+        if decision.refund and DeadlineName.SETTLEMENT not in waiting:
             self.start(DeadlineName.SETTLEMENT)
+        if decision.refund:
             self.money_text = REFUND_TAKES
         self.emit(PostDecision(decision.refund, decision.release))
+
+    def pay_on(self) -> None:
+        """Continue what a dispute or a refund elsewhere had stopped."""
+        if is_kind_pending(self.state, PostDecision.kind):
+            self.carry_out_decision()
+        elif self.state.refund and is_kind_pending(self.state, SendRefund.kind):
+            self.emit(SendRefund(self.state.refund.attempt))
+
+    def drop_decision(self) -> None:
+        """What was decided can no longer be paid, and nothing of it was: somebody decides anew."""
+        self.stop(DeadlineName.SETTLEMENT)
+        self.set(decision=None, reason=None)
+
+    def record_move(
+        self, kind: ProviderMoveKind, account: MoveAccount, amount: int, reference: str
+    ) -> None:
+        """Money has moved at the provider without us: ask for its posting."""
+        if amount:
+            number = len(self.state.moves)
+            move = ProviderMove(kind, account, amount, reference, self.now)
+            self.set(moves=(*self.state.moves, move))
+            self.emit(PostProviderMove(number))
 
     def move(self, amount: int, source: str, target: str) -> None:
         """Money that this transition moves."""
@@ -188,7 +222,7 @@ class Draft:
     def close(self, outcome: str, reason: str) -> None:
         """Record how the purchase ends."""
         self.close_request()
-        self.set(offer=None, outcome=outcome, reason=reason, closed_at=self.now)
+        self.set(offer=None, outcome=outcome, reason=reason, closed_at=self.now, attention=())
 
     # --- people
 
@@ -208,7 +242,7 @@ class Draft:
 
     def check_amount(self, amount: int, least: int) -> Rejection | None:
         """A rejection unless `least` ≤ amount ≤ escrow, and the payment provider can move it."""
-        escrow, step = self.state.terms.amount, self.state.terms.step
+        escrow, step = self.state.escrow, self.state.terms.step
         if least <= amount <= escrow:
             if amount % step == 0:
                 return None

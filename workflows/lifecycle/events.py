@@ -46,6 +46,45 @@ class PaymentVoided:
 
 
 @dataclass(frozen=True)
+class PaymentNeedsClient:
+    """The client's bank asks the client to confirm the payment at `url`."""
+
+    url: str
+
+
+@dataclass(frozen=True)
+class BankDisputeReported:
+    """The provider's report on a dispute that the client's bank has opened."""
+
+    dispute_id: str
+    status: Literal["inquiry", "opened", "won", "lost"]
+    amount: int
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class RefundedElsewhere:
+    """Somebody refunded `amount` at the provider without us."""
+
+    reference: str
+    amount: int
+
+
+@dataclass(frozen=True)
+class PaymentChecked:
+    """The provider has answered the look at the payment with this number."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class ProviderMovePosted:
+    """The ledger has the move with this number, counted from 0."""
+
+    number: int
+
+
+@dataclass(frozen=True)
 class DecisionPosted:
     """The ledger has the decision."""
 
@@ -55,7 +94,7 @@ class RefundReported:
     """The provider's status of refund attempt `attempt`; `text` is its reason."""
 
     attempt: int
-    status: Literal["pending", "failed", "settled"]
+    status: Literal["pending", "sent", "failed", "settled"]
     reference: str = ""
     text: str = ""
 
@@ -84,6 +123,11 @@ Fact = (
     | PaymentHeld
     | PaymentDeclined
     | PaymentVoided
+    | PaymentNeedsClient
+    | BankDisputeReported
+    | RefundedElsewhere
+    | PaymentChecked
+    | ProviderMovePosted
     | DecisionPosted
     | RefundReported
     | SettlementPosted
@@ -147,6 +191,22 @@ class CheckRefund:
 
 
 @dataclass(frozen=True)
+class CheckPayment:
+    """Ask the provider for everything that it has about the payment: disputes and refunds."""
+
+    number: int
+    kind: Literal["check_payment"] = "check_payment"
+
+
+@dataclass(frozen=True)
+class PostProviderMove:
+    """Post to the ledger what moved at the provider without us."""
+
+    number: int
+    kind: Literal["post_provider_move"] = "post_provider_move"
+
+
+@dataclass(frozen=True)
 class PostSettlement:
     """Post to the ledger that the refund is settled."""
 
@@ -163,8 +223,12 @@ Effect = (
     | SendRefund
     | CheckRefund
     | PostSettlement
+    | CheckPayment
+    | PostProviderMove
 )
-"""Carried out in order; only ComputeDeadline does not wait for the others."""
+"""Those that move money are carried out in order; the others (`LOOKS`) wait for none."""
+
+LOOKS = (ComputeDeadline, CheckRefund, CheckPayment)
 
 RecipientRole = Literal["client", "freelancer", "operator"]
 

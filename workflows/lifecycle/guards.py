@@ -4,10 +4,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
+from workflows.lifecycle import provider
 from workflows.lifecycle.draft import Draft
-from workflows.lifecycle.events import DeadlineComputed, EffectBlocked, RefundReported, VoidPayment
-from workflows.lifecycle.pending import awaits_calendar, is_kind_pending
+from workflows.lifecycle.events import (
+    DeadlineComputed,
+    EffectBlocked,
+    PaymentNeedsClient,
+    RefundReported,
+    VoidPayment,
+)
+from workflows.lifecycle.pending import awaits_calendar, is_kind_pending, is_unposted
 from workflows.lifecycle.state import (
+    ENDED,
     AttentionKind,
     DeadlineName,
     Payment,
@@ -40,8 +48,11 @@ def _policy(field: str, value: str) -> Callable[[Draft], bool]:
 def _unposted(*, with_refund: bool) -> Callable[[Draft], bool]:
     def check(draft: Draft) -> bool:
         decision = draft.state.decision
-        pending = is_kind_pending(draft.state, "post_decision")
-        return pending and decision is not None and (decision.refund > 0) is with_refund
+        return (
+            is_unposted(draft.state)
+            and decision is not None
+            and (decision.refund > 0) is with_refund
+        )
 
     return check
 
@@ -52,6 +63,7 @@ def _retryable(draft: Draft) -> bool:
         AttentionKind.EFFECT_BLOCKED,
         AttentionKind.SETTLEMENT_LATE,
         AttentionKind.REFUND_FAILED,
+        AttentionKind.REFUNDED_ELSEWHERE,
     }
     return any(item.kind in kinds for item in draft.state.attention)
 
@@ -93,6 +105,14 @@ PAYMENT_UNDECIDED = Guard(
     "the payment is pending or being cancelled",
     lambda draft: draft.state.payment in (Payment.PENDING, Payment.VOIDING),
 )
+PAYMENT_HELD = Guard("the payment is held", lambda draft: draft.state.payment is Payment.HELD)
+CONFIRMATION_AWAITED = Guard(
+    "the payment is pending, and the client was not asked yet",
+    lambda draft: (
+        draft.state.payment is Payment.PENDING
+        and draft.state.confirm_url != cast(PaymentNeedsClient, draft.event).url
+    ),
+)
 CALENDAR_AWAITED = Guard(
     "the deadline still matters",
     lambda draft: awaits_calendar(draft.state, cast(DeadlineComputed, draft.event).deadline),
@@ -101,7 +121,11 @@ DECISION_UNPOSTED_REFUND = Guard("the decision has a refund", _unposted(with_ref
 DECISION_UNPOSTED_RELEASE = Guard("the decision has no refund", _unposted(with_refund=False))
 SETTLEMENT_UNPOSTED = Guard(
     "the refund is settled and not yet posted",
-    lambda draft: is_kind_pending(draft.state, "post_settlement"),
+    lambda draft: _settled(draft, presumed=False),
+)
+SETTLEMENT_PRESUMED = Guard(
+    "the refund is presumed to have arrived, and not yet posted",
+    lambda draft: _settled(draft, presumed=True),
 )
 PAYMENT_BLOCKED = Guard(
     "it is not known whether the payment was made, for the first time",
@@ -113,6 +137,12 @@ NEWLY_BLOCKED = Guard(
 STILL_BLOCKED = Guard(
     "the effect is pending", lambda draft: is_kind_pending(draft.state, _blocked(draft).effect)
 )
+
+
+def _settled(draft: Draft, *, presumed: bool) -> bool:
+    settlement = draft.state.settlement
+    pending = is_kind_pending(draft.state, "post_settlement")
+    return pending and settlement is not None and settlement.presumed is presumed
 
 
 def _blocked(draft: Draft) -> EffectBlocked:
@@ -159,6 +189,18 @@ def _is_open(refund: Refund, report: RefundReported) -> bool:
     return report.attempt == refund.attempt and refund.status is not RefundStatus.FAILED
 
 
+def _waits(refund: Refund, report: RefundReported) -> bool:
+    return _is_open(refund, report) and not _is_sent(refund)
+
+
+def _is_delayed(refund: Refund, report: RefundReported) -> bool:
+    return report.text not in ("", refund.why)
+
+
+def _is_sent(refund: Refund) -> bool:
+    return refund.status is RefundStatus.SENT
+
+
 def _is_same(refund: Refund, report: RefundReported) -> bool:
     """Whether the report is about the current attempt, also under the name of an earlier one."""
     current = refund.references[refund.attempt - 1]
@@ -166,7 +208,23 @@ def _is_same(refund: Refund, report: RefundReported) -> bool:
     return report.attempt == refund.attempt or bool(current and current == earlier)
 
 
-REPORTED_PENDING = Guard("the current attempt is open", _reports(_is_open))
+REPORTED_PENDING = Guard(
+    "the current attempt is open and not sent, and the provider gives no new reason",
+    _reports(lambda refund, report: _waits(refund, report) and not _is_delayed(refund, report)),
+)
+REPORTED_DELAY = Guard(
+    "the current attempt is open and not sent, and the provider gives a new reason",
+    _reports(lambda refund, report: _waits(refund, report) and _is_delayed(refund, report)),
+)
+REPORTED_SENT = Guard("the current attempt is open and not sent", _reports(lambda *it: _waits(*it)))
+REFUND_SENT = Guard(
+    "the refund was sent, and `arrival` is `presumed`",
+    lambda draft: (
+        draft.state.refund is not None
+        and _is_sent(draft.state.refund)
+        and draft.state.terms.policy.arrival == "presumed"
+    ),
+)
 REPORTED_FIRST_FAILURE = Guard(
     "the first attempt is open",
     _reports(lambda refund, report: _is_open(refund, report) and refund.attempt == 1),
@@ -175,4 +233,102 @@ REPORTED_FAILURE = Guard("a later attempt is open", _reports(_is_open))
 REPORTED_SETTLED = Guard("the current attempt", _reports(_is_same))
 REPORTED_EARLIER_SETTLED = Guard(
     "an earlier attempt that was reported as failed", _reports(lambda *_: True)
+)
+
+
+# --- bank disputes, and refunds made elsewhere
+
+
+def _dispute(*statuses: str) -> Callable[[Draft], bool]:
+    """A payment that is held, and a report of one of these statuses that was not there before."""
+
+    def check(draft: Draft) -> bool:
+        event, before = provider.reported(draft), provider.known(draft)
+        news = before is None or (before.status != event.status and not before.ended)
+        return draft.state.payment is Payment.HELD and news and event.status in statuses
+
+    return check
+
+
+def _lost(draft: Draft) -> int | None:
+    return provider.rest_after_loss(draft) if _dispute("lost")(draft) else None
+
+
+def _wins(*, frozen: bool) -> Callable[[Draft], bool]:
+    def check(draft: Draft) -> bool:
+        before = provider.known(draft)
+        return (
+            _dispute("won")(draft)
+            and before is not None
+            and (before.status == "opened" and bool(before.account)) is frozen
+        )
+
+    return check
+
+
+BANK_ASKS = Guard("the bank asks, and took no money", _dispute("inquiry"))
+BANK_FREEZES = Guard(
+    "the bank took money that is still to be paid",
+    lambda draft: _dispute("opened")(draft) and provider.payable_from(draft.state) is not None,
+)
+BANK_RETURNS = Guard("the bank gives back what it took", _wins(frozen=True))
+BANK_WITHDRAWS = Guard("a dispute that took nothing here ended", _wins(frozen=False))
+BANK_KEEPS_ALL = Guard("the bank keeps it, and nothing is left", lambda draft: _lost(draft) == 0)
+BANK_KEEPS_ESCROW = Guard(
+    "the bank keeps a part of the escrow",
+    lambda draft: _lost(draft) is not None and not draft.state.decision_posted,
+)
+BANK_KEEPS_REFUND = Guard(
+    "the bank keeps a part of the refund", lambda draft: _lost(draft) is not None
+)
+BANK_CHANGED_ITS_MIND = Guard(
+    "the dispute had ended otherwise, and nobody knows yet",
+    lambda draft: (
+        (before := provider.known(draft)) is not None
+        and before.ended
+        and provider.reported(draft).status in ENDED
+        and provider.reported(draft).status != before.status
+        and not draft.state.needs(AttentionKind.BANK_DISPUTE)
+    ),
+)
+BANK_AFTER_PAYOUT = Guard("the money was paid before", _dispute("opened", "lost"))
+
+
+def _elsewhere(holds: Callable[[Draft, int], bool]) -> Callable[[Draft], bool]:
+    """A refund that was not there before; `holds` gets its amount."""
+
+    def check(draft: Draft) -> bool:
+        event = provider.elsewhere(draft)
+        is_new = all(made.reference != event.reference for made in draft.state.refunds_elsewhere)
+        return draft.state.payment is Payment.HELD and is_new and holds(draft, event.amount)
+
+    return check
+
+
+def _decided_refund(draft: Draft) -> int:
+    return draft.state.decision.refund if draft.state.decision else 0
+
+
+REFUNDED_ALL = Guard(
+    "all that is held",
+    _elsewhere(lambda draft, amount: bool(draft.state.held) and amount >= draft.state.escrow),
+)
+REFUNDED_BELOW_CLAIM = Guard(
+    "less is left than is claimed",
+    _elsewhere(lambda draft, amount: (draft.state.claim or 0) > draft.state.escrow - amount),
+)
+REFUNDED_PART = Guard("a part of it", _elsewhere(lambda *_: True))
+REFUNDED_WITHIN_DECISION = Guard(
+    "no more than the decision gives back, and it is not posted",
+    _elsewhere(lambda draft, amount: is_unposted(draft.state) and amount <= _decided_refund(draft)),
+)
+REFUNDED_BEYOND_DECISION = Guard(
+    "more than the decision gives back, and it is not posted",
+    _elsewhere(lambda draft, _: is_unposted(draft.state)),
+)
+REFUNDED_LATE = Guard("the decision is posted", _elsewhere(lambda *_: True))
+NOTHING_LEFT = Guard("nothing is left to pay", provider.nothing_left)
+MOVE_UNPOSTED = Guard(
+    "the move is not yet posted",
+    lambda draft: not draft.state.moves[provider.posted_number(draft)].posted,
 )

@@ -9,12 +9,14 @@ from dataclasses import replace
 from typing import cast
 
 from activities.formatter import spaced
+from workflows.lifecycle import provider
 from workflows.lifecycle.draft import ESCROW, IN_TRANSIT, PAYMENT_METHOD, Draft
 from workflows.lifecycle.events import (
     CheckRefund,
     DeadlineComputed,
     EffectBlocked,
     PaymentHeld,
+    PaymentNeedsClient,
     PostSettlement,
     RefundReported,
     Rejection,
@@ -22,6 +24,8 @@ from workflows.lifecycle.events import (
     VoidPayment,
 )
 from workflows.lifecycle.guards import report_of
+from workflows.lifecycle.pending import is_kind_pending
+from workflows.lifecycle.provider import frozen
 from workflows.lifecycle.state import (
     AttentionKind,
     Code,
@@ -33,6 +37,7 @@ from workflows.lifecycle.state import (
     Settlement,
     Stage,
 )
+from workflows.lifecycle.texts import REFUND_TAKES
 from workflows.messages import (
     AcceptSplit,
     DecideRefund,
@@ -94,7 +99,7 @@ def request_refund_for_client(draft: Draft) -> None:
 def decline_refund(draft: Draft) -> Rejection | None:
     """0 < claim ≤ escrow; all of it if the message does not say."""
     message = cast(DecideRefund, draft.event)
-    claim = draft.state.terms.amount if message.claim is None else message.claim
+    claim = draft.state.escrow if message.claim is None else message.claim
     if rejection := draft.check_amount(claim, least=1):
         return rejection
     draft.set(claim=claim)
@@ -106,7 +111,7 @@ def decline_refund(draft: Draft) -> Rejection | None:
 
 def refund_all(reason: str) -> Handler:
     """The client gets all of the escrow back."""
-    return lambda draft: draft.decide(reason, refund=draft.state.terms.amount)
+    return lambda draft: draft.decide(reason, refund=draft.state.escrow)
 
 
 def release_all(reason: str) -> Handler:
@@ -116,9 +121,7 @@ def release_all(reason: str) -> Handler:
 
 def pay_claim(reason: str) -> Handler:
     """The freelancer gets what was claimed, the client the rest."""
-    return lambda draft: draft.decide(
-        reason, refund=draft.state.terms.amount - (draft.state.claim or 0)
-    )
+    return lambda draft: draft.decide(reason, refund=draft.state.escrow - (draft.state.claim or 0))
 
 
 def split_as_sent(draft: Draft) -> Rejection | None:
@@ -169,7 +172,7 @@ def hold_payment(draft: Draft) -> None:
     """The money is in escrow; a decision that was made meanwhile is carried out."""
     draft.stop(DeadlineName.PAYMENT)
     reference = cast(PaymentHeld, draft.event).reference
-    draft.set(payment=Payment.HELD, charge_reference=reference)
+    draft.set(payment=Payment.HELD, charge_reference=reference, confirm_url="")
     draft.move(draft.state.terms.amount, PAYMENT_METHOD, ESCROW)
     if draft.state.decision:
         draft.carry_out_decision()
@@ -183,6 +186,13 @@ def close_unpaid(outcome: str) -> Handler:
         draft.close(outcome, outcome)
 
     return close
+
+
+def ask_client_to_confirm(draft: Draft) -> None:
+    """The client's bank wants the client to confirm the payment."""
+    url = cast(PaymentNeedsClient, draft.event).url
+    draft.set(confirm_url=url)
+    draft.values["confirm_url"] = url
 
 
 def void_payment(draft: Draft) -> None:
@@ -206,6 +216,7 @@ def start_refund(draft: Draft) -> None:
     decision = draft.state.decision
     assert decision is not None
     draft.set(decision_posted=True, refund=Refund(decision.refund))
+    provider.take_from_refund(draft)
     draft.emit(SendRefund(1))
 
 
@@ -214,6 +225,7 @@ def close_released(draft: Draft) -> None:
     decision = draft.state.decision
     assert decision is not None
     draft.set(decision_posted=True)
+    provider.forget_unposted(draft)
     draft.close("released", decision.reason)
 
 
@@ -249,8 +261,29 @@ def _name_attempt(
 
 def await_refund(draft: Draft) -> None:
     """The provider has the refund; it is asked until the refund is settled or failed."""
-    refund = _name_attempt(draft, _report(draft), RefundStatus.PENDING)
+    report = _report(draft)
+    refund = _name_attempt(draft, report, RefundStatus.PENDING)
+    draft.set(refund=replace(refund, why=report.text))
     draft.emit(CheckRefund(refund.attempt))
+
+
+def record_sent(draft: Draft) -> None:
+    """The provider has done its part; it is asked until the refund is settled or comes back."""
+    report = _report(draft)
+    refund = _name_attempt(draft, report, RefundStatus.SENT)
+    draft.set(refund=replace(refund, why=""))
+    draft.clear_alert(AttentionKind.SETTLEMENT_LATE)
+    draft.values["reference"] = refund.references[-1] or draft.state.refund_id(refund.attempt)
+    draft.money_text = REFUND_TAKES
+    draft.emit(CheckRefund(refund.attempt))
+
+
+def presume_settled(draft: Draft) -> None:
+    """The refund was sent and has not come back within its window."""
+    refund = draft.state.refund
+    assert refund is not None
+    reference = refund.references[-1] or draft.state.refund_id(refund.attempt)
+    _settle(draft, reference, presumed=True)
 
 
 def retry_failed_refund(draft: Draft) -> None:
@@ -277,15 +310,21 @@ def confirm_refund(draft: Draft) -> None:
     _settle(draft, report.reference or draft.state.refund_id(report.attempt))
 
 
-def _settle(draft: Draft, reference: str, *, proved_by_person: bool = False) -> None:
+def _settle(
+    draft: Draft, reference: str, *, proved_by_person: bool = False, presumed: bool = False
+) -> None:
     refund = draft.state.refund
     assert refund is not None
     draft.set(
         refund=replace(refund, status=RefundStatus.SETTLED),
-        settlement=Settlement(reference, draft.now, proved_by_person),
+        settlement=Settlement(reference, draft.now, proved_by_person, presumed),
     )
     draft.stop(DeadlineName.SETTLEMENT)
-    draft.clear_alert(AttentionKind.SETTLEMENT_LATE, AttentionKind.REFUND_FAILED)
+    draft.clear_alert(
+        AttentionKind.SETTLEMENT_LATE,
+        AttentionKind.REFUND_FAILED,
+        AttentionKind.REFUNDED_ELSEWHERE,
+    )
     draft.emit(PostSettlement(reference, draft.now))
 
 
@@ -315,6 +354,8 @@ def retry(draft: Draft) -> Rejection | None:
     """What is blocked or failed is retried now; a late refund is asked about now."""
     refund, late = draft.state.refund, draft.state.needs(AttentionKind.SETTLEMENT_LATE)
     failed = refund is not None and refund.status is RefundStatus.FAILED
+    if failed and draft.state.frozen:
+        return frozen(draft.state)
     if refund and failed and refund.attempt >= MOST_ATTEMPTS:
         return Rejection(
             Code.NOT_ALLOWED_NOW,
@@ -324,9 +365,12 @@ def retry(draft: Draft) -> Rejection | None:
     draft.clear_alert(
         AttentionKind.PAYMENT_UNKNOWN, AttentionKind.EFFECT_BLOCKED, AttentionKind.REFUND_FAILED
     )
+    if draft.state.needs(AttentionKind.REFUNDED_ELSEWHERE):
+        draft.clear_alert(AttentionKind.REFUNDED_ELSEWHERE)
+        draft.pay_on()
     if refund and failed:
         _send_again(draft, refund)
-    elif late and refund and refund.status is RefundStatus.PENDING:
+    elif late and refund and is_kind_pending(draft.state, CheckRefund.kind):
         draft.emit(CheckRefund(refund.attempt))
     return None
 
@@ -354,6 +398,8 @@ def raise_blocked(draft: Draft) -> None:
     kind = AttentionKind.PAYMENT_UNKNOWN if voiding else AttentionKind.EFFECT_BLOCKED
     draft.values.update(effect=spaced(blocked.effect), problem=blocked.text)
     draft.raise_alert(kind, blocked.text, blocked.effect)
+    if blocked.effect == SendRefund.kind:  # the provider may say why
+        provider.look_at_payment(draft)
 
 
 def raise_decision_overdue(draft: Draft) -> None:

@@ -1,16 +1,25 @@
 """Which effects are still pending: later events can make an effect unnecessary."""
 
 from workflows.lifecycle.events import (
+    CheckPayment,
     CheckRefund,
     ComputeDeadline,
     Effect,
     PostDecision,
+    PostProviderMove,
     PostSettlement,
     SendRefund,
     TakePayment,
     VoidPayment,
 )
-from workflows.lifecycle.state import DeadlineName, Payment, RefundStatus, Stage, State
+from workflows.lifecycle.state import (
+    AttentionKind,
+    DeadlineName,
+    Payment,
+    RefundStatus,
+    Stage,
+    State,
+)
 
 
 def is_pending(state: State, effect: Effect) -> bool:
@@ -20,6 +29,10 @@ def is_pending(state: State, effect: Effect) -> bool:
         case SendRefund(attempt) | CheckRefund(attempt):
             is_newest = state.refund is not None and state.refund.attempt == attempt
             return is_newest and is_kind_pending(state, effect.kind)
+        case PostProviderMove(number):
+            return number < len(state.moves) and not state.moves[number].posted
+        case CheckPayment(number):
+            return number == state.payment_checks and is_kind_pending(state, effect.kind)
         case ComputeDeadline(deadline):
             return _awaits_computation(state, deadline)
     return is_kind_pending(state, effect.kind)
@@ -34,17 +47,32 @@ def is_kind_pending(state: State, kind: str) -> bool:
             return state.payment is Payment.PENDING
         case VoidPayment.kind:
             return state.payment is Payment.VOIDING
+        case CheckPayment.kind:
+            unanswered = state.payment_checks_done < state.payment_checks
+            return state.payment is Payment.HELD and unanswered
+        case PostProviderMove.kind:
+            return not all(move.posted for move in state.moves)
         case PostDecision.kind:
-            decided = state.decision is not None and not state.decision_posted
-            return decided and state.payment is Payment.HELD
+            return is_unposted(state) and may_pay(state)
         case SendRefund.kind:
-            return status is RefundStatus.UNSENT
+            return status is RefundStatus.UNSENT and may_pay(state)
         case CheckRefund.kind:
-            return status is RefundStatus.PENDING
+            return status in (RefundStatus.PENDING, RefundStatus.SENT)
         case PostSettlement.kind:
             return status is RefundStatus.SETTLED and not (refund and refund.posted)
     computed = (DeadlineName.CLAIM, DeadlineName.SETTLEMENT)
     return kind == ComputeDeadline.kind and any(_awaits_computation(state, d) for d in computed)
+
+
+def is_unposted(state: State) -> bool:
+    """Whether there is a decision about money that is held, and the ledger does not have it."""
+    decided = state.decision is not None and not state.decision_posted
+    return decided and state.payment is Payment.HELD
+
+
+def may_pay(state: State) -> bool:
+    """Whether what is decided may be paid: no bank has the money, nobody has paid it already."""
+    return not state.frozen and not state.needs(AttentionKind.REFUNDED_ELSEWHERE)
 
 
 def _awaits_computation(state: State, deadline: DeadlineName) -> bool:

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Literal
 
 from activities.amounts import format_amount
+from activities.requests import MoveAccount, ProviderMoveKind
 from workflows.messages import Role
 from workflows.policy import Policy
 
@@ -62,6 +64,7 @@ class Code(StrEnum):
     ALREADY_SETTLED = "ALREADY_SETTLED"
     CANCELLATION_PENDING = "CANCELLATION_PENDING"
     NO_OFFER = "NO_OFFER"
+    FROZEN = "FROZEN"
     INVALID_AMOUNT = "INVALID_AMOUNT"
     INVALID_MESSAGE = "INVALID_MESSAGE"
     UNKNOWN_MESSAGE = "UNKNOWN_MESSAGE"
@@ -127,6 +130,8 @@ class AttentionKind(StrEnum):
     DISPUTE_OVERDUE = "dispute_overdue"
     SETTLEMENT_LATE = "settlement_late"
     REFUND_FAILED = "refund_failed"
+    BANK_DISPUTE = "bank_dispute"
+    REFUNDED_ELSEWHERE = "refunded_elsewhere"
 
 
 @dataclass(frozen=True)
@@ -144,6 +149,7 @@ class RefundStatus(StrEnum):
 
     UNSENT = "unsent"
     PENDING = "pending"
+    SENT = "sent"
     FAILED = "failed"
     SETTLED = "settled"
 
@@ -152,23 +158,67 @@ class RefundStatus(StrEnum):
 class Refund:
     """The refund. Each attempt is a new request to the provider under an id of its own;
     `references` are the provider's names for the attempts, in order. `posted`: the ledger has the
-    settlement."""
+    settlement. `why`: the provider's reason for not having sent it yet."""
 
     amount: int
     attempt: int = 1
     status: RefundStatus = RefundStatus.UNSENT
     references: tuple[str, ...] = ("",)
     posted: bool = False
+    why: str = ""
 
 
 @dataclass(frozen=True)
 class Settlement:
-    """That the refund is settled: reported by the provider, or proved by a person. `reference` is
-    the provider's name for it, or the proof."""
+    """That the refund is settled: reported by the provider, proved by a person, or presumed because
+    it was sent and did not come back within its window. `reference` is the provider's name for it,
+    or the proof."""
 
     reference: str
     at: datetime
     proved_by_person: bool = False
+    presumed: bool = False
+
+
+@dataclass(frozen=True)
+class BankDispute:
+    """A dispute that the client's bank has opened about the payment. `account`: where the money was
+    that the bank took; empty if it took none of what the purchase still has to pay."""
+
+    dispute_id: str
+    status: Literal["inquiry", "opened", "won", "lost"]
+    amount: int
+    since: datetime
+    reason: str = ""
+    account: MoveAccount | Literal[""] = ""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the bank has decided."""
+        return self.status in ENDED
+
+
+ENDED = ("won", "lost")
+
+
+@dataclass(frozen=True)
+class RefundElsewhere:
+    """A refund that somebody else made at the provider."""
+
+    reference: str
+    amount: int
+
+
+@dataclass(frozen=True)
+class ProviderMove:
+    """Money that moved at the provider without us, and whether the ledger has it."""
+
+    kind: ProviderMoveKind
+    account: MoveAccount
+    amount: int
+    reference: str
+    at: datetime
+    posted: bool = False
 
 
 @dataclass(frozen=True)
@@ -177,7 +227,10 @@ class State:
 
     `deadlines`: the open deadlines and their instants. `suspended`: those that wait, with the time
     they have left; while `suspend_all`, new ones wait as well. `stage_before_request`: the stage
-    that an open refund request left. `decision_posted`: the ledger has the decision.
+    that an open refund request left. `decision_posted`: the ledger has the decision. `moves`: what
+    moved at the provider without us. `payment_checks`: how often somebody asked to look at the
+    payment; `payment_checks_done`: how many of these were answered. `confirm_url`: where the client
+    confirms the payment to the bank.
     """
 
     terms: Terms
@@ -198,26 +251,65 @@ class State:
     decision_posted: bool = False
     refund: Refund | None = None
     settlement: Settlement | None = None
+    bank_disputes: tuple[BankDispute, ...] = ()
+    moves: tuple[ProviderMove, ...] = ()
+    refunds_elsewhere: tuple[RefundElsewhere, ...] = ()
+    payment_checks: int = 0
+    payment_checks_done: int = 0
+    confirm_url: str = ""
     attention: tuple[Attention, ...] = ()
     outcome: str | None = None
     reason: str | None = None
     closed_at: datetime | None = None
 
     @property
+    def escrow(self) -> int:
+        """What is to be divided: the price, without what a bank has kept of the escrow or somebody
+        has refunded elsewhere."""
+        lost = sum(d.amount for d in self.bank_disputes if _took(d, "escrow", "lost"))
+        return self.terms.amount - lost - self._moved("refunded_elsewhere")
+
+    @property
+    def frozen(self) -> BankDispute | None:
+        """The open dispute of a bank that has money which the purchase still has to pay: nothing is
+        paid meanwhile."""
+        return next((d for d in self.bank_disputes if d.status == "opened" and d.account), None)
+
+    @property
     def held(self) -> int:
-        """What the ledger holds in escrow now."""
-        held = self.payment is Payment.HELD and not self.decision_posted
-        return self.terms.amount if held else 0
+        """What is in escrow now."""
+        if self.payment is not Payment.HELD or self.decision_posted:
+            return 0
+        return self.escrow - self._disputed("escrow")
 
     @property
     def in_transit(self) -> int:
         """What has left escrow for the client and is not yet posted as settled."""
-        return self.refund.amount if self.refund and not self.refund.posted else 0
+        if self.refund is None or self.refund.posted:
+            return 0
+        return self.refund.amount - self._disputed("in_transit")
 
     @property
     def refunded(self) -> int:
-        """What is posted as settled to the client."""
-        return self.refund.amount if self.refund and self.refund.posted else 0
+        """What is posted as settled to the client, and what others have refunded."""
+        settled = self.refund.amount if self.refund and self.refund.posted else 0
+        return settled + self._moved("refunded_elsewhere")
+
+    @property
+    def refund_amount(self) -> int:
+        """What the refund gives to the client, wherever it is now."""
+        return self.refund.amount if self.refund else 0
+
+    @property
+    def charged_back(self) -> int:
+        """What the client's bank has taken from escrow or from an unsent refund."""
+        return sum(d.amount for d in self.bank_disputes if _took(d, d.account, "opened", "lost"))
+
+    def _disputed(self, account: MoveAccount) -> int:
+        return sum(d.amount for d in self.bank_disputes if _took(d, account, "opened"))
+
+    def _moved(self, kind: ProviderMoveKind) -> int:
+        return sum(move.amount for move in self.moves if move.kind == kind)
 
     @property
     def released(self) -> int:
@@ -227,14 +319,20 @@ class State:
     @property
     def amounts(self) -> dict[str, int]:
         """The amounts that texts can name; only those that exist."""
-        found = {"escrow": self.terms.amount}
+        found = {"escrow": self.escrow, "price": self.terms.amount}
         if self.claim is not None:
-            found |= {"claim": self.claim, "rest": self.terms.amount - self.claim}
+            found |= {"claim": self.claim, "rest": self.escrow - self.claim}
         if self.decision:
             found |= {"refund": self.decision.refund, "release": self.decision.release}
+        elif self.stage is Stage.SETTLING:
+            found["refund"] = 0
         if self.offer:
             offered = self.offer.refund
-            found |= {"offer_refund": offered, "offer_release": self.terms.amount - offered}
+            found |= {"offer_refund": offered, "offer_release": self.escrow - offered}
+        if self.bank_disputes:
+            found["disputed"] = self.bank_disputes[-1].amount
+        if self.refunds_elsewhere:
+            found["elsewhere"] = self.refunds_elsewhere[-1].amount
         return found
 
     @property
@@ -250,6 +348,11 @@ class State:
     def needs(self, kind: AttentionKind) -> bool:
         """Whether a person is needed for this reason."""
         return any(item.kind is kind for item in self.attention)
+
+
+def _took(dispute: BankDispute, account: str, *statuses: str) -> bool:
+    """Whether the bank took money from this account of ours, in a dispute of this status."""
+    return bool(dispute.account) and dispute.account == account and dispute.status in statuses
 
 
 WINDOWS = tuple(field for field in Policy.model_fields if field.endswith("_window"))

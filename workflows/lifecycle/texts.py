@@ -83,6 +83,15 @@ PAYMENT_UNKNOWN = Text(
     "operator sends resolve_attention.",
 )
 
+PAYMENT_NEEDS_CLIENT = Text(
+    heading="Please confirm your payment",
+    summary="{Client's} bank asks {client} to confirm the payment of {escrow}. Nothing is paid "
+    "until then.",
+    explanation="A payment that is not confirmed within {payment_window} of the purchase is "
+    "cancelled.",
+    advice={"client": ("Open the page of the payment provider and confirm the payment there.",)},
+)
+
 # --- the work
 
 REQUIREMENTS_SUBMITTED = Text(
@@ -309,6 +318,36 @@ REFUND_CONFIRMED = Text(
     summary="The payment provider says that {client's} refund of {refund} is settled.",
     explanation="The settlement is posted to the ledger; then the purchase closes.",
 )
+REFUND_DELAYED = Text(
+    heading="Refund is delayed",
+    summary="The payment provider has not sent {client's} refund of {refund} yet{because}.",
+    explanation="The provider is asked every day. If it needs something from {client}, it says so "
+    "itself.",
+)
+REFUND_SENT = Text(
+    heading="Refund is on its way",
+    summary="The payment provider has sent {client's} refund of {refund}. Its reference is "
+    "{reference}.",
+    explanation="A bank may take up to {settlement_window} to deposit it. The bank can find it by "
+    "its reference.",
+)
+ARRIVAL_PRESUMED = Text(
+    heading="Refund should have arrived",
+    summary="The refund of {refund} was sent and has not come back within {settlement_window}.",
+    explanation="A refund that was sent and does not come back in that time counts as arrived.",
+    expiry="the refund counts as arrived",
+)
+REFUND_PRESUMED = Text(
+    heading="Refund should have arrived",
+    summary="{Client's} refund of {refund} was sent and should be in {client's} account by now.",
+    explanation="The purchase is closed; nothing is left in escrow.",
+    advice={
+        "client": (
+            "If you cannot find it, ask your bank for the refund with the provider's reference, "
+            "and then write to us.",
+        )
+    },
+)
 REFUND_SETTLED = Text(
     heading="Refund has arrived",
     summary="{Client's} refund of {refund} has arrived.",
@@ -350,6 +389,133 @@ MARKED_SETTLED = Text(
     heading="Refund marked as settled",
     summary="An operator recorded the proof that {client's} refund of {refund} is settled.",
     explanation="A person has seen the proof of the settlement.",
+)
+
+# --- the client's bank, and refunds made elsewhere
+
+_BANK_DISPUTE = (
+    "When a client disputes a payment at the bank, the bank takes the money back and decides who "
+    "gets it. That takes weeks."
+)
+_STOPPED = (
+    "Until the bank has decided, all deadlines stop and nothing is paid. You can still write to "
+    "each other, deliver, and propose a split."
+)
+PAYMENT_CHECKED = Text(
+    heading="Payment is checked",
+    summary="The payment provider is asked for everything about the payment.",
+    explanation="The provider's own records say whether a bank disputes the payment, and what was "
+    "refunded.",
+)
+PAYMENT_ANSWERED = Text(
+    heading="Payment was checked",
+    summary="The payment provider has answered.",
+    explanation="What was new has a line of its own.",
+)
+BANK_INQUIRY = Text(
+    heading="A bank asks about the payment",
+    summary="{Client's} bank asks about the payment of {escrow}{because}. No money was taken.",
+    explanation="Answer the inquiry {reference} at the payment provider. Nothing stops meanwhile.",
+)
+BANK_DISPUTE_OPENED = Text(
+    heading="The bank took the payment back for now",
+    summary="{Client's} bank has taken {disputed} back{because}. The purchase is frozen.",
+    explanation=_BANK_DISPUTE,
+    advice={
+        "client": (
+            _STOPPED,
+            "If you did not mean to dispute the payment, ask your bank to withdraw the dispute.",
+        ),
+        "freelancer": (
+            _STOPPED,
+            "Our staff answers the bank. Send us what shows that you did the work.",
+        ),
+        "operator": ("Answer the dispute {reference} at the payment provider.",),
+    },
+)
+BANK_DISPUTE_WON = Text(
+    heading="The bank gave the money back",
+    summary="{Client's} bank has ended the dispute and given {disputed} back. The purchase goes "
+    "on where it was.",
+    explanation="Deadlines go on with the time they had left.",
+)
+BANK_DISPUTE_LOST = Text(
+    heading="The bank gave the money to {client}",
+    summary="{Client's} bank has decided: {disputed} stay with {client}. Nothing is left in "
+    "escrow, and the purchase is closed.",
+    explanation=_BANK_DISPUTE,
+)
+BANK_DISPUTE_LOST_PART = Text(
+    heading="The bank gave a part of the money to {client}",
+    summary="{Client's} bank has decided: {disputed} stay with {client}. {escrow} are left, and a "
+    "mediator decides who gets them.",
+    explanation=_BANK_DISPUTE,
+)
+BANK_DISPUTE_LOST_REFUND = Text(
+    heading="The bank gave a part of the refund to {client}",
+    summary="{Client's} bank has decided: {disputed} stay with {client}. The rest of the refund "
+    "is sent.",
+    explanation=_BANK_DISPUTE,
+)
+BANK_DISPUTE_AFTER_PAYOUT = Text(
+    heading="A bank disputes a payment that was paid out",
+    summary="{Client's} bank disputes {disputed} of the payment{because}. The money was paid "
+    "before.{evidence}",
+    explanation="Send the evidence about {reference} to the payment provider. What the bank keeps "
+    "is a loss of the platform, or a debt of the freelancer, as the policy says.",
+)
+BANK_DISPUTE_ENDED = Text(
+    heading="A dispute of a bank ended",
+    summary="{Client's} bank has ended its dispute; no money was taken.",
+    explanation="Nothing is to be done about {reference} any more.",
+)
+BANK_DISPUTE_CHANGED = Text(
+    heading="A bank changed its decision",
+    summary="{Client's} bank has changed its decision about dispute {reference}.",
+    explanation="What was booked stays until a person has compared it with the payment provider.",
+)
+REFUNDED_ELSEWHERE = Text(
+    heading="Refunded outside of the project",
+    summary="All of the money was refunded to {client} at the payment provider: {elsewhere}. "
+    "Nothing is left in escrow.",
+    explanation="Somebody refunded the payment without this project, by the reference "
+    "{reference}. The purchase is closed.",
+)
+REFUNDED_ELSEWHERE_PART = Text(
+    heading="A part was refunded outside of the project",
+    summary="{elsewhere} were refunded to {client} at the payment provider. {escrow} are left.",
+    explanation="Somebody refunded a part of the payment without this project, by the reference "
+    "{reference}. An offer above the rest is no longer open.",
+)
+REFUNDED_ELSEWHERE_CLAIM = Text(
+    heading="A part was refunded outside of the project",
+    summary="{elsewhere} were refunded to {client} at the payment provider. {escrow} are left, "
+    "less than {freelancer} claimed, so {freelancer} is asked again.",
+    explanation="Somebody refunded a part of the payment without this project, by the reference "
+    "{reference}.",
+)
+REFUNDED_ELSEWHERE_BEYOND = Text(
+    heading="Refunded outside of the project after the decision",
+    summary="{elsewhere} were refunded to {client} at the payment provider, more than was decided. "
+    "{escrow} are left, and a mediator decides who gets them.",
+    explanation="Somebody refunded a part of the payment without this project, by the reference "
+    "{reference}, before the decision was carried out.",
+)
+REFUNDED_ELSEWHERE_LATE = Text(
+    heading="Refunded twice?",
+    summary="{elsewhere} were refunded at the payment provider by {reference}, and {refund} are "
+    "refunded here by {ours}.",
+    explanation="Nothing more is paid until a person has compared the two.",
+)
+CLOSED_BY_PROVIDER = Text(
+    heading="Purchase closed",
+    summary="Nothing is left in escrow; the purchase is closed.",
+    explanation="The client has all of the money, by the bank or by a refund made elsewhere.",
+)
+PROVIDER_MOVE_POSTED = Text(
+    heading="Posted",
+    summary="The ledger has what moved at the payment provider.",
+    explanation="The books follow the provider's records.",
 )
 
 # --- staff
@@ -434,6 +600,7 @@ WHY_REJECTED: Mapping[str, str] = {
     "INVALID_AMOUNT": "The amount does not fit.",
     "INVALID_MESSAGE": "We could not read it.",
     "UNKNOWN_MESSAGE": "There is no message of that name.",
+    "FROZEN": "{Client's} bank has taken the money back for now; nothing is paid until it decides.",
     "CLOSED": "The purchase is closed.",
 }
 """Why a message was rejected, by the code of the rejection."""

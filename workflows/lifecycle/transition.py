@@ -86,12 +86,12 @@ Placeholder = Callable[[State], Any]
 
 def AMOUNT(state: State) -> int:
     """Any amount up to the escrow; shown to people as AMOUNT."""
-    return state.terms.amount
+    return state.escrow
 
 
 def OFFERED(state: State) -> int:
     """The refund that the standing offer gives."""
-    return state.offer.refund if state.offer else state.terms.amount
+    return state.offer.refund if state.offer else state.escrow
 
 
 def REFUND_ID(state: State) -> str:
@@ -120,7 +120,8 @@ class Transition:
 
     `source`: A = the article that clients read, U = the marketplace's other published rules, O =
     our choice. `silent`: no line in the timeline.
-    `hide_settlement_deadline`: notices show the settlement deadline only to operators.
+    `hide_settlement_deadline`: notices show the settlement deadline only to operators. `pays`: it
+    decides on money that is held, so its message is rejected while a bank has that money.
     """
 
     id: str
@@ -137,3 +138,4 @@ class Transition:
     silent: bool = False
     about_money: bool = True
     hide_settlement_deadline: bool = False
+    pays: bool = False

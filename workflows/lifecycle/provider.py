@@ -1,0 +1,343 @@
+"""What the rows do about money that moves at the provider without us: bank disputes, and refunds
+that others made.
+
+While a bank has money that the purchase still has to pay, the purchase is frozen: deadlines wait
+with the time they have left, and nothing is paid. What was paid before stays paid.
+"""
+
+from dataclasses import replace
+from typing import cast
+
+from activities.requests import MoveAccount
+from workflows.lifecycle.draft import BANK, ESCROW, IN_TRANSIT, PAYMENT_METHOD, Draft
+from workflows.lifecycle.events import (
+    BankDisputeReported,
+    CheckPayment,
+    PaymentChecked,
+    ProviderMovePosted,
+    RefundedElsewhere,
+    Rejection,
+)
+from workflows.lifecycle.pending import is_unposted
+from workflows.lifecycle.state import (
+    AttentionKind,
+    BankDispute,
+    Code,
+    Decision,
+    Payment,
+    RefundElsewhere,
+    RefundStatus,
+    State,
+)
+
+UNSENT = (RefundStatus.UNSENT, RefundStatus.FAILED)
+"""The provider has no such refund, so it can still be kept from sending it."""
+
+
+def frozen(state: State) -> Rejection:
+    """The rejection of what would pay money that the bank has."""
+    dispute = state.frozen
+    assert dispute is not None
+    return Rejection(
+        Code.FROZEN,
+        f"The client's bank has taken {state.terms.format_amount(dispute.amount)} of this payment "
+        "back and is looking into it. Nothing is paid until the bank has decided. Messages, "
+        "requirements, deliveries and propose_split still work.",
+    )
+
+
+# --- what guards ask
+
+
+def reported(draft: Draft) -> BankDisputeReported:
+    """The event, in a row about bank disputes."""
+    return cast(BankDisputeReported, draft.event)
+
+
+def known(draft: Draft) -> BankDispute | None:
+    """The reported dispute as this purchase knows it."""
+    dispute_id = reported(draft).dispute_id
+    return next((d for d in draft.state.bank_disputes if d.dispute_id == dispute_id), None)
+
+
+def payable_from(state: State) -> MoveAccount | None:
+    """Where the money is that the purchase still has to pay; None if nothing can be kept back."""
+    if state.payment is not Payment.HELD:
+        return None
+    if not state.decision_posted:
+        return "escrow" if state.held else None
+    unsent = state.refund is not None and state.refund.status in UNSENT
+    return "in_transit" if unsent and state.in_transit else None
+
+
+def rest_after_loss(draft: Draft) -> int | None:
+    """What is left to pay if the bank keeps what it took; None if it took nothing of it."""
+    state, dispute = draft.state, known(draft)
+    account: MoveAccount | None
+    if dispute and dispute.status == "opened" and dispute.account:
+        taken, account = dispute.amount, dispute.account
+    elif dispute is None or dispute.status == "inquiry":
+        account = payable_from(state)
+        taken = min(reported(draft).amount, _left(state, account)) if account else 0
+    else:
+        return None
+    if not account:
+        return None
+    return (state.escrow if account == "escrow" else state.refund_amount) - taken
+
+
+def _left(state: State, account: str) -> int:
+    return state.held if account == "escrow" else state.in_transit
+
+
+# --- bank disputes
+
+
+def note_dispute(draft: Draft, account: MoveAccount | None = None, taken: int = 0) -> BankDispute:
+    """Remember the dispute as it is reported; `taken` was taken from `account`, if anything."""
+    event, before = reported(draft), known(draft)
+    at = before.since if before else draft.now
+    amount = taken if account else event.amount
+    dispute = BankDispute(event.dispute_id, event.status, amount, at, event.reason, account or "")
+    others = (d for d in draft.state.bank_disputes if d.dispute_id != event.dispute_id)
+    draft.set(bank_disputes=(*others, dispute))
+    draft.values["because"] = f" ({event.reason.rstrip('.')})" if event.reason else ""
+    draft.values["reference"] = event.dispute_id
+    return dispute
+
+
+def note_inquiry(draft: Draft) -> None:
+    """The bank asks; no money was withdrawn."""
+    note_dispute(draft)
+
+
+def freeze(draft: Draft) -> None:
+    """The bank has taken money that the purchase still has to pay."""
+    _take(draft)
+    draft.suspend_all()
+    draft.raise_alert(
+        AttentionKind.BANK_DISPUTE,
+        "The client's bank has taken money back. Answer the dispute at the payment provider; the "
+        "purchase is frozen until the bank has decided.",
+    )
+
+
+def _take(draft: Draft) -> BankDispute:
+    account = payable_from(draft.state)
+    assert account is not None
+    taken = min(reported(draft).amount, _left(draft.state, account))
+    dispute = note_dispute(draft, account, taken)
+    source = ESCROW if account == "escrow" else IN_TRANSIT
+    draft.move(taken, source, BANK)
+    draft.record_move("bank_dispute_opened", account, taken, dispute.dispute_id)
+    return dispute
+
+
+def win_dispute(draft: Draft) -> None:
+    """The money is back where the bank took it from; the purchase goes on where it was."""
+    before = known(draft)
+    assert before is not None
+    assert before.account
+    note_dispute(draft, before.account, before.amount)
+    target = ESCROW if before.account == "escrow" else IN_TRANSIT
+    draft.move(before.amount, BANK, target)
+    draft.record_move("bank_dispute_won", before.account, before.amount, before.dispute_id)
+    _unfreeze(draft)
+    draft.pay_on()
+
+
+def lose_dispute(draft: Draft) -> None:
+    """The bank keeps what it took. A decision that was not posted was about more money than there
+    is now: it is dropped. A refund that was posted shrinks by what the client has already."""
+    before = known(draft)
+    if before is None or before.status == "inquiry":
+        before = _take(draft)
+    assert before.account
+    note_dispute(draft, before.account, before.amount)
+    draft.record_move("bank_dispute_lost", before.account, before.amount, before.dispute_id)
+    refund = draft.state.refund
+    if before.account == "in_transit" and refund:
+        draft.set(refund=replace(refund, amount=refund.amount - before.amount))
+    elif draft.state.decision:
+        draft.drop_decision()
+    if not draft.state.escrow:
+        draft.set(reason="bank_dispute_lost")
+    _lapse_offer(draft)
+    _unfreeze(draft)
+    if draft.state.refund and draft.state.refund.amount:
+        draft.pay_on()
+
+
+def _unfreeze(draft: Draft) -> None:
+    if not draft.state.frozen:
+        draft.continue_all()
+        draft.clear_alert(AttentionKind.BANK_DISPUTE)
+
+
+def alert_after_payout(draft: Draft) -> None:
+    """The money was paid before: staff get the evidence, and what the bank keeps is a loss."""
+    dispute, refund = note_dispute(draft), draft.state.refund
+    sent = refund.references[-1] if refund else ""
+    evidence = f" The refund {sent or draft.state.refund_id(1)} was sent before." if refund else ""
+    draft.values["evidence"] = evidence
+    draft.raise_alert(
+        AttentionKind.BANK_DISPUTE,
+        f"Bank dispute {dispute.dispute_id} about {draft.amount(dispute.amount)}: "
+        f"{dispute.status}.{evidence} Send the evidence to the payment provider.",
+    )
+    if dispute.status == "lost":
+        _record_loss(draft, dispute)
+
+
+def end_dispute(draft: Draft) -> None:
+    """A dispute that took nothing of what was still to be paid ended well."""
+    note_dispute(draft)
+    draft.clear_alert(AttentionKind.BANK_DISPUTE)
+
+
+def alert_changed_dispute(draft: Draft) -> None:
+    """The bank decided otherwise than before. What was booked stays; a person looks into it."""
+    event, before = reported(draft), known(draft)
+    assert before is not None
+    draft.values["reference"] = event.dispute_id
+    draft.raise_alert(
+        AttentionKind.BANK_DISPUTE,
+        f"Bank dispute {event.dispute_id} was {before.status} and is {event.status} now. Compare "
+        "the books with the payment provider.",
+    )
+
+
+def _record_loss(draft: Draft, dispute: BankDispute) -> None:
+    """The platform bears what went to the client; the policy says who bears what was released."""
+    refund = draft.state.refund_amount
+    ours = min(dispute.amount, refund)
+    bears = draft.state.terms.policy.chargeback_after_release
+    account: MoveAccount = "freelancer_receivable" if bears == "freelancer" else "platform_losses"
+    draft.record_move("bank_dispute_loss", "platform_losses", ours, dispute.dispute_id)
+    draft.record_move("bank_dispute_loss", account, dispute.amount - ours, dispute.dispute_id)
+
+
+def take_from_refund(draft: Draft) -> None:
+    """The decision was posted while the bank took money from escrow: it takes it from the refund,
+    because escrow is empty in the ledger."""
+    disputes = tuple(
+        replace(d, account="in_transit") if d.status == "opened" and d.account else d
+        for d in draft.state.bank_disputes
+    )
+    moves = tuple(
+        move if move.posted else replace(move, account="in_transit") for move in draft.state.moves
+    )
+    draft.set(bank_disputes=disputes, moves=moves)
+
+
+def forget_unposted(draft: Draft) -> None:
+    """The money was released while the bank took it: it takes nothing of this purchase."""
+    disputes = tuple(replace(d, account="") for d in draft.state.bank_disputes)
+    moves = tuple(move for move in draft.state.moves if move.posted)
+    draft.set(bank_disputes=disputes, moves=moves)
+
+
+# --- refunds made elsewhere
+
+
+def elsewhere(draft: Draft) -> RefundedElsewhere:
+    """The event, in a row about refunds made elsewhere."""
+    return cast(RefundedElsewhere, draft.event)
+
+
+def _note_refund(draft: Draft) -> int:
+    event = elsewhere(draft)
+    made = RefundElsewhere(event.reference, event.amount)
+    draft.set(refunds_elsewhere=(*draft.state.refunds_elsewhere, made))
+    draft.values["reference"] = event.reference
+    return min(event.amount, draft.state.held)
+
+
+def take_refund_elsewhere(draft: Draft) -> None:
+    """Escrow shrinks by what the client has already; offers and decisions above it lapse."""
+    taken = _note_refund(draft)
+    draft.move(taken, ESCROW, PAYMENT_METHOD)
+    draft.record_move("refunded_elsewhere", "escrow", taken, elsewhere(draft).reference)
+    decision = draft.state.decision
+    if decision and taken <= decision.refund:
+        rest = Decision(decision.reason, decision.refund - taken, decision.release, decision.at)
+        draft.set(decision=rest if rest.refund or rest.release else None)
+        draft.pay_on()
+    elif decision:
+        draft.drop_decision()
+    if not draft.state.escrow:
+        draft.set(reason="refunded_elsewhere")
+    _lapse_offer(draft)
+
+
+def _lapse_offer(draft: Draft) -> None:
+    offer = draft.state.offer
+    if offer and offer.refund > draft.state.escrow:
+        draft.set(offer=None)
+
+
+def reopen_request(draft: Draft) -> None:
+    """The claim was more than there is now: the freelancer is asked again."""
+    take_refund_elsewhere(draft)
+    draft.set(claim=None)
+
+
+def alert_refund_elsewhere(draft: Draft) -> None:
+    """The refund was decided before: a person looks into it before more is paid."""
+    _note_refund(draft)
+    refund = draft.state.refund
+    ours = refund.references[-1] if refund else ""
+    event = elsewhere(draft)
+    draft.values["ours"] = ours or draft.state.refund_id(refund.attempt if refund else 1)
+    draft.raise_alert(
+        AttentionKind.REFUNDED_ELSEWHERE,
+        f"{draft.amount(event.amount)} were refunded elsewhere ({event.reference}), and "
+        f"{draft.amount(draft.state.refund_amount)} are decided here ({draft.values['ours']}). "
+        "Compare with the payment provider. Then send resolve_attention: mark_settled if the "
+        "client has the money, or retry to pay it too.",
+    )
+
+
+# --- both
+
+
+def look_at_payment(draft: Draft) -> None:
+    """Ask the provider for everything about the payment."""
+    draft.set(payment_checks=draft.state.payment_checks + 1)
+    if draft.state.payment is Payment.HELD:
+        draft.emit(CheckPayment(draft.state.payment_checks))
+
+
+def record_checked(draft: Draft) -> None:
+    """The provider has answered."""
+    draft.set(payment_checks_done=cast(PaymentChecked, draft.event).number)
+
+
+def posted_number(draft: Draft) -> int:
+    """Which move the ledger has, in a row about postings."""
+    return cast(ProviderMovePosted, draft.event).number
+
+
+def record_posted(draft: Draft) -> None:
+    """The ledger has what moved at the provider."""
+    number = posted_number(draft)
+    moves = list(draft.state.moves)
+    moves[number] = replace(moves[number], posted=True)
+    draft.set(moves=tuple(moves))
+
+
+def close_by_provider(draft: Draft) -> None:
+    """Nothing is left to pay: a bank or somebody else has given it to the client."""
+    record_posted(draft)
+    state = draft.state
+    outcome = "charged_back" if state.charged_back else "refunded"
+    draft.close(outcome, state.reason or "refunded_elsewhere")
+
+
+def nothing_left(draft: Draft) -> bool:
+    """Whether this posting is the last, and nothing is held or in transit."""
+    state = draft.state
+    number = posted_number(draft)
+    others = all(move.posted for n, move in enumerate(state.moves) if n != number)
+    unpaid = state.held or state.in_transit or is_unposted(state) or state.frozen
+    return others and not unpaid
