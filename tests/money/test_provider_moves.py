@@ -150,6 +150,18 @@ def test_what_both_have_is_no_difference(
     assert list(compare(replace(records, charges=charges, refunds=refunds))) == []
 
 
+def test_a_settlement_may_be_proved_by_the_banks_name_of_the_refund(
+    environment: Environment,
+) -> None:
+    """An ARN, which the provider knows some days after it has sent the refund."""
+    proved = settlement().model_copy(update={"reference": "74537604221431003881234"})
+    records = booked(environment, proved, decided=(25000, 0))
+    named = replace(REFUND, status="sent", bank_reference="74537604221431003881234")
+    assert list(compare(replace(records, refunds=(named,)))) == []
+    (found,) = compare(replace(records, refunds=(replace(REFUND, status="sent"),)))
+    assert "by another proof" in found.what
+
+
 def test_a_refund_after_one_made_elsewhere_is_the_decided_one(environment: Environment) -> None:
     rest = replace(REFUND, amount=usd(15000))
     records = booked(environment, ELSEWHERE)
