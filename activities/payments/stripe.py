@@ -71,6 +71,8 @@ _CODES = {
 _DECIMALS = {code: digits for digits, codes in _CODES.items() for code in codes.split()}
 """Stripe's decimals where they are not two. ISK and UGX have none but are sent with two."""
 
+_STRIPE_ID = re.compile(r"\w{1,255}", re.ASCII)
+
 _REFUND_STATUS: dict[str | None, Literal["pending", "settled", "failed"]] = {
     "pending": "pending",
     "requires_action": "pending",
@@ -233,17 +235,21 @@ class StripeProvider:
         """Return the refund that a webhook is about; None if it is about something else.
 
         The signature covers the raw `body` and its time. The status is fetched, because webhooks
-        may arrive twice or out of order. Raises InvalidSignature, ProviderUnreachable, and
-        ProviderRejected if Stripe does not know the refund.
+        may arrive twice or out of order. Raises InvalidSignature, also for what is not an event,
+        ProviderUnreachable, and ProviderRejected if Stripe does not know the refund.
         """
         try:
             event = self._stripe.construct_event(body, signature, secret)
             subject = event.data.object
+            about_ours = isinstance(subject, stripe.Refund) and self._own(subject, REFUND_KEY)
+            for name in (event.id, subject.id if about_ours else event.id):
+                if not _STRIPE_ID.fullmatch(name):
+                    raise ValueError(name)
         except stripe.SignatureVerificationError:
             raise InvalidSignature("The signature is not by Stripe, or it is too old.") from None
-        except (ValueError, TypeError, AttributeError):  # from the SDK, for malformed events
-            raise InvalidSignature("The webhook is not a signed event.") from None
-        if not (isinstance(subject, stripe.Refund) and self._own(subject, REFUND_KEY)):
+        except (ValueError, TypeError, AttributeError, RecursionError):  # from SDK and JSON parser
+            raise InvalidSignature("The webhook is signed, but is not an event.") from None
+        if not about_ours:
             return None
         with provider_errors():
             refund = self._stripe.v1.refunds.retrieve(subject.id)

@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from structlog.testing import CapturingLogger
 from temporalio.testing import WorkflowEnvironment
 
 from activities.services import Services
@@ -43,7 +44,16 @@ async def large(_: Request) -> Response:
     return Response(b"x" * 30_000_000)
 
 
-ROUTES = [Route("/hook", hook, methods=["POST"]), Route("/wait", wait), Route("/large", large)]
+async def broken(_: Request) -> Response:
+    raise LookupError("a secret")
+
+
+ROUTES = [
+    Route("/hook", hook, methods=["POST"]),
+    Route("/wait", wait),
+    Route("/large", large),
+    Route("/broken", broken),
+]
 
 
 @asynccontextmanager
@@ -234,6 +244,22 @@ async def test_a_worker_answers_its_health_checks_while_others_hold_connections(
 
 
 # --- log lines
+
+
+async def test_an_unexpected_error_is_a_500_and_one_log_line(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The stack trace is in the log, not in the answer."""
+    written = CapturingLogger()
+    monkeypatch.setattr("temporal.http_limits.log", written)
+    async with serving(HttpLimits()) as port:
+        answer = await asked(port, GOOD.replace(b"/healthz", b"/broken"))
+    assert answer.startswith(b"HTTP/1.1 500 ")
+    assert answer.endswith(b"\r\n\r\nInternal Server Error")
+    assert [(call.method_name, call.args) for call in written.calls] == [
+        ("exception", ("request_failed",))
+    ]
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 @pytest.fixture
