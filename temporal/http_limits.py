@@ -68,8 +68,8 @@ class LimitedConfig(uvicorn.Config):
 
 
 class LimitedProtocol(H11Protocol):
-    """Closes a connection that takes too long. If there are too many connections, closes the one
-    that has waited longest for its client, so that a client that sends is always answered."""
+    """Closes a connection that takes too long. If there are too many connections, closes one that
+    waits for its client: of the address with the most connections, the one that waits longest."""
 
     def __init__(self, config: LimitedConfig, *args: Any, **options: Any) -> None:
         super().__init__(config, *args, **options)
@@ -116,9 +116,10 @@ class LimitedProtocol(H11Protocol):
         self._timer = self.loop.call_later(self._limits.total, self._close, "too slow")
 
     def _make_room(self, among: Collection["LimitedProtocol"]) -> None:
+        held = Counter(each.address for each in among)
         waiting = (each for each in among if each is not self and each._is_waiting)
-        oldest = min(waiting, key=lambda each: each._since, default=self)
-        oldest._close("too many connections")
+        first = min(waiting, key=lambda each: (-held[each.address], each._since), default=self)
+        first._close("too many connections")
 
     def _close(self, why: str) -> None:
         """Close at once, with what was not sent yet: the client may never read it."""
