@@ -35,7 +35,7 @@ class HttpLimits:
     """From the opening of a connection, or the answer before, to the end of an answer. A webhook
     waits up to ten seconds for Temporal, and for the provider before that."""
     connections: int = 400
-    """With those that wait to be accepted, fewer than the 1,024 files that a process may open."""
+    """With those that are accepted meanwhile, fewer than the usual limit of 1,024 open files."""
     connections_per_address: int = 100
     """A proxy is one address: it must not need more at once."""
     lines: int = 60
@@ -43,7 +43,9 @@ class HttpLimits:
 
 
 LIMITS = HttpLimits()
-WAITING_FOR_ACCEPT = 256
+WAITING_FOR_ACCEPT = 100
+"""asyncio accepts as many at once, before a limit applies: with 256, a flood of 3,000 connections
+exceeded 1,024 files."""
 MINUTE = 60.0
 
 
