@@ -32,7 +32,7 @@ from activities.requests import TASK_QUEUE, ErrorType, Model, WorkflowPostings
 from temporal import ended
 from temporal import terms as wording
 from temporal.errors import Failure, Rejected, Unreachable
-from temporal.executions import Execution, executions, memo, newest
+from temporal.executions import Execution, executions, memo, newest, task_failure
 from workflows import view
 from workflows.messages import (
     Message,
@@ -227,8 +227,8 @@ class Purchase:
         still counts once.
         """
         try:
-            waiting = _answered(_may_arrive(message))
-            async with self._found(open_only=True), self._awake(), waiting:
+            advice = _may_arrive(message)
+            async with self._found(open_only=True), self._awake(advice), _answered(advice):
                 while True:
                     try:
                         return await self._update(message)
@@ -277,13 +277,16 @@ class Purchase:
         return await newest(self.client, self.workflow_id)
 
     @asynccontextmanager
-    async def _awake(self) -> AsyncIterator[None]:
-        """Raises Failure `PAUSED` if an operator has paused it; the SDK has no status for that."""
+    async def _awake(self, advice: str = "") -> AsyncIterator[None]:
+        """Raises Failure `PAUSED` if an operator has paused it; the SDK has no status for that. If
+        its workflow task fails, `NO_WORKER` says why."""
         try:
             yield
         except (ValueError, Failure) as error:
             unanswered = isinstance(error, ValueError) or error.code == "NO_WORKER"
             found = await self.newest() if unanswered else None
+            if found and found.task_attempt > 1:
+                await self._raise_task_failure(advice)
             if found is None or found.status != "paused":
                 raise
             raise Rejected(
@@ -291,6 +294,12 @@ class Purchase:
                 f"Purchase {self.id} was paused by an operator. Messages wait until it is "
                 "resumed: press Unpause in the Web UI.",
             ) from None
+
+    async def _raise_task_failure(self, advice: str) -> None:
+        """Another worker would not help: every one fails its task, such as for a missing key."""
+        if why := await task_failure(self.client, self.workflow_id):
+            text = f"Purchase {self.id} does not answer: its workflow task fails in the worker."
+            raise Unreachable("NO_WORKER", f"{text} {why.rstrip('.')}{advice or '.'}") from None
 
     @asynccontextmanager
     async def _found(self, *, open_only: bool = False) -> AsyncIterator[None]:

@@ -1,9 +1,14 @@
 """Webhooks: a signed event about a refund settles it once."""
 
 import asyncio
+import copy
+import hashlib
+import hmac
+import json
 import signal
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import requests
@@ -19,6 +24,7 @@ from tests.http_processes import http_process
 from tests.money.conftest import SHOP, StripeWorld
 from tests.notices.mailbox import quiet
 from tests.purchases import purchase, purchase_of
+from tests.stripe.events import Delivery
 from tests.stripe.serving import serving
 from workflows.messages import Role
 
@@ -116,6 +122,62 @@ async def test_a_webhook_without_a_recent_signature_is_rejected(
     assert (await status(handle)).escrow.in_transit == 25000
     await deliver(stripe, url, refund)
     assert (await handle.result()).refunded == 25000
+
+
+GOOD = {
+    "id": "evt_1",
+    "object": "event",
+    "data": {
+        "object": {
+            "id": "re_1",
+            "object": "refund",
+            "metadata": {"recourse_refund": f"{SHOP}/purchase-x/refund"},
+        }
+    },
+}
+
+
+def changed(path: str, value: object) -> object:
+    """The event with another value at a path."""
+    event = copy.deepcopy(GOOD)
+    *above, last = path.split(".")
+    at: Any = event
+    for name in above:
+        at = at[name]
+    at[last] = value
+    return event
+
+
+NONSENSE: dict[str, tuple[object, ...]] = {
+    "data": ([], {}, "x", 1, None),
+    "data.object.metadata": ("recourse_refund", 3),
+    "data.object.id": (7, "", None, {}, "\ud800", "x" * 9_999),
+    "id": (7, "", None, [], "\ud800", "x" * 9_999),
+}
+EVENTS: tuple[object, ...] = (
+    *([], {}, 1, "x", None, {"object": "event"}, {"object": "v2.core.event"}),
+    *(changed(path, value) for path, values in NONSENSE.items() for value in values),
+)
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: repr(event)[:90])
+async def test_signed_nonsense_is_rejected(stripe: StripeWorld, url: str, event: object) -> None:
+    """Not an event of the expected shape. 500 would make the provider send it again for days."""
+    assert await asyncio.to_thread(post_signed, stripe, url, json.dumps(event)) == 400
+
+
+@pytest.mark.parametrize("body", ["", "nonsense", "[" * 100_000, "9" * 10_000, "\0"], ids=len)
+async def test_signed_garbage_is_rejected(stripe: StripeWorld, url: str, body: str) -> None:
+    """Also what the JSON parser gives up on."""
+    assert await asyncio.to_thread(post_signed, stripe, url, body) == 400
+
+
+def post_signed(stripe: StripeWorld, url: str, body: str) -> int:
+    """Post a body with a valid signature; return the status."""
+    at = int(time.time())
+    key = stripe.stripe.webhook_secret.encode()
+    digest = hmac.new(key, f"{at}.{body}".encode(), hashlib.sha256).hexdigest()
+    return Delivery(body.encode(), f"t={at},v1={digest}").post(url)
 
 
 async def test_the_status_is_fetched_not_taken_from_the_event(
