@@ -5,10 +5,8 @@ import json
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
-from temporalio.client import WorkflowExecutionStatus
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.testing import WorkflowEnvironment
 
@@ -342,39 +340,6 @@ async def test_a_rejected_second_start_does_not_hide_the_purchase(
     await input_error(second)
     handle = await adopted(server, services, purchase_id)
     assert (await status(handle)).payment == "held"
-
-
-@pytest.mark.parametrize(
-    ("option", "named"),
-    [
-        ({"cron_schedule": "* * * * *"}, "a cron schedule"),
-        ({"execution_timeout": 30 * DAY}, "an execution timeout"),
-        ({"run_timeout": 30 * DAY}, "a run timeout"),
-    ],
-    ids=["cron", "execution timeout", "run timeout"],
-)
-async def test_a_start_that_the_server_would_end_or_repeat_is_rejected_before_money_moves(
-    server: WorkflowEnvironment, services: Services, option: dict[str, Any], named: str
-) -> None:
-    """With a cron schedule, the server would give a second run the input as its state."""
-    terms = purchase()
-    workflow_id = workflow_id_of(terms.purchase_id)
-    await server.client.start_workflow(
-        "ProjectPurchase", terms, id=workflow_id, task_queue=TASK_QUEUE, **option
-    )
-    first = server.client.get_workflow_handle(workflow_id)
-    while (why := await Purchase(server.client, terms.purchase_id).input_error()) is None:
-        found = await first.describe()
-        if found.status is WorkflowExecutionStatus.RUNNING and "cron_schedule" in option:
-            history = [event async for event in first.fetch_history_events()]
-            begun = history[0].workflow_execution_started_event_attributes
-            if begun.continued_execution_run_id:  # cron has begun the next run
-                why = begun.continued_failure.message
-                await first.terminate("seen")
-                break
-        await asyncio.sleep(0.05)
-    assert f"start it without {named}" in why
-    assert services.provider.find_charge(f"{workflow_id}/hold") is None
 
 
 async def test_a_payment_that_was_made_and_not_held_is_found_after_the_payment_window(
