@@ -4,18 +4,14 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.enums.v1 import EventType
-from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.testing import WorkflowEnvironment
 
 from activities.services import Services
 from demo.runner import Handle, start, status, until
-from tests.purchases import purchase
+from tests.purchases import purchase, reset
 from worker import build_worker
 from workflows.acceptance import purchase_time
 
-TASK_DONE = EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
@@ -67,22 +63,10 @@ async def test_a_reset_to_the_first_task_does_not_move_the_48_hours(
     await until(handle, lambda found: found.payment == "held")
     before = await requirements_due(handle)
     await server.fast_forward(handle, timedelta(hours=10))
-    for number in range(2):  # before the terms are accepted, and after
-        described = await handle.describe()
-        history = await handle.fetch_history()
-        tasks = [event.event_id for event in history.events if event.event_type == TASK_DONE]
-        await server.client.workflow_service.reset_workflow_execution(
-            ResetWorkflowExecutionRequest(
-                namespace=server.client.namespace,
-                workflow_execution=WorkflowExecution(
-                    workflow_id=handle.id, run_id=described.run_id
-                ),
-                reason="a test",
-                request_id=f"{described.run_id}-{number}",
-                workflow_task_finish_event_id=tasks[number],
-            )
-        )
+    for task in range(2):  # before the terms are accepted, and after
+        run_id = (await handle.describe()).run_id
+        await reset(server, handle, task)
         await until(handle, lambda found: found.payment == "held")
-        assert (await handle.describe()).run_id != described.run_id
+        assert (await handle.describe()).run_id != run_id
         assert await requirements_due(handle) == before
     await handle.terminate("seen")

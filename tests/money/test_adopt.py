@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from temporalio import workflow
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.testing import WorkflowEnvironment
 
@@ -24,7 +25,9 @@ from temporal.purchases import Purchase, find
 from tests.money.environment import NOW
 from tests.purchases import FREELANCER, adopted, deleted, held, input_error, purchase, purchase_of
 from worker import build_worker
+from workflows import budget
 from workflows.acceptance import ADOPTED_RUN
+from workflows.effects import EffectRunner
 from workflows.messages import PurchaseStart, Role
 from workflows.receiving.queue import FIRST_BATCH
 
@@ -242,6 +245,39 @@ async def test_what_a_purchase_received_before_it_was_ended_is_handled(
         handle = await adopted(bare_server, services, purchase_id)
         found = await until(handle, lambda found: found.reason is not None)
     assert (found.stage, found.reason) == ("settling", "freelancer_cancelled")
+
+
+async def test_a_run_that_was_ended_before_its_first_task_is_adopted_with_what_it_was_given(
+    server: WorkflowEnvironment, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A purchase continues as new and is ended at once: no worker has answered for the new run."""
+    handle = await held(server)
+    purchase_id = purchase_of(handle)
+    first = (await handle.describe()).run_id
+    await say(handle, Role.CLIENT, "cancel")
+
+    resume = EffectRunner.resume
+
+    def fails(effects: EffectRunner) -> None:
+        if workflow.info().continued_run_id:
+            raise RuntimeError("each task of the new run fails")
+        resume(effects)
+
+    monkeypatch.setattr(EffectRunner, "resume", fails)
+    for number in range(budget.SIGNALS_PER_RUN):
+        await handle.signal("send_message", {"by": FREELANCER, "text": f"Message {number}"})
+    while (await handle.describe()).run_id == first:  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
+    await handle.terminate("by mistake")
+    monkeypatch.undo()
+
+    handle = await adopted(server, services, purchase_id)
+    found = await status(handle)
+    assert (found.stage, found.payment) == ("refund_requested", "held")
+    assert len(found.timeline) > budget.SIGNALS_PER_RUN
+    await say(handle, Role.FREELANCER, "give_refund")
+    await skip(server, handle)
+    assert moved(services, purchase_id) == ["hold", "refund", "settled"]
 
 
 async def test_a_purchase_is_adopted_after_its_history_was_deleted(
