@@ -40,8 +40,8 @@ $(BENCH): requirements-bench.lock $(READY)
 demo: $(RUN) ## Run every scenario on a real server with skipped time (EXIT=1 exits at the end)
 	@$(BIN)/python -m starter demo $(if $(EXIT),--exit)
 
-run: $(RUN) ## Run a worker with an embedded Temporal server and its Web UI; data under var/
-	@$(BIN)/python worker.py --dev
+run: $(RUN) ## Run a worker with an embedded Temporal server and its Web UI; data under var/; PORT, UI_PORT
+	@$(BIN)/python worker.py --dev $(if $(PORT),--port $(PORT)) $(if $(UI_PORT),--ui-port $(UI_PORT))
 
 test: $(READY) ## Run all tests
 	@$(TEST) -m "not node and not browser and not releases"
