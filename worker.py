@@ -42,6 +42,7 @@ from temporal import embedded
 from temporal.adoption import EndedPurchases
 from temporal.client import connect, seal_of
 from temporal.codec import WrongKeys
+from temporal.deployment import DEPLOYMENT, gets_no_tasks
 from temporal.directory import TemporalPurchaseDirectory
 from temporal.errors import NotPermitted, ServerUnreachable
 from temporal.health import HEALTH, Health, serve_health
@@ -79,7 +80,6 @@ log = structlog.get_logger()
 
 
 MONEY, NOTICES = "money", "notices"
-DEPLOYMENT = "recourse"
 
 
 @dataclass(frozen=True)
@@ -245,7 +245,7 @@ async def run(dev: DevServer | None = None) -> None:
         await _register(client)
         if why := await missing_limits(client):
             log.warning("server_limits_missing", why=why)
-        health = Health(client, services.engine)
+        health = Health(client, services.engine, config.build_id)
         await stack.enter_async_context(serve_health(health, os.environ.get(HEALTH)))
         threads = stack.enter_context(ThreadPoolExecutor(ACTIVITY_THREADS))
         tune_garbage_collection()
@@ -259,6 +259,8 @@ async def run(dev: DevServer | None = None) -> None:
             build_id=config.build_id,
             rules_version=config.rules_version,
         )
+        if why := await gets_no_tasks(client, config.build_id):
+            log.warning("version_gets_no_tasks", why=why)
         await stop.wait()
         health.ready = False
         log.info("worker_stopping", grace_seconds=SHUTDOWN_GRACE.total_seconds())

@@ -1,6 +1,6 @@
 """The worker's health checks: `RECOURSE_HEALTH=host:port` serves `/healthz` (the process is alive)
-and `/readyz` (it takes work: 503 while it starts, drains, or cannot reach Temporal or a
-database that takes writes)."""
+and `/readyz` (it takes work: 503 while it starts, drains, gets no tasks because another version of
+the worker deployment does, or cannot reach Temporal or a database that takes writes)."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -19,6 +19,7 @@ from temporalio.service import RPCError
 from activities.database import DatabaseUnreachable, SchemaMismatch
 from activities.database.engine import check_writable
 from activities.services import WrongSetting
+from temporal.deployment import gets_no_tasks
 from temporal.serving import bound, listen_beside
 
 HEALTH = "RECOURSE_HEALTH"
@@ -30,10 +31,16 @@ Checks = Mapping[str, Callable[[], Awaitable[object]]]
 class Health:
     """Whether this process takes work: the worker sets `ready`, the checks ask its services."""
 
-    def __init__(self, client: Client, engine: Engine) -> None:
+    def __init__(self, client: Client, engine: Engine, build_id: str | None = None) -> None:
         self.ready = False
+
+        async def version() -> None:
+            if why := await gets_no_tasks(client, build_id):
+                raise RuntimeError(why)
+
         self._checks: Checks = {
             "temporal": lambda: client.service_client.check_health(timeout=LONGEST_WAIT),
+            "version": version,
             "books": lambda: asyncio.to_thread(check_writable, engine),
         }
 
