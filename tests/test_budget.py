@@ -76,6 +76,7 @@ WORST_START: dict[str, Any] = {
     "price": {"amount": 2**53 - 2, "currency": "KWD"},
     "payment_method": LONGEST_LINE,
     "policy": {
+        "calendar": "US-CA+US-FL+US-NY+US-TX+US-WA",
         "calendar_timezone": "Z" * 64,
         "reminders": {
             name: ["P3649DT23H59M59.999999S"] * 10
