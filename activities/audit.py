@@ -16,17 +16,16 @@ from temporalio.exceptions import ApplicationError
 
 from activities.comparison import (
     LOOK,
-    PurchaseRecords,
-    WorkflowStatus,
     compare,
     decision_of,
     difference,
-    records_of,
     restore_advice,
 )
 from activities.database import DatabaseUnreachable, SchemaMismatch
 from activities.ledger import AccountBalance, Ledger
+from activities.moves import WITHDRAWN, is_dispute
 from activities.payments import PaymentProvider, ProviderUnreachable, Statement
+from activities.records import PurchaseRecords, WorkflowStatus, records_of
 from activities.requests import (
     AUDIT_BOOKS,
     AuditReport,
@@ -45,6 +44,9 @@ TOTAL_OF_ACCOUNT = {
     "escrow": "held",
     "refunds-in-transit": "in_transit",
     "freelancer-balance": "released",
+    "bank-disputes": "in_dispute",
+    "platform-losses": "platform_losses",
+    "freelancer-receivable": "freelancer_receivables",
     "provider-clearing": "provider",
 }
 """By kind of account: the field of Total that sums its balances."""
@@ -183,6 +185,15 @@ async def _judge(
             status = await directory.workflow_status(records.purchase_id)
             records = replace(records, workflow=status)
             found = list(compare(records))
+        if found and records.workflow and records.has_moved_without_us:
+            workflow = await directory.postings(records.purchase_id)
+            if any(move.key not in records.moves.keys for move in workflow.moves):
+                what = f"The workflow of purchase {records.purchase_id} has recorded what moved at"
+                what += " the provider without it; the ledger has not."
+                return [difference(records, what, restore_advice(records))]
+            posted = (move.reference for move in workflow.moves if is_dispute(move.kind))
+            known = frozenset((*workflow.disputes, *posted))
+            found = list(compare(replace(records, known_disputes=known)))
     except StatusUnavailable as error:
         return [difference(records, str(error), error.what_to_do)]
     except ValueError as error:
@@ -206,7 +217,7 @@ async def _compare_workflow(
     """
     balances, name = records.balances, f"purchase {records.purchase_id}"
     decided = stage in DECIDED
-    if balances and bool(balances.held) != decided:
+    if balances and bool(records.decided) == decided:
         return
     workflow = await directory.postings(records.purchase_id)
     if balances is None:
@@ -217,8 +228,8 @@ async def _compare_workflow(
         what = f"The workflow of {name} has recorded its decision as posted; the ledger has none."
         yield difference(records, what, restore_advice(records))
     elif not decided and workflow.decision is None:
-        what = f"The ledger has a decision for {name}: {decision_of(balances)}. Its workflow has "
-        what += "none."
+        what = f"The ledger has a decision for {name}: {decision_of(records, balances)}."
+        what += " Its workflow has none."
         yield difference(records, what, restore_advice(records))
 
 
@@ -230,6 +241,9 @@ def _totals(accounts: tuple[AccountBalance, ...], statement: Statement) -> Itera
             sums[account.currency][TOTAL_OF_ACCOUNT[kind]] += int(account.balance)
     for charge in statement.charges:
         sums[charge.amount.currency]["at_provider"] += charge.amount.amount
+        for dispute in charge.disputes:
+            if dispute.status in WITHDRAWN:
+                sums[dispute.amount.currency]["at_provider"] -= dispute.amount.amount
     for refund in statement.refunds:
         if refund.status != "failed":
             sums[refund.amount.currency]["at_provider"] -= refund.amount.amount

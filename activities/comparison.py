@@ -1,75 +1,28 @@
-"""What ledger, provider and Temporal have on record about a purchase, compared without I/O: for the
+"""The records of ledger, provider and Temporal about a purchase, compared without I/O: for the
 audit and for `restore`."""
 
 import shlex
-from collections import defaultdict
-from collections.abc import Container, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterator, Sequence
 
 from activities.amounts import format_amount
-from activities.keys import purchase_of, workflow_id_of
-from activities.ledger import PurchaseBalances, Snapshot
-from activities.payments import ChargeRecord, RefundRecord, Statement, UnreadableRecord
-from activities.requests import Difference, Money
-
-WorkflowStatus = Literal["open", "completed", "ended"]
-"""`ended`: from outside, for example terminated; `adopt` continues it."""
-
-
-@dataclass(frozen=True)
-class PurchaseRecords:
-    """What ledger, provider and Temporal have on record about one purchase."""
-
-    purchase_id: str
-    workflow: WorkflowStatus | None = None
-    balances: PurchaseBalances | None = None
-    proof: str | None = None
-    charges: tuple[ChargeRecord, ...] = ()
-    refunds: tuple[RefundRecord, ...] = ()
-    unreadable: tuple[UnreadableRecord, ...] = ()
-    registered: bool = True
-    """Whether the ledger registered the purchase before its client was charged."""
-
-    @property
-    def charged(self) -> int:
-        """What the provider has captured, in minor units."""
-        return sum(each.amount.amount for each in self.charges)
-
-    @property
-    def not_failed(self) -> tuple[RefundRecord, ...]:
-        """The refunds that have arrived or may arrive, also those that others made."""
-        return tuple(each for each in self.refunds if each.status != "failed")
-
-    @property
-    def sent(self) -> int:
-        """What the client has got back or may get, in minor units."""
-        return sum(each.amount.amount for each in self.not_failed)
-
-    @property
-    def is_disputed(self) -> bool:
-        """Whether the client's bank disputes a charge, or has disputed it."""
-        return any(each.disputed for each in self.charges)
-
-    @property
-    def is_refunded_elsewhere(self) -> bool:
-        """Whether a refund that has not failed is not one that this purchase asked for."""
-        return any(purchase_of(each.refund_id) != self.purchase_id for each in self.not_failed)
+from activities.keys import workflow_id_of
+from activities.ledger import PurchaseBalances
+from activities.payments import ChargeRecord, RefundRecord
+from activities.records import PurchaseRecords, hold_of
+from activities.requests import Difference
 
 
 def compare(records: PurchaseRecords) -> Iterator[Difference]:
     """Yield the differences of one purchase, each with what to do."""
     balances = records.balances
-    if balances and (balances.held or balances.in_transit) and records.workflow != "open":
-        what = (
-            f"Purchase {records.purchase_id} has {_format(balances, balances.held)} in escrow and "
-            f"{_format(balances, balances.in_transit)} in transit, but its workflow is not running."
-        )
+    if balances and records.is_money_inside and records.workflow != "open":
+        places = [(balances.held, "escrow"), (balances.in_transit, "transit")]
+        if records.moves.in_dispute:
+            places.append((records.moves.in_dispute, "a bank dispute"))
+        amounts = " and ".join(f"{_format(balances, each)} in {where}" for each, where in places)
+        what = f"Purchase {records.purchase_id} has {amounts}, but its workflow is not running."
         yield difference(records, what, resume_advice(records))
-    for charge in records.charges:
-        if charge.disputed:
-            what = f"the client's bank disputes the payment of {charge.amount} ({charge.reference})"
-            yield named_difference(records, f"{what}, or has disputed it.", DISPUTED)
+    yield from _compare_disputes(records)
     if records.unreadable:
         for record in records.unreadable:
             what = f"the provider's record {record.reference} cannot be read: {record.why}."
@@ -79,6 +32,30 @@ def compare(records: PurchaseRecords) -> Iterator[Difference]:
     else:
         yield from _compare_charges(records, balances)
         yield from _compare_refunds(records, balances)
+
+
+def _compare_disputes(records: PurchaseRecords) -> Iterator[Difference]:
+    listed = {each.dispute_id for each in records.disputes}
+    posted = records.moves.disputes
+    for charge in records.charges:
+        if charge.disputed and not charge.disputes and not posted | records.known_disputes:
+            what = f"the client's bank disputes the payment of {charge.amount} ({charge.reference})"
+            yield named_difference(records, f"{what}, or has disputed it.", DISPUTED)
+        currency = records.balances.currency if records.balances else charge.amount.currency
+        for dispute, has in records.moves.compare_disputes(
+            charge.disputes, currency, records.known_disputes
+        ):
+            what = (
+                f"the client's bank disputes {dispute.amount} ({dispute.dispute_id}: "
+                f"{dispute.status} at the provider); the ledger has {has}."
+            )
+            is_new = dispute.dispute_id not in posted
+            advice = {"opened": DISPUTED, "lost": BANK_KEEPS}.get(dispute.status, COMPARE)
+            yield named_difference(records, what, advice if is_new else COMPARE)
+    if any(each.disputes or not each.disputed for each in records.charges):
+        for dispute_id in sorted(posted - listed):
+            what = f"the ledger has the bank dispute {dispute_id}, which the provider has not."
+            yield named_difference(records, what, COMPARE)
 
 
 def _compare_without_hold(records: PurchaseRecords) -> Iterator[Difference]:
@@ -116,8 +93,17 @@ def _compare_charges(records: PurchaseRecords, balances: PurchaseBalances) -> It
 
 def _compare_refunds(records: PurchaseRecords, balances: PurchaseBalances) -> Iterator[Difference]:
     sent, amounts = records.not_failed, sum_of(records.not_failed)
-    decided = balances.in_transit + balances.refunded
-    if sent and balances.held:
+    decided = balances.in_transit + records.settled
+    made_elsewhere = sum(
+        each.amount.amount
+        for each in records.refunds
+        if each.status != "failed" and records.moves.has_refund(each)
+    )
+    if made_elsewhere != records.moves.elsewhere:
+        what = f"the ledger has refunds of {_format(balances, records.moves.elsewhere)} made "
+        what += f"elsewhere, the provider {_format(balances, made_elsewhere)}."
+        yield named_difference(records, what, COMPARE)
+    if sent and not records.decided:
         what = f"the provider refunded {amounts}; the ledger has no decision about it."
         yield named_difference(records, what, restore_advice(records))
     elif records.sent not in (0, decided) or any(
@@ -128,20 +114,23 @@ def _compare_refunds(records: PurchaseRecords, balances: PurchaseBalances) -> It
     elif balances.in_transit and records.is_refunded_elsewhere:
         what = f"the provider refunded {amounts}, and not for this purchase's request."
         yield named_difference(records, what, ELSEWHERE)
-    elif balances.refunded:
+    elif records.settled:
         yield from _compare_settlement(records, balances)
 
 
 def _compare_settlement(
     records: PurchaseRecords, balances: PurchaseBalances
 ) -> Iterator[Difference]:
-    """A refund that the ledger has as settled. A person's proof says that the client has the money,
-    and nothing about the refund at the provider, which may still arrive or come back."""
-    settled = sum(each.amount.amount for each in records.not_failed if each.status == "settled")
-    states = ", ".join(sorted({each.status for each in records.refunds})) or "unknown"
-    what = f"the ledger has the refund of {_format(balances, balances.refunded)} as settled "
+    """A refund that the ledger has as settled, which may be presumed after it was sent. A person's
+    proof says that the client has the money, and nothing about the refund at the provider, which
+    may still arrive or come back."""
+    settled = sum(
+        each.amount.amount for each in records.not_failed if each.status in ("sent", "settled")
+    )
+    states = ", ".join(sorted({each.status for each in records.own_refunds})) or "unknown"
+    what = f"the ledger has the refund of {_format(balances, records.settled)} as settled "
     if _is_by_provider(records):
-        if settled < balances.refunded:
+        if settled < records.settled:
             what += f"({records.proof}), but at the provider it is {states}."
             yield named_difference(
                 records, what, STILL_PENDING if records.not_failed else NOT_ARRIVED
@@ -162,50 +151,17 @@ def resume_advice(records: PurchaseRecords, *, decided: bool = False) -> str:
     """What to do about money inside, if its workflow is not running. A purchase that continues may
     pay it out, so nobody else may have done so. `decided`: the refunds are those of its decision,
     which the ledger need not have yet."""
-    balances = records.balances
     if records.workflow != "ended":
         return restore_advice(records)
     if records.is_disputed:
         return f"Do not resume it yet. {DISPUTED}"
-    undecided = not decided and (balances is None or balances.held)
+    undecided = not decided and not records.decided
     if (undecided and records.not_failed) or records.is_refunded_elsewhere:
         return f"Do not resume it: a part of the money was refunded by somebody else. {COMPARE}"
     return (
         "Resume the purchase, so that its money moves by the rules: "
         f"recourse adopt {shlex.quote(records.purchase_id)}"
     )
-
-
-def records_of(
-    snapshot: Snapshot, statement: Statement, running: Container[str] = ()
-) -> Iterator[PurchaseRecords]:
-    """Yield what ledger and provider have, by purchase. A refund belongs to its charge's purchase,
-    also one that others made."""
-    balances = {each.purchase_id: each for each in snapshot.purchases}
-    charges: dict[str, list[ChargeRecord]] = defaultdict(list)
-    refunds: dict[str, list[RefundRecord]] = defaultdict(list)
-    charged = {charge.reference: purchase_of(charge.key) for charge in statement.charges}
-    for charge in statement.charges:
-        charges[purchase_of(charge.key)].append(charge)
-    for refund in statement.refunds:
-        purchase_id = charged.get(refund.charge_reference) or purchase_of(refund.refund_id)
-        refunds[purchase_id].append(refund)
-    unreadable: dict[str, list[UnreadableRecord]] = defaultdict(list)
-    for record in statement.unreadable:
-        unreadable[purchase_of(record.key)].append(record)
-    for purchase_id in sorted(
-        balances.keys() | charges.keys() | refunds.keys() | unreadable.keys()
-    ):
-        yield PurchaseRecords(
-            purchase_id,
-            "open" if purchase_id in running else None,
-            balances.get(purchase_id),
-            snapshot.proofs.get(purchase_id),
-            tuple(charges[purchase_id]),
-            tuple(refunds[purchase_id]),
-            tuple(unreadable[purchase_id]),
-            purchase_id in snapshot.registered,
-        )
 
 
 COMPARE = "Compare with the payment provider's records before any more money moves."
@@ -229,6 +185,10 @@ COUNTED = (
 DISPUTED = (
     "Answer the dispute at the provider. Until it is decided, send the client no money, because "
     "the bank may pay the same money back; if money is in escrow, press Pause in the Web UI."
+)
+BANK_KEEPS = (
+    "The bank keeps this money: send the client none on top. The purchase posts it when the "
+    "provider reports it; if it has not in a day, let the provider send the event again."
 )
 NOT_REGISTERED = (
     "Move no money. The ledger has never registered this purchase: the charge may be of another "
@@ -267,15 +227,9 @@ def if_registered(records: PurchaseRecords, advice: str) -> str:
     return f"{NOT_REGISTERED} Otherwise: {advice[0].lower()}{advice[1:]}"
 
 
-def hold_of(balances: PurchaseBalances) -> Money:
-    """What was held, wherever it is now."""
-    total = balances.held + balances.in_transit + balances.refunded + balances.released
-    return Money(amount=total, currency=balances.currency)
-
-
-def decision_of(balances: PurchaseBalances) -> str:
+def decision_of(records: PurchaseRecords, balances: PurchaseBalances) -> str:
     """How the ledger's decision divides the money."""
-    refund = _format(balances, balances.in_transit + balances.refunded)
+    refund = _format(balances, records.decided - balances.released)
     return f"{refund} to refund, {_format(balances, balances.released)} released"
 
 

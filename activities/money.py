@@ -10,24 +10,21 @@ line contains a payment method.
 import hashlib
 import json
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 import structlog
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from activities.amounts import UnknownCurrency, check_for_new_purchases
-from activities.calendar import UnknownCalendar, check_calendar
-from activities.database import DatabaseUnreachable, SchemaMismatch
-from activities.ledger import BoughtPurchase, Ledger, LedgerRejected, PurchaseExists
+from activities.amounts import check_for_new_purchases
+from activities.calendar import check_calendar
+from activities.ledger import BoughtPurchase, Ledger
+from activities.money_errors import application_errors, without
 from activities.payments import (
     ChargeResult,
     PaymentProvider,
     PaymentReport,
     ProviderRejected,
-    ProviderUnreachable,
     RefundResult,
 )
 from activities.requests import (
@@ -35,6 +32,7 @@ from activities.requests import (
     CHECK_REFUND,
     LOAD_STATE,
     POST_DECISION,
+    POST_PROVIDER_MOVE,
     POST_SETTLEMENT,
     SEND_REFUND,
     TAKE_PAYMENT,
@@ -50,6 +48,7 @@ from activities.requests import (
     PaymentQuery,
     PaymentRequest,
     Posted,
+    ProviderMovePosting,
     RefundAnswer,
     RefundNews,
     RefundRequest,
@@ -81,7 +80,7 @@ class MoneyActivities:
         answer. What is bought is registered in the ledger before the client is charged, so that
         the purchase id is used once.
         """
-        with _as_application_errors(request.payment_method):
+        with application_errors(request.payment_method):
             check_calendar(request.calendar, request.timezone)
             charge = self._provider.find_charge(request.key)
             if charge is None:
@@ -103,13 +102,13 @@ class MoneyActivities:
                     confirm_url=charge.confirm_url,
                 )
             _log_payment("payment_declined", request)
-            text = _without(request.payment_method, charge.text)
+            text = without(request.payment_method, charge.text)
             return PaymentAnswer(status="declined", reference=charge.reference, text=text)
 
     @activity.defn(name=VOID_PAYMENT.name)
     def void_payment(self, request: PaymentRequest) -> PaymentAnswer:
         """Void the charge so that it is never made; if it was made, hold the money in escrow."""
-        with _as_application_errors(request.payment_method):
+        with application_errors(request.payment_method):
             found = self._provider.find_charge(request.key)
             self._register(request, paid=found is not None and found.status == "succeeded")
             charge: ChargeResult | None
@@ -133,7 +132,7 @@ class MoneyActivities:
         the news. A refund of ours is sent only after its decision was posted: if the provider has
         one already, the ledger has lost the decision.
         """
-        with _as_application_errors():
+        with application_errors():
             if news := self._news_before_decision(request):
                 log.warning("decision_has_to_wait", purchase_id=request.purchase_id)
                 return DecisionAnswer(key=request.key, created=False, news=news)
@@ -160,7 +159,7 @@ class MoneyActivities:
     @activity.defn(name=CHECK_PAYMENT.name)
     def check_payment(self, request: PaymentQuery) -> PaymentNews:
         """Return everything that the provider has about one charge."""
-        with _as_application_errors():
+        with application_errors():
             return self._news(request.charge_reference, _now(request.at))
 
     @activity.defn(name=SEND_REFUND.name)
@@ -194,7 +193,7 @@ class MoneyActivities:
     @activity.defn(name=POST_SETTLEMENT.name)
     def post_settlement(self, request: SettlementPosting) -> Posted:
         """Post a settlement: the refunded money has reached the client."""
-        with _as_application_errors():
+        with application_errors():
             created = self._ledger.settle(
                 key=request.key,
                 purchase_id=request.purchase_id,
@@ -213,10 +212,27 @@ class MoneyActivities:
         )
         return Posted(key=request.key, created=created)
 
+    @activity.defn(name=POST_PROVIDER_MOVE.name)
+    def post_provider_move(self, request: ProviderMovePosting) -> Posted:
+        """Post money that moved at the provider without Recourse: see ProviderMoveKind."""
+        with application_errors():
+            created = self._ledger.provider_moved(**request.model_dump())
+        log.info(
+            "provider_move_posted",
+            purchase_id=request.purchase_id,
+            key=request.key,
+            move=request.kind,
+            account=request.account,
+            amount=request.amount,
+            currency=request.currency,
+            created=created,
+        )
+        return Posted(key=request.key, created=created)
+
     @activity.defn(name=LOAD_STATE.name)
     def load_saved_state(self, request: SavedStateRequest) -> SavedStateAnswer:
         """Return what a purchase is continued from; no other workflow gets it from now on."""
-        with _as_application_errors():
+        with application_errors():
             saved = self._ledger.adopt(request.purchase_id, request.run_id, request.first_run)
             try:
                 document = self._seal.unseal(saved.document)
@@ -257,12 +273,13 @@ class MoneyActivities:
             amount=request.price.amount,
             currency=request.price.currency,
             at=request.at,
+            charge=charge.reference,
         )
         _log_payment("payment_held", request, created=created)
         return PaymentAnswer(status="held", reference=charge.reference)
 
     def _refund(self, request: RefundRequest) -> RefundAnswer:
-        with _as_application_errors(request.payment_method):
+        with application_errors(request.payment_method):
             refund = self._find_attempt(request)
             if refund is None:
                 refund = self._provider.refund(
@@ -276,7 +293,7 @@ class MoneyActivities:
                     currency=request.amount.currency,
                 )
             _check_amount("refund", requested=request.amount, made=refund.amount)
-        text = _without(request.payment_method, refund.text)
+        text = without(request.payment_method, refund.text)
         return RefundAnswer(status=refund.status, reference=refund.reference, text=text)
 
     def _paid_elsewhere(self, request: PaymentRequest) -> ChargeResult:
@@ -382,59 +399,3 @@ def _log_payment(event: str, request: PaymentRequest, **more: bool) -> None:
         currency=request.price.currency,
         **more,
     )
-
-
-@contextmanager
-def _as_application_errors(payment_method: str = "") -> Iterator[None]:
-    """Turn the errors of provider and ledger into ApplicationErrors with a readable message.
-
-    Causes are dropped: Temporal would store their message and stack trace in history.
-    """
-    try:
-        yield
-    except ProviderUnreachable as error:
-        raise ApplicationError(
-            f"The payment provider cannot be reached: {_without(payment_method, str(error))}",
-            type=ErrorType.PROVIDER_UNREACHABLE,
-        ) from None
-    except ProviderRejected as error:
-        raise ApplicationError(
-            f"The payment provider rejected the request: {_without(payment_method, str(error))}",
-            type=ErrorType.PROVIDER_REJECTED,
-            non_retryable=True,
-        ) from None
-    except (DatabaseUnreachable, SchemaMismatch) as error:  # somebody may run setup
-        raise ApplicationError(str(error), type=ErrorType.LEDGER_UNREACHABLE) from None
-    except UnknownCalendar as error:
-        raise ApplicationError(
-            str(error), type=ErrorType.UNKNOWN_CALENDAR, non_retryable=True
-        ) from None
-    except UnknownCurrency as error:
-        raise ApplicationError(
-            f"price.currency: {error}.", type=ErrorType.WITHDRAWN_CURRENCY, non_retryable=True
-        ) from None
-    except PurchaseExists as error:
-        raise ApplicationError(
-            str(error), type=ErrorType.PURCHASE_EXISTS, non_retryable=True
-        ) from None
-    except LedgerRejected as error:
-        _count_rejection(error.code)
-        raise ApplicationError(
-            f"The ledger rejected the operation: {error.text}",
-            error.code,
-            type=ErrorType.LEDGER_REJECTED,
-            non_retryable=True,
-        ) from None
-
-
-def _count_rejection(code: str) -> None:
-    if activity.in_activity():
-        rejections = activity.metric_meter().create_counter(
-            "recourse_ledger_rejections", "Operations that the ledger rejected"
-        )
-        rejections.add(1, {"code": code})
-
-
-def _without(payment_method: str, text: str) -> str:
-    """Return `text` without the payment method, which providers quote in their messages."""
-    return text.replace(payment_method, "the payment method") if payment_method else text

@@ -191,10 +191,13 @@ class WorkflowPostings(Model):
     decision_posted: bool = False
     settlement: SettlementPosting | None = None
     settlement_posted: bool = False
-    moves: tuple[ProviderMovePosting, ...] = ()
-    """What moved at the provider without us, in the order in which it is posted."""
     proved_by_person: bool = False
     """A person has proved the settlement; the provider need not show it."""
+    moves: tuple[ProviderMovePosting, ...] = ()
+    """What moved at the provider without Recourse, in the order of the requests."""
+    disputes: tuple[str, ...] = ()
+    """The provider's names of the bank disputes that the workflow knows, also of those about money
+    that was paid out before: these are posted only when they are lost."""
 
 
 class Posted(Model):
@@ -438,17 +441,22 @@ class Difference(Model):
 
 
 class Total(Model):
-    """The money of one currency, in minor units. The accounts of the books sum to zero; what is
-    held and released is what the provider should still have of the clients' payments."""
+    """The balances of one currency, in minor units. Those of the books, which is all but the last,
+    sum to zero; losses and receivables are negative. What is held and released, less both, is what
+    the provider should still have of the clients' payments."""
 
     currency: str
     held: int = 0
     in_transit: int = 0
     released: int = 0
+    in_dispute: int = 0
+    """Withdrawn by clients' banks, which have not decided yet."""
+    platform_losses: int = 0
+    freelancer_receivables: int = 0
     provider: int = 0
     """The provider's clearing account in the books."""
     at_provider: int = 0
-    """By the provider's own records: charged, less refunds sent."""
+    """By the provider's own records: charged, less refunds sent and what banks have withdrawn."""
 
 
 class AuditReport(Model):

@@ -25,12 +25,9 @@ from activities.comparison import (
     RESEND,
     UNREADABLE,
     WHO_REFUNDED,
-    PurchaseRecords,
     decision_of,
-    hold_of,
     if_registered,
     named_difference,
-    records_of,
     resume_advice,
     sum_of,
 )
@@ -38,16 +35,18 @@ from activities.fields import UtcDatetime
 from activities.keys import purchase_of
 from activities.ledger import Ledger, LedgerRejected
 from activities.payments import PaymentProvider
+from activities.records import PurchaseRecords, hold_of, records_of
 from activities.requests import (
     DecisionPosting,
     Difference,
     Model,
     PaymentRequest,
+    ProviderMovePosting,
     SettlementPosting,
     WorkflowPostings,
 )
 
-Posting = PaymentRequest | DecisionPosting | SettlementPosting
+Posting = PaymentRequest | DecisionPosting | SettlementPosting | ProviderMovePosting
 
 
 class Rebuilt(Model):
@@ -131,7 +130,7 @@ async def _restore_one(
         for finding in examine(records, workflow):
             if isinstance(finding, Difference):
                 difference = finding
-            elif await asyncio.to_thread(post, ledger, finding):
+            elif await asyncio.to_thread(post, ledger, finding, records.charge_reference):
                 rebuilt.append(_rebuilt(finding))
     except StatusUnavailable as error:
         if records.balances or records.charges:  # else there is nothing to restore
@@ -145,8 +144,10 @@ async def _restore_one(
     )
 
 
-def post(ledger: Ledger, posting: Posting) -> bool:
-    """Post it, unless the ledger has it. Returns whether it had not. Raises LedgerRejected."""
+def post(ledger: Ledger, posting: Posting, charge: str = "") -> bool:
+    """Post it, unless the ledger has it. Returns whether it had not. Raises LedgerRejected.
+
+    `charge`: the provider's name for the charge of a hold."""
     match posting:
         case PaymentRequest(key=key, purchase_id=purchase, price=price, at=at):
             return ledger.hold(
@@ -155,11 +156,14 @@ def post(ledger: Ledger, posting: Posting) -> bool:
                 amount=price.amount,
                 currency=price.currency,
                 at=at,
+                charge=charge,
             )
         case DecisionPosting():
             return ledger.decide(**posting.model_dump(exclude={"charge_reference"}))
         case SettlementPosting():
             return ledger.settle(**posting.model_dump())
+        case ProviderMovePosting():
+            return ledger.provider_moved(**posting.model_dump())
 
 
 def _rebuilt(posting: Posting) -> Rebuilt:
@@ -168,7 +172,7 @@ def _rebuilt(posting: Posting) -> Rebuilt:
             amount, currency = price.amount, price.currency
         case DecisionPosting(refund=refund, release=release):
             amount, currency = refund + release, posting.currency
-        case SettlementPosting():
+        case SettlementPosting() | ProviderMovePosting():
             amount, currency = posting.amount, posting.currency
     return Rebuilt(
         purchase_id=posting.purchase_id,
@@ -202,8 +206,15 @@ def examine(
         if unpaid := _unpaid(records):
             yield unpaid
         return
-    for step in (_hold, _decision, _settlement):
-        found = step(records, workflow)
+    of_escrow, of_refunds, of_paid_out = _moves(records, workflow)
+    for found in (
+        _hold(records, workflow),
+        *of_escrow,
+        _decision(records, workflow),
+        *of_refunds,
+        _settlement(records, workflow),
+        *of_paid_out,
+    ):
         if found is not None:
             yield found
         if isinstance(found, Difference):
@@ -232,6 +243,25 @@ def _hold(records: PurchaseRecords, workflow: WorkflowPostings) -> Posting | Dif
     return None if balances else hold
 
 
+def _moves(
+    records: PurchaseRecords, workflow: WorkflowPostings
+) -> tuple[list[Posting | Difference], ...]:
+    """The moves of the provider that the ledger lacks, as it accepts them: before the decision,
+    before the settlement, and after it. They need not be confirmed: the money has moved."""
+    places: tuple[list[Posting | Difference], ...] = ([], [], [])
+    for move in workflow.moves:
+        if move.key in records.moves.keys:
+            continue
+        found: Posting | Difference = move
+        if not records.has_moved(move):
+            what = f"its workflow has {move.kind.replace('_', ' ')} of {_format(move, move.amount)}"
+            what += f" ({move.reference}); the provider has not."
+            found = named_difference(records, what, COMPARE)
+        is_dispute_of_refund = move.account == "in_transit" and move.kind != "refund_returned"
+        places[0 if move.account == "escrow" else 1 if is_dispute_of_refund else 2].append(found)
+    return places
+
+
 def _unpaid(records: PurchaseRecords) -> Difference | None:
     """What to do about a payment that the workflow does not know: it is sent back only if nothing
     else knows it either."""
@@ -254,26 +284,26 @@ def _unpaid(records: PurchaseRecords) -> Difference | None:
 
 def _is_paid_out(records: PurchaseRecords) -> bool:
     """Whether the ledger has paid out all that was held."""
-    balances = records.balances
-    return balances is not None and not (balances.held or balances.in_transit)
+    return records.balances is not None and not records.is_money_inside
 
 
 def _decision(records: PurchaseRecords, workflow: WorkflowPostings) -> Posting | Difference | None:
     balances, decision = records.balances, workflow.decision
-    has_decision = balances is not None and not balances.held
-    refunds = records.not_failed
+    made_elsewhere = {each.reference for each in workflow.moves if each.account == "escrow"}
+    refunds = [each for each in records.not_failed if each.reference not in made_elsewhere]
     if decision is None:
-        if balances and has_decision:
-            what = f"the ledger has a decision: {decision_of(balances)}. Its workflow has none."
+        if balances and records.decided:
+            what = f"the ledger has a decision: {decision_of(records, balances)}."
+            what += " Its workflow has none."
             return named_difference(records, what, RESEND)
         if refunds:
             what = f"the provider refunded {sum_of(refunds)}; its workflow has no decision."
             return named_difference(records, what, WHO_REFUNDED)
         return None
     decided = f"its workflow decided to refund {_format(decision, decision.refund)}"
-    if balances and has_decision:
-        if decision.refund != balances.in_transit + balances.refunded:
-            what = f"{decided}; the ledger has {decision_of(balances)}."
+    if balances and records.decided:
+        if decision.refund != records.decided - balances.released:
+            what = f"{decided}; the ledger has {decision_of(records, balances)}."
             return named_difference(records, what, COMPARE)
         return None
     if refunds:
@@ -292,8 +322,8 @@ def _decision(records: PurchaseRecords, workflow: WorkflowPostings) -> Posting |
 def _settlement(
     records: PurchaseRecords, workflow: WorkflowPostings
 ) -> Posting | Difference | None:
-    settlement, balances = workflow.settlement, records.balances
-    if settlement is None or not workflow.settlement_posted or (balances and balances.refunded):
+    settlement = workflow.settlement
+    if settlement is None or not workflow.settlement_posted or records.settled:
         return None
     if records.not_failed or workflow.proved_by_person:
         return settlement
@@ -334,5 +364,5 @@ def _without_workflow(records: PurchaseRecords) -> Iterator[Difference]:
     yield named_difference(records, what, advice)
 
 
-def _format(posting: DecisionPosting | SettlementPosting, amount: int) -> str:
+def _format(posting: DecisionPosting | SettlementPosting | ProviderMovePosting, amount: int) -> str:
     return format_amount(amount, posting.currency)

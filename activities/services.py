@@ -128,6 +128,7 @@ class Services:
             money.check_refund,
             money.check_payment,
             money.post_settlement,
+            money.post_provider_move,
             business_deadline_activity,
         )
 

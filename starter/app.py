@@ -11,6 +11,7 @@ from starter.adopt import adopt
 from starter.exits import command
 from starter.options import Json
 from starter.restore import restore_
+from starter.sandbox import sandbox
 from starter.schema import schema
 from starter.setup import setup
 from temporal.errors import InvalidInput
@@ -76,6 +77,7 @@ app.command()(queries.notices)
 app.command()(books.audit)
 app.command("restore")(restore_)
 app.command()(adopt)
+app.command()(sandbox)
 app.command()(webhooks)
 app.command()(codec)
 app.command()(metrics)

@@ -76,11 +76,29 @@ async def audit(as_json: Json = False) -> int:
 
 
 def _shown(found: AuditReport) -> Group:
-    columns = ("in escrow", "in transit", "released", "provider clearing", "kept at the provider")
+    columns = (
+        "in escrow",
+        "in transit",
+        "released",
+        "in bank disputes",
+        "losses",
+        "receivables",
+        "provider clearing",
+        "kept at the provider",
+    )
     totals = (
         [
             format_amount(amount, of.currency)
-            for amount in (of.held, of.in_transit, of.released, of.provider, of.at_provider)
+            for amount in (
+                of.held,
+                of.in_transit,
+                of.released,
+                of.in_dispute,
+                of.platform_losses,
+                of.freelancer_receivables,
+                of.provider,
+                of.at_provider,
+            )
         ]
         for of in found.totals
     )

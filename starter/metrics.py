@@ -39,6 +39,15 @@ MISSED_AFTER = timedelta(minutes=5)
 UNDELIVERED_FOR = timedelta(days=7)
 """An undelivered notice is counted for this time; the delivery log keeps it."""
 AGES = tuple(timedelta(hours=hours) for hours in (1, 24, 48, 72, 120, 168, 240, 336, 720))
+MONEY_STATES = (
+    "held",
+    "in_transit",
+    "refunded",
+    "released",
+    "charged_back",
+    "platform_losses",
+    "freelancer_receivables",
+)
 LONGEST_WAIT = timedelta(seconds=5)
 
 _FAILING = (
@@ -137,7 +146,7 @@ class MetricsCollector:
         waiting = _gauge("refunds_in_transit", "Refunds in transit", "currency")
         in_transit = self.ledger.in_transit()
         for of in self.ledger.positions():
-            for state in ("held", "in_transit", "refunded", "released"):
+            for state in MONEY_STATES:
                 money.add_metric([state, of.currency], getattr(of, state))
             same = [refund for refund in in_transit if refund.currency == of.currency]
             waiting.add_metric([of.currency], len(same))

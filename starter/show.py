@@ -208,15 +208,15 @@ def _facts(status: Status) -> list[tuple[str, str]]:
 
 
 def _places(money: Escrow | PurchaseBalances) -> str:
-    return ", ".join(
-        f"{format_amount(amount, money.currency)} {where}"
-        for amount, where in (
-            (money.held, "held in escrow"),
-            (money.in_transit, "in transit"),
-            (money.refunded, "refunded"),
-            (money.released, "released"),
-        )
-    )
+    shown = [
+        (money.held, "held in escrow"),
+        (money.in_transit, "in transit"),
+        (money.refunded, "refunded"),
+        (money.released, "released"),
+    ]
+    if isinstance(money, PurchaseBalances) and money.charged_back:
+        shown.append((money.charged_back, "charged back"))
+    return ", ".join(f"{format_amount(amount, money.currency)} {where}" for amount, where in shown)
 
 
 def _told(text: str, late_by: float | None) -> str:

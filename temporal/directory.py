@@ -7,7 +7,8 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.audit import StatusUnavailable
-from activities.comparison import LOOK, WorkflowStatus
+from activities.comparison import LOOK
+from activities.records import WorkflowStatus
 from activities.requests import TASK_QUEUE, WorkflowPostings
 from activities.sanitize import one_line
 from temporal.errors import Failure

@@ -96,6 +96,23 @@ async def task_failure(client: Client, workflow_id: str) -> str:
     return ""
 
 
+async def last_event_at(client: Client, workflow_id: str) -> datetime | None:
+    """The time of the last event in the newest run's history; None if there is no run. Where the
+    server skips time, each workflow has a time of its own. Raises RPCError."""
+    request = GetWorkflowExecutionHistoryReverseRequest(
+        namespace=client.namespace, execution=Named(workflow_id=workflow_id), maximum_page_size=1
+    )
+    try:
+        page = await client.workflow_service.get_workflow_execution_history_reverse(
+            request, retry=True
+        )
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return None
+        raise
+    return page.history.events[0].event_time.ToDatetime(UTC)
+
+
 async def memo(client: Client, execution: Execution, name: str) -> str:
     """A text of the memo that was set at the start; empty if there is none."""
     if name not in execution.memo:

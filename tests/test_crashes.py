@@ -26,7 +26,7 @@ from temporal import embedded
 from tests.conftest import settings
 from tests.purchases import CLIENT, FREELANCER, purchase
 from worker import build_worker
-from workflows import effects, notifying
+from workflows import activity_calls, notifying
 from workflows.messages import Role
 
 FIRED = EventType.EVENT_TYPE_TIMER_FIRED
@@ -259,7 +259,7 @@ async def test_while_the_database_is_down_the_decision_stands_and_the_purchase_a
 ) -> None:
     """The refund is decided while the ledger is locked. The purchase asks for attention and waits,
     other messages are accepted, and an operator's retry resumes it."""
-    monkeypatch.setattr(effects, "BLOCKED_AFTER", timedelta(seconds=1))
+    monkeypatch.setattr(activity_calls, "BLOCKED_AFTER", timedelta(seconds=1))
     services = Services(settings(tmp_path, patience=0.01))
     async with running_worker(bare_server, services, threads):
         handle = await start(bare_server.client, purchase())

@@ -26,7 +26,7 @@ from tests.purchases import (
     purchase,
     rejection,
 )
-from workflows import effects
+from workflows import activity_calls
 from workflows.messages import MESSAGES, Permission, PurchaseResult, Receipt, Role
 
 pytestmark = pytest.mark.usefixtures("worker")
@@ -225,7 +225,7 @@ async def test_an_unreachable_provider_ends_in_attention_and_resumes_on_retry(
 ) -> None:
     """The payment window ends while the provider is unreachable: it is unknown whether the client
     paid, so the purchase asks for attention and an operator's retry resumes it."""
-    monkeypatch.setattr(effects, "BLOCKED_AFTER", timedelta(seconds=2))
+    monkeypatch.setattr(activity_calls, "BLOCKED_AFTER", timedelta(seconds=2))
     bought = purchase("pm_sandbox_unreachable", policy={"payment_window": "PT1M"})
     handle = await start(server.client, bought)
 

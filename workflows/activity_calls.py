@@ -186,7 +186,7 @@ def _decision_posting(decision: Decision, state: State, start: AcceptedStart) ->
 def _known(state: State) -> tuple[str, ...]:
     """What the purchase knows of its payment, as `PaymentNews.names` writes it."""
     disputes = (dispute_name(d.dispute_id, d.status) for d in state.bank_disputes)
-    return (*disputes, *state.refunds_elsewhere)
+    return (*disputes, *(made.reference for made in state.refunds_elsewhere))
 
 
 def _post_decision(state: State, start: AcceptedStart) -> ActivityCall:
@@ -332,6 +332,7 @@ def postings(state: State, start: AcceptedStart, first_run: str) -> WorkflowPost
         else None,
         settlement_posted=state.refund is not None and state.refund.posted,
         moves=tuple(_move_posting(move, state, start) for move in state.moves),
+        disputes=tuple(dispute.dispute_id for dispute in state.bank_disputes),
         proved_by_person=settled is not None and settled.proved_by_person,
     )
 

@@ -11,15 +11,26 @@ triggers of the database enforce the rules for every program that writes to it.
 | `escrow:<purchase id>` | 0 | held for the purchase |
 | `refunds-in-transit:<purchase id>` | 0 | decided for the client, not settled yet |
 | `freelancer-balance:<purchase id>` | 0 | released to the freelancer |
+| `bank-disputes:<purchase id>` | 0 | withdrawn by the client's bank, which has not decided yet |
+| `platform-losses:<currency>` | none | minus what banks took back after the money was paid out |
+| `freelancer-receivable:<purchase id>` | none | minus what the freelancer owes of it |
 
-The table `purchase` has a row for each purchase id: what was bought under it. `saved_state` has
+The table `purchase` has a row for each purchase id: what was bought under it. `charge` has the one
+purchase that each charge of the provider holds. `saved_state` has
 what `recourse adopt` continues a purchase from, `adoption` which run has continued it.
 
 Amounts are integer minor units; times are UTC instants.
 """
 
 from activities.ledger.errors import LedgerRejected, PurchaseExists
-from activities.ledger.ledger import AccountBalance, Ledger, PurchaseBalances, Snapshot, Transfer
+from activities.ledger.ledger import (
+    AccountBalance,
+    Ledger,
+    ProviderMove,
+    PurchaseBalances,
+    Snapshot,
+    Transfer,
+)
 from activities.ledger.position import InTransit, Position
 from activities.ledger.purchases import BoughtPurchase
 from activities.ledger.states import SavedState
@@ -31,6 +42,7 @@ __all__ = [
     "Ledger",
     "LedgerRejected",
     "Position",
+    "ProviderMove",
     "PurchaseBalances",
     "PurchaseExists",
     "SavedState",

@@ -33,11 +33,15 @@ CHECKS = (
     ),
     Check(
         "currency",
-        "The purchases in {0} have {1} held, in transit and released; the accounts have {2}.",
+        "The purchases in {0} have {1} held, in transit, released and in bank disputes;"
+        " the accounts have {2}.",
         """
         SELECT currency, sum(of_purchases), sum(of_accounts) FROM (
-            SELECT currency, held + in_transit + released AS of_purchases, 0 AS of_accounts
+            SELECT currency, held + in_transit + released + charged_back AS of_purchases,
+                0 AS of_accounts
             FROM purchase_balances
+            UNION ALL
+            SELECT currency, -amount, 0 FROM transfer WHERE kind = 'bank_dispute_lost'
             UNION ALL
             SELECT currency, 0, balance FROM account WHERE min_balance IS NOT NULL
         ) AS totals GROUP BY currency HAVING sum(of_purchases) <> sum(of_accounts)
@@ -65,12 +69,35 @@ CHECKS = (
     ),
     Check(
         "purchase",
-        "The hold of {0} was {1}, but {2} is held, in transit, refunded or released.",
+        "The hold of {0} was {1}, but {2} is held, in transit, refunded, released or charged back.",
         """
         SELECT purchase_id, amount, found FROM (
-            SELECT purchase_id, transfer.amount, held + in_transit + refunded + released AS found
+            SELECT purchase_id, transfer.amount,
+                held + in_transit + refunded + released + charged_back AS found
             FROM purchase_balances JOIN transfer USING (purchase_id) WHERE kind = 'hold'
         ) AS sums WHERE amount <> found ORDER BY purchase_id
+        """,
+    ),
+    Check(
+        "purchase",
+        "The client of {0} has {1} of its settled refunds: more was returned than was settled.",
+        """
+        SELECT purchase_id, settled FROM (
+            SELECT purchase_id,
+                sum(CASE kind WHEN 'settled' THEN amount ELSE -amount END) AS settled
+            FROM transfer WHERE kind IN ('settled', 'refund_returned') GROUP BY purchase_id
+        ) AS sums WHERE settled < 0 ORDER BY purchase_id
+        """,
+    ),
+    Check(
+        "purchase",
+        "The freelancer of {0} got {1} and owes {2}.",
+        """
+        SELECT purchase_id, released, owed FROM (
+            SELECT purchase_id, released, coalesce(-account.balance, 0) AS owed
+            FROM purchase_balances
+            JOIN account ON account.id = 'freelancer-receivable:' || purchase_id
+        ) AS sums WHERE owed > released ORDER BY purchase_id
         """,
     ),
     Check(
@@ -123,5 +150,5 @@ def audit(connection: Connection) -> list[Difference]:
 def _purchase(check: Check, subject: str) -> str | None:
     if check.about == "account":
         role, _, owner = subject.partition(":")
-        return None if role == "provider-clearing" else owner
+        return None if role in ("provider-clearing", "platform-losses") else owner
     return subject if check.about == "purchase" else None

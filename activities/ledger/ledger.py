@@ -2,16 +2,15 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 
-from activities.database.engine import first_line, insert_if_absent, read, transact
+from activities.database.engine import first_line, read, transact
 from activities.keys import LOCAL
 from activities.ledger import operations, purchases, schema, states
 from activities.ledger.audit import WHAT_TO_DO, audit
@@ -19,15 +18,19 @@ from activities.ledger.errors import LedgerRejected
 from activities.ledger.operations import Operation
 from activities.ledger.position import InTransit, Position, in_transit, positions
 from activities.ledger.purchases import BoughtPurchase
+from activities.ledger.recording import record
 from activities.ledger.states import SavedState
-from activities.ledger.validate import Account, Rejection, validate
-from activities.requests import Difference
+from activities.requests import Difference, MoveAccount, ProviderMoveKind
 from activities.spans import span
 
 
 @dataclass(frozen=True)
 class PurchaseBalances:
-    """The money of one purchase, in minor units. The four amounts sum to its hold."""
+    """The money of one purchase, in minor units. The five amounts sum to its hold.
+
+    `refunded`: by us and settled, or by others. `charged_back`: what the client's bank has
+    withdrawn and not given back, before anything was paid out.
+    """
 
     purchase_id: str
     currency: str
@@ -35,6 +38,7 @@ class PurchaseBalances:
     in_transit: int
     refunded: int
     released: int
+    charged_back: int = 0
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,19 @@ class Transfer:
     currency: str
     amount: int
     created_at: datetime
+
+
+@dataclass(frozen=True)
+class ProviderMove:
+    """Money that moved at the provider without Recourse, in minor units. `reference`: the
+    provider's name for the dispute or the refund."""
+
+    key: str
+    kind: ProviderMoveKind
+    debit_account: str
+    credit_account: str
+    amount: int
+    reference: str
 
 
 @dataclass(frozen=True)
@@ -71,6 +88,8 @@ class Snapshot:
     """What the audit of the ledger found."""
     registered: frozenset[str] = frozenset()
     """The ids of all purchases that were registered before their client was charged."""
+    moves: Mapping[str, tuple[ProviderMove, ...]] = field(default_factory=dict)
+    """By purchase id: what moved at the provider without Recourse, the oldest first."""
 
 
 class Ledger:
@@ -96,8 +115,8 @@ class Ledger:
 
         Returns whether this call recorded it; False for the same purchase again. Another first run
         with the same terms is the same purchase only while the money of the first is inside: in
-        escrow, in transit, or `paid` at the provider and not held yet. So a purchase that Temporal
-        has lost can be started again, and one that has ended cannot.
+        escrow, in transit, in a bank dispute, or `paid` at the provider and not held yet. So a
+        purchase that Temporal has lost can be started again, and one that has ended cannot.
 
         Raises PurchaseExists for any other purchase.
         """
@@ -123,14 +142,24 @@ class Ledger:
 
         return transact(self._engine, adopt)
 
-    def hold(self, *, key: str, purchase_id: str, amount: int, currency: str, at: datetime) -> bool:
+    def hold(
+        self,
+        *,
+        key: str,
+        purchase_id: str,
+        amount: int,
+        currency: str,
+        at: datetime,
+        charge: str = "",
+    ) -> bool:
         """Move money from provider clearing to escrow, once per purchase.
 
-        Returns whether this call applied the operation.
+        `charge`: the provider's name for the charge, which holds one purchase; empty if it has
+        none. Returns whether this call applied the operation.
 
-        Raises LedgerRejected: ALREADY_HELD, CURRENCY_MISMATCH.
+        Raises LedgerRejected: ALREADY_HELD, CHARGE_TAKEN, CURRENCY_MISMATCH.
         """
-        return self._post(operations.hold(key, purchase_id, amount, currency, at))
+        return self._post(operations.hold(key, purchase_id, amount, currency, at, charge))
 
     def decide(
         self,
@@ -144,9 +173,9 @@ class Ledger:
     ) -> bool:
         """Move the whole escrow to refunds in transit, to the freelancer's balance, or to both.
 
-        Once per purchase; an amount of 0 has no leg. Returns whether this call applied the
-        operation. Raises LedgerRejected: NO_HOLD, ALREADY_DECIDED, NOT_ENOUGH_MONEY,
-        MONEY_LEFT_OVER, CURRENCY_MISMATCH.
+        Once per purchase; an amount of 0 has no leg. Waits for the end of a bank dispute. Returns
+        whether this call applied the operation. Raises LedgerRejected: NO_HOLD, ALREADY_DECIDED,
+        NOT_ENOUGH_MONEY, MONEY_LEFT_OVER, BANK_DISPUTE_OPEN, CURRENCY_MISMATCH.
         """
         return self._post(operations.decide(key, purchase_id, refund, release, currency, at))
 
@@ -166,6 +195,32 @@ class Ledger:
         operation. Raises LedgerRejected: NO_HOLD, NOT_ENOUGH_MONEY, CURRENCY_MISMATCH.
         """
         return self._post(operations.settle(key, purchase_id, amount, currency, at, reference))
+
+    def provider_moved(
+        self,
+        *,
+        key: str,
+        purchase_id: str,
+        kind: ProviderMoveKind,
+        account: MoveAccount,
+        amount: int,
+        currency: str,
+        at: datetime,
+        reference: str,
+    ) -> bool:
+        """Record money that moved at the provider without Recourse; see ProviderMoveKind.
+
+        Any number of times per purchase, each under a key of its own. `reference`: the provider's
+        name for the dispute or the refund. Returns whether this call applied the operation.
+
+        Raises LedgerRejected: NO_HOLD, NOT_ENOUGH_MONEY (also for more than was settled or
+        released), WRONG_ACCOUNT, CURRENCY_MISMATCH, INVALID_REQUEST.
+        """
+        return self._post(
+            operations.provider_moved(
+                key, purchase_id, kind, account, amount, currency, at, reference
+            )
+        )
 
     def balances(self, purchase_id: str) -> PurchaseBalances | None:
         """Return the balances of a purchase, or None if it has no hold."""
@@ -227,7 +282,7 @@ class Ledger:
     def _post(self, operation: Operation) -> bool:
         try:
             with span(f"ledger {operation.kind}", key=operation.key):
-                recorded = transact(self._engine, lambda connection: _record(connection, operation))
+                recorded = transact(self._engine, lambda connection: record(connection, operation))
         except IntegrityError as error:
             raise LedgerRejected(
                 "REJECTED_BY_DATABASE",
@@ -245,146 +300,49 @@ def _accounts(connection: Connection) -> list[AccountBalance]:
 
 
 def _snapshot(connection: Connection) -> Snapshot:
-    view, operation = schema.purchase_balances, schema.operation.c
+    view, operation, transfer = schema.purchase_balances, schema.operation.c, schema.transfer.c
     rows = connection.execute(sa.select(view).order_by(view.c.purchase_id))
     purchases = tuple(PurchaseBalances(**row._mapping) for row in rows)
-    settled = sa.select(operation.purchase_id, operation.request).where(
-        operation.kind == "settled", operation.status == "applied"
+    at_provider = (
+        sa.select(
+            operation.key,
+            operation.kind,
+            operation.purchase_id,
+            operation.request,
+            transfer.debit_account,
+            transfer.credit_account,
+            transfer.amount,
+        )
+        .join_from(schema.operation, schema.transfer, transfer.operation_key == operation.key)
+        .where(operation.kind.in_(("settled", *operations.MOVE_ACCOUNTS)))
+        .order_by(transfer.seq)
     )
-    proofs, differences = {}, audit(connection)
-    for row in connection.execute(settled):
+    proofs: dict[str, str] = {}
+    moves: dict[str, tuple[ProviderMove, ...]] = {}
+    differences = audit(connection)
+    for row in connection.execute(at_provider):
         try:
-            proofs[row.purchase_id] = str(json.loads(row.request)["reference"])
+            reference = str(json.loads(row.request)["reference"])
         except (ValueError, KeyError, TypeError):
-            what = f"The settlement of {row.purchase_id} cannot be read."
+            kind = "settlement" if row.kind == "settled" else row.kind.replace("_", " ")
+            what = f"The {kind} of {row.purchase_id} cannot be read."
             differences.append(
                 Difference(purchase_id=row.purchase_id, what=what, what_to_do=WHAT_TO_DO)
             )
+            continue
+        if row.kind == "settled":
+            proofs[row.purchase_id] = reference
+        else:
+            move = ProviderMove(
+                row.key,
+                row.kind,
+                row.debit_account,
+                row.credit_account,
+                int(row.amount),
+                reference,
+            )
+            moves[row.purchase_id] = (*moves.get(row.purchase_id, ()), move)
     registered = frozenset(connection.execute(sa.select(schema.purchase.c.purchase_id)).scalars())
-    return Snapshot(tuple(_accounts(connection)), purchases, proofs, tuple(differences), registered)
-
-
-# Statements are built once, because building one costs more than executing it. A list of variable
-# length would be compiled for each length, so _LOCK always takes three names, some repeated.
-_account = schema.account.c
-_NAMES = ("first", "second", "third")
-_LOCK = (
-    sa.select(_account.id, _account.currency, _account.balance)
-    .where(_account.id.in_([sa.bindparam(name, type_=sa.Text) for name in _NAMES]))
-    .order_by(_account.id)
-    .with_for_update(key_share=True)  # ignored on SQLite, where the transaction locks the file
-)
-_COLUMNS = (
-    "SELECT key, kind, purchase_id, request, request_hash, status, code, reason FROM operation"
-)
-# The conditions repeat those of the partial indexes, as literals: a partial index is not used for a
-# bound parameter.
-_FIND = sa.text(
-    f"{_COLUMNS} WHERE key = :key"
-    f" UNION ALL {_COLUMNS} WHERE purchase_id = :id AND status = 'applied' AND kind = 'hold'"
-    f" UNION ALL {_COLUMNS} WHERE purchase_id = :id AND status = 'applied'"
-    " AND kind IN ('refund', 'release', 'split')"
-)
-_INSERT_TRANSFERS = sa.insert(schema.transfer).inline()
-
-
-class _Recorded(NamedTuple):
-    created: bool
-    rejection: Rejection | None
-
-
-def _record(connection: Connection, operation: Operation) -> _Recorded:
-    """Find or create the record of `operation`, with its accounts locked in one order."""
-    accounts = _lock(connection, operation)
-    found = connection.execute(_FIND, {"key": operation.key, "id": operation.purchase_id}).all()
-    for row in found:
-        if row.key == operation.key:
-            return _Recorded(False, _first_answer(row, operation))
-    applied = {row.kind for row in found}
-    rejection = validate(operation, accounts, applied)
-    if rejection and not rejection.is_final:
-        return _Recorded(False, rejection)
-    if operation.kind == "hold" and not rejection:
-        _open_accounts(connection, operation, accounts)
-    if _insert(connection, operation, rejection):
-        return _Recorded(True, rejection)
-    # A concurrent transaction recorded the key first; its record is visible now.
-    return _record(connection, operation)
-
-
-def _lock(connection: Connection, operation: Operation) -> dict[str, Account]:
-    names = sorted(operation.accounts)
-    given = dict(zip(_NAMES, [*names, *names[:1]], strict=False))
-    rows = connection.execute(_LOCK, given)
-    return {row.id: Account(row.currency, int(row.balance)) for row in rows}
-
-
-def _first_answer(row: sa.Row[Any], operation: Operation) -> Rejection | None:
-    if row.request_hash != operation.request_hash:
-        reason = (
-            f"The key {row.key} belongs to the {row.kind} of purchase {row.purchase_id}, recorded"
-            f" as {row.request}. Give a different operation another key."
-        )
-        return Rejection("KEY_REUSED", reason)
-    return Rejection(row.code, row.reason) if row.code else None
-
-
-def _open_accounts(
-    connection: Connection, operation: Operation, existing: Mapping[str, Account]
-) -> None:
-    purchase_id, currency = operation.purchase_id, operation.currency
-    min_balances: dict[str, int | None] = {
-        operations.escrow(purchase_id): 0,
-        operations.freelancer_balance(purchase_id): 0,
-        operations.provider_clearing(currency): None,
-        operations.refunds_in_transit(purchase_id): 0,
-    }
-    rows = [
-        {"id": name, "currency": currency, "min_balance": min_balances[name]}
-        for name in sorted(min_balances.keys() - existing.keys())
-    ]
-    connection.execute(insert_if_absent(connection, schema.account), rows)
-    if operations.provider_clearing(currency) not in existing:
-        # The first holds of a currency may all insert this account. Those that lost the race have
-        # not locked it yet.
-        _lock(connection, operation)
-
-
-def _insert(connection: Connection, operation: Operation, rejection: Rejection | None) -> bool:
-    row = {
-        "key": operation.key,
-        "kind": operation.kind,
-        "purchase_id": operation.purchase_id,
-        "currency": operation.currency,
-        "request": operation.request,
-        "request_hash": operation.request_hash,
-        "at": operation.at,
-    }
-    if rejection:
-        row |= {"status": "rejected", "code": rejection.code, "reason": rejection.reason}
-        return _insert_operation(connection, row)
-    legs = len(operation.legs)
-    if not _insert_operation(connection, row | {"status": "applied", "legs": legs}):
-        return False
-    transfers = [
-        {
-            "operation_key": operation.key,
-            "leg": number,
-            "legs": legs,
-            "kind": operation.kind,
-            "purchase_id": operation.purchase_id,
-            "debit_account": leg.debit,
-            "credit_account": leg.credit,
-            "currency": operation.currency,
-            "amount": leg.amount,
-        }
-        for number, leg in enumerate(operation.legs, start=1)
-    ]
-    connection.execute(_INSERT_TRANSFERS, transfers)
-    return True
-
-
-def _insert_operation(connection: Connection, row: Mapping[str, Any]) -> bool:
-    """Return whether the row was inserted; False if its key or its purchase has one already."""
-    statement = insert_if_absent(connection, schema.operation)
-    return connection.execute(statement, row).rowcount == 1
+    return Snapshot(
+        tuple(_accounts(connection)), purchases, proofs, tuple(differences), registered, moves
+    )

@@ -7,15 +7,27 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from activities import fields
 from activities.amounts import MAX_AMOUNT
 from activities.ledger.errors import LedgerRejected
+from activities.requests import MoveAccount, ProviderMoveKind
 
 DECISIONS = ("refund", "release", "split")
+
+_PAID_OUT: tuple[MoveAccount, ...] = ("platform_losses", "freelancer_receivable")
+MOVE_ACCOUNTS: Mapping[ProviderMoveKind, tuple[MoveAccount, ...]] = {
+    "bank_dispute_opened": ("escrow", "in_transit"),
+    "bank_dispute_won": ("escrow", "in_transit"),
+    "bank_dispute_lost": ("escrow", "in_transit"),
+    "bank_dispute_loss": _PAID_OUT,
+    "refunded_elsewhere": ("escrow",),
+    "refund_returned": ("in_transit",),
+}
+"""The accounts that each move of the provider may be about."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +50,23 @@ class Operation:
     at: datetime
     legs: tuple[Leg, ...]
     reference: str = ""
+    opens: Mapping[str, int | None] = field(default_factory=dict)
+    """The minimum balances of the accounts that it opens if they are missing."""
 
     @property
     def total(self) -> int:
         return sum(leg.amount for leg in self.legs)
 
     @property
-    def accounts(self) -> set[str]:
-        return {name for leg in self.legs for name in (leg.debit, leg.credit)}
+    def locks(self) -> list[str]:
+        """The accounts of its legs and those that its validation reads, in the order in which every
+        operation locks them."""
+        names = {name for leg in self.legs for name in (leg.debit, leg.credit)}
+        if self.kind in DECISIONS:
+            names.add(bank_disputes(self.purchase_id))
+        if freelancer_receivable(self.purchase_id) in names:
+            names.add(freelancer_balance(self.purchase_id))
+        return sorted(names)
 
     @property
     def request(self) -> str:
@@ -90,9 +111,29 @@ def freelancer_balance(purchase_id: str) -> str:
     return f"freelancer-balance:{purchase_id}"
 
 
-def hold(key: str, purchase_id: str, amount: int, currency: str, at: datetime) -> Operation:
+def bank_disputes(purchase_id: str) -> str:
+    return f"bank-disputes:{purchase_id}"
+
+
+def platform_losses(currency: str) -> str:
+    return f"platform-losses:{currency}"
+
+
+def freelancer_receivable(purchase_id: str) -> str:
+    return f"freelancer-receivable:{purchase_id}"
+
+
+def hold(
+    key: str, purchase_id: str, amount: int, currency: str, at: datetime, charge: str = ""
+) -> Operation:
     leg = Leg(provider_clearing(currency), escrow(purchase_id), amount)
-    return _check(Operation(key, "hold", purchase_id, currency, at, (leg,)))
+    opens = {
+        escrow(purchase_id): 0,
+        freelancer_balance(purchase_id): 0,
+        provider_clearing(currency): None,
+        refunds_in_transit(purchase_id): 0,
+    }
+    return _check(Operation(key, "hold", purchase_id, currency, at, (leg,), charge, opens))
 
 
 def decide(
@@ -115,6 +156,45 @@ def settle(
 ) -> Operation:
     leg = Leg(refunds_in_transit(purchase_id), provider_clearing(currency), amount)
     return _check(Operation(key, "settled", purchase_id, currency, at, (leg,), reference))
+
+
+def provider_moved(
+    key: str,
+    purchase_id: str,
+    kind: ProviderMoveKind,
+    account: MoveAccount,
+    amount: int,
+    currency: str,
+    at: datetime,
+    reference: str,
+) -> Operation:
+    if account not in MOVE_ACCOUNTS[kind]:
+        possible = " or ".join(MOVE_ACCOUNTS[kind])
+        raise LedgerRejected(
+            "INVALID_REQUEST", f"A {kind} cannot be about {account}: give {possible}."
+        )
+    bank, provider = bank_disputes(purchase_id), provider_clearing(currency)
+    ours = {
+        "escrow": escrow(purchase_id),
+        "in_transit": refunds_in_transit(purchase_id),
+        "platform_losses": platform_losses(currency),
+        "freelancer_receivable": freelancer_receivable(purchase_id),
+    }[account]
+    debit, credit = {
+        "bank_dispute_opened": (ours, bank),
+        "bank_dispute_won": (bank, ours),
+        "bank_dispute_lost": (bank, provider),
+        "bank_dispute_loss": (ours, provider),
+        "refunded_elsewhere": (ours, provider),
+        "refund_returned": (provider, ours),
+    }[kind]
+    opens: dict[str, int | None] = {}
+    if kind == "bank_dispute_opened":
+        opens[bank] = 0
+    elif account in _PAID_OUT:
+        opens[ours] = None
+    leg = Leg(debit, credit, amount)
+    return _check(Operation(key, kind, purchase_id, currency, at, (leg,), reference, opens))
 
 
 def _check(operation: Operation) -> Operation:

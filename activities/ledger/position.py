@@ -1,6 +1,6 @@
 """Totals for monitoring: cheap enough for one query a minute."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -11,13 +11,20 @@ from activities.ledger import operations, schema
 
 @dataclass(frozen=True)
 class Position:
-    """The money of one currency, in minor units. The four amounts sum to all holds."""
+    """The money of one currency, in minor units. The first five amounts sum to all holds.
+
+    `charged_back`: what banks have withdrawn and not given back, before anything was paid out.
+    `platform_losses`, `freelancer_receivables`: what they took back after it was paid out.
+    """
 
     currency: str
     held: int = 0
     in_transit: int = 0
     refunded: int = 0
     released: int = 0
+    charged_back: int = 0
+    platform_losses: int = 0
+    freelancer_receivables: int = 0
 
 
 @dataclass(frozen=True)
@@ -33,23 +40,36 @@ class InTransit:
 _account, _operation, _transfer = schema.account.c, schema.operation.c, schema.transfer.c
 
 
-def _sum_of(prefix: str) -> sa.ColumnElement[int]:
-    return sa.func.sum(sa.case((_account.id.startswith(prefix), _account.balance)))
+def _balance_of(prefix: str) -> sa.ColumnElement[int]:
+    of_kind = sa.case((_account.id.startswith(prefix), _account.balance), else_=0)
+    return sa.func.coalesce(sa.func.sum(of_kind), 0)
+
+
+def _moved(*kinds: str) -> sa.ColumnElement[int]:
+    return sa.func.sum(sa.case((_transfer.kind.in_(kinds), _transfer.amount), else_=0))
 
 
 _BALANCES = (
     sa.select(
         _account.currency,
-        _sum_of(operations.escrow("")).label("held"),
-        _sum_of(operations.refunds_in_transit("")).label("in_transit"),
-        _sum_of(operations.freelancer_balance("")).label("released"),
+        _balance_of(operations.escrow("")).label("held"),
+        _balance_of(operations.refunds_in_transit("")).label("in_transit"),
+        _balance_of(operations.freelancer_balance("")).label("released"),
+        _balance_of(operations.bank_disputes("")).label("charged_back"),
+        (-_balance_of(operations.platform_losses(""))).label("platform_losses"),
+        (-_balance_of(operations.freelancer_receivable(""))).label("freelancer_receivables"),
     )
     .group_by(_account.currency)
     .order_by(_account.currency)
 )
-_REFUNDED = (
-    sa.select(_transfer.currency, sa.func.sum(_transfer.amount).label("refunded"))
-    .where(_transfer.kind == "settled")
+_LEFT = ("settled", "refunded_elsewhere", "refund_returned", "bank_dispute_lost")
+_LEFT_FOR_GOOD = (
+    sa.select(
+        _transfer.currency,
+        (_moved("settled", "refunded_elsewhere") - _moved("refund_returned")).label("refunded"),
+        _moved("bank_dispute_lost").label("charged_back"),
+    )
+    .where(_transfer.kind.in_(_LEFT))
     .group_by(_transfer.currency)
 )
 _IN_TRANSIT = (
@@ -70,17 +90,18 @@ _IN_TRANSIT = (
 
 def positions(connection: Connection) -> list[Position]:
     """Return the position of each currency, by its code."""
-    refunded = {row.currency: int(row.refunded) for row in connection.execute(_REFUNDED)}
-    return [
-        Position(
-            row.currency,
-            held=int(row.held),
-            in_transit=int(row.in_transit),
-            refunded=refunded.get(row.currency, 0),
-            released=int(row.released),
+    found = {}
+    for row in connection.execute(_BALANCES):
+        amounts = {name: int(value) for name, value in row._mapping.items() if name != "currency"}
+        found[row.currency] = Position(row.currency, **amounts)
+    for row in connection.execute(_LEFT_FOR_GOOD):
+        before = found[row.currency]
+        found[row.currency] = replace(
+            before,
+            refunded=int(row.refunded),
+            charged_back=before.charged_back + int(row.charged_back),
         )
-        for row in connection.execute(_BALANCES)
-    ]
+    return list(found.values())
 
 
 def in_transit(connection: Connection) -> list[InTransit]:

@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 
 from activities.amounts import format_amount
 from activities.database.engine import insert_if_absent
-from activities.ledger import schema, states
+from activities.ledger import operations, schema, states
 from activities.ledger.errors import PurchaseExists
 
 
@@ -43,6 +43,10 @@ _BALANCES = sa.select(schema.purchase_balances).where(
     schema.purchase_balances.c.purchase_id == sa.bindparam("id", type_=sa.Text)
 )
 
+_BALANCE = sa.select(schema.account.c.balance).where(
+    schema.account.c.id == sa.bindparam("id", type_=sa.Text)
+)
+
 
 def register(connection: Connection, purchase: Mapping[str, Any], paid: bool) -> bool:
     """Insert the row of a purchase. False if it is there. Raises PurchaseExists."""
@@ -62,6 +66,9 @@ def register(connection: Connection, purchase: Mapping[str, Any], paid: bool) ->
     if found.terms_hash == purchase["terms_hash"]:
         balances = connection.execute(_BALANCES, name).first()
         if paid if balances is None else balances.held or balances.in_transit:
+            return False
+        disputed = {"id": operations.bank_disputes(found.purchase_id)}
+        if connection.scalar(_BALANCE, disputed):
             return False
     raise PurchaseExists(
         f"Purchase {found.purchase_id} was bought before, by {found.client} from"

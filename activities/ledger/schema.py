@@ -80,6 +80,14 @@ adoption = sa.Table(
     sa.Column("adopted_at", Instant, sa.FetchedValue()),
 )
 
+charge = sa.Table(
+    "charge",
+    metadata,
+    sa.Column("reference", sa.Text, primary_key=True),
+    sa.Column("purchase_id", sa.Text),
+    sa.Column("recorded_at", Instant, sa.FetchedValue()),
+)
+
 account_balances = sa.table(
     "account_balances",
     sa.column("account", sa.Text),
@@ -94,4 +102,5 @@ purchase_balances = sa.table(
     sa.column("in_transit", sa.BigInteger),
     sa.column("refunded", sa.BigInteger),
     sa.column("released", sa.BigInteger),
+    sa.column("charged_back", sa.BigInteger),
 )

@@ -89,7 +89,7 @@ class ChargeRecord:
 
     `amount`: what was captured. `refunded`: how much of it the provider counts as refunded, also by
     others, in minor units; None if it does not count. `disputed`: the client's bank disputes
-    the charge, or has disputed it.
+    the charge, or has disputed it. `disputes`: all of them, where the provider lists them.
     """
 
     key: str

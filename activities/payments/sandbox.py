@@ -39,7 +39,6 @@ from activities.payments.sandbox_events import (
 from activities.payments.sandbox_methods import Method
 from activities.payments.sandbox_records import (
     CHARGES,
-    ELSEWHERE,
     METADATA,
     REFUNDS,
     UNANSWERED,
@@ -48,6 +47,7 @@ from activities.payments.sandbox_records import (
     Refund,
     disputes_of,
     insert,
+    is_elsewhere,
     new_charge,
     new_dispute,
     new_refund,
@@ -155,12 +155,10 @@ class SandboxProvider:
             if charge is None:
                 return None
             if charge.key != key:
-                if not charge.key.startswith(provider_key(ELSEWHERE, "")):
-                    raise ProviderRejected(
-                        "This payment belongs to another purchase."
-                        if self._own(charge.key)
-                        else _of_others(charge)
-                    )
+                if self._own(charge.key):
+                    raise ProviderRejected("This charge belongs to another purchase.")
+                if not is_elsewhere(charge.key):
+                    raise ProviderRejected(_of_others(charge))
                 if records(call.connection, Charge, CHARGES.c.key == key):
                     raise ProviderRejected("This idempotency key belongs to another charge.")
                 of_charge = CHARGES.c.reference == charge_reference
@@ -216,9 +214,9 @@ class SandboxProvider:
                     self._own(each.key),
                     each.captured,
                     each.reference,
-                    refunded[each.reference],
-                    any(dispute.status != "inquiry" for dispute in disputed[each.reference]),
-                    tuple(disputed[each.reference]),
+                    refunded=refunded[each.reference],
+                    disputed=any(it.status != "inquiry" for it in disputed[each.reference]),
+                    disputes=tuple(disputed[each.reference]),
                 )
                 for each in charges
                 if each.reference in ours and each.captured
@@ -294,6 +292,6 @@ def _is_answered(connection: sa.Connection, call: str, key: str, method: Method)
 
 
 def _of_others(charge: Charge) -> str:
-    if charge.key.startswith(provider_key(ELSEWHERE, "")):
+    if is_elsewhere(charge.key):
         return "This charge was made elsewhere and not claimed."
     return "This charge was made by another deployment."

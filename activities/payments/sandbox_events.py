@@ -12,19 +12,19 @@ from typing import Literal
 
 import sqlalchemy as sa
 
-from activities.keys import provider_key
 from activities.payments import RefundStatus
 from activities.payments.sandbox_records import (
     CHARGES,
     DISPUTES,
-    ELSEWHERE,
     REFUNDS,
     Charge,
     Dispute,
     Refund,
     arn,
     disputes_of,
+    elsewhere,
     insert,
+    is_elsewhere,
     new_charge,
     new_dispute,
     new_refund,
@@ -50,9 +50,6 @@ class SandboxEvent(StrEnum):
     REFUND_SETTLED = "refund-settled"
     REFUND_FAILED = "refund-failed"
     REFUND_RETURNED = "refund-returned"
-
-
-Event = SandboxEvent
 
 
 class EventRejected(Exception):
@@ -82,11 +79,12 @@ def make_payment(
 
     Each call makes another one, also with the same `label`. Raises ValueError without an amount.
     """
-    if amount is None:
-        raise ValueError(f"{Event.PAYMENT_MADE} needs an amount.")
+    if amount is None or amount.amount <= 0:
+        raise ValueError(f"{SandboxEvent.PAYMENT_MADE} needs an amount of more than 0.")
     number = connection.scalar(sa.select(sa.func.count()).select_from(CHARGES)) or 0
-    charge = new_charge(_elsewhere(label, number), amount, "pm_sandbox_ok", at)
-    return _charge_result(Event.PAYMENT_MADE, insert(connection, charge))
+    key = elsewhere(f"{label}#{number + 1}")
+    charge = new_charge(key, amount, "pm_sandbox_ok", at)
+    return _charge_result(SandboxEvent.PAYMENT_MADE, insert(connection, charge))
 
 
 def make_happen(
@@ -103,7 +101,7 @@ def make_happen(
     charge = next(iter(records(connection, Charge, CHARGES.c.key == key)), None)
     if charge is None:
         raise EventRejected("NOT_FOUND", "The sandbox has no payment of this purchase.")
-    if event is Event.PAYMENT_CONFIRMED:
+    if event is SandboxEvent.PAYMENT_CONFIRMED:
         return _confirm(connection, charge)
     if charge.captured is None:
         raise EventRejected("NOT_ALLOWED_NOW", "The client has not paid.")
@@ -121,7 +119,7 @@ def _confirm(connection: sa.Connection, charge: Charge) -> EventResult:
     charge = replace(charge, status="succeeded")
     confirmed = CHARGES.c.reference == charge.reference
     connection.execute(CHARGES.update().where(confirmed).values(status=charge.status))
-    return _charge_result(Event.PAYMENT_CONFIRMED, charge)
+    return _charge_result(SandboxEvent.PAYMENT_CONFIRMED, charge)
 
 
 # --- disputes
@@ -132,7 +130,7 @@ def _open_inquiry(
 ) -> EventResult:
     amount = _checked(charge, amount, _not_withdrawn(connection, charge))
     dispute = new_dispute(connection, charge, "inquiry", amount, at)
-    return _dispute_result(Event.INQUIRY_OPENED, insert(connection, dispute))
+    return _dispute_result(SandboxEvent.INQUIRY_OPENED, insert(connection, dispute))
 
 
 def _open_dispute(
@@ -146,7 +144,7 @@ def _open_dispute(
         dispute = insert(connection, new_dispute(connection, charge, "opened", amount, at))
     else:
         dispute = _update(connection, replace(inquiry, status="opened", amount=amount))
-    return _dispute_result(Event.DISPUTE_OPENED, dispute)
+    return _dispute_result(SandboxEvent.DISPUTE_OPENED, dispute)
 
 
 def _end_dispute(connection: sa.Connection, charge: Charge, event: SandboxEvent) -> EventResult:
@@ -186,9 +184,9 @@ def _refund_elsewhere(
 ) -> EventResult:
     left = not_refunded(connection, charge, at) - withdrawn_from(connection, charge)
     amount = _checked(charge, amount, left)
-    refund_id = _elsewhere(charge.reference, len(refunds_of(connection, charge)))
+    refund_id = elsewhere(f"{charge.reference}#{len(refunds_of(connection, charge)) + 1}")
     refund = insert(connection, new_refund(connection, charge, refund_id, amount, at))
-    return _refund_result(Event.REFUND_ELSEWHERE, refund, at)
+    return _refund_result(SandboxEvent.REFUND_ELSEWHERE, refund, at)
 
 
 def _change_refund(
@@ -196,11 +194,8 @@ def _change_refund(
 ) -> EventResult:
     """Change the status of the last refund that Recourse has asked for."""
     outcome, before = _REFUND_CHANGES[event]
-    asked = [
-        each
-        for each in refunds_of(connection, charge)
-        if not each.refund_id.startswith(provider_key(ELSEWHERE, ""))
-    ]
+    refunds = refunds_of(connection, charge)
+    asked = [each for each in refunds if not is_elsewhere(each.refund_id)]
     if not asked:
         raise EventRejected("NOT_ALLOWED_NOW", "No refund of this purchase was asked for.")
     refund = asked[-1]
@@ -231,14 +226,9 @@ def _checked(charge: Charge, amount: Money | None, left: int) -> Money:
             "NOT_ALLOWED_NOW", f"Nothing of the payment {charge.reference} is left."
         )
     if not 0 < amount.amount <= left:
-        text = f"{amount} is more than is left of the payment: {rest}."
+        text = f"{amount} is not possible: {rest} of the payment is left."
         raise EventRejected("INVALID_AMOUNT", text)
     return amount
-
-
-def _elsewhere(name: str, number: int) -> str:
-    """Return the key of what was made elsewhere. It is unique as the number counts up."""
-    return provider_key(ELSEWHERE, f"{name}#{number + 1}")
 
 
 def _charge_result(event: SandboxEvent, charge: Charge) -> EventResult:
@@ -260,20 +250,20 @@ def _refund_result(event: SandboxEvent, refund: Refund, at: datetime) -> EventRe
 _WITH_AMOUNT: dict[
     SandboxEvent, Callable[[sa.Connection, Charge, Money | None, datetime], EventResult]
 ] = {
-    Event.DISPUTE_OPENED: _open_dispute,
-    Event.INQUIRY_OPENED: _open_inquiry,
-    Event.REFUND_ELSEWHERE: _refund_elsewhere,
+    SandboxEvent.DISPUTE_OPENED: _open_dispute,
+    SandboxEvent.INQUIRY_OPENED: _open_inquiry,
+    SandboxEvent.REFUND_ELSEWHERE: _refund_elsewhere,
 }
 _DISPUTE_ENDS: dict[SandboxEvent, Literal["won", "lost"]] = {
-    Event.DISPUTE_WON: "won",
-    Event.DISPUTE_LOST: "lost",
+    SandboxEvent.DISPUTE_WON: "won",
+    SandboxEvent.DISPUTE_LOST: "lost",
 }
 _REFUND_CHANGES: dict[
     SandboxEvent, tuple[RefundStatus | Literal["returned"], tuple[RefundStatus, ...]]
 ] = {
-    Event.REFUND_SENT: ("sent", ("pending",)),
-    Event.REFUND_SETTLED: ("settled", ("pending", "sent")),
-    Event.REFUND_FAILED: ("failed", ("pending", "sent")),
-    Event.REFUND_RETURNED: ("returned", ("sent", "settled")),
+    SandboxEvent.REFUND_SENT: ("sent", ("pending",)),
+    SandboxEvent.REFUND_SETTLED: ("settled", ("pending", "sent")),
+    SandboxEvent.REFUND_FAILED: ("failed", ("pending", "sent")),
+    SandboxEvent.REFUND_RETURNED: ("returned", ("sent", "settled")),
 }
 """By event: the outcome of the refund, and the statuses that it may have before."""

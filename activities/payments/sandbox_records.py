@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from activities.calendar import business_deadline
 from activities.database.sqlite import open_file
 from activities.database.types import Instant
+from activities.keys import provider_key
 from activities.payments import (
     BankDispute,
     ChargeResult,
@@ -31,12 +32,8 @@ from activities.requests import BusinessDeadlineRequest, Money
 BUSY_TIMEOUT_SECONDS = 30
 """Bounds how long a call waits for another process that writes to the file."""
 
-ELSEWHERE = ""
-"""The deployment in the keys of what was made elsewhere: no deployment's name is empty."""
-
 CONFIRM_URL = "https://sandbox.invalid/confirm/"
-DISPUTE_REASON = "product_not_received"
-"""As at Stripe."""
+DISPUTE_REASON = "product not received"
 
 _CAME_BACK = "The client's bank sent the money back: the account cannot receive it."
 _TEXTS = {
@@ -305,6 +302,16 @@ def new_dispute(
     number = len(disputes_of(connection, charge)) + 1
     dispute_id = reference("dp", f"{charge.reference}#{number}")
     return Dispute(dispute_id, charge.reference, amount, status, DISPUTE_REASON, at)
+
+
+def elsewhere(name: str) -> str:
+    """Return the key of what was made without Recourse: no deployment's name is empty."""
+    return provider_key("", name)
+
+
+def is_elsewhere(key: str) -> bool:
+    """Whether this is the key of what was made without Recourse."""
+    return key.startswith(elsewhere(""))
 
 
 def reference(kind: str, key: str) -> str:

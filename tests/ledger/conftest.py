@@ -69,8 +69,8 @@ class PostgresDatabases:
         with psycopg.connect(self._server.get_uri("ledger"), autocommit=True) as connection:
             connection.execute("SET session_replication_role = replica")
             connection.execute(
-                "TRUNCATE account, operation, transfer, purchase, owner, saved_state, adoption"
-                " RESTART IDENTITY"
+                "TRUNCATE account, operation, transfer, purchase, owner, saved_state, adoption,"
+                " charge RESTART IDENTITY"
             )
         return self._url("ledger")
 

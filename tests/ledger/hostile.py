@@ -2,7 +2,8 @@
 
 The ledger before an attempt: `open` holds 100 USD, `decided` has 60 of its 100 USD in transit and
 40 released, `euro` holds 100 EUR, and the key `rejected` was once rejected. `open` is registered,
-and the database belongs to the deployment `local`.
+and the database belongs to the deployment `local`. `disputed` has 60 of its 100 USD in a bank
+dispute. The charge `ch_1` is of `open`.
 """
 
 from dataclasses import dataclass
@@ -74,6 +75,28 @@ def refund(amount: object, how: str = "INSERT") -> str:
     return operation("refund") + leg(
         "refund", "escrow:open", "refunds-in-transit:open", amount, how=how
     )
+
+
+def moved(
+    kind: str,
+    debit: str,
+    credit: str,
+    amount: object,
+    purchase: str = "open",
+    currency: str = "USD",
+) -> str:
+    return operation(kind, purchase, currency) + leg(
+        kind, debit, credit, amount, purchase=purchase, currency=currency
+    )
+
+
+def charge(reference: str, purchase: str, how: str = "INSERT") -> str:
+    return f"{how} INTO charge (reference, purchase_id) VALUES ('{reference}', '{purchase}');"
+
+
+BANK = "bank-disputes:open"
+LOSSES, RECEIVABLE = "platform-losses:USD", "freelancer-receivable:decided"
+CLEARING = "provider-clearing:USD"
 
 
 def bought(purchase: str = "new", how: str = "INSERT", **changed: str) -> str:
@@ -330,6 +353,132 @@ ON_BOTH = (
     Attempt("forget the terms", "DELETE FROM saved_state;"),
     Attempt("continue a run twice", adoption("terms", "run-2") + adoption("terms", "run-3")),
     Attempt("continue by no run", adoption("terms", "")),
+    Attempt(
+        "let the bank take more than is held",
+        account(BANK) + moved("bank_dispute_opened", "escrow:open", BANK, 101),
+    ),
+    Attempt(
+        "let the bank take from another purchase",
+        account(BANK) + moved("bank_dispute_opened", "escrow:disputed", BANK, 10),
+    ),
+    Attempt(
+        "let the bank take what was released",
+        account("bank-disputes:decided")
+        + moved(
+            "bank_dispute_opened",
+            "freelancer-balance:decided",
+            "bank-disputes:decided",
+            40,
+            "decided",
+        ),
+    ),
+    Attempt(
+        "win more than the bank has",
+        moved("bank_dispute_won", "bank-disputes:disputed", "escrow:disputed", 61, "disputed"),
+    ),
+    Attempt(
+        "win for the freelancer",
+        moved(
+            "bank_dispute_won",
+            "bank-disputes:disputed",
+            "freelancer-balance:disputed",
+            60,
+            "disputed",
+        ),
+    ),
+    Attempt(
+        "win into a decision that is not made",
+        moved(
+            "bank_dispute_won",
+            "bank-disputes:disputed",
+            "refunds-in-transit:disputed",
+            60,
+            "disputed",
+        ),
+    ),
+    Attempt(
+        "win back into escrow after the decision",
+        account("bank-disputes:decided")
+        + moved(
+            "bank_dispute_opened",
+            "refunds-in-transit:decided",
+            "bank-disputes:decided",
+            60,
+            "decided",
+        )
+        + operation("bank_dispute_won", "decided", key="bad/2")
+        + leg(
+            "bank_dispute_won",
+            "bank-disputes:decided",
+            "escrow:decided",
+            60,
+            purchase="decided",
+            key="bad/2",
+        ),
+    ),
+    Attempt(
+        "lose more than the bank has",
+        moved("bank_dispute_lost", "bank-disputes:disputed", CLEARING, 61, "disputed"),
+    ),
+    Attempt(
+        "decide during a bank dispute",
+        operation("release", "disputed")
+        + leg("release", "escrow:disputed", "freelancer-balance:disputed", 40, purchase="disputed"),
+    ),
+    Attempt(
+        "refund elsewhere more than is held",
+        moved("refunded_elsewhere", "escrow:open", CLEARING, 101),
+    ),
+    Attempt(
+        "refund elsewhere what is in transit",
+        moved("refunded_elsewhere", "refunds-in-transit:decided", CLEARING, 60, "decided"),
+    ),
+    Attempt(
+        "return a refund that was not settled",
+        moved("refund_returned", CLEARING, "refunds-in-transit:decided", 1, "decided"),
+    ),
+    Attempt(
+        "return a refund into escrow",
+        moved("refund_returned", CLEARING, "escrow:open", 1),
+    ),
+    Attempt(
+        "pay a loss out of escrow",
+        moved("bank_dispute_loss", "escrow:open", CLEARING, 100),
+    ),
+    Attempt(
+        "gain from a loss",
+        account(LOSSES, min_balance="NULL") + moved("bank_dispute_loss", CLEARING, LOSSES, 100),
+    ),
+    Attempt(
+        "lose for a purchase that is not held",
+        account(LOSSES, min_balance="NULL")
+        + moved("bank_dispute_loss", LOSSES, CLEARING, 100, "new"),
+    ),
+    Attempt(
+        "lose in another currency than the hold's",
+        account("platform-losses:EUR", "EUR", "NULL")
+        + moved(
+            "bank_dispute_loss", "platform-losses:EUR", "provider-clearing:EUR", 1, "open", "EUR"
+        ),
+    ),
+    Attempt(
+        "owe more than was released",
+        account(RECEIVABLE, min_balance="NULL")
+        + moved("bank_dispute_loss", RECEIVABLE, CLEARING, 41, "decided"),
+    ),
+    Attempt(
+        "move twice in one operation of the provider",
+        account(LOSSES, min_balance="NULL") + operation("bank_dispute_loss", legs=2),
+    ),
+    Attempt("let a bank dispute be overdrawn", account(BANK, min_balance="NULL")),
+    Attempt("bound the losses", account(LOSSES)),
+    Attempt("open losses in two currencies", account("platform-losses:CHF", "USD", "NULL")),
+    Attempt("open a receivable of nobody", account("freelancer-receivable:", "USD", "NULL")),
+    Attempt("hold two purchases with one charge", charge("ch_1", "new")),
+    Attempt("record a charge without a name", charge("", "open")),
+    Attempt("record a charge of no purchase", charge("ch_2", "")),
+    Attempt("give a charge to another purchase", "UPDATE charge SET purchase_id = 'new';"),
+    Attempt("free a charge", "DELETE FROM charge;"),
     Attempt("continue what is not saved", adoption("run-9", "run-2"), needs_foreign_keys=True),
 )
 
@@ -380,6 +529,7 @@ ON_SQLITE = (
     Attempt("replace a purchase", bought("open", "INSERT OR REPLACE", client="'eve'")),
     Attempt("replace the deployment", owner("staging", how="INSERT OR REPLACE")),
     Attempt("replace the terms", saved("terms", "INSERT OR REPLACE")),
+    Attempt("replace a charge", charge("ch_1", "new", "INSERT OR REPLACE")),
     Attempt("buy at no instant", bought(at="'soon'")),
     Attempt(
         "start the sequence before its beginning",
@@ -395,6 +545,7 @@ ON_POSTGRESQL = (
     Attempt("empty the purchases", "TRUNCATE purchase;"),
     Attempt("empty the owners", "TRUNCATE owner;"),
     Attempt("empty the saved states", "TRUNCATE saved_state CASCADE;"),
+    Attempt("empty the charges", "TRUNCATE charge;"),
     Attempt("buy for NaN", bought(amount="'NaN'")),
     Attempt(
         "change a purchase while buying it again",

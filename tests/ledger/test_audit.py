@@ -43,7 +43,11 @@ MANIPULATIONS = [
         {
             (None, "The balances in USD sum to 1, not to 0."),
             ("p-1", "The balance of escrow:p-1 is 101, but its transfers sum to 100."),
-            ("p-1", "The hold of p-1 was 100, but 101 is held, in transit, refunded or released."),
+            (
+                "p-1",
+                "The hold of p-1 was 100, but 101 is held, in transit, refunded, released or"
+                " charged back.",
+            ),
         },
     ),
     (
@@ -62,7 +66,11 @@ MANIPULATIONS = [
             (None, "The balances in USD sum to -5, not to 0."),
             ("p-1", "The balance of refunds-in-transit:p-1 is -5, but its transfers sum to 0."),
             ("p-1", "The balance of refunds-in-transit:p-1 is -5, below its minimum of 0."),
-            ("p-1", "The hold of p-1 was 100, but 95 is held, in transit, refunded or released."),
+            (
+                "p-1",
+                "The hold of p-1 was 100, but 95 is held, in transit, refunded, released or"
+                " charged back.",
+            ),
         },
     ),
     (
@@ -78,7 +86,7 @@ MANIPULATIONS = [
         {
             (
                 None,
-                "The purchases in USD have 100 held, in transit and released;"
+                "The purchases in USD have 100 held, in transit, released and in bank disputes;"
                 " the accounts have 200.",
             ),
             ("p-1", "A transfer of p-1 belongs to operation p-1/hold, which was not applied."),

@@ -122,7 +122,7 @@ def test_a_currency_mismatch_names_both_currencies(ledger: Ledger) -> None:
 
 def test_a_deleted_account_has_no_balance() -> None:
     operation = operations.decide("k", "p-1", 100, 0, "USD", AT)
-    assert validate(operation, {}, {"hold"}) == Rejection(
+    assert validate(operation, {}, {"hold": "USD"}) == Rejection(
         "NOT_ENOUGH_MONEY", "escrow:p-1 has 0 USD (minor units), the operation needs 100."
     )
 
@@ -131,7 +131,7 @@ def test_the_database_rejects_what_validate_misses(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hold(ledger)
-    monkeypatch.setattr("activities.ledger.ledger.validate", lambda *_: None)
+    monkeypatch.setattr("activities.ledger.recording.validate", lambda *_: None)
     code, text = rejection(lambda: decide(ledger, refund=101))
     assert code == "REJECTED_BY_DATABASE"
     assert text.startswith("The database rejected p-1/decided: ")

@@ -17,7 +17,10 @@ from tests.ledger.hostile import (
     ON_POSTGRESQL,
     ON_SQLITE,
     Attempt,
+    account,
     bought,
+    charge,
+    moved,
     new_hold,
     owner,
 )
@@ -29,10 +32,30 @@ REJECTIONS = (sqlite3.IntegrityError, psycopg.IntegrityError, psycopg.DataError)
 @pytest.fixture(scope="module")
 def prepared(shared_engine: Engine) -> Ledger:
     ledger = Ledger(shared_engine)
-    for purchase, currency in (("open", "USD"), ("decided", "USD"), ("euro", "EUR")):
+    for purchase, currency, reference in (
+        ("open", "USD", "ch_1"),
+        ("decided", "USD", ""),
+        ("euro", "EUR", ""),
+        ("disputed", "USD", ""),
+    ):
         ledger.hold(
-            key=f"{purchase}/hold", purchase_id=purchase, amount=100, currency=currency, at=AT
+            key=f"{purchase}/hold",
+            purchase_id=purchase,
+            amount=100,
+            currency=currency,
+            at=AT,
+            charge=reference,
         )
+    ledger.provider_moved(
+        key="disputed/opened",
+        purchase_id="disputed",
+        kind="bank_dispute_opened",
+        account="escrow",
+        amount=60,
+        currency="USD",
+        at=AT,
+        reference="dp_1",
+    )
     ledger.register(BoughtPurchase("open", "ana", "bo", 100, "USD", "{}", HASH, "run", AT, b"\0{}"))
     claim(shared_engine, "deployment", "local")
     decided = {"purchase_id": "decided", "currency": "USD", "at": AT}
@@ -60,9 +83,9 @@ def everything(ledger: Ledger, engine: Engine) -> tuple[object, ...]:
     with engine.connect() as connection:
         registered = [
             connection.execute(sa.text(f"SELECT * FROM {table}")).all()
-            for table in ("purchase", "owner", "saved_state", "adoption")
+            for table in ("purchase", "owner", "saved_state", "adoption", "charge")
         ]
-    purchases = ("open", "decided", "euro", "new")
+    purchases = ("open", "decided", "euro", "disputed", "new")
     return (
         registered,
         ledger.accounts(),
@@ -116,7 +139,15 @@ def test_sqlite_rejects_the_same_without_foreign_keys(
 def test_the_database_accepts_valid_sql(ledger: Ledger, engine: Engine) -> None:
     """The attempts above fail because of what they do, not because of their syntax."""
     ledger.hold(key="first/hold", purchase_id="first", amount=100, currency="USD", at=AT)
-    run(engine, new_hold(100) + bought() + owner("local"))
+    run(engine, new_hold(100) + bought() + owner("local") + charge("ch_1", "new"))
+    for kind, opened, debit, credit in (
+        ("bank_dispute_opened", account("bank-disputes:first"), "escrow", "bank-disputes"),
+        ("bank_dispute_won", "", "bank-disputes", "escrow"),
+        ("refunded_elsewhere", "", "escrow", "provider-clearing:USD"),
+    ):
+        source, target = (name if ":" in name else f"{name}:first" for name in (debit, credit))
+        script = opened + moved(kind, source, target, 100, "first")
+        run(engine, script.replace("'bad'", f"'first/{kind}'"))
     run(
         engine,
         new_hold(100).replace("'bad'", "'good'").replace(":new", ":n").replace("'new'", "'n'"),

@@ -4,10 +4,22 @@ from datetime import timedelta
 
 from activities.ledger import InTransit, Ledger, Position
 from tests.ledger.test_operations import AT
+from tests.ledger.test_provider_moves import (
+    Step,
+    decide,
+    hold,
+    loss,
+    lost,
+    moved,
+    opened,
+    returned,
+    settle,
+    won,
+)
 
 
 def test_positions_are_totals_by_currency(ledger: Ledger) -> None:
-    """The four amounts sum to all holds in that currency."""
+    """The amounts sum to all holds in that currency."""
     assert ledger.positions() == []
     ledger.hold(key="h1", purchase_id="p-1", amount=500, currency="USD", at=AT)
     assert ledger.positions() == [Position("USD", held=500)]
@@ -19,6 +31,31 @@ def test_positions_are_totals_by_currency(ledger: Ledger) -> None:
     assert ledger.positions() == [
         Position("EUR", held=0, in_transit=40, refunded=9, released=30),
         Position("USD", held=500),
+    ]
+
+
+def test_what_banks_took_and_others_refunded_is_in_the_totals(ledger: Ledger) -> None:
+    """Losses and receivables stand beside what came in."""
+    steps: list[Step] = [
+        hold("p-2"),
+        moved("refunded_elsewhere", "escrow", 10, key="e", purchase_id="p-2"),
+    ]
+    steps += [moved("bank_dispute_opened", "escrow", 30, key="o", purchase_id="p-2")]
+    steps += [hold(), opened(60), lost(50), won(10), decide(30, 20), settle(30), returned(5)]
+    steps += [loss(25, "platform_losses"), loss(7, "freelancer_receivable")]
+    for step in steps:
+        assert step(ledger)
+    assert ledger.positions() == [
+        Position(
+            "USD",
+            held=60,
+            in_transit=5,
+            refunded=35,
+            released=20,
+            charged_back=80,
+            platform_losses=25,
+            freelancer_receivables=7,
+        )
     ]
 
 

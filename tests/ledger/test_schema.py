@@ -157,7 +157,7 @@ def test_both_databases_have_the_same_schema(
 VIEWS = {
     "account_balances": ["account", "currency", "balance"],
     "purchase_balances": [
-        "purchase_id", "currency", "held", "in_transit", "refunded", "released"
+        "purchase_id", "currency", "held", "in_transit", "refunded", "released", "charged_back"
     ],
     "transfers": [
         "key", "leg", "debit_account", "credit_account", "currency", "amount", "created_at"

@@ -115,7 +115,7 @@ def test_a_settlement_is_posted_under_the_attempt_that_settled(name: str, proof:
 
 
 def test_a_report_before_the_decision_is_posted_is_rejected() -> None:
-    """R-58: until the decision is posted there is no refund, so a report on one is rejected."""
+    """R-65: until the decision is posted there is no refund, so a report on one is rejected."""
     purchase = Purchase().working()
     purchase.freelancer("give_refund")
     rejected(reports(purchase, OURS[0], "settled"), Code.NOT_ALLOWED_NOW, f"no refund {OURS[0]};")
@@ -213,7 +213,7 @@ def test_the_proof_of_an_operator_is_the_reference_of_the_newest_attempt() -> No
 
 @pytest.mark.parametrize(("attempt", "both"), [(1, False), (1, True), (2, True)])
 def test_a_repeated_failure_changes_nothing(attempt: int, both: bool) -> None:
-    """R-53, R-57, R-58: while the second attempt is open, what is repeated about the first is not
+    """R-53, R-57, R-65: while the second attempt is open, what is repeated about the first is not
     about the second. Once both have failed, an operator is not notified again."""
     purchase = second_attempt(second="re_2")
     if both:

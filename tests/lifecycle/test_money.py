@@ -264,7 +264,7 @@ def test_a_settlement_report_may_come_before_the_providers_answer() -> None:
 
 @pytest.mark.parametrize("status", ["settled", "failed"])
 def test_a_report_on_a_settled_refund_changes_nothing(status: str) -> None:
-    """R-58: accepted, without an effect; the audit compares a late failure with the provider."""
+    """R-65: accepted, without an effect; the audit compares a late failure with the provider."""
     purchase = pending_refund()
     reports(purchase, FIRST, "settled")
     before = purchase.state
@@ -274,13 +274,13 @@ def test_a_report_on_a_settled_refund_changes_nothing(status: str) -> None:
 
 @pytest.mark.parametrize("name", ["of-another", SECOND, "purchase-p-2/refund"])
 def test_a_report_on_an_unknown_refund_is_rejected(name: str) -> None:
-    """R-58: the rejection names the unknown refund."""
+    """R-65: the rejection names the unknown refund."""
     purchase = pending_refund()
     rejected(reports(purchase, name, "settled"), Code.NOT_ALLOWED_NOW, f"no refund {name}")
 
 
 def test_a_report_is_rejected_before_anything_is_settling() -> None:
-    """R-58: NOT_ALLOWED_NOW while the work is in progress."""
+    """R-65: NOT_ALLOWED_NOW while the work is in progress."""
     rejected(reports(Purchase().working(), FIRST, "settled"), Code.NOT_ALLOWED_NOW, "in progress")
 
 

@@ -88,8 +88,8 @@ def test_the_permissions_of_each_role_in_each_stage(
     assert permitted(purchase, Role.CLIENT) == client | TALK
     assert permitted(purchase, Role.FREELANCER) == freelancer | TALK
     assert permitted(purchase, Role.MEDIATOR) == mediator
-    assert permitted(purchase, Role.OPERATOR) == set()
-    assert permitted(purchase, Role.PAYMENTS) == set()
+    assert permitted(purchase, Role.OPERATOR) == {"check_payment"}
+    assert permitted(purchase, Role.PAYMENTS) == {"check_payment"}
 
 
 def allowed(purchase: Purchase, role: Role) -> list[tuple[str, str]]:
@@ -111,12 +111,14 @@ def test_each_open_choice_of_a_message_is_offered_separately() -> None:
     blocked = Purchase(held=False)
     blocked.deadline(DeadlineName.PAYMENT)
     blocked.fact(EffectBlocked(VoidPayment.kind, "the provider does not answer"))
-    assert allowed(blocked, Role.OPERATOR) == [("resolve_attention", "retry")]
+    look = ("check_payment", "")
+    assert allowed(blocked, Role.OPERATOR) == [("resolve_attention", "retry"), look]
     late = pending_refund()
     late.deadline(DeadlineName.SETTLEMENT)
     assert allowed(late, Role.OPERATOR) == [
         ("resolve_attention", "retry"),
         ("resolve_attention", "mark_settled"),
+        look,
     ]
 
 
@@ -124,9 +126,11 @@ def test_the_provider_may_report_on_a_refund() -> None:
     """R-54, R-56: whether a report is possible depends on the refund that it names."""
     purchase = pending_refund()
     offered = allowed_messages(purchase.state, Role.PAYMENTS, purchase.now)
-    assert [(each.message, each.fields["status"]) for each in offered] == [
+    assert [(each.message, each.fields.get("status")) for each in offered] == [
         ("settlement_update", "settled"),
         ("settlement_update", "failed"),
+        ("settlement_update", "sent"),
+        ("check_payment", None),
     ]
 
 
@@ -237,9 +241,9 @@ def test_a_permission_that_is_not_given_says_why() -> None:
 def test_operators_may_act_when_a_person_is_needed() -> None:
     """R-61, R-73: resolve_attention is permitted from the moment that the refund is late."""
     purchase = pending_refund()
-    assert permitted(purchase, Role.PAYMENTS) == {"settlement_update"}
+    assert permitted(purchase, Role.PAYMENTS) == {"settlement_update", "check_payment"}
     purchase.deadline(DeadlineName.SETTLEMENT)
-    assert permitted(purchase, Role.OPERATOR) == {"resolve_attention"}
+    assert permitted(purchase, Role.OPERATOR) == {"resolve_attention", "check_payment"}
 
 
 def test_nobody_may_send_anything_to_a_closed_purchase() -> None:

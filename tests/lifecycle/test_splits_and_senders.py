@@ -203,7 +203,7 @@ def test_nobody_else_can_send_a_message_as_a_party(role: Role, stage: Stage) -> 
 def test_a_party_cannot_act_as_staff_in_its_own_purchase(
     role: Role, name: str, fields: dict[str, Any], party: str
 ) -> None:
-    """R-41, R-58, R-73: a staff role with the id of a party is rejected as WRONG_ROLE."""
+    """R-41, R-65, R-73: a staff role with the id of a party is rejected as WRONG_ROLE."""
     purchase = Purchase().disputed()
     answer = decide(purchase.state, message(name, role, sender=party, **fields), purchase.now)
     rejected(answer, Code.WRONG_ROLE, "party to this purchase")

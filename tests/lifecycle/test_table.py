@@ -22,8 +22,14 @@ from workflows.policy import Policy
 
 ROWS = [(version, row) for version, rules in VERSIONS.items() for row in rules.transitions]
 DEADLINE_ROWS = [(version, rule) for version, rules in VERSIONS.items() for rule in rules.deadlines]
-EVERY_AMOUNT = ("escrow", "claim", "rest", "refund", "release", "offer_refund", "offer_release")
-VALUES = ("because", "attempt", "newest", "effect", "problem", "notice", "message", "code")
+EVERY_AMOUNT = (
+    *("escrow", "claim", "rest", "refund", "release", "offer_refund", "offer_release"),
+    *("disputed", "elsewhere"),
+)
+VALUES = (
+    *("because", "attempt", "newest", "effect", "problem", "notice", "message", "code"),
+    *("reference", "evidence", "ours"),
+)
 DURATION = re.compile(r"\d+ ?(h|hours?|days?|d|minutes?|weeks?)\b|business day")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.lifecycle.builders import ESCROW, NOON, Purchase, message, purchase_in, rejected, terms
-from tests.lifecycle.walk import FIELDS, Edge, Key, Node, Walk, position, walk
+from tests.lifecycle.walk import FIELDS, NEWS, Edge, Key, Node, Walk, position, walk
 from tests.proof.counts import counted
 from workflows.lifecycle import (
     begin,
@@ -27,17 +27,24 @@ from workflows.lifecycle import (
 from workflows.lifecycle.deadlines import UNDECIDED
 from workflows.lifecycle.events import (
     Accepted,
+    BankDisputeReported,
+    CheckPayment,
     CheckRefund,
     DeadlineComputed,
     DeadlineExpired,
     DecisionPosted,
     Effect,
     EffectBlocked,
+    Event,
     Fact,
+    PaymentChecked,
     PaymentDeclined,
     PaymentHeld,
+    PaymentNeedsClient,
     PaymentVoided,
     PlatformCancelled,
+    ProviderMovePosted,
+    RefundedElsewhere,
     RefundReported,
     Rejection,
     SettlementPosted,
@@ -63,17 +70,23 @@ POLICIES: dict[str, dict[str, Any]] = {
     },
 }
 DECIDED = (Stage.SETTLING, Stage.CLOSED)
-OUTCOMES = {"refunded", "released", "split", "payment_declined", "payment_failed"}
+OUTCOMES = {
+    *("refunded", "released", "split", "charged_back"),
+    *("payment_declined", "payment_failed"),
+}
 BLOCKABLE = [kind.__dataclass_fields__["kind"].default for kind in Effect.__args__]
 
 
-WALKS = [(version, policy) for version in VERSIONS for policy in POLICIES]
+AT_PROVIDER = [news for news in NEWS if NEWS[news]]
+WALKS = [(version, name) for version in VERSIONS for name in (*POLICIES, *AT_PROVIDER)]
 
 
 @cache
-def walked(version: int, policy: str) -> Walk:
-    """The walk under that version and policy, made once."""
-    return walk(version, **POLICIES[policy])
+def walked(version: int, name: str) -> Walk:
+    """The walk under that version, and that policy or with that news; made once."""
+    if name in NEWS:
+        return walk(version, name)
+    return walk(version, **POLICIES[name])
 
 
 @pytest.fixture(params=WALKS, ids=lambda walk: f"version {walk[0]}, {walk[1]}")
@@ -91,14 +104,19 @@ def version(request: pytest.FixtureRequest) -> int:
 @cache
 def every_state(version: int) -> dict[Key, State]:
     """Every state of a version under every policy, each position of a purchase once."""
-    nodes = (node for policy in POLICIES for node in walked(version, policy).nodes.values())
+    nodes = (
+        node
+        for each, name in WALKS
+        if each == version
+        for node in walked(version, name).nodes.values()
+    )
     return {position(node.state): node.state for node in nodes}
 
 
 def every_edge(version: int) -> Iterator[tuple[Node, Edge]]:
     """Every event in every state of a version, under every policy."""
-    for policy in POLICIES:
-        found = walked(version, policy)
+    for each, name in WALKS:
+        found = walked(version, name) if each == version else Walk()
         for key, edges in found.edges.items():
             yield from ((found.nodes[key], edge) for edge in edges)
 
@@ -112,14 +130,16 @@ def taken(node: Node, edge: Edge) -> Transition | None:
 
 def sound(state: State) -> None:
     """Assert what holds for every purchase at any time."""
-    where = (state.held, state.in_transit, state.refunded, state.released)
+    where = (state.held, state.in_transit, state.refunded, state.released, state.charged_back)
     assert min(where) >= 0
     assert sum(where) == (ESCROW if state.payment is Payment.HELD else 0)
-    if state.payment is not Payment.NONE:
+    by_provider = bool(state.moves)  # a bank or somebody else may end it, or leave only a rest
+    if state.payment is not Payment.NONE and not by_provider:
         assert (state.decision is not None) == (state.stage in DECIDED)
     if state.decision:
-        assert state.decision.refund + state.decision.release == ESCROW
-    assert (state.claim is not None) == (state.stage in (Stage.CONTESTED, Stage.DISPUTED))
+        assert state.decision.refund + state.decision.release == state.escrow
+    claimable = state.stage in (Stage.CONTESTED, Stage.DISPUTED)
+    assert claimable if state.claim is not None else by_provider or not claimable
     for rule in rules_of(state).deadlines:
         assert rule.name not in state.deadlines or state.stage in rule.stages
     assert waiting_for(state) in {*Role, "nobody"}
@@ -181,9 +201,14 @@ def test_a_decision_about_money_is_never_taken_back(found: Walk) -> None:
         if before.decision is None:
             continue
         for edge in edges:
-            if isinstance(edge.answer, Accepted):
+            if isinstance(edge.answer, Accepted) and not is_by_provider(edge.event):
                 assert edge.answer.state.decision == before.decision
                 assert edge.answer.state.stage in DECIDED
+
+
+def is_by_provider(event: Event) -> bool:
+    """Whether a bank took money, or somebody refunded it: what was decided may be gone."""
+    return isinstance(event, BankDisputeReported | RefundedElsewhere)
 
 
 def test_every_rejection_has_a_code_and_a_sentence(found: Walk) -> None:
@@ -356,9 +381,12 @@ def any_fact(state: State) -> Iterator[Fact]:
         for deadline in (DeadlineName.CLAIM, DeadlineName.SETTLEMENT)
     )
     yield from (PaymentHeld(), PaymentDeclined(), PaymentVoided(), PlatformCancelled())
-    yield from (DecisionPosted(), SettlementPosted())
+    yield from (DecisionPosted(), SettlementPosted(), PaymentChecked(state.payment_checks))
+    yield PaymentNeedsClient("https://pay.example/1")
+    yield from (ProviderMovePosted(number) for number in range(len(state.moves)))
     for attempt in range(1, (state.refund.attempt if state.refund else 1) + 1):
-        yield RefundReported(attempt, "pending", "re_1")
+        yield RefundReported(attempt, "pending", "re_1", "insufficient balance")
+        yield RefundReported(attempt, "sent", "re_1")
         yield RefundReported(attempt, "settled", "re_1")
         yield RefundReported(attempt, "failed", "re_1")
     yield from (EffectBlocked(kind, "it does not answer") for kind in BLOCKABLE)
@@ -383,5 +411,6 @@ def test_every_blocked_effect_is_still_pending(found: Walk) -> None:
     for node in found.nodes.values():
         pending = {getattr(effect, "kind", "") for effect in node.pending}
         pending |= {CheckRefund.kind} if node.state.refund else set()
+        pending |= {CheckPayment.kind}
         for item in node.state.attention:
             assert not item.effect or item.effect in pending, item

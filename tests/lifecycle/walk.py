@@ -9,12 +9,14 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from tests.lifecycle.builders import ESCROW, NOON, message, terms
 from workflows.lifecycle import begin, decide, is_pending
 from workflows.lifecycle.events import (
     Accepted,
+    BankDisputeReported,
+    CheckPayment,
     CheckRefund,
     ComputeDeadline,
     DeadlineComputed,
@@ -23,12 +25,16 @@ from workflows.lifecycle.events import (
     Effect,
     EffectBlocked,
     Event,
+    PaymentChecked,
     PaymentDeclined,
     PaymentHeld,
     PaymentVoided,
     PlatformCancelled,
     PostDecision,
+    PostProviderMove,
     PostSettlement,
+    ProviderMovePosted,
+    RefundedElsewhere,
     RefundReported,
     Rejection,
     SendRefund,
@@ -36,11 +42,12 @@ from workflows.lifecycle.events import (
     TakePayment,
     VoidPayment,
 )
-from workflows.lifecycle.state import DeadlineName, Payment, State
+from workflows.lifecycle.state import DeadlineName, Payment, Stage, State
 from workflows.lifecycle.versions import Rules, rules_of
 from workflows.messages import MESSAGES, Message, Role
 
 CLAIM, SPLIT = 10_000, 15_000
+STATUSES: tuple[Literal["opened", "won", "lost"], ...] = ("opened", "won", "lost")
 ATTEMPTS = 3
 """The walk stops asking for more refund attempts here; each further one is like the last."""
 
@@ -82,12 +89,18 @@ def position(s: State) -> Key:
         s.refund and (s.refund.attempt, s.refund.status),
         frozenset((item.kind, item.effect) for item in s.attention),
         s.outcome,
+        tuple((d.dispute_id, d.status, d.account, d.amount) for d in s.bank_disputes),
+        tuple((m.kind, m.account, m.amount, m.posted) for m in s.moves),
+        s.refunds_elsewhere,
+        (frozenset(s.suspended), s.suspend_all),
+        s.refund and (s.refund.amount, bool(s.settlement and s.settlement.presumed)),
     )
 
 
 def _effect_key(effect: Effect) -> Key:
     deadline, attempt = getattr(effect, "deadline", None), getattr(effect, "attempt", None)
-    return (type(effect).__name__, deadline, attempt)
+    number = effect.number if isinstance(effect, PostProviderMove) else None
+    return (type(effect).__name__, deadline, attempt, number)
 
 
 @dataclass(frozen=True)
@@ -129,7 +142,7 @@ FIELDS: dict[str, tuple[dict[str, Any], ...]] = {
     "settlement_update": tuple(
         {"refund_id": name, "status": status}
         for name in ("purchase-p-1/refund", "purchase-p-1/refund-2", "of-another")
-        for status in ("settled", "failed")
+        for status in ("sent", "settled", "failed")
     ),
     "resolve_attention": (
         {"action": "retry"},
@@ -166,14 +179,17 @@ def answers(node: Node) -> Iterator[tuple[Event, Effect | None]]:
                 yield DeadlineComputed(deadline, NOON), effect
             case PostDecision():
                 yield DecisionPosted(), effect
+            case PostProviderMove(number):
+                yield ProviderMovePosted(number), effect
             case SendRefund(attempt) | CheckRefund(attempt):
                 if isinstance(effect, SendRefund):
                     yield RefundReported(attempt, "pending", "re_1"), effect
+                yield RefundReported(attempt, "sent", "re_1"), effect
                 yield RefundReported(attempt, "settled", "re_1"), effect
                 yield RefundReported(attempt, "failed", "re_1"), effect
             case PostSettlement():
                 yield SettlementPosted(), effect
-        if not isinstance(effect, TakePayment | ComputeDeadline):
+        if not isinstance(effect, ComputeDeadline):
             yield EffectBlocked(effect.kind, "it does not answer"), None
 
 
@@ -185,22 +201,54 @@ def when_nobody_acts(node: Node) -> Iterator[tuple[Event, Effect | None]]:
     yield from answers(node)
 
 
-def walk(version: int, **given: Any) -> Walk:
-    """Walk from the first moment of a purchase under that version and policy."""
+NEWS: dict[str, tuple[Event, ...]] = {
+    "nothing": (),
+    "the bank takes all, or all is refunded elsewhere": (
+        *(BankDisputeReported("dp_1", status, ESCROW) for status in STATUSES),
+        RefundedElsewhere("re_x", ESCROW),
+    ),
+    "the bank takes a part, a part is refunded elsewhere": (
+        *(BankDisputeReported("dp_1", status, 5_000) for status in STATUSES),
+        RefundedElsewhere("re_x", 18_000),
+    ),
+}
+"""What may happen to the payment at the provider, in any state and order. These walks begin with
+work in progress, skip messages that move no money, and post each move at once: one in which
+everything meets everything has millions of states."""
+
+SKIPPED = ("send_message", "request_changes", "open_dispute", "settlement_update", "check_payment")
+
+
+def walk(version: int, news: str = "nothing", **given: Any) -> Walk:
+    """Walk from the first moment of a purchase under that version and policy, with that news."""
     first = begin(replace(terms(**given), rules_version=version), NOON)
     start = Node(first.state, frozenset(first.effects))
     found = Walk(nodes={start.key: start})
-    queue = deque([start])
     messages = every_message(rules_of(first.state))
+    if NEWS[news]:
+        held = decide(first.state, PaymentHeld(), NOON)
+        assert isinstance(held, Accepted)
+        start = Node(replace(held.state, stage=Stage.IN_PROGRESS, deadlines={}), frozenset())
+        found = Walk(nodes={start.key: start})
+        messages = tuple(each for each in messages if each.name not in SKIPPED)
+    queue = deque([start])
     while queue:
         node = queue.popleft()
         edges = found.edges[node.key] = []
         events: list[tuple[Event, Effect | None]] = [(message, None) for message in messages]
-        events += [(PlatformCancelled(), None), *when_nobody_acts(node)]
+        checked = PaymentChecked(node.state.payment_checks)
+        facts = (PlatformCancelled(), checked, *NEWS[news])
+        events += [(fact, None) for fact in facts]
+        events += when_nobody_acts(node)
         for event, answered in events:
+            if NEWS[news] and isinstance(event, EffectBlocked):
+                continue
             answer = decide(node.state, event, NOON)
             target = _next(node, answer, answered)
-            if target.state.refund and target.state.refund.attempt > ATTEMPTS:
+            target = _posted(target) if NEWS[news] else target
+            if target.state.refund and target.state.refund.attempt > (
+                2 if NEWS[news] else ATTEMPTS
+            ):
                 continue
             edges.append(Edge(event, answer, target.key, answered))
             if target.key not in found.nodes:
@@ -221,7 +269,19 @@ def _next(node: Node, answer: Accepted | Rejection, answered: Effect | None) -> 
     )
 
 
+def _posted(node: Node) -> Node:
+    """The ledger has what moved at the provider."""
+    for number, move in enumerate(node.state.moves):
+        if not move.posted:
+            answer = decide(node.state, ProviderMovePosted(number), NOON)
+            node = _next(node, answer, PostProviderMove(number))
+    return node
+
+
 def _awaited(state: State, effect: Effect) -> bool:
-    """A payment may still be answered while it is being voided."""
+    """A payment may still be answered while it is being voided. A look at the payment changes
+    nothing by itself: its news may come in any state."""
+    if isinstance(effect, CheckPayment):
+        return False
     taking = isinstance(effect, TakePayment) and state.payment is Payment.VOIDING
     return taking or is_pending(state, effect)

@@ -163,7 +163,9 @@ async def test_a_purchase_ended_before_its_first_task_starts_with_its_terms(
     terms = PurchaseStart.model_validate(purchase().model_dump(mode="json"))
     bought = Purchase(server.client, terms.purchase_id)
     key = f"{bought.workflow_id}/hold"
-    services.provider.charge(key, terms.price, terms.payment_method, terms.purchased_at or NOW)
+    services.provider.charge(
+        key, terms.price, terms.payment_method or "", terms.purchased_at or NOW
+    )
     await bought.start(terms)
     await bought.handle.terminate("at once")
     await adopted(server, services, bought.id)
@@ -394,7 +396,7 @@ async def test_a_payment_that_was_made_and_not_held_is_found_after_the_payment_w
         "purchase_id": terms.purchase_id,
         "payment_method": terms.payment_method,
     }
-    services.provider.charge(f"{workflow_id}/hold", terms.price, terms.payment_method, NOW)
+    services.provider.charge(f"{workflow_id}/hold", terms.price, terms.payment_method or "", NOW)
     services.ledger.register(
         BoughtPurchase(
             terms.purchase_id, "ana", "bo", 25000, "USD", "{}", "0" * 64, "ended", NOW, b"\0{}"

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from activities.audit import StatusUnavailable, reconcile
-from activities.comparison import PurchaseRecords, WorkflowStatus, compare
+from activities.comparison import compare
 from activities.ledger import PurchaseBalances
 from activities.payments import (
     ChargeRecord,
@@ -19,6 +19,7 @@ from activities.payments import (
     Statement,
     UnreadableRecord,
 )
+from activities.records import PurchaseRecords, WorkflowStatus
 from activities.requests import Money, Total, WorkflowPostings
 from tests.money.environment import Environment, decision, payment, refund, run, settlement
 

@@ -132,7 +132,7 @@ async def test_a_worker_that_dies_at_every_money_call_leaves_the_same_records(
     record_property: Callable[[str, object], None],
 ) -> None:
     """It crashes before, between and after calls to ledger and provider."""
-    monkeypatch.setattr("workflows.effects.RETRY", FIRST_BATCH)
+    monkeypatch.setattr("workflows.activity_calls.RETRY", FIRST_BATCH)
     crashes = Crashes()
     with (
         closing(Services(settings(tmp_path / "without_crashes"))) as without_crashes,

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 from temporalio.exceptions import ApplicationError
 
-from activities.comparison import PurchaseRecords
 from activities.ledger import PurchaseBalances
 from activities.payments import ChargeRecord, RefundRecord, UnreadableRecord
+from activities.records import PurchaseRecords
 from activities.requests import Difference, ErrorType, Money, WorkflowPostings
 from activities.restore import Posting, examine, post
 from tests.money.environment import (

@@ -39,7 +39,7 @@ from activities.services import Settings
 from temporal.converter import DATA_CONVERTER
 from temporal.process import exit_process
 from temporal.runner import Runner
-from workflows import effects, notifying
+from workflows import activity_calls, effects, notifying
 
 CLOSED = {
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED,
@@ -64,7 +64,7 @@ class WorkerSetup:
     settings: Settings
     mailbox: Path
     log: Path
-    give_up_after: timedelta = effects.BLOCKED_AFTER
+    give_up_after: timedelta = activity_calls.BLOCKED_AFTER
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def run_worker(setup: WorkerSetup, plan: CrashPlan | None) -> None:
     CrashingRunner.plan = plan
     changes = [
         *SHORT_TIMEOUTS,
-        (effects, "BLOCKED_AFTER", setup.give_up_after),
+        (activity_calls, "BLOCKED_AFTER", setup.give_up_after),
         (worker, "Runner", CrashingRunner),
         (worker, "TASK_QUEUE", setup.queue),
         *((module, "NOTICE_QUEUE", f"{setup.queue}-notices") for module in (worker, notifying)),

@@ -158,6 +158,6 @@ DEADLINES: tuple[DeadlineRule, ...] = (
         waiting_for="payments",
         governs=SETTLING,
         label="{client's} refund is due",
-        expiry=("R-65", "R-61"),
+        expiry=("R-64", "R-61"),
     ),
 )

@@ -222,7 +222,7 @@ class Draft:
     def close(self, outcome: str, reason: str) -> None:
         """Record how the purchase ends."""
         self.close_request()
-        self.set(offer=None, outcome=outcome, reason=reason, closed_at=self.now)
+        self.set(offer=None, outcome=outcome, reason=reason, closed_at=self.now, attention=())
 
     # --- people
 

@@ -15,6 +15,7 @@ from workflows.lifecycle.events import (
 )
 from workflows.lifecycle.pending import awaits_calendar, is_kind_pending, is_unposted
 from workflows.lifecycle.state import (
+    ENDED,
     AttentionKind,
     DeadlineName,
     Payment,
@@ -120,7 +121,11 @@ DECISION_UNPOSTED_REFUND = Guard("the decision has a refund", _unposted(with_ref
 DECISION_UNPOSTED_RELEASE = Guard("the decision has no refund", _unposted(with_refund=False))
 SETTLEMENT_UNPOSTED = Guard(
     "the refund is settled and not yet posted",
-    lambda draft: is_kind_pending(draft.state, "post_settlement"),
+    lambda draft: _settled(draft, presumed=False),
+)
+SETTLEMENT_PRESUMED = Guard(
+    "the refund is presumed to have arrived, and not yet posted",
+    lambda draft: _settled(draft, presumed=True),
 )
 PAYMENT_BLOCKED = Guard(
     "it is not known whether the payment was made, for the first time",
@@ -132,6 +137,12 @@ NEWLY_BLOCKED = Guard(
 STILL_BLOCKED = Guard(
     "the effect is pending", lambda draft: is_kind_pending(draft.state, _blocked(draft).effect)
 )
+
+
+def _settled(draft: Draft, *, presumed: bool) -> bool:
+    settlement = draft.state.settlement
+    pending = is_kind_pending(draft.state, "post_settlement")
+    return pending and settlement is not None and settlement.presumed is presumed
 
 
 def _blocked(draft: Draft) -> EffectBlocked:
@@ -178,6 +189,14 @@ def _is_open(refund: Refund, report: RefundReported) -> bool:
     return report.attempt == refund.attempt and refund.status is not RefundStatus.FAILED
 
 
+def _waits(refund: Refund, report: RefundReported) -> bool:
+    return _is_open(refund, report) and not _is_sent(refund)
+
+
+def _is_delayed(refund: Refund, report: RefundReported) -> bool:
+    return report.text not in ("", refund.why)
+
+
 def _is_sent(refund: Refund) -> bool:
     return refund.status is RefundStatus.SENT
 
@@ -190,33 +209,20 @@ def _is_same(refund: Refund, report: RefundReported) -> bool:
 
 
 REPORTED_PENDING = Guard(
-    "the current attempt is open and not sent",
-    _reports(lambda refund, report: _is_open(refund, report) and not _is_sent(refund)),
+    "the current attempt is open and not sent, and the provider gives no new reason",
+    _reports(lambda refund, report: _waits(refund, report) and not _is_delayed(refund, report)),
 )
 REPORTED_DELAY = Guard(
     "the current attempt is open and not sent, and the provider gives a new reason",
-    _reports(
-        lambda refund, report: (
-            _is_open(refund, report)
-            and not _is_sent(refund)
-            and report.text not in ("", refund.why)
-        )
-    ),
+    _reports(lambda refund, report: _waits(refund, report) and _is_delayed(refund, report)),
 )
+REPORTED_SENT = Guard("the current attempt is open and not sent", _reports(lambda *it: _waits(*it)))
 REFUND_SENT = Guard(
     "the refund was sent, and `arrival` is `presumed`",
     lambda draft: (
         draft.state.refund is not None
         and _is_sent(draft.state.refund)
         and draft.state.terms.policy.arrival == "presumed"
-    ),
-)
-SETTLEMENT_PRESUMED = Guard(
-    "the refund is presumed to have arrived, and not yet posted",
-    lambda draft: (
-        is_kind_pending(draft.state, "post_settlement")
-        and draft.state.settlement is not None
-        and draft.state.settlement.presumed
     ),
 )
 REPORTED_FIRST_FAILURE = Guard(
@@ -238,7 +244,7 @@ def _dispute(*statuses: str) -> Callable[[Draft], bool]:
 
     def check(draft: Draft) -> bool:
         event, before = provider.reported(draft), provider.known(draft)
-        news = before is None or before.status != event.status
+        news = before is None or (before.status != event.status and not before.ended)
         return draft.state.payment is Payment.HELD and news and event.status in statuses
 
     return check
@@ -275,6 +281,16 @@ BANK_KEEPS_ESCROW = Guard(
 BANK_KEEPS_REFUND = Guard(
     "the bank keeps a part of the refund", lambda draft: _lost(draft) is not None
 )
+BANK_CHANGED_ITS_MIND = Guard(
+    "the dispute had ended otherwise, and nobody knows yet",
+    lambda draft: (
+        (before := provider.known(draft)) is not None
+        and before.ended
+        and provider.reported(draft).status in ENDED
+        and provider.reported(draft).status != before.status
+        and not draft.state.needs(AttentionKind.BANK_DISPUTE)
+    ),
+)
 BANK_AFTER_PAYOUT = Guard("the money was paid before", _dispute("opened", "lost"))
 
 
@@ -283,7 +299,7 @@ def _elsewhere(holds: Callable[[Draft, int], bool]) -> Callable[[Draft], bool]:
 
     def check(draft: Draft) -> bool:
         event = provider.elsewhere(draft)
-        is_new = event.reference not in draft.state.refunds_elsewhere
+        is_new = all(made.reference != event.reference for made in draft.state.refunds_elsewhere)
         return draft.state.payment is Payment.HELD and is_new and holds(draft, event.amount)
 
     return check

@@ -25,6 +25,7 @@ from workflows.lifecycle.state import (
     Code,
     Decision,
     Payment,
+    RefundElsewhere,
     RefundStatus,
     State,
 )
@@ -194,6 +195,18 @@ def end_dispute(draft: Draft) -> None:
     draft.clear_alert(AttentionKind.BANK_DISPUTE)
 
 
+def alert_changed_dispute(draft: Draft) -> None:
+    """The bank decided otherwise than before. What was booked stays; a person looks into it."""
+    event, before = reported(draft), known(draft)
+    assert before is not None
+    draft.values["reference"] = event.dispute_id
+    draft.raise_alert(
+        AttentionKind.BANK_DISPUTE,
+        f"Bank dispute {event.dispute_id} was {before.status} and is {event.status} now. Compare "
+        "the books with the payment provider.",
+    )
+
+
 def _record_loss(draft: Draft, dispute: BankDispute) -> None:
     """The platform bears what went to the client; the policy says who bears what was released."""
     refund = draft.state.refund_amount
@@ -234,9 +247,9 @@ def elsewhere(draft: Draft) -> RefundedElsewhere:
 
 def _note_refund(draft: Draft) -> int:
     event = elsewhere(draft)
-    draft.set(refunds_elsewhere=(*draft.state.refunds_elsewhere, event.reference))
+    made = RefundElsewhere(event.reference, event.amount)
+    draft.set(refunds_elsewhere=(*draft.state.refunds_elsewhere, made))
     draft.values["reference"] = event.reference
-    draft.values["elsewhere"] = draft.amount(event.amount)
     return min(event.amount, draft.state.held)
 
 

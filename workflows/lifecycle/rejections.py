@@ -91,7 +91,12 @@ def explain(draft: Draft, message: Message) -> Rejection:
 
 def _decided(draft: Draft, message: Message) -> Rejection:
     decision = draft.state.decision
-    assert decision is not None
+    if decision is None:
+        return Rejection(
+            Code.ALREADY_SETTLED,
+            "The client has all of the money already, by the bank or by a refund made elsewhere "
+            f"({draft.state.reason}). {_instead(draft, message.by.role)}",
+        )
     what = (
         f"The money was decided at {_instant(decision.at)} ({decision.reason}): "
         f"{draft.amount(decision.refund)} to the client, "

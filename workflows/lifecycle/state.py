@@ -192,6 +192,22 @@ class BankDispute:
     reason: str = ""
     account: MoveAccount | Literal[""] = ""
 
+    @property
+    def ended(self) -> bool:
+        """Whether the bank has decided."""
+        return self.status in ENDED
+
+
+ENDED = ("won", "lost")
+
+
+@dataclass(frozen=True)
+class RefundElsewhere:
+    """A refund that somebody else made at the provider."""
+
+    reference: str
+    amount: int
+
 
 @dataclass(frozen=True)
 class ProviderMove:
@@ -212,9 +228,9 @@ class State:
     `deadlines`: the open deadlines and their instants. `suspended`: those that wait, with the time
     they have left; while `suspend_all`, new ones wait as well. `stage_before_request`: the stage
     that an open refund request left. `decision_posted`: the ledger has the decision. `moves`: what
-    moved at the provider without us. `refunds_elsewhere`: the references of refunds that others
-    made. `payment_checks`: how often somebody asked to look at the payment, and how many of these
-    are done. `confirm_url`: where the client confirms the payment to the bank.
+    moved at the provider without us. `payment_checks`: how often somebody asked to look at the
+    payment; `payment_checks_done`: how many of these were answered. `confirm_url`: where the client
+    confirms the payment to the bank.
     """
 
     terms: Terms
@@ -237,7 +253,7 @@ class State:
     settlement: Settlement | None = None
     bank_disputes: tuple[BankDispute, ...] = ()
     moves: tuple[ProviderMove, ...] = ()
-    refunds_elsewhere: tuple[str, ...] = ()
+    refunds_elsewhere: tuple[RefundElsewhere, ...] = ()
     payment_checks: int = 0
     payment_checks_done: int = 0
     confirm_url: str = ""
@@ -308,11 +324,15 @@ class State:
             found |= {"claim": self.claim, "rest": self.escrow - self.claim}
         if self.decision:
             found |= {"refund": self.decision.refund, "release": self.decision.release}
+        elif self.stage is Stage.SETTLING:
+            found["refund"] = 0
         if self.offer:
             offered = self.offer.refund
             found |= {"offer_refund": offered, "offer_release": self.escrow - offered}
         if self.bank_disputes:
             found["disputed"] = self.bank_disputes[-1].amount
+        if self.refunds_elsewhere:
+            found["elsewhere"] = self.refunds_elsewhere[-1].amount
         return found
 
     @property

@@ -469,6 +469,11 @@ BANK_DISPUTE_ENDED = Text(
     summary="{Client's} bank has ended its dispute; no money was taken.",
     explanation="Nothing is to be done about {reference} any more.",
 )
+BANK_DISPUTE_CHANGED = Text(
+    heading="A bank changed its decision",
+    summary="{Client's} bank has changed its decision about dispute {reference}.",
+    explanation="What was booked stays until a person has compared it with the payment provider.",
+)
 REFUNDED_ELSEWHERE = Text(
     heading="Refunded outside of the project",
     summary="All of the money was refunded to {client} at the payment provider: {elsewhere}. "

@@ -1,0 +1,328 @@
+"""The client's bank takes the payment back, and gives it back or keeps it."""
+
+import pytest
+
+from tests.lifecycle.builders import ESCROW, Purchase, any_undecided_stage, purchase_in, rejected
+from workflows.lifecycle import deadlines, permissions, waiting_for
+from workflows.lifecycle.events import (
+    BankDisputeReported,
+    CheckPayment,
+    DecisionPosted,
+    PlatformCancelled,
+    PostDecision,
+    PostProviderMove,
+    ProviderMovePosted,
+    RefundReported,
+    SendRefund,
+)
+from workflows.lifecycle.state import AttentionKind, Code, DeadlineName, Stage
+from workflows.messages import Role
+
+DISPUTE = "dp_1"
+EVERYBODY = {"client", "freelancer", "operator"}
+
+
+def opened(purchase: Purchase, amount: int = ESCROW) -> Purchase:
+    """The bank takes the payment back for now."""
+    purchase.fact(BankDisputeReported(DISPUTE, "opened", amount, "fraudulent"))
+    return purchase
+
+
+def reported(purchase: Purchase, status: str, amount: int = ESCROW) -> Purchase:
+    """The provider reports on the dispute."""
+    purchase.fact(BankDisputeReported(DISPUTE, status, amount))  # type: ignore[arg-type]
+    return purchase
+
+
+def posted(purchase: Purchase) -> Purchase:
+    """The ledger has everything that moved at the provider."""
+    for number, move in enumerate(purchase.state.moves):
+        if not move.posted:
+            purchase.fact(ProviderMovePosted(number))
+    return purchase
+
+
+def recipients(purchase: Purchase) -> set[str]:
+    """Who is notified of the last event."""
+    return {role for notice in purchase.notices for role in notice.recipients}
+
+
+@any_undecided_stage
+def test_an_opened_dispute_freezes_the_purchase(stage: Stage) -> None:
+    """R-82: deadlines stop, the bank has the money, and everybody is notified."""
+    purchase = purchase_in(stage)
+    open_before = dict(purchase.state.deadlines)
+    opened(purchase)
+    assert purchase.state.stage is stage
+    assert not purchase.state.deadlines
+    assert set(purchase.state.suspended) >= set(open_before)
+    assert (purchase.state.held, purchase.state.charged_back) == (0, ESCROW)
+    assert purchase.last.effects == (PostProviderMove(0),)
+    assert recipients(purchase) == EVERYBODY
+    assert waiting_for(purchase.state) == ("mediator" if stage is Stage.DISPUTED else "operator")
+
+
+@any_undecided_stage
+def test_a_dispute_that_is_won_changes_nothing_but_time(stage: Stage) -> None:
+    """R-83: the purchase goes on where it was, deadlines with the time they had left."""
+    purchase = purchase_in(stage).after(hours=3)
+    before = purchase.state
+    reported(opened(purchase).after(days=20), "won")
+    assert purchase.state.stage is stage
+    assert (purchase.state.held, purchase.state.charged_back) == (ESCROW, 0)
+    later = {name: at - before.deadlines[name] for name, at in purchase.state.deadlines.items()}
+    assert {left.days for left in later.values()} == ({20} if later else set())
+    assert later.keys() == before.deadlines.keys()
+    assert not purchase.state.attention
+    assert recipients(purchase) == EVERYBODY
+
+
+@any_undecided_stage
+def test_a_dispute_that_is_lost_ends_the_purchase(stage: Stage) -> None:
+    """R-84, R-96: all of the escrow is charged back; nothing is left to decide."""
+    purchase = posted(reported(opened(purchase_in(stage)), "lost"))
+    state = purchase.state
+    assert (state.stage, state.outcome) == (Stage.CLOSED, "charged_back")
+    assert state.reason == "bank_dispute_lost"
+    assert (state.charged_back, state.refunded, state.released) == (ESCROW, 0, 0)
+
+
+@any_undecided_stage
+def test_a_mediator_decides_on_what_the_bank_leaves(stage: Stage) -> None:
+    """R-85: a part is charged back, the rest is disputed; R-41: the mediator divides the rest."""
+    purchase = posted(reported(opened(purchase_in(stage), 10_000), "lost", 10_000))
+    assert purchase.state.stage is Stage.DISPUTED
+    assert purchase.state.held == 15_000
+    answer = purchase.send(Role.MEDIATOR, "resolve_dispute", refund=15_001)
+    rejected(answer, Code.INVALID_AMOUNT, "150.00 USD")
+    purchase.send(Role.MEDIATOR, "resolve_dispute", refund=5_000)
+    assert PostDecision(5_000, 10_000) in purchase.last.effects
+
+
+@pytest.mark.parametrize(
+    ("stage", "role", "name", "fields"),
+    [
+        (Stage.DELIVERED, "client", "accept_delivery", {}),
+        (Stage.REFUND_REQUESTED, "freelancer", "decide_refund", {"decision": "approve"}),
+        (Stage.CONTESTED, "client", "accept_claim", {}),
+        (Stage.FREELANCER_REVIEW, "freelancer", "cancel", {}),
+        (Stage.DISPUTED, "mediator", "resolve_dispute", {"refund": 1}),
+        (Stage.IN_PROGRESS, "freelancer", "give_refund", {}),
+    ],
+)
+def test_nothing_is_paid_while_the_bank_has_the_money(
+    stage: Stage, role: str, name: str, fields: dict[str, object]
+) -> None:
+    """R-15, R-20, R-22, R-30, R-41, R-46: rejected as FROZEN, and no page offers it."""
+    purchase = opened(purchase_in(stage))
+    rejected(purchase.send(Role(role), name, **fields), Code.FROZEN, "bank")
+    answers = {p.message: p for p in permissions(purchase.state, Role(role), purchase.now)}
+    if name != "decide_refund":  # declining moves nothing
+        assert not answers[name].allowed
+        assert answers[name].code == "FROZEN"
+
+
+def test_a_split_can_be_offered_and_not_accepted_while_frozen() -> None:
+    """R-45, R-47, R-48: the parties may talk and offer; nothing is paid."""
+    purchase = opened(purchase_in(Stage.IN_PROGRESS))
+    purchase.client("send_message", text="sorry")
+    purchase.client("propose_split", refund=10_000)
+    assert purchase.state.offer
+    rejected(purchase.freelancer("accept_split", refund=10_000), Code.FROZEN)
+    purchase.freelancer("deliver")
+    assert purchase.state.stage is Stage.DELIVERED
+    assert not deadlines(purchase.state)
+
+
+def test_work_that_goes_on_while_frozen_starts_its_deadlines_afterwards() -> None:
+    """R-14, R-82, R-83: a delivery while frozen gives the client the whole review window later."""
+    purchase = opened(purchase_in(Stage.IN_PROGRESS))
+    purchase.freelancer("deliver")
+    reported(purchase.after(days=9), "won")
+    left = purchase.state.deadlines[DeadlineName.REVIEW] - purchase.now
+    assert left == purchase.state.terms.policy.review_window
+
+
+def test_a_decision_of_the_platform_waits_for_the_bank() -> None:
+    """R-50, R-83: decided while frozen, carried out when the bank gives the money back."""
+    purchase = opened(purchase_in(Stage.IN_PROGRESS))
+    purchase.fact(PlatformCancelled())
+    assert PostDecision(ESCROW, 0) not in purchase.last.effects
+    reported(purchase, "won")
+    assert PostDecision(ESCROW, 0) in purchase.last.effects
+
+
+def test_a_decision_of_the_platform_ends_with_the_money() -> None:
+    """R-50, R-84: nothing is paid on top of what the bank keeps."""
+    purchase = opened(purchase_in(Stage.IN_PROGRESS))
+    purchase.fact(PlatformCancelled())
+    posted(reported(purchase, "lost"))
+    assert purchase.state.outcome == "charged_back"
+    assert purchase.state.decision is None
+
+
+def refund_unsent() -> Purchase:
+    """The refund is posted, and the provider has not been asked yet."""
+    purchase = Purchase().working()
+    purchase.freelancer("give_refund")
+    return purchase.posted()
+
+
+def test_a_refund_that_is_not_sent_is_kept_back() -> None:
+    """R-82, R-83: while a refund is not sent, a dispute stops it; a won one lets it go on."""
+    purchase = opened(refund_unsent())
+    assert (purchase.state.in_transit, purchase.state.charged_back) == (0, ESCROW)
+    assert [move.account for move in purchase.state.moves] == ["in_transit"]
+    reported(posted(purchase), "won")
+    assert SendRefund(1) in purchase.last.effects
+
+
+def test_a_refund_that_is_not_sent_ends_with_a_lost_dispute() -> None:
+    """R-84, R-96: the client has the money by the bank."""
+    purchase = posted(reported(opened(refund_unsent()), "lost"))
+    assert purchase.state.outcome == "charged_back"
+    assert purchase.state.in_transit == 0
+
+
+def test_a_refund_shrinks_by_what_the_bank_keeps() -> None:
+    """R-86: the client gets the rest of the refund, and no more."""
+    purchase = posted(reported(opened(refund_unsent(), 10_000), "lost", 10_000))
+    assert SendRefund(1) in purchase.last.effects or purchase.state.in_transit == 15_000
+    assert purchase.state.refund_amount == 15_000
+
+
+def test_a_decision_posted_at_the_same_moment_moves_the_freeze_to_the_refund() -> None:
+    """R-51, R-82: the ledger had posted the decision when the dispute was reported."""
+    purchase = Purchase().working()
+    purchase.freelancer("give_refund")
+    opened(purchase)
+    purchase.fact(DecisionPosted())
+    assert [move.account for move in purchase.state.moves] == ["in_transit"]
+    assert purchase.state.frozen
+    assert (purchase.state.in_transit, purchase.state.charged_back) == (0, ESCROW)
+
+
+def test_a_release_posted_at_the_same_moment_closes_the_purchase() -> None:
+    """R-52, R-82: the freelancer has the money; the books take nothing back from escrow."""
+    purchase = Purchase().delivered()
+    purchase.client("accept_delivery")
+    opened(purchase)
+    purchase.fact(DecisionPosted())
+    assert purchase.state.outcome == "released"
+    assert not purchase.state.moves
+    assert purchase.state.charged_back == 0
+
+
+def test_a_dispute_about_a_refund_that_was_sent_alerts_staff() -> None:
+    """R-87: nothing more is paid; staff get the evidence, and a lost dispute is a loss."""
+    purchase = refund_unsent()
+    purchase.fact(RefundReported(1, "sent", "arn_7"))
+    opened(purchase)
+    assert recipients(purchase) == {"operator"}
+    assert "arn_7" in purchase.state.attention[0].text
+    assert not purchase.state.frozen
+    reported(purchase, "lost")
+    assert [(m.kind, m.account, m.amount) for m in purchase.state.moves] == [
+        ("bank_dispute_loss", "platform_losses", ESCROW)
+    ]
+    assert purchase.state.in_transit == ESCROW
+
+
+@pytest.mark.parametrize(
+    ("bears", "account"),
+    [("platform", "platform_losses"), ("freelancer", "freelancer_receivable")],
+)
+def test_the_policy_says_who_bears_what_was_released(bears: str, account: str) -> None:
+    """R-87: `chargeback_after_release`."""
+    purchase = Purchase(chargeback_after_release=bears).disputed()
+    purchase.send(Role.MEDIATOR, "resolve_dispute", refund=10_000)
+    purchase.posted().fact(RefundReported(1, "sent", "arn_7"))
+    reported(opened(purchase), "lost")
+    assert [(m.account, m.amount) for m in purchase.state.moves] == [
+        ("platform_losses", 10_000),
+        (account, 15_000),
+    ]
+
+
+def test_a_dispute_about_a_sent_refund_that_ends_well_needs_nobody() -> None:
+    """R-88: the alert is cleared."""
+    purchase = refund_unsent()
+    purchase.fact(RefundReported(1, "sent", "arn_7"))
+    reported(opened(purchase), "won")
+    assert not purchase.state.attention
+
+
+def test_an_inquiry_stops_nothing() -> None:
+    """R-81: operators are notified; deadlines go on."""
+    purchase = purchase_in(Stage.IN_PROGRESS)
+    before = purchase.state.deadlines
+    reported(purchase, "inquiry")
+    assert purchase.state.deadlines == before
+    assert recipients(purchase) == {"operator"}
+    opened(purchase)
+    assert purchase.state.frozen
+
+
+def test_a_repeated_report_changes_nothing() -> None:
+    """R-82: webhooks come twice."""
+    purchase = opened(purchase_in(Stage.IN_PROGRESS))
+    before = purchase.state
+    opened(purchase)
+    assert purchase.state == before
+    assert not purchase.notices
+
+
+@pytest.mark.parametrize(("first", "then"), [("won", "lost"), ("lost", "won")])
+def test_a_bank_that_changes_its_decision_calls_a_person(first: str, then: str) -> None:
+    """R-89: nothing is booked twice under the same dispute."""
+    purchase = reported(opened(purchase_in(Stage.IN_PROGRESS), 10_000), first, 10_000)
+    moves = purchase.state.moves
+    opened(purchase)
+    assert not purchase.notices
+    reported(purchase, then, 10_000)
+    assert recipients(purchase) == {"operator"}
+    assert purchase.state.moves == moves
+    reported(purchase, then, 10_000)
+    assert not purchase.notices
+
+
+def test_two_disputes_freeze_until_both_have_ended() -> None:
+    """R-82, R-83: each took a part of the escrow."""
+    purchase = opened(purchase_in(Stage.IN_PROGRESS), 10_000)
+    purchase.fact(BankDisputeReported("dp_2", "opened", 15_000))
+    assert purchase.state.charged_back == ESCROW
+    reported(purchase, "won", 10_000)
+    assert purchase.state.frozen
+    purchase.fact(BankDisputeReported("dp_2", "won", 15_000))
+    assert not purchase.state.frozen
+    assert purchase.state.held == ESCROW
+
+
+def test_a_lost_dispute_that_was_never_reported_as_open_counts_whole() -> None:
+    """R-84: a webhook was lost; the daily look finds the end."""
+    purchase = posted(reported(purchase_in(Stage.DELIVERED), "lost"))
+    assert purchase.state.outcome == "charged_back"
+    assert [m.kind for m in purchase.state.moves] == ["bank_dispute_opened", "bank_dispute_lost"]
+
+
+def test_a_failed_refund_is_not_sent_again_while_the_bank_has_the_money() -> None:
+    """R-57, R-73, R-82: an operator's retry is rejected as FROZEN."""
+    purchase = refund_unsent()
+    for attempt in (1, 2):
+        purchase.fact(RefundReported(attempt, "failed", f"re_{attempt}"))
+    opened(purchase)
+    answer = purchase.send(Role.OPERATOR, "resolve_attention", action="retry")
+    rejected(answer, Code.FROZEN)
+
+
+def test_a_look_at_the_payment_is_asked_of_the_provider() -> None:
+    """R-80, R-98: `check_payment` asks the provider; the answer ends it."""
+    purchase = purchase_in(Stage.IN_PROGRESS)
+    purchase.send(Role.PAYMENTS, "check_payment")
+    assert purchase.last.effects == (CheckPayment(1),)
+
+
+def test_a_lost_dispute_needs_nobody_any_more() -> None:
+    """R-84: no alert is left on a closed purchase."""
+    purchase = posted(reported(opened(purchase_in(Stage.IN_PROGRESS)), "lost"))
+    assert not purchase.state.needs(AttentionKind.BANK_DISPUTE)

@@ -1,0 +1,262 @@
+"""Somebody refunds the payment at the provider without us; refunds that are sent, and payments
+that need the client."""
+
+import pytest
+
+from tests.lifecycle.builders import ESCROW, Purchase, any_undecided_stage, purchase_in, rejected
+from tests.lifecycle.test_bank_disputes import EVERYBODY, posted, recipients, refund_unsent
+from workflows.lifecycle import begin, is_pending
+from workflows.lifecycle.events import (
+    BankDisputeReported,
+    CheckPayment,
+    CheckRefund,
+    PaymentChecked,
+    PaymentHeld,
+    PaymentNeedsClient,
+    PostDecision,
+    PostSettlement,
+    ProviderMovePosted,
+    RefundedElsewhere,
+    RefundReported,
+    SendRefund,
+    SettlementPosted,
+    TakePayment,
+)
+from workflows.lifecycle.state import AttentionKind, Code, DeadlineName, RefundStatus, Stage
+from workflows.messages import Role
+
+ELSEWHERE = "re_dashboard"
+
+
+def refunded(purchase: Purchase, amount: int = ESCROW) -> Purchase:
+    """Somebody refunds this much at the provider's dashboard."""
+    purchase.fact(RefundedElsewhere(ELSEWHERE, amount))
+    return purchase
+
+
+@any_undecided_stage
+def test_a_full_refund_elsewhere_ends_the_purchase(stage: Stage) -> None:
+    """R-90, R-96: closed as refunded, and nothing is paid on top."""
+    purchase = refunded(purchase_in(stage))
+    assert recipients(purchase) == EVERYBODY
+    state = posted(purchase).state
+    assert (state.stage, state.outcome, state.reason) == (
+        Stage.CLOSED,
+        "refunded",
+        "refunded_elsewhere",
+    )
+    assert (state.refunded, state.held, state.decision) == (ESCROW, 0, None)
+
+
+@any_undecided_stage
+def test_a_part_refunded_elsewhere_shrinks_the_escrow(stage: Stage) -> None:
+    """R-92: what is decided later is about the rest."""
+    purchase = posted(refunded(purchase_in(stage), 10_000))
+    assert purchase.state.stage is stage
+    assert (purchase.state.held, purchase.state.refunded) == (15_000, 10_000)
+    purchase.freelancer("give_refund")
+    assert PostDecision(15_000, 0) in purchase.last.effects
+
+
+def test_an_offer_above_the_rest_lapses() -> None:
+    """R-92: nobody can accept what is not there any more."""
+    purchase = purchase_in(Stage.IN_PROGRESS)
+    purchase.client("propose_split", refund=20_000)
+    refunded(purchase, 10_000)
+    assert purchase.state.offer is None
+    rejected(purchase.freelancer("accept_split", refund=20_000), Code.NO_OFFER)
+
+
+def test_a_claim_above_the_rest_lapses_and_the_freelancer_is_asked_again() -> None:
+    """R-91: the request is open again, with a new window for the freelancer."""
+    purchase = Purchase().contested(claim=20_000)
+    refunded(purchase, 10_000)
+    assert purchase.state.stage is Stage.REFUND_REQUESTED
+    assert purchase.state.claim is None
+    assert DeadlineName.REFUND_DECISION in purchase.state.deadlines
+
+
+def test_a_claim_within_the_rest_stands() -> None:
+    """R-92: the rest after the claim shrinks."""
+    purchase = refunded(Purchase().contested(claim=10_000), 10_000)
+    purchase.client("accept_claim")
+    assert PostDecision(5_000, 10_000) in purchase.last.effects
+
+
+def test_a_decided_refund_shrinks_by_what_was_refunded_elsewhere() -> None:
+    """R-93: found before the decision is posted; the client gets the rest, once."""
+    purchase = Purchase().working()
+    purchase.freelancer("give_refund")
+    refunded(purchase, 10_000)
+    assert PostDecision(15_000, 0) in purchase.last.effects
+
+
+def test_a_decided_refund_that_was_made_elsewhere_closes_the_purchase() -> None:
+    """R-90: the client has all of it already."""
+    purchase = Purchase().working()
+    purchase.freelancer("give_refund")
+    posted(refunded(purchase))
+    assert purchase.state.outcome == "refunded"
+    assert purchase.state.refunded == ESCROW
+
+
+def test_a_mediator_decides_when_a_release_meets_a_refund_elsewhere() -> None:
+    """R-94: more was refunded than was decided; nothing is paid on top without a person."""
+    purchase = Purchase().delivered()
+    purchase.client("accept_delivery")
+    refunded(purchase, 10_000)
+    assert purchase.state.stage is Stage.DISPUTED
+    assert purchase.state.decision is None
+    assert purchase.state.held == 15_000
+
+
+def test_a_refund_that_is_posted_waits_for_a_person() -> None:
+    """R-95, R-73: alerted with both references; only an operator's retry sends it too."""
+    purchase = refunded(refund_unsent())
+    assert recipients(purchase) == {"operator"}
+    assert purchase.state.needs(AttentionKind.REFUNDED_ELSEWHERE)
+    assert not is_pending(purchase.state, SendRefund(1))
+    assert ELSEWHERE in purchase.state.attention[0].text
+    purchase.send(Role.OPERATOR, "resolve_attention", action="retry")
+    assert SendRefund(1) in purchase.last.effects
+
+
+def test_an_operator_records_that_the_refund_elsewhere_was_the_refund() -> None:
+    """R-95, R-74: settled by the refund that somebody made; nothing is sent."""
+    purchase = refunded(refund_unsent())
+    purchase.send(Role.OPERATOR, "resolve_attention", action="mark_settled", reference=ELSEWHERE)
+    assert purchase.last.effects == (PostSettlement(ELSEWHERE, purchase.now),)
+    purchase.fact(SettlementPosted())
+    assert purchase.state.outcome == "refunded"
+
+
+def test_the_same_refund_elsewhere_counts_once() -> None:
+    """R-92: webhooks come twice."""
+    purchase = refunded(refunded(purchase_in(Stage.IN_PROGRESS), 10_000), 10_000)
+    assert purchase.state.held == 15_000
+
+
+def test_a_posted_move_is_not_posted_again() -> None:
+    """R-97: the ledger's answer comes once."""
+    purchase = posted(refunded(purchase_in(Stage.IN_PROGRESS), 10_000))
+    assert [move.posted for move in purchase.state.moves] == [True]
+    before = purchase.state
+    purchase.fact(ProviderMovePosted(0))
+    assert purchase.state == before
+
+
+def test_a_refund_elsewhere_while_frozen_takes_what_is_left() -> None:
+    """R-82, R-92: the bank has a part, somebody refunds the other."""
+    purchase = purchase_in(Stage.IN_PROGRESS)
+    purchase.fact(BankDisputeReported("dp_1", "opened", 10_000))
+    refunded(purchase, 15_000)
+    assert (purchase.state.held, purchase.state.charged_back) == (0, 10_000)
+    purchase.fact(BankDisputeReported("dp_1", "lost", 10_000))
+    posted(purchase)
+    assert purchase.state.outcome == "charged_back"
+    assert (purchase.state.refunded, purchase.state.charged_back) == (15_000, 10_000)
+
+
+# --- refunds that are sent
+
+
+def sent() -> Purchase:
+    """The provider has sent the refund."""
+    purchase = refund_unsent()
+    purchase.fact(RefundReported(1, "sent", "arn_7"))
+    return purchase
+
+
+def test_a_sent_refund_is_on_its_way() -> None:
+    """R-58: both are notified with the reference; the provider is still asked."""
+    purchase = sent()
+    assert purchase.state.stage is Stage.SETTLING
+    assert purchase.state.refund
+    assert purchase.state.refund.status is RefundStatus.SENT
+    assert purchase.last.effects == (CheckRefund(1),)
+    assert "arn_7" in purchase.last.text
+    assert recipients(purchase) == {"client", "freelancer"}
+
+
+def test_a_message_may_report_that_the_refund_was_sent() -> None:
+    """R-58: `settlement_update` with status `sent`."""
+    purchase = refund_unsent()
+    purchase.send(
+        Role.PAYMENTS, "settlement_update", refund_id="purchase-p-1/refund", status="sent"
+    )
+    assert purchase.state.refund
+    assert purchase.state.refund.status is RefundStatus.SENT
+
+
+def test_a_sent_refund_is_presumed_to_have_arrived() -> None:
+    """R-64, R-63: it did not come back within the settlement window."""
+    purchase = sent()
+    purchase.deadline(DeadlineName.SETTLEMENT)
+    assert PostSettlement("arn_7", purchase.now) in purchase.last.effects
+    purchase.fact(SettlementPosted())
+    assert purchase.last.transition == "refund_presumed"
+    assert purchase.state.outcome == "refunded"
+    assert "should be" in purchase.last.text
+
+
+def test_a_policy_may_ask_for_proof() -> None:
+    """R-61: with `arrival: proved`, a sent refund without proof is late."""
+    purchase = Purchase(arrival="proved").working()
+    purchase.freelancer("give_refund")
+    purchase.posted().fact(RefundReported(1, "sent", "arn_7"))
+    purchase.deadline(DeadlineName.SETTLEMENT)
+    assert purchase.state.needs(AttentionKind.SETTLEMENT_LATE)
+    assert purchase.state.stage is Stage.SETTLING
+
+
+def test_a_sent_refund_that_comes_back_is_sent_again() -> None:
+    """R-56: returned while settling counts as failed."""
+    purchase = sent()
+    purchase.fact(RefundReported(1, "failed", "arn_7", "account closed"))
+    assert SendRefund(2) in purchase.last.effects
+
+
+def test_a_pending_refund_shows_the_providers_reason_once() -> None:
+    """R-62: the provider's balance is too low; R-53: the same answer again is no news."""
+    purchase = refund_unsent()
+    purchase.fact(RefundReported(1, "pending", "re_1", "insufficient balance"))
+    assert recipients(purchase) == {"client", "operator"}
+    assert "insufficient balance" in purchase.last.text
+    purchase.fact(RefundReported(1, "pending", "re_1", "insufficient balance"))
+    assert not purchase.notices
+
+
+# --- payments that need the client
+
+
+def test_the_clients_bank_wants_a_confirmation() -> None:
+    """R-07: the payment is not declined; the client is notified once, and it waits."""
+    purchase = Purchase(held=False)
+    purchase.fact(PaymentNeedsClient("https://pay.example/1"))
+    assert recipients(purchase) == {"client"}
+    assert is_pending(purchase.state, TakePayment())
+    purchase.fact(PaymentNeedsClient("https://pay.example/1"))
+    assert not purchase.notices
+    purchase.fact(PaymentHeld("ch_1"))
+    assert purchase.state.confirm_url == ""
+
+
+@pytest.mark.parametrize("role", [Role.PAYMENTS, Role.OPERATOR])
+def test_somebody_asks_to_look_at_the_payment(role: Role) -> None:
+    """R-80, R-98: while the payment is pending, it is tried again; once held, it is looked at."""
+    purchase = Purchase(held=False)
+    purchase.send(role, "check_payment")
+    assert not purchase.last.effects
+    assert purchase.state.payment_checks == 1
+    purchase.fact(PaymentHeld("ch_1"))
+    purchase.send(role, "check_payment")
+    assert purchase.last.effects == (CheckPayment(2),)
+    assert is_pending(purchase.state, CheckPayment(2))
+    purchase.fact(PaymentChecked(2))
+    assert not is_pending(purchase.state, CheckPayment(2))
+
+
+def test_a_purchase_begins_without_news() -> None:
+    """R-01: no dispute, no move, no refund elsewhere."""
+    first = begin(Purchase().state.terms, Purchase().now).state
+    assert (first.bank_disputes, first.moves, first.refunds_elsewhere) == ((), (), ())

@@ -1,0 +1,157 @@
+"""The command that makes something happen at the sandbox provider."""
+
+import json
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.client import Client
+
+from activities.payments import PaymentReport
+from activities.payments.sandbox import SandboxProvider
+from activities.requests import Money
+from temporal.purchases import Purchase
+from tests.purchases import FREELANCER
+from tests.starter.conftest import Cli, held
+from tests.starter.test_looks import say
+
+USD = ("--currency", "USD")
+PART = Money(amount=100_00, currency="USD")
+
+
+@pytest.fixture
+def payments(cli: Cli) -> Path:
+    """The sandbox's file."""
+    return Path(cli.environment["RECOURSE_PAYMENTS"].removeprefix("sandbox:"))
+
+
+async def reported(payments: Path, purchase: Purchase) -> PaymentReport:
+    """What the sandbox reports about a purchase's charge."""
+    with closing(SandboxProvider(payments)) as provider:
+        charge = provider.find_charge(f"{purchase.workflow_id}/hold")
+        assert charge is not None
+        found = provider.payment(charge.reference, datetime.now(UTC))
+        assert found is not None
+        return found
+
+
+async def checks(purchase: Purchase) -> list[dict[str, Any]]:
+    """The `check_payment` signals that a purchase has got."""
+    found = []
+    async for event in purchase.handle.fetch_history_events():
+        signal = event.workflow_execution_signaled_event_attributes
+        if signal.signal_name == "check_payment":
+            (payload,) = signal.input.payloads
+            found.append(json.loads(payload.data))
+    return found
+
+
+async def test_a_bank_disputes_the_payment_and_the_purchase_looks(
+    cli: Cli, cli_purchase: Purchase, payments: Path
+) -> None:
+    opened = await cli.process(
+        "sandbox", "dispute-opened", cli_purchase.id, "--amount", "100.00", *USD, "--json"
+    )
+    assert opened.status == 0, opened.err
+    (dispute,) = (await reported(payments, cli_purchase)).disputes
+    assert (dispute.status, dispute.amount) == ("opened", PART)
+    assert opened.document == {
+        "event": "dispute-opened",
+        "charge_reference": (await reported(payments, cli_purchase)).reference,
+        "reference": dispute.dispute_id,
+        "amount": {"amount": 100_00, "currency": "USD"},
+        "status": "opened",
+        "notified": True,
+    }
+    won = await cli("sandbox", "dispute-won", cli_purchase.id)
+    for shown in (dispute.dispute_id, "100.00 USD", "won", f"recourse status {cli_purchase.id}"):
+        assert shown in won.out
+    first, second = await checks(cli_purchase)
+    assert first["by"] == second["by"] == {"role": "payments", "id": "sandbox"}
+    assert first["message_id"] != second["message_id"]
+    assert len(first["message_id"]) <= 64
+
+
+async def test_a_refund_is_made_elsewhere(cli: Cli, cli_purchase: Purchase, payments: Path) -> None:
+    assert (await cli("sandbox", "refund-elsewhere", cli_purchase.id)).status == 0
+    (refund,) = (await reported(payments, cli_purchase)).refunds
+    assert (refund.refund_id, str(refund.amount)) == ("", "250.00 USD")
+
+
+async def test_a_refund_comes_back_after_the_purchase_was_closed(
+    cli: Cli, cli_client: Client, cli_worker: None, payments: Path
+) -> None:
+    bought = await held(cli_client, payment_method="pm_sandbox_at_once")
+    await say(bought, "give_refund", FREELANCER)
+    await bought.handle.result()
+    returned = await cli("sandbox", "refund-returned", bought.id)
+    assert returned.status == 0, returned.err
+    assert "The purchase is not running, so it was not notified." in returned.out
+    (refund,) = (await reported(payments, bought)).refunds
+    assert refund.status == "failed"
+
+
+async def test_a_payment_is_made_elsewhere_without_server_and_worker(
+    cli: Cli, payments: Path
+) -> None:
+    with closing(SandboxProvider(payments)):
+        pass  # the file exists
+    made = await cli(
+        *("sandbox", "payment-made", "shop-17", "--amount", "250", *USD, "--json"),
+        TEMPORAL_ADDRESS="127.0.0.1:1",
+    )
+    reference = made.document["reference"]
+    with closing(SandboxProvider(payments)) as provider:
+        found = provider.payment(reference, datetime.now(UTC))
+    assert found == PaymentReport(reference, Money(amount=250_00, currency="USD"))
+    again = await cli("sandbox", "payment-made", "shop-17", "--amount", "250", *USD)
+    assert '"payment_reference": "ch_' in again.out
+    assert reference not in again.out
+
+
+async def test_what_cannot_happen_is_rejected_with_the_reason(
+    cli: Cli, cli_purchase: Purchase
+) -> None:
+    unknown = await cli("sandbox", "dispute-opened", cli_purchase.workflow_id)
+    assert unknown.rejection == (1, "NOT_FOUND")
+    assert f"Did you mean the purchase {cli_purchase.id}?" in unknown.err
+    nothing = await cli("sandbox", "dispute-lost", cli_purchase.id)
+    assert nothing.rejection == (1, "NOT_ALLOWED_NOW")
+    more = await cli("sandbox", "refund-elsewhere", cli_purchase.id, "--amount", "250.01", *USD)
+    assert more.rejection == (1, "INVALID_AMOUNT")
+    assert "250.01 USD is not possible: 250.00 USD of the payment is left" in more.err
+    assert await checks(cli_purchase) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("dispute-won", "p-1", "--amount", "1", *USD), "dispute-won takes no amount"),
+        (("payment-made", "p-1"), "payment-made needs an amount"),
+        (("refund-elsewhere", "p-1", "--amount", "1"), "--amount and --currency go together"),
+        (("refund-elsewhere", "p-1", "--amount", "0.001", *USD), "--amount"),
+        (("refund-elsewhere", "no such id!"), "PURCHASE"),
+    ],
+)
+async def test_wrong_usage_is_explained(
+    cli: Cli, payments: Path, arguments: tuple[str, ...], why: str
+) -> None:
+    with closing(SandboxProvider(payments)):
+        pass
+    answer = await cli("sandbox", *arguments)
+    assert answer.rejection == (2, "INVALID_INPUT")
+    assert why in answer.err
+
+
+async def test_another_provider_has_no_events(cli: Cli) -> None:
+    answer = await cli("sandbox", "dispute-opened", "p-1", RECOURSE_PAYMENTS="stripe")
+    assert answer.rejection == (2, "WRONG_SETTING")
+    assert "RECOURSE_PAYMENTS is 'stripe'" in answer.err
+
+
+async def test_an_unknown_event_is_answered_with_the_known_ones(cli: Cli) -> None:
+    answer = await cli("sandbox", "dispute-forgotten", "p-1")
+    assert answer.status == 2
+    assert "dispute-opened" in answer.err
