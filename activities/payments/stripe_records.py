@@ -109,10 +109,16 @@ def refund_record(refund: stripe.Refund, names: Names) -> RefundRecord:
     """Convert a refund. One that somebody else made is recognised by its reference: that is
     Stripe's id, which does not change."""
     result = refund_result(refund)
-    own = names.refund_id_of(refund)
-    reference = result.reference if own else refund.id
-    charge = payment_of(refund)
-    return RefundRecord(own, result.amount, reference, result.status, charge, result.text)
+    own, charge = names.refund_id_of(refund), payment_of(refund)
+    return RefundRecord(
+        own,
+        result.amount,
+        refund.id,
+        result.status,
+        charge,
+        result.text,
+        _bank_reference(refund),
+    )
 
 
 def _bank_reference(refund: stripe.Refund) -> str:
