@@ -162,7 +162,7 @@ def lose_dispute(draft: Draft) -> None:
         draft.drop_decision()
     if not draft.state.escrow:
         draft.set(reason="bank_dispute_lost")
-    _lapse_offer(draft)
+    _lapse(draft)
     _unfreeze(draft)
     if draft.state.refund and draft.state.refund.amount:
         draft.pay_on()
@@ -217,26 +217,6 @@ def _record_loss(draft: Draft, dispute: BankDispute) -> None:
     draft.record_move("bank_dispute_loss", account, dispute.amount - ours, dispute.dispute_id)
 
 
-def take_from_refund(draft: Draft) -> None:
-    """The decision was posted while the bank took money from escrow: it takes it from the refund,
-    because escrow is empty in the ledger."""
-    disputes = tuple(
-        replace(d, account="in_transit") if d.status == "opened" and d.account else d
-        for d in draft.state.bank_disputes
-    )
-    moves = tuple(
-        move if move.posted else replace(move, account="in_transit") for move in draft.state.moves
-    )
-    draft.set(bank_disputes=disputes, moves=moves)
-
-
-def forget_unposted(draft: Draft) -> None:
-    """The money was released while the bank took it: it takes nothing of this purchase."""
-    disputes = tuple(replace(d, account="") for d in draft.state.bank_disputes)
-    moves = tuple(move for move in draft.state.moves if move.posted)
-    draft.set(bank_disputes=disputes, moves=moves)
-
-
 # --- refunds made elsewhere
 
 
@@ -267,19 +247,21 @@ def take_refund_elsewhere(draft: Draft) -> None:
         draft.drop_decision()
     if not draft.state.escrow:
         draft.set(reason="refunded_elsewhere")
-    _lapse_offer(draft)
+    _lapse(draft)
 
 
-def _lapse_offer(draft: Draft) -> None:
-    offer = draft.state.offer
-    if offer and offer.refund > draft.state.escrow:
+def _lapse(draft: Draft) -> None:
+    """An offer or a claim of more than there is lapses."""
+    offer, claim, escrow = draft.state.offer, draft.state.claim, draft.state.escrow
+    if offer and offer.refund > escrow:
         draft.set(offer=None)
+    if claim is not None and claim > escrow:
+        draft.set(claim=None)
 
 
 def reopen_request(draft: Draft) -> None:
     """The claim was more than there is now: the freelancer is asked again."""
     take_refund_elsewhere(draft)
-    draft.set(claim=None)
 
 
 def alert_refund_elsewhere(draft: Draft) -> None:
