@@ -12,6 +12,7 @@ from workflows.lifecycle.events import (
     PostDecision,
     PostProviderMove,
     ProviderMovePosted,
+    RefundedElsewhere,
     RefundReported,
     SendRefund,
 )
@@ -226,19 +227,21 @@ def test_a_dispute_about_a_refund_that_was_sent_alerts_staff() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bears", "account"),
-    [("platform", "platform_losses"), ("freelancer", "freelancer_receivable")],
+    ("bears", "losses"),
+    [
+        ("platform", [("platform_losses", ESCROW)]),
+        ("freelancer", [("platform_losses", 10_000), ("freelancer_receivable", 15_000)]),
+    ],
 )
-def test_the_policy_says_who_bears_what_was_released(bears: str, account: str) -> None:
+def test_the_policy_says_who_bears_what_was_released(
+    bears: str, losses: list[tuple[str, int]]
+) -> None:
     """R-87: `chargeback_after_release`."""
     purchase = Purchase(chargeback_after_release=bears).disputed()
     purchase.send(Role.MEDIATOR, "resolve_dispute", refund=10_000)
     purchase.posted().fact(RefundReported(1, "sent", "arn_7"))
     reported(opened(purchase), "lost")
-    assert [(m.account, m.amount) for m in purchase.state.moves] == [
-        ("platform_losses", 10_000),
-        (account, 15_000),
-    ]
+    assert [(m.account, m.amount) for m in purchase.state.moves] == losses
 
 
 def test_a_dispute_about_a_sent_refund_that_ends_well_needs_nobody() -> None:
@@ -267,6 +270,29 @@ def test_a_repeated_report_changes_nothing() -> None:
     opened(purchase)
     assert purchase.state == before
     assert not purchase.notices
+
+
+def test_a_bank_that_keeps_more_than_there_was_makes_a_loss() -> None:
+    """R-84: 100.00 were refunded elsewhere before the bank kept all of the payment."""
+    purchase = purchase_in(Stage.IN_PROGRESS)
+    purchase.fact(RefundedElsewhere("re_x", 10_000))
+    reported(opened(purchase), "lost")
+    assert [(m.kind, m.amount) for m in purchase.state.moves][1:] == [
+        ("bank_dispute_opened", 15_000),
+        ("bank_dispute_lost", 15_000),
+        ("bank_dispute_loss", 10_000),
+    ]
+
+
+def test_a_freelancer_owes_at_most_what_was_released() -> None:
+    """R-87: the rest is the platform's loss."""
+    purchase = Purchase(chargeback_after_release="freelancer").disputed()
+    purchase.send(Role.MEDIATOR, "resolve_dispute", refund=10_000)
+    purchase.posted().fact(RefundReported(1, "sent", "arn_7"))
+    for number in ("dp_1", "dp_2"):
+        purchase.fact(BankDisputeReported(number, "lost", 20_000))
+    owed = [m.amount for m in purchase.state.moves if m.account == "freelancer_receivable"]
+    assert owed == [10_000, 5_000]
 
 
 @pytest.mark.parametrize(("first", "then"), [("won", "lost"), ("lost", "won")])

@@ -155,6 +155,8 @@ def lose_dispute(draft: Draft) -> None:
     assert before.account
     note_dispute(draft, before.account, before.amount)
     draft.record_move("bank_dispute_lost", before.account, before.amount, before.dispute_id)
+    beyond = max(0, reported(draft).amount - before.amount)  # what was not here to be taken
+    _record_loss(draft, before.dispute_id, beyond)
     refund = draft.state.refund
     if before.account == "in_transit" and refund:
         draft.set(refund=replace(refund, amount=refund.amount - before.amount))
@@ -186,7 +188,7 @@ def alert_after_payout(draft: Draft) -> None:
         f"{dispute.status}.{evidence} Send the evidence to the payment provider.",
     )
     if dispute.status == "lost":
-        _record_loss(draft, dispute)
+        _record_loss(draft, dispute.dispute_id, dispute.amount)
 
 
 def end_dispute(draft: Draft) -> None:
@@ -207,14 +209,16 @@ def alert_changed_dispute(draft: Draft) -> None:
     )
 
 
-def _record_loss(draft: Draft, dispute: BankDispute) -> None:
-    """The platform bears what went to the client; the policy says who bears what was released."""
-    refund = draft.state.refund_amount
-    ours = min(dispute.amount, refund)
-    bears = draft.state.terms.policy.chargeback_after_release
-    account: MoveAccount = "freelancer_receivable" if bears == "freelancer" else "platform_losses"
-    draft.record_move("bank_dispute_loss", "platform_losses", ours, dispute.dispute_id)
-    draft.record_move("bank_dispute_loss", account, dispute.amount - ours, dispute.dispute_id)
+def _record_loss(draft: Draft, dispute_id: str, amount: int) -> None:
+    """What a bank keeps of money that was paid out: the platform bears it, but for what the policy
+    lays on the freelancer, who owes at most what was released."""
+    state = draft.state
+    owed = sum(move.amount for move in state.moves if move.account == "freelancer_receivable")
+    theirs = 0
+    if state.terms.policy.chargeback_after_release == "freelancer":
+        theirs = max(0, min(amount - state.refund_amount, state.released - owed))
+    draft.record_move("bank_dispute_loss", "platform_losses", amount - theirs, dispute_id)
+    draft.record_move("bank_dispute_loss", "freelancer_receivable", theirs, dispute_id)
 
 
 # --- refunds made elsewhere
