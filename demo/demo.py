@@ -18,10 +18,11 @@ from temporalio.testing import WorkflowEnvironment
 
 from activities.amounts import format_amount
 from activities.audit import reconcile
+from activities.payments.sandbox import SandboxProvider
 from activities.services import Services, Settings
 from demo.ports import free_port
 from demo.runner import ScenarioRunner
-from demo.scenarios import SCENARIOS, Scenario
+from demo.scenarios import AT_PROVIDER, SCENARIOS, Scenario
 from temporal import embedded
 from temporal.directory import TemporalPurchaseDirectory
 from worker import ACTIVITY_THREADS, build_worker
@@ -109,7 +110,8 @@ async def _play(
             f"[bold]{scenario.name:>28}[/]  {escape(line)}", soft_wrap=True, highlight=False
         )
 
-    runner = ScenarioRunner(environment, report)
+    assert isinstance(services.provider, SandboxProvider)
+    runner = ScenarioRunner(environment, report, services.provider)
 
     async def one(number: int, scenario: Scenario) -> Played:
         purchase_id = f"demo-{number:02}"
@@ -128,7 +130,7 @@ async def _play(
         return Played(scenario, purchase_id, result, len(notices))
 
     return await asyncio.gather(
-        *(one(n, scenario) for n, scenario in enumerate(SCENARIOS, start=1))
+        *(one(n, scenario) for n, scenario in enumerate((*SCENARIOS, *AT_PROVIDER), start=1))
     )
 
 

@@ -3,15 +3,28 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.keys import workflow_id_of
-from demo.scenarios import PEOPLE, Act, CancelWorkflow, Scenario, Send, Sleep, UntilClosed
+from activities.keys import purchase_of_workflow, workflow_id_of
+from activities.payments.sandbox import SandboxProvider
+from activities.requests import Money
+from demo.scenarios import (
+    CURRENCY,
+    PEOPLE,
+    Act,
+    CancelWorkflow,
+    Happens,
+    Scenario,
+    Send,
+    Sleep,
+    UntilClosed,
+)
+from temporal.executions import last_event_at
 from temporal.purchases import Purchase
 from workflows.messages import PurchaseResult, PurchaseStart, Receipt, Role, Status
 
@@ -93,12 +106,23 @@ async def skip(environment: Skips, handle: Handle, duration: timedelta | None = 
         await asyncio.gather(skipping, closing, return_exceptions=True)
 
 
+async def happen(client: Client, provider: SandboxProvider, purchase_id: str, act: Happens) -> None:
+    """Let something happen at the provider, and wait until the purchase knows."""
+    handle: Handle = client.get_workflow_handle(workflow_id_of(purchase_id))
+    at = await last_event_at(client, handle.id)
+    amount = act.amount and Money(amount=act.amount, currency=CURRENCY)
+    provider.make_happen(act.event, f"{handle.id}/hold", amount or None, at or datetime.now(UTC))
+    await say(handle, Role.PAYMENTS, "check_payment")
+    await until(handle, lambda found: found.timeline[-1].transition != "payment_checked")
+
+
 @dataclass
 class ScenarioRunner:
-    """A server with a worker, and a callback for progress."""
+    """A server with a worker, a callback for progress, and the provider for what happens there."""
 
     environment: Skips
     report: Callable[[Scenario, str], None] = lambda _scenario, _line: None
+    provider: SandboxProvider | None = None
 
     async def play(self, scenario: Scenario, purchase_id: str) -> PurchaseResult:
         """Run a scenario to its end. Raises UnexpectedOutcome if an answer is not as expected."""
@@ -119,6 +143,11 @@ class ScenarioRunner:
             case CancelWorkflow():
                 await handle.cancel()
                 self.report(scenario, "the platform cancels")
+            case Happens(event):
+                assert self.provider
+                purchase_id = purchase_of_workflow(handle.id)
+                await happen(self.environment.client, self.provider, purchase_id, act)
+                self.report(scenario, f"at the provider: {event}")
             case UntilClosed():
                 self.report(scenario, "time passes")
                 await skip(self.environment, handle)

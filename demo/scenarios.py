@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from activities.payments.sandbox_events import SandboxEvent
 from workflows.lifecycle.state import Code
 from workflows.messages import PurchaseStart, Role
 
-PRICE = 25_000
-"""Minor units of USD."""
+PRICE, CURRENCY = 25_000, "USD"
+"""Minor units."""
 
 PEOPLE = {
     Role.CLIENT: "ana",
@@ -47,7 +48,15 @@ class CancelWorkflow:
     """An operator presses Request Cancellation in the Web UI."""
 
 
-Act = Send | Sleep | UntilClosed | CancelWorkflow
+@dataclass(frozen=True)
+class Happens:
+    """Something happens at the payment provider, and the purchase is asked to look."""
+
+    event: SandboxEvent
+    amount: int | None = None
+
+
+Act = Send | Sleep | UntilClosed | CancelWorkflow | Happens
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,7 @@ class Ending:
     reason: str
     refunded: int = 0
     released: int = 0
+    charged_back: int = 0
 
 
 @dataclass(frozen=True)
@@ -85,7 +95,7 @@ class Scenario:
                     "locale": "pt_PT",
                 },
                 "freelancer": {"id": "bo", "name": "Bo", "email": "bo@example.com"},
-                "price": {"amount": PRICE, "currency": "USD"},
+                "price": {"amount": PRICE, "currency": CURRENCY},
                 "payment_method": self.payment_method,
             }
         )
@@ -283,3 +293,50 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
 )
 """Every scenario that the policy describes or implies."""
+
+DISPUTED = "bank_dispute_opened: client, freelancer, operator"
+WEEKS = Sleep(timedelta(days=20))
+AT_PROVIDER: tuple[Scenario, ...] = (
+    Scenario(
+        "chargeback_won",
+        "The client's bank takes the payment back, and gives it back after 20 days",
+        (
+            BRIEF,
+            Happens(SandboxEvent.DISPUTE_OPENED),
+            WEEKS,
+            Happens(SandboxEvent.DISPUTE_WON),
+            freelancer("deliver"),
+            client("accept_delivery"),
+            END,
+        ),
+        Ending("released", "delivery_accepted", released=PRICE),
+        (
+            *STARTED,
+            DISPUTED,
+            "bank_dispute_won: client, freelancer, operator",
+            "delivered: client, freelancer",
+            "delivery_accepted: client, freelancer",
+        ),
+    ),
+    Scenario(
+        "chargeback_lost",
+        "The client's bank takes the payment back, and keeps it",
+        (
+            BRIEF,
+            Happens(SandboxEvent.DISPUTE_OPENED),
+            WEEKS,
+            Happens(SandboxEvent.DISPUTE_LOST),
+            END,
+        ),
+        Ending("charged_back", "bank_dispute_lost", charged_back=PRICE),
+        (*STARTED, DISPUTED, "bank_dispute_lost: client, freelancer, operator"),
+    ),
+    Scenario(
+        "refunded_in_the_dashboard",
+        "Staff refund the payment in the provider's dashboard",
+        (BRIEF, CANCELS, Happens(SandboxEvent.REFUND_ELSEWHERE), END),
+        Ending("refunded", "refunded_elsewhere", refunded=PRICE),
+        (*ASKED, "refunded_elsewhere: client, freelancer, operator"),
+    ),
+)
+"""Money that moves at the payment provider without us."""

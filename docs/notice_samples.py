@@ -7,8 +7,10 @@ from datetime import timedelta
 from typing import Any
 
 from activities.amounts import MAX_AMOUNT
+from activities.payments.sandbox_events import SandboxEvent
 from demo.scenarios import (
     A_DAY_AND_AN_HOUR,
+    AT_PROVIDER,
     BRIEF,
     CANCELS,
     DECLINES,
@@ -16,6 +18,7 @@ from demo.scenarios import (
     SCENARIOS,
     Act,
     CancelWorkflow,
+    Happens,
     Send,
     Sleep,
     client,
@@ -65,7 +68,7 @@ def method(name: str) -> dict[str, Any]:
 SAMPLE_PURCHASES: tuple[SamplePurchase, ...] = (
     *(
         SamplePurchase(scenario.name, scenario.acts, method(scenario.payment_method))
-        for scenario in SCENARIOS
+        for scenario in (*SCENARIOS, *AT_PROVIDER)
     ),
     SamplePurchase("payment_never_comes", (Outage(("take_payment",)), END)),
     SamplePurchase(
@@ -177,6 +180,60 @@ SAMPLE_PURCHASES: tuple[SamplePurchase, ...] = (
         ),
     ),
     SamplePurchase("cancelled_before_the_payment", (Outage(("take_payment",)), CancelWorkflow())),
+    SamplePurchase(
+        "bank_wants_a_confirmation",
+        (Happens(SandboxEvent.PAYMENT_CONFIRMED), BRIEF),
+        method("pm_sandbox_needs_client"),
+    ),
+    SamplePurchase(
+        "refund_sent", (BRIEF, freelancer("cancel"), END), method("pm_sandbox_refund_sent")
+    ),
+    SamplePurchase(
+        "refund_delayed",
+        (BRIEF, freelancer("cancel"), Sleep(timedelta(days=2))),
+        method("pm_sandbox_refund_pending"),
+    ),
+    SamplePurchase(
+        "frozen", (BRIEF, Happens(SandboxEvent.DISPUTE_OPENED), freelancer("give_refund"))
+    ),
+    SamplePurchase("bank_asks", (BRIEF, Happens(SandboxEvent.INQUIRY_OPENED))),
+    *(
+        SamplePurchase(
+            f"dispute_after_the_refund_{end}",
+            (
+                BRIEF,
+                freelancer("cancel"),
+                Happens(SandboxEvent.DISPUTE_OPENED),
+                Happens(SandboxEvent(f"dispute-{end}")),
+            ),
+            method("pm_sandbox_refund_sent"),
+        )
+        for end in ("won", "lost")
+    ),
+    SamplePurchase(
+        "dispute_lost_in_part",
+        (
+            BRIEF,
+            Happens(SandboxEvent.DISPUTE_OPENED, 10_000),
+            Happens(SandboxEvent.DISPUTE_LOST),
+            mediator(5_000),
+            END,
+        ),
+    ),
+    SamplePurchase(
+        "refunded_elsewhere_in_part",
+        (BRIEF, Happens(SandboxEvent.REFUND_ELSEWHERE, 10_000), freelancer("cancel"), END),
+    ),
+    SamplePurchase(
+        "refunded_elsewhere_twice",
+        (
+            BRIEF,
+            freelancer("cancel"),
+            Sleep(timedelta(days=4)),
+            Happens(SandboxEvent.REFUND_ELSEWHERE),
+        ),
+        method("pm_sandbox_refund_fails"),
+    ),
 )
 
 
@@ -219,6 +276,8 @@ class SampleParties:
                 if "refund_id" in fields:
                     fields["refund_id"] = fields["refund_id"].format(refund=refund)
                 yield Send(step.role, step.message, fields)
+            elif isinstance(step, Happens):
+                yield Happens(step.event, step.amount and step.amount * self.scale)
             else:
                 yield step
 

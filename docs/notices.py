@@ -12,11 +12,10 @@ from pathlib import Path
 import structlog
 from jinja2 import Environment
 
-from activities.money import MoneyActivities
 from activities.notices.render import Rendered, render, render_alert
 from activities.requests import NoticeRequest, OperatorAlert
 from docs.notice_samples import SAMPLE_PARTIES, SAMPLE_PURCHASES, SampleParties
-from docs.rehearsal import Rehearsal, money_activities
+from docs.rehearsal import Rehearsal, Rehearsed, money_activities
 from workflows.lifecycle.queries import REMINDER
 from workflows.messages import PurchaseStart
 
@@ -55,7 +54,7 @@ def kind_of(request: NoticeRequest) -> Kind:
     return request.transition, request.actor, about
 
 
-def all_notices(money: MoneyActivities, parties: SampleParties) -> Iterator[NoticeRequest]:
+def all_notices(money: Rehearsed, parties: SampleParties) -> Iterator[NoticeRequest]:
     """Every notice of every sample purchase."""
     for sample in SAMPLE_PURCHASES:
         start = PurchaseStart.model_validate(parties.start(sample))

@@ -25,17 +25,21 @@ from activities.calendar import business_deadline
 from activities.ledger import Ledger
 from activities.money import CHECK_EVERY, MoneyActivities
 from activities.payments.sandbox import SandboxProvider
+from activities.payments.sandbox_events import SandboxEvent
 from activities.requests import (
     BUSINESS_DEADLINE,
+    CHECK_PAYMENT,
     CHECK_REFUND,
     POST_DECISION,
+    POST_PROVIDER_MOVE,
     POST_SETTLEMENT,
     SEND_REFUND,
     TAKE_PAYMENT,
     VOID_PAYMENT,
+    Money,
     NoticeRequest,
 )
-from demo.scenarios import PEOPLE, Act, CancelWorkflow, Send, Sleep, UntilClosed
+from demo.scenarios import PEOPLE, Act, CancelWorkflow, Happens, Send, Sleep, UntilClosed
 from workflows import lifecycle
 from workflows.activity_calls import activity_call
 from workflows.lifecycle.events import (
@@ -47,6 +51,7 @@ from workflows.lifecycle.events import (
     EffectBlocked,
     Event,
     Notify,
+    PaymentNeedsClient,
     PlatformCancelled,
     RecipientRole,
     Rejection,
@@ -69,15 +74,23 @@ class Outage:
     text: str = "The payment provider cannot be reached: it does not answer."
 
 
+@dataclass(frozen=True)
+class Rehearsed:
+    """The activities of rehearsals, and the provider that they use."""
+
+    activities: MoneyActivities
+    provider: SandboxProvider
+
+
 @contextmanager
-def money_activities() -> Iterator[MoneyActivities]:
+def money_activities() -> Iterator[Rehearsed]:
     """A ledger and a provider for any number of rehearsals, deleted afterwards."""
     with TemporaryDirectory() as folder:
         engine = database.create_engine(f"sqlite:///{folder}/books.db")
         database.migrate(engine)
         provider = SandboxProvider(Path(folder) / "sandbox.db")
         try:
-            yield MoneyActivities(Ledger(engine), provider)
+            yield Rehearsed(MoneyActivities(Ledger(engine), provider), provider)
         finally:
             provider.close()
             engine.dispose()
@@ -87,19 +100,22 @@ class Rehearsal:
     """One purchase, from its first moment at `now`. `notices` holds its notices in order, `state`
     everything else that it keeps."""
 
-    def __init__(self, money: MoneyActivities, start: PurchaseStart, now: datetime) -> None:
+    def __init__(self, money: Rehearsed, start: PurchaseStart, now: datetime) -> None:
         self.now = now
         self.notices: list[NoticeRequest] = []
         self._outage = Outage()
+        self._provider = money.provider
         self._check_at = now
         self.state = WorkflowState.begin(AcceptedStart.of(start), now, lifecycle.newest())
         self._activities: dict[str, Callable[[Any], Any]] = {
-            TAKE_PAYMENT.name: money.take_payment,
-            VOID_PAYMENT.name: money.void_payment,
-            POST_DECISION.name: money.post_decision,
-            SEND_REFUND.name: money.send_refund,
-            CHECK_REFUND.name: money.check_refund,
-            POST_SETTLEMENT.name: money.post_settlement,
+            TAKE_PAYMENT.name: money.activities.take_payment,
+            VOID_PAYMENT.name: money.activities.void_payment,
+            POST_DECISION.name: money.activities.post_decision,
+            SEND_REFUND.name: money.activities.send_refund,
+            CHECK_REFUND.name: money.activities.check_refund,
+            CHECK_PAYMENT.name: money.activities.check_payment,
+            POST_PROVIDER_MOVE.name: money.activities.post_provider_move,
+            POST_SETTLEMENT.name: money.activities.post_settlement,
             BUSINESS_DEADLINE.name: business_deadline,
         }
 
@@ -121,8 +137,17 @@ class Rehearsal:
                     self._wait(self.now + LONGEST)
                 case CancelWorkflow():
                     self._decide(PlatformCancelled())
+                case Happens(event, amount):
+                    self._make_happen(event, amount)
         self._run_effects()
         return self.notices
+
+    def _make_happen(self, event: SandboxEvent, minor: int | None) -> None:
+        """Something happens at the provider, and the purchase looks."""
+        terms = self.state.purchase.terms
+        amount = minor and Money(amount=minor, currency=terms.currency)
+        self._provider.make_happen(event, f"{terms.key}/hold", amount or None, self.now)
+        self.receive(Role.PAYMENTS, "check_payment", {})
 
     # --- messages
 
@@ -196,15 +221,16 @@ class Rehearsal:
             if call.type.name in self._outage.activities:
                 raise ApplicationError(self._outage.text)
             activity = self._activities[call.type.name]
-            fact = call.fact(ActivityEnvironment().run(activity, call.request))
+            facts = call.facts(ActivityEnvironment().run(activity, call.request))
         except ApplicationError as error:
             if isinstance(effect, CheckRefund):
                 self._check_at = self.now + CHECK_EVERY
             if call.give_up_after is not None:
                 self._apply_fact(EffectBlocked(effect.kind, error.message))
             return False
-        self._apply_fact(fact)
-        return True
+        for fact in facts:
+            self._apply_fact(fact)
+        return not any(isinstance(fact, PaymentNeedsClient) for fact in facts)
 
     def _apply_fact(self, fact: Event) -> None:
         answer = lifecycle.decide(self.state.purchase, fact, self.now)

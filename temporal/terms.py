@@ -71,7 +71,10 @@ def stored(payloads: Sequence[object]) -> PurchaseStart:
         raise ValueError("nested too deeply") from None
     if isinstance(document, dict) and document.get("continued") is True:
         accepted = document.get("start") or {}
-        document = {name: accepted[name] for name in PurchaseStart.model_fields if name in accepted}
+        given = PurchaseStart.model_fields.keys() & accepted.keys()
+        document = {name: accepted[name] for name in given}
+        for name in ("payment_method", "payment_reference"):
+            document[name] = accepted.get(name) or None  # of the two, the other one is empty
     return PurchaseStart.model_validate_json(json.dumps(document))
 
 

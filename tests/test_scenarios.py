@@ -10,22 +10,25 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
+from activities.payments.sandbox import SandboxProvider
 from activities.services import Services
 from demo.runner import ScenarioRunner, skip, start
-from demo.scenarios import SCENARIOS, Scenario
+from demo.scenarios import AT_PROVIDER, SCENARIOS, Scenario
 from tests.purchases import purchase
 from workflows.messages import PurchaseResult
 
+EVERY = (*SCENARIOS, *AT_PROVIDER)
 Played = dict[str, asyncio.Task[PurchaseResult]]
 
 
 @pytest.fixture(scope="module")
-async def played(server: WorkflowEnvironment, worker: Worker) -> Played:
+async def played(server: WorkflowEnvironment, worker: Worker, services: Services) -> Played:
     """All scenarios at once: skipping a timer takes the server a second."""
-    runner = ScenarioRunner(server)
+    assert isinstance(services.provider, SandboxProvider)
+    runner = ScenarioRunner(server, provider=services.provider)
     return {
         scenario.name: asyncio.create_task(runner.play(scenario, purchase_of(scenario)))
-        for scenario in SCENARIOS
+        for scenario in EVERY
     }
 
 
@@ -34,7 +37,7 @@ def purchase_of(scenario: Scenario) -> str:
     return f"scenario-{scenario.name}"
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize("scenario", EVERY, ids=lambda scenario: scenario.name)
 async def test_a_scenario_ends_as_described(
     scenario: Scenario, played: Played, services: Services
 ) -> None:
@@ -47,10 +50,11 @@ async def test_a_scenario_ends_as_described(
     assert (result.outcome, result.reason) == (ends.outcome, ends.reason)
     assert (result.refunded, result.released) == (ends.refunded, ends.released)
     balances = services.ledger.balances(purchase_id)
-    if ends.refunded or ends.released:
+    if ends.refunded or ends.released or ends.charged_back:
         assert balances is not None
         assert (balances.held, balances.in_transit) == (0, 0)
         assert (balances.refunded, balances.released) == (ends.refunded, ends.released)
+        assert balances.charged_back == ends.charged_back
     else:
         assert balances is None
     found = notified(services, purchase_id)

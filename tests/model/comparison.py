@@ -17,11 +17,12 @@ from temporalio.testing import WorkflowEnvironment
 import worker
 from activities.ledger import Transfer
 from activities.money import MoneyActivities
+from activities.payments.sandbox import SandboxProvider
 from activities.services import Services
 from demo import scenarios
 from demo.runner import LOOK_EVERY, Handle, skip, start
 from demo.scenarios import PEOPLE
-from docs.rehearsal import Rehearsal
+from docs.rehearsal import Rehearsal, Rehearsed
 from tests.model.strategies import (
     CancelWorkflow,
     Deadline,
@@ -141,7 +142,9 @@ class RulesModel(Rehearsal):
     """The rules alone, with a simulated clock and with their own ledger and provider."""
 
     def __init__(self, services: Services, terms: PurchaseStart, now: datetime) -> None:
-        super().__init__(MoneyActivities(services.ledger, services.provider), terms, now)
+        assert isinstance(services.provider, SandboxProvider)
+        activities = MoneyActivities(services.ledger, services.provider)
+        super().__init__(Rehearsed(activities, services.provider), terms, now)
         self._activities = {name: _retried(run) for name, run in self._activities.items()}
         self.play()
 

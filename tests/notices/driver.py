@@ -3,12 +3,13 @@
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from demo.runner import Handle, say, skip, start, until
-from demo.scenarios import CancelWorkflow, Send, Sleep
+from activities.payments.sandbox import SandboxProvider
+from demo.runner import Handle, happen, say, skip, start, until
+from demo.scenarios import CancelWorkflow, Happens, Send, Sleep
 from tests.notices.environment import Environment
 from tests.notices.mailbox import expected_id, no_pending_task, quiet
 from tests.notices.rows import AWAY, RawSignal, Row, Step
-from tests.purchases import purchase
+from tests.purchases import purchase, purchase_of
 from workflows.messages import PurchaseStart
 from workflows.policy import Reminders
 
@@ -62,6 +63,11 @@ async def perform(env: Environment, handle: Handle, step: Step) -> None:
             await say(handle, role, step.message, refund_id=named, status=fields["status"])
         case Send(role, message, fields):
             await say(handle, role, message, **fields)
+        case Happens():
+            await quiet(handle)
+            provider = env.services.provider
+            assert isinstance(provider, SandboxProvider)
+            await happen(env.server.client, provider, purchase_of(handle), step)
         case CancelWorkflow():
             await handle.cancel()
             await until(handle, lambda found: found.reason is not None)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from activities.payments.sandbox_events import SandboxEvent
 from demo.scenarios import (
     A_DAY_AND_AN_HOUR,
     ASKED,
@@ -16,6 +17,7 @@ from demo.scenarios import (
     PAID,
     STARTED,
     CancelWorkflow,
+    Happens,
     Send,
     Sleep,
     client,
@@ -35,7 +37,7 @@ class RawSignal:
     payload: Any
 
 
-Step = Send | Sleep | CancelWorkflow | RawSignal
+Step = Send | Sleep | CancelWorkflow | RawSignal | Happens
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ DELIVERED = (*STARTED, *_both("delivered"))
 REQUESTED = (*DELIVERED, *_both("client_cancelled"))
 CONTESTED = (*REQUESTED, *_both("refund_declined"))
 DISPUTED = (*CONTESTED, *_both("dispute_opened"))
+FROZEN = "bank_dispute_opened: client, freelancer, operator"
 REFUNDING = (*PAID, *_both("freelancer_gave_refund"))
 
 SEVEN_DAYS = Due(7 * DAY, GOES_BACK)
@@ -527,6 +530,75 @@ ROWS: tuple[Row, ...] = (
         (*DONE, CANCELS, DECLINES, DISPUTES, CancelWorkflow()),
         (*DISPUTED, *_both("cancelled_by_platform")),
         pays=ALL,
+    ),
+    # --- the client's bank, and refunds made elsewhere
+    Row(
+        "payment needs the client",
+        (Sleep(timedelta(minutes=1)),),
+        ("payment_needs_client: client", *_both("payment_failed")),
+        method="pm_sandbox_needs_client",
+        policy={"payment_window": "PT10S"},
+    ),
+    Row(
+        "refund sent, presumed to have arrived",
+        (GIVES, _days(8)),
+        (*REFUNDING, *_both("refund_sent", "refund_presumed")),
+        shows=("should be in", r"250\.00"),
+        method="pm_sandbox_refund_sent",
+    ),
+    Row(
+        "refund delayed",
+        (GIVES, _days(1)),
+        (*REFUNDING, "refund_delayed: client, operator"),
+        shows=("has not sent", "balance"),
+        method="pm_sandbox_refund_pending",
+    ),
+    Row(
+        "bank asks",
+        (Happens(SandboxEvent.INQUIRY_OPENED),),
+        (*PAID, "bank_inquiry: operator"),
+        shows=("No money was taken",),
+    ),
+    Row(
+        "bank dispute, lost",
+        (Happens(SandboxEvent.DISPUTE_OPENED), _days(9), Happens(SandboxEvent.DISPUTE_LOST)),
+        (*PAID, FROZEN, "bank_dispute_lost: client, freelancer, operator"),
+        shows=(r"250\.00", "bank"),
+    ),
+    Row(
+        "bank dispute, won",
+        (*DONE, Happens(SandboxEvent.DISPUTE_OPENED), Happens(SandboxEvent.DISPUTE_WON)),
+        (*DELIVERED, FROZEN, "bank_dispute_won: client, freelancer, operator"),
+        shows=(r"250\.00", "back"),
+    ),
+    Row(
+        "bank dispute, after the refund was sent",
+        (GIVES, Happens(SandboxEvent.DISPUTE_OPENED), Happens(SandboxEvent.DISPUTE_WON)),
+        (
+            *REFUNDING,
+            *_both("refund_sent"),
+            "bank_dispute_after_payout: operator",
+            "bank_dispute_ended: operator",
+        ),
+        method="pm_sandbox_refund_sent",
+    ),
+    Row(
+        "refunded elsewhere",
+        (Happens(SandboxEvent.REFUND_ELSEWHERE, 10_000),),
+        (*PAID, "refunded_elsewhere: client, freelancer, operator"),
+        REQUIREMENTS_DUE,
+        shows=(r"100\.00", r"150\.00"),
+    ),
+    Row(
+        "refunded elsewhere, late",
+        (GIVES, _days(4), Happens(SandboxEvent.REFUND_ELSEWHERE)),
+        (
+            *REFUNDING,
+            "refund_retried: client, operator",
+            "refund_failed: client, operator",
+            "refunded_elsewhere_late: operator",
+        ),
+        method="pm_sandbox_refund_fails",
     ),
     # --- rejections: the sender is notified, if it is a party of the purchase
     Row(

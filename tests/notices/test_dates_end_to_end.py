@@ -120,7 +120,7 @@ async def test_24_hours_are_elapsed_time_in_every_zone(
 YEARS_END = (
     # The day of the act; the last business day, and why it is that one.
     ("2026-12-24 15:30", "4 January 2027"),  # not 25 December, a weekend, 1 January, a weekend
-    ("2027-12-23 15:30", "3 January 2028"),  # not 24 and 31 December: observed, both were Saturdays
+    ("2027-12-27 15:30", "3 January 2028"),  # 31 December counts: the Federal Reserve is open
 )
 
 

@@ -24,7 +24,7 @@ from tests.notices.builders import SmtpHandler, mail_server
 from tests.notices.environment import Environment, environment
 from tests.notices.mailbox import Mail, inbox, quiet, read
 from tests.purchases import held, purchase, purchase_of
-from workflows import effects, notifying
+from workflows import activity_calls, effects, notifying
 from workflows.messages import Role
 
 OPERATORS = "staff@example.com"
@@ -75,7 +75,7 @@ async def test_a_payment_that_cannot_be_voided_is_reported_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is retried, but operators get one notice, with the command that they can send."""
-    monkeypatch.setattr(effects, "BLOCKED_AFTER", timedelta(seconds=2))
+    monkeypatch.setattr(activity_calls, "BLOCKED_AFTER", timedelta(seconds=2))
     async with environment(tmp_path, operator_email=OPERATORS) as env:
         terms = purchase("pm_sandbox_unreachable", policy={"payment_window": "PT5S"})
         handle = await start(env.server.client, terms)
@@ -96,7 +96,7 @@ async def test_a_refund_that_cannot_be_sent_is_reported_once_and_resumes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only operators are notified; when the provider works again, the refund is sent."""
-    monkeypatch.setattr(effects, "BLOCKED_AFTER", timedelta(seconds=2))
+    monkeypatch.setattr(activity_calls, "BLOCKED_AFTER", timedelta(seconds=2))
 
     def away(*_: object) -> None:
         raise ProviderUnreachable("the sandbox did not answer")

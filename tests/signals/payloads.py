@@ -33,6 +33,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "give_refund": {"by": FREELANCER},
     "send_message": {"by": CLIENT, "text": "Hello?"},
     "settlement_update": {"by": PAYMENTS, "refund_id": "refund-1", "status": "settled"},
+    "check_payment": {"by": OPERATOR},
     "resolve_attention": {"by": OPERATOR, "action": "retry"},
     UNKNOWN: {"by": CLIENT},
 }
