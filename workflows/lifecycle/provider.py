@@ -187,6 +187,8 @@ def alert_after_payout(draft: Draft) -> None:
     )
     if dispute.status == "lost":
         _record_loss(draft, dispute)
+        if draft.state.in_aftercare:  # no person is needed: the loss is posted, and that is all
+            draft.clear_alert(AttentionKind.BANK_DISPUTE)
 
 
 def end_dispute(draft: Draft) -> None:
@@ -207,14 +209,23 @@ def alert_changed_dispute(draft: Draft) -> None:
     )
 
 
+def loss_of_freelancer(draft: Draft) -> int:
+    """What the freelancer owes if the reported dispute is lost after the money was paid. The
+    platform bears what went to the client, and what was not released."""
+    state = draft.state
+    if state.terms.policy.chargeback_after_release == "platform":
+        return 0
+    owed = sum(move.amount for move in state.moves if move.account == "freelancer_receivable")
+    after_refund = max(reported(draft).amount - state.refund_amount, 0)
+    return min(after_refund, state.released - owed)
+
+
 def _record_loss(draft: Draft, dispute: BankDispute) -> None:
-    """The platform bears what went to the client; the policy says who bears what was released."""
-    refund = draft.state.refund_amount
-    ours = min(dispute.amount, refund)
-    bears = draft.state.terms.policy.chargeback_after_release
-    account: MoveAccount = "freelancer_receivable" if bears == "freelancer" else "platform_losses"
+    debt = loss_of_freelancer(draft)
+    draft.values["debt"] = draft.amount(debt)
+    ours = dispute.amount - debt
     draft.record_move("bank_dispute_loss", "platform_losses", ours, dispute.dispute_id)
-    draft.record_move("bank_dispute_loss", account, dispute.amount - ours, dispute.dispute_id)
+    draft.record_move("bank_dispute_loss", "freelancer_receivable", debt, dispute.dispute_id)
 
 
 def take_from_refund(draft: Draft) -> None:
