@@ -10,7 +10,7 @@ from temporalio.service import RPCError
 from activities.keys import aftercare_id_of
 from activities.requests import TASK_QUEUE
 from activities.sanitize import markdown
-from temporal.errors import Failure
+from temporal.errors import Failure, Rejected
 from temporal.purchases import ANSWER_WITHIN, Purchase
 from workflows.messages import AttentionItem, CheckPayment, Message, Role, Sender, Status
 
@@ -67,8 +67,14 @@ async def status_of(purchase: Purchase) -> Status:
     case = await current(purchase)
     if case is purchase:
         return await purchase.status()
-    found = await case.status()
-    if not await purchase.newest():  # the server has deleted its history
+    exists = await purchase.newest()  # or the server has deleted its history
+    try:
+        found = await case.status()
+    except Rejected as rejected:
+        if exists and rejected.code == "NO_ANSWER":  # it is just being opened
+            return await purchase.status()
+        raise
+    if not exists:
         return _with_case(found, case)
     closed = await purchase.status()
     from_case = ("waiting_for", "escrow", "refund", "frozen", "deadlines", "attention")

@@ -11,12 +11,13 @@ from datetime import datetime
 
 from activities.requests import ClosedPurchase
 from workflows.lifecycle.draft import IN_TRANSIT, PAYMENT_METHOD, Draft
-from workflows.lifecycle.events import RefundReported
+from workflows.lifecycle.events import RefundReported, Rejection
 from workflows.lifecycle.state import (
     RESTORED,
     Attention,
     AttentionKind,
     BankDispute,
+    Code,
     Decision,
     Payment,
     ProviderMove,
@@ -157,3 +158,19 @@ def record_settled(draft: Draft) -> None:
     assert refund is not None
     draft.set(refund=replace(refund, posted=True), settlements=draft.state.settlements + 1)
     draft.move(refund.amount, IN_TRANSIT, PAYMENT_METHOD)
+
+
+def acknowledge(draft: Draft) -> Rejection | None:
+    """An operator has settled without Recourse what the case was about. A dispute that the bank has
+    not decided stays open."""
+    kinds = [AttentionKind.REFUNDED_ELSEWHERE]
+    if all(dispute.status != "opened" for dispute in draft.state.bank_disputes):
+        kinds.append(AttentionKind.BANK_DISPUTE)
+    before = draft.state.attention
+    draft.clear_alert(*kinds)
+    if draft.state.attention == before:
+        return Rejection(
+            Code.NOT_ALLOWED_NOW,
+            "Nothing here can be marked as settled: the case waits for the bank, or for a retry.",
+        )
+    return None

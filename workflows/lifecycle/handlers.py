@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import cast
 
 from activities.formatter import spaced
-from workflows.lifecycle import provider
+from workflows.lifecycle import aftercare, provider
 from workflows.lifecycle.draft import ESCROW, IN_TRANSIT, PAYMENT_METHOD, Draft
 from workflows.lifecycle.events import (
     CheckRefund,
@@ -387,9 +387,8 @@ def mark_settled(draft: Draft) -> Rejection | None:
             "mark_settled needs a reference to the proof of the settlement in `reference`.",
         )
     if refund is None or refund.status is RefundStatus.SETTLED:
-        if draft.state.in_aftercare:  # what an operator settled without Recourse
-            draft.set(attention=())
-            return None
+        if draft.state.in_aftercare:
+            return aftercare.acknowledge(draft)
         return Rejection(Code.ALREADY_SETTLED, "The refund is already known to be settled.")
     names = (*refund.references[:-1], message.reference)
     draft.set(refund=replace(refund, references=names))

@@ -348,6 +348,8 @@ def close_by_provider(draft: Draft) -> None:
 def nothing_left(draft: Draft) -> bool:
     """Whether this posting is the last, and nothing is held or in transit."""
     state = draft.state
+    if state.in_aftercare:
+        return False
     number = posted_number(draft)
     others = all(move.posted for n, move in enumerate(state.moves) if n != number)
     unpaid = state.held or state.in_transit or is_unposted(state) or state.frozen
