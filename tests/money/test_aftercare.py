@@ -19,7 +19,7 @@ from demo.runner import Handle, say, start, until
 from temporal.aftercare import AftercareCase, current, open_case, report_news, status_of
 from temporal.directory import TemporalPurchaseDirectory
 from temporal.errors import Rejected
-from temporal.purchases import Purchase, find
+from temporal.purchases import Purchase, Wanted, find
 from tests.purchases import OPERATOR, PAYMENTS, deleted, held, purchase, purchase_of
 from workflows import view
 from workflows.messages import CheckPayment, PurchaseResult, Role, Sender, Status
@@ -329,7 +329,7 @@ async def test_an_open_case_is_found_by_list_and_takes_the_messages(world: World
     purchase_id = purchase_of(handle)
     listed = None
     while listed is None:
-        wanted = {view.CLIENT: "ana", view.STAGE: "closed", view.NEEDS_ATTENTION: True}
+        wanted: Wanted = {view.CLIENT: "ana", view.STAGE: "closed", view.NEEDS_ATTENTION: True}
         found = await find(world.client, wanted)
         listed = next((each for each in found if each.purchase_id == purchase_id), None)
     assert listed.outcome == "refunded"
