@@ -181,6 +181,19 @@ def test_a_dispute_keeps_the_case_open_until_the_bank_decides() -> None:
     assert not case.state.moves
 
 
+def test_a_refund_that_came_back_can_be_lost_to_the_bank() -> None:
+    """R-66, R-82, R-84: the bank takes what is in transit; the client is not paid twice."""
+    case = Case().returned()
+    case.fact(BankDisputeReported("dp_1", "opened", ESCROW))
+    rejected(case.operator("retry"), Code.FROZEN)
+    case.fact(BankDisputeReported("dp_1", "lost", ESCROW))
+    for number, move in enumerate(case.state.moves):
+        assert move.account == "in_transit"
+        case.fact(ProviderMovePosted(number))
+    assert (case.state.in_transit, case.state.charged_back) == (0, ESCROW)
+    assert case.ends
+
+
 @pytest.mark.parametrize(
     ("bears", "posted", "notified"),
     [

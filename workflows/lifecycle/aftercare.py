@@ -130,7 +130,7 @@ def is_over(draft: Draft) -> bool:
     """Whether nothing is open: no person is needed, no refund is on its way, no bank is deciding,
     everything is posted, and the provider was asked."""
     state = draft.state
-    settled = state.refund is None or state.refund.posted
+    settled = state.refund is None or state.refund.posted or not state.refund.amount
     decided = all(dispute.status != "opened" for dispute in state.bank_disputes)
     posted = all(move.posted for move in state.moves)
     asked = state.payment_checks_done == state.payment_checks

@@ -20,6 +20,7 @@ from workflows.lifecycle.events import (
 )
 from workflows.lifecycle.pending import is_unposted
 from workflows.lifecycle.state import (
+    NOT_PAID,
     AttentionKind,
     BankDispute,
     Code,
@@ -30,7 +31,7 @@ from workflows.lifecycle.state import (
     State,
 )
 
-UNSENT = (RefundStatus.UNSENT, RefundStatus.FAILED)
+UNSENT = (RefundStatus.UNSENT, *NOT_PAID)
 """The provider has no such refund, so it can still be kept from sending it."""
 
 
@@ -158,6 +159,8 @@ def lose_dispute(draft: Draft) -> None:
     refund = draft.state.refund
     if before.account == "in_transit" and refund:
         draft.set(refund=replace(refund, amount=refund.amount - before.amount))
+        if refund.amount == before.amount:
+            draft.clear_alert(AttentionKind.REFUND_FAILED)
     elif draft.state.decision:
         draft.drop_decision()
     if not draft.state.escrow:
