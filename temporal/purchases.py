@@ -52,7 +52,7 @@ WORKFLOW_TYPE = "ProjectPurchase"
 OURS = f"WorkflowType = '{WORKFLOW_TYPE}'"
 OPEN_CASES = "(WorkflowType = 'PurchaseAftercare' AND ExecutionStatus IN ('Running', 'Paused'))"
 """The aftercare cases of closed purchases."""
-RUNNING = f"({OURS} AND ExecutionStatus IN ('Running', 'Paused')) OR {OPEN_CASES}"
+RUNNING = f"{OURS} AND ExecutionStatus IN ('Running', 'Paused')"
 ENDED_EARLY = "ExecutionStatus IN ('Terminated', 'Failed', 'TimedOut', 'Canceled')"
 TRIED_AGAIN_AFTER = timedelta(milliseconds=200)
 NOT_NOW = RPCStatusCode.FAILED_PRECONDITION
@@ -358,7 +358,7 @@ async def running(client: Client) -> dict[str, str | None]:
     """Return the stages of the running purchases by id. One with an open aftercare case counts."""
     return {
         purchase_of_workflow(each.id): each.attributes.get(view.STAGE)
-        async for each in executions(client, RUNNING)
+        async for each in executions(client, f"({RUNNING}) OR {OPEN_CASES}")
     }
 
 

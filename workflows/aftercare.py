@@ -10,6 +10,7 @@ import asyncio
 
 from temporalio import workflow
 from temporalio.common import RawValue
+from temporalio.exceptions import ApplicationError
 
 from activities.keys import purchase_of_workflow
 from activities.requests import ErrorType
@@ -18,7 +19,7 @@ from workflows.acceptance import closed_purchase, rules_version
 from workflows.lifecycle.events import Accepted, AftercareReviewed
 from workflows.lifecycle.state import Code
 from workflows.messages import PurchaseResult
-from workflows.purchase import ProjectPurchase, error
+from workflows.purchase import ProjectPurchase
 from workflows.receiving.encrypted import Undecipherable
 from workflows.workflow_state import WorkflowState
 
@@ -57,10 +58,14 @@ class PurchaseAftercare(ProjectPurchase):
             raise self._input_error
         if self._input_error:
             why = f"No aftercare case was opened, and no money moved: {self._input_error}"
-            raise error(ErrorType.INVALID_INPUT, why)
+            raise _error(ErrorType.INVALID_INPUT, why)
 
     def _readable_state(self) -> WorkflowState:
         self._check_input()
         if not self._accepted:
-            raise error(Code.NOT_ALLOWED_NOW, "The case is being opened; ask again.")
+            raise _error(Code.NOT_ALLOWED_NOW, "The case is being opened; ask again.")
         return self._state
+
+
+def _error(code: str, text: str) -> ApplicationError:
+    return ApplicationError(text, type=code, non_retryable=True)

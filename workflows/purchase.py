@@ -93,8 +93,8 @@ class ProjectPurchase(Receiver):
             self._adopted_run = workflow.memo_value(ADOPTED_RUN, "", type_hint=str)
             if state := carried_state(given):
                 self._begin(state)
-        except (ValueError, Undecipherable) as problem:
-            self._input_error = problem
+        except (ValueError, Undecipherable) as error:
+            self._input_error = error
 
     @workflow.run
     async def run(self, *given: RawValue) -> PurchaseResult:
@@ -129,8 +129,8 @@ class ProjectPurchase(Receiver):
         await self._wait_until(task.done)
         try:
             state = task.result()
-        except ValueError as problem:
-            self._input_error = problem
+        except ValueError as error:
+            self._input_error = error
         self._check_input()
         self._begin(state)
         for message in reversed(take_waiting(state)):
@@ -166,7 +166,7 @@ class ProjectPurchase(Receiver):
             role = Role(json.loads(json_of(given)))
         except (ValueError, TypeError, RecursionError):
             roles = ", ".join(f'"{role}"' for role in Role)
-            raise error(Code.INVALID_MESSAGE, f"actions takes one role: {roles}.") from None
+            raise _error(Code.INVALID_MESSAGE, f"actions takes one role: {roles}.") from None
         return list(lifecycle.permissions(state.purchase, role, workflow.now()))
 
     @workflow.query(description="The postings that the ledger must have: for recourse restore.")
@@ -185,10 +185,10 @@ class ProjectPurchase(Receiver):
         """The status card of the Web UI, in Markdown."""
         try:
             return card(self._readable_state())
-        except ApplicationError as problem:
-            return problem.message
-        except Undecipherable as problem:
-            return str(problem)
+        except ApplicationError as error:
+            return error.message
+        except Undecipherable as error:
+            return str(error)
 
     def _check_input(self) -> None:
         if isinstance(self._input_error, Undecipherable):
@@ -205,12 +205,12 @@ class ProjectPurchase(Receiver):
         if self._accepted:
             return self._state
         if self._adopted_run:
-            raise error(Code.NOT_ALLOWED_NOW, "The purchase is being continued; ask again.")
+            raise _error(Code.NOT_ALLOWED_NOW, "The purchase is being continued; ask again.")
         try:
             document = document_of(self._given)
             terms = accept(document, workflow.info().workflow_id, self._began)
-        except ValueError as problem:
-            raise _never_started(str(problem)) from None
+        except ValueError as error:
+            raise _never_started(str(error)) from None
         return WorkflowState.begin(terms, self._began, lifecycle.newest())
 
     # --- messages
@@ -233,7 +233,7 @@ class ProjectPurchase(Receiver):
             message = parse_message(name, payloads)
         except InvalidMessage as invalid:
             _count_rejected(name, invalid.rejection.code)
-            raise error(invalid.rejection.code, invalid.rejection.text) from None
+            raise _error(invalid.rejection.code, invalid.rejection.text) from None
         if self._queue.waiting or not self._accepted:
             return
         answer = self._state.answers.get(message) or lifecycle.decide(
@@ -241,7 +241,7 @@ class ProjectPurchase(Receiver):
         )
         if isinstance(answer, Rejection):
             _count_rejected(name, answer.code)
-            raise error(answer.code, answer.text)
+            raise _error(answer.code, answer.text)
 
     async def receive_update(self, name: str, payloads: Sequence[object]) -> Receipt:
         """Handle an update; its effect is readable by `status` when this returns."""
@@ -254,7 +254,7 @@ class ProjectPurchase(Receiver):
         )
         answer = await answered
         if isinstance(answer, Rejection):
-            raise error(answer.code, answer.text)
+            raise _error(answer.code, answer.text)
         return answer
 
     def _handle_signal(self, name: str, payloads: Sequence[object], at: datetime) -> None:
@@ -401,15 +401,14 @@ def _count_rejected(name: str, code: Code) -> None:
     rejected.add(1, {"message": known, "code": code.value})
 
 
-def error(code: str, text: str) -> ApplicationError:
-    """What a sender gets instead of an answer."""
+def _error(code: str, text: str) -> ApplicationError:
     return ApplicationError(text, type=code, non_retryable=True)
 
 
 def _not_continued(why: str) -> ApplicationError:
     """The failure of a run that `recourse adopt` began and that could not continue the purchase."""
     purchase_id = quote(purchase_of_workflow(workflow.info().workflow_id))
-    return error(
+    return _error(
         ErrorType.INVALID_INPUT,
         f"This run did not continue the purchase, and no money moved: {why} Run: recourse adopt "
         f"{purchase_id}",
@@ -419,7 +418,7 @@ def _not_continued(why: str) -> ApplicationError:
 def _never_started(why: str) -> ApplicationError:
     """The failure of a purchase whose start input is rejected."""
     purchase_id = purchase_of_workflow(workflow.info().workflow_id)
-    return error(
+    return _error(
         ErrorType.INVALID_INPUT,
         f"Purchase {purchase_id} never started, and no money moved: {why} Send the corrected input "
         "under the same id with `recourse purchase`, or with the workflow id reuse policy "

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from temporalio.client import WorkflowExecutionStatus
 from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Replayer
 
 from activities.audit import reconcile
 from activities.payments.sandbox import SandboxProvider
@@ -17,11 +18,14 @@ from activities.requests import Difference, Money
 from activities.services import Services
 from demo.runner import Handle, say, start, until
 from temporal.aftercare import AftercareCase, current, open_case, report_news, status_of
+from temporal.converter import DATA_CONVERTER
 from temporal.directory import TemporalPurchaseDirectory
 from temporal.errors import Rejected
 from temporal.purchases import Purchase, Wanted, find
+from temporal.runner import Runner, WritesCards
 from tests.purchases import OPERATOR, PAYMENTS, deleted, held, purchase, purchase_of
 from workflows import view
+from workflows.aftercare import PurchaseAftercare
 from workflows.messages import CheckPayment, PurchaseResult, Role, Sender, Status
 
 pytestmark = pytest.mark.usefixtures("worker")
@@ -344,3 +348,17 @@ async def test_an_open_case_is_found_by_list_and_takes_the_messages(world: World
     assert described.status is WorkflowExecutionStatus.COMPLETED
     found = await find(world.client, {})
     assert [each.purchase_id for each in found].count(purchase_id) == 1
+
+
+async def test_the_history_of_a_case_replays(world: World) -> None:
+    """So a case goes on when its worker has died."""
+    _, case = await returned(world)
+    await resolve(case, "retry")
+    await case.result()
+    replayer = Replayer(
+        workflows=[PurchaseAftercare],
+        workflow_runner=Runner(),
+        interceptors=[WritesCards()],
+        data_converter=DATA_CONVERTER,
+    )
+    await replayer.replay_workflow(await case.fetch_history())
