@@ -107,9 +107,16 @@ class WorkflowState(BaseModel):
     """Only in a state that was saved of an ended run; handled before anything else."""
 
     @classmethod
-    def begin(cls, start: AcceptedStart, now: datetime, rules_version: int) -> "WorkflowState":
-        """The state of a purchase at its first moment: the payment is the first effect."""
-        first = lifecycle.begin(_terms(start, now, rules_version), now)
+    def begin(
+        cls,
+        start: AcceptedStart,
+        now: datetime,
+        rules_version: int,
+        started: datetime | None = None,
+    ) -> "WorkflowState":
+        """The state of a purchase at its first moment: the payment is the first effect. `started`:
+        when its workflow started, if that was before `now`."""
+        first = lifecycle.begin(_terms(start, started or now, rules_version), now)
         state = cls(start=start, purchase=first.state, reminded_until=now)
         state.record(first, now)
         state.effects = list(first.effects)
@@ -196,7 +203,7 @@ class WorkflowState(BaseModel):
         return True
 
 
-def _terms(start: AcceptedStart, now: datetime, rules_version: int) -> Terms:
+def _terms(start: AcceptedStart, started: datetime, rules_version: int) -> Terms:
     return Terms(
         key=workflow_id_of(start.purchase_id),
         client=Person(start.client.id, start.client.name),
@@ -204,7 +211,7 @@ def _terms(start: AcceptedStart, now: datetime, rules_version: int) -> Terms:
         amount=start.price.amount,
         currency=start.price.currency,
         decimals=start.decimals,
-        purchased_at=start.purchased_at or now,
+        purchased_at=start.purchased_at or started,
         requirements_needed=start.requirements_needed,
         policy=start.policy,
         rules_version=rules_version,

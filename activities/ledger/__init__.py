@@ -26,6 +26,7 @@ from activities.ledger.errors import LedgerRejected, PurchaseExists
 from activities.ledger.history import Posting
 from activities.ledger.ledger import (
     AccountBalance,
+    Decision,
     Ledger,
     ProviderMove,
     PurchaseBalances,
@@ -39,6 +40,7 @@ from activities.ledger.states import SavedState
 __all__ = [
     "AccountBalance",
     "BoughtPurchase",
+    "Decision",
     "InTransit",
     "Ledger",
     "LedgerRejected",

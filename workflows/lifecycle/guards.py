@@ -49,11 +49,8 @@ def _policy(field: str, value: str) -> Callable[[Draft], bool]:
 def _unposted(*, with_refund: bool) -> Callable[[Draft], bool]:
     def check(draft: Draft) -> bool:
         decision = draft.state.decision
-        return (
-            is_unposted(draft.state)
-            and decision is not None
-            and (decision.refund > 0) is with_refund
-        )
+        pending = is_kind_pending(draft.state, "post_decision")
+        return pending and decision is not None and (decision.refund > 0) is with_refund
 
     return check
 
@@ -323,7 +320,7 @@ FREELANCER_OWES = Guard(
     lambda draft: (
         _dispute("lost")(draft)
         and provider.rest_after_loss(draft) is None
-        and provider.loss_of_freelancer(draft) > 0
+        and provider.debt_of_freelancer(draft.state, provider.reported(draft).amount) > 0
     ),
 )
 BANK_AFTER_PAYOUT = Guard("the money was paid before", _dispute("opened", "lost"))

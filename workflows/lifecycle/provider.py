@@ -156,6 +156,8 @@ def lose_dispute(draft: Draft) -> None:
     assert before.account
     note_dispute(draft, before.account, before.amount)
     draft.record_move("bank_dispute_lost", before.account, before.amount, before.dispute_id)
+    beyond = max(0, reported(draft).amount - before.amount)  # what was not here to be taken
+    _record_loss(draft, before.dispute_id, beyond)
     refund = draft.state.refund
     if before.account == "in_transit" and refund:
         draft.set(refund=replace(refund, amount=refund.amount - before.amount))
@@ -165,7 +167,7 @@ def lose_dispute(draft: Draft) -> None:
         draft.drop_decision()
     if not draft.state.escrow:
         draft.set(reason="bank_dispute_lost")
-    _lapse_offer(draft)
+    _lapse(draft)
     _unfreeze(draft)
     if draft.state.refund and draft.state.refund.amount:
         draft.pay_on()
@@ -189,7 +191,7 @@ def alert_after_payout(draft: Draft) -> None:
         f"{dispute.status}.{evidence} Send the evidence to the payment provider.",
     )
     if dispute.status == "lost":
-        _record_loss(draft, dispute)
+        _record_loss(draft, dispute.dispute_id, dispute.amount)
         if draft.state.in_aftercare:  # no person is needed: the loss is posted, and that is all
             draft.clear_alert(AttentionKind.BANK_DISPUTE)
 
@@ -212,43 +214,22 @@ def alert_changed_dispute(draft: Draft) -> None:
     )
 
 
-def loss_of_freelancer(draft: Draft) -> int:
-    """What the freelancer owes if the reported dispute is lost after the money was paid. The
-    platform bears what went to the client, and what was not released."""
-    state = draft.state
+def debt_of_freelancer(state: State, amount: int) -> int:
+    """What the policy lays on the freelancer if a bank keeps `amount` of money that was paid out;
+    no more than was released."""
     if state.terms.policy.chargeback_after_release == "platform":
         return 0
     owed = sum(move.amount for move in state.moves if move.account == "freelancer_receivable")
-    after_refund = max(reported(draft).amount - state.refund_amount, 0)
-    return min(after_refund, state.released - owed)
+    return max(0, min(amount - state.refund_amount, state.released - owed))
 
 
-def _record_loss(draft: Draft, dispute: BankDispute) -> None:
-    debt = loss_of_freelancer(draft)
-    draft.values["debt"] = draft.amount(debt)
-    ours = dispute.amount - debt
-    draft.record_move("bank_dispute_loss", "platform_losses", ours, dispute.dispute_id)
-    draft.record_move("bank_dispute_loss", "freelancer_receivable", debt, dispute.dispute_id)
-
-
-def take_from_refund(draft: Draft) -> None:
-    """The decision was posted while the bank took money from escrow: it takes it from the refund,
-    because escrow is empty in the ledger."""
-    disputes = tuple(
-        replace(d, account="in_transit") if d.status == "opened" and d.account else d
-        for d in draft.state.bank_disputes
-    )
-    moves = tuple(
-        move if move.posted else replace(move, account="in_transit") for move in draft.state.moves
-    )
-    draft.set(bank_disputes=disputes, moves=moves)
-
-
-def forget_unposted(draft: Draft) -> None:
-    """The money was released while the bank took it: it takes nothing of this purchase."""
-    disputes = tuple(replace(d, account="") for d in draft.state.bank_disputes)
-    moves = tuple(move for move in draft.state.moves if move.posted)
-    draft.set(bank_disputes=disputes, moves=moves)
+def _record_loss(draft: Draft, dispute_id: str, amount: int) -> None:
+    """What a bank keeps of money that was paid out: the platform bears it, but for the freelancer's
+    debt."""
+    theirs = debt_of_freelancer(draft.state, amount)
+    draft.values["debt"] = draft.amount(theirs)
+    draft.record_move("bank_dispute_loss", "platform_losses", amount - theirs, dispute_id)
+    draft.record_move("bank_dispute_loss", "freelancer_receivable", theirs, dispute_id)
 
 
 # --- refunds made elsewhere
@@ -281,19 +262,21 @@ def take_refund_elsewhere(draft: Draft) -> None:
         draft.drop_decision()
     if not draft.state.escrow:
         draft.set(reason="refunded_elsewhere")
-    _lapse_offer(draft)
+    _lapse(draft)
 
 
-def _lapse_offer(draft: Draft) -> None:
-    offer = draft.state.offer
-    if offer and offer.refund > draft.state.escrow:
+def _lapse(draft: Draft) -> None:
+    """An offer or a claim of more than there is lapses."""
+    offer, claim, escrow = draft.state.offer, draft.state.claim, draft.state.escrow
+    if offer and offer.refund > escrow:
         draft.set(offer=None)
+    if claim is not None and claim > escrow:
+        draft.set(claim=None)
 
 
 def reopen_request(draft: Draft) -> None:
     """The claim was more than there is now: the freelancer is asked again."""
     take_refund_elsewhere(draft)
-    draft.set(claim=None)
 
 
 def alert_refund_elsewhere(draft: Draft) -> None:
