@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -40,6 +41,7 @@ from activities.requests import NOTICE_QUEUE, TASK_QUEUE
 from activities.services import Services, Settings, Unavailable, WrongSetting
 from temporal import embedded
 from temporal.adoption import EndedPurchases
+from temporal.aftercare import open_case
 from temporal.client import connect, seal_of
 from temporal.codec import WrongKeys
 from temporal.deployment import DEPLOYMENT, gets_no_tasks
@@ -53,6 +55,7 @@ from temporal.registration import register_search_attributes
 from temporal.runner import Runner, WritesCards
 from temporal.telemetry import runtime
 from workflows.acceptance import RULES_PATCH, accept_purchase
+from workflows.aftercare import PurchaseAftercare
 from workflows.audit import BooksAudit
 from workflows.lifecycle.versions import ACTIVE, VERSIONS
 from workflows.notifying import PurchaseNotices
@@ -182,11 +185,12 @@ def _money(
 ) -> Worker:
     directory = TemporalPurchaseDirectory(client)
     saver = EndedPurchases(client, services.ledger, services.seal)
-    audit = AuditActivities(services.ledger, services.provider, directory, saver.save)
+    cases = partial(open_case, client)
+    audit = AuditActivities(services.ledger, services.provider, directory, saver.save, cases)
     worker = Worker(
         client,
         task_queue=TASK_QUEUE,
-        workflows=[ProjectPurchase, PurchaseNotices, BooksAudit],
+        workflows=[ProjectPurchase, PurchaseAftercare, PurchaseNotices, BooksAudit],
         activities=[accept_purchase, *services.activities, audit.audit_books],
         activity_executor=threads,
         max_concurrent_activities=ACTIVITY_THREADS,

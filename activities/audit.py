@@ -107,6 +107,10 @@ SaveEnded = Callable[[str], Awaitable[None]]
 """Saves the state of a purchase if its workflow was ended with money inside. It does not raise."""
 
 
+OpenCase = Callable[[str], Awaitable[None]]
+"""Opens the aftercare case of a closed purchase, unless one is open. It does not raise."""
+
+
 class AuditActivities:
     """The daily audit."""
 
@@ -116,16 +120,19 @@ class AuditActivities:
         provider: PaymentProvider,
         directory: PurchaseDirectory,
         save_ended: SaveEnded,
+        open_case: OpenCase,
     ) -> None:
         self._ledger = ledger
         self._provider = provider
         self._directory = directory
         self._save_ended = save_ended
+        self._open_case = open_case
 
     @activity.defn(name=AUDIT_BOOKS.name)
     async def audit_books(self, _request: AuditRequest) -> AuditReport:
         """Audit every purchase, and save the state of those that were ended with money inside:
-        Temporal deletes their histories after the retention period.
+        Temporal deletes their histories after the retention period. News about the payment of a
+        closed purchase opens an aftercare case, because its webhook may be lost.
 
         Raises a retryable ApplicationError if a service is unreachable.
         """
@@ -133,6 +140,8 @@ class AuditActivities:
             report = await reconcile(self._ledger, self._provider, self._directory)
             for purchase_id in {each.purchase_id for each in report.differences} - {None}:
                 await self._save_ended(str(purchase_id))
+            for purchase_id in {each.purchase_id for each in report.differences if each.is_news}:
+                await self._open_case(str(purchase_id))
         except (DatabaseUnreachable, SchemaMismatch) as error:
             raise ApplicationError(str(error), type=ErrorType.LEDGER_UNREACHABLE) from None
         except ProviderUnreachable as error:

@@ -21,7 +21,10 @@ def compare(records: PurchaseRecords) -> Iterator[Difference]:
             places.append((records.moves.in_dispute, "a bank dispute"))
         amounts = " and ".join(f"{_format(balances, each)} in {where}" for each, where in places)
         what = f"Purchase {records.purchase_id} has {amounts}, but its workflow is not running."
-        yield difference(records, what, resume_advice(records))
+        if records.has_returned and records.workflow != "ended":
+            yield difference(records, what, CASE_ENDED).model_copy(update={"is_news": True})
+        else:
+            yield difference(records, what, resume_advice(records))
     yield from _compare_disputes(records)
     if records.unreadable:
         for record in records.unreadable:
@@ -51,7 +54,7 @@ def _compare_disputes(records: PurchaseRecords) -> Iterator[Difference]:
             )
             is_new = dispute.dispute_id not in posted
             advice = {"opened": DISPUTED, "lost": BANK_KEEPS}.get(dispute.status, COMPARE)
-            yield named_difference(records, what, advice if is_new else COMPARE)
+            yield _news(named_difference(records, what, advice if is_new else COMPARE), records)
     if any(each.disputes or not each.disputed for each in records.charges):
         for dispute_id in sorted(posted - listed):
             what = f"the ledger has the bank dispute {dispute_id}, which the provider has not."
@@ -132,12 +135,19 @@ def _compare_settlement(
     if _is_by_provider(records):
         if settled < records.settled:
             what += f"({records.proof}), but at the provider it is {states}."
-            yield named_difference(
-                records, what, STILL_PENDING if records.not_failed else NOT_ARRIVED
-            )
+            advice = STILL_PENDING if records.not_failed else NOT_ARRIVED
+            found = named_difference(records, what, advice)
+            yield found if records.not_failed else _news(found, records)
     elif records.not_failed:
         what += f"by another proof ({records.proof}), and at the provider it is {states}."
         yield named_difference(records, what, PERHAPS_TWICE)
+
+
+def _news(found: Difference, records: PurchaseRecords) -> Difference:
+    """Mark what an aftercare case is opened for."""
+    is_over = records.workflow not in ("open", "ended") and not records.is_money_inside
+    is_closed = is_over and records.balances is not None
+    return found.model_copy(update={"is_news": is_closed})
 
 
 def _is_by_provider(records: PurchaseRecords) -> bool:
@@ -199,8 +209,13 @@ NOT_REGISTERED = (
     "database under the same deployment name, where it is held, released or refunded."
 )
 NOT_ARRIVED = (
-    "The client may not have the money. Ask the provider whether the refund may still arrive. Only "
-    "if it cannot, send the money another way, and keep the proof. Leave the ledger as it is."
+    "The refund came back. The daily audit opens an aftercare case, in which it can be sent again: "
+    "see the purchase's status. If its aftercare window is over, ask the client how to pay the "
+    "money, and keep the proof."
+)
+CASE_ENDED = (
+    "A refund came back, and its aftercare case was ended before the money was paid. The daily "
+    "audit opens another one."
 )
 STILL_PENDING = (
     "Wait, and ask the provider when the refund arrives. Send nothing another way meanwhile: the "

@@ -1,12 +1,14 @@
 """Workflow ids and idempotency keys.
 
 A workflow is `purchase-<purchase id>`, a key `<workflow id>/<effect>`. A payment provider gets
-`<deployment>/<key>`, because several deployments may use one account.
+`<deployment>/<key>`, because several deployments may use one account. The aftercare case of a
+closed purchase is the workflow `aftercare-<purchase id>`; its keys begin like the purchase's.
 """
 
 import re
 
 WORKFLOW_ID_PREFIX = "purchase-"
+AFTERCARE_ID_PREFIX = "aftercare-"
 
 LOCAL = "local"
 """The name of a deployment that has been given none."""
@@ -18,6 +20,11 @@ DEPLOYMENT = re.compile("[a-z0-9-]{1,32}")
 def workflow_id_of(purchase_id: str) -> str:
     """Return the id of a purchase's workflow."""
     return f"{WORKFLOW_ID_PREFIX}{purchase_id}"
+
+
+def aftercare_id_of(purchase_id: str) -> str:
+    """Return the id of the workflow of a closed purchase's aftercare case."""
+    return f"{AFTERCARE_ID_PREFIX}{purchase_id}"
 
 
 def hint_for(unknown_id: str) -> str:
@@ -32,8 +39,10 @@ def purchase_of(key: str) -> str:
 
 
 def purchase_of_workflow(workflow_id: str) -> str:
-    """Return the purchase id in a workflow id."""
-    return workflow_id.removeprefix(WORKFLOW_ID_PREFIX)
+    """Return the purchase id in a workflow id, also in that of an aftercare case."""
+    if workflow_id.startswith(WORKFLOW_ID_PREFIX):
+        return workflow_id.removeprefix(WORKFLOW_ID_PREFIX)
+    return workflow_id.removeprefix(AFTERCARE_ID_PREFIX)
 
 
 def provider_key(deployment: str, key: str) -> str:

@@ -59,6 +59,11 @@ class PurchaseRecords:
         )
 
     @property
+    def has_returned(self) -> bool:
+        """Whether the ledger has a refund that came back after it was settled."""
+        return any(each.kind == "refund_returned" for each in self.posted)
+
+    @property
     def charged(self) -> int:
         """What the provider has captured, in minor units."""
         return sum(each.amount.amount for each in self.charges)

@@ -282,6 +282,34 @@ def dispute_name(dispute_id: str, status: str) -> str:
     return f"{dispute_id}:{status}"
 
 
+class ClosedPurchaseRequest(Model):
+    """Return what ledger and provider have of a closed purchase, for its aftercare case."""
+
+    purchase_id: str
+    at: UtcDatetime
+
+
+class ClosedPurchase(Model):
+    """A purchase that was closed, without its workflow: `document` is its start input with every
+    default, the rest is what ledger and provider have.
+
+    `attempts`: the provider's records of our refund, by the number of the attempt, from 1.
+    `settlements`: how often the ledger has the refund as settled. `settled_attempt`: the one that
+    was settled last; 0 if another proof was given. `moves`: in the order of their postings.
+    """
+
+    document: JsonValue
+    charge_reference: str
+    decision: LedgerDecision | None
+    in_transit: Amount
+    attempts: tuple[RefundNews, ...]
+    settlements: int
+    settled_attempt: int
+    settled_at: UtcDatetime | None
+    moves: tuple[ProviderMovePosting, ...]
+    closed_at: UtcDatetime
+
+
 class DecisionAnswer(Posted):
     """The ledger has the decision; or, with `news`, nothing was posted."""
 
@@ -438,6 +466,8 @@ class Difference(Model):
     purchase_id: str | None
     what: str
     what_to_do: str
+    is_news: bool = False
+    """Whether it is news about the payment of a closed purchase, for an aftercare case."""
 
 
 class Total(Model):
@@ -495,6 +525,7 @@ class ActivityType(Generic[Request, Answer]):
 
 TAKE_PAYMENT = ActivityType("take_payment", PaymentRequest, PaymentAnswer)
 LOAD_STATE = ActivityType("load_saved_state", SavedStateRequest, SavedStateAnswer)
+LOAD_CLOSED = ActivityType("load_closed_purchase", ClosedPurchaseRequest, ClosedPurchase)
 VOID_PAYMENT = ActivityType("void_payment", PaymentRequest, PaymentAnswer)
 POST_DECISION = ActivityType("post_decision", DecisionPosting, DecisionAnswer)
 CHECK_PAYMENT = ActivityType("check_payment", PaymentQuery, PaymentNews)

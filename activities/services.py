@@ -21,6 +21,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from activities import database
+from activities.aftercare import AftercareActivities
 from activities.calendar import business_deadline_activity
 from activities.database import DatabaseUnreachable, SchemaMismatch
 from activities.keys import DEPLOYMENT, LOCAL
@@ -129,6 +130,7 @@ class Services:
             money.check_payment,
             money.post_settlement,
             money.post_provider_move,
+            AftercareActivities(self.ledger, self.provider, self.seal).load_closed_purchase,
             business_deadline_activity,
         )
 

@@ -24,6 +24,7 @@ from starter.options import (
     read_object,
     read_sender,
 )
+from temporal.aftercare import current
 from temporal.client import connect
 from temporal.errors import InvalidInput
 from temporal.purchases import Purchase
@@ -117,7 +118,7 @@ async def _say(
     document = {"by": read_sender(sender).model_dump(), **given, **amounts}
     message = read_model(kind, document, names)
 
-    purchase = Purchase(await connect(), purchase_id)
+    purchase = await current(Purchase(await connect(), purchase_id))
     if amounts:
         await _check_currency(purchase, currency)
     if as_signal:

@@ -17,6 +17,7 @@ from starter import show
 from starter.books import opened
 from starter.exits import command
 from starter.options import As, Json, PurchaseId, read_id, read_sender
+from temporal.aftercare import current, status_of
 from temporal.client import connect
 from temporal.errors import InvalidInput, Rejected
 from temporal.purchases import Purchase, find
@@ -46,7 +47,7 @@ async def status(purchase_id: PurchaseId, watch: Watch = False, as_json: Json = 
         with suppress(asyncio.CancelledError):  # Ctrl-C
             await _watch(purchase)
     else:
-        found = await purchase.status()
+        found = await status_of(purchase)
         show.answer(found, show.status(found), as_json=as_json)
 
 
@@ -60,11 +61,11 @@ async def _watch(purchase: Purchase) -> None:
     if not screen.is_terminal:
         await _report(purchase, screen)
         return
-    found = await purchase.status()
+    found = await status_of(purchase)
     with Live(show.status(found), console=screen, auto_refresh=False) as live:
         while found.stage != Stage.CLOSED:
             await asyncio.sleep(REFRESH_EVERY.total_seconds())
-            found = await purchase.status()
+            found = await status_of(purchase)
             live.update(show.status(found), refresh=True)
 
 
@@ -74,7 +75,7 @@ async def _report(purchase: Purchase, screen: Console) -> None:
     while printed is None or printed.stage != Stage.CLOSED:
         if printed:
             await asyncio.sleep(REFRESH_EVERY.total_seconds())
-        found = await purchase.status()
+        found = await status_of(purchase)
         if found != printed:
             screen.print(show.status(found))
             screen.file.flush()
@@ -90,7 +91,7 @@ async def actions(purchase_id: PurchaseId, sender: As, as_json: Json = False) ->
     parties = {Role.CLIENT: terms.client.id, Role.FREELANCER: terms.freelancer.id}
     if by.id != parties.get(by.role, by.id):
         raise Rejected("NOT_A_PARTY", f"{by.id!r} is not the {by.role} of this purchase.")
-    found = await purchase.actions(by.role)
+    found = await (await current(purchase)).actions(by.role)
     show.answer(found, show.actions(by.role, found), as_json=as_json)
 
 

@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Group, RenderableType
-from temporalio.service import RPCError, RPCStatusCode
 
 from activities.keys import hint_for, workflow_id_of
 from activities.payments.sandbox import SandboxProvider
@@ -20,10 +19,12 @@ from starter import show
 from starter.books import opened_provider
 from starter.exits import command
 from starter.options import Json, PurchaseId, read_amount, read_id
+from temporal.aftercare import report_news
 from temporal.client import connect
-from temporal.errors import InvalidInput, Rejected
+from temporal.errors import Failure, InvalidInput, Rejected
 from temporal.executions import last_event_at
-from temporal.purchases import ANSWER_WITHIN, Purchase
+from temporal.purchases import Purchase
+from workflows.messages import CheckPayment, Role, Sender
 
 Event = Annotated[SandboxEvent, typer.Argument(help="What happens.")]
 Amount = Annotated[
@@ -107,14 +108,13 @@ async def _time_of(purchase: Purchase) -> datetime:
 
 
 async def _notify(purchase: Purchase) -> bool:
-    """Let a running purchase look at its payment. Returns whether it is running."""
-    by = {"role": "payments", "id": "sandbox"}
-    message = {"by": by, "message_id": f"sandbox-{uuid.uuid4()}"}
+    """Let the purchase, or the aftercare case of a closed one, look at the payment. Returns whether
+    one of them does."""
+    by = Sender(role=Role.PAYMENTS, id="sandbox")
+    message = CheckPayment(by=by, message_id=f"sandbox-{uuid.uuid4()}")
     try:
-        await purchase.handle.signal("check_payment", message, rpc_timeout=ANSWER_WITHIN)
-    except RPCError as error:
-        if error.status is not RPCStatusCode.NOT_FOUND:
-            raise
+        await report_news(purchase.client, purchase.id, message, opens=True)
+    except Failure:
         return False
     return True
 

@@ -3,9 +3,9 @@
 Only a webhook with the provider's recent signature is accepted. About a refund of ours the purchase
 gets a `settlement_update` with the status fetched from the provider; about anything else that
 happened to its payment (a refund made elsewhere, a bank dispute, a confirmation by the client) it
-gets `check_payment`. The event's id becomes the `message_id`, so a webhook that is sent again
-counts once. While a service cannot be reached the answer is 503, and the provider sends the webhook
-again.
+gets `check_payment`. News about a closed purchase opens an aftercare case. The event's id becomes
+the `message_id`, so a webhook that is sent again counts once. While a service cannot be reached the
+answer is 503, and the provider sends the webhook again.
 """
 
 import asyncio
@@ -22,9 +22,9 @@ from activities.payments import ProviderRejected, ProviderUnreachable
 from activities.payments.stripe import StripeProvider
 from activities.payments.stripe_webhooks import InvalidSignature, PaymentEvent
 from activities.services import Settings, WrongSetting, stripe_of
+from temporal.aftercare import report_news
 from temporal.client import connect
 from temporal.errors import Failure
-from temporal.purchases import Purchase
 from temporal.serving import LISTENS, body_of, listen
 from workflows.messages import CheckPayment, Message, Role, Sender, SettlementUpdate
 
@@ -81,7 +81,8 @@ def receiver(client: Client, provider: StripeProvider, secret: str) -> Starlette
 
 
 async def _signal(client: Client, event: PaymentEvent) -> str:
-    """Signal the purchase. A closed one takes no message: the log has what happened."""
+    """Signal the purchase, or open an aftercare case if it is closed. Other news about a closed
+    one are only logged."""
     about = {
         "purchase_id": event.purchase_id,
         "event_type": event.type,
@@ -89,12 +90,21 @@ async def _signal(client: Client, event: PaymentEvent) -> str:
         "refund_id": event.refund_id,
     }
     try:
-        await Purchase(client, event.purchase_id).signal(_message(event))
+        news = _message(event)
+        got = await report_news(client, event.purchase_id, news, opens=_opens_case(event))
     except Failure as failure:
         log.warning("webhook_not_signalled", code=failure.code, **about)
         return failure.code.lower()
-    log.info("webhook_signalled", **about)
-    return "signalled"
+    log.info("webhook_signalled", to=got, **about)
+    return got
+
+
+def _opens_case(event: PaymentEvent) -> bool:
+    """Whether this is news about a closed purchase: a dispute, a refund of ours that failed, or a
+    refund made elsewhere. A refund that went well is also reported after the end."""
+    if event.refund:
+        return event.refund.status == "failed"
+    return event.type.startswith(("charge.dispute.", "refund.", "charge.refund."))
 
 
 def _message(event: PaymentEvent) -> Message:

@@ -11,6 +11,7 @@ from activities.comparison import LOOK
 from activities.records import WorkflowStatus
 from activities.requests import TASK_QUEUE, WorkflowPostings
 from activities.sanitize import one_line
+from temporal.aftercare import current
 from temporal.errors import Failure
 from temporal.executions import task_failure
 from temporal.purchases import Purchase, known, running
@@ -40,7 +41,7 @@ class TemporalPurchaseDirectory:
 
     async def workflow_status(self, purchase_id: str) -> WorkflowStatus | None:
         async with self._of_one(purchase_id):
-            found = await Purchase(self._client, purchase_id).newest()
+            found = await (await current(Purchase(self._client, purchase_id))).newest()
         if found is None:
             return None
         if found.is_open:
@@ -49,7 +50,7 @@ class TemporalPurchaseDirectory:
 
     async def postings(self, purchase_id: str) -> WorkflowPostings:
         async with self._of_one(purchase_id):
-            return await Purchase(self._client, purchase_id).postings()
+            return await (await current(Purchase(self._client, purchase_id))).postings()
 
     @asynccontextmanager
     async def _of_one(self, purchase_id: str) -> AsyncIterator[None]:

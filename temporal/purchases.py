@@ -51,6 +51,8 @@ ANSWER_WITHIN = timedelta(seconds=10)
 
 WORKFLOW_TYPE = "ProjectPurchase"
 OURS = f"WorkflowType = '{WORKFLOW_TYPE}'"
+OPEN_CASES = "(WorkflowType = 'PurchaseAftercare' AND ExecutionStatus IN ('Running', 'Paused'))"
+"""The aftercare cases of closed purchases."""
 RUNNING = f"{OURS} AND ExecutionStatus IN ('Running', 'Paused')"
 ENDED_EARLY = "ExecutionStatus IN ('Terminated', 'Failed', 'TimedOut', 'Canceled')"
 TRIED_AGAIN_AFTER = timedelta(milliseconds=200)
@@ -365,23 +367,26 @@ class Listed(Model):
 
 
 async def find(client: Client, wanted: Wanted) -> list[Listed]:
-    """Return the purchases with these search attributes, the newest first."""
+    """Return the purchases with these search attributes, the newest first. A closed purchase with
+    an open aftercare case is listed once, as its case says."""
     conditions = [_condition(key, value) for key, value in wanted.items() if _can_be_asked(value)]
-    query = " AND ".join([OURS, "ExecutionStatus != 'ContinuedAsNew'", *conditions])
+    ours = f"({OURS} OR {OPEN_CASES})"
+    query = " AND ".join([ours, "ExecutionStatus != 'ContinuedAsNew'", *conditions])
     found: dict[str, Listed] = {}
     async for execution in executions(client, query):
-        if execution.id in found or not _is_wanted(execution, wanted):
+        purchase_id = purchase_of_workflow(execution.id)
+        if purchase_id in found or not _is_wanted(execution, wanted):
             continue
         if not execution.is_ended or await _is_newest(client, execution):
-            found[execution.id] = await _listed(client, execution)
+            found[purchase_id] = await _listed(client, execution)
     return list(found.values())
 
 
 async def running(client: Client) -> dict[str, str | None]:
-    """Return the stages of the running purchases by id."""
+    """Return the stages of the running purchases by id. One with an open aftercare case counts."""
     return {
         purchase_of_workflow(each.id): each.attributes.get(view.STAGE)
-        async for each in executions(client, RUNNING)
+        async for each in executions(client, f"({RUNNING}) OR {OPEN_CASES}")
     }
 
 

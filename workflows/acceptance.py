@@ -16,11 +16,14 @@ from temporalio.exceptions import ActivityError, ApplicationError
 
 from activities.amounts import check_movable
 from activities.fields import UtcDatetime
-from activities.keys import purchase_of_workflow, workflow_id_of
+from activities.keys import aftercare_id_of, purchase_of_workflow, workflow_id_of
 from activities.requests import (
+    LOAD_CLOSED,
     LOAD_STATE,
     ActivityType,
     Answer,
+    ClosedPurchase,
+    ClosedPurchaseRequest,
     Model,
     Request,
     SavedStateRequest,
@@ -215,8 +218,7 @@ async def adopted_state(at: datetime, run_id: str) -> WorkflowState:
     try:
         answer = await _answer(LOAD_STATE, request, "Load the state of the ended run")
     except ActivityError as error:
-        cause = error.cause
-        raise ValueError(cause.message if isinstance(cause, ApplicationError) else error) from None
+        raise ValueError(_why(error)) from None
     document = json.dumps(answer.document)
     if answer.kind == "state":
         return _restored(WorkflowState.model_validate_json(document))
@@ -224,9 +226,24 @@ async def adopted_state(at: datetime, run_id: str) -> WorkflowState:
     return WorkflowState.begin_again(terms, at, rules_version(), answer.decision)
 
 
+async def closed_purchase(purchase_id: str, at: datetime) -> ClosedPurchase:
+    """What ledger and provider have of a closed purchase. Raises ValueError with a sentence."""
+    request = ClosedPurchaseRequest(purchase_id=purchase_id, at=at)
+    try:
+        return await _answer(LOAD_CLOSED, request, "Load the closed purchase from the ledger")
+    except ActivityError as error:
+        raise ValueError(_why(error)) from None
+
+
+def _why(error: ActivityError) -> str:
+    return error.cause.message if isinstance(error.cause, ApplicationError) else str(error)
+
+
 def _restored(state: WorkflowState) -> WorkflowState:
     workflow_id = workflow.info().workflow_id
-    if not workflow_id == state.purchase.terms.key == workflow_id_of(state.start.purchase_id):
+    purchase_id, purchase = state.start.purchase_id, state.purchase
+    expected = aftercare_id_of(purchase_id) if purchase.in_aftercare else purchase.terms.key
+    if workflow_id != expected or purchase.terms.key != workflow_id_of(purchase_id):
         raise ValueError(f"the state is of the purchase {state.start.purchase_id}.")
     lifecycle.rules_of(state.purchase)  # raises before anything needs the rules
     _patched(state.purchase.terms.rules_version)

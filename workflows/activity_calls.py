@@ -107,6 +107,8 @@ def activity_call(
     effect: Effect, state: State, start: AcceptedStart, now: datetime, first_run: str
 ) -> ActivityCall:
     """The activity that carries out `effect`. `first_run`: the id of the workflow's first run."""
+    # The sandbox has the purchase's clock, which a server that skips time may have moved ahead.
+    now = max(now, state.closed_at or now)
     match effect:
         case TakePayment():
             verb = "Find the payment of" if start.payment_reference else "Charge"
@@ -303,8 +305,9 @@ def _post_provider_move(number: int, state: State, start: AcceptedStart) -> Acti
 def _settlement_posting(
     reference: str, at: datetime, state: State, start: AcceptedStart
 ) -> SettlementPosting:
+    number = f"-{state.settlements + 1}" if state.settlements else ""
     return SettlementPosting(
-        key=f"{state.terms.key}/settled",
+        key=f"{state.terms.key}/settled{number}",
         purchase_id=start.purchase_id,
         amount=state.refund.amount if state.refund else 0,
         currency=start.price.currency,

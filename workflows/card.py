@@ -57,7 +57,7 @@ def card(workflow_state: WorkflowState) -> str:
     now = timeline[-1].at if timeline else state.terms.purchased_at
     rejected, undelivered = workflow_state.rejected, workflow_state.undelivered
     blocks = [
-        f"### {capitalized(STAGE_TEXT[state.stage])}",
+        f"### {_heading(state)}",
         *(f"> **Needs attention:** {markdown(item.text)}" for item in state.attention),
         _RESET if _is_reset() else "",
         _list("", _facts(state)),
@@ -76,6 +76,12 @@ def card(workflow_state: WorkflowState) -> str:
     return "\n\n".join(block for block in blocks if block)
 
 
+def _heading(state: State) -> str:
+    if state.in_aftercare and state.stage is not Stage.CLOSED:
+        return "Closed; an aftercare case about the payment is open"
+    return capitalized(STAGE_TEXT[state.stage])
+
+
 def _list(title: str, items: Iterable[str]) -> str:
     """A list under its title; nothing, if it is empty."""
     lines = [f"- {item}" for item in items]
@@ -90,7 +96,7 @@ def _newest(items: Sequence[Item], most: int) -> Iterator[Item]:
 def _facts(state: State) -> Iterator[str]:
     """Next action or outcome, money, decision, claim, offer and deadlines."""
     deadlines = dict(state.deadlines)
-    if state.stage is Stage.CLOSED:
+    if state.outcome:
         yield f"**Outcome:** {spaced(state.outcome)} ({spaced(state.reason)})"
     else:
         rule = lifecycle.governing_deadline(state)

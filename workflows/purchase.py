@@ -280,7 +280,7 @@ class ProjectPurchase(Receiver):
             self._apply(decided, at)
             deadline = lifecycle.next_deadline(self._state.purchase)
             answer: Receipt | Rejection = Receipt(
-                stage=self._state.purchase.stage.value,
+                stage=view.shown_stage(self._state.purchase).value,
                 text=budget.cut(decided.text, budget.LONGEST_SENTENCE),
                 next_deadline=deadline.at if deadline else None,
             )

@@ -7,7 +7,7 @@ from temporalio.common import SearchAttributeKey, SearchAttributeUpdate, TypedSe
 
 from workflows import lifecycle
 from workflows.lifecycle.events import RecipientRole
-from workflows.lifecycle.state import State
+from workflows.lifecycle.state import Stage, State
 from workflows.messages import (
     AttentionItem,
     Escrow,
@@ -46,7 +46,7 @@ def search_attributes(state: State) -> Searchable:
     """The search attributes as they should be now."""
     deadline = lifecycle.next_deadline(state)
     found: Searchable = {
-        STAGE: state.stage.value,
+        STAGE: shown_stage(state).value,
         CLIENT: state.terms.client.id,
         FREELANCER: state.terms.freelancer.id,
         NEEDS_ATTENTION: bool(state.attention),
@@ -56,6 +56,11 @@ def search_attributes(state: State) -> Searchable:
     if deadline:
         found[DEADLINE] = deadline.at
     return found
+
+
+def shown_stage(state: State) -> Stage:
+    """The stage that others see: the purchase of an aftercare case is closed."""
+    return Stage.CLOSED if state.in_aftercare else state.stage
 
 
 def known(attributes: TypedSearchAttributes) -> Searchable:
@@ -80,7 +85,7 @@ def status(state: WorkflowState) -> Status:
         client=start.client.id,
         freelancer=start.freelancer.id,
         price=start.price,
-        stage=purchase.stage.value,
+        stage=shown_stage(purchase).value,
         outcome=purchase.outcome,
         reason=purchase.reason,
         waiting_for=lifecycle.waiting_for(purchase),

@@ -9,9 +9,16 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from activities import fields
 from activities.amounts import decimals, step_of
 from activities.keys import workflow_id_of
-from activities.requests import LedgerDecision, Money, NoticeRequest, Party, Undelivered
+from activities.requests import (
+    ClosedPurchase,
+    LedgerDecision,
+    Money,
+    NoticeRequest,
+    Party,
+    Undelivered,
+)
 from workflows import budget, lifecycle
-from workflows.lifecycle.events import Accepted, Effect, Notify
+from workflows.lifecycle.events import Accepted, CheckPayment, Effect, Notify
 from workflows.lifecycle.state import Person, Stage, State, Terms
 from workflows.messages import PurchaseStart, RejectedSignal, TimelineEntry
 from workflows.policy import Policy
@@ -109,20 +116,7 @@ class WorkflowState(BaseModel):
     ) -> "WorkflowState":
         """The state of a purchase at its first moment: the payment is the first effect. `started`:
         when its workflow started, if that was before `now`."""
-        terms = Terms(
-            key=workflow_id_of(start.purchase_id),
-            client=Person(start.client.id, start.client.name),
-            freelancer=Person(start.freelancer.id, start.freelancer.name),
-            amount=start.price.amount,
-            currency=start.price.currency,
-            decimals=start.decimals,
-            purchased_at=start.purchased_at or started or now,
-            requirements_needed=start.requirements_needed,
-            policy=start.policy,
-            rules_version=rules_version,
-            step=start.step,
-        )
-        first = lifecycle.begin(terms, now)
+        first = lifecycle.begin(_terms(start, started or now, rules_version), now)
         state = cls(start=start, purchase=first.state, reminded_until=now)
         state.record(first, now)
         state.effects = list(first.effects)
@@ -142,6 +136,20 @@ class WorkflowState(BaseModel):
         state.purchase = lifecycle.begin_again(state.purchase, now, decision)
         # Above the numbers of the lost runs: the delivery log sends a notice once per number.
         state.notice_count = int(now.timestamp())
+        return state
+
+    @classmethod
+    def begin_case(
+        cls, closed: ClosedPurchase, now: datetime, rules_version: int
+    ) -> "WorkflowState":
+        """The state of a closed purchase's aftercare case: it looks at the payment first."""
+        start = AcceptedStart.model_validate(closed.document)
+        purchase = lifecycle.begin_case(_terms(start, now, rules_version), closed, now)
+        state = cls(start=start, purchase=purchase, reminded_until=now)
+        # Above the purchase's own numbers: the delivery log sends a notice once per number.
+        state.notice_count = int(now.timestamp())
+        if purchase.payment_checks:
+            state.effects = [CheckPayment(purchase.payment_checks)]
         return state
 
     def record(self, answer: Accepted, now: datetime) -> None:
@@ -193,3 +201,19 @@ class WorkflowState(BaseModel):
             return False
         self.rejections_notified[f"{recipient}:{code}"] = now
         return True
+
+
+def _terms(start: AcceptedStart, started: datetime, rules_version: int) -> Terms:
+    return Terms(
+        key=workflow_id_of(start.purchase_id),
+        client=Person(start.client.id, start.client.name),
+        freelancer=Person(start.freelancer.id, start.freelancer.name),
+        amount=start.price.amount,
+        currency=start.price.currency,
+        decimals=start.decimals,
+        purchased_at=start.purchased_at or started,
+        requirements_needed=start.requirements_needed,
+        policy=start.policy,
+        rules_version=rules_version,
+        step=start.step,
+    )

@@ -23,6 +23,7 @@ Amounts are integer minor units; times are UTC instants.
 """
 
 from activities.ledger.errors import LedgerRejected, PurchaseExists
+from activities.ledger.history import Posting
 from activities.ledger.ledger import (
     AccountBalance,
     Decision,
@@ -44,6 +45,7 @@ __all__ = [
     "Ledger",
     "LedgerRejected",
     "Position",
+    "Posting",
     "ProviderMove",
     "PurchaseBalances",
     "PurchaseExists",

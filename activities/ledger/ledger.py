@@ -15,6 +15,7 @@ from activities.keys import LOCAL
 from activities.ledger import operations, purchases, schema, states
 from activities.ledger.audit import WHAT_TO_DO, audit
 from activities.ledger.errors import LedgerRejected
+from activities.ledger.history import Posting, postings
 from activities.ledger.operations import Operation
 from activities.ledger.position import InTransit, Position, in_transit, positions
 from activities.ledger.purchases import BoughtPurchase
@@ -275,6 +276,10 @@ class Ledger:
         )
         rows = read(self._engine, lambda connection: connection.execute(query).all())
         return [Transfer(**{**row._mapping, "amount": int(row.amount)}) for row in rows]
+
+    def postings(self, purchase_id: str) -> list[Posting]:
+        """Return every leg of a purchase's applied operations, the oldest first."""
+        return read(self._engine, lambda connection: postings(connection, purchase_id))
 
     def accounts(self) -> list[AccountBalance]:
         """Return the balance of every account, by name."""

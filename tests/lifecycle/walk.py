@@ -11,10 +11,12 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
+from activities.requests import ClosedPurchase, LedgerDecision, RefundNews
 from tests.lifecycle.builders import ESCROW, NOON, message, terms
-from workflows.lifecycle import begin, decide, is_pending
+from workflows.lifecycle import begin, begin_case, decide, is_pending
 from workflows.lifecycle.events import (
     Accepted,
+    AftercareReviewed,
     BankDisputeReported,
     CheckPayment,
     CheckRefund,
@@ -201,6 +203,8 @@ def when_nobody_acts(node: Node) -> Iterator[tuple[Event, Effect | None]]:
     yield from answers(node)
 
 
+AFTER_THE_END = "news after a split, in an aftercare case"
+
 NEWS: dict[str, tuple[Event, ...]] = {
     "nothing": (),
     "the bank takes all, or all is refunded elsewhere": (
@@ -211,12 +215,39 @@ NEWS: dict[str, tuple[Event, ...]] = {
         *(BankDisputeReported("dp_1", status, 5_000) for status in STATUSES),
         RefundedElsewhere("re_x", 18_000),
     ),
+    AFTER_THE_END: (
+        *(BankDisputeReported("dp_1", status, ESCROW) for status in STATUSES),
+        RefundedElsewhere("re_x", 5_000),
+        RefundReported(1, "failed", "re_1"),
+        AftercareReviewed(),
+    ),
 }
 """What may happen to the payment at the provider, in any state and order. These walks begin with
 work in progress, skip messages that move no money, and post each move at once: one in which
 everything meets everything has millions of states."""
 
 SKIPPED = ("send_message", "request_changes", "open_dispute", "settlement_update", "check_payment")
+
+
+def case() -> State:
+    """The aftercare case of a purchase that ended with a split; a lost dispute is a debt."""
+    bought = terms(chargeback_after_release="freelancer")
+    refund = RefundNews(
+        refund_id="purchase-p-1/refund", reference="re_1", amount=SPLIT, status="sent"
+    )
+    closed = ClosedPurchase(
+        document=None,
+        charge_reference="ch_1",
+        decision=LedgerDecision(refund=SPLIT, release=ESCROW - SPLIT, at=NOON),
+        in_transit=0,
+        attempts=(refund,),
+        settlements=1,
+        settled_attempt=1,
+        settled_at=NOON,
+        moves=(),
+        closed_at=NOON,
+    )
+    return replace(begin_case(bought, closed, NOON), payment_checks_done=1)
 
 
 def walk(version: int, news: str = "nothing", **given: Any) -> Walk:
@@ -228,7 +259,8 @@ def walk(version: int, news: str = "nothing", **given: Any) -> Walk:
     if NEWS[news]:
         held = decide(first.state, PaymentHeld(), NOON)
         assert isinstance(held, Accepted)
-        start = Node(replace(held.state, stage=Stage.IN_PROGRESS, deadlines={}), frozenset())
+        work = replace(held.state, stage=Stage.IN_PROGRESS, deadlines={})
+        start = Node(case() if news == AFTER_THE_END else work, frozenset())
         found = Walk(nodes={start.key: start})
         messages = tuple(each for each in messages if each.name not in SKIPPED)
     queue = deque([start])

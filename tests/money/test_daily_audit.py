@@ -1,16 +1,22 @@
 """The daily audit: scheduled by `setup`, reported to the operators."""
 
 import asyncio
+from datetime import UTC, datetime
 
 from temporalio.client import WorkflowExecutionStatus
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
+from activities.payments.sandbox import SandboxProvider
+from activities.payments.sandbox_events import SandboxEvent
 from activities.requests import AuditReport
 from activities.services import Services
+from demo.runner import say
+from temporal.aftercare import AftercareCase
 from temporal.registration import AUDIT, register_schedules
 from tests.purchases import adopted, held, purchase_of
 from workflows.audit import LISTED_AT_MOST
+from workflows.messages import Role
 
 
 async def audited(server: WorkflowEnvironment) -> AuditReport:
@@ -52,5 +58,31 @@ async def test_the_daily_audit_notifies_operators_of_differences(
             assert listed.what in " ".join(content.split())
 
     await adopted(server, services, purchase_id)
+    again = await audited(server)
+    assert purchase_id not in {each.purchase_id for each in again.differences}
+
+
+async def test_the_daily_audit_opens_the_case_of_a_refund_that_came_back(
+    server: WorkflowEnvironment, worker: Worker, services: Services
+) -> None:
+    """Also if its webhook was lost; the next audit finds money in transit with an open case."""
+    await register_schedules(server.client)
+    handle = await held(server, payment_method="pm_sandbox_at_once")
+    await say(handle, Role.FREELANCER, "give_refund")
+    await handle.result()
+    assert isinstance(services.provider, SandboxProvider)
+    services.provider.make_happen(
+        SandboxEvent.REFUND_RETURNED, f"{handle.id}/hold", None, datetime.now(UTC)
+    )
+    purchase_id = purchase_of(handle)
+
+    report = await audited(server)
+
+    (found,) = (each for each in report.differences if each.purchase_id == purchase_id)
+    assert found.is_news
+    case = AftercareCase(server.client, purchase_id)
+    while (balances := services.ledger.balances(purchase_id)) and not balances.in_transit:  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
+    assert await case.is_running()
     again = await audited(server)
     assert purchase_id not in {each.purchase_id for each in again.differences}

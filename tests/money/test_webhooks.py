@@ -16,14 +16,16 @@ from temporalio.client import Client
 from temporalio.service import RetryConfig
 
 from activities.payments.stripe import StripeProvider
-from demo.runner import Handle, say, skip, start, status, until
+from demo.runner import LOOK_EVERY, Handle, say, skip, start, status, until
 from starter.webhooks import receiver
 from temporal import embedded
+from temporal.aftercare import AftercareCase, status_of
 from temporal.converter import DATA_CONVERTER
+from temporal.purchases import Purchase
 from tests.http_processes import http_process
 from tests.money.conftest import SHOP, StripeWorld
 from tests.notices.mailbox import quiet
-from tests.purchases import purchase, purchase_of
+from tests.purchases import OPERATOR, purchase, purchase_of
 from tests.stripe.events import Delivery
 from tests.stripe.serving import serving
 from workflows.messages import PurchaseResult, Role
@@ -222,20 +224,59 @@ async def test_the_receiver_answers_503_while_a_service_is_unreachable(
     assert (await arrived(stripe, handle)).refunded == 25000
 
 
-async def test_a_refund_that_fails_after_settlement_is_found_by_the_audit(
+async def test_a_refund_that_fails_after_settlement_opens_an_aftercare_case(
     stripe: StripeWorld, url: str
 ) -> None:
-    """`failed` for a settled refund does not change the purchase."""
+    """`failed` for the refund of a closed purchase. The second attempt's webhooks reach the case;
+    repeated ones change nothing."""
     handle, refund = await in_transit(stripe)
     stripe.stripe.succeed_refund(refund)
     await deliver(stripe, url, refund)
     await arrived(stripe, handle)
+    assert set(await deliver(stripe, url, refund)) == {200}
+    purchase_id = purchase_of(handle)
+    case = AftercareCase(stripe.client, purchase_id)
+    assert not await case.is_running(), "a refund that went well is no news"
+
     stripe.stripe.fail_refund(refund)
     assert set(await deliver(stripe, url, refund)) == {200}
-    (found,) = await stripe.differences(handle)
-    assert found.purchase_id == purchase_of(handle)
-    assert "the ledger has the refund of 250.00 USD as settled" in found.what
-    assert "at the provider it is failed" in found.what
+    while (await status_of(Purchase(stripe.client, purchase_id))).attention[1:] == ():
+        pass
+    resolved = {"by": OPERATOR, "action": "retry"}
+    await case.handle.execute_update("resolve_attention", resolved)
+    while (again := refund_of(stripe, handle)) in (None, refund):  # noqa: ASYNC110
+        await asyncio.sleep(LOOK_EVERY)
+    assert again is not None
+    stripe.stripe.succeed_refund(again)
+    assert set(await deliver(stripe, url, again)) == {200}
+    assert set(await deliver(stripe, url, refund)) == {200}
+    while not (found := (await case.status()).refund) or found.status != "sent":
+        pass
+    await skip(stripe.server, case.handle)
+    await case.handle.result()
+    assert await stripe.differences(handle) == []
+
+
+async def test_a_dispute_after_the_end_opens_an_aftercare_case(
+    stripe: StripeWorld, url: str
+) -> None:
+    """Lost, it is a loss of the platform."""
+    handle = await start(stripe.client, purchase("pm_card_visa"))
+    await until(handle, lambda found: found.payment == "held")
+    await say(handle, Role.CLIENT, "propose_split", refund=0)
+    await say(handle, Role.FREELANCER, "accept_split", refund=0)
+    await handle.result()
+    group = f"{SHOP}/{handle.id}/hold"
+    (intent,) = [i["id"] for i in stripe.stripe.intents if i["transfer_group"] == group]
+    before = len(stripe.stripe.events)
+    dispute = stripe.stripe.dispute(intent)
+    stripe.stripe.settle_dispute(dispute, "lost")
+    for event in reversed(stripe.stripe.events[before:]):
+        assert await asyncio.to_thread(stripe.stripe.deliver, event, url) == 200
+    await AftercareCase(stripe.client, purchase_of(handle)).handle.result()
+    balances = {each.account: each.balance for each in stripe.services.ledger.accounts()}
+    assert balances["platform-losses:USD"] == -25000
+    assert await stripe.differences(handle) == []
 
 
 async def test_the_command_serves_until_it_is_stopped(stripe: StripeWorld) -> None:

@@ -83,14 +83,44 @@ async def test_a_refund_is_made_elsewhere(cli: Cli, cli_purchase: Purchase, paym
 async def test_a_refund_comes_back_after_the_purchase_was_closed(
     cli: Cli, cli_client: Client, cli_worker: None, payments: Path
 ) -> None:
+    """The command opens the aftercare case; every command about the purchase shows it or goes to
+    it, until an operator has settled it."""
     bought = await held(cli_client, payment_method="pm_sandbox_at_once")
     await say(bought, "give_refund", FREELANCER)
     await bought.handle.result()
     returned = await cli("sandbox", "refund-returned", bought.id)
     assert returned.status == 0, returned.err
-    assert "The purchase is not running, so it was not notified." in returned.out
+    assert f"looks at its payment now: recourse status {bought.id}" in returned.out
     (refund,) = (await reported(payments, bought)).refunds
     assert refund.status == "failed"
+
+    document: dict[str, Any] = {"attention": []}
+    while len(document["attention"]) < 2:
+        document = (await cli("status", bought.id, "--json")).document
+    assert (document["stage"], document["refund"]["status"]) == ("closed", "returned")
+    assert f"aftercare-{bought.id}" in document["attention"][0]["text"]
+    shown = await cli("status", bought.id)
+    assert "An aftercare case is open" in shown.out
+    assert "250.00 USD in transit" in shown.out
+    allowed = await cli("actions", bought.id, "--as", "operator:op-1", "--json")
+    assert [each["message"] for each in allowed.document if each["allowed"]] == [
+        "check_payment",
+        "resolve_attention",
+    ]
+    listed = await cli("list", "--stage", "closed", "--needs-attention", "--json")
+    assert bought.id in {each["purchase_id"] for each in listed.document}
+    settled = await cli(
+        *("resolve-attention", bought.id, "--as", "operator:op-1"),
+        *("--action", "mark_settled", "--reference", "transfer 7"),
+    )
+    assert settled.status == 0, settled.err
+    while (await cli("status", bought.id, "--json")).document["attention"]:
+        pass
+    again = await cli(
+        *("resolve-attention", bought.id, "--as", "operator:op-1"), *("--action", "retry")
+    )
+    assert again.rejection == (1, "CLOSED")
+    assert (await cli("audit")).status == 0
 
 
 async def test_a_payment_is_made_elsewhere_without_server_and_worker(

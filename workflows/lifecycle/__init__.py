@@ -3,6 +3,7 @@
 Read `transitions.py` (the table), then `deadlines.py`, `handlers.py` and `decide.py`.
 """
 
+from workflows.lifecycle.aftercare import begin_case
 from workflows.lifecycle.decide import begin, begin_again, decide
 from workflows.lifecycle.pending import is_pending
 from workflows.lifecycle.queries import (
@@ -24,6 +25,7 @@ __all__ = [
     "allowed_messages",
     "begin",
     "begin_again",
+    "begin_case",
     "deadlines",
     "decide",
     "governing_deadline",

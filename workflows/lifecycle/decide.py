@@ -22,14 +22,11 @@ from workflows.lifecycle.handlers import note_of
 from workflows.lifecycle.pending import is_kind_pending
 from workflows.lifecycle.provider import frozen
 from workflows.lifecycle.rejections import check_sender, explain
-from workflows.lifecycle.state import DeadlineName, Decision, Stage, State, Terms
+from workflows.lifecycle.state import RESTORED, DeadlineName, Decision, Stage, State, Terms
 from workflows.lifecycle.transition import To, Transition
 from workflows.lifecycle.versions import draft_of, rules_of
 from workflows.lifecycle.words import facts, third_person
 from workflows.messages import Message, Role
-
-RESTORED = "restored_from_ledger"
-"""The reason of a decision of which only the amounts are known."""
 
 
 def begin(terms: Terms, now: datetime) -> Accepted:

@@ -100,6 +100,11 @@ class RefundReported:
 
 
 @dataclass(frozen=True)
+class AftercareReviewed:
+    """An aftercare case has sent its notices. Reported again and again until it ends."""
+
+
+@dataclass(frozen=True)
 class SettlementPosted:
     """The ledger has the settlement."""
 
@@ -133,6 +138,7 @@ Fact = (
     | SettlementPosted
     | EffectBlocked
     | PlatformCancelled
+    | AftercareReviewed
 )
 
 Event = Message | Fact

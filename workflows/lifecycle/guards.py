@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
-from workflows.lifecycle import provider
+from workflows.lifecycle import aftercare, provider
 from workflows.lifecycle.draft import Draft
 from workflows.lifecycle.events import (
     DeadlineComputed,
@@ -16,6 +16,7 @@ from workflows.lifecycle.events import (
 from workflows.lifecycle.pending import awaits_calendar, is_kind_pending, is_unposted
 from workflows.lifecycle.state import (
     ENDED,
+    NOT_PAID,
     AttentionKind,
     DeadlineName,
     Payment,
@@ -95,8 +96,10 @@ POLICY_PAY_CLAIM = Guard("`claim_silence`: `pay_claim`", _policy("claim_silence"
 POLICY_RESUME_CLAIM = Guard("`claim_silence`: `resume`", _policy("claim_silence", "resume"))
 CAN_BE_RETRIED = Guard("something is blocked, late or failed", _retryable)
 REFUND_UNCERTAIN = Guard(
-    "a refund needs a person",
-    lambda draft: bool(draft.state.refund) and bool(draft.state.attention),
+    "a refund, or an aftercare case, needs a person",
+    lambda draft: (
+        bool(draft.state.refund or draft.state.in_aftercare) and bool(draft.state.attention)
+    ),
 )
 PAYMENT_UNDECIDED = Guard(
     "the payment is pending or being cancelled",
@@ -124,6 +127,15 @@ SETTLEMENT_PRESUMED = Guard(
     "the refund is presumed to have arrived, and not yet posted",
     lambda draft: _settled(draft, presumed=True),
 )
+SETTLED_AGAIN = Guard(
+    "in aftercare, the refund is settled and not yet posted",
+    lambda draft: _settled(draft, presumed=False, again=True),
+)
+PRESUMED_AGAIN = Guard(
+    "in aftercare, the refund is presumed to have arrived, and not yet posted",
+    lambda draft: _settled(draft, presumed=True, again=True),
+)
+NOTHING_OPEN = Guard("in aftercare, nothing is open any more", aftercare.is_over)
 PAYMENT_BLOCKED = Guard(
     "it is not known whether the payment was made, for the first time",
     lambda draft: _newly_blocked(draft) and _blocked(draft).effect == VoidPayment.kind,
@@ -136,10 +148,11 @@ STILL_BLOCKED = Guard(
 )
 
 
-def _settled(draft: Draft, *, presumed: bool) -> bool:
+def _settled(draft: Draft, *, presumed: bool, again: bool = False) -> bool:
     settlement = draft.state.settlement
     pending = is_kind_pending(draft.state, "post_settlement")
-    return pending and settlement is not None and settlement.presumed is presumed
+    waits = pending and draft.state.in_aftercare is again
+    return waits and settlement is not None and settlement.presumed is presumed
 
 
 def _blocked(draft: Draft) -> EffectBlocked:
@@ -183,7 +196,7 @@ def _reports(holds: Callable[[Refund, RefundReported], bool]) -> Callable[[Draft
 
 
 def _is_open(refund: Refund, report: RefundReported) -> bool:
-    return report.attempt == refund.attempt and refund.status is not RefundStatus.FAILED
+    return report.attempt == refund.attempt and refund.status not in NOT_PAID
 
 
 def _waits(refund: Refund, report: RefundReported) -> bool:
@@ -222,6 +235,20 @@ REFUND_SENT = Guard(
         and draft.state.terms.policy.arrival == "presumed"
     ),
 )
+
+
+def _came_back(draft: Draft) -> bool:
+    """Whether the report says that the settled refund failed. What a person has proved is no such
+    refund: its attempts had failed before."""
+    report, refund, settlement = report_of(draft), draft.state.refund, draft.state.settlement
+    if report is None or refund is None or settlement is None or not refund.posted:
+        return False
+    names = (draft.state.refund_id(report.attempt), refund.references[report.attempt - 1])
+    settled = settlement.reference in names and not settlement.proved_by_person
+    return draft.state.in_aftercare and settled
+
+
+REFUND_CAME_BACK = Guard("in aftercare, the refund that was settled", _came_back)
 REPORTED_FIRST_FAILURE = Guard(
     "the first attempt is open",
     _reports(lambda refund, report: _is_open(refund, report) and refund.attempt == 1),
@@ -286,6 +313,14 @@ BANK_CHANGED_ITS_MIND = Guard(
         and provider.reported(draft).status in ENDED
         and provider.reported(draft).status != before.status
         and not draft.state.needs(AttentionKind.BANK_DISPUTE)
+    ),
+)
+FREELANCER_OWES = Guard(
+    "the money was released before, and `chargeback_after_release` is `freelancer`",
+    lambda draft: (
+        _dispute("lost")(draft)
+        and provider.rest_after_loss(draft) is None
+        and provider.debt_of_freelancer(draft.state, provider.reported(draft).amount) > 0
     ),
 )
 BANK_AFTER_PAYOUT = Guard("the money was paid before", _dispute("opened", "lost"))

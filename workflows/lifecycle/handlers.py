@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import cast
 
 from activities.formatter import spaced
-from workflows.lifecycle import provider
+from workflows.lifecycle import aftercare, provider
 from workflows.lifecycle.draft import ESCROW, IN_TRANSIT, PAYMENT_METHOD, Draft
 from workflows.lifecycle.events import (
     CheckRefund,
@@ -27,6 +27,7 @@ from workflows.lifecycle.guards import report_of
 from workflows.lifecycle.pending import is_kind_pending
 from workflows.lifecycle.provider import frozen
 from workflows.lifecycle.state import (
+    NOT_PAID,
     AttentionKind,
     Code,
     DeadlineName,
@@ -351,7 +352,7 @@ def check_report(draft: Draft) -> Rejection | None:
 def retry(draft: Draft) -> Rejection | None:
     """What is blocked or failed is retried now; a late refund is asked about now."""
     refund, late = draft.state.refund, draft.state.needs(AttentionKind.SETTLEMENT_LATE)
-    failed = refund is not None and refund.status is RefundStatus.FAILED
+    failed = refund is not None and refund.status in NOT_PAID
     if failed and draft.state.frozen:
         return frozen(draft.state)
     if refund and failed and refund.attempt >= MOST_ATTEMPTS:
@@ -368,6 +369,8 @@ def retry(draft: Draft) -> Rejection | None:
         draft.pay_on()
     if refund and failed:
         _send_again(draft, refund)
+        if draft.state.in_aftercare:
+            draft.start(DeadlineName.SETTLEMENT)
     elif late and refund and is_kind_pending(draft.state, CheckRefund.kind):
         draft.emit(CheckRefund(refund.attempt))
     return None
@@ -382,6 +385,8 @@ def mark_settled(draft: Draft) -> Rejection | None:
             "mark_settled needs a reference to the proof of the settlement in `reference`.",
         )
     if refund is None or refund.status is RefundStatus.SETTLED:
+        if draft.state.in_aftercare:
+            return aftercare.acknowledge(draft)
         return Rejection(Code.ALREADY_SETTLED, "The refund is already known to be settled.")
     names = (*refund.references[:-1], message.reference)
     draft.set(refund=replace(refund, references=names))

@@ -20,6 +20,7 @@ from workflows.lifecycle.events import (
 )
 from workflows.lifecycle.pending import is_unposted
 from workflows.lifecycle.state import (
+    NOT_PAID,
     AttentionKind,
     BankDispute,
     Code,
@@ -30,7 +31,7 @@ from workflows.lifecycle.state import (
     State,
 )
 
-UNSENT = (RefundStatus.UNSENT, RefundStatus.FAILED)
+UNSENT = (RefundStatus.UNSENT, *NOT_PAID)
 """The provider has no such refund, so it can still be kept from sending it."""
 
 
@@ -160,6 +161,8 @@ def lose_dispute(draft: Draft) -> None:
     refund = draft.state.refund
     if before.account == "in_transit" and refund:
         draft.set(refund=replace(refund, amount=refund.amount - before.amount))
+        if refund.amount == before.amount:
+            draft.clear_alert(AttentionKind.REFUND_FAILED)
     elif draft.state.decision:
         draft.drop_decision()
     if not draft.state.escrow:
@@ -189,6 +192,8 @@ def alert_after_payout(draft: Draft) -> None:
     )
     if dispute.status == "lost":
         _record_loss(draft, dispute.dispute_id, dispute.amount)
+        if draft.state.in_aftercare:  # no person is needed: the loss is posted, and that is all
+            draft.clear_alert(AttentionKind.BANK_DISPUTE)
 
 
 def end_dispute(draft: Draft) -> None:
@@ -209,14 +214,20 @@ def alert_changed_dispute(draft: Draft) -> None:
     )
 
 
-def _record_loss(draft: Draft, dispute_id: str, amount: int) -> None:
-    """What a bank keeps of money that was paid out: the platform bears it, but for what the policy
-    lays on the freelancer, who owes at most what was released."""
-    state = draft.state
+def debt_of_freelancer(state: State, amount: int) -> int:
+    """What the policy lays on the freelancer if a bank keeps `amount` of money that was paid out;
+    no more than was released."""
+    if state.terms.policy.chargeback_after_release == "platform":
+        return 0
     owed = sum(move.amount for move in state.moves if move.account == "freelancer_receivable")
-    theirs = 0
-    if state.terms.policy.chargeback_after_release == "freelancer":
-        theirs = max(0, min(amount - state.refund_amount, state.released - owed))
+    return max(0, min(amount - state.refund_amount, state.released - owed))
+
+
+def _record_loss(draft: Draft, dispute_id: str, amount: int) -> None:
+    """What a bank keeps of money that was paid out: the platform bears it, but for the freelancer's
+    debt."""
+    theirs = debt_of_freelancer(draft.state, amount)
+    draft.values["debt"] = draft.amount(theirs)
     draft.record_move("bank_dispute_loss", "platform_losses", amount - theirs, dispute_id)
     draft.record_move("bank_dispute_loss", "freelancer_receivable", theirs, dispute_id)
 
@@ -323,6 +334,8 @@ def close_by_provider(draft: Draft) -> None:
 def nothing_left(draft: Draft) -> bool:
     """Whether this posting is the last, and nothing is held or in transit."""
     state = draft.state
+    if state.in_aftercare:
+        return False
     number = posted_number(draft)
     others = all(move.posted for n, move in enumerate(state.moves) if n != number)
     unpaid = state.held or state.in_transit or is_unposted(state) or state.frozen

@@ -121,6 +121,10 @@ class Decision:
     at: datetime
 
 
+RESTORED = "restored_from_ledger"
+"""The reason of a decision of which only the amounts are known."""
+
+
 class AttentionKind(StrEnum):
     """Why a person is needed."""
 
@@ -152,6 +156,11 @@ class RefundStatus(StrEnum):
     SENT = "sent"
     FAILED = "failed"
     SETTLED = "settled"
+    RETURNED = "returned"
+
+
+NOT_PAID = (RefundStatus.FAILED, RefundStatus.RETURNED)
+"""The client does not have the refund, and nothing is on its way: a person decides."""
 
 
 @dataclass(frozen=True)
@@ -230,7 +239,9 @@ class State:
     that an open refund request left. `decision_posted`: the ledger has the decision. `moves`: what
     moved at the provider without us. `payment_checks`: how often somebody asked to look at the
     payment; `payment_checks_done`: how many of these were answered. `confirm_url`: where the client
-    confirms the payment to the bank.
+    confirms the payment to the bank. `in_aftercare`: the purchase was closed at `closed_at`, and
+    this is its aftercare case, in the stage `settling`; `settlements`: how often the refund was
+    settled before.
     """
 
     terms: Terms
@@ -261,6 +272,8 @@ class State:
     outcome: str | None = None
     reason: str | None = None
     closed_at: datetime | None = None
+    in_aftercare: bool = False
+    settlements: int = 0
 
     @property
     def escrow(self) -> int:

@@ -353,6 +353,26 @@ REFUND_SETTLED = Text(
     summary="{Client's} refund of {refund} has arrived.",
     explanation="The purchase is closed; nothing is left in escrow.",
 )
+REFUND_RETURNED = Text(
+    heading="Refund came back",
+    summary="{Client's} refund of {refund} came back from the bank{because}. The money is safe: "
+    "our staff sends it again, or asks {client} how else to pay it.",
+    explanation="A bank may return a refund weeks after it was sent, for example because the "
+    "account is closed.",
+    advice={
+        "client": ("If your card or account has changed, write to us.",),
+        "operator": (
+            "The money is in transit again. Send it again with resolve_attention retry, or "
+            "record how it was paid: mark_settled with a reference to the proof.",
+        ),
+    },
+)
+AFTERCARE_ENDED = Text(
+    heading="Aftercare case ended",
+    summary="Nothing about the payment is open any more.",
+    explanation="News about the payment of a closed purchase opens an aftercare case for "
+    "{aftercare_window}.",
+)
 REFUND_RETRIED = Text(
     heading="Refund is being sent again",
     summary="The payment provider could not send {client's} refund of {refund}{because}. A second "
@@ -463,6 +483,14 @@ BANK_DISPUTE_AFTER_PAYOUT = Text(
     "before.{evidence}",
     explanation="Send the evidence about {reference} to the payment provider. What the bank keeps "
     "is a loss of the platform, or a debt of the freelancer, as the policy says.",
+)
+BANK_DISPUTE_DEBT = Text(
+    heading="A bank took back money that was released",
+    summary="{Client's} bank has decided that {disputed} of the payment stay with {client}"
+    "{because}. The money was released to {freelancer} before, so {freelancer} owes {debt}.",
+    explanation="By the policy of this purchase, what a bank takes back after a release is a debt "
+    "of the freelancer (dispute {reference}).",
+    advice={"freelancer": ("Our staff will write to you about it. Nothing is taken by itself.",)},
 )
 BANK_DISPUTE_ENDED = Text(
     heading="A dispute of a bank ended",

@@ -7,7 +7,7 @@ add a version (`versions.py`). The texts are in `texts.py`, the windows in `dead
 of guards and handlers in `handlers.py`. `docs/rules.md` is generated from this table.
 """
 
-from workflows.lifecycle import events, guards, handlers, provider, texts
+from workflows.lifecycle import aftercare, events, guards, handlers, provider, texts
 from workflows.lifecycle.deadlines import (
     AWAITING,
     BEFORE_REQUEST,
@@ -652,6 +652,53 @@ TRANSITIONS: tuple[Transition, ...] = (
         notify=(),
         source="A/O",
     ),
+    # --- after the end: the stage is that of an aftercare case, and the purchase is closed
+    Transition(
+        id="R-66",
+        name="refund_returned",
+        cause=report("failed"),
+        stages=(SETTLING,),
+        guard=guards.REFUND_CAME_BACK,
+        handler=aftercare.take_back,
+        text=texts.REFUND_RETURNED,
+        notify=("client", "operator"),
+        source="O",
+    ),
+    Transition(
+        id="R-67",
+        name="refund_settled",
+        cause=fact(events.SettlementPosted, actor="payments"),
+        stages=(SETTLING,),
+        guard=guards.SETTLED_AGAIN,
+        handler=aftercare.record_settled,
+        text=texts.REFUND_SETTLED,
+        notify=("client", "operator"),
+        source="O",
+        hide_settlement_deadline=True,
+    ),
+    Transition(
+        id="R-68",
+        name="refund_presumed",
+        cause=fact(events.SettlementPosted),
+        stages=(SETTLING,),
+        guard=guards.PRESUMED_AGAIN,
+        handler=aftercare.record_settled,
+        text=texts.REFUND_PRESUMED,
+        notify=("client", "operator"),
+        source="O",
+        hide_settlement_deadline=True,
+    ),
+    Transition(
+        id="R-69",
+        name="aftercare_ended",
+        cause=fact(events.AftercareReviewed),
+        stages=(SETTLING,),
+        guard=guards.NOTHING_OPEN,
+        to=CLOSED,
+        text=texts.AFTERCARE_ENDED,
+        notify=(),
+        source="O",
+    ),
     # --- what needs a person
     Transition(
         id="R-70",
@@ -718,6 +765,17 @@ TRANSITIONS: tuple[Transition, ...] = (
         hide_settlement_deadline=True,
     ),
     # --- the client's bank, and refunds made elsewhere
+    Transition(
+        id="R-79",
+        name="bank_dispute_debt",
+        cause=fact(events.BankDisputeReported, actor="payments"),
+        stages=(SETTLING,),
+        guard=guards.FREELANCER_OWES,
+        handler=provider.alert_after_payout,
+        text=texts.BANK_DISPUTE_DEBT,
+        notify=("freelancer", "operator"),
+        source="O",
+    ),
     Transition(
         id="R-80",
         name="payment_checked",
