@@ -161,7 +161,7 @@ def _payment_facts(answer: PaymentAnswer) -> Sequence[Fact]:
         case "held":
             return [PaymentHeld(answer.reference)]
         case "declined":
-            return [PaymentDeclined()]
+            return [PaymentDeclined(budget.cut(answer.text, LONGEST_REASON))]
         case "needs_client":
             return [PaymentNeedsClient(answer.confirm_url)]
         case "voided":

@@ -15,6 +15,7 @@ from workflows.lifecycle.events import (
     CheckRefund,
     DeadlineComputed,
     EffectBlocked,
+    PaymentDeclined,
     PaymentHeld,
     PaymentNeedsClient,
     PostSettlement,
@@ -182,6 +183,8 @@ def close_unpaid(outcome: str) -> Handler:
     """The purchase ends without money."""
 
     def close(draft: Draft) -> None:
+        if isinstance(draft.event, PaymentDeclined):
+            draft.quote_reason(draft.event.text)
         draft.set(payment=Payment.NONE)
         draft.close(outcome, outcome)
 
@@ -242,7 +245,7 @@ def close_settled(draft: Draft) -> None:
 def _report(draft: Draft) -> RefundReported:
     report = report_of(draft)
     assert report is not None
-    draft.values["because"] = f" ({report.text.rstrip('.')})" if report.text else ""
+    draft.quote_reason(report.text)
     return report
 
 

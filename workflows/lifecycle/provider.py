@@ -101,7 +101,7 @@ def note_dispute(draft: Draft, account: MoveAccount | None = None, taken: int = 
     dispute = BankDispute(event.dispute_id, event.status, amount, at, event.reason, account or "")
     others = (d for d in draft.state.bank_disputes if d.dispute_id != event.dispute_id)
     draft.set(bank_disputes=(*others, dispute))
-    draft.values["because"] = f" ({event.reason.rstrip('.')})" if event.reason else ""
+    draft.quote_reason(event.reason)
     draft.values["reference"] = event.dispute_id
     return dispute
 

@@ -56,8 +56,8 @@ PAYMENT_HELD = Text(
 )
 PAYMENT_DECLINED = Text(
     heading="Payment declined",
-    summary="The payment provider declined {client's} payment of {escrow}. Nothing was charged, "
-    "and the purchase is closed.",
+    summary="The payment provider declined {client's} payment of {escrow}{because}. No money was "
+    "taken for this purchase, and it is closed.",
     explanation="Without a payment there is no purchase.",
     advice={"client": ("You are welcome to buy the project again with another way to pay.",)},
 )
