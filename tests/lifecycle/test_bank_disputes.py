@@ -3,7 +3,7 @@
 import pytest
 
 from tests.lifecycle.builders import ESCROW, Purchase, any_undecided_stage, purchase_in, rejected
-from workflows.lifecycle import deadlines, permissions, waiting_for
+from workflows.lifecycle import deadlines, is_pending, permissions, waiting_for
 from workflows.lifecycle.events import (
     BankDisputeReported,
     CheckPayment,
@@ -272,18 +272,41 @@ def test_a_repeated_report_changes_nothing() -> None:
     assert not purchase.notices
 
 
-@pytest.mark.parametrize(("first", "then"), [("won", "lost"), ("lost", "won")])
+@pytest.mark.parametrize(
+    ("first", "then"), [("won", "lost"), ("lost", "won"), ("won", "opened"), ("lost", "opened")]
+)
 def test_a_bank_that_changes_its_decision_calls_a_person(first: str, then: str) -> None:
-    """R-89: nothing is booked twice under the same dispute."""
+    """R-89: nothing is booked twice under the same dispute, and nothing is paid until a person has
+    looked into it."""
     purchase = reported(opened(purchase_in(Stage.IN_PROGRESS), 10_000), first, 10_000)
     moves = purchase.state.moves
-    opened(purchase)
-    assert not purchase.notices
     reported(purchase, then, 10_000)
     assert recipients(purchase) == {"operator"}
     assert purchase.state.moves == moves
     reported(purchase, then, 10_000)
     assert not purchase.notices
+    purchase.freelancer("give_refund")
+    assert not is_pending(purchase.state, PostDecision(ESCROW, 0))
+    purchase.send(Role.OPERATOR, "resolve_attention", action="retry")
+    refund = purchase.state.escrow
+    assert PostDecision(refund, 0) in purchase.last.effects
+    assert is_pending(purchase.state, PostDecision(refund, 0))
+
+
+@pytest.mark.parametrize(("lost", "claim"), [(ESCROW, None), (20_000, None), (10_000, 10_000)])
+def test_a_claim_above_what_the_bank_leaves_lapses(lost: int, claim: int | None) -> None:
+    """R-84, R-85: no notice can speak of a negative rest."""
+    purchase = reported(opened(Purchase().contested(claim=10_000), lost), "lost", lost)
+    assert purchase.state.claim == claim
+    assert min(purchase.state.amounts.values()) >= 0
+
+
+def test_a_dispute_that_was_opened_and_won_unseen_is_known_afterwards() -> None:
+    """R-88: both webhooks were lost. The decision would wait for ever for what it does not know."""
+    purchase = reported(purchase_in(Stage.IN_PROGRESS), "won")
+    assert [(d.dispute_id, d.status) for d in purchase.state.bank_disputes] == [(DISPUTE, "won")]
+    assert recipients(purchase) == {"operator"}
+    assert not purchase.state.attention
 
 
 def test_two_disputes_freeze_until_both_have_ended() -> None:

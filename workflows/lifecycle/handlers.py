@@ -25,7 +25,7 @@ from workflows.lifecycle.events import (
     VoidPayment,
 )
 from workflows.lifecycle.guards import report_of
-from workflows.lifecycle.pending import is_kind_pending
+from workflows.lifecycle.pending import is_kind_pending, may_pay
 from workflows.lifecycle.provider import frozen
 from workflows.lifecycle.state import (
     AttentionKind,
@@ -327,6 +327,7 @@ def _settle(
         AttentionKind.SETTLEMENT_LATE,
         AttentionKind.REFUND_FAILED,
         AttentionKind.REFUNDED_ELSEWHERE,
+        AttentionKind.BANK_DISPUTE_CHANGED,
     )
     draft.emit(PostSettlement(reference, draft.now))
 
@@ -368,8 +369,8 @@ def retry(draft: Draft) -> Rejection | None:
     draft.clear_alert(
         AttentionKind.PAYMENT_UNKNOWN, AttentionKind.EFFECT_BLOCKED, AttentionKind.REFUND_FAILED
     )
-    if draft.state.needs(AttentionKind.REFUNDED_ELSEWHERE):
-        draft.clear_alert(AttentionKind.REFUNDED_ELSEWHERE)
+    if not may_pay(draft.state):
+        draft.clear_alert(AttentionKind.REFUNDED_ELSEWHERE, AttentionKind.BANK_DISPUTE_CHANGED)
         draft.pay_on()
     if refund and failed:
         _send_again(draft, refund)

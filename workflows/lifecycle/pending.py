@@ -71,8 +71,10 @@ def is_unposted(state: State) -> bool:
 
 
 def may_pay(state: State) -> bool:
-    """Whether what is decided may be paid: no bank has the money, nobody has paid it already."""
-    return not state.frozen and not state.needs(AttentionKind.REFUNDED_ELSEWHERE)
+    """Whether what is decided may be paid: no bank has the money, nobody has paid it already, and
+    no person has to find that out first."""
+    doubts = (AttentionKind.REFUNDED_ELSEWHERE, AttentionKind.BANK_DISPUTE_CHANGED)
+    return not state.frozen and not any(map(state.needs, doubts))
 
 
 def _awaits_computation(state: State, deadline: DeadlineName) -> bool:

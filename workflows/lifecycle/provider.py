@@ -162,7 +162,7 @@ def lose_dispute(draft: Draft) -> None:
         draft.drop_decision()
     if not draft.state.escrow:
         draft.set(reason="bank_dispute_lost")
-    _lapse_offer(draft)
+    _lapse_above_escrow(draft)
     _unfreeze(draft)
     if draft.state.refund and draft.state.refund.amount:
         draft.pay_on()
@@ -196,14 +196,22 @@ def end_dispute(draft: Draft) -> None:
 
 
 def alert_changed_dispute(draft: Draft) -> None:
-    """The bank decided otherwise than before. What was booked stays; a person looks into it."""
+    """The bank decided otherwise than before. What was booked stays, and nothing is paid until a
+    person has looked into it."""
     event, before = reported(draft), known(draft)
     assert before is not None
+    draft.set(
+        bank_disputes=tuple(
+            replace(it, changed_to=event.status) if it is before else it
+            for it in draft.state.bank_disputes
+        )
+    )
     draft.values["reference"] = event.dispute_id
     draft.raise_alert(
-        AttentionKind.BANK_DISPUTE,
-        f"Bank dispute {event.dispute_id} was {before.status} and is {event.status} now. Compare "
-        "the books with the payment provider.",
+        AttentionKind.BANK_DISPUTE_CHANGED,
+        f"Bank dispute {event.dispute_id} was {before.newest} and is {event.status} now. Nothing "
+        "more is paid meanwhile. Compare the books with the payment provider. Then send "
+        "resolve_attention with retry to pay what is decided.",
     )
 
 
@@ -267,13 +275,16 @@ def take_refund_elsewhere(draft: Draft) -> None:
         draft.drop_decision()
     if not draft.state.escrow:
         draft.set(reason="refunded_elsewhere")
-    _lapse_offer(draft)
+    _lapse_above_escrow(draft)
 
 
-def _lapse_offer(draft: Draft) -> None:
-    offer = draft.state.offer
+def _lapse_above_escrow(draft: Draft) -> None:
+    """An offer or a claim above what is left has no meaning any more."""
+    offer, claim = draft.state.offer, draft.state.claim
     if offer and offer.refund > draft.state.escrow:
         draft.set(offer=None)
+    if claim and claim > draft.state.escrow:
+        draft.set(claim=None)
 
 
 def reopen_request(draft: Draft) -> None:

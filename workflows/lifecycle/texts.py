@@ -471,8 +471,9 @@ BANK_DISPUTE_ENDED = Text(
 )
 BANK_DISPUTE_CHANGED = Text(
     heading="A bank changed its decision",
-    summary="{Client's} bank has changed its decision about dispute {reference}.",
-    explanation="What was booked stays until a person has compared it with the payment provider.",
+    summary="{Client's} bank has changed its decision about dispute {reference}. Nothing more is "
+    "paid until a person has looked into it.",
+    explanation="What was booked stays. Compare it with the payment provider.",
 )
 REFUNDED_ELSEWHERE = Text(
     heading="Refunded outside of the project",
