@@ -15,7 +15,6 @@ from workflows.lifecycle.events import (
 )
 from workflows.lifecycle.pending import awaits_calendar, is_kind_pending, is_unposted
 from workflows.lifecycle.state import (
-    ENDED,
     AttentionKind,
     DeadlineName,
     Payment,
