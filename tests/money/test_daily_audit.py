@@ -1,13 +1,18 @@
 """The daily audit: scheduled by `setup`, reported to the operators."""
 
 import asyncio
+from datetime import UTC, datetime
 
+import pytest
 from temporalio.client import WorkflowExecutionStatus
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
+from activities.payments.sandbox import SandboxProvider
+from activities.payments.sandbox_events import SandboxEvent
 from activities.requests import AuditReport
 from activities.services import Services
+from demo.runner import until
 from temporal.registration import AUDIT, register_schedules
 from tests.purchases import adopted, held, purchase_of
 from workflows.audit import LISTED_AT_MOST
@@ -54,3 +59,35 @@ async def test_the_daily_audit_notifies_operators_of_differences(
     await adopted(server, services, purchase_id)
     again = await audited(server)
     assert purchase_id not in {each.purchase_id for each in again.differences}
+
+
+@pytest.mark.parametrize(
+    ("event", "found_as"),
+    [
+        (SandboxEvent.DISPUTE_OPENED, "bank_dispute_opened"),
+        (SandboxEvent.INQUIRY_OPENED, "bank_inquiry"),
+        (SandboxEvent.REFUND_ELSEWHERE, "refunded_elsewhere"),
+    ],
+)
+async def test_a_lost_webhook_is_found_within_a_day_without_a_person(
+    server: WorkflowEnvironment,
+    worker: Worker,
+    services: Services,
+    event: SandboxEvent,
+    found_as: str,
+) -> None:
+    """The daily audit lets the purchase look at its payment, and what it then knows is no
+    difference any more."""
+    await register_schedules(server.client)
+    handle = await held(server)
+    assert isinstance(services.provider, SandboxProvider)
+    services.provider.make_happen(event, f"{handle.id}/hold", None, datetime.now(UTC))
+
+    report = await audited(server)
+
+    found = await until(
+        handle, lambda status: found_as in {each.transition for each in status.timeline}
+    )
+    assert purchase_of(handle) not in {each.purchase_id for each in report.differences}
+    if not found.outcome:
+        await handle.terminate("seen")
