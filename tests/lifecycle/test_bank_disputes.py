@@ -184,6 +184,15 @@ def test_a_refund_that_is_not_sent_ends_with_a_lost_dispute() -> None:
     assert purchase.state.in_transit == 0
 
 
+def test_a_refund_of_which_nothing_is_left_is_not_sent() -> None:
+    """R-84: the dispute was opened and lost unseen, while the provider could not be asked for the
+    refund. A request that is still being retried ends; it would give the money a second time."""
+    purchase = reported(refund_unsent(), "lost")
+    assert not is_pending(purchase.state, SendRefund(1))
+    state = posted(purchase).state
+    assert (state.outcome, state.reason) == ("charged_back", "bank_dispute_lost")
+
+
 def test_a_refund_shrinks_by_what_the_bank_keeps() -> None:
     """R-86: the client gets the rest of the refund, and no more."""
     purchase = posted(reported(opened(refund_unsent(), 10_000), "lost", 10_000))

@@ -55,7 +55,8 @@ def is_kind_pending(state: State, kind: str) -> bool:
         case PostDecision.kind:
             return is_unposted(state) and may_pay(state)
         case SendRefund.kind:
-            return status is RefundStatus.UNSENT and may_pay(state)
+            left = refund is not None and refund.amount > 0
+            return left and status is RefundStatus.UNSENT and may_pay(state)
         case CheckRefund.kind:
             return status in (RefundStatus.PENDING, RefundStatus.SENT)
         case PostSettlement.kind:

@@ -160,7 +160,8 @@ def lose_dispute(draft: Draft) -> None:
         draft.set(refund=replace(refund, amount=refund.amount - before.amount))
     elif draft.state.decision:
         draft.drop_decision()
-    if not draft.state.escrow:
+    state = draft.state
+    if not (state.refund_amount if before.account == "in_transit" else state.escrow):
         draft.set(reason="bank_dispute_lost")
     _lapse_above_escrow(draft)
     _unfreeze(draft)
