@@ -15,6 +15,7 @@ from temporal.aftercare import current
 from temporal.errors import Failure
 from temporal.executions import task_failure
 from temporal.purchases import Purchase, known, running
+from workflows.messages import CheckPayment, Role, Sender
 from workflows.receiving.encrypted import SETTING, Undecipherable
 
 OF_THE_SERVER = (
@@ -25,6 +26,8 @@ OF_THE_SERVER = (
 """With these the server answers for no purchase at all."""
 
 LONGEST_REASON = 500
+AUDIT = Sender(role=Role.PAYMENTS, id="audit")
+"""Who asks a purchase to look at its payment."""
 
 
 class TemporalPurchaseDirectory:
@@ -51,6 +54,10 @@ class TemporalPurchaseDirectory:
     async def postings(self, purchase_id: str) -> WorkflowPostings:
         async with self._of_one(purchase_id):
             return await (await current(Purchase(self._client, purchase_id))).postings()
+
+    async def look_at_payment(self, purchase_id: str) -> None:
+        async with self._of_one(purchase_id):
+            await Purchase(self._client, purchase_id).signal(CheckPayment(by=AUDIT))
 
     @asynccontextmanager
     async def _of_one(self, purchase_id: str) -> AsyncIterator[None]:

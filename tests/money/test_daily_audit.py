@@ -3,6 +3,7 @@
 import asyncio
 from datetime import UTC, datetime
 
+import pytest
 from temporalio.client import WorkflowExecutionStatus
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
@@ -11,7 +12,7 @@ from activities.payments.sandbox import SandboxProvider
 from activities.payments.sandbox_events import SandboxEvent
 from activities.requests import AuditReport
 from activities.services import Services
-from demo.runner import say
+from demo.runner import say, until
 from temporal.aftercare import AftercareCase
 from temporal.registration import AUDIT, register_schedules
 from tests.purchases import adopted, held, purchase_of
@@ -86,3 +87,35 @@ async def test_the_daily_audit_opens_the_case_of_a_refund_that_came_back(
     assert await case.is_running()
     again = await audited(server)
     assert purchase_id not in {each.purchase_id for each in again.differences}
+
+
+@pytest.mark.parametrize(
+    ("event", "found_as"),
+    [
+        (SandboxEvent.DISPUTE_OPENED, "bank_dispute_opened"),
+        (SandboxEvent.INQUIRY_OPENED, "bank_inquiry"),
+        (SandboxEvent.REFUND_ELSEWHERE, "refunded_elsewhere"),
+    ],
+)
+async def test_a_lost_webhook_is_found_within_a_day_without_a_person(
+    server: WorkflowEnvironment,
+    worker: Worker,
+    services: Services,
+    event: SandboxEvent,
+    found_as: str,
+) -> None:
+    """The daily audit lets the purchase look at its payment, and what it then knows is no
+    difference any more."""
+    await register_schedules(server.client)
+    handle = await held(server)
+    assert isinstance(services.provider, SandboxProvider)
+    services.provider.make_happen(event, f"{handle.id}/hold", None, datetime.now(UTC))
+
+    report = await audited(server)
+
+    found = await until(
+        handle, lambda status: found_as in {each.transition for each in status.timeline}
+    )
+    assert purchase_of(handle) not in {each.purchase_id for each in report.differences}
+    if not found.outcome:
+        await handle.terminate("seen")
