@@ -49,6 +49,11 @@ DELAYED = timedelta(minutes=1)
 """A first workflow task that comes later had no worker, or the caller has set a start delay."""
 
 
+class UnreadableState(Exception):
+    """This worker cannot read the state that the run was continued as new with, such as one of a
+    newer release. The task fails, and the purchase waits, unharmed, for a worker that can."""
+
+
 class StartToAccept(Model):
     """Validate the start input of the workflow with this id. It was started `at` this time, had its
     first task at `began`, and the caller has set `unsuitable` on it."""
@@ -247,7 +252,7 @@ def document_of(given: Sequence[object]) -> str:
 
 def carried_state(given: Sequence[object]) -> WorkflowState | None:
     """The state of the run that this one continues as new; None for any other start. A start from
-    outside carries no state. Raises ValueError with a sentence."""
+    outside carries no state. Raises ValueError with a sentence, and UnreadableState."""
     info = workflow.info()
     is_first = info.continued_run_id is None
     set_by_caller = {
@@ -259,7 +264,15 @@ def carried_state(given: Sequence[object]) -> WorkflowState | None:
         "a run timeout": is_first and info.run_timeout,
     }
     _check_settings(_unsuitable(set_by_caller))
-    return None if is_first else _restored(parse(WorkflowState, given))
+    if is_first:
+        return None
+    try:
+        return _restored(parse(WorkflowState, given))
+    except ValueError as error:  # would fail the workflow, with the money inside
+        raise UnreadableState(
+            f"This worker cannot read the state that the purchase was continued with: {error} "
+            "Deploy the release that wrote it, or a newer one."
+        ) from None
 
 
 def rules_version() -> int:
