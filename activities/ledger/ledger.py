@@ -123,9 +123,9 @@ class Ledger:
         """Record what is bought under a purchase id, before the client is charged.
 
         Returns whether this call recorded it; False for the same purchase again. Another first run
-        with the same terms is the same purchase only while the money of the first is inside: in
-        escrow, in transit, in a bank dispute, or `paid` at the provider and not held yet. So a
-        purchase that Temporal has lost can be started again, and one that has ended cannot.
+        with the same terms is the same purchase only if it is `paid` at the provider and not held
+        yet. Once money was held, only `adopt` continues it: a new start would forget what was
+        decided, and its deadlines.
 
         Raises PurchaseExists for any other purchase.
         """

@@ -74,9 +74,10 @@ def is_continued_by(connection: Connection, purchase_id: str, first_run: str) ->
 def adopt(connection: Connection, purchase_id: str, run_id: str, first_run: str) -> SavedState:
     """The state of an ended run, for the workflow that continues it and whose first run this is.
 
-    Raises PurchaseExists if another workflow continues it, or if there is no such state.
+    Raises PurchaseExists if another workflow continues it, or if there is no such state. The terms
+    of a registered purchase are none: everybody knows their name.
     """
-    saved = find(connection, purchase_id, run_id)
+    saved = None if run_id == TERMS else find(connection, purchase_id, run_id)
     if saved is None:
         raise PurchaseExists(
             f"The ledger has no state of purchase {purchase_id} from the run {run_id}:"
