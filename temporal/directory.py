@@ -40,16 +40,18 @@ class TemporalPurchaseDirectory:
 
     async def workflow_status(self, purchase_id: str) -> WorkflowStatus | None:
         async with self._of_one(purchase_id):
-            found = await Purchase(self._client, purchase_id).newest()
-        if found is None:
+            runs = await Purchase(self._client, purchase_id).last_runs()
+        if runs is None:
             return None
+        _, found = runs
         if found.is_open:
             return "open"
         return "completed" if found.status == "completed" else "ended"
 
     async def postings(self, purchase_id: str) -> WorkflowPostings:
         async with self._of_one(purchase_id):
-            return await Purchase(self._client, purchase_id).postings()
+            purchase = await Purchase(self._client, purchase_id).begun()
+            return await purchase.postings()
 
     @asynccontextmanager
     async def _of_one(self, purchase_id: str) -> AsyncIterator[None]:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from temporalio import workflow
@@ -12,9 +13,11 @@ from temporalio.common import WorkflowIDReusePolicy
 from temporalio.testing import WorkflowEnvironment
 
 from activities.audit import reconcile
+from activities.database import create_engine, migrate
 from activities.keys import workflow_id_of
-from activities.ledger import BoughtPurchase, SavedState
+from activities.ledger import BoughtPurchase, Ledger, SavedState
 from activities.requests import TASK_QUEUE, Difference
+from activities.restore import restore
 from activities.sealing import UNENCRYPTED
 from activities.services import Services
 from demo.runner import Handle, say, skip, start, status, until
@@ -28,7 +31,7 @@ from worker import build_worker
 from workflows import budget
 from workflows.acceptance import ADOPTED_RUN
 from workflows.effects import EffectRunner
-from workflows.messages import PurchaseStart, Role
+from workflows.messages import Deliver, PurchaseStart, Role
 from workflows.receiving.queue import FIRST_BATCH
 
 DAY = timedelta(days=1)
@@ -365,19 +368,68 @@ async def test_a_start_from_outside_carries_no_state(
     assert "never started" in await input_error(thief)
 
 
+async def started_again(server: WorkflowEnvironment, handle: Handle, given: object) -> None:
+    """Somebody starts a purchase again under its id, and is rejected."""
+    second = await server.client.start_workflow(
+        "ProjectPurchase", given, id=handle.id, task_queue=TASK_QUEUE
+    )
+    await input_error(second)
+
+
+@pytest.mark.parametrize("malformed", [True, False], ids=["malformed", "with other terms"])
 async def test_a_rejected_second_start_does_not_hide_the_purchase(
-    server: WorkflowEnvironment, services: Services
+    server: WorkflowEnvironment, services: Services, *, malformed: bool
 ) -> None:
-    """Its money is in the run before."""
+    """Its money is in the run before, and that is what status, list, audit and restore show."""
     handle = await held(server)
     purchase_id = purchase_of(handle)
     await handle.terminate("by mistake")
-    second = await server.client.start_workflow(
-        "ProjectPurchase", {"purchase_id": purchase_id}, id=handle.id, task_queue=TASK_QUEUE
-    )
-    await input_error(second)
+    other = purchase(title="Another logo").model_dump(mode="json")
+    given = {"purchase_id": purchase_id}
+    await started_again(server, handle, given if malformed else {**other, **given})
+
+    bought = Purchase(server.client, purchase_id)
+    found = await bought.status()
+    assert (found.escrow.held, found.waiting_for) == (25000, "operator")
+    assert found.attention[0].text.endswith(f"run recourse adopt {purchase_id}")
+    assert not any(each.allowed for each in await bought.actions(Role.CLIENT))
+    with pytest.raises(Failure, match="Ended by an operator"):
+        await bought.send(Deliver.model_validate({"by": FREELANCER}))
+    listed = [each for each in await find(server.client, {}) if each.purchase_id == purchase_id]
+    assert [(each.workflow_status, each.needs_attention) for each in listed] == [
+        ("terminated", True)
+    ]
+    directory = TemporalPurchaseDirectory(server.client)
+    report = await restore(services.ledger, services.provider, directory, purchase_id)
+    (difference,) = report.differences
+    assert "ended with money inside" in difference.what
+
     handle = await adopted(server, services, purchase_id)
     assert (await status(handle)).payment == "held"
+
+
+@pytest.mark.parametrize("malformed", [True, False], ids=["malformed", "with other terms"])
+async def test_a_rejected_second_start_keeps_no_books_from_being_restored(
+    server: WorkflowEnvironment, services: Services, tmp_path: Path, *, malformed: bool
+) -> None:
+    """What was released is known by the run that was closed."""
+    handle = await held(server, requirements_needed=False)
+    purchase_id = purchase_of(handle)
+    await say(handle, Role.FREELANCER, "deliver")
+    await say(handle, Role.CLIENT, "accept_delivery")
+    await handle.result()
+    other = purchase(title="Another logo").model_dump(mode="json")
+    given = {"purchase_id": purchase_id}
+    await started_again(server, handle, given if malformed else {**other, **given})
+    assert (await Purchase(server.client, purchase_id).status()).outcome == "released"
+
+    engine = create_engine(f"sqlite:///{tmp_path}/older.db")
+    migrate(engine)
+    older, directory = Ledger(engine), TemporalPurchaseDirectory(server.client)
+    report = await restore(older, services.provider, directory, purchase_id)
+    assert report.differences == ()
+    assert older.transfers(purchase_id) == services.ledger.transfers(purchase_id)
+    engine.dispose()
 
 
 async def test_a_payment_that_was_made_and_not_held_is_found_after_the_payment_window(
