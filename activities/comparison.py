@@ -140,6 +140,11 @@ def _compare_settlement(
         yield named_difference(records, what, PERHAPS_TWICE)
 
 
+def is_settled_without_refund(records: PurchaseRecords) -> bool:
+    """Whether the ledger has a refund as settled that the provider does not have."""
+    return bool(records.settled) and not records.not_failed and not _is_by_provider(records)
+
+
 def _is_by_provider(records: PurchaseRecords) -> bool:
     """Whether the proof of the settlement names the provider's refund."""
     names = {
@@ -214,6 +219,15 @@ UNREADABLE = (
     "Nothing else at the provider was compared. Compare this purchase by hand, and send this "
     "sentence to the developers: the currency may be missing in activities/currencies.py."
 )
+
+
+def begin_again(records: PurchaseRecords) -> str:
+    """How a workflow that cannot come to the ledger's decision carries it out."""
+    return (
+        "If Temporal was restored and the purchase cannot come to the ledger's decision again, as "
+        "when it was made by time, terminate its workflow and begin it again with that decision: "
+        f"recourse adopt {shlex.quote(records.purchase_id)} --from-terms"
+    )
 
 
 def restore_advice(records: PurchaseRecords) -> str:

@@ -25,6 +25,7 @@ from activities.comparison import (
     RESEND,
     UNREADABLE,
     WHO_REFUNDED,
+    begin_again,
     decision_of,
     if_registered,
     named_difference,
@@ -304,7 +305,7 @@ def _decision(records: PurchaseRecords, workflow: WorkflowPostings) -> Posting |
         if balances and records.decided:
             what = f"the ledger has a decision: {decision_of(records, balances)}."
             what += " Its workflow has none."
-            return named_difference(records, what, RESEND)
+            return named_difference(records, what, f"{RESEND} {begin_again(records)}")
         if refunds:
             what = f"the provider refunded {sum_of(refunds)}; its workflow has no decision."
             return named_difference(records, what, WHO_REFUNDED)
@@ -313,7 +314,7 @@ def _decision(records: PurchaseRecords, workflow: WorkflowPostings) -> Posting |
     if balances and records.decided:
         if decision.refund != records.decided - balances.released:
             what = f"{decided}; the ledger has {decision_of(records, balances)}."
-            return named_difference(records, what, COMPARE)
+            return named_difference(records, what, f"{COMPARE} {begin_again(records)}")
         return None
     if refunds:
         # An equal refund that somebody else made would be sent again, if the charge covers it.

@@ -24,7 +24,7 @@ from activities.requests import Model, Money
 from activities.sealing import Seal, Unreadable
 from temporal.errors import Failure, Rejected, Unreachable
 from temporal.executions import Execution
-from temporal.purchases import ANSWER_WITHIN, Purchase
+from temporal.purchases import ANSWER_WITHIN, WORKFLOW_TYPE, Purchase
 from workflows.acceptance import ADOPTED_RUN
 from workflows.lifecycle.state import Payment
 from workflows.messages import PurchaseStart
@@ -101,31 +101,41 @@ class Adoption:
         self._ended = EndedPurchases(client, ledger, seal)
 
     async def adopt(self, purchase_id: str, *, from_terms: bool = False) -> Adopted:
-        """Continue a purchase that has money inside; `from_terms`: also if only its terms are
-        known.
+        """Continue a purchase that has money inside; `from_terms`: with its terms and what the
+        ledger has decided, if it has, or if nothing else is known.
 
-        Raises Failure: NOT_FOUND, RUNNING, CLOSED, NO_MONEY, NO_STATE, HISTORY_GONE, UNREADABLE,
-        NO_WORKER, and what a query raises.
+        Raises Failure: NOT_FOUND, RUNNING, ID_TAKEN, CLOSED, NO_MONEY, NO_STATE, HISTORY_GONE,
+        UNREADABLE, NO_WORKER, and what a query raises.
         """
         found = await Purchase(self._client, purchase_id).last_runs()
         if found is None:
             return await self._without_history(purchase_id, from_terms)
         newest, ended = found
+        if newest.is_open and newest.type != WORKFLOW_TYPE:
+            raise Rejected(
+                "ID_TAKEN",
+                f"The workflow id {newest.id} is taken by a workflow of the type {newest.type}. "
+                "Terminate that one, then run adopt again.",
+            )
         if ended.is_open:
             raise _running(purchase_id)
         if not ended.is_ended:
             raise Rejected("CLOSED", f"Purchase {purchase_id} completed; it cannot be adopted.")
+        if from_terms and self._ledger.decision(purchase_id):
+            return await self._without_history(purchase_id, from_terms)
         state = await Purchase(self._client, purchase_id, ended.run_id).saved_state()
         if state is None:
             return await self._unbegun(purchase_id, ended, from_terms)
         inside = self._inside(state)
         # Under the newest run: a run that failed has used up the state under the older one.
         self._ended.keep(newest, state)
-        return await self._start(newest.run_id, state.start, f"where it was ended, with {inside}.")
+        how = f"where it was ended, with {inside}."
+        reuse = REUSE if newest.type == WORKFLOW_TYPE else WorkflowIDReusePolicy.ALLOW_DUPLICATE
+        return await self._start(newest.run_id, state.start, how, reuse)
 
     async def _without_history(self, purchase_id: str, from_terms: bool) -> Adopted:
         balances = self._ledger.balances(purchase_id)
-        saved = self._ledger.find_state(purchase_id)
+        saved = self._ledger.find_state(purchase_id, only_terms=from_terms)
         inside = _amounts(balances.held, balances.in_transit, balances.currency) if balances else ""
         if saved is None:
             raise Rejected(
@@ -201,13 +211,15 @@ class Adoption:
         except Unreadable as error:
             raise Rejected("UNREADABLE", str(error)) from None
 
-    async def _start(self, run_id: str, start: AcceptedStart, how: str) -> Adopted:
+    async def _start(
+        self, run_id: str, start: AcceptedStart, how: str, reuse: WorkflowIDReusePolicy = REUSE
+    ) -> Adopted:
         purchase = Purchase(self._client, start.purchase_id)
         # Not validated again: limits of this release may be narrower than those it began under.
         terms = PurchaseStart.model_construct(**dict(start))
         document = start.model_dump(mode="json", include=set(PurchaseStart.model_fields))
         try:
-            new_run = await purchase.begin(document, terms, REUSE, **{ADOPTED_RUN: run_id})
+            new_run = await purchase.begin(document, terms, reuse, **{ADOPTED_RUN: run_id})
         except WorkflowAlreadyStartedError:
             raise _running(purchase.id) from None
         await self._begun(purchase)

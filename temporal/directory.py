@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
+from shlex import quote
 
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
@@ -75,7 +76,8 @@ class TemporalPurchaseDirectory:
             return StatusUnavailable(
                 f"{name} waits on the task queue {found.task_queue!r}, which no worker serves.",
                 f"Terminate it, and start it again on {TASK_QUEUE} with the workflow id reuse "
-                "policy AllowDuplicateFailedOnly. A payment that it has is found, not made again.",
+                "policy AllowDuplicateFailedOnly; if the ledger has money of it, run instead: "
+                f"recourse adopt {quote(purchase_id)}",
             )
         advice = LOOK
         if found and found.task_attempt > 1:

@@ -34,6 +34,7 @@ class Execution:
     `completed`, `terminated`, …"""
 
     id: str
+    type: str
     run_id: str
     status: str
     attributes: TypedSearchAttributes
@@ -130,6 +131,7 @@ def _execution(info: WorkflowExecutionInfo) -> Execution:
     status = WorkflowExecutionStatus.Name(info.status)
     return Execution(
         info.execution.workflow_id,
+        info.type.name,
         info.execution.run_id,
         status.removeprefix("WORKFLOW_EXECUTION_STATUS_").lower(),
         decode_typed_search_attributes(info.search_attributes),

@@ -281,18 +281,30 @@ class Purchase:
         return await newest(self.client, self.workflow_id, self.run_id)
 
     async def last_runs(self) -> tuple[Execution, Execution] | None:
-        """Return the newest run, and the newest that began: one whose start input was rejected
-        moved no money. They are the same if nobody has tried to start the purchase again."""
+        """Return the newest run under its workflow id, and the newest of its own that began. They
+        are the same if nobody has tried to start it again, or to take its workflow id."""
         last = await self.newest()
         if last is None:
             return None
-        if last.status != "failed" or not await self.input_error():
-            return last, last
-        query = f"WorkflowId = {literal(self.workflow_id)} AND ExecutionStatus != 'Failed'"
-        return last, await anext(executions(self.client, query), last)
+        if not await self._did_begin(last):
+            id_ = literal(self.workflow_id)
+            query = f"{OURS} AND WorkflowId = {id_} AND ExecutionStatus != 'Failed'"
+            async for run in executions(self.client, query):
+                if run.run_id != last.run_id and await self._did_begin(run):
+                    return last, run
+        return last, last
+
+    async def _did_begin(self, run: Execution) -> bool:
+        """Whether a run is open, or was when it had a state. Without one it moved no money."""
+        purchase = replace(self, run_id=run.run_id)
+        if run.type != WORKFLOW_TYPE or (run.status == "failed" and await purchase.input_error()):
+            return False
+        if not run.is_ended or await purchase._has_begun():
+            return True
+        return bool((await purchase._started()).continued_execution_run_id)
 
     async def begun(self) -> "Purchase":
-        """Return it, bound to the run that began if a later start under its id was rejected."""
+        """Return it, bound to the run that began if a later run under its id never did."""
         found = await self.last_runs()
         if found is None or found[0] == found[1]:
             return self
@@ -309,6 +321,9 @@ class Purchase:
             found = await self.newest() if unanswered else None
             if found and found.task_attempt > 1:
                 await self._raise_task_failure(advice)
+            if found and found.is_ended and not await self._has_begun():
+                text = f"Purchase {self.id} has no answer. {ended.what_to_do(self.id, found)}"
+                raise Rejected(ended.CODE, text) from None
             if found is None or found.status != "paused":
                 raise
             raise Rejected(

@@ -72,6 +72,10 @@ def stored(payloads: Sequence[object]) -> PurchaseStart:
     if isinstance(document, dict) and document.get("continued") is True:
         accepted = document.get("start") or {}
         document = {name: accepted[name] for name in PurchaseStart.model_fields if name in accepted}
+    if isinstance(document, dict):
+        # The payment that was not given: an accepted start has an empty text for it.
+        paying = ("payment_method", "payment_reference")
+        document = {k: v for k, v in document.items() if k not in paying or v != ""}
     return PurchaseStart.model_validate_json(json.dumps(document))
 
 

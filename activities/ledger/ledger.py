@@ -136,10 +136,13 @@ class Ledger:
         """Keep a state that a purchase can be continued from. The first one of a run stays."""
         transact(self._engine, lambda connection: states.save(connection, saved))
 
-    def find_state(self, purchase_id: str, run_id: str = "") -> SavedState | None:
+    def find_state(
+        self, purchase_id: str, run_id: str = "", *, only_terms: bool = False
+    ) -> SavedState | None:
         """Return the state of a run; without a run the newest one, or the purchase's terms if
-        that was continued or there is none."""
-        find = partial(states.find, run_id=run_id) if run_id else states.newest
+        that was continued, if there is none, or if they are asked for."""
+        newest = partial(states.newest, kinds=("terms",) if only_terms else ("state", "terms"))
+        find = partial(states.find, run_id=run_id) if run_id else newest
         return read(self._engine, lambda connection: find(connection, purchase_id=purchase_id))
 
     def adopt(self, purchase_id: str, run_id: str, first_run: str) -> SavedState:

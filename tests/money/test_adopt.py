@@ -24,7 +24,7 @@ from demo.runner import Handle, say, skip, start, status, until
 from temporal.adoption import EndedPurchases
 from temporal.directory import TemporalPurchaseDirectory
 from temporal.errors import Failure
-from temporal.purchases import Purchase, find
+from temporal.purchases import Purchase, find, running
 from tests.money.environment import NOW
 from tests.purchases import FREELANCER, adopted, deleted, held, input_error, purchase, purchase_of
 from worker import build_worker
@@ -368,6 +368,32 @@ async def test_a_start_from_outside_carries_no_state(
     assert "never started" in await input_error(thief)
 
 
+async def test_an_adopted_purchase_still_has_its_terms(
+    server: WorkflowEnvironment, services: Services
+) -> None:
+    """A repeated start succeeds, and `actions` can tell who the parties are."""
+    terms = PurchaseStart.model_validate(purchase().model_dump(mode="json"))
+    handle = await start(server.client, terms)
+    await until(handle, lambda found: found.payment == "held")
+    await handle.terminate("by mistake")
+    await adopted(server, services, terms.purchase_id)
+    bought = Purchase(server.client, terms.purchase_id)
+    assert await bought.terms() == terms
+    assert await bought.start(terms) is False
+
+
+async def test_a_purchase_that_was_ended_before_its_first_task_says_so(
+    bare_server: WorkflowEnvironment,
+) -> None:
+    """It has no status, and another worker would not help."""
+    terms = purchase()
+    handle = await start(bare_server.client, terms)
+    await handle.terminate("at once")
+    with pytest.raises(Failure, match="Ended by an operator") as failure:
+        await Purchase(bare_server.client, terms.purchase_id).status()
+    assert failure.value.code == "ENDED"
+
+
 async def started_again(server: WorkflowEnvironment, handle: Handle, given: object) -> None:
     """Somebody starts a purchase again under its id, and is rejected."""
     second = await server.client.start_workflow(
@@ -430,6 +456,74 @@ async def test_a_rejected_second_start_keeps_no_books_from_being_restored(
     assert report.differences == ()
     assert older.transfers(purchase_id) == services.ledger.transfers(purchase_id)
     engine.dispose()
+
+
+@workflow.defn(name="Squatter")
+class Squatter:
+    """A workflow of somebody else."""
+
+    @workflow.run
+    async def run(self) -> None:
+        await workflow.sleep(DAY)
+
+
+@pytest.mark.parametrize("kind", ["Squatter", "ProjectPurchase"])
+async def test_a_workflow_that_takes_its_id_hides_no_ended_purchase(
+    server: WorkflowEnvironment, services: Services, kind: str
+) -> None:
+    """One of another type, or one on a task queue that no worker serves. The audit finds the money
+    meanwhile; when the other workflow is gone, the purchase continues where it was."""
+    handle = await held(server)
+    purchase_id = purchase_of(handle)
+    terms = await Purchase(server.client, purchase_id).terms()
+    await say(handle, Role.CLIENT, "cancel")
+    was = await status(handle)
+    await handle.terminate("by mistake")
+    given = [terms] if kind == "ProjectPurchase" else []
+    other = await server.client.start_workflow(
+        kind, args=given, id=handle.id, task_queue="elsewhere"
+    )
+    while purchase_id not in (await running(server.client)) and given:  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
+
+    (found,) = await differences(server, services, purchase_id)
+    assert f"recourse adopt {purchase_id}" in found.what_to_do
+    with pytest.raises(Failure) as failure:
+        await adopted(server, services, purchase_id)
+    assert failure.value.code == ("RUNNING" if given else "ID_TAKEN")
+
+    await other.terminate("seen")
+    handle = await adopted(server, services, purchase_id)
+    found_again = await status(handle)
+    assert (found_again.stage, found_again.deadlines) == (was.stage, was.deadlines)
+
+
+async def test_a_purchase_that_decided_otherwise_than_the_ledger_carries_the_ledgers_decision_out(
+    server: WorkflowEnvironment, services: Services
+) -> None:
+    """Temporal was restored to a state before a decision by time, and the parties agreed on
+    something else since."""
+    handle = await held(server, requirements_needed=False)
+    purchase_id = purchase_of(handle)
+    key = f"{handle.id}/refund"
+    services.ledger.decide(
+        key=key, purchase_id=purchase_id, refund=25000, release=0, currency="USD", at=NOW
+    )
+    await say(handle, Role.FREELANCER, "deliver")
+    await say(handle, Role.CLIENT, "accept_delivery")
+    await until(handle, lambda found: bool(found.attention))
+    directory = TemporalPurchaseDirectory(server.client)
+    report = await restore(services.ledger, services.provider, directory, purchase_id)
+    (difference,) = report.differences
+    assert difference.what_to_do.endswith(f"recourse adopt {purchase_id} --from-terms")
+
+    await handle.terminate("as the advice says")
+    handle = await adopted(server, services, purchase_id, from_terms=True)
+    await until(handle, lambda found: found.escrow.in_transit > 0)
+    await skip(server, handle)
+    assert (await handle.result()).refunded == 25000
+    assert moved(services, purchase_id) == ["hold", "refund", "settled"]
+    assert await differences(server, services, purchase_id) == []
 
 
 async def test_a_payment_that_was_made_and_not_held_is_found_after_the_payment_window(
