@@ -149,10 +149,17 @@ async def accepted_terms(
             }
         ),
     )
-    answer = await _answer(ACCEPT_PURCHASE, request, "Validate the terms of the purchase")
-    if answer.terms is None:
-        raise ValueError(answer.problem)
-    return answer.terms, answer.starts_at or began
+    while True:
+        try:
+            answer = await _answer(ACCEPT_PURCHASE, request, "Validate the terms of the purchase")
+        except ActivityError:  # an operator has failed it by hand
+            await workflow.sleep(ANSWERED_WITHIN, summary="The terms are validated again")
+            continue
+        if answer.terms is None:
+            raise ValueError(answer.problem)
+        if workflow_id_of(answer.terms.purchase_id) == info.workflow_id:
+            return answer.terms, answer.starts_at or began
+        workflow.logger.warning("answer_of_another_purchase")  # completed by hand; asked again
 
 
 def _unsuitable(settings: Mapping[str, object]) -> tuple[str, ...]:
