@@ -10,6 +10,7 @@ from activities.formatter import window_text
 from activities.sanitize import isolated, isolated_markdown, markdown, plain_text
 from workflows.card import instant
 from workflows.messages import PurchaseStart
+from workflows.receiving.encrypted import check_deciphered
 
 LONGEST_SUMMARY = 200
 LONGEST_DETAILS = 20_000
@@ -61,8 +62,9 @@ def _said(value: object) -> str:
 def stored(payloads: Sequence[object]) -> PurchaseStart:
     """Return the terms in a workflow's input; after continue-as-new they are in its carried state.
 
-    Raises ValueError if the input is not a purchase's.
+    Raises ValueError if the input is not a purchase's, Undecipherable if its key is missing here.
     """
+    check_deciphered(payloads)
     if len(payloads) != 1 or not isinstance(payloads[0], RawValue):
         raise ValueError("not one object")
     try:
