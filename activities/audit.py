@@ -17,9 +17,11 @@ from temporalio.exceptions import ApplicationError
 
 from activities.comparison import (
     LOOK,
+    NOT_ARRIVED,
     compare,
     decision_of,
     difference,
+    is_settled_without_refund,
     restore_advice,
 )
 from activities.database import DatabaseUnreachable, SchemaMismatch
@@ -229,6 +231,8 @@ async def _judge(
             status = await directory.workflow_status(records.purchase_id)
             records = replace(records, workflow=status)
             found = list(compare(records))
+        if not found and is_settled_without_refund(records):
+            found = [each async for each in _compare_proof(directory, records)]
         if found and records.workflow and records.has_moved_without_us:
             workflow = await directory.postings(records.purchase_id)
             if any(move.key not in records.moves.keys for move in workflow.moves):
@@ -251,19 +255,37 @@ async def _judge(
         return [*found, difference(records, str(error), error.what_to_do)]
 
 
+async def _compare_proof(
+    directory: PurchaseDirectory, records: PurchaseRecords
+) -> AsyncIterator[Difference]:
+    """A refund that the provider does not have may be settled by a person's proof. An answer by
+    hand to the activity that sends it is none."""
+    if await directory.workflow_status(records.purchase_id) is None:
+        return  # its history was deleted after the retention period
+    workflow = await directory.postings(records.purchase_id)
+    if workflow.settlement_posted and not workflow.proved_by_person:
+        what = f"Purchase {records.purchase_id}: the ledger has its refund as settled "
+        what += f"({records.proof}), but the provider has none, and no person has proved it."
+        yield difference(records, what, NOT_ARRIVED)
+
+
 async def _compare_workflow(
     directory: PurchaseDirectory, records: PurchaseRecords, stage: str | None
 ) -> AsyncIterator[Difference]:
     """Yield what either the ledger or the running workflow has not.
 
     A workflow decides before it posts. `stage`: by its search attributes, which say whether the
-    money has left escrow. A workflow that agrees with the ledger by its stage is not asked.
+    money has left escrow. A workflow that agrees with the ledger by its stage is not asked; one
+    without a stage has not begun, and may hide a run that was ended with the money.
     """
     balances, name = records.balances, f"purchase {records.purchase_id}"
     decided = stage in DECIDED
-    if balances and bool(records.decided) == decided:
+    agrees = balances is not None and bool(records.decided) == decided
+    if agrees and stage:
         return
-    workflow = await directory.postings(records.purchase_id)
+    workflow = await directory.postings(records.purchase_id)  # raises if it has not begun
+    if agrees:
+        return
     if balances is None:
         if workflow.hold and workflow.held:
             what = f"P{name[1:]} has recorded a hold of {workflow.hold.price}; the ledger has none."

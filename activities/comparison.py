@@ -150,6 +150,11 @@ def _news(found: Difference, records: PurchaseRecords) -> Difference:
     return found.model_copy(update={"is_news": is_closed})
 
 
+def is_settled_without_refund(records: PurchaseRecords) -> bool:
+    """Whether the ledger has a refund as settled that the provider does not have."""
+    return bool(records.settled) and not records.not_failed and not _is_by_provider(records)
+
+
 def _is_by_provider(records: PurchaseRecords) -> bool:
     """Whether the proof of the settlement names the provider's refund."""
     names = {
@@ -229,6 +234,15 @@ UNREADABLE = (
     "Nothing else at the provider was compared. Compare this purchase by hand, and send this "
     "sentence to the developers: the currency may be missing in activities/currencies.py."
 )
+
+
+def begin_again(records: PurchaseRecords) -> str:
+    """How a workflow that cannot come to the ledger's decision carries it out."""
+    return (
+        "If Temporal was restored and the purchase cannot come to the ledger's decision again, as "
+        "when it was made by time, terminate its workflow and begin it again with that decision: "
+        f"recourse adopt {shlex.quote(records.purchase_id)} --from-terms"
+    )
 
 
 def restore_advice(records: PurchaseRecords) -> str:

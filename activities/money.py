@@ -7,7 +7,6 @@ as type: an unreachable service is retried, a rejection needs a person. No messa
 line contains a payment method.
 """
 
-import hashlib
 import json
 import shlex
 from datetime import datetime, timedelta
@@ -18,7 +17,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from activities.amounts import check_for_new_purchases
 from activities.calendar import check_calendar
-from activities.ledger import BoughtPurchase, Ledger
+from activities.ledger import Ledger, bought
 from activities.money_errors import application_errors, without
 from activities.payment_reference import find_payment
 from activities.payments import (
@@ -81,9 +80,9 @@ class MoneyActivities:
         the purchase id is used once.
         """
         with application_errors(request.payment_method):
-            check_calendar(request.calendar, request.timezone)
             charge = self._provider.find_charge(request.key)
             if charge is None:
+                check_calendar(request.calendar, request.timezone)
                 check_for_new_purchases(request.price.currency)
             self._register(request, paid=charge is not None and charge.status == "succeeded")
             if request.payment_reference:
@@ -247,19 +246,7 @@ class MoneyActivities:
         return LedgerDecision(**vars(found)) if found else None
 
     def _register(self, request: PaymentRequest, *, paid: bool = False) -> None:
-        purchase = BoughtPurchase(
-            purchase_id=request.purchase_id,
-            client=request.client,
-            freelancer=request.freelancer,
-            amount=request.price.amount,
-            currency=request.price.currency,
-            terms=request.terms,
-            terms_hash=hashlib.sha256(request.document.encode()).hexdigest(),
-            first_run=request.first_run,
-            at=request.at,
-            document=self._seal.seal(request.document),
-        )
-        self._ledger.register(purchase, paid=paid)
+        self._ledger.register(bought(request, self._seal), paid=paid)
 
     def _hold(self, request: PaymentRequest, charge: ChargeResult) -> PaymentAnswer:
         _check_amount("charge", requested=request.price, made=charge.charged)

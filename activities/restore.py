@@ -25,6 +25,7 @@ from activities.comparison import (
     RESEND,
     UNREADABLE,
     WHO_REFUNDED,
+    begin_again,
     decision_of,
     if_registered,
     named_difference,
@@ -33,7 +34,7 @@ from activities.comparison import (
 )
 from activities.fields import UtcDatetime
 from activities.keys import purchase_of
-from activities.ledger import Ledger, LedgerRejected
+from activities.ledger import Ledger, LedgerRejected, PurchaseExists, bought
 from activities.payments import PaymentProvider
 from activities.records import PurchaseRecords, hold_of, records_of
 from activities.requests import (
@@ -45,6 +46,7 @@ from activities.requests import (
     SettlementPosting,
     WorkflowPostings,
 )
+from activities.sealing import UNENCRYPTED, Seal
 
 Posting = PaymentRequest | DecisionPosting | SettlementPosting | ProviderMovePosting
 
@@ -76,6 +78,7 @@ async def restore(
     provider: PaymentProvider,
     directory: PurchaseDirectory,
     purchase_id: str | None = None,
+    seal: Seal = UNENCRYPTED,
 ) -> RestoreReport:
     """Restore one purchase, or every purchase that the server, the ledger or the provider knows.
 
@@ -83,11 +86,11 @@ async def restore(
     Raises DatabaseUnreachable, SchemaMismatch, ProviderUnreachable, and what `directory` raises.
     """
     only = None if purchase_id is None else {purchase_id}
-    first = await _restore(ledger, provider, directory, only)
+    first = await _restore(ledger, provider, directory, only, seal)
     differing = {str(found.purchase_id) for found in first.differences}
     if not differing:
         return first
-    again = await _restore(ledger, provider, directory, differing)
+    again = await _restore(ledger, provider, directory, differing, seal)
     return RestoreReport(
         rebuilt=first.rebuilt + again.rebuilt,
         agreed=tuple(sorted({*first.agreed, *again.agreed})),
@@ -100,6 +103,7 @@ async def _restore(
     provider: PaymentProvider,
     directory: PurchaseDirectory,
     only: Collection[str] | None,
+    seal: Seal,
 ) -> RestoreReport:
     # What is read first is never ahead of what is read later: a workflow decides, then posts, then
     # sends the refund. Only the charge comes before its workflow's record; see `restore`.
@@ -112,7 +116,7 @@ async def _restore(
     async def one(purchase_id: str) -> RestoreReport:
         records = found.get(purchase_id, PurchaseRecords(purchase_id))
         async with slots:
-            return await _restore_one(ledger, directory, records)
+            return await _restore_one(ledger, directory, records, seal)
 
     reports = await asyncio.gather(*map(one, sorted(wanted)))
     return RestoreReport(
@@ -123,7 +127,7 @@ async def _restore(
 
 
 async def _restore_one(
-    ledger: Ledger, directory: PurchaseDirectory, records: PurchaseRecords
+    ledger: Ledger, directory: PurchaseDirectory, records: PurchaseRecords, seal: Seal
 ) -> RestoreReport:
     purchase_id, difference, rebuilt = records.purchase_id, None, []
     try:
@@ -135,11 +139,14 @@ async def _restore_one(
                 difference = finding
             elif await asyncio.to_thread(post, ledger, finding, records.charge_reference):
                 rebuilt.append(_rebuilt(finding))
+        if workflow and workflow.hold and workflow.held and not (records.registered or difference):
+            # Or its id could be bought again when Temporal has deleted its history.
+            await asyncio.to_thread(ledger.register, bought(workflow.hold, seal), paid=True)
     except StatusUnavailable as error:
         if records.balances or records.charges:  # else there is nothing to restore
             difference = named_difference(records, str(error), error.what_to_do)
-    except LedgerRejected as error:
-        difference = named_difference(records, error.text, "Run: recourse audit")
+    except (LedgerRejected, PurchaseExists) as error:
+        difference = named_difference(records, str(error), "Run: recourse audit")
     return RestoreReport(
         rebuilt=tuple(rebuilt),
         agreed=() if rebuilt or difference else (purchase_id,),
@@ -298,7 +305,7 @@ def _decision(records: PurchaseRecords, workflow: WorkflowPostings) -> Posting |
         if balances and records.decided:
             what = f"the ledger has a decision: {decision_of(records, balances)}."
             what += " Its workflow has none."
-            return named_difference(records, what, RESEND)
+            return named_difference(records, what, f"{RESEND} {begin_again(records)}")
         if refunds:
             what = f"the provider refunded {sum_of(refunds)}; its workflow has no decision."
             return named_difference(records, what, WHO_REFUNDED)
@@ -307,7 +314,7 @@ def _decision(records: PurchaseRecords, workflow: WorkflowPostings) -> Posting |
     if balances and records.decided:
         if decision.refund != records.decided - balances.released:
             what = f"{decided}; the ledger has {decision_of(records, balances)}."
-            return named_difference(records, what, COMPARE)
+            return named_difference(records, what, f"{COMPARE} {begin_again(records)}")
         return None
     if refunds:
         # An equal refund that somebody else made would be sent again, if the charge covers it.

@@ -86,7 +86,7 @@ async def _report(purchase: Purchase, screen: Console) -> None:
 async def actions(purchase_id: PurchaseId, sender: As, as_json: Json = False) -> None:
     """Show which messages a role may send now, and until when."""
     by = read_sender(sender)
-    purchase = await _purchase(purchase_id)
+    purchase = await (await _purchase(purchase_id)).begun()
     terms = await purchase.terms()
     parties = {Role.CLIENT: terms.client.id, Role.FREELANCER: terms.freelancer.id}
     if by.id != parties.get(by.role, by.id):

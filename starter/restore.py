@@ -14,7 +14,7 @@ from starter import show
 from starter.books import opened
 from starter.exits import ExitStatus, command
 from starter.options import Json, read_id
-from temporal.client import connect
+from temporal.client import connect, seal_of
 from temporal.directory import TemporalPurchaseDirectory
 from workflows.card import instant
 
@@ -32,9 +32,11 @@ async def restore_(purchase_id: Restored = None, as_json: Json = False) -> int:
     if purchase_id is not None:
         purchase_id = read_id(purchase_id, "PURCHASE")
     client = await connect()
-    with opened() as engine, closing(provider_of(Settings.from_environment())) as provider:
+    settings = Settings.from_environment()
+    with opened() as engine, closing(provider_of(settings)) as provider:
         directory = TemporalPurchaseDirectory(client)
-        found = await restore(Ledger(engine), provider, directory, purchase_id)
+        ledger = Ledger(engine, settings.deployment)
+        found = await restore(ledger, provider, directory, purchase_id, seal_of())
     show.answer(found, _shown(found), as_json=as_json)
     return ExitStatus.REJECTED if found.differences else 0
 

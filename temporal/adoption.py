@@ -23,8 +23,8 @@ from activities.ledger import Ledger, SavedState
 from activities.requests import Model, Money
 from activities.sealing import Seal, Unreadable
 from temporal.errors import Failure, Rejected, Unreachable
-from temporal.executions import Execution, executions
-from temporal.purchases import ANSWER_WITHIN, Purchase, literal
+from temporal.executions import Execution
+from temporal.purchases import ANSWER_WITHIN, WORKFLOW_TYPE, Purchase
 from workflows.acceptance import ADOPTED_RUN
 from workflows.lifecycle.state import Payment
 from workflows.messages import PurchaseStart
@@ -59,7 +59,7 @@ class EndedPurchases:
         """Save the state of a purchase that was ended with money inside: Temporal deletes its
         history after the retention period. The next audit retries a failed save."""
         try:
-            found = await last_runs(self._client, purchase_id)
+            found = await Purchase(self._client, purchase_id).last_runs()
             if found is None or not found[1].is_ended:
                 return
             newest, ended = found
@@ -76,19 +76,6 @@ class EndedPurchases:
         document = self._seal.seal(state.model_dump_json())
         saved = SavedState(state.start.purchase_id, ended.run_id, "state", document)
         self._ledger.save_state(saved)
-
-
-async def last_runs(client: Client, purchase_id: str) -> tuple[Execution, Execution] | None:
-    """Return the newest run, and the newest that began: one whose start input was rejected moved no
-    money. They are the same if nobody has tried to start the purchase again."""
-    purchase = Purchase(client, purchase_id)
-    newest = await purchase.newest()
-    if newest is None:
-        return None
-    if newest.status != "failed" or not await purchase.input_error():
-        return newest, newest
-    query = f"WorkflowId = {literal(purchase.workflow_id)} AND ExecutionStatus != 'Failed'"
-    return newest, await anext(executions(client, query), newest)
 
 
 def _may_have_money(state: WorkflowState) -> bool:
@@ -114,31 +101,41 @@ class Adoption:
         self._ended = EndedPurchases(client, ledger, seal)
 
     async def adopt(self, purchase_id: str, *, from_terms: bool = False) -> Adopted:
-        """Continue a purchase that has money inside; `from_terms`: also if only its terms are
-        known.
+        """Continue a purchase that has money inside; `from_terms`: with its terms and what the
+        ledger has decided, if it has, or if nothing else is known.
 
-        Raises Failure: NOT_FOUND, RUNNING, CLOSED, NO_MONEY, NO_STATE, HISTORY_GONE, UNREADABLE,
-        NO_WORKER, and what a query raises.
+        Raises Failure: NOT_FOUND, RUNNING, ID_TAKEN, CLOSED, NO_MONEY, NO_STATE, HISTORY_GONE,
+        UNREADABLE, NO_WORKER, and what a query raises.
         """
-        found = await last_runs(self._client, purchase_id)
+        found = await Purchase(self._client, purchase_id).last_runs()
         if found is None:
             return await self._without_history(purchase_id, from_terms)
         newest, ended = found
+        if newest.is_open and newest.type != WORKFLOW_TYPE:
+            raise Rejected(
+                "ID_TAKEN",
+                f"The workflow id {newest.id} is taken by a workflow of the type {newest.type}. "
+                "Terminate that one, then run adopt again.",
+            )
         if ended.is_open:
             raise _running(purchase_id)
         if not ended.is_ended:
             raise Rejected("CLOSED", f"Purchase {purchase_id} completed; it cannot be adopted.")
+        if from_terms and self._ledger.decision(purchase_id):
+            return await self._without_history(purchase_id, from_terms)
         state = await Purchase(self._client, purchase_id, ended.run_id).saved_state()
         if state is None:
-            return await self._unbegun(purchase_id, ended)
+            return await self._unbegun(purchase_id, ended, from_terms)
         inside = self._inside(state)
         # Under the newest run: a run that failed has used up the state under the older one.
         self._ended.keep(newest, state)
-        return await self._start(newest.run_id, state.start, f"where it was ended, with {inside}.")
+        how = f"where it was ended, with {inside}."
+        reuse = REUSE if newest.type == WORKFLOW_TYPE else WorkflowIDReusePolicy.ALLOW_DUPLICATE
+        return await self._start(newest.run_id, state.start, how, reuse)
 
     async def _without_history(self, purchase_id: str, from_terms: bool) -> Adopted:
         balances = self._ledger.balances(purchase_id)
-        saved = self._ledger.find_state(purchase_id)
+        saved = self._ledger.find_state(purchase_id, only_terms=from_terms)
         inside = _amounts(balances.held, balances.in_transit, balances.currency) if balances else ""
         if saved is None:
             raise Rejected(
@@ -165,7 +162,7 @@ class Adoption:
         self._ledger.save_state(SavedState(purchase_id, name, "terms", saved.document))
         return await self._start(name, terms, f"from its terms, with {inside}.")
 
-    async def _unbegun(self, purchase_id: str, ended: Execution) -> Adopted:
+    async def _unbegun(self, purchase_id: str, ended: Execution, from_terms: bool) -> Adopted:
         """Continue a purchase that was ended before it had a state."""
         purchase = Purchase(self._client, purchase_id, ended.run_id)
         if adopted_run := await purchase.memo(ADOPTED_RUN):
@@ -184,6 +181,8 @@ class Adoption:
         paid = self._paid(purchase_id)
         if paid is None:
             raise _no_money(purchase_id)
+        if self._ledger.balances(purchase_id):  # a lost run has held it
+            return await self._without_history(purchase_id, from_terms)
         await purchase.start(await purchase.terms(), REUSE)
         newest = await Purchase(self._client, purchase_id).newest()
         what = f"Purchase {purchase_id} continues with {paid} at the payment provider."
@@ -212,13 +211,15 @@ class Adoption:
         except Unreadable as error:
             raise Rejected("UNREADABLE", str(error)) from None
 
-    async def _start(self, run_id: str, start: AcceptedStart, how: str) -> Adopted:
+    async def _start(
+        self, run_id: str, start: AcceptedStart, how: str, reuse: WorkflowIDReusePolicy = REUSE
+    ) -> Adopted:
         purchase = Purchase(self._client, start.purchase_id)
         # Not validated again: limits of this release may be narrower than those it began under.
         terms = PurchaseStart.model_construct(**dict(start))
         document = start.model_dump(mode="json", include=set(PurchaseStart.model_fields))
         try:
-            new_run = await purchase.begin(document, terms, REUSE, **{ADOPTED_RUN: run_id})
+            new_run = await purchase.begin(document, terms, reuse, **{ADOPTED_RUN: run_id})
         except WorkflowAlreadyStartedError:
             raise _running(purchase.id) from None
         await self._begun(purchase)

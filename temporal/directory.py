@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
+from shlex import quote
 
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
@@ -44,16 +45,18 @@ class TemporalPurchaseDirectory:
 
     async def workflow_status(self, purchase_id: str) -> WorkflowStatus | None:
         async with self._of_one(purchase_id):
-            found = await (await current(Purchase(self._client, purchase_id))).newest()
-        if found is None:
+            runs = await (await current(Purchase(self._client, purchase_id))).last_runs()
+        if runs is None:
             return None
+        _, found = runs
         if found.is_open:
             return "open"
         return "completed" if found.status == "completed" else "ended"
 
     async def postings(self, purchase_id: str) -> WorkflowPostings:
         async with self._of_one(purchase_id):
-            return await (await current(Purchase(self._client, purchase_id))).postings()
+            purchase = await current(Purchase(self._client, purchase_id))
+            return await (await purchase.begun()).postings()
 
     async def look_at_payment(self, purchase_id: str) -> None:
         async with self._of_one(purchase_id):
@@ -81,7 +84,8 @@ class TemporalPurchaseDirectory:
             return StatusUnavailable(
                 f"{name} waits on the task queue {found.task_queue!r}, which no worker serves.",
                 f"Terminate it, and start it again on {TASK_QUEUE} with the workflow id reuse "
-                "policy AllowDuplicateFailedOnly. A payment that it has is found, not made again.",
+                "policy AllowDuplicateFailedOnly; if the ledger has money of it, run instead: "
+                f"recourse adopt {quote(purchase_id)}",
             )
         advice = LOOK
         if found and found.task_attempt > 1:

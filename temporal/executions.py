@@ -34,6 +34,7 @@ class Execution:
     `completed`, `terminated`, …"""
 
     id: str
+    type: str
     run_id: str
     status: str
     attributes: TypedSearchAttributes
@@ -67,10 +68,12 @@ async def executions(client: Client, query: str) -> AsyncIterator[Execution]:
         request.next_page_token = page.next_page_token
 
 
-async def newest(client: Client, workflow_id: str) -> Execution | None:
-    """The newest run of a workflow; None if there is none. Raises RPCError."""
+async def newest(client: Client, workflow_id: str, run_id: str | None = None) -> Execution | None:
+    """The newest run of a workflow, or the one with this id; None if there is none. Raises
+    RPCError."""
     request = DescribeWorkflowExecutionRequest(
-        namespace=client.namespace, execution=Named(workflow_id=workflow_id)
+        namespace=client.namespace,
+        execution=Named(workflow_id=workflow_id, run_id=run_id or ""),
     )
     try:
         found = await client.workflow_service.describe_workflow_execution(request, retry=True)
@@ -128,6 +131,7 @@ def _execution(info: WorkflowExecutionInfo) -> Execution:
     status = WorkflowExecutionStatus.Name(info.status)
     return Execution(
         info.execution.workflow_id,
+        info.type.name,
         info.execution.run_id,
         status.removeprefix("WORKFLOW_EXECUTION_STATUS_").lower(),
         decode_typed_search_attributes(info.search_attributes),

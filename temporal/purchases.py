@@ -4,7 +4,7 @@ longer than `ANSWER_WITHIN` for an answer."""
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -165,8 +165,9 @@ class Purchase:
 
     async def status(self) -> Status:
         """Return the full status. One that was ended from outside waits for an operator."""
-        found = await self._query("status", Status)
-        run = None if found.outcome else await self._ended()
+        purchase = await self.begun()
+        found = await purchase._query("status", Status)
+        run = None if found.outcome else await purchase._ended()
         return ended.shown(found, run) if run else found
 
     async def postings(self) -> WorkflowPostings:
@@ -207,10 +208,11 @@ class Purchase:
 
     async def actions(self, role: Role) -> list[Permission]:
         """Return what a role may do now, and until when."""
-        found = await self._query("actions", list[Permission], role.value)
-        if not await self._ended():
+        purchase = await self.begun()
+        found = await purchase._query("actions", list[Permission], role.value)
+        if not await purchase._ended():
             return found
-        status = await self.status()
+        status = await purchase.status()
         why = status.attention[0].text if status.attention else ""
         return found if status.outcome else [ended.refused(each, why) for each in found]
 
@@ -276,8 +278,39 @@ class Purchase:
             raise Rejected("NO_ANSWER", f"Purchase {self.id} could not answer: {error}") from None
 
     async def newest(self) -> Execution | None:
-        """Return its newest run; None if there is none. Needs no worker."""
-        return await newest(self.client, self.workflow_id)
+        """Return its newest run, or the run that it is bound to; None if there is none. Needs no
+        worker."""
+        return await newest(self.client, self.workflow_id, self.run_id)
+
+    async def last_runs(self) -> tuple[Execution, Execution] | None:
+        """Return the newest run under its workflow id, and the newest of its own that began. They
+        are the same if nobody has tried to start it again, or to take its workflow id."""
+        last = await self.newest()
+        if last is None:
+            return None
+        if not await self._did_begin(last):
+            id_ = literal(self.workflow_id)
+            query = f"{OURS} AND WorkflowId = {id_} AND ExecutionStatus != 'Failed'"
+            async for run in executions(self.client, query):
+                if run.run_id != last.run_id and await self._did_begin(run):
+                    return last, run
+        return last, last
+
+    async def _did_begin(self, run: Execution) -> bool:
+        """Whether a run is open, or was when it had a state. Without one it moved no money."""
+        purchase = replace(self, run_id=run.run_id)
+        if run.type != WORKFLOW_TYPE or (run.status == "failed" and await purchase.input_error()):
+            return False
+        if not run.is_ended or await purchase._has_begun():
+            return True
+        return bool((await purchase._started()).continued_execution_run_id)
+
+    async def begun(self) -> "Purchase":
+        """Return it, bound to the run that began if a later run under its id never did."""
+        found = await self.last_runs()
+        if found is None or found[0] == found[1]:
+            return self
+        return replace(self, run_id=found[1].run_id)
 
     @asynccontextmanager
     async def _awake(self, advice: str = "") -> AsyncIterator[None]:
@@ -290,6 +323,9 @@ class Purchase:
             found = await self.newest() if unanswered else None
             if found and found.task_attempt > 1:
                 await self._raise_task_failure(advice)
+            if found and found.is_ended and not await self._has_begun():
+                text = f"Purchase {self.id} has no answer. {ended.what_to_do(self.id, found)}"
+                raise Rejected(ended.CODE, text) from None
             if found is None or found.status != "paused":
                 raise
             raise Rejected(
@@ -330,7 +366,7 @@ class Purchase:
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
-            if open_only and (run := await self._ended()):
+            if open_only and (run := await (await self.begun())._ended()):
                 raise Rejected(
                     ended.CODE,
                     f"Purchase {self.id} takes no messages. {ended.what_to_do(self.id, run)}",
@@ -377,7 +413,7 @@ async def find(client: Client, wanted: Wanted) -> list[Listed]:
         purchase_id = purchase_of_workflow(execution.id)
         if purchase_id in found or not _is_wanted(execution, wanted):
             continue
-        if not execution.is_ended or await _is_newest(client, execution):
+        if not execution.is_ended or await _is_last(client, execution):
             found[purchase_id] = await _listed(client, execution)
     return list(found.values())
 
@@ -395,10 +431,11 @@ async def known(client: Client) -> set[str]:
     return {purchase_of_workflow(each.id) async for each in executions(client, OURS)}
 
 
-async def _is_newest(client: Client, execution: Execution) -> bool:
-    """Whether the run is its purchase's newest; a run that was replaced keeps its attributes."""
-    last = await newest(client, execution.id)
-    return last is not None and last.run_id == execution.run_id
+async def _is_last(client: Client, execution: Execution) -> bool:
+    """Whether the run is its purchase's newest that began; a run that was replaced keeps its
+    attributes."""
+    runs = await Purchase(client, purchase_of_workflow(execution.id)).last_runs()
+    return runs is None or runs[1].run_id == execution.run_id
 
 
 async def _listed(client: Client, execution: Execution) -> Listed:

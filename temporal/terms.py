@@ -10,6 +10,7 @@ from activities.formatter import window_text
 from activities.sanitize import isolated, isolated_markdown, markdown, plain_text
 from workflows.card import instant
 from workflows.messages import PurchaseStart
+from workflows.receiving.encrypted import check_deciphered
 
 LONGEST_SUMMARY = 200
 LONGEST_DETAILS = 20_000
@@ -61,8 +62,9 @@ def _said(value: object) -> str:
 def stored(payloads: Sequence[object]) -> PurchaseStart:
     """Return the terms in a workflow's input; after continue-as-new they are in its carried state.
 
-    Raises ValueError if the input is not a purchase's.
+    Raises ValueError if the input is not a purchase's, Undecipherable if its key is missing here.
     """
+    check_deciphered(payloads)
     if len(payloads) != 1 or not isinstance(payloads[0], RawValue):
         raise ValueError("not one object")
     try:
@@ -71,10 +73,11 @@ def stored(payloads: Sequence[object]) -> PurchaseStart:
         raise ValueError("nested too deeply") from None
     if isinstance(document, dict) and document.get("continued") is True:
         accepted = document.get("start") or {}
-        given = PurchaseStart.model_fields.keys() & accepted.keys()
-        document = {name: accepted[name] for name in given}
-        for name in ("payment_method", "payment_reference"):
-            document[name] = accepted.get(name) or None  # of the two, the other one is empty
+        document = {name: accepted[name] for name in PurchaseStart.model_fields if name in accepted}
+    if isinstance(document, dict):
+        # The payment that was not given: an accepted start has an empty text for it.
+        paying = ("payment_method", "payment_reference")
+        document = {k: v for k, v in document.items() if k not in paying or v != ""}
     return PurchaseStart.model_validate_json(json.dumps(document))
 
 

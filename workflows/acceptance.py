@@ -52,6 +52,11 @@ DELAYED = timedelta(minutes=1)
 """A first workflow task that comes later had no worker, or the caller has set a start delay."""
 
 
+class UnreadableState(Exception):
+    """This worker cannot read the state that the run was continued as new with, such as one of a
+    newer release. The task fails, and the purchase waits, unharmed, for a worker that can."""
+
+
 class StartToAccept(Model):
     """Validate the start input of the workflow with this id. It was started `at` this time, had its
     first task at `began`, and the caller has set `unsuitable` on it."""
@@ -147,10 +152,17 @@ async def accepted_terms(
             }
         ),
     )
-    answer = await _answer(ACCEPT_PURCHASE, request, "Validate the terms of the purchase")
-    if answer.terms is None:
-        raise ValueError(answer.problem)
-    return answer.terms, answer.starts_at or began
+    while True:
+        try:
+            answer = await _answer(ACCEPT_PURCHASE, request, "Validate the terms of the purchase")
+        except ActivityError:  # an operator has failed it by hand
+            await workflow.sleep(ANSWERED_WITHIN, summary="The terms are validated again")
+            continue
+        if answer.terms is None:
+            raise ValueError(answer.problem)
+        if workflow_id_of(answer.terms.purchase_id) == info.workflow_id:
+            return answer.terms, answer.starts_at or began
+        workflow.logger.warning("answer_of_another_purchase")  # completed by hand; asked again
 
 
 def _unsuitable(settings: Mapping[str, object]) -> tuple[str, ...]:
@@ -264,7 +276,7 @@ def document_of(given: Sequence[object]) -> str:
 
 def carried_state(given: Sequence[object]) -> WorkflowState | None:
     """The state of the run that this one continues as new; None for any other start. A start from
-    outside carries no state. Raises ValueError with a sentence."""
+    outside carries no state. Raises ValueError with a sentence, and UnreadableState."""
     info = workflow.info()
     is_first = info.continued_run_id is None
     set_by_caller = {
@@ -276,7 +288,15 @@ def carried_state(given: Sequence[object]) -> WorkflowState | None:
         "a run timeout": is_first and info.run_timeout,
     }
     _check_settings(_unsuitable(set_by_caller))
-    return None if is_first else _restored(parse(WorkflowState, given))
+    if is_first:
+        return None
+    try:
+        return _restored(parse(WorkflowState, given))
+    except ValueError as error:  # would fail the workflow, with the money inside
+        raise UnreadableState(
+            f"This worker cannot read the state that the purchase was continued with: {error} "
+            "Deploy the release that wrote it, or a newer one."
+        ) from None
 
 
 def rules_version() -> int:

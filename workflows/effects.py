@@ -69,6 +69,8 @@ class EffectRunner:
         self._attempting = False
         self.invalid_input: str | None = None
         """Why the start input is invalid; found before any money moved."""
+        self.id_is_used = False
+        """Whether it is invalid because another purchase has its id."""
 
     def add(self, effect: Effect) -> None:
         """Run an effect after those before it. The same effect asked for again starts anew."""
@@ -179,6 +181,7 @@ class EffectRunner:
             problem = problem_of(error)
             if problem.type in INVALID_START and isinstance(effect, TakePayment | VoidPayment):
                 self.invalid_input = problem.message
+                self.id_is_used = problem.type == ErrorType.PURCHASE_EXISTS
                 return []
             return [EffectBlocked(effect.kind, budget.cut(problem.message, budget.LONGEST_PROBLEM))]
 

@@ -32,6 +32,7 @@ from activities.keys import purchase_of_workflow
 from activities.requests import ErrorType, WorkflowPostings
 from workflows import budget, lifecycle, view
 from workflows.acceptance import (
+    UnreadableState,
     accept,
     accepted_terms,
     adopted_run,
@@ -80,7 +81,7 @@ class ProjectPurchase(Receiver):
 
     @workflow.init
     def __init__(self, *given: RawValue) -> None:
-        self._input_error: ValueError | Undecipherable | None = None
+        self._input_error: ValueError | Undecipherable | UnreadableState | None = None
         self._changed = False
         self._indexed = view.known(workflow.info().typed_search_attributes)
         self._queue = MessageQueue()
@@ -93,7 +94,7 @@ class ProjectPurchase(Receiver):
             self._adopted_run = adopted_run()
             if state := carried_state(given):
                 self._begin(state)
-        except (ValueError, Undecipherable) as error:
+        except (ValueError, Undecipherable, UnreadableState) as error:
             self._input_error = error
 
     @workflow.run
@@ -114,6 +115,8 @@ class ProjectPurchase(Receiver):
                     or self._effects.invalid_input is not None
                 )
             )
+            if self._effects.invalid_input and self._effects.id_is_used:
+                raise _not_this_one(self._effects.invalid_input)
             if self._effects.invalid_input:
                 raise _never_started(self._effects.invalid_input)
             if self._should_continue_as_new and not self._closed:
@@ -187,11 +190,11 @@ class ProjectPurchase(Receiver):
             return card(self._readable_state())
         except ApplicationError as error:
             return error.message
-        except Undecipherable as error:
+        except (Undecipherable, UnreadableState) as error:
             return str(error)
 
     def _check_input(self) -> None:
-        if isinstance(self._input_error, Undecipherable):
+        if isinstance(self._input_error, Undecipherable | UnreadableState):
             raise self._input_error
         if self._input_error and self._adopted_run:
             raise _not_continued(str(self._input_error))
@@ -413,6 +416,15 @@ def _not_continued(why: str) -> ApplicationError:
         ErrorType.INVALID_INPUT,
         f"This run did not continue the purchase, and no money moved: {why} Run: recourse adopt "
         f"{purchase_id}",
+    )
+
+
+def _not_this_one(why: str) -> ApplicationError:
+    """The failure of a start under an id that another purchase has."""
+    purchase_id = purchase_of_workflow(workflow.info().workflow_id)
+    return _error(
+        ErrorType.INVALID_INPUT,
+        f"This start of purchase {purchase_id} was rejected, and no money moved: {why}",
     )
 
 

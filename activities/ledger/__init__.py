@@ -34,7 +34,7 @@ from activities.ledger.ledger import (
     Transfer,
 )
 from activities.ledger.position import InTransit, Position
-from activities.ledger.purchases import BoughtPurchase
+from activities.ledger.purchases import BoughtPurchase, bought
 from activities.ledger.states import SavedState
 
 __all__ = [
@@ -52,4 +52,5 @@ __all__ = [
     "SavedState",
     "Snapshot",
     "Transfer",
+    "bought",
 ]

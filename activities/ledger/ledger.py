@@ -124,9 +124,9 @@ class Ledger:
         """Record what is bought under a purchase id, before the client is charged.
 
         Returns whether this call recorded it; False for the same purchase again. Another first run
-        with the same terms is the same purchase only while the money of the first is inside: in
-        escrow, in transit, in a bank dispute, or `paid` at the provider and not held yet. So a
-        purchase that Temporal has lost can be started again, and one that has ended cannot.
+        with the same terms is the same purchase only if it is `paid` at the provider and not held
+        yet. Once money was held, only `adopt` continues it: a new start would forget what was
+        decided, and its deadlines.
 
         Raises PurchaseExists for any other purchase.
         """
@@ -137,10 +137,13 @@ class Ledger:
         """Keep a state that a purchase can be continued from. The first one of a run stays."""
         transact(self._engine, lambda connection: states.save(connection, saved))
 
-    def find_state(self, purchase_id: str, run_id: str = "") -> SavedState | None:
+    def find_state(
+        self, purchase_id: str, run_id: str = "", *, only_terms: bool = False
+    ) -> SavedState | None:
         """Return the state of a run; without a run the newest one, or the purchase's terms if
-        that was continued or there is none."""
-        find = partial(states.find, run_id=run_id) if run_id else states.newest
+        that was continued, if there is none, or if they are asked for."""
+        newest = partial(states.newest, kinds=("terms",) if only_terms else ("state", "terms"))
+        find = partial(states.find, run_id=run_id) if run_id else newest
         return read(self._engine, lambda connection: find(connection, purchase_id=purchase_id))
 
     def adopt(self, purchase_id: str, run_id: str, first_run: str) -> SavedState:

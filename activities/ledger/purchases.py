@@ -1,8 +1,10 @@
 """What was bought: one row for each purchase id, so that an id stands for one purchase for ever."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from shlex import quote
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,6 +14,8 @@ from activities.amounts import format_amount
 from activities.database.engine import insert_if_absent
 from activities.ledger import operations, schema, states
 from activities.ledger.errors import PurchaseExists
+from activities.requests import PaymentRequest
+from activities.sealing import Seal
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,22 @@ class BoughtPurchase:
     first_run: str
     at: datetime
     document: bytes
+
+
+def bought(request: PaymentRequest, seal: Seal) -> BoughtPurchase:
+    """What is bought with this payment."""
+    return BoughtPurchase(
+        purchase_id=request.purchase_id,
+        client=request.client,
+        freelancer=request.freelancer,
+        amount=request.price.amount,
+        currency=request.price.currency,
+        terms=request.terms,
+        terms_hash=hashlib.sha256(request.document.encode()).hexdigest(),
+        first_run=request.first_run,
+        at=request.at,
+        document=seal.seal(request.document),
+    )
 
 
 _FIND = sa.select(schema.purchase).where(
@@ -63,15 +83,21 @@ def register(connection: Connection, purchase: Mapping[str, Any], paid: bool) ->
         return False
     if states.is_continued_by(connection, found.purchase_id, purchase["first_run"]):
         return False
+    advice = "an id is used once: start it with a new id."
     if found.terms_hash == purchase["terms_hash"]:
         balances = connection.execute(_BALANCES, name).first()
-        if paid if balances is None else balances.held or balances.in_transit:
+        if balances is None and paid:
             return False
         disputed = {"id": operations.bank_disputes(found.purchase_id)}
-        if connection.scalar(_BALANCE, disputed):
-            return False
+        if balances and (
+            balances.held or balances.in_transit or connection.scalar(_BALANCE, disputed)
+        ):
+            advice = (
+                "its money is inside, and a new start would forget its messages and deadlines: "
+                f"run recourse adopt {quote(found.purchase_id)}"
+            )
     raise PurchaseExists(
         f"Purchase {found.purchase_id} was bought before, by {found.client} from"
         f" {found.freelancer} for {format_amount(int(found.amount), found.currency)} on"
-        f" {found.at:%Y-%m-%d}; an id is used once: start it with a new id."
+        f" {found.at:%Y-%m-%d}; {advice}"
     )

@@ -1,5 +1,6 @@
 """The states that purchases are continued from: each belongs to one run, and is continued once."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -48,7 +49,7 @@ def find(connection: Connection, purchase_id: str, run_id: str) -> SavedState | 
     return SavedState(**row._mapping) if row else None
 
 
-def newest(connection: Connection, purchase_id: str) -> SavedState | None:
+def newest(connection: Connection, purchase_id: str, kinds: Sequence[Kind]) -> SavedState | None:
     """The last state, unless a run has continued it: then, or without one, the terms."""
     is_adopted = sa.exists().where(
         _ADOPTION.purchase_id == _STATE.purchase_id, _ADOPTION.run_id == _STATE.run_id
@@ -58,7 +59,7 @@ def newest(connection: Connection, purchase_id: str) -> SavedState | None:
         .where(_STATE.purchase_id == purchase_id)
         .order_by(_STATE.saved_at.desc())
     )
-    for kind in ("state", "terms"):
+    for kind in kinds:
         row = connection.execute(newest.where(_STATE.kind == kind)).first()
         if row and (kind == "terms" or not row.is_adopted):
             return SavedState(row.purchase_id, row.run_id, row.kind, row.document)
@@ -74,9 +75,10 @@ def is_continued_by(connection: Connection, purchase_id: str, first_run: str) ->
 def adopt(connection: Connection, purchase_id: str, run_id: str, first_run: str) -> SavedState:
     """The state of an ended run, for the workflow that continues it and whose first run this is.
 
-    Raises PurchaseExists if another workflow continues it, or if there is no such state.
+    Raises PurchaseExists if another workflow continues it, or if there is no such state. The terms
+    of a registered purchase are none: everybody knows their name.
     """
-    saved = find(connection, purchase_id, run_id)
+    saved = None if run_id == TERMS else find(connection, purchase_id, run_id)
     if saved is None:
         raise PurchaseExists(
             f"The ledger has no state of purchase {purchase_id} from the run {run_id}:"

@@ -76,21 +76,22 @@ def test_another_purchase_is_rejected_in_words_that_name_the_first(
         assert ledger.register(FIRST) is False
 
 
-def test_the_same_terms_in_another_first_run_count_only_while_the_money_is_inside(
+def test_the_same_terms_in_another_first_run_count_only_until_the_money_is_held(
     ledger: Ledger,
 ) -> None:
-    """In escrow, in transit, or paid and not held yet."""
+    """Before, nothing was decided that a new start could forget. While it is inside, the sentence
+    says how it is continued."""
     ledger.register(FIRST)
-    with pytest.raises(PurchaseExists):
+    with pytest.raises(PurchaseExists, match="start it with a new id"):
         ledger.register(STARTED_AGAIN)
     assert ledger.register(STARTED_AGAIN, paid=True) is False
     for event in (hold, refund):
         event(ledger)
-        assert ledger.register(STARTED_AGAIN) is False
+        with pytest.raises(PurchaseExists, match="run recourse adopt p-1"):
+            ledger.register(STARTED_AGAIN, paid=True)
     settle(ledger)
-    for paid in (False, True):
-        with pytest.raises(PurchaseExists):
-            ledger.register(STARTED_AGAIN, paid=paid)
+    with pytest.raises(PurchaseExists, match="start it with a new id"):
+        ledger.register(STARTED_AGAIN, paid=True)
 
 
 def test_money_in_a_bank_dispute_is_inside_until_it_is_lost(ledger: Ledger) -> None:
@@ -105,9 +106,10 @@ def test_money_in_a_bank_dispute_is_inside_until_it_is_lost(ledger: Ledger) -> N
         "reference": "dp_1",
     }
     ledger.provider_moved(key="opened", kind="bank_dispute_opened", **move)
-    assert ledger.register(STARTED_AGAIN) is False
+    with pytest.raises(PurchaseExists, match="run recourse adopt p-1"):
+        ledger.register(STARTED_AGAIN)
     ledger.provider_moved(key="lost", kind="bank_dispute_lost", **move)
-    with pytest.raises(PurchaseExists):
+    with pytest.raises(PurchaseExists, match="start it with a new id"):
         ledger.register(STARTED_AGAIN)
 
 

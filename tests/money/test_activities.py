@@ -164,6 +164,18 @@ def test_a_payment_charged_and_not_held_goes_on_in_a_purchase_started_again(
     assert len(environment.sandbox.charges()) == 1
 
 
+def test_a_payment_that_was_made_is_held_though_its_calendar_is_known_no_more(
+    environment: Environment,
+) -> None:
+    """The answer was lost, or the client confirmed late, and meanwhile a release of the table of
+    holidays has dropped the country."""
+    request = payment("pm_sandbox_charge_lost")
+    with pytest.raises(ApplicationError):
+        run(environment.money.take_payment, request)
+    later = request.model_copy(update={"calendar": "XX"})
+    assert run(environment.money.take_payment, later).status == "held"
+
+
 def test_a_charge_of_another_amount_under_the_same_key_is_not_held(
     environment: Environment,
 ) -> None:

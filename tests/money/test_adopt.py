@@ -5,6 +5,7 @@ import json
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from temporalio import workflow
@@ -12,23 +13,25 @@ from temporalio.common import WorkflowIDReusePolicy
 from temporalio.testing import WorkflowEnvironment
 
 from activities.audit import reconcile
+from activities.database import create_engine, migrate
 from activities.keys import workflow_id_of
-from activities.ledger import BoughtPurchase, SavedState
+from activities.ledger import BoughtPurchase, Ledger, SavedState
 from activities.requests import TASK_QUEUE, Difference
+from activities.restore import restore
 from activities.sealing import UNENCRYPTED
 from activities.services import Services
 from demo.runner import Handle, say, skip, start, status, until
 from temporal.adoption import EndedPurchases
 from temporal.directory import TemporalPurchaseDirectory
 from temporal.errors import Failure
-from temporal.purchases import Purchase, find
+from temporal.purchases import Purchase, find, running
 from tests.money.environment import NOW
 from tests.purchases import FREELANCER, adopted, deleted, held, input_error, purchase, purchase_of
 from worker import build_worker
 from workflows import budget
 from workflows.acceptance import ADOPTED_RUN
 from workflows.effects import EffectRunner
-from workflows.messages import PurchaseStart, Role
+from workflows.messages import Deliver, PurchaseStart, Role
 from workflows.receiving.queue import FIRST_BATCH
 
 DAY = timedelta(days=1)
@@ -365,19 +368,162 @@ async def test_a_start_from_outside_carries_no_state(
     assert "never started" in await input_error(thief)
 
 
-async def test_a_rejected_second_start_does_not_hide_the_purchase(
+async def test_an_adopted_purchase_still_has_its_terms(
     server: WorkflowEnvironment, services: Services
 ) -> None:
-    """Its money is in the run before."""
+    """A repeated start succeeds, and `actions` can tell who the parties are."""
+    terms = PurchaseStart.model_validate(purchase().model_dump(mode="json"))
+    handle = await start(server.client, terms)
+    await until(handle, lambda found: found.payment == "held")
+    await handle.terminate("by mistake")
+    await adopted(server, services, terms.purchase_id)
+    bought = Purchase(server.client, terms.purchase_id)
+    assert await bought.terms() == terms
+    assert await bought.start(terms) is False
+
+
+async def test_a_purchase_that_was_ended_before_its_first_task_says_so(
+    bare_server: WorkflowEnvironment,
+) -> None:
+    """It has no status, and another worker would not help."""
+    terms = purchase()
+    handle = await start(bare_server.client, terms)
+    await handle.terminate("at once")
+    with pytest.raises(Failure, match="Ended by an operator") as failure:
+        await Purchase(bare_server.client, terms.purchase_id).status()
+    assert failure.value.code == "ENDED"
+
+
+async def started_again(server: WorkflowEnvironment, handle: Handle, given: object) -> None:
+    """Somebody starts a purchase again under its id, and is rejected."""
+    second = await server.client.start_workflow(
+        "ProjectPurchase", given, id=handle.id, task_queue=TASK_QUEUE
+    )
+    await input_error(second)
+
+
+@pytest.mark.parametrize("malformed", [True, False], ids=["malformed", "with other terms"])
+async def test_a_rejected_second_start_does_not_hide_the_purchase(
+    server: WorkflowEnvironment, services: Services, *, malformed: bool
+) -> None:
+    """Its money is in the run before, and that is what status, list, audit and restore show."""
     handle = await held(server)
     purchase_id = purchase_of(handle)
     await handle.terminate("by mistake")
-    second = await server.client.start_workflow(
-        "ProjectPurchase", {"purchase_id": purchase_id}, id=handle.id, task_queue=TASK_QUEUE
-    )
-    await input_error(second)
+    other = purchase(title="Another logo").model_dump(mode="json")
+    given = {"purchase_id": purchase_id}
+    await started_again(server, handle, given if malformed else {**other, **given})
+
+    bought = Purchase(server.client, purchase_id)
+    found = await bought.status()
+    assert (found.escrow.held, found.waiting_for) == (25000, "operator")
+    assert found.attention[0].text.endswith(f"run recourse adopt {purchase_id}")
+    assert not any(each.allowed for each in await bought.actions(Role.CLIENT))
+    with pytest.raises(Failure, match="Ended by an operator"):
+        await bought.send(Deliver.model_validate({"by": FREELANCER}))
+    listed = [each for each in await find(server.client, {}) if each.purchase_id == purchase_id]
+    assert [(each.workflow_status, each.needs_attention) for each in listed] == [
+        ("terminated", True)
+    ]
+    directory = TemporalPurchaseDirectory(server.client)
+    report = await restore(services.ledger, services.provider, directory, purchase_id)
+    (difference,) = report.differences
+    assert "ended with money inside" in difference.what
+
     handle = await adopted(server, services, purchase_id)
     assert (await status(handle)).payment == "held"
+
+
+@pytest.mark.parametrize("malformed", [True, False], ids=["malformed", "with other terms"])
+async def test_a_rejected_second_start_keeps_no_books_from_being_restored(
+    server: WorkflowEnvironment, services: Services, tmp_path: Path, *, malformed: bool
+) -> None:
+    """What was released is known by the run that was closed."""
+    handle = await held(server, requirements_needed=False)
+    purchase_id = purchase_of(handle)
+    await say(handle, Role.FREELANCER, "deliver")
+    await say(handle, Role.CLIENT, "accept_delivery")
+    await handle.result()
+    other = purchase(title="Another logo").model_dump(mode="json")
+    given = {"purchase_id": purchase_id}
+    await started_again(server, handle, given if malformed else {**other, **given})
+    assert (await Purchase(server.client, purchase_id).status()).outcome == "released"
+
+    engine = create_engine(f"sqlite:///{tmp_path}/older.db")
+    migrate(engine)
+    older, directory = Ledger(engine), TemporalPurchaseDirectory(server.client)
+    report = await restore(older, services.provider, directory, purchase_id)
+    assert report.differences == ()
+    assert older.transfers(purchase_id) == services.ledger.transfers(purchase_id)
+    engine.dispose()
+
+
+@workflow.defn(name="Squatter")
+class Squatter:
+    """A workflow of somebody else."""
+
+    @workflow.run
+    async def run(self) -> None:
+        await workflow.sleep(DAY)
+
+
+@pytest.mark.parametrize("kind", ["Squatter", "ProjectPurchase"])
+async def test_a_workflow_that_takes_its_id_hides_no_ended_purchase(
+    server: WorkflowEnvironment, services: Services, kind: str
+) -> None:
+    """One of another type, or one on a task queue that no worker serves. The audit finds the money
+    meanwhile; when the other workflow is gone, the purchase continues where it was."""
+    handle = await held(server)
+    purchase_id = purchase_of(handle)
+    terms = await Purchase(server.client, purchase_id).terms()
+    await say(handle, Role.CLIENT, "cancel")
+    was = await status(handle)
+    await handle.terminate("by mistake")
+    given = [terms] if kind == "ProjectPurchase" else []
+    other = await server.client.start_workflow(
+        kind, args=given, id=handle.id, task_queue="elsewhere"
+    )
+    while purchase_id not in (await running(server.client)) and given:  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
+
+    (found,) = await differences(server, services, purchase_id)
+    assert f"recourse adopt {purchase_id}" in found.what_to_do
+    with pytest.raises(Failure) as failure:
+        await adopted(server, services, purchase_id)
+    assert failure.value.code == ("RUNNING" if given else "ID_TAKEN")
+
+    await other.terminate("seen")
+    handle = await adopted(server, services, purchase_id)
+    found_again = await status(handle)
+    assert (found_again.stage, found_again.deadlines) == (was.stage, was.deadlines)
+
+
+async def test_a_purchase_that_decided_otherwise_than_the_ledger_carries_the_ledgers_decision_out(
+    server: WorkflowEnvironment, services: Services
+) -> None:
+    """Temporal was restored to a state before a decision by time, and the parties agreed on
+    something else since."""
+    handle = await held(server, requirements_needed=False)
+    purchase_id = purchase_of(handle)
+    key = f"{handle.id}/refund"
+    services.ledger.decide(
+        key=key, purchase_id=purchase_id, refund=25000, release=0, currency="USD", at=NOW
+    )
+    await say(handle, Role.FREELANCER, "deliver")
+    await say(handle, Role.CLIENT, "accept_delivery")
+    await until(handle, lambda found: bool(found.attention))
+    directory = TemporalPurchaseDirectory(server.client)
+    report = await restore(services.ledger, services.provider, directory, purchase_id)
+    (difference,) = report.differences
+    assert difference.what_to_do.endswith(f"recourse adopt {purchase_id} --from-terms")
+
+    await handle.terminate("as the advice says")
+    handle = await adopted(server, services, purchase_id, from_terms=True)
+    await until(handle, lambda found: found.escrow.in_transit > 0)
+    await skip(server, handle)
+    assert (await handle.result()).refunded == 25000
+    assert moved(services, purchase_id) == ["hold", "refund", "settled"]
+    assert await differences(server, services, purchase_id) == []
 
 
 async def test_a_payment_that_was_made_and_not_held_is_found_after_the_payment_window(

@@ -232,6 +232,19 @@ async def test_a_purchase_missing_from_the_list_is_looked_up(environment: Enviro
     assert await differences(environment, FakeDirectory([set()], now={"p-1"})) == ()
 
 
+@pytest.mark.parametrize("proved", [True, False])
+async def test_a_refund_that_the_provider_does_not_have_needs_a_persons_proof(
+    environment: Environment, *, proved: bool
+) -> None:
+    """An operator has completed `send_refund` by hand, as settled: nothing was sent."""
+    run(environment.money.take_payment, payment())
+    run(environment.money.post_decision, decision())
+    run(environment.money.post_settlement, settlement())
+    recorded = WorkflowPostings(held=True, settlement_posted=True, proved_by_person=proved)
+    found = await differences(environment, FakeDirectory([set()], recorded=recorded))
+    assert [("no person has proved it" in each) for each in found] == ([] if proved else [True])
+
+
 async def test_a_difference_must_be_found_twice(environment: Environment) -> None:
     """Purchases continue while they are audited."""
     run(environment.money.take_payment, payment())

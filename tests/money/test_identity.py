@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,13 +14,17 @@ from temporalio.api.workflowservice.v1 import (
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.testing import WorkflowEnvironment
 
-from activities.audit import reconcile
+from activities.database import create_engine, migrate
 from activities.keys import workflow_id_of
+from activities.ledger import Ledger
+from activities.requests import TASK_QUEUE
+from activities.restore import restore
 from activities.services import Services
 from demo.runner import Handle, say, skip, start, status, until
 from temporal.directory import TemporalPurchaseDirectory
 from temporal.purchases import Purchase
 from tests.purchases import adopted, deleted, held, input_error, purchase, purchase_of
+from workflows.acceptance import ADOPTED_RUN
 from workflows.messages import PurchaseStart, Role
 
 pytestmark = pytest.mark.usefixtures("worker")
@@ -161,28 +166,58 @@ async def reset(server: WorkflowEnvironment, handle: Handle) -> None:
     )
 
 
-async def test_a_purchase_that_temporal_has_lost_is_started_again_with_its_terms(
+async def test_a_purchase_with_money_inside_is_not_started_again_but_adopted(
     server: WorkflowEnvironment, services: Services
 ) -> None:
-    """While its money is inside; with other terms it is another purchase."""
+    """Another system repeats its start after a purchase was terminated: a new run would forget the
+    delivery, and give the client the money back after 48 h."""
     terms = purchase()
     handle = await start(server.client, terms)
     await until(handle, lambda found: found.payment == "held")
-    await handle.terminate("the server was restored to an older state")
+    await say(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
+    await say(handle, Role.FREELANCER, "deliver")
+    was = await status(handle)
+    await handle.terminate("by mistake")
     before = moved(services, terms.purchase_id)
 
-    other = terms.model_copy(update={"title": "Something else"})
-    assert "was bought before" in await rejection(await bought(server, other))
-    again = await bought(server, terms)
-    await until(again, lambda found: found.payment == "held")
-
+    why = await rejection(await bought(server, terms))
+    assert f"run recourse adopt {terms.purchase_id}" in why
+    assert "new id" not in why
+    assert "Send the corrected input" not in why
     assert moved(services, terms.purchase_id) == before
-    await say(again, Role.FREELANCER, "give_refund")
-    await skip(server, again)
-    assert (await again.result()).refunded == 25000
-    balances = services.ledger.balances(terms.purchase_id)
-    assert balances is not None
-    assert balances.refunded == 25000
-    directory = TemporalPurchaseDirectory(server.client)
-    report = await reconcile(services.ledger, services.provider, directory)
-    assert [each for each in report.differences if each.purchase_id == terms.purchase_id] == []
+
+    handle = await adopted(server, services, terms.purchase_id)
+    found = await status(handle)
+    assert (found.stage, found.deadlines) == (was.stage, was.deadlines)
+
+
+async def test_nobody_begins_a_registered_purchase_again_by_a_memo(
+    server: WorkflowEnvironment, services: Services
+) -> None:
+    """The name under which the ledger keeps its terms is known to everybody."""
+    terms = purchase()
+    await refunded(server, terms)
+    forged = await server.client.start_workflow(
+        "ProjectPurchase",
+        terms,
+        id=workflow_id_of(terms.purchase_id),
+        task_queue=TASK_QUEUE,
+        memo={ADOPTED_RUN: "terms"},
+    )
+    assert "The ledger has no state" in await input_error(forged)
+
+
+async def test_a_restored_purchase_keeps_its_id(
+    server: WorkflowEnvironment, services: Services, tmp_path: Path
+) -> None:
+    """The ledger has lost what was bought, too: restore registers it again, with its terms."""
+    terms = purchase()
+    await refunded(server, terms)
+    engine = create_engine(f"sqlite:///{tmp_path}/older.db")
+    migrate(engine)
+    older, directory = Ledger(engine), TemporalPurchaseDirectory(server.client)
+    report = await restore(older, services.provider, directory, terms.purchase_id)
+    assert len(report.rebuilt) == 3
+    assert terms.purchase_id in older.snapshot().registered
+    assert older.find_state(terms.purchase_id) == services.ledger.find_state(terms.purchase_id)
+    engine.dispose()

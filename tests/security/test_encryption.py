@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio.api.common.v1 import Payload
 from temporalio.client import Client
+from temporalio.common import RawValue
 from temporalio.testing import WorkflowEnvironment
 
 from activities.sealing import Unreadable
@@ -23,6 +25,7 @@ from temporal.client import data_converter, seal_of
 from temporal.codec import Encryption, WrongKeys, read_keys
 from temporal.errors import Failure
 from temporal.purchases import Purchase
+from temporal.terms import stored
 from tests.conftest import settings
 from tests.purchases import CLIENT, FREELANCER, purchase, purchase_of
 from tests.security.codec_process import TOKEN, codec_server
@@ -309,3 +312,10 @@ async def temporal(encrypted: EncryptedServer, workflow_id: str, *more: str) -> 
     )
     out, _ = await running.communicate()
     return out.decode()
+
+
+def test_terms_whose_key_is_missing_are_not_called_invalid() -> None:
+    """The operator's own command lacks it: `actions` and a repeated start name the key."""
+    metadata = {"encoding": ENCODING, "encryption-key-id": b"2026-10"}
+    with pytest.raises(Undecipherable, match=f"'2026-10'.*{SETTING}"):
+        stored([RawValue(Payload(metadata=metadata, data=b"?"))])

@@ -1,18 +1,28 @@
 """An operator completes an activity by hand (`temporal activity complete`), with anything."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
-from demo.runner import LOOK_EVERY, Handle, say, start, until
+import worker as worker_module
+from activities.services import Services
+from demo.runner import LOOK_EVERY, Handle, say, skip, start, until
 from tests.notices.environment import environment
 from tests.purchases import held, purchase
 from tests.signals.payloads import failed_tasks, raw, whole_history
+from worker import build_worker
+from workflows.acceptance import ACCEPT_PURCHASE
 from workflows.messages import Role
+from workflows.workflow_state import AcceptedStart
 
 GARBAGE: dict[str, Any] = {
     "nothing": (),
@@ -69,3 +79,42 @@ async def test_a_notice_completed_by_hand_is_undelivered(tmp_path: Path) -> None
         found = await until(handle, lambda found: bool(found.undelivered))
         assert found.undelivered[0].why == "its activity was completed by hand"
         assert not failed_tasks(await whole_history(env.server.client, handle))
+
+
+class ByHand(Interceptor):
+    """Completes the next attempts to accept a purchase, as an operator does."""
+
+    def __init__(self, *answers: object) -> None:
+        self.answers = list(answers)
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
+        """Wrap each activity."""
+        answers = self.answers
+
+        class Answers(ActivityInboundInterceptor):
+            async def execute_activity(self, input: ExecuteActivityInput) -> object:
+                if activity.info().activity_type != ACCEPT_PURCHASE.name or not answers:
+                    return await super().execute_activity(input)
+                answer = answers.pop()
+                if isinstance(answer, Exception):
+                    raise answer
+                return answer
+
+        return Answers(next)
+
+
+async def test_terms_that_are_failed_or_completed_by_hand_are_validated_again(
+    bare_server: WorkflowEnvironment, services: Services, threads: ThreadPoolExecutor
+) -> None:
+    """The purchase neither ends, with its id used up, nor begins as another purchase."""
+    terms = purchase()
+    other = AcceptedStart.of(purchase()).model_dump(mode="json")
+    by_hand = ByHand({"terms": other}, ApplicationError("by hand", non_retryable=True))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worker_module, "WritesCards", lambda: by_hand)
+        async with build_worker(bare_server.client, services, threads):
+            handle = await start(bare_server.client, terms)
+            await skip(bare_server, handle, timedelta(minutes=1))
+            found = await until(handle, lambda found: found.payment == "held")
+            assert (found.purchase_id, by_hand.answers) == (terms.purchase_id, [])
+            await handle.terminate("seen")

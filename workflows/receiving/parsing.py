@@ -114,7 +114,7 @@ def explain(error: ValidationError, names: Mapping[str, str] | None = None) -> s
     `names`: what the sender calls a field of the contract, such as an option of the command line.
     """
     found = error.errors(include_url=False, include_input=False)
-    problems = [f"{_name(item, names or {})}{_predicate(item)}" for item in found[:3]]
+    problems = [f"{_name(item, names or {})}{_predicate(item)}".lstrip() for item in found[:3]]
     more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
     return f"{'; '.join(problems)}{more}."
 
