@@ -15,6 +15,10 @@ DEPLOYMENT = re.compile("[a-z0-9-]{1,32}")
 """The name of a deployment. It has no slash, so the first one in a provider's key ends it."""
 
 
+USED_ONCE = "An id is used once: start it with a new id."
+"""Ends the reason why a start under an id that was used before is rejected."""
+
+
 def workflow_id_of(purchase_id: str) -> str:
     """Return the id of a purchase's workflow."""
     return f"{WORKFLOW_ID_PREFIX}{purchase_id}"

@@ -117,7 +117,7 @@ async def _say(
     document = {"by": read_sender(sender).model_dump(), **given, **amounts}
     message = read_model(kind, document, names)
 
-    purchase = Purchase(await connect(), purchase_id)
+    purchase = await Purchase(await connect(), purchase_id).begun()
     if amounts:
         await _check_currency(purchase, currency)
     if as_signal:

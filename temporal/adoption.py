@@ -23,8 +23,8 @@ from activities.ledger import Ledger, SavedState
 from activities.requests import Model, Money
 from activities.sealing import Seal, Unreadable
 from temporal.errors import Failure, Rejected, Unreachable
-from temporal.executions import Execution, executions
-from temporal.purchases import ANSWER_WITHIN, Purchase, literal
+from temporal.executions import Execution
+from temporal.purchases import ANSWER_WITHIN, Purchase
 from workflows.acceptance import ADOPTED_RUN
 from workflows.lifecycle.state import Payment
 from workflows.messages import PurchaseStart
@@ -59,10 +59,9 @@ class EndedPurchases:
         """Save the state of a purchase that was ended with money inside: Temporal deletes its
         history after the retention period. The next audit retries a failed save."""
         try:
-            found = await last_runs(self._client, purchase_id)
-            if found is None or not found[1].is_ended:
+            newest, ended = await last_runs(self._client, purchase_id)
+            if newest is None or ended is None or not ended.is_ended:
                 return
-            newest, ended = found
             if await asyncio.to_thread(self._ledger.find_state, purchase_id, newest.run_id):
                 return  # by an earlier audit: the state of an ended run does not change
             state = await Purchase(self._client, purchase_id, ended.run_id).saved_state()
@@ -78,17 +77,11 @@ class EndedPurchases:
         self._ledger.save_state(saved)
 
 
-async def last_runs(client: Client, purchase_id: str) -> tuple[Execution, Execution] | None:
-    """Return the newest run, and the newest that began: one whose start input was rejected moved no
-    money. They are the same if nobody has tried to start the purchase again."""
+async def last_runs(client: Client, purchase_id: str) -> tuple[Execution | None, Execution | None]:
+    """Return the newest run, and the newest that began. They are the same if nobody has tried to
+    start the purchase again."""
     purchase = Purchase(client, purchase_id)
-    newest = await purchase.newest()
-    if newest is None:
-        return None
-    if newest.status != "failed" or not await purchase.input_error():
-        return newest, newest
-    query = f"WorkflowId = {literal(purchase.workflow_id)} AND ExecutionStatus != 'Failed'"
-    return newest, await anext(executions(client, query), newest)
+    return await purchase.newest(), await purchase.last_begun()
 
 
 def _may_have_money(state: WorkflowState) -> bool:
@@ -120,10 +113,9 @@ class Adoption:
         Raises Failure: NOT_FOUND, RUNNING, CLOSED, NO_MONEY, NO_STATE, HISTORY_GONE, UNREADABLE,
         NO_WORKER, and what a query raises.
         """
-        found = await last_runs(self._client, purchase_id)
-        if found is None:
+        newest, ended = await last_runs(self._client, purchase_id)
+        if newest is None or ended is None:
             return await self._without_history(purchase_id, from_terms)
-        newest, ended = found
         if ended.is_open:
             raise _running(purchase_id)
         if not ended.is_ended:
@@ -151,7 +143,9 @@ class Adoption:
         inside = inside or f"{paid} at the payment provider"
         if saved.kind == "state":
             state = WorkflowState.model_validate_json(self._opened(saved))
-            return await self._start(saved.run_id, state.start, f"from its saved state, {inside}.")
+            return await self._start(
+                saved.run_id, state.start, f"from its saved state, with {inside}."
+            )
         if not from_terms:
             raise Rejected(
                 "HISTORY_GONE",

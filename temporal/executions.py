@@ -67,10 +67,10 @@ async def executions(client: Client, query: str) -> AsyncIterator[Execution]:
         request.next_page_token = page.next_page_token
 
 
-async def newest(client: Client, workflow_id: str) -> Execution | None:
-    """The newest run of a workflow; None if there is none. Raises RPCError."""
+async def newest(client: Client, workflow_id: str, run_id: str = "") -> Execution | None:
+    """The newest run of a workflow, or that run; None if there is none. Raises RPCError."""
     request = DescribeWorkflowExecutionRequest(
-        namespace=client.namespace, execution=Named(workflow_id=workflow_id)
+        namespace=client.namespace, execution=Named(workflow_id=workflow_id, run_id=run_id)
     )
     try:
         found = await client.workflow_service.describe_workflow_execution(request, retry=True)

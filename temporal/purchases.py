@@ -3,9 +3,10 @@ longer than `ANSWER_WITHIN` for an answer."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from shlex import quote
 from typing import Any, TypeVar
 
 from temporalio.api.enums.v1 import EventType
@@ -35,6 +36,7 @@ from temporal.deployment import worker_missing
 from temporal.errors import Failure, Rejected, Unreachable
 from temporal.executions import Execution, executions, memo, newest, task_failure
 from workflows import view
+from workflows.acceptance import ADOPTED_RUN
 from workflows.messages import (
     Message,
     Permission,
@@ -98,9 +100,10 @@ class Purchase:
         try:
             await self.begin(terms, terms, reuse)
         except WorkflowAlreadyStartedError:
-            if reuse is WorkflowIDReusePolicy.REJECT_DUPLICATE and await self.input_error():
+            begun = await self.last_begun()
+            if reuse is WorkflowIDReusePolicy.REJECT_DUPLICATE and begun is None:
                 return await self.start(terms, WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY)
-            known = await self.terms()
+            known = await (await self.begun()).terms()
             if known == terms:
                 return False
             other = ", ".join(name for name, value in known if value != getattr(terms, name))
@@ -160,6 +163,24 @@ class Purchase:
             if isinstance(cause, ApplicationError) and cause.type == ErrorType.INVALID_INPUT:
                 return cause.message
         return None
+
+    async def last_begun(self) -> Execution | None:
+        """Return the newest run that began; None if none did. A start that is rejected moves no
+        money and hides no run before it. Needs no worker."""
+        found = await self.newest()
+        if found is None or found.status != "failed" or not await self.input_error():
+            return found
+        query = f"WorkflowId = {literal(self.workflow_id)} AND ExecutionStatus != 'Failed'"
+        before = await anext(executions(self.client, query), None)
+        return found if before is None and await self.memo(ADOPTED_RUN) else before
+
+    async def begun(self) -> "Purchase":
+        """Return the purchase as its newest run that began has it; itself, if that is the newest
+        run or if none began. Needs no worker."""
+        found = await self.newest()
+        if found is None or found.status != "failed" or not (before := await self.last_begun()):
+            return self
+        return replace(self, run_id=before.run_id)
 
     async def status(self) -> Status:
         """Return the full status. One that was ended from outside waits for an operator."""
@@ -274,8 +295,8 @@ class Purchase:
             raise Rejected("NO_ANSWER", f"Purchase {self.id} could not answer: {error}") from None
 
     async def newest(self) -> Execution | None:
-        """Return its newest run; None if there is none. Needs no worker."""
-        return await newest(self.client, self.workflow_id)
+        """Return its run, by default the newest; None if there is none. Needs no worker."""
+        return await newest(self.client, self.workflow_id, self.run_id or "")
 
     @asynccontextmanager
     async def _awake(self, advice: str = "") -> AsyncIterator[None]:
@@ -330,16 +351,24 @@ class Purchase:
                 raise
             if open_only and (run := await self._ended()):
                 raise Rejected(
-                    ended.CODE,
-                    f"Purchase {self.id} takes no messages. {ended.what_to_do(self.id, run)}",
+                    ended.CODE, f"Purchase {self.id} takes no messages. {await self._left(run)}"
                 ) from None
             if open_only and await self.newest():
                 raise Rejected(
                     "CLOSED", f"Purchase {self.id} is closed; nothing can be changed any more."
                 ) from None
             raise Rejected(
-                "NOT_FOUND", f"The server has no purchase {self.id}.{hint_for(self.id)}"
+                "NOT_FOUND",
+                f"The server has no purchase {self.id}.{hint_for(self.id)} If its history was "
+                f"deleted, this shows its money: recourse ledger {quote(self.id)}",
             ) from None
+
+    async def _left(self, run: Execution) -> str:
+        """What ended the run and what to do, with the money inside if a worker says how much."""
+        money = None
+        with suppress(Failure):
+            money = (await self._query("status", Status)).escrow
+        return ended.what_to_do(self.id, run, money)
 
 
 Wanted = Mapping[SearchAttributeKey[Any], str | bool]

@@ -28,7 +28,7 @@ from temporalio import workflow
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
-from activities.keys import purchase_of_workflow
+from activities.keys import USED_ONCE, purchase_of_workflow
 from activities.requests import ErrorType, WorkflowPostings
 from workflows import budget, lifecycle, view
 from workflows.acceptance import (
@@ -416,12 +416,17 @@ def _not_continued(why: str) -> ApplicationError:
     )
 
 
+_CORRECT_IT = (
+    " Send the corrected input under the same id with `recourse purchase`, or with the workflow id "
+    "reuse policy AllowDuplicateFailedOnly."
+)
+
+
 def _never_started(why: str) -> ApplicationError:
     """The failure of a purchase whose start input is rejected."""
     purchase_id = purchase_of_workflow(workflow.info().workflow_id)
     return _error(
         ErrorType.INVALID_INPUT,
-        f"Purchase {purchase_id} never started, and no money moved: {why} Send the corrected input "
-        "under the same id with `recourse purchase`, or with the workflow id reuse policy "
-        "AllowDuplicateFailedOnly.",
+        f"Purchase {purchase_id} never started, and no money moved: {why}"
+        f"{'' if why.endswith(USED_ONCE) else _CORRECT_IT}",
     )

@@ -10,6 +10,7 @@ from sqlalchemy.engine import Connection
 
 from activities.amounts import format_amount
 from activities.database.engine import insert_if_absent
+from activities.keys import USED_ONCE
 from activities.ledger import operations, schema, states
 from activities.ledger.errors import PurchaseExists
 
@@ -73,5 +74,5 @@ def register(connection: Connection, purchase: Mapping[str, Any], paid: bool) ->
     raise PurchaseExists(
         f"Purchase {found.purchase_id} was bought before, by {found.client} from"
         f" {found.freelancer} for {format_amount(int(found.amount), found.currency)} on"
-        f" {found.at:%Y-%m-%d}; an id is used once: start it with a new id."
+        f" {found.at:%Y-%m-%d}. {USED_ONCE}"
     )
