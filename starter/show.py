@@ -193,6 +193,10 @@ def _facts(status: Status) -> list[tuple[str, str]]:
         ("Price", f"{status.price} (payment {status.payment})"),
         ("Money", _places(status.escrow)),
     ]
+    if frozen := status.frozen:
+        taken, since = format_amount(frozen.amount, currency), instant(frozen.since)
+        text = f"since {since}: the client's bank has taken {taken} back ({frozen.reference})"
+        facts.insert(1, ("Frozen", text))
     if status.outcome:
         facts.insert(1, ("Outcome", f"{status.outcome} ({status.reason})"))
     if status.refund:
@@ -214,7 +218,7 @@ def _places(money: Escrow | PurchaseBalances) -> str:
         (money.refunded, "refunded"),
         (money.released, "released"),
     ]
-    if isinstance(money, PurchaseBalances) and money.charged_back:
+    if money.charged_back:
         shown.append((money.charged_back, "charged back"))
     return ", ".join(f"{format_amount(amount, money.currency)} {where}" for amount, where in shown)
 
