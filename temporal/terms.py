@@ -71,7 +71,9 @@ def stored(payloads: Sequence[object]) -> PurchaseStart:
         raise ValueError("nested too deeply") from None
     if isinstance(document, dict) and document.get("continued") is True:
         accepted = document.get("start") or {}
-        document = {name: accepted[name] for name in PurchaseStart.model_fields if name in accepted}
+        # Of payment method and reference, an accepted start has one and an empty text.
+        given = {name: accepted.get(name) for name in PurchaseStart.model_fields}
+        document = {name: value for name, value in given.items() if value not in (None, "")}
     return PurchaseStart.model_validate_json(json.dumps(document))
 
 
