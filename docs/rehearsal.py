@@ -196,14 +196,15 @@ class Rehearsal:
             if call.type.name in self._outage.activities:
                 raise ApplicationError(self._outage.text)
             activity = self._activities[call.type.name]
-            fact = call.fact(ActivityEnvironment().run(activity, call.request))
+            facts = call.facts(ActivityEnvironment().run(activity, call.request))
         except ApplicationError as error:
             if isinstance(effect, CheckRefund):
                 self._check_at = self.now + CHECK_EVERY
             if call.give_up_after is not None:
                 self._apply_fact(EffectBlocked(effect.kind, error.message))
             return False
-        self._apply_fact(fact)
+        for fact in facts:
+            self._apply_fact(fact)
         return True
 
     def _apply_fact(self, fact: Event) -> None:
