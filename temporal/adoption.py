@@ -136,7 +136,7 @@ class Adoption:
             raise Rejected(
                 "NOT_FOUND",
                 f"The server has no history of purchase {purchase_id}, and the ledger has no terms "
-                "of it. Settle its money with the payment provider directly.",
+                "of it. Check the id. If it is right, settle its money with the payment provider.",
             )
         if not inside and (balances is not None or not (paid := self._paid(purchase_id))):
             raise _no_money(purchase_id)

@@ -443,7 +443,8 @@ async def _listed(client: Client, execution: Execution) -> Listed:
 
 def _may_arrive(message: Message) -> str:
     """Advice to repeat the message: the server may still deliver an unanswered update."""
-    return f". Then repeat the message with --message-id {message.message_id}: it counts once."
+    again = f"repeat the message with --message-id {message.message_id}"
+    return f". Then {again}: if the first one still arrives, it counts once."
 
 
 def _condition(key: SearchAttributeKey[Any], value: str | bool) -> str:

@@ -203,7 +203,7 @@ def alert_changed_dispute(draft: Draft) -> None:
     draft.raise_alert(
         AttentionKind.BANK_DISPUTE,
         f"Bank dispute {event.dispute_id} was {before.status} and is {event.status} now. Compare "
-        "the books with the payment provider.",
+        "the ledger with the payment provider.",
     )
 
 
