@@ -21,6 +21,7 @@ from temporalio.client import (
 )
 from temporalio.common import (
     SearchAttributeKey,
+    TypedSearchAttributes,
     WorkflowIDConflictPolicy,
     WorkflowIDReusePolicy,
 )
@@ -401,8 +402,9 @@ async def find(client: Client, wanted: Wanted) -> list[Listed]:
     async for execution in executions(client, query):
         if execution.id in found or not _is_wanted(execution, wanted):
             continue
-        if not execution.is_ended or await _is_newest(client, execution):
-            found[execution.id] = await _listed(client, execution)
+        shown = await _run_to_list(client, execution)
+        if shown and _is_wanted(shown, wanted):
+            found[execution.id] = await _listed(client, shown)
     return list(found.values())
 
 
@@ -419,10 +421,17 @@ async def known(client: Client) -> set[str]:
     return {purchase_of_workflow(each.id) async for each in executions(client, OURS)}
 
 
-async def _is_newest(client: Client, execution: Execution) -> bool:
-    """Whether the run is its purchase's newest; a run that was replaced keeps its attributes."""
-    last = await newest(client, execution.id)
-    return last is not None and last.run_id == execution.run_id
+async def _run_to_list(client: Client, execution: Execution) -> Execution | None:
+    """Return the run that a list shows: None for an ended one that was replaced, which keeps its
+    attributes; of a rejected start the run before it, or the start without a stage."""
+    if not execution.is_ended:
+        return execution
+    purchase = Purchase(client, purchase_of_workflow(execution.id))
+    last = await purchase.newest()
+    if last is None or last.run_id != execution.run_id:
+        return None
+    begun = await purchase.last_begun()
+    return begun or replace(execution, attributes=TypedSearchAttributes.empty)
 
 
 async def _listed(client: Client, execution: Execution) -> Listed:

@@ -160,6 +160,9 @@ async def test_a_rejected_second_start_does_not_hide_a_terminated_purchase(
     assert what in refused.err
     actions = await cli("actions", cli_purchase.id, *ANA, "--json")
     assert {item["code"] for item in actions.document} == {"ENDED"}
+    listed = await eventually(cli, "list", "--needs-attention")
+    (item,) = [each for each in listed if each["purchase_id"] == cli_purchase.id]
+    assert item["workflow_status"] == "terminated"
     assert (await cli.process("adopt", cli_purchase.id)).status == 0
 
 
@@ -180,6 +183,9 @@ async def test_a_purchase_under_an_id_that_temporal_forgot_is_rejected(
     assert "was bought before" in answer.err
     assert "start it with a new id" in answer.err
     assert "corrected input" not in answer.err
+    listed = await eventually(cli, "list")
+    (item,) = [each for each in listed if each["purchase_id"] == cli_purchase.id]
+    assert (item["workflow_status"], item["needs_attention"]) == ("failed", False)
 
 
 async def test_purchase_says_what_became_of_the_payment(cli: Cli) -> None:
