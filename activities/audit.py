@@ -237,7 +237,7 @@ async def _judge(
             workflow = await directory.postings(records.purchase_id)
             if any(move.key not in records.moves.keys for move in workflow.moves):
                 what = f"The workflow of purchase {records.purchase_id} has recorded what moved at"
-                what += " the provider without it; the ledger has not."
+                what += " the provider; the ledger has not."
                 return [difference(records, what, restore_advice(records))]
             posted = (move.reference for move in workflow.moves if is_dispute(move.kind))
             known = frozenset((*workflow.disputes, *posted))

@@ -118,7 +118,7 @@ async def _say(
     document = {"by": read_sender(sender).model_dump(), **given, **amounts}
     message = read_model(kind, document, names)
 
-    purchase = await current(Purchase(await connect(), purchase_id))
+    purchase = await (await current(Purchase(await connect(), purchase_id))).begun()
     if amounts:
         await _check_currency(purchase, currency)
     if as_signal:

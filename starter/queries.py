@@ -53,7 +53,7 @@ async def status(purchase_id: PurchaseId, watch: Watch = False, as_json: Json = 
 
 async def _purchase(purchase_id: str) -> Purchase:
     read_id(purchase_id, "PURCHASE")
-    return Purchase(await connect(), purchase_id)
+    return await Purchase(await connect(), purchase_id).begun()
 
 
 async def _watch(purchase: Purchase) -> None:

@@ -203,6 +203,10 @@ def _facts(status: Status) -> list[tuple[str, str]]:
         ("Price", f"{status.price} (payment {status.payment})"),
         ("Money", _places(status.escrow)),
     ]
+    if frozen := status.frozen:
+        taken, since = format_amount(frozen.amount, currency), instant(frozen.since)
+        text = f"since {since}: the client's bank has taken {taken} back ({frozen.reference})"
+        facts.insert(1, ("Frozen", text))
     if status.outcome:
         facts.insert(1, ("Outcome", f"{status.outcome} ({status.reason})"))
     if frozen := status.frozen:

@@ -1,7 +1,10 @@
 """`purchase`: starts a purchase from options or from one JSON object."""
 
+import asyncio
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -14,6 +17,7 @@ from activities.amounts import (
 )
 from activities.calendar import UnknownCalendar, check_calendar
 from activities.locales import find_locale, find_zone
+from activities.sanitize import plain_text
 from starter import show
 from starter.exits import command
 from starter.options import (
@@ -26,7 +30,7 @@ from starter.options import (
     read_object,
 )
 from temporal.client import connect
-from temporal.errors import InvalidInput
+from temporal.errors import InvalidInput, Unreachable
 from temporal.purchases import Purchase
 from workflows.acceptance import purchase_time
 from workflows.messages import PurchaseStart
@@ -61,6 +65,10 @@ OPTIONAL = (
     *("timezone", "locale", "payment_reference"),
     *("requirements_needed", "purchased_at", "policy"),
 )
+PAYMENT_WITHIN = timedelta(seconds=5)
+"""How long `purchase` waits for the payment. A worker that runs needs less than a second."""
+
+POLL_INTERVAL = timedelta(milliseconds=100)
 
 
 @command
@@ -98,7 +106,10 @@ async def purchase(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Start a purchase. Repeated with the same input it succeeds; other input is rejected."""
+    """Start a purchase, and show whether it is paid.
+
+    Repeated with the same input it succeeds; other input under the same id is rejected.
+    """
     params = context.params
     given = {name: params[name] for name in FIELDS if params[name] is not None}
     names = {} if file else OPTIONS
@@ -106,6 +117,7 @@ async def purchase(
     _check(terms, names)
     bought = Purchase(await connect(), terms.purchase_id)
     created = await bought.start(terms)
+    payment = f"\n{await _payment(bought)}" if created else ""
     show.answer(
         {
             "purchase_id": terms.purchase_id,
@@ -113,9 +125,21 @@ async def purchase(
             "already_started": not created,
         },
         f"Purchase {terms.purchase_id} {'started' if created else 'was already started'} "
-        f"as {bought.workflow_id}.",
+        f"as {bought.workflow_id}.{payment}",
         as_json=as_json,
     )
+
+
+async def _payment(bought: Purchase) -> str:
+    """Say what became of the payment, or that it is pending after `PAYMENT_WITHIN`. Raises Failure
+    INVALID_INPUT if the id was used by a purchase that Temporal has forgotten."""
+    with suppress(TimeoutError, Unreachable):
+        async with asyncio.timeout(PAYMENT_WITHIN.total_seconds()):
+            # The first event is the purchase itself.
+            while len(events := (await bought.status()).timeline) == 1:  # noqa: ASYNC110 - remote
+                await asyncio.sleep(POLL_INTERVAL.total_seconds())
+            return plain_text(events[-1].text, show.LONGEST_CELL)
+    return f"Its payment is pending. To see what becomes of it: recourse status {quote(bought.id)}"
 
 
 def _from_file(file: str, given: Given) -> PurchaseStart:

@@ -141,14 +141,16 @@ class Adoption:
             raise Rejected(
                 "NOT_FOUND",
                 f"The server has no history of purchase {purchase_id}, and the ledger has no terms "
-                "of it. Settle its money with the payment provider directly.",
+                "of it. Check the id. If it is right, settle its money with the payment provider.",
             )
         if not inside and (balances is not None or not (paid := self._paid(purchase_id))):
             raise _no_money(purchase_id)
         inside = inside or f"{paid} at the payment provider"
         if saved.kind == "state":
             state = WorkflowState.model_validate_json(self._opened(saved))
-            return await self._start(saved.run_id, state.start, f"from its saved state, {inside}.")
+            return await self._start(
+                saved.run_id, state.start, f"from its saved state, with {inside}."
+            )
         if not from_terms:
             raise Rejected(
                 "HISTORY_GONE",

@@ -3,9 +3,10 @@ longer than `ANSWER_WITHIN` for an answer."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from shlex import quote
 from typing import Any, TypeVar
 
 from temporalio.api.enums.v1 import EventType
@@ -20,6 +21,7 @@ from temporalio.client import (
 )
 from temporalio.common import (
     SearchAttributeKey,
+    TypedSearchAttributes,
     WorkflowIDConflictPolicy,
     WorkflowIDReusePolicy,
 )
@@ -100,9 +102,10 @@ class Purchase:
         try:
             await self.begin(terms, terms, reuse)
         except WorkflowAlreadyStartedError:
-            if reuse is WorkflowIDReusePolicy.REJECT_DUPLICATE and await self.input_error():
+            may_retry = reuse is WorkflowIDReusePolicy.REJECT_DUPLICATE
+            if may_retry and await self.was_only_rejected():
                 return await self.start(terms, WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY)
-            known = await self.terms()
+            known = await (await self.begun()).terms()
             if known == terms:
                 return False
             other = ", ".join(name for name, value in known if value != getattr(terms, name))
@@ -305,6 +308,11 @@ class Purchase:
             return True
         return bool((await purchase._started()).continued_execution_run_id)
 
+    async def was_only_rejected(self) -> bool:
+        """Whether its newest run is a rejected start, and no run before it began."""
+        runs = await self.last_runs()
+        return runs is not None and runs[0] == runs[1] and bool(await self.input_error())
+
     async def begun(self) -> "Purchase":
         """Return it, bound to the run that began if a later run under its id never did."""
         found = await self.last_runs()
@@ -368,16 +376,24 @@ class Purchase:
                 raise
             if open_only and (run := await (await self.begun())._ended()):
                 raise Rejected(
-                    ended.CODE,
-                    f"Purchase {self.id} takes no messages. {ended.what_to_do(self.id, run)}",
+                    ended.CODE, f"Purchase {self.id} takes no messages. {await self._left(run)}"
                 ) from None
             if open_only and await self.newest():
                 raise Rejected(
                     "CLOSED", f"Purchase {self.id} is closed; nothing can be changed any more."
                 ) from None
             raise Rejected(
-                "NOT_FOUND", f"The server has no purchase {self.id}.{hint_for(self.id)}"
+                "NOT_FOUND",
+                f"The server has no purchase {self.id}.{hint_for(self.id)} If its history was "
+                f"deleted, this shows its money: recourse ledger {quote(self.id)}",
             ) from None
+
+    async def _left(self, run: Execution) -> str:
+        """What ended the run and what to do, with the money inside if a worker says how much."""
+        money = None
+        with suppress(Failure):
+            money = (await self._query("status", Status)).escrow
+        return ended.what_to_do(self.id, run, money)
 
 
 Wanted = Mapping[SearchAttributeKey[Any], str | bool]
@@ -413,8 +429,9 @@ async def find(client: Client, wanted: Wanted) -> list[Listed]:
         purchase_id = purchase_of_workflow(execution.id)
         if purchase_id in found or not _is_wanted(execution, wanted):
             continue
-        if not execution.is_ended or await _is_last(client, execution):
-            found[purchase_id] = await _listed(client, execution)
+        shown = await _run_to_list(client, execution)
+        if shown and _is_wanted(shown, wanted):
+            found[purchase_id] = await _listed(client, shown)
     return list(found.values())
 
 
@@ -431,11 +448,21 @@ async def known(client: Client) -> set[str]:
     return {purchase_of_workflow(each.id) async for each in executions(client, OURS)}
 
 
-async def _is_last(client: Client, execution: Execution) -> bool:
-    """Whether the run is its purchase's newest that began; a run that was replaced keeps its
-    attributes."""
-    runs = await Purchase(client, purchase_of_workflow(execution.id)).last_runs()
-    return runs is None or runs[1].run_id == execution.run_id
+async def _run_to_list(client: Client, execution: Execution) -> Execution | None:
+    """Return the run that a list shows: None for an ended one that was replaced, which keeps its
+    attributes; of a rejected start the run before it, or the start without a stage."""
+    if not execution.is_ended:
+        return execution
+    purchase = Purchase(client, purchase_of_workflow(execution.id))
+    runs = await purchase.last_runs()
+    if runs is None or execution.run_id not in {run.run_id for run in runs}:
+        return None
+    last, begun = runs
+    if last.run_id != begun.run_id:
+        return begun
+    if await purchase.was_only_rejected():
+        return replace(execution, attributes=TypedSearchAttributes.empty)
+    return execution
 
 
 async def _listed(client: Client, execution: Execution) -> Listed:
@@ -456,7 +483,8 @@ async def _listed(client: Client, execution: Execution) -> Listed:
 
 def _may_arrive(message: Message) -> str:
     """Advice to repeat the message: the server may still deliver an unanswered update."""
-    return f". Then repeat the message with --message-id {message.message_id}: it counts once."
+    again = f"repeat the message with --message-id {message.message_id}"
+    return f". Then {again}: if the first one still arrives, it counts once."
 
 
 def _condition(key: SearchAttributeKey[Any], value: str | bool) -> str:

@@ -43,6 +43,10 @@ _RESET = (
 _TERMINATE = (
     "Never press *Terminate*: the money would stay where it is, and only the audit would notice"
 )
+_RESET_FORGETS = (
+    "Before *Reset*: the purchase forgets every message and decision after that point, and "
+    "deadlines after it start again. To continue an ended purchase, use `recourse adopt`"
+)
 _TIMES = "%Y-%m-%d %H:%M:%S"
 
 
@@ -185,6 +189,7 @@ def _staff(state: State, now: datetime) -> Iterator[str]:
         escrow = state.terms.format_amount(state.escrow)
         yield f"*Request Cancellation* gives {escrow} back to the client, and notifies both"
     if state.stage is not Stage.CLOSED:
+        yield _RESET_FORGETS
         yield _TERMINATE
 
 

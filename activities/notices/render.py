@@ -135,7 +135,7 @@ class _Writer:
             plain_text(request.actor, 60),
             request.amounts,
             request.windows,
-            {name: isolated(plain_text(text, MAX_VALUE)) for name, text in values},
+            {name: _value(text) for name, text in values},
         )
 
     def view(self) -> View:
@@ -214,6 +214,12 @@ class _Writer:
 def display_name(party: Party) -> str:
     """A person's name, safe to show; the id if nothing of the name can be shown."""
     return isolated(plain_text(party.name, 60) or plain_text(party.id, 60) or "there")
+
+
+def _value(text: str) -> str:
+    """A value, safe to show. A space before it stays: ` (the reason)` follows a word."""
+    space = " " if text.startswith(" ") else ""
+    return space + isolated(plain_text(text, MAX_VALUE))
 
 
 def _wrapped(text: str, indent: int = 0, hang: int | None = None) -> str:

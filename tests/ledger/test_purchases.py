@@ -70,8 +70,8 @@ def test_another_purchase_is_rejected_in_words_that_name_the_first(
         with pytest.raises(PurchaseExists) as failure:
             ledger.register(ANOTHER, paid=paid)
         assert str(failure.value) == (
-            "Purchase p-1 was bought before, by ana from bo for 250.00 USD on 2026-11-01; "
-            "an id is used once: start it with a new id."
+            "Purchase p-1 was bought before, by ana from bo for 250.00 USD on 2026-11-01. "
+            "An id is used once: start it with a new id."
         )
         assert ledger.register(FIRST) is False
 

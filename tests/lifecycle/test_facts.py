@@ -137,12 +137,12 @@ def test_a_failed_refund_is_notified_with_the_providers_reason(reason: str, why:
     each with the reason if there is one."""
     purchase = pending_refund()
     purchase.fact(RefundReported(1, "failed", "re_1", reason))
-    begun = f"The payment provider could not send Ana's refund of 250.00 USD{why}"
+    begun = f"Ana's refund of 250.00 USD did not arrive{why}"
     concerned = ("client", "operator")
     assert notified(purchase) == (
         "refund_retried",
         "payments",
-        f"{begun}. A second attempt is being sent. Ana need not do anything.",
+        f"{begun}. The payment provider is sending it again. Ana need not do anything.",
         concerned,
     )
     purchase.fact(RefundReported(2, "failed", "re_2", reason))
@@ -191,8 +191,8 @@ def test_a_failure_reported_by_message_has_no_reason() -> None:
     purchase = pending_refund()
     purchase.send(Role.PAYMENTS, "settlement_update", refund_id="re_1", status="failed")
     assert purchase.last.text == (
-        "The payment provider could not send Ana's refund of 250.00 USD. A second attempt is being "
-        "sent. Ana need not do anything."
+        "Ana's refund of 250.00 USD did not arrive. The payment provider is sending it again. "
+        "Ana need not do anything."
     )
 
 

@@ -590,3 +590,49 @@ async def test_a_failed_continuation_can_be_repeated(
         await adopted(server, services, purchase_id)
     handle = await adopted(server, services, purchase_id)
     assert (await status(handle)).payment == "held"
+
+
+async def bought_again(server: WorkflowEnvironment, terms: PurchaseStart) -> None:
+    """Start a purchase whose id was used before, as any client can; it is rejected."""
+    handle = await server.client.start_workflow(
+        "ProjectPurchase", terms, id=workflow_id_of(terms.purchase_id), task_queue=TASK_QUEUE
+    )
+    assert "was bought before" in await input_error(handle)
+
+
+async def test_a_closed_purchase_that_temporal_forgot_is_not_begun_by_a_second_start(
+    server: WorkflowEnvironment, services: Services
+) -> None:
+    """The provider still has the charge; the ledger knows that it is refunded."""
+    terms = purchase()
+    handle = await start(server.client, terms)
+    await until(handle, lambda found: found.payment == "held")
+    await say(handle, Role.FREELANCER, "give_refund")
+    await skip(server, handle)
+    await handle.result()
+    await deleted(server, terms.purchase_id)
+    await bought_again(server, terms)
+
+    for from_terms in (False, True):
+        with pytest.raises(Failure) as failure:
+            await adopted(server, services, terms.purchase_id, from_terms=from_terms)
+        assert failure.value.code == "NO_MONEY"
+
+
+async def test_a_rejected_second_start_leaves_the_terms_of_a_forgotten_purchase(
+    server: WorkflowEnvironment, services: Services
+) -> None:
+    """It is continued with its own terms, not with those of the start that was rejected."""
+    terms = purchase()
+    handle = await start(server.client, terms)
+    await until(handle, lambda found: found.payment == "held")
+    await handle.terminate("by mistake")
+    await deleted(server, terms.purchase_id)
+    await bought_again(server, terms.model_copy(update={"title": "Another"}))
+
+    with pytest.raises(Failure) as failure:
+        await adopted(server, services, terms.purchase_id)
+    assert failure.value.code == "HISTORY_GONE"
+    handle = await adopted(server, services, terms.purchase_id, from_terms=True)
+    await until(handle, lambda found: found.payment == "held")
+    assert (await status(handle)).title == terms.title

@@ -283,3 +283,11 @@ def test_option_values_are_quoted_for_the_shell() -> None:
 
 def test_the_same_request_gives_the_same_notice() -> None:
     assert render(request(), client(), None) == render(request(), client(), None)
+
+
+def test_a_reason_is_set_apart_from_the_word_before_it() -> None:
+    """Where there is none, no space is left over."""
+    text = TEXT.model_copy(update={"summary": "The bank took it back{because}."})
+    for because in (" (not received)", ""):
+        shown = flat(render(request(text=text, values={"because": because}), client(), None))
+        assert f"The bank took it back{because}." in shown

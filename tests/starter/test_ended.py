@@ -8,12 +8,13 @@ import pytest
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+from temporalio.testing import WorkflowEnvironment
 
 from activities.keys import workflow_id_of
 from activities.requests import TASK_QUEUE
 from demo.runner import until
 from temporal.purchases import WORKFLOW_TYPE, Purchase
-from tests.purchases import purchase
+from tests.purchases import deleted, purchase
 from tests.starter.conftest import Cli
 from tests.starter.test_looks import ANA, eventually
 from tests.starter.test_purchase_command import DOCUMENT
@@ -138,3 +139,60 @@ async def test_which_reuse_policy_a_corrected_start_needs(
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
+
+
+async def test_a_rejected_second_start_does_not_hide_a_terminated_purchase(
+    cli: Cli, cli_client: Client, cli_purchase: Purchase
+) -> None:
+    """Its money is in the run before: every command is about that run."""
+    await cli_purchase.handle.terminate("for the test")
+    other = {**DOCUMENT, "purchase_id": cli_purchase.id, "title": "Another"}
+    second = await cli_client.start_workflow(
+        WORKFLOW_TYPE, other, id=cli_purchase.workflow_id, task_queue=TASK_QUEUE
+    )
+    with pytest.raises(WorkflowFailureError):
+        await second.result()
+
+    what = f"Ended by an operator with 250.00 USD inside: run recourse adopt {cli_purchase.id}"
+    assert what in _one_line((await cli("status", cli_purchase.id)).out)
+    refused = await cli("cancel", cli_purchase.id, *ANA)
+    assert refused.rejection == (1, "ENDED")
+    assert what in refused.err
+    actions = await cli("actions", cli_purchase.id, *ANA, "--json")
+    assert {item["code"] for item in actions.document} == {"ENDED"}
+    listed = await eventually(cli, "list", "--needs-attention")
+    (item,) = [each for each in listed if each["purchase_id"] == cli_purchase.id]
+    assert item["workflow_status"] == "terminated"
+    assert (await cli.process("adopt", cli_purchase.id)).status == 0
+
+
+async def test_a_purchase_under_an_id_that_temporal_forgot_is_rejected(
+    cli: Cli, cli_client: Client, cli_purchase: Purchase
+) -> None:
+    """The ledger knows the id. Corrected input would not help, so nobody is advised to send it."""
+    await cli_purchase.handle.terminate("for the test")
+    await deleted(WorkflowEnvironment.from_client(cli_client), cli_purchase.id)
+    forgotten = await cli("status", cli_purchase.id)
+    assert forgotten.rejection == (1, "NOT_FOUND")
+    assert f"recourse ledger {cli_purchase.id}" in forgotten.err
+
+    again = json.dumps({**DOCUMENT, "purchase_id": cli_purchase.id, "title": "Another"})
+    answer = await cli.process("purchase", "--file", "-", stdin=again)
+
+    assert answer.rejection == (1, "INVALID_INPUT")
+    assert "was bought before" in answer.err
+    assert "start it with a new id" in answer.err
+    assert "corrected input" not in answer.err
+    listed = await eventually(cli, "list")
+    (item,) = [each for each in listed if each["purchase_id"] == cli_purchase.id]
+    assert (item["workflow_status"], item["needs_attention"]) == ("failed", False)
+
+
+async def test_purchase_says_what_became_of_the_payment(cli: Cli) -> None:
+    for method, becomes in (
+        ("pm_sandbox_ok", "The money is held in escrow."),
+        ("pm_sandbox_declined", "Nothing was charged, and the purchase is closed."),
+    ):
+        terms = {**DOCUMENT, "purchase_id": f"paid-{uuid4()}", "payment_method": method}
+        answer = await cli.process("purchase", "--file", "-", stdin=json.dumps(terms))
+        assert (answer.status, becomes in answer.out) == (0, True)

@@ -12,6 +12,7 @@ from temporalio.client import Client
 from activities.payments import PaymentReport
 from activities.payments.sandbox import SandboxProvider
 from activities.requests import Money
+from demo.runner import until
 from temporal.purchases import Purchase
 from tests.purchases import FREELANCER
 from tests.starter.conftest import Cli, held
@@ -213,3 +214,16 @@ async def test_the_status_says_what_bank_and_dashboard_did(
     out = await shown("100.00 USD, sent by the provider")
     assert f"({bought.workflow_id}/refund, 7" in out
     await bought.handle.terminate("seen")
+
+
+async def test_status_shows_what_the_bank_has_and_that_the_purchase_is_frozen(
+    cli: Cli, cli_purchase: Purchase
+) -> None:
+    disputed = ("dispute-opened", cli_purchase.id, "--amount", "100.00", "--currency", "USD")
+    event = (await cli("sandbox", *disputed, "--json")).document
+    await until(cli_purchase.handle, lambda found: found.frozen is not None)
+
+    shown = " ".join((await cli("status", cli_purchase.id)).out.split())
+    assert f"the client's bank has taken 100.00 USD back ({event['reference']})" in shown
+    assert "150.00 USD held in escrow" in shown
+    assert "100.00 USD charged back" in shown

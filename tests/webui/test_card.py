@@ -95,6 +95,12 @@ def test_the_message_for_a_mediator_is_one_that_is_accepted() -> None:
     assert isinstance(lifecycle.decide(purchase.state, message, purchase.now), Accepted)
 
 
+def test_the_card_says_what_a_reset_forgets() -> None:
+    """Staff read it before they press the button; a closed purchase needs no warning."""
+    held = section(card(state_of(Purchase())), "For staff")
+    assert any(line.startswith("- Before *Reset*: the purchase forgets") for line in held)
+
+
 def test_the_card_warns_of_terminate_and_says_what_a_cancellation_refunds() -> None:
     """The amount that Request Cancellation refunds is shown while the money is held, not while a
     refund is in transit. The warning is always shown."""

@@ -51,8 +51,12 @@ def check_role(state: State, name: str, role: Role) -> Rejection | None:
             Code.NOT_ALLOWED_NOW,
             f"{name} is not part of the rules that this purchase was bought under.",
         )
-    roles = " or ".join(by.value for by in Role if by in senders)
-    return Rejection(Code.WRONG_ROLE, f"{name} is for the {roles}, not for the {role}.")
+    roles = " or ".join(_named(by) for by in Role if by in senders)
+    return Rejection(Code.WRONG_ROLE, f"{name} is for the {roles}, not for the {_named(role)}.")
+
+
+def _named(role: Role) -> str:
+    return "payment provider" if role is Role.PAYMENTS else role.value
 
 
 def explain(draft: Draft, message: Message) -> Rejection:

@@ -89,7 +89,7 @@ PAYMENT_NEEDS_CLIENT = Text(
     "until then.",
     explanation="A payment that is not confirmed within {payment_window} of the purchase is "
     "cancelled.",
-    advice={"client": ("Open the page of the payment provider and confirm the payment there.",)},
+    advice={"client": ("Confirm the payment on the page of the payment provider.",)},
 )
 
 # --- the work
@@ -321,20 +321,21 @@ REFUND_CONFIRMED = Text(
 REFUND_DELAYED = Text(
     heading="Refund is delayed",
     summary="The payment provider has not sent {client's} refund of {refund} yet{because}.",
-    explanation="The provider is asked every day. If it needs something from {client}, it says so "
-    "itself.",
+    explanation="Our system asks the provider every day. If the provider needs something from "
+    "{client}, it asks {client} directly.",
 )
 REFUND_SENT = Text(
     heading="Refund is on its way",
     summary="The payment provider has sent {client's} refund of {refund}. Its reference is "
     "{reference}.",
-    explanation="A bank may take up to {settlement_window} to deposit it. The bank can find it by "
-    "its reference.",
+    explanation="A bank may take up to {settlement_window} to deposit a refund. With the "
+    "reference, the bank can find it.",
 )
 ARRIVAL_PRESUMED = Text(
     heading="Refund should have arrived",
     summary="The refund of {refund} was sent and has not come back within {settlement_window}.",
-    explanation="A refund that was sent and does not come back in that time counts as arrived.",
+    explanation="A refund that was sent and does not come back within {settlement_window} counts "
+    "as arrived.",
     expiry="the refund counts as arrived",
 )
 REFUND_PRESUMED = Text(
@@ -343,8 +344,8 @@ REFUND_PRESUMED = Text(
     explanation="The purchase is closed; nothing is left in escrow.",
     advice={
         "client": (
-            "If you cannot find it, ask your bank for the refund with the provider's reference, "
-            "and then write to us.",
+            "If you cannot find the money, ask your bank to look for it; give the bank the "
+            "reference of the refund. If the bank cannot find it either, write to us.",
         )
     },
 )
@@ -375,14 +376,14 @@ AFTERCARE_ENDED = Text(
 )
 REFUND_RETRIED = Text(
     heading="Refund is being sent again",
-    summary="The payment provider could not send {client's} refund of {refund}{because}. A second "
-    "attempt is being sent. {Client} need not do anything.",
+    summary="{Client's} refund of {refund} did not arrive{because}. The payment provider is "
+    "sending it again. {Client} need not do anything.",
     explanation="A refund that fails is sent once more before a person looks into it.",
 )
 REFUND_FAILED = Text(
     heading="Refund failed",
-    summary="The payment provider could not send {client's} refund of {refund}{because}. Our staff "
-    "is looking into it. {Client} need not do anything.",
+    summary="{Client's} refund of {refund} did not arrive{because}. Our staff is looking into it. "
+    "{Client} need not do anything.",
     explanation="The money is safe and stays set aside for {client} until it has arrived.",
 )
 REFUND_DOUBTFUL = Text(
@@ -418,28 +419,30 @@ _BANK_DISPUTE = (
     "gets it. That takes weeks."
 )
 _STOPPED = (
-    "Until the bank has decided, all deadlines stop and nothing is paid. You can still write to "
-    "each other, deliver, and propose a split."
+    "Until the bank decides, all deadlines stop and nobody is paid. You can still write to each "
+    "other, deliver, and propose a split."
 )
 PAYMENT_CHECKED = Text(
-    heading="Payment is checked",
-    summary="The payment provider is asked for everything about the payment.",
+    heading="Payment is being checked",
+    summary="Our system asks the payment provider about the payment.",
     explanation="The provider's own records say whether a bank disputes the payment, and what was "
     "refunded.",
 )
 PAYMENT_ANSWERED = Text(
     heading="Payment was checked",
     summary="The payment provider has answered.",
-    explanation="What was new has a line of its own.",
+    explanation="Each new fact has its own entry in the timeline.",
 )
 BANK_INQUIRY = Text(
     heading="A bank asks about the payment",
     summary="{Client's} bank asks about the payment of {escrow}{because}. No money was taken.",
-    explanation="Answer the inquiry {reference} at the payment provider. Nothing stops meanwhile.",
+    explanation="Answer the inquiry {reference} at the payment provider. Deadlines and payments go "
+    "on.",
 )
 BANK_DISPUTE_OPENED = Text(
     heading="The bank took the payment back for now",
-    summary="{Client's} bank has taken {disputed} back{because}. The purchase is frozen.",
+    summary="{Client's} bank has taken {disputed} back{because}. The purchase is frozen until the "
+    "bank decides.",
     explanation=_BANK_DISPUTE,
     advice={
         "client": (
@@ -455,34 +458,34 @@ BANK_DISPUTE_OPENED = Text(
 )
 BANK_DISPUTE_WON = Text(
     heading="The bank gave the money back",
-    summary="{Client's} bank has ended the dispute and given {disputed} back. The purchase goes "
-    "on where it was.",
+    summary="{Client's} bank has ended the dispute and given {disputed} back. The purchase "
+    "continues.",
     explanation="Deadlines go on with the time they had left.",
 )
 BANK_DISPUTE_LOST = Text(
     heading="The bank gave the money to {client}",
-    summary="{Client's} bank has decided: {disputed} stay with {client}. Nothing is left in "
+    summary="{Client's} bank has decided: {client} may keep {disputed}. Nothing is left in "
     "escrow, and the purchase is closed.",
     explanation=_BANK_DISPUTE,
 )
 BANK_DISPUTE_LOST_PART = Text(
     heading="The bank gave a part of the money to {client}",
-    summary="{Client's} bank has decided: {disputed} stay with {client}. {escrow} are left, and a "
-    "mediator decides who gets them.",
+    summary="{Client's} bank has decided: {client} may keep {disputed}. A mediator decides who "
+    "gets the remaining {escrow}.",
     explanation=_BANK_DISPUTE,
 )
 BANK_DISPUTE_LOST_REFUND = Text(
     heading="The bank gave a part of the refund to {client}",
-    summary="{Client's} bank has decided: {disputed} stay with {client}. The rest of the refund "
-    "is sent.",
+    summary="{Client's} bank has decided: {client} may keep {disputed}. The rest of the refund is "
+    "being sent.",
     explanation=_BANK_DISPUTE,
 )
 BANK_DISPUTE_AFTER_PAYOUT = Text(
-    heading="A bank disputes a payment that was paid out",
-    summary="{Client's} bank disputes {disputed} of the payment{because}. The money was paid "
+    heading="A bank disputes money that was paid out",
+    summary="{Client's} bank disputes {disputed} of the payment{because}. The money was paid out "
     "before.{evidence}",
-    explanation="Send the evidence about {reference} to the payment provider. What the bank keeps "
-    "is a loss of the platform, or a debt of the freelancer, as the policy says.",
+    explanation="Send the evidence about {reference} to the payment provider. If the bank keeps "
+    "money, the policy says who bears it: the platform, or the freelancer.",
 )
 BANK_DISPUTE_DEBT = Text(
     heading="A bank took back money that was released",
@@ -493,9 +496,9 @@ BANK_DISPUTE_DEBT = Text(
     advice={"freelancer": ("Our staff will write to you about it. Nothing is taken by itself.",)},
 )
 BANK_DISPUTE_ENDED = Text(
-    heading="A dispute of a bank ended",
+    heading="A bank dispute has ended",
     summary="{Client's} bank has ended its dispute; no money was taken.",
-    explanation="Nothing is to be done about {reference} any more.",
+    explanation="You need do nothing more about {reference}.",
 )
 BANK_DISPUTE_CHANGED = Text(
     heading="A bank changed its decision",
@@ -504,47 +507,49 @@ BANK_DISPUTE_CHANGED = Text(
     explanation="What was booked stays. Compare it with the payment provider.",
 )
 REFUNDED_ELSEWHERE = Text(
-    heading="Refunded outside of the project",
-    summary="All of the money was refunded to {client} at the payment provider: {elsewhere}. "
-    "Nothing is left in escrow.",
-    explanation="Somebody refunded the payment without this project, by the reference "
-    "{reference}. The purchase is closed.",
+    heading="Refunded at the payment provider",
+    summary="Somebody refunded {elsewhere} to {client} directly at the payment provider. Nothing "
+    "is left in escrow.",
+    explanation="Our system did not send this refund. Its reference is {reference}. When nothing "
+    "is left in escrow, the purchase is closed.",
 )
 REFUNDED_ELSEWHERE_PART = Text(
-    heading="A part was refunded outside of the project",
-    summary="{elsewhere} were refunded to {client} at the payment provider. {escrow} are left.",
-    explanation="Somebody refunded a part of the payment without this project, by the reference "
-    "{reference}. An offer above the rest is no longer open.",
+    heading="A part was refunded at the payment provider",
+    summary="Somebody refunded {elsewhere} to {client} directly at the payment provider. Now "
+    "{escrow} is left in escrow.",
+    explanation="Our system did not send this refund. Its reference is {reference}. An offer above "
+    "what is left is no longer open.",
 )
 REFUNDED_ELSEWHERE_CLAIM = Text(
-    heading="A part was refunded outside of the project",
-    summary="{elsewhere} were refunded to {client} at the payment provider. {escrow} are left, "
-    "less than {freelancer} claimed, so {freelancer} is asked again.",
-    explanation="Somebody refunded a part of the payment without this project, by the reference "
-    "{reference}.",
+    heading="A part was refunded at the payment provider",
+    summary="Somebody refunded {elsewhere} to {client} directly at the payment provider. Now "
+    "{escrow} is left in escrow, less than {freelancer} claimed. So {freelancer} can answer the "
+    "refund request again.",
+    explanation="Our system did not send this refund. Its reference is {reference}.",
 )
 REFUNDED_ELSEWHERE_BEYOND = Text(
-    heading="Refunded outside of the project after the decision",
-    summary="{elsewhere} were refunded to {client} at the payment provider, more than was decided. "
-    "{escrow} are left, and a mediator decides who gets them.",
-    explanation="Somebody refunded a part of the payment without this project, by the reference "
-    "{reference}, before the decision was carried out.",
+    heading="Refunded at the payment provider after the decision",
+    summary="Somebody refunded {elsewhere} to {client} directly at the payment provider, more than "
+    "was decided. A mediator decides who gets the remaining {escrow}.",
+    explanation="Our system did not send this refund. Its reference is {reference}. It was made "
+    "before the decision was carried out.",
 )
 REFUNDED_ELSEWHERE_LATE = Text(
-    heading="Refunded twice?",
-    summary="{elsewhere} were refunded at the payment provider by {reference}, and {refund} are "
-    "refunded here by {ours}.",
+    heading="The client may be refunded twice",
+    summary="Somebody refunded {elsewhere} directly at the payment provider ({reference}). Our "
+    "system refunds {refund} ({ours}).",
     explanation="Nothing more is paid until a person has compared the two.",
 )
 CLOSED_BY_PROVIDER = Text(
     heading="Purchase closed",
     summary="Nothing is left in escrow; the purchase is closed.",
-    explanation="The client has all of the money, by the bank or by a refund made elsewhere.",
+    explanation="The client already has all of the money, from the bank or from a refund that was "
+    "made elsewhere.",
 )
 PROVIDER_MOVE_POSTED = Text(
-    heading="Posted",
-    summary="The ledger has what moved at the payment provider.",
-    explanation="The books follow the provider's records.",
+    heading="Movement posted",
+    summary="The ledger has recorded what moved at the payment provider.",
+    explanation="The ledger follows the provider's records.",
 )
 
 # --- staff
