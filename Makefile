@@ -12,7 +12,7 @@ TEST := $(BIN)/pytest -n 3 --dist loadfile --max-worker-restart 0
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-uncached test-node test-browser test-releases kills soak storm mutants audit reliability bench histories lint format docs notices screenshots lock clean
+.PHONY: help demo run test test-uncached test-node test-browser test-releases kills soak storm mutants audit failover reliability bench histories lint format docs notices screenshots lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -40,8 +40,8 @@ $(BENCH): requirements-bench.lock $(READY)
 demo: $(RUN) ## Run every scenario on a real server with skipped time (EXIT=1 exits at the end)
 	@$(BIN)/python -m starter demo $(if $(EXIT),--exit)
 
-run: $(RUN) ## Run a worker with an embedded Temporal server and its Web UI; data under var/
-	@$(BIN)/python worker.py --dev
+run: $(RUN) ## Run a worker with an embedded Temporal server and its Web UI; data under var/; PORT, UI_PORT
+	@$(BIN)/python worker.py --dev $(if $(PORT),--port $(PORT)) $(if $(UI_PORT),--ui-port $(UI_PORT))
 
 test: $(READY) ## Run all tests
 	@$(TEST) -m "not node and not browser and not releases"
@@ -67,10 +67,13 @@ soak: $(READY) ## Generate purchases and compare the server with the rules; MINU
 storm: $(READY) ## Kill one of three workers under load every few seconds, then deploy a build; SECONDS=120
 	@RECOURSE_STORM_SECONDS=$(or $(SECONDS),120) $(BIN)/pytest tests/operation/test_storm.py -q
 
+failover: $(READY) ## Replace PostgreSQL's primary by its standby under load, and back; TIMES=20
+	@RECOURSE_FAILOVERS=$(or $(TIMES),20) $(BIN)/pytest tests/proof/test_failover.py -q
+
 mutants: $(READY) ## Change lifecycle and ledger in small ways; a test must fail for each change; slow
 	@$(BIN)/python -m tests.proof.mutants
 
-reliability: test test-uncached soak kills storm mutants ## Run every proof again, and write docs/reliability.md; two hours
+reliability: test test-uncached soak kills storm failover mutants ## Run every proof again, and write docs/reliability.md; two hours
 	@$(BIN)/python -m docs.reliability
 
 lint: $(READY) ## Check style, format and types

@@ -1,7 +1,7 @@
 """The process that runs purchases: workflows and activities.
 
     python worker.py          against the Temporal server of the environment
-    python worker.py --dev    with an embedded server and Web UI
+    python worker.py --dev    with an embedded server and Web UI; --port and --ui-port are theirs
 
 `RECOURSE_QUEUES` says which of its two task queues it serves (`money,notices`), `RECOURSE_BUILD_ID`
 which version of the deployment `recourse` it is, `RECOURSE_METRICS` and `RECOURSE_HEALTH` where it
@@ -42,10 +42,12 @@ from temporal import embedded
 from temporal.adoption import EndedPurchases
 from temporal.client import connect, seal_of
 from temporal.codec import WrongKeys
+from temporal.deployment import DEPLOYMENT, gets_no_tasks
 from temporal.directory import TemporalPurchaseDirectory
 from temporal.errors import NotPermitted, ServerUnreachable
 from temporal.health import HEALTH, Health, serve_health
 from temporal.limits import missing_limits
+from temporal.ports import free_port
 from temporal.process import exit_process
 from temporal.registration import register_search_attributes
 from temporal.runner import Runner, WritesCards
@@ -67,7 +69,6 @@ NOTICES_GRACE = timedelta(seconds=10)
 """A notice may be interrupted: it is sent again under the same Message-ID."""
 MISSED_AFTER = timedelta(seconds=5)
 """After this time another worker continues a purchase whose worker has died."""
-DEV_PORT, DEV_UI_PORT = 7233, 8233
 
 GC_THRESHOLDS = (20_000, 1, 1)
 """Thresholds of the three generations. Python's defaults spend a third of a workflow task with
@@ -79,7 +80,14 @@ log = structlog.get_logger()
 
 
 MONEY, NOTICES = "money", "notices"
-DEPLOYMENT = "recourse"
+
+
+@dataclass(frozen=True)
+class DevServer:
+    """The ports of the embedded server; 0: any that is free."""
+
+    port: int = 7233
+    ui_port: int = 8233
 
 
 @dataclass(frozen=True)
@@ -220,8 +228,11 @@ def tune_garbage_collection() -> None:
     gc.freeze()
 
 
-async def run(*, dev: bool) -> None:
-    """Run until SIGTERM or SIGINT. Raises WrongSetting, Unavailable or ServerUnreachable."""
+async def run(dev: DevServer | None = None) -> None:
+    """Run until SIGTERM or SIGINT, with an embedded server if its ports are given.
+
+    Raises WrongSetting, Unavailable or ServerUnreachable.
+    """
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
@@ -230,11 +241,11 @@ async def run(*, dev: bool) -> None:
         services = Services(Settings.from_environment(), seal_of())
         stack.callback(services.close)
         metrics = runtime()
-        client = await _client(stack, metrics) if dev else await connect(metrics)
+        client = await _client(stack, metrics, dev) if dev else await connect(metrics)
         await _register(client)
         if why := await missing_limits(client):
             log.warning("server_limits_missing", why=why)
-        health = Health(client, services.engine)
+        health = Health(client, services.engine, config.build_id)
         await stack.enter_async_context(serve_health(health, os.environ.get(HEALTH)))
         threads = stack.enter_context(ThreadPoolExecutor(ACTIVITY_THREADS))
         tune_garbage_collection()
@@ -248,6 +259,8 @@ async def run(*, dev: bool) -> None:
             build_id=config.build_id,
             rules_version=config.rules_version,
         )
+        if why := await gets_no_tasks(client, config.build_id):
+            log.warning("version_gets_no_tasks", why=why)
         await stop.wait()
         health.ready = False
         log.info("worker_stopping", grace_seconds=SHUTDOWN_GRACE.total_seconds())
@@ -262,22 +275,22 @@ async def _register(client: Client) -> None:
         log.warning("search_attributes_not_checked", why=str(error))
 
 
-async def _client(stack: AsyncExitStack, metrics: Runtime | None) -> Client:
+async def _client(stack: AsyncExitStack, metrics: Runtime | None, dev: DevServer) -> Client:
+    ui_port = dev.ui_port or free_port()
     try:
         environment = await stack.enter_async_context(
             embedded.server(
                 database=Path("var/temporal.db"),
-                port=DEV_PORT,
-                ui_port=DEV_UI_PORT,
+                port=dev.port or None,
+                ui_port=ui_port,
                 runtime=metrics,
             )
         )
     except (RuntimeError, FileNotFoundError) as error:
         raise ServerUnreachable(
-            f"The embedded server cannot start on port {DEV_PORT}; is another one running? "
-            f"({' '.join(str(error).split())[:200]})"
+            f"The embedded server cannot start ({' '.join(str(error).split())[:200]})."
         ) from None
-    log.info("web_ui", address=f"http://localhost:{DEV_UI_PORT}")
+    log.info("web_ui", address=f"http://localhost:{ui_port}")
     return environment.client
 
 
@@ -287,10 +300,12 @@ def main() -> int:
     parser.add_argument(
         "--dev", action="store_true", help="with an embedded server and Web UI; data under var/"
     )
-    dev = parser.parse_args().dev
+    for name, default in (("--port", DevServer.port), ("--ui-port", DevServer.ui_port)):
+        parser.add_argument(name, type=int, default=default, help="with --dev; 0: any that is free")
+    given = parser.parse_args()
     configure_logs()
     try:
-        asyncio.run(run(dev=dev))
+        asyncio.run(run(DevServer(given.port, given.ui_port) if given.dev else None))
     except (WrongSetting, WrongKeys) as error:
         print(error, file=sys.stderr)
         return 2

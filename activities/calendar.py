@@ -24,21 +24,30 @@ from activities.requests import (
 TABLE = f"holidays {version('holidays')}"
 """The name and version of the holiday table."""
 
+CENTRAL_BANKS = {"US": "XFED"}
+"""Where banks are open on other days than the government, and the library knows the bank's."""
+BANK_SYSTEMS = {"XFED", "XECB"}
+
 _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
 class UnknownCalendar(ValueError):
-    """The country or the time zone is unknown. The message says which, and what to give instead."""
+    """The calendar or the time zone is unknown. The message says which, and what to give."""
 
 
-def check_calendar(country: str, timezone: str) -> None:
-    """Raise UnknownCalendar unless business days can be counted in `country` and `timezone`."""
+def check_calendar(calendar: str, timezone: str) -> None:
+    """Raise UnknownCalendar unless business days can be counted in `calendar` and `timezone`."""
     _zone(timezone)
-    if country not in holidays.list_supported_countries():
-        raise UnknownCalendar(
-            f"The bank holidays of the country {country!r} are unknown: "
-            "give an ISO 3166 code in capitals, such as US or PT."
-        )
+    countries = holidays.list_supported_countries()
+    for name in calendar.split("+"):
+        country, dash, part = name.partition("-")
+        is_part = country in countries and part in countries[country]
+        if not (is_part if dash else name in countries or name in BANK_SYSTEMS):
+            raise UnknownCalendar(
+                f"The calendar {calendar!r} is unknown: give an ISO 3166 code in capitals, of a "
+                "country such as PT or a part such as US-CA, or a bank system: XFED, XECB; join "
+                "several by +."
+            )
 
 
 def business_deadline(request: BusinessDeadlineRequest) -> BusinessDeadline:
@@ -47,22 +56,29 @@ def business_deadline(request: BusinessDeadlineRequest) -> BusinessDeadline:
     The deadline is the instant (UTC) at which the next local day begins, so the whole n-th day
     counts, also when daylight saving makes it shorter or longer. Bank and public holidays and the
     weekend of the country (Friday and Saturday in Egypt) are not business days. Weekend days that
-    the country declares working days are.
+    the country declares working days are. With several calendars a day counts if it is a business
+    day in each.
 
     Raises UnknownCalendar.
     """
     check_calendar(request.country, request.timezone)
     zone = _zone(request.timezone)
     day = request.start.astimezone(zone).date()
-    table = _holidays(request.country, day.year, request.days)
+    tables = [
+        table
+        for name in request.country.split("+")
+        for table in _tables(name, day.year, request.days)
+    ]
     skipped: list[tuple[date, str]] = []
     days_left = request.days
     while days_left:
         day += timedelta(days=1)
-        if table.is_working_day(day):
-            days_left -= 1
+        closed = [table for table in tables if not table.is_working_day(day)]
+        if closed:
+            names = filter(None, (table.get(day) for table in closed))
+            skipped.append((day, next(names, _WEEKDAYS[day.weekday()])))
         else:
-            skipped.append((day, table.get(day) or _WEEKDAYS[day.weekday()]))
+            days_left -= 1
     return BusinessDeadline(
         at=_start_of(day + timedelta(days=1), zone),
         timezone=request.timezone,
@@ -92,16 +108,33 @@ def _zone(timezone: str) -> ZoneInfo:
 
 
 @lru_cache(maxsize=256)
-def _holidays(country: str, year: int, days: int) -> holidays.HolidayBase:
-    """Return the holidays of every year that `days` business days after a day in `year` can reach.
+def _tables(name: str, year: int, days: int) -> tuple[holidays.HolidayBase, ...]:
+    """Return the tables of a country, a part of one or a bank system, with the holidays of every
+    year that `days` business days after a day in `year` can reach.
 
     The years are filled in advance: the library does not know the working weekends of a year that
     it adds on demand.
     """
+    years = range(year, year + 2 + days // 100)  # no set of calendars has fewer days a year
+    country, _, part = name.partition("-")
+    bank = CENTRAL_BANKS.get(country, name)
+    if bank not in BANK_SYSTEMS:
+        return (_of_country(country, part or None, years),)
+    table = holidays.financial_holidays(bank, years=years, expand=False, language="en_US")
+    if not part:
+        return (table,)
+    own = _of_country(country, part, years)
+    for day in own.keys() & _of_country(country, None, years).keys():
+        del own[day]
+    return table, own
+
+
+def _of_country(country: str, part: str | None, years: range) -> holidays.HolidayBase:
     known = getattr(holidays, country).supported_categories
     return holidays.country_holidays(
         country,
-        years=range(year, year + 2 + days // 150),  # no country works fewer than 150 days a year
+        subdiv=part,
+        years=years,
         expand=False,
         categories=tuple({"bank", "public"} & set(known)),
         language="en_US",  # the default depends on the machine's locale

@@ -142,7 +142,11 @@ def _compare_settlement(
 
 def _is_by_provider(records: PurchaseRecords) -> bool:
     """Whether the proof of the settlement names the provider's refund."""
-    names = {name for each in records.refunds for name in (each.refund_id, each.reference)}
+    names = {
+        name
+        for each in records.refunds
+        for name in (each.refund_id, each.reference, each.bank_reference)
+    }
     names.add(f"{workflow_id_of(records.purchase_id)}/refund")
     return any(name and name in (records.proof or "") for name in names)
 

@@ -92,16 +92,41 @@ _ADDRESS = re.compile(
 )
 
 
+_LETTERS = {"Ll", "Lo", "Lm", "Mn", "Mc", "Nd"}
+"""Unicode's categories of what IDNA 2008 allows in a domain."""
+
+
 def mail_address(value: str) -> tuple[str, str]:
     """The local part and the domain of a mail address; a domain beyond ASCII in its IDNA form."""
     local, _, domain = value.rpartition("@")
-    try:
-        match = _ADDRESS.fullmatch(f"{local}@{domain.encode('idna').decode()}")
-    except UnicodeError:
-        match = None
+    if not local.isascii():
+        raise ValueError(
+            "must have only ASCII characters before the @: not every mail server delivers to others"
+        )
+    match = _ADDRESS.fullmatch(f"{local}@{'.'.join(map(_ascii_label, domain.split('.')))}")
     if match is None:
         raise ValueError("is not a mail address, such as ana@example.com")
     return match[1], match[2]
+
+
+def _ascii_label(label: str) -> str:
+    """A label of a domain as IDNA 2008 writes it. Python's codec `idna` is of 2003: it makes faß.de
+    another domain, fass.de. Unchanged if it is ASCII, or cannot be part of a domain."""
+    if label.isascii():
+        return label
+    label = composed("".join(char.lower() for char in label))
+    allowed = all(char in "-0123456789" or _is_letter(char) for char in label)
+    starts_with_mark = unicodedata.ucd_3_2_0.category(label[0]).startswith("M")
+    if not allowed or starts_with_mark or label.strip("-") != label or label[2:4] == "--":
+        return label
+    return f"xn--{label.encode('punycode').decode()}"
+
+
+def _is_letter(char: str) -> bool:
+    """Whether a domain may have this character, except for some of ancient scripts. The categories
+    of Unicode 3.2 never change, and neither does NFKC of its characters."""
+    in_category = unicodedata.ucd_3_2_0.category(char) in _LETTERS or char == "〇"
+    return in_category and unicodedata.normalize("NFKC", char) == char
 
 
 def is_blank(value: str) -> bool:

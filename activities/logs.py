@@ -13,12 +13,14 @@ import structlog
 from temporalio import activity, workflow
 
 from activities.keys import WORKFLOW_ID_PREFIX
-from activities.sanitize import lines
+from activities.sanitize import lines, one_line
 
 Event = MutableMapping[str, Any]
 
-_PERSONAL = re.compile(r"[\w.+-]+@[\w-]+(\.[\w-]+)+|\bpm_\w+")
+_PERSONAL = re.compile(r"[\w.+-]{1,64}@[\w-]+(\.[\w-]+)+|\bpm_\w+")
+"""The bound is that of mail. Without one, a long text without spaces takes minutes."""
 _REDACTED = "(redacted)"
+STACK_TRACES = ("exception", "stack")
 LONGEST_VALUE = 20_000
 """Characters of one value: a stack trace has some thousands."""
 
@@ -64,12 +66,15 @@ def configure_logs() -> None:
 
 def redact(_logger: Any, _method: str, event: Event) -> Event:
     """Remove mail addresses and payment methods, which messages of libraries may contain, and
-    control characters. Long values are cut."""
+    control characters. Long values are cut, and only stack traces have several lines."""
     for name, value in event.items():
         if _PERSONAL.search(text := str(value)):
             event[name] = text = _PERSONAL.sub(_REDACTED, text)
         if isinstance(event[name], str):
-            event[name] = lines(text, LONGEST_VALUE, most=500)
+            is_trace = name in STACK_TRACES
+            event[name] = (
+                lines(text, LONGEST_VALUE, most=500) if is_trace else one_line(text, LONGEST_VALUE)
+            )
     return event
 
 

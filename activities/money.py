@@ -243,12 +243,8 @@ class MoneyActivities:
         return SavedStateAnswer(kind=saved.kind, document=json.loads(document), decision=decision)
 
     def _decision_of(self, purchase_id: str) -> LedgerDecision | None:
-        balances = self._ledger.balances(purchase_id)
-        at = self._ledger.decided_at(purchase_id)
-        if balances is None or at is None:
-            return None
-        refund = balances.in_transit + balances.refunded
-        return LedgerDecision(refund=refund, release=balances.released, at=at)
+        found = self._ledger.decision(purchase_id)
+        return LedgerDecision(**vars(found)) if found else None
 
     def _register(self, request: PaymentRequest, *, paid: bool = False) -> None:
         purchase = BoughtPurchase(
@@ -312,7 +308,7 @@ class MoneyActivities:
         refunds = (
             RefundNews(
                 refund_id=refund.refund_id,
-                reference=refund.reference,
+                reference=(refund.refund_id and refund.bank_reference) or refund.reference,
                 amount=refund.amount.amount,
                 status=refund.status,
                 text=refund.text,

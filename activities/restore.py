@@ -48,6 +48,9 @@ from activities.requests import (
 
 Posting = PaymentRequest | DecisionPosting | SettlementPosting | ProviderMovePosting
 
+DECIDED = {"key", "purchase_id", "refund", "release", "currency", "at"}
+"""The fields of a decision that the ledger has."""
+
 
 class Rebuilt(Model):
     """A posting that the ledger had lost. Amounts are minor units; `at` is the old instant."""
@@ -159,7 +162,7 @@ def post(ledger: Ledger, posting: Posting, charge: str = "") -> bool:
                 charge=charge,
             )
         case DecisionPosting():
-            return ledger.decide(**posting.model_dump(exclude={"charge_reference"}))
+            return ledger.decide(**posting.model_dump(include=DECIDED))
         case SettlementPosting():
             return ledger.settle(**posting.model_dump())
         case ProviderMovePosting():

@@ -30,10 +30,11 @@ _RIGHT_TO_LEFT = re.compile(
 timeline has names that are isolated, and a replay must not depend on Unicode's version."""
 
 _OWN_ISOLATE = re.compile(
-    f"({_ISOLATE}[^{_ISOLATE}{_POP}]*{_RIGHT_TO_LEFT.pattern}[^{_ISOLATE}{_POP}]*{_POP})"
+    f"({_ISOLATE}(?=[^{_ISOLATE}{_POP}]*{_POP})[^{_ISOLATE}{_POP}]*{_RIGHT_TO_LEFT.pattern}[^{_ISOLATE}{_POP}]*{_POP})"
     f"|[{_ISOLATE}{_POP}]"
 )
-"""What `isolated` writes around a name, which is kept; or another start or end, which is not."""
+"""What `isolated` writes around a name, which is kept; or another start or end, which is not. The
+lookahead keeps a long text without an end from taking seconds."""
 
 _BIDI_CONTROLS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
@@ -46,7 +47,7 @@ _MARKUP = re.compile(r"[\\`*_{}\[\]<>()#+!|~&]|^[-=]")
 bidirectional override."""
 
 _LIST_NUMBER = re.compile(r"^(\d+)\.(?=\s|$)")
-_ADDRESS = re.compile(r"([^\s<>\"'(),;:@])[^\s<>\"'(),;:@]*@")
+_ADDRESS = re.compile(r"([^\s<>\"'(),;:@])[^\s<>\"'(),;:@]{0,255}@")
 
 
 def _visible(text: str) -> str:

@@ -138,7 +138,12 @@ and the message as `requirements.json`:
 
 `purchased_at` is the instant from which the windows run. If it is up to five minutes ahead, because
 the sender's clock is, it counts as the start of the workflow. A later one, or one over ten years
-ago, is rejected with `INVALID_INPUT` before money moves.
+ago, is rejected with `INVALID_INPUT` before money moves. Without it the windows run from the start
+of the workflow, after its start delay; neither a worker that was down nor a reset moves them.
+
+Start it without a cron schedule, an execution timeout, a run timeout or a task timeout under 10 s,
+and not as a child of another workflow: the server could end, repeat or block it with the money
+inside. Such a start is rejected with `INVALID_INPUT` before money moves.
 
 Both requests may be repeated: a purchase that exists already keeps its own terms and receives the
 message only, and the `message_id` makes the message take effect once. A purchase id is used once,

@@ -22,12 +22,14 @@ REJECTIONS = {
     Code.ALREADY_SETTLED: "The money is decided; the sentence says how, when and by which rule.",
     Code.CANCELLATION_PENDING: "The work waits until the client's cancellation is decided.",
     Code.NO_OFFER: "No split has been offered.",
+    Code.FROZEN: "The client's bank has the money; nothing is paid until it has decided.",
     Code.INVALID_AMOUNT: "The amount is not in the range that the escrow or the offer allows.",
     Code.INVALID_MESSAGE: "A field is missing, wrong or unknown.",
     Code.UNKNOWN_MESSAGE: "There is no message of that name.",
     Code.CLOSED: "The purchase is closed.",
 }
 
+VALUES = ("because", "attempt", "newest", "effect", "problem", "reference", "evidence", "ours")
 ANY, PROJECT = "any_stage", "project"
 _GROUPS = {UNDECIDED: ANY, BEFORE_REQUEST: PROJECT}
 _GROUP_TEXT = {OPEN: "any stage until closed", UNDECIDED: "any stage before the decision", (): "–"}
@@ -104,12 +106,13 @@ def _to(row: Transition) -> str:
 def _shown(text: str) -> str:
     """A text about any purchase: roles for names, the defaults for windows, names of amounts."""
     names = ("claim", "rest", "refund", "release", "offer_refund", "offer_release", "escrow")
+    names += ("disputed", "elsewhere")
     formatter = Formatter("the client", "the freelancer", lambda minor: f"‹{names[minor - 1]}›")
     facts = Facts(
         "client",
         {name: number for number, name in enumerate(names, 1)},
         {field: getattr(Policy(), field) for field in WINDOWS},
-        {name: f"‹{name}›" for name in ("because", "attempt", "newest", "effect", "problem")},
+        {name: f"‹{name}›" for name in VALUES},
     )
     return formatter.format(text, facts)
 
@@ -163,7 +166,7 @@ def choices() -> str:
     """The rest of the policy."""
     defaults = Policy().model_dump(mode="json")
     shown = [name for name in defaults if name not in WINDOWS and name != "reminders"]
-    shown.append("free_cancel_window")
+    shown += ["free_cancel_window", "aftercare_window"]
     return table(("policy", "default"), [(f"`{name}`", f"`{defaults[name]}`") for name in shown])
 
 

@@ -57,6 +57,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
         "status": "settled",
         "reference": "tr_1",
     },
+    "check_payment": {"by": PROVIDER},
     "resolve_attention": {
         "by": OPERATOR,
         "action": "mark_settled",

@@ -266,7 +266,7 @@ def prose(text: str) -> Text:
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Row]) -> RenderableType:
     """A table whose cells are untrusted text, or `prose`."""
-    shown = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD)
+    shown = Table(title=Text(_cell(title)), title_justify="left", box=box.SIMPLE_HEAD)
     for column in columns:
         shown.add_column(column, overflow="fold")
     for row in rows:

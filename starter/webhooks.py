@@ -28,8 +28,9 @@ from temporal.purchases import Purchase
 from temporal.serving import LISTENS, body_of, listen
 from workflows.messages import CheckPayment, Message, Role, Sender, SettlementUpdate
 
-LARGEST_BODY = 1_000_000
-"""Bytes. An event about a payment has a few thousand."""
+LARGEST_BODY = 256_000
+"""Bytes. An event about a payment has a few thousand. All connections of an address at once take at
+most 26 MB."""
 
 STRIPE = Sender(role=Role.PAYMENTS, id="stripe")
 

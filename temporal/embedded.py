@@ -3,11 +3,12 @@
 For development, the demo and the tests, not for production.
 """
 
+import fcntl
 import shutil
 import sys
 import sysconfig
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ from temporalio.client import Client
 from temporalio.runtime import Runtime
 from temporalio.testing import TimeSkippingConfig, WorkflowEnvironment
 
+from activities.services import WrongSetting
 from temporal.client import data_converter, interceptors
 from temporal.limits import LARGEST_PAYLOAD
+from temporal.ports import check_free
 from workflows.view import SEARCH_ATTRIBUTES
 
 SKIPS_TIME = ("--dynamic-config-value", "frontend.WorkflowTimeSkippingEnabled=true")
@@ -41,7 +44,8 @@ close would then take days."""
 QUICK_FILE = ("--sqlite-pragma", "journal_mode=WAL")
 STARTUP_TIMEOUT = timedelta(seconds=20)
 """A busy machine needs longer than the SDK's five seconds. If the server cannot start, because of
-its port or its file, the SDK reports it only after this time."""
+its file, the SDK reports it only after this time."""
+OTHER_PORT = "End that process, or choose other ports: make run PORT=7243 UI_PORT=8243 (0: any)."
 
 
 def binary() -> str:
@@ -66,8 +70,11 @@ async def server(
     """A running server with our search attributes; ends with the block.
 
     With `database` its purchases survive a restart; with `ui_port` it has the Web UI; with
-    `skip_time` each workflow's time can be skipped by `fast_forward`.
+    `skip_time` each workflow's time can be skipped by `fast_forward`. Raises WrongSetting if a port
+    is taken, because the SDK would connect to the server that listens there, or if the database is.
     """
+    for wished in filter(None, (port, ui_port)):
+        check_free(wished, OTHER_PORT)
     options: dict[str, Any] = {
         "data_converter": data_converter(),
         "interceptors": interceptors(),
@@ -81,21 +88,37 @@ async def server(
         "ui_port": ui_port,
         "dev_server_extra_args": [*SHOWS_STUCK_SOON, *ENDS_NO_PURCHASE, *extra],
     }
-    if database is not None:
-        database.parent.mkdir(parents=True, exist_ok=True)
-        options["dev_server_database_filename"] = str(database)
-        options["dev_server_extra_args"] += QUICK_FILE
-    if skip_time:
-        options["dev_server_extra_args"] += SKIPS_TIME
-        environment = await WorkflowEnvironment.start_time_skipping_v2(
-            ts_config=TIME_SKIPPING, **options
-        )
-    else:
-        environment = await WorkflowEnvironment.start_local(**options)
-    try:
-        yield environment
-    finally:
-        await environment.shutdown()
+    with ExitStack() as stack:
+        if database is not None:
+            database.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(_reserved(database))
+            options["dev_server_database_filename"] = str(database)
+            options["dev_server_extra_args"] += QUICK_FILE
+        if skip_time:
+            options["dev_server_extra_args"] += SKIPS_TIME
+            environment = await WorkflowEnvironment.start_time_skipping_v2(
+                ts_config=TIME_SKIPPING, **options
+            )
+        else:
+            environment = await WorkflowEnvironment.start_local(**options)
+        try:
+            yield environment
+        finally:
+            await environment.shutdown()
+
+
+@contextmanager
+def _reserved(database: Path) -> Iterator[None]:
+    """Two servers on one file would damage it. Raises WrongSetting if another one uses it."""
+    with database.with_suffix(".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise WrongSetting(
+                f"Another embedded server uses {database.absolute()}. End it, or work in another "
+                "folder."
+            ) from None
+        yield
 
 
 def address(client: Client) -> str:

@@ -1,13 +1,13 @@
 """The worker's health checks: `RECOURSE_HEALTH=host:port` serves `/healthz` (the process is alive)
-and `/readyz` (it takes work: 503 while it starts, drains, or cannot reach Temporal or the
-database)."""
+and `/readyz` (it takes work: 503 while it starts, drains, gets no tasks because another version of
+the worker deployment does, or cannot reach Temporal or a database that takes writes)."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -16,7 +16,10 @@ from starlette.routing import Route
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from activities.database import DatabaseUnreachable, SchemaMismatch
+from activities.database.engine import check_writable
 from activities.services import WrongSetting
+from temporal.deployment import gets_no_tasks
 from temporal.serving import bound, listen_beside
 
 HEALTH = "RECOURSE_HEALTH"
@@ -28,11 +31,17 @@ Checks = Mapping[str, Callable[[], Awaitable[object]]]
 class Health:
     """Whether this process takes work: the worker sets `ready`, the checks ask its services."""
 
-    def __init__(self, client: Client, engine: Engine) -> None:
+    def __init__(self, client: Client, engine: Engine, build_id: str | None = None) -> None:
         self.ready = False
+
+        async def version() -> None:
+            if why := await gets_no_tasks(client, build_id):
+                raise RuntimeError(why)
+
         self._checks: Checks = {
             "temporal": lambda: client.service_client.check_health(timeout=LONGEST_WAIT),
-            "books": lambda: asyncio.to_thread(_answers, engine),
+            "version": version,
+            "books": lambda: asyncio.to_thread(check_writable, engine),
         }
 
     async def failing(self) -> list[str]:
@@ -75,11 +84,9 @@ async def _passes(check: Callable[[], Awaitable[object]]) -> bool:
     try:
         async with asyncio.timeout(LONGEST_WAIT.total_seconds()):
             await check()
-    except (RPCError, SQLAlchemyError, TimeoutError, RuntimeError):
+    except (
+        *(RPCError, RuntimeError, TimeoutError),
+        *(DatabaseUnreachable, SchemaMismatch, SQLAlchemyError),
+    ):
         return False
     return True
-
-
-def _answers(engine: Engine) -> None:
-    with engine.connect() as connection:
-        connection.execute(text("SELECT 1"))

@@ -31,8 +31,9 @@ from activities.keys import hint_for, purchase_of_workflow, workflow_id_of
 from activities.requests import TASK_QUEUE, ErrorType, Model, WorkflowPostings
 from temporal import ended
 from temporal import terms as wording
+from temporal.deployment import worker_missing
 from temporal.errors import Failure, Rejected, Unreachable
-from temporal.executions import Execution, executions, memo, newest
+from temporal.executions import Execution, executions, memo, newest, task_failure
 from workflows import view
 from workflows.messages import (
     Message,
@@ -227,8 +228,8 @@ class Purchase:
         still counts once.
         """
         try:
-            waiting = _answered(_may_arrive(message))
-            async with self._found(open_only=True), self._awake(), waiting:
+            advice = _may_arrive(message)
+            async with self._found(open_only=True), self._awake(advice), self._answered(advice):
                 while True:
                     try:
                         return await self._update(message)
@@ -265,7 +266,7 @@ class Purchase:
 
     async def _query(self, name: str, kind: type[Answer], *args: str) -> Answer:
         try:
-            async with self._found(), self._awake(), _answered():
+            async with self._found(), self._awake(), self._answered():
                 answer: Answer = await self.handle.query(name, args=args, result_type=kind)
                 return answer
         except WorkflowQueryFailedError as error:
@@ -277,13 +278,16 @@ class Purchase:
         return await newest(self.client, self.workflow_id)
 
     @asynccontextmanager
-    async def _awake(self) -> AsyncIterator[None]:
-        """Raises Failure `PAUSED` if an operator has paused it; the SDK has no status for that."""
+    async def _awake(self, advice: str = "") -> AsyncIterator[None]:
+        """Raises Failure `PAUSED` if an operator has paused it; the SDK has no status for that. If
+        its workflow task fails, `NO_WORKER` says why."""
         try:
             yield
         except (ValueError, Failure) as error:
             unanswered = isinstance(error, ValueError) or error.code == "NO_WORKER"
             found = await self.newest() if unanswered else None
+            if found and found.task_attempt > 1:
+                await self._raise_task_failure(advice)
             if found is None or found.status != "paused":
                 raise
             raise Rejected(
@@ -291,6 +295,30 @@ class Purchase:
                 f"Purchase {self.id} was paused by an operator. Messages wait until it is "
                 "resumed: press Unpause in the Web UI.",
             ) from None
+
+    async def _raise_task_failure(self, advice: str) -> None:
+        """Another worker would not help: every one fails its task, such as for a missing key."""
+        if why := await task_failure(self.client, self.workflow_id):
+            text = f"Purchase {self.id} does not answer: its workflow task fails in the worker."
+            raise Unreachable("NO_WORKER", f"{text} {why.rstrip('.')}{advice or '.'}") from None
+
+    @asynccontextmanager
+    async def _answered(self, advice: str = "") -> AsyncIterator[None]:
+        """Raises Failure `NO_WORKER` when no worker answers in time."""
+        seconds = ANSWER_WITHIN.total_seconds()
+        why = f"No worker has answered within {seconds:g} s."
+        try:
+            async with asyncio.timeout(seconds):
+                yield
+                return
+        except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
+            pass
+        except RPCError as error:
+            if error.status is NOT_NOW:
+                why = f"No worker can answer now ({error.message})."
+            elif error.status not in (RPCStatusCode.CANCELLED, RPCStatusCode.DEADLINE_EXCEEDED):
+                raise
+        raise Unreachable("NO_WORKER", f"{why} {await worker_missing(self.client)}{advice}")
 
     @asynccontextmanager
     async def _found(self, *, open_only: bool = False) -> AsyncIterator[None]:
@@ -382,25 +410,6 @@ async def _listed(client: Client, execution: Execution) -> Listed:
         needs_attention=_needs_attention(execution),
         workflow_status=execution.status,
     )
-
-
-@asynccontextmanager
-async def _answered(advice: str = "") -> AsyncIterator[None]:
-    """Raises Failure `NO_WORKER` when no worker answers in time."""
-    seconds = ANSWER_WITHIN.total_seconds()
-    why = f"No worker has answered within {seconds:g} s."
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-            return
-    except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
-        pass
-    except RPCError as error:
-        if error.status is NOT_NOW:
-            why = f"No worker can answer now ({error.message})."
-        elif error.status not in (RPCStatusCode.CANCELLED, RPCStatusCode.DEADLINE_EXCEEDED):
-            raise
-    raise Unreachable("NO_WORKER", f"{why} Start one: python worker.py{advice}")
 
 
 def _may_arrive(message: Message) -> str:

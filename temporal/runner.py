@@ -1,8 +1,8 @@
 """Runs workflows without the SDK's sandbox, guarded against queries that run ahead of their task.
 
 Why no sandbox: it would have to let all our modules through to be fast enough, and would then check
-little, at as much CPU as the rules take. `pyproject.toml` forbids what a workflow must not use, and
-the tests replay recorded purchases to prove that workflows are deterministic.
+little, at as much CPU as the rules take. A lint finds what a workflow must not use, and the tests
+replay recorded purchases, also with the sandbox (docs/architecture.md).
 
 The fault that `_Instance` works around is one of sdk-core 1.35. A query that waited for a worker
 (core calls it legacy) comes with the history up to now. If the run is not cached, core first

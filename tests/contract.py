@@ -45,6 +45,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     "request_changes": {"note": "bluer"},
     "send_message": {"text": "how is it going?\nWell, I hope."},
     "settlement_update": {"refund_id": "re_1", "status": "settled", "reference": "tr_1"},
+    "check_payment": {},
     "resolve_attention": {"action": "mark_settled", "reference": "statement 7"},
 }
 

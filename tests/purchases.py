@@ -6,7 +6,11 @@ from typing import Any
 
 import pytest
 from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.workflowservice.v1 import (
+    DeleteWorkflowExecutionRequest,
+    ResetWorkflowExecutionRequest,
+)
 from temporalio.client import WorkflowFailureError, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
@@ -59,6 +63,23 @@ async def adopted(
     await adoption.adopt(purchase_id, from_terms=from_terms)
     return server.client.get_workflow_handle(
         workflow_id_of(purchase_id), result_type=PurchaseResult
+    )
+
+
+async def reset(server: WorkflowEnvironment, handle: Handle, task: int) -> None:
+    """Reset the newest run to one of its completed workflow tasks, as an operator can."""
+    client, run_id = server.client, (await handle.describe()).run_id
+    history = await client.get_workflow_handle(handle.id, run_id=run_id).fetch_history()
+    done = EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
+    tasks = [event.event_id for event in history.events if event.event_type == done]
+    await client.workflow_service.reset_workflow_execution(
+        ResetWorkflowExecutionRequest(
+            namespace=client.namespace,
+            workflow_execution=WorkflowExecution(workflow_id=handle.id, run_id=run_id),
+            reason="a test",
+            request_id=f"{run_id}-{task}",
+            workflow_task_finish_event_id=tasks[task],
+        )
     )
 
 

@@ -27,9 +27,9 @@ async def bought(server: WorkflowEnvironment, purchase_id: str, **changed: Any) 
 
 
 async def windows(handle: Handle) -> dict[str, float]:
-    """Hours from the first line of the timeline to each deadline."""
+    """Hours from the start to each deadline."""
     found = await status(handle)
-    begun = found.timeline[0].at
+    begun = (await handle.describe()).start_time
     return {each.name: (each.at - begun).total_seconds() / 3600 for each in found.deadlines}
 
 

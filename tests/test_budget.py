@@ -14,14 +14,19 @@ from temporalio.common import RawValue
 from temporalio.testing import WorkflowEnvironment
 
 from activities.requests import NoticeRequest, SavedStateAnswer, Undelivered
+from activities.sealing import UNENCRYPTED
 from activities.services import Services
-from demo.runner import start, status, until
+from demo.runner import skip, start, status, until
+from temporal.adoption import REUSE, EndedPurchases
 from temporal.converter import DATA_CONVERTER
+from temporal.executions import Execution
+from temporal.purchases import Purchase
 from tests.contract import BY, FIELDS, START
+from tests.purchases import adopted, reset
 from tests.signals.payloads import failed_tasks, whole_history
 from tests.signals.test_flood import carried_bytes
 from workflows import budget, lifecycle, view
-from workflows.acceptance import accept
+from workflows.acceptance import ADOPTED_RUN, accept
 from workflows.card import card
 from workflows.lifecycle.events import Accepted, Notify, Rejection
 from workflows.lifecycle.state import Code
@@ -71,6 +76,7 @@ WORST_START: dict[str, Any] = {
     "price": {"amount": 2**53 - 2, "currency": "KWD"},
     "payment_method": LONGEST_LINE,
     "policy": {
+        "calendar": "US-CA+US-FL+US-NY+US-TX+US-WA",
         "calendar_timezone": "Z" * 64,
         "reminders": {
             name: ["P3649DT23H59M59.999999S"] * 10
@@ -150,9 +156,9 @@ def notices(full: WorkflowState, text: str) -> Iterator[NoticeRequest]:
         )
 
 
-def full_state(text: str) -> WorkflowState:
-    """A purchase that keeps as much as it can."""
-    full = state()
+def full_state(text: str, begun: WorkflowState | None = None) -> WorkflowState:
+    """A purchase that keeps as much as it can; `begun`: what it has so far."""
+    full = begun or state()
     for message in accepted(text):
         decided = lifecycle.decide(full.purchase, message, NOW)
         assert isinstance(decided, Accepted)
@@ -193,15 +199,24 @@ async def test_a_full_purchase_fits_into_continue_as_new(text: str) -> None:
     )
 
 
+def payable(first: str) -> dict[str, Any]:
+    """The most expensive start input of which the payment succeeds; its id begins with `first`."""
+    given = {
+        **WORST_START,
+        "purchase_id": first + LONGEST_ID[1:],
+        "payment_method": "pm_sandbox_ok",
+    }
+    for who in ("client", "freelancer"):
+        given[who] = {**given[who], "email": "ana@example.com"}
+    return {**given, "policy": {**given["policy"], "calendar_timezone": "UTC"}}
+
+
 async def test_a_purchase_full_of_expensive_texts_continues_notifies_and_is_queried(
     server: WorkflowEnvironment, worker: object, services: Services
 ) -> None:
     """Both parties send more than one run takes, every message as expensive as it may be. The
     purchase continues as new, answers its queries and notifies."""
-    given = {**WORST_START, "purchase_id": "b" + LONGEST_ID[1:], "payment_method": "pm_sandbox_ok"}
-    for who in ("client", "freelancer"):
-        given[who] = {**given[who], "email": "ana@example.com"}
-    given["policy"] = {**given["policy"], "calendar_timezone": "UTC"}
+    given = payable("b")
     handle = await start(server.client, PurchaseStart.model_validate_json(json.dumps(given)))
     await until(handle, lambda found: found.payment == "held")
     first = (await handle.describe()).run_id
@@ -226,3 +241,50 @@ async def test_a_purchase_full_of_expensive_texts_continues_notifies_and_is_quer
     assert await handle.query("actions", "client", result_type=list[Permission])
     assert {"sent"} == {notice.status for notice in services.notices.list(given["purchase_id"])}
     await handle.terminate("seen")
+
+
+async def test_a_full_purchase_is_reset_and_adopted(
+    server: WorkflowEnvironment, worker: object, services: Services
+) -> None:
+    """It keeps as much as it can, of texts of which each character takes six bytes. It is adopted,
+    reset to its first task and to its last, and adopted again: it has lost nothing, and its refund
+    is made once."""
+    terms = PurchaseStart.model_validate_json(json.dumps(payable("c")))
+    handle = await start(server.client, terms)
+    await until(handle, lambda found: found.payment == "held")
+    first = await newest_run(server, terms)
+    (begun,) = await handle.query("saved_state", result_type=list[WorkflowState])
+    await handle.terminate("to continue with a full state")
+    full = full_state("\x01", begun)
+    assert len(to_json(full)) > budget.LARGEST_STATE // 2
+    EndedPurchases(server.client, services.ledger, UNENCRYPTED).keep(first, full)
+    await Purchase(server.client, terms.purchase_id).begin(
+        terms, terms, REUSE, **{ADOPTED_RUN: first.run_id}
+    )
+    while not await Purchase(server.client, terms.purchase_id).saved_state():  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
+    for change in ("first task", "last task", "adopt"):
+        if change == "adopt":
+            await handle.terminate("by mistake")
+            await adopted(server, services, terms.purchase_id)
+        else:
+            await reset(server, handle, 0 if change == "first task" else -1)
+        while not await Purchase(server.client, terms.purchase_id).saved_state():  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        found = await status(handle)
+        assert [*found.timeline] == full.timeline
+        assert to_json(found.rejected) == to_json(full.rejected)
+
+    by = {"role": "freelancer", "id": person(2)["id"]}
+    await handle.execute_update("give_refund", {"by": by})
+    await skip(server, handle)
+    assert (await handle.result()).refunded == terms.price.amount
+    moved = [each.key for each in services.ledger.transfers(terms.purchase_id)]
+    assert moved == [f"{handle.id}/{effect}" for effect in ("hold", "refund", "settled")]
+
+
+async def newest_run(server: WorkflowEnvironment, terms: PurchaseStart) -> Execution:
+    """The newest run of a purchase."""
+    found = await Purchase(server.client, terms.purchase_id).newest()
+    assert found
+    return found

@@ -1,5 +1,6 @@
 """Business-day deadlines: the end of the n-th business day in every country and zone."""
 
+import re
 from datetime import UTC, date, datetime, timedelta
 from importlib.metadata import version
 from zoneinfo import ZoneInfo
@@ -55,10 +56,10 @@ def test_bank_holidays_at_the_end_of_the_year_are_skipped_and_named() -> None:
     )
 
 
-def test_a_new_year_observed_in_the_old_year_is_skipped() -> None:
-    answer = deadline("2027-12-30T09:00Z")
+def test_a_new_year_on_a_saturday_takes_nothing_from_the_old_year() -> None:
+    answer = deadline("2027-12-30T09:00Z", 2)
     assert answer.at == datetime(2028, 1, 4, tzinfo=UTC)
-    assert answer.skipped[0] == (date(2027, 12, 31), "New Year's Day (observed)")
+    assert answer.skipped[0] == (date(2028, 1, 1), "New Year's Day")
 
 
 def test_the_leap_day_is_a_business_day() -> None:
@@ -118,6 +119,52 @@ def test_each_country_has_its_own_holidays_and_weekend(
     assert skipped in dict(deadline(start, country=country).skipped).values()
 
 
+def test_the_bank_holidays_of_the_united_states_are_those_of_the_federal_reserve() -> None:
+    """It is open on the Friday before a holiday that falls on a Saturday, when the government is
+    closed, and closed on the Monday after one that falls on a Sunday."""
+    assert ends("2026-07-02T09:00Z") == ends("2026-07-02T09:00Z", country="XFED")
+    assert ends("2026-07-02T09:00Z") == "2026-07-04T00:00Z"
+    assert ends("2027-07-02T09:00Z") == "2027-07-07T00:00Z"
+
+
+def test_a_part_of_a_country_adds_its_own_holidays() -> None:
+    """Cesar Chavez Day and the day after Thanksgiving in California, Corpus Christi in Bavaria."""
+    assert ends("2026-03-30T09:00Z", country="US-CA") == "2026-04-02T00:00Z"
+    assert ends("2026-11-25T09:00Z", country="US-CA") == "2026-12-01T00:00Z"
+    assert ends("2026-07-02T09:00Z", country="US-CA") == "2026-07-04T00:00Z"
+    assert ends("2026-06-03T09:00Z", country="DE-BY") == "2026-06-06T00:00Z"
+    assert ends("2026-06-03T09:00Z", country="DE") == "2026-06-05T00:00Z"
+
+
+def test_the_european_central_bank_has_its_own_holidays() -> None:
+    """Of Easter, 1 May and Christmas; a country's own days do not count."""
+    assert ends("2026-04-02T09:00Z", country="XECB") == "2026-04-08T00:00Z"
+    assert ends("2026-04-24T09:00Z", country="XECB") == "2026-04-28T00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("calendars", "end"),
+    [("XFED", "2026-04-04T00:00Z"), ("XECB", "2026-04-08T00:00Z"), ("PT", "2026-04-07T00:00Z")],
+)
+def test_with_several_calendars_a_day_counts_if_it_is_a_business_day_in_each(
+    calendars: str, end: str
+) -> None:
+    """Good Friday and Easter Monday 2026."""
+    assert ends("2026-04-02T09:00Z", country=calendars) == end
+    together = deadline("2026-04-02T09:00Z", country="XFED+XECB+PT")
+    assert together.at == datetime(2026, 4, 8, tzinfo=UTC)
+    assert (date(2026, 4, 6), "Easter Monday") in together.skipped
+    assert together.country == "XFED+XECB+PT"
+
+
+def test_weekends_of_several_countries_are_passed_over() -> None:
+    """Friday and Saturday in Saudi Arabia, Saturday and Sunday in Portugal."""
+    assert ends("2026-03-05T09:00Z", country="SA") == "2026-03-09T00:00Z"
+    answer = deadline("2026-03-05T09:00Z", country="SA+PT")
+    assert answer.at == datetime(2026, 3, 10, tzinfo=UTC)
+    assert [reason for _, reason in answer.skipped] == ["Friday", "Saturday", "Sunday"]
+
+
 def test_a_working_saturday_is_a_business_day() -> None:
     """China works on 4 January 2026, a Sunday, and on 14 February, a Saturday."""
     assert ends("2026-01-03T09:00Z", country="CN") == "2026-01-05T00:00Z"
@@ -138,10 +185,16 @@ def test_the_answer_names_the_holiday_table() -> None:
     assert answer.table == f"holidays {version('holidays')}"
 
 
-@pytest.mark.parametrize("country", ["XX", "us", "", "Portugal", "date", "__doc__"])
+@pytest.mark.parametrize(
+    "country",
+    [
+        *("XX", "us", "", "Portugal", "date", "__doc__", "XLON", "XFED-CA"),
+        *("US-", "US-XX", "US-ca", "US+", "+US", "US,PT", "US + PT", "US+XX"),
+    ],
+)
 def test_an_unknown_country_is_rejected_with_a_message(country: str) -> None:
     with pytest.raises(
-        UnknownCalendar, match=f"country {country!r} are unknown: give an ISO 3166 code"
+        UnknownCalendar, match=re.escape(f"The calendar {country!r} is unknown: give")
     ):
         check_calendar(country, "UTC")
 
@@ -155,6 +208,7 @@ def test_an_unknown_time_zone_is_rejected_with_a_message(timezone: str) -> None:
 def test_a_known_calendar_is_accepted() -> None:
     check_calendar("US", "UTC")
     check_calendar("PT", "Europe/Lisbon")
+    check_calendar("US-CA+XECB+SA", "America/Los_Angeles")
 
 
 def test_the_activity_does_not_retry_an_unknown_calendar() -> None:
@@ -163,7 +217,7 @@ def test_the_activity_does_not_retry_an_unknown_calendar() -> None:
     )
     environment = ActivityEnvironment()
     assert environment.run(business_deadline_activity, known) == business_deadline(known)
-    with pytest.raises(ApplicationError, match="The bank holidays of the country") as failure:
+    with pytest.raises(ApplicationError, match="The calendar") as failure:
         environment.run(business_deadline_activity, known.model_copy(update={"country": "XX"}))
     assert failure.value.type == "UNKNOWN_CALENDAR"
     assert failure.value.non_retryable

@@ -39,7 +39,7 @@ SEQUENCES: dict[str, tuple[str, ...]] = {
     ),
     "a dispute": ("cancel", "decide_refund", "open_dispute", "resolve_dispute"),
     "a claim": ("cancel", "decide_refund", "accept_claim", "settlement_update"),
-    "a delivery": ("submit_requirements", "deliver", "accept_delivery"),
+    "a delivery": ("submit_requirements", "check_payment", "deliver", "accept_delivery"),
     "a refund in doubt": ("give_refund", "resolve_attention"),
 }
 """Per sequence, messages of the page in an order in which each is accepted."""

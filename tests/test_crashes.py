@@ -281,11 +281,12 @@ async def test_while_the_database_is_down_the_decision_stands_and_the_purchase_a
     services.close()
 
 
+@pytest.mark.parametrize("taken", [False, True], ids=["free id", "id taken by a stranger"])
 async def test_while_mail_is_down_money_moves_and_deadlines_take_effect(
-    bare_server: WorkflowEnvironment, threads: ThreadPoolExecutor, tmp_path: Path
+    bare_server: WorkflowEnvironment, threads: ThreadPoolExecutor, tmp_path: Path, taken: bool
 ) -> None:
     """While the mail server is down the purchase ends with the right money, and another workflow
-    takes over the notices that are still pending."""
+    takes over the notices that are still pending, also if its id is taken."""
     mail_down = replace(settings(tmp_path), mail_url="smtp://127.0.0.1:1")
     services = Services(mail_down)
     async with running_worker(bare_server, services, threads):
@@ -294,6 +295,9 @@ async def test_while_mail_is_down_money_moves_and_deadlines_take_effect(
         await say(handle, Role.FREELANCER, "give_refund")
         sent = await until(handle, lambda found: found.refund is not None)
         assert sent.refund is not None
+        if taken:
+            child_id = f"{handle.id}/notices/{(await handle.describe()).run_id}"
+            await bare_server.client.start_workflow("Stranger", id=child_id, task_queue="nobody")
         settle_refund = {"refund_id": sent.refund.refund_id, "status": "settled"}
         await say(handle, Role.PAYMENTS, "settlement_update", **settle_refund)
         await skip(bare_server, handle)

@@ -7,6 +7,7 @@ import unicodedata
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
 
+import idna
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -256,3 +257,17 @@ def test_every_format_character_of_this_python_is_invisible() -> None:
         and chr(code) not in shown
     ]
     assert missing == []
+
+
+@pytest.mark.parametrize(
+    "domain",
+    [
+        *("faß.de", "Faß.DE", "βόλος.com", "ΒΌΛΟΣ.com", "bücher.example", "BÜCHER.example"),
+        *("例え.テスト", "пример.рф", "مثال.إختبار", "उदाहरण.परीक्षा", "דוגמה.טעסט", "실례.테스트"),
+        *("a.b.straße-9.example", "cafe\u0301.example", "ÅSA.example", "〇二.example"),
+    ],
+)
+def test_a_domain_is_written_as_in_idna_2008(domain: str) -> None:
+    """faß.de is another domain than fass.de. The library says how; ours cannot change a replay."""
+    _, written = fields.mail_address(f"ana@{domain}")
+    assert written.lower() == idna.encode(domain, uts46=True).decode()

@@ -3,11 +3,13 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,8 @@ import worker
 from activities.services import Services
 from temporal import embedded
 from tests.conftest import settings
+
+ROOT = Path(__file__).parents[1]
 
 
 def environment(folder: Path, **changed: str) -> Mapping[str, str]:
@@ -32,10 +36,15 @@ def environment(folder: Path, **changed: str) -> Mapping[str, str]:
     }
 
 
-async def run(env: Mapping[str, str]) -> asyncio.subprocess.Process:
-    """A worker process."""
+async def run(
+    env: Mapping[str, str], *arguments: str, folder: Path = ROOT
+) -> asyncio.subprocess.Process:
+    """A worker process that runs in this folder."""
     return await asyncio.create_subprocess_exec(
-        sys.executable, "worker.py", env=env, stderr=asyncio.subprocess.PIPE
+        *(sys.executable, str(ROOT / "worker.py"), *arguments),
+        cwd=folder,
+        env=env,
+        stderr=asyncio.subprocess.PIPE,
     )
 
 
@@ -112,6 +121,48 @@ async def test_worker_stops_gracefully(name: signal.Signals, tmp_path: Path) -> 
     assert process.returncode == 0
     assert lines[-1]["event"] == "worker_stopped"
     assert "search_attributes_registered" not in {line["event"] for line in lines}
+
+
+@pytest.mark.parametrize("option", ["--port", "--ui-port"])
+async def test_an_embedded_server_whose_port_is_taken_does_not_start(
+    option: str, tmp_path: Path
+) -> None:
+    """It would otherwise work on the server that is there. Nothing is started, and the sentence
+    names the process that has the port."""
+    async with embedded.server() as other:
+        port = embedded.address(other.client).rpartition(":")[2]
+        ports = {"--port": "0", "--ui-port": "0", option: port}
+        process = await run(
+            environment(tmp_path),
+            *("--dev", *chain.from_iterable(ports.items())),
+            folder=tmp_path,
+        )
+        _, written = await process.communicate()
+
+    assert process.returncode == 2
+    (sentence,) = written.decode().splitlines()
+    assert re.match(rf"Port {port} is taken by temporal \(process \d+\)\. End that", sentence)
+    assert not (tmp_path / "var").exists()
+
+
+async def test_embedded_servers_on_free_ports_do_not_share_a_file(tmp_path: Path) -> None:
+    """The first one works and says where; the second one in the same folder is rejected."""
+    free = ("--dev", "--port", "0", "--ui-port", "0")
+    first = await run(environment(tmp_path), *free, folder=tmp_path)
+    assert first.stderr is not None
+    lines: dict[str, dict[str, str]] = {}
+    while "worker_started" not in lines:
+        line = json.loads(await first.stderr.readline())
+        lines[line["event"]] = line
+    second = await run(environment(tmp_path), *free, folder=tmp_path)
+    _, written = await second.communicate()
+    first.terminate()
+    await first.communicate()
+
+    assert first.returncode == 0
+    assert lines["web_ui"]["address"].startswith("http://localhost:")
+    assert second.returncode == 2
+    assert f"Another embedded server uses {tmp_path}/var/temporal.db" in written.decode()
 
 
 REMEMBERS_SOME_AND_FORGETS_MANY = f"""

@@ -7,7 +7,7 @@ of a purchase.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from temporalio import activity, workflow
@@ -28,7 +28,7 @@ from activities.requests import (
 from workflows import budget, lifecycle
 from workflows.messages import PurchaseStart
 from workflows.policy import LONGEST
-from workflows.receiving.encrypted import Deciphered
+from workflows.receiving.encrypted import Deciphered, Undecipherable
 from workflows.receiving.parsing import json_of, parse, parse_answer, read
 from workflows.workflow_state import AcceptedStart, WorkflowState
 
@@ -42,18 +42,30 @@ ANSWERED_WITHIN = timedelta(seconds=10)
 """Bounds one attempt. It computes for a millisecond, but a busy worker may start it late."""
 
 
+SHORTEST_TASK_TIMEOUT = timedelta(seconds=10)
+"""The server's default. With less, the workflow tasks of a busy worker time out again and again."""
+
+DELAYED = timedelta(minutes=1)
+"""A first workflow task that comes later had no worker, or the caller has set a start delay."""
+
+
 class StartToAccept(Model):
-    """Validate the start input of the workflow with this id, which began `at` this time."""
+    """Validate the start input of the workflow with this id. It was started `at` this time, had its
+    first task at `began`, and the caller has set `unsuitable` on it."""
 
     document: str
     workflow_id: str
     at: UtcDatetime
+    began: UtcDatetime
+    unsuitable: tuple[str, ...] = ()
 
 
 class Acceptance(Model):
-    """The terms. None: the start input is invalid, and `problem` says why."""
+    """The terms, and when the workflow starts, after its start delay. None: the start input is
+    invalid, and `problem` says why."""
 
     terms: AcceptedStart | None = None
+    starts_at: UtcDatetime | None = None
     problem: str = ""
 
 
@@ -62,11 +74,26 @@ ACCEPT_PURCHASE = ActivityType("accept_purchase", StartToAccept, Acceptance)
 
 @activity.defn(name=ACCEPT_PURCHASE.name)
 async def accept_purchase(request: StartToAccept) -> Acceptance:
-    """Validate a start input; the answer is recorded."""
+    """Validate a start; the answer is recorded."""
     try:
-        return Acceptance(terms=accept(request.document, request.workflow_id, request.at))
+        _check_settings(request.unsuitable)
+        terms = accept(request.document, request.workflow_id, request.began)
     except ValueError as error:
         return Acceptance(problem=str(error))
+    late = request.began - request.at > DELAYED
+    starts_at = request.at + (await _start_delay() if late else timedelta(0))
+    return Acceptance(terms=terms, starts_at=min(starts_at, request.began))
+
+
+async def _start_delay() -> timedelta:
+    """The start delay of the workflow, which only its history has."""
+    info = activity.info()
+    assert info.workflow_id  # this activity belongs to a workflow
+    handle = activity.client().get_workflow_handle(info.workflow_id, run_id=info.workflow_run_id)
+    first = await anext(handle.fetch_history_events(page_size=1))
+    return (
+        first.workflow_execution_started_event_attributes.first_workflow_task_backoff.ToTimedelta()
+    )
 
 
 def accept(document: str, workflow_id: str, now: datetime) -> AcceptedStart:
@@ -95,16 +122,44 @@ def purchase_time(given: datetime | None, now: datetime) -> datetime | None:
     return min(given, now)
 
 
-async def accepted_terms(given: Sequence[object], at: datetime) -> AcceptedStart:
-    """The recorded terms of this purchase, whose workflow began `at` this time. Raises ValueError
-    with a sentence."""
+async def accepted_terms(
+    given: Sequence[object], began: datetime
+) -> tuple[AcceptedStart, datetime]:
+    """The recorded terms of this purchase, whose first task was at `began`, and when its workflow
+    started: a reset, or a worker that was down, does not move that time. Raises ValueError with a
+    sentence."""
+    info = workflow.info()
     request = StartToAccept(
-        document=document_of(given), workflow_id=workflow.info().workflow_id, at=at
+        document=document_of(given),
+        workflow_id=info.workflow_id,
+        at=info.workflow_start_time,
+        began=began,
+        unsuitable=_unsuitable(
+            {
+                # By default, the server ends a child together with its parent.
+                "a parent workflow": info.parent,
+                f"a task timeout under {SHORTEST_TASK_TIMEOUT.seconds} s": (
+                    info.task_timeout < SHORTEST_TASK_TIMEOUT
+                ),
+            }
+        ),
     )
     answer = await _answer(ACCEPT_PURCHASE, request, "Validate the terms of the purchase")
     if answer.terms is None:
         raise ValueError(answer.problem)
-    return answer.terms
+    return answer.terms, answer.starts_at or began
+
+
+def _unsuitable(settings: Mapping[str, object]) -> tuple[str, ...]:
+    """The names of the settings that the caller has set."""
+    return tuple(name for name, value in settings.items() if value)
+
+
+def _check_settings(unsuitable: Sequence[str]) -> None:
+    if unsuitable:
+        raise ValueError(
+            f"a purchase runs once, until it is closed: start it without {unsuitable[0]}."
+        )
 
 
 async def _answer(kind: ActivityType[Request, Answer], request: Request, summary: str) -> Answer:
@@ -129,6 +184,24 @@ LARGEST_STATE_ANSWER = budget.LARGEST_STATE + budget.LARGEST_ANSWER
 
 ADOPTED_RUN = "adopted_run"
 """The memo in which `recourse adopt` names the ended run that a new run continues."""
+
+LONGEST_RUN_ID = 1_000
+"""Characters. The name of a run is its id, or what `recourse adopt` has made of one. A memo of
+megabytes would not fit into the activity's input."""
+
+
+def adopted_run() -> str:
+    """The ended run that this one continues; empty for any other start. Raises ValueError with a
+    sentence: everybody who starts workflows can write a memo."""
+    try:
+        run_id = workflow.memo_value(ADOPTED_RUN, "", type_hint=str)
+    except Undecipherable:
+        raise
+    except Exception:  # a converter may raise anything for invalid bytes
+        run_id = None
+    if not isinstance(run_id, str) or len(run_id) > LONGEST_RUN_ID:
+        raise ValueError(f"the memo {ADOPTED_RUN} is not a run id; leave it out.")
+    return run_id
 
 
 async def adopted_state(at: datetime, run_id: str) -> WorkflowState:
@@ -185,8 +258,7 @@ def carried_state(given: Sequence[object]) -> WorkflowState | None:
         "an execution timeout": is_first and info.execution_timeout,
         "a run timeout": is_first and info.run_timeout,
     }
-    if wrong := [name for name, value in set_by_caller.items() if value]:
-        raise ValueError(f"a purchase runs once, until it is closed: start it without {wrong[0]}.")
+    _check_settings(_unsuitable(set_by_caller))
     return None if is_first else _restored(parse(WorkflowState, given))
 
 

@@ -74,6 +74,9 @@ from workflows.workflow_state import AcceptedStart
 BLOCKED_AFTER = timedelta(minutes=5)
 """An effect that could not be carried out for this long is reported as blocked."""
 
+LOOK_FOR = timedelta(seconds=30)
+"""The same for a look at the payment, which keeps effects that move money waiting."""
+
 RETRY = RetryPolicy(
     initial_interval=timedelta(seconds=1),
     backoff_coefficient=2.0,
@@ -244,7 +247,7 @@ def _check_payment(number: int, state: State, start: AcceptedStart, now: datetim
     def facts(news: PaymentNews) -> Sequence[Fact]:
         return [*_news_facts(state)(news), PaymentChecked(number)]
 
-    return ActivityCall(CHECK_PAYMENT, query, summary, facts, None, RETRY_FOR_DAYS)
+    return ActivityCall(CHECK_PAYMENT, query, summary, facts, LOOK_FOR)
 
 
 def _news_facts(state: State) -> Callable[[PaymentNews], Sequence[Fact]]:

@@ -18,8 +18,8 @@ from workflows import budget
 from workflows.activity_calls import activity_call
 from workflows.lifecycle import is_pending
 from workflows.lifecycle.events import (
-    LOOKS,
-    CheckPayment,
+    CONCURRENT,
+    UNORDERED,
     ComputeDeadline,
     Effect,
     EffectBlocked,
@@ -65,6 +65,7 @@ class EffectRunner:
         self._apply_fact = apply_fact
         self._running = 0
         self._stopping = False
+        self._attempting = False
         self.invalid_input: str | None = None
         """Why the start input is invalid; found before any money moved."""
 
@@ -100,9 +101,8 @@ class EffectRunner:
             lambda: self._stopping or not self._is_listed(effect) or self._is_next(effect)
         )
         while self._should_run(effect):
-            before, facts = self._state.purchase, await self._attempt(effect)
-            if facts and isinstance(effect, CheckPayment) and not self._should_run(effect):
-                break  # a newer look was asked for: this answer may be out of date
+            before = self._state.purchase
+            facts = await self._attempt_alone(effect)
             for fact in facts:
                 self._apply_fact(fact)
             if self._state.purchase == before and self._should_run(effect):
@@ -115,9 +115,9 @@ class EffectRunner:
         self._running -= 1
 
     def _is_next(self, effect: Effect) -> bool:
-        if isinstance(effect, LOOKS):
+        if isinstance(effect, UNORDERED):
             return True
-        money = (other for other in self._state.effects if not isinstance(other, LOOKS))
+        money = (other for other in self._state.effects if not isinstance(other, UNORDERED))
         return next(money) is effect
 
     def _is_listed(self, effect: Effect) -> bool:
@@ -130,6 +130,22 @@ class EffectRunner:
 
     def _is_blocked(self, kind: str) -> bool:
         return any(item.effect == kind for item in self._state.purchase.attention)
+
+    async def _attempt_alone(self, effect: Effect) -> Sequence[Fact]:
+        """An attempt while no other one is made, except those in CONCURRENT."""
+        if isinstance(effect, CONCURRENT):
+            return await self._attempt(effect)
+        while self._should_run(effect) and self._attempting:
+            await workflow.wait_condition(
+                lambda: not (self._should_run(effect) and self._attempting)
+            )
+        if not self._should_run(effect):
+            return []
+        self._attempting = True
+        try:
+            return await self._attempt(effect)
+        finally:
+            self._attempting = False
 
     async def _attempt(self, effect: Effect) -> Sequence[Fact]:
         """One activity with all its retries. Nothing, if it was no longer pending before its

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError, WorkflowAlreadyStartedError
 from temporalio.workflow import ParentClosePolicy
 
 from activities.formatter import spaced
@@ -172,14 +172,21 @@ class Notifier:
         except TimeoutError:
             for notice in self._state.notices:
                 self._give_up(_all_undelivered(notice, TAKEN_OVER))
-            purchase_id = markdown(self._state.start.purchase_id)
-            await workflow.start_child_workflow(
-                PurchaseNotices.run,
-                self._state.notices,
-                id=f"{workflow.info().workflow_id}/notices/{workflow.info().run_id}",
-                parent_close_policy=ParentClosePolicy.ABANDON,
-                static_summary=budget.cut(f"Last notices of purchase {purchase_id}", 200),
-            )
+            child_id = f"{workflow.info().workflow_id}/notices/{workflow.info().run_id}"
+            try:
+                await self._hand_over(child_id)
+            except WorkflowAlreadyStartedError:  # a workflow of somebody else has this id
+                await self._hand_over(f"{child_id}/{workflow.uuid4()}")
+
+    async def _hand_over(self, child_id: str) -> None:
+        purchase_id = markdown(self._state.start.purchase_id)
+        await workflow.start_child_workflow(
+            PurchaseNotices.run,
+            self._state.notices,
+            id=child_id,
+            parent_close_policy=ParentClosePolicy.ABANDON,
+            static_summary=budget.cut(f"Last notices of purchase {purchase_id}", 200),
+        )
 
 
 @workflow.defn(name="PurchaseNotices")

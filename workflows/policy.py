@@ -22,6 +22,10 @@ from pydantic import (
 
 from activities.requests import Model
 
+_CALENDAR = r"(?:[A-Z]{2}(?:-[A-Z0-9]{1,3})?|X[A-Z]{3})"
+CALENDARS = rf"^{_CALENDAR}(?:\+{_CALENDAR}){{0,4}}$"
+"""Countries (`PT`), parts of countries (`US-CA`) and bank systems (`XFED`), at most five. The
+payment activity rejects those that do not exist."""
 LONGEST = timedelta(days=3650)
 MOST_REMINDERS = 10
 
@@ -104,7 +108,7 @@ class Policy(Model):
 class GivenPolicy(Policy):
     """A policy in a start input, with its limits."""
 
-    calendar: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] = "US"
+    calendar: Annotated[str, Field(pattern=CALENDARS)] = "US"
     calendar_timezone: Annotated[str, Field(pattern=r"^[A-Za-z0-9_+/-]{1,64}$")] = "UTC"
 
     @field_validator("*")

@@ -32,9 +32,9 @@ from activities.keys import purchase_of_workflow
 from activities.requests import ErrorType, WorkflowPostings
 from workflows import budget, lifecycle, view
 from workflows.acceptance import (
-    ADOPTED_RUN,
     accept,
     accepted_terms,
+    adopted_run,
     adopted_state,
     carried_state,
     document_of,
@@ -90,7 +90,7 @@ class ProjectPurchase(Receiver):
         self._accepted = False
         try:
             check_deciphered(given)
-            self._adopted_run = workflow.memo_value(ADOPTED_RUN, "", type_hint=str)
+            self._adopted_run = adopted_run()
             if state := carried_state(given):
                 self._begin(state)
         except (ValueError, Undecipherable) as error:
@@ -140,9 +140,9 @@ class ProjectPurchase(Receiver):
 
     async def _first_state(self) -> WorkflowState:
         if self._adopted_run:
-            return await adopted_state(self._began, self._adopted_run)
-        terms = await accepted_terms(self._given, self._began)
-        return WorkflowState.begin(terms, self._began, rules_version())
+            return await adopted_state(workflow.info().workflow_start_time, self._adopted_run)
+        terms, started = await accepted_terms(self._given, self._began)
+        return WorkflowState.begin(terms, self._began, rules_version(), started)
 
     def _begin(self, state: WorkflowState) -> None:
         self._state = state
@@ -211,7 +211,8 @@ class ProjectPurchase(Receiver):
             terms = accept(document, workflow.info().workflow_id, self._began)
         except ValueError as error:
             raise _never_started(str(error)) from None
-        return WorkflowState.begin(terms, self._began, lifecycle.newest())
+        started = workflow.info().workflow_start_time
+        return WorkflowState.begin(terms, self._began, lifecycle.newest(), started)
 
     # --- messages
 

@@ -100,8 +100,15 @@ class WorkflowState(BaseModel):
     """Only in a state that was saved of an ended run; handled before anything else."""
 
     @classmethod
-    def begin(cls, start: AcceptedStart, now: datetime, rules_version: int) -> "WorkflowState":
-        """The state of a purchase at its first moment: the payment is the first effect."""
+    def begin(
+        cls,
+        start: AcceptedStart,
+        now: datetime,
+        rules_version: int,
+        started: datetime | None = None,
+    ) -> "WorkflowState":
+        """The state of a purchase at its first moment: the payment is the first effect. `started`:
+        when its workflow started, if that was before `now`."""
         terms = Terms(
             key=workflow_id_of(start.purchase_id),
             client=Person(start.client.id, start.client.name),
@@ -109,7 +116,7 @@ class WorkflowState(BaseModel):
             amount=start.price.amount,
             currency=start.price.currency,
             decimals=start.decimals,
-            purchased_at=start.purchased_at or now,
+            purchased_at=start.purchased_at or started or now,
             requirements_needed=start.requirements_needed,
             policy=start.policy,
             rules_version=rules_version,

@@ -1,8 +1,8 @@
 """Engines and transactions: how a connection is opened, and which errors are worth a retry.
 
 `transact` runs work in one transaction and repeats it, at most ATTEMPTS times, when the database
-asks for that (serialization failure, deadlock, lock not available, busy). A violated constraint is
-never retried.
+asks for that (serialization failure, deadlock, lock not available, busy) or refuses writes, as a
+former primary does. A violated constraint is never retried.
 """
 
 import sqlite3
@@ -16,9 +16,10 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import URL, Connection, Engine, make_url
+from sqlalchemy.engine import URL, Connection, Engine, ExceptionContext, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from activities.database.errors import DatabaseUnreachable, SchemaMismatch
 from activities.database.sqlite import open_file
@@ -42,10 +43,11 @@ SET_UP = "Run: recourse setup"
 
 SERIALIZATION_FAILURE, DEADLOCK, LOCK_NOT_AVAILABLE = "40001", "40P01", "55P03"
 READ_ONLY_TRANSACTION, UNDEFINED_TABLE = "25006", "42P01"
-RETRYABLE_STATES = {SERIALIZATION_FAILURE, DEADLOCK, LOCK_NOT_AVAILABLE}
+RETRYABLE_STATES = {SERIALIZATION_FAILURE, DEADLOCK, LOCK_NOT_AVAILABLE, READ_ONLY_TRANSACTION}
 SQLITE_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 _READ_ONLY = "recourse_read_only"
+_POOLER = "recourse_pooler"
 
 
 def create_engine(url: str) -> Engine:
@@ -91,15 +93,59 @@ def _begin_sqlite(connection: Connection) -> None:
 def _postgresql(url: URL) -> Engine:
     defaults: dict[str, Any] = {
         "connect_timeout": CONNECT_TIMEOUT_SECONDS,
-        "options": f"-c lock_timeout={LOCK_TIMEOUT_SECONDS}s",
+        "target_session_attrs": "read-write",  # of several hosts the primary; never a standby
     }
-    return sa.create_engine(
+    engine = sa.create_engine(
         url,
         connect_args={name: value for name, value in defaults.items() if name not in url.query},
         pool_pre_ping=True,
         isolation_level="READ COMMITTED",
         hide_parameters=True,
     )
+    event.listen(engine, "connect", _set_up_connection)
+    event.listen(engine, "begin", _begin_postgresql)
+    event.listen(engine, "handle_error", _end_read_only_connections)
+    return engine
+
+
+def _set_up_connection(connection: Any, record: ConnectionPoolEntry) -> None:
+    """Set the lock timeout, or find out that a pooler is between us and the server.
+
+    A pooler such as PgBouncer has process ids of its own. In its transaction mode each transaction
+    may run on another server connection: settings and prepared statements of a session would reach
+    other clients.
+    """
+    (pid,) = connection.execute("SELECT pg_backend_pid()").fetchone()
+    record.info[_POOLER] = pid != connection.info.backend_pid
+    if record.info[_POOLER]:
+        connection.prepare_threshold = None
+    else:
+        connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'")
+    connection.commit()
+
+
+def _begin_postgresql(connection: Connection) -> None:
+    # Not SQLAlchemy's option `postgresql_readonly`: after it, every transaction would begin READ
+    # WRITE, which overrides a server's default, and on a standby is another error than 25006.
+    read_only = connection.get_execution_options().get(_READ_ONLY, False)
+    psycopg: Any = connection.connection.dbapi_connection
+    psycopg.read_only = read_only or None
+    if connection.info[_POOLER] and not read_only:
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'")
+
+
+def _end_read_only_connections(context: ExceptionContext) -> None:
+    """A former primary refuses writes for as long as the connections to it live. Replacing the
+    pool's connections leads to the new primary."""
+    if getattr(context.original_exception, "sqlstate", None) == READ_ONLY_TRANSACTION:
+        context.is_disconnect = True
+
+
+def check_writable(engine: Engine) -> None:
+    """Return if the database takes writes. Raises DatabaseUnreachable, SchemaMismatch."""
+    # Inserts nothing, and is rejected where writes are.
+    nothing = sa.text("INSERT INTO owner (kind, value) SELECT kind, value FROM owner WHERE 1 = 0")
+    transact(engine, lambda connection: connection.execute(nothing))
 
 
 def transact(engine: Engine, work: Callable[[Connection], Result]) -> Result:
@@ -119,7 +165,7 @@ def read(engine: Engine, work: Callable[[Connection], Result]) -> Result:
     """Run `work` on one snapshot of the database. It waits for no writer."""
     options: dict[str, Any] = {_READ_ONLY: True}
     if engine.dialect.name == "postgresql":
-        options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        options |= {"isolation_level": "REPEATABLE READ"}
     return transact(engine.execution_options(**options), work)
 
 
@@ -140,6 +186,7 @@ def _insert_if_absent(dialect: str, table: sa.Table) -> sa.Executable:
 
 
 def _retrying(attempt: Callable[[], Result]) -> Result:
+    reason = ""
     for pause in _pauses():
         try:
             return attempt()
@@ -147,13 +194,14 @@ def _retrying(attempt: Callable[[], Result]) -> Result:
             raise DatabaseUnreachable("All connections to the database are in use.") from error
         except DBAPIError as error:
             if _is_retryable(error):
+                reason = first_line(error)
                 time.sleep(pause)
             elif meant := _translated(error):
                 raise meant from error
             else:
                 raise
     raise DatabaseUnreachable(
-        f"The database was busy {ATTEMPTS} times in a row. Send the request again."
+        f"The database was busy {ATTEMPTS} times in a row ({reason}). Send the request again."
     )
 
 
@@ -164,7 +212,7 @@ def _pauses() -> Iterator[float]:
 
 
 def _is_retryable(error: DBAPIError) -> bool:
-    """Whether the database rolled back because of a concurrent transaction."""
+    """Whether the database rolled back because of a concurrent transaction, or was read-only."""
     return _state(error) in RETRYABLE_STATES or _sqlite_code(error) in SQLITE_BUSY
 
 
@@ -174,7 +222,7 @@ def _translated(error: DBAPIError) -> DatabaseUnreachable | SchemaMismatch | Non
     if state == UNDEFINED_TABLE or str(error.orig).startswith("no such table"):
         return SchemaMismatch(f"The database is not set up. {SET_UP}")
     transient = isinstance(error, OperationalError | InterfaceError)
-    if transient or error.connection_invalidated or state == READ_ONLY_TRANSACTION:
+    if transient or error.connection_invalidated:
         return DatabaseUnreachable(f"The database cannot be reached: {first_line(error)}")
     return None
 

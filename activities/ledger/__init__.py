@@ -25,6 +25,7 @@ Amounts are integer minor units; times are UTC instants.
 from activities.ledger.errors import LedgerRejected, PurchaseExists
 from activities.ledger.ledger import (
     AccountBalance,
+    Decision,
     Ledger,
     ProviderMove,
     PurchaseBalances,
@@ -38,6 +39,7 @@ from activities.ledger.states import SavedState
 __all__ = [
     "AccountBalance",
     "BoughtPurchase",
+    "Decision",
     "InTransit",
     "Ledger",
     "LedgerRejected",

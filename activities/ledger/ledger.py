@@ -55,6 +55,15 @@ class Transfer:
 
 
 @dataclass(frozen=True)
+class Decision:
+    """How a decision divided the escrow, in minor units, and when it was made."""
+
+    refund: int
+    release: int
+    at: datetime
+
+
+@dataclass(frozen=True)
 class ProviderMove:
     """Money that moved at the provider without Recourse, in minor units. `reference`: the
     provider's name for the dispute or the refund."""
@@ -229,15 +238,23 @@ class Ledger:
         row = read(self._engine, lambda connection: connection.execute(query).first())
         return PurchaseBalances(**row._mapping) if row else None
 
-    def decided_at(self, purchase_id: str) -> datetime | None:
-        """Return when the decision about a purchase was made; None before its posting."""
-        operation = schema.operation.c
-        query = sa.select(operation.at).where(
-            operation.purchase_id == purchase_id,
-            operation.status == "applied",
-            operation.kind.in_(operations.DECISIONS),
+    def decision(self, purchase_id: str) -> Decision | None:
+        """Return the decision about a purchase; None before its posting."""
+        operation, transfer = schema.operation.c, schema.transfer.c
+        query = (
+            sa.select(operation.at, transfer.credit_account, transfer.amount)
+            .join_from(schema.operation, schema.transfer, transfer.operation_key == operation.key)
+            .where(transfer.purchase_id == purchase_id, transfer.kind.in_(operations.DECISIONS))
         )
-        return read(self._engine, lambda connection: connection.scalar(query))
+        rows = read(self._engine, lambda connection: connection.execute(query).all())
+        if not rows:
+            return None
+        moved = {row.credit_account: int(row.amount) for row in rows}
+        return Decision(
+            refund=moved.get(operations.refunds_in_transit(purchase_id), 0),
+            release=moved.get(operations.freelancer_balance(purchase_id), 0),
+            at=rows[0].at,
+        )
 
     def purchase_of_charge(self, charge: str) -> str | None:
         """Return the id of the purchase that this charge of the provider holds, if any."""

@@ -102,7 +102,9 @@ class ChargeRecord:
 
 @dataclass(frozen=True)
 class RefundRecord:
-    """A refund, from the provider's records. `refund_id`: ours; empty if somebody else made it."""
+    """A refund, from the provider's records. `refund_id`: ours; empty if somebody else made it.
+    `reference`: the provider's name for it, which never changes. `bank_reference`: the bank's, such
+    as an ARN, where it is known."""
 
     refund_id: str
     amount: Money
@@ -110,6 +112,7 @@ class RefundRecord:
     status: RefundStatus
     charge_reference: str = ""
     text: str = ""
+    bank_reference: str = ""
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from activities.payments.stripe_records import Names
 stripe.enable_telemetry = False  # it writes to the home directory
 logging.getLogger("stripe").setLevel(logging.WARNING)  # it logs payment methods at INFO
 
-TIMEOUT_SECONDS = 5.0
-"""Bounds one call: a look-up and the four calls of a charge fit into one activity attempt."""
+TIMEOUT_SECONDS = 4.0
+"""Bounds one call: the seven calls that a charge can need fit into one activity attempt."""
 
 CONNECTIONS = 20
 """Bounds the pooled connections: one for each activity thread."""

@@ -106,10 +106,19 @@ def refund_result(refund: stripe.Refund) -> RefundResult:
 
 
 def refund_record(refund: stripe.Refund, names: Names) -> RefundRecord:
-    """Convert a refund. Its reference is Stripe's id, which does not change."""
+    """Convert a refund. One that somebody else made is recognised by its reference: that is
+    Stripe's id, which does not change."""
     result = refund_result(refund)
     own, charge = names.refund_id_of(refund), payment_of(refund)
-    return RefundRecord(own, result.amount, refund.id, result.status, charge, result.text)
+    return RefundRecord(
+        own,
+        result.amount,
+        refund.id,
+        result.status,
+        charge,
+        result.text,
+        _bank_reference(refund),
+    )
 
 
 def _bank_reference(refund: stripe.Refund) -> str:

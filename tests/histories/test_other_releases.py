@@ -1,6 +1,7 @@
 """Recorded purchases replay in other surroundings: with the code of another release, with the
 releases of libraries before and after the pinned ones, and on every Python of this machine."""
 
+import json
 import os
 import subprocess
 import sys
@@ -78,12 +79,36 @@ def works(python: Path) -> bool:
     return subprocess.run([python, "--version"], capture_output=True).returncode == 0
 
 
-@pytest.mark.releases
-@pytest.mark.parametrize("version", sorted(PYTHONS := pythons()))
-def test_another_python_changes_no_recorded_purchase(version: str, tmp_path: Path) -> None:
-    """Python has tables of its own, for example of Unicode."""
-    subprocess.run([PYTHONS[version], "-m", "venv", tmp_path], check=True)
+@pytest.fixture(scope="module", params=sorted(PYTHONS := pythons()))
+def other_python(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another Python, with the pinned releases of libraries."""
+    folder = tmp_path_factory.mktemp("python")
+    subprocess.run([PYTHONS[request.param], "-m", "venv", folder], check=True)
     # A replay imports few of the modules: compiling all takes longer than installing them.
-    pip = (tmp_path / "bin" / "pip", "install", "--quiet", "--no-compile", "--require-hashes")
+    pip = (folder / "bin" / "pip", "install", "--quiet", "--no-compile", "--require-hashes")
     subprocess.run([*pip, "-r", ROOT / "requirements.lock"], check=True, capture_output=True)
-    replay(python=tmp_path / "bin" / "python")
+    return folder / "bin" / "python"
+
+
+@pytest.mark.releases
+def test_another_python_changes_no_recorded_purchase(other_python: Path) -> None:
+    """Python has tables of its own, for example of Unicode."""
+    replay(python=other_python)
+
+
+@pytest.mark.releases
+def test_another_python_plays_every_scenario_without_a_warning(
+    other_python: Path, tmp_path: Path
+) -> None:
+    """Server, worker, ledger and mail, in development mode and with warnings as errors."""
+    run = subprocess.run(
+        [other_python, *("-X", "dev", "-W", "error", "-m", "starter", "demo", "--exit", "--json")],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert "Exception ignored" not in run.stderr, run.stderr[-3000:]
+    answer = json.loads(run.stdout.splitlines()[-1])  # the server has written to stdout, too
+    assert {played["as_expected"] for played in answer["purchases"]} == {True}

@@ -484,6 +484,18 @@ ON_BOTH = (
 
 ON_SQLITE = (
     Attempt("overdraw and ignore the rejection", refund(101, how="INSERT OR IGNORE")),
+    Attempt(
+        "decide during a bank dispute and ignore the rejection",
+        operation("release", "disputed")
+        + leg(
+            "release",
+            "escrow:disputed",
+            "freelancer-balance:disputed",
+            40,
+            purchase="disputed",
+            how="INSERT OR IGNORE",
+        ),
+    ),
     Attempt("overdraw by replacing", refund(101, how="INSERT OR REPLACE")),
     Attempt(
         "replace a finished leg",

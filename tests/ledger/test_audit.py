@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -22,8 +23,10 @@ def without_rules(engine: Engine) -> Iterator[Connection]:
         if engine.dialect.name == "postgresql":
             for table in TABLES:
                 connection.execute(sa.text(f"ALTER TABLE {table} DISABLE TRIGGER ALL"))
-            for check in sa.inspect(connection).get_check_constraints("account"):
-                connection.execute(sa.text(f"ALTER TABLE account DROP CONSTRAINT {check['name']}"))
+                for check in sa.inspect(connection).get_check_constraints(table):
+                    connection.execute(
+                        sa.text(f"ALTER TABLE {table} DROP CONSTRAINT {check['name']}")
+                    )
         else:
             connection.exec_driver_sql("ROLLBACK")  # pragmas do nothing inside a transaction
             connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
@@ -106,6 +109,91 @@ MANIPULATIONS = [
         },
     ),
 ]
+
+
+MOVES_OF_OTHERS = [
+    (
+        "INSERT INTO account (id, currency, min_balance, balance)"
+        " VALUES ('freelancer-receivable:p-2', 'USD', NULL, -41)",
+        {
+            (None, "The balances in USD sum to -41, not to 0."),
+            (
+                "p-2",
+                "The balance of freelancer-receivable:p-2 is -41, but its transfers sum to 0.",
+            ),
+            ("p-2", "The freelancer of p-2 got 40 and owes 41."),
+        },
+    ),
+    (
+        "UPDATE account SET balance = balance - 1 WHERE id = 'platform-losses:USD'",
+        {
+            (None, "The balances in USD sum to -1, not to 0."),
+            (None, "The balance of platform-losses:USD is -6, but its transfers sum to -5."),
+        },
+    ),
+    (
+        "UPDATE transfer SET kind = 'refund_returned' WHERE kind = 'bank_dispute_loss'",
+        {
+            (
+                "p-2",
+                "The client of p-2 has -5 of its settled refunds: more was returned than was"
+                " settled.",
+            ),
+            (
+                "p-2",
+                "The hold of p-2 was 100, but 95 is held, in transit, refunded, released or"
+                " charged back.",
+            ),
+        },
+    ),
+    (
+        "UPDATE account SET balance = balance + 1 WHERE id = 'bank-disputes:p-1'",
+        {
+            (None, "The balances in USD sum to 1, not to 0."),
+            ("p-1", "The balance of bank-disputes:p-1 is 31, but its transfers sum to 30."),
+            (
+                "p-1",
+                "The hold of p-1 was 100, but 101 is held, in transit, refunded, released or"
+                " charged back.",
+            ),
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("statement", "found"), MOVES_OF_OTHERS, ids=[statement for statement, _ in MOVES_OF_OTHERS]
+)
+def test_the_audit_knows_what_moves_at_the_provider(
+    ledger: Ledger, engine: Engine, statement: str, found: set[tuple[str | None, str]]
+) -> None:
+    for purchase in ("p-1", "p-2"):
+        ledger.hold(key=f"{purchase}/hold", purchase_id=purchase, amount=100, currency="USD", at=AT)
+    ledger.decide(
+        key="p-2/decided", purchase_id="p-2", refund=60, release=40, currency="USD", at=AT
+    )
+    dispute: dict[str, Any] = {"currency": "USD", "at": AT, "reference": "dp_1"}
+    moves: list[Any] = [
+        ("bank_dispute_opened", "escrow", 50),
+        ("bank_dispute_lost", "escrow", 20),
+    ]
+    for kind, account, amount in moves:
+        ledger.provider_moved(
+            key=kind, purchase_id="p-1", kind=kind, account=account, amount=amount, **dispute
+        )
+    ledger.provider_moved(
+        key="loss",
+        purchase_id="p-2",
+        kind="bank_dispute_loss",
+        account="platform_losses",
+        amount=5,
+        **dispute,
+    )
+    with without_rules(engine) as connection:
+        connection.execute(sa.text(statement))
+        differences = audit(connection)
+    assert {(one.purchase_id, one.what) for one in differences} == found
+    assert ledger.audit() == []
 
 
 @pytest.mark.parametrize(

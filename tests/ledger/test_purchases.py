@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -90,6 +91,24 @@ def test_the_same_terms_in_another_first_run_count_only_while_the_money_is_insid
     for paid in (False, True):
         with pytest.raises(PurchaseExists):
             ledger.register(STARTED_AGAIN, paid=paid)
+
+
+def test_money_in_a_bank_dispute_is_inside_until_it_is_lost(ledger: Ledger) -> None:
+    ledger.register(FIRST)
+    hold(ledger)
+    move: dict[str, Any] = {
+        "purchase_id": "p-1",
+        "account": "escrow",
+        "amount": 25000,
+        "currency": "USD",
+        "at": AT,
+        "reference": "dp_1",
+    }
+    ledger.provider_moved(key="opened", kind="bank_dispute_opened", **move)
+    assert ledger.register(STARTED_AGAIN) is False
+    ledger.provider_moved(key="lost", kind="bank_dispute_lost", **move)
+    with pytest.raises(PurchaseExists):
+        ledger.register(STARTED_AGAIN)
 
 
 def test_of_many_purchases_at_once_under_one_id_one_is_registered(ledger: Ledger) -> None:

@@ -46,7 +46,10 @@ def test_the_worker_role_can_do_its_work(as_worker: str) -> None:
         ledger.register(
             BoughtPurchase("p-1", "ana", "bo", 5, "USD", "{}", "0" * 64, "run", NOW, b"\0{}")
         )
-        ledger.hold(key="h", amount=500, **terms)
+        ledger.hold(key="h", amount=500, charge="ch_1", **terms)
+        dispute = {"account": "escrow", "amount": 500, "reference": "dp_1", **terms}
+        ledger.provider_moved(key="o", kind="bank_dispute_opened", **dispute)
+        ledger.provider_moved(key="w", kind="bank_dispute_won", **dispute)
         ledger.decide(key="d", refund=300, release=200, **terms)
         ledger.settle(key="s", amount=300, reference="r", **terms)
         (opened,) = log.insert_if_absent([notice])

@@ -183,11 +183,17 @@ def test_no_query_about_a_purchase_scans_a_table(ledger: Ledger, engine: Engine)
         "p-1", "ana", "bo", 100, "USD", "{}", "0" * 64, "run", terms["at"], b"\0{}"
     )
     ledger.register(bought)
-    ledger.hold(key="hold", amount=100, **terms)
+    ledger.hold(key="hold", amount=100, charge="ch_1", **terms)
+    dispute = {"account": "escrow", "amount": 100, "reference": "dp_1", **terms}
+    ledger.provider_moved(key="opened", kind="bank_dispute_opened", **dispute)
+    ledger.provider_moved(key="won", kind="bank_dispute_won", **dispute)
     ledger.register(replace(bought, first_run="another"))
     ledger.decide(key="decide", refund=60, release=40, **terms)
     ledger.settle(key="settle", amount=60, reference="re_1", **terms)
+    returned = dispute | {"account": "in_transit", "amount": 60}
+    ledger.provider_moved(key="returned", kind="refund_returned", **returned)
     ledger.balances("p-1")
+    ledger.decision("p-1")
     ledger.transfers("p-1")
     event.remove(engine, "before_cursor_execute", note)
 

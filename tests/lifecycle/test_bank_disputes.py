@@ -12,6 +12,7 @@ from workflows.lifecycle.events import (
     PostDecision,
     PostProviderMove,
     ProviderMovePosted,
+    RefundedElsewhere,
     RefundReported,
     SendRefund,
 )
@@ -200,26 +201,23 @@ def test_a_refund_shrinks_by_what_the_bank_keeps() -> None:
     assert purchase.state.refund_amount == 15_000
 
 
-def test_a_decision_posted_at_the_same_moment_moves_the_freeze_to_the_refund() -> None:
-    """R-51, R-82: the ledger had posted the decision when the dispute was reported."""
+def test_a_decision_is_not_posted_while_the_bank_has_the_money() -> None:
+    """R-82: decided, not yet posted, and then disputed."""
     purchase = Purchase().working()
     purchase.freelancer("give_refund")
     opened(purchase)
+    assert not is_pending(purchase.state, PostDecision(ESCROW, 0))
+    before = purchase.state
     purchase.fact(DecisionPosted())
-    assert [move.account for move in purchase.state.moves] == ["in_transit"]
-    assert purchase.state.frozen
-    assert (purchase.state.in_transit, purchase.state.charged_back) == (0, ESCROW)
+    assert purchase.state == before
 
 
-def test_a_release_posted_at_the_same_moment_closes_the_purchase() -> None:
-    """R-52, R-82: the freelancer has the money; the books take nothing back from escrow."""
-    purchase = Purchase().delivered()
-    purchase.client("accept_delivery")
-    opened(purchase)
-    purchase.fact(DecisionPosted())
-    assert purchase.state.outcome == "released"
-    assert not purchase.state.moves
-    assert purchase.state.charged_back == 0
+def test_a_claim_above_what_the_bank_leaves_lapses() -> None:
+    """R-85: the mediator decides on the rest."""
+    purchase = Purchase().contested(claim=20_000)
+    reported(opened(purchase, 10_000), "lost", 10_000)
+    assert purchase.state.stage is Stage.DISPUTED
+    assert purchase.state.claim is None
 
 
 def test_a_dispute_about_a_refund_that_was_sent_alerts_staff() -> None:
@@ -238,19 +236,21 @@ def test_a_dispute_about_a_refund_that_was_sent_alerts_staff() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bears", "account"),
-    [("platform", "platform_losses"), ("freelancer", "freelancer_receivable")],
+    ("bears", "losses"),
+    [
+        ("platform", [("platform_losses", ESCROW)]),
+        ("freelancer", [("platform_losses", 10_000), ("freelancer_receivable", 15_000)]),
+    ],
 )
-def test_the_policy_says_who_bears_what_was_released(bears: str, account: str) -> None:
+def test_the_policy_says_who_bears_what_was_released(
+    bears: str, losses: list[tuple[str, int]]
+) -> None:
     """R-87: `chargeback_after_release`."""
     purchase = Purchase(chargeback_after_release=bears).disputed()
     purchase.send(Role.MEDIATOR, "resolve_dispute", refund=10_000)
     purchase.posted().fact(RefundReported(1, "sent", "arn_7"))
     reported(opened(purchase), "lost")
-    assert [(m.account, m.amount) for m in purchase.state.moves] == [
-        ("platform_losses", 10_000),
-        (account, 15_000),
-    ]
+    assert [(m.account, m.amount) for m in purchase.state.moves] == losses
 
 
 def test_a_dispute_about_a_sent_refund_that_ends_well_needs_nobody() -> None:
@@ -281,6 +281,29 @@ def test_a_repeated_report_changes_nothing() -> None:
     assert not purchase.notices
 
 
+def test_a_bank_that_keeps_more_than_there_was_makes_a_loss() -> None:
+    """R-84: 100.00 were refunded elsewhere before the bank kept all of the payment."""
+    purchase = purchase_in(Stage.IN_PROGRESS)
+    purchase.fact(RefundedElsewhere("re_x", 10_000))
+    reported(opened(purchase), "lost")
+    assert [(m.kind, m.amount) for m in purchase.state.moves][1:] == [
+        ("bank_dispute_opened", 15_000),
+        ("bank_dispute_lost", 15_000),
+        ("bank_dispute_loss", 10_000),
+    ]
+
+
+def test_a_freelancer_owes_at_most_what_was_released() -> None:
+    """R-87: the rest is the platform's loss."""
+    purchase = Purchase(chargeback_after_release="freelancer").disputed()
+    purchase.send(Role.MEDIATOR, "resolve_dispute", refund=10_000)
+    purchase.posted().fact(RefundReported(1, "sent", "arn_7"))
+    for number in ("dp_1", "dp_2"):
+        purchase.fact(BankDisputeReported(number, "lost", 20_000))
+    owed = [m.amount for m in purchase.state.moves if m.account == "freelancer_receivable"]
+    assert owed == [10_000, 5_000]
+
+
 @pytest.mark.parametrize(
     ("first", "then"), [("won", "lost"), ("lost", "won"), ("won", "opened"), ("lost", "opened")]
 )
@@ -303,8 +326,8 @@ def test_a_bank_that_changes_its_decision_calls_a_person(first: str, then: str) 
 
 
 @pytest.mark.parametrize(("lost", "claim"), [(ESCROW, None), (20_000, None), (10_000, 10_000)])
-def test_a_claim_above_what_the_bank_leaves_lapses(lost: int, claim: int | None) -> None:
-    """R-84, R-85: no notice can speak of a negative rest."""
+def test_no_notice_can_speak_of_a_negative_rest(lost: int, claim: int | None) -> None:
+    """R-84, R-85: what is left after the claim is never less than nothing."""
     purchase = reported(opened(Purchase().contested(claim=10_000), lost), "lost", lost)
     assert purchase.state.claim == claim
     assert min(purchase.state.amounts.values()) >= 0

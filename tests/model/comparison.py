@@ -102,9 +102,10 @@ class ComparisonServer:
             script.method, policy=script.policy, requirements_needed=script.requirements_needed
         )
         handle = await start(self.environment.client, terms)
-        started_at = (await read_query(handle, "status", Status)).timeline[0].at
+        began_at = (await read_query(handle, "status", Status)).timeline[0].at
+        terms = terms.model_copy(update={"purchased_at": (await handle.describe()).start_time})
         comparison = Comparison(
-            self, script, handle, RulesModel(self.rules_services, terms, started_at)
+            self, script, handle, RulesModel(self.rules_services, terms, began_at)
         )
         await comparison.check_agreement("the start")
         self.scripts += 1

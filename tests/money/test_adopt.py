@@ -5,10 +5,9 @@ import json
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
-from temporalio.client import WorkflowExecutionStatus
+from temporalio import workflow
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.testing import WorkflowEnvironment
 
@@ -26,7 +25,9 @@ from temporal.purchases import Purchase, find
 from tests.money.environment import NOW
 from tests.purchases import FREELANCER, adopted, deleted, held, input_error, purchase, purchase_of
 from worker import build_worker
+from workflows import budget
 from workflows.acceptance import ADOPTED_RUN
+from workflows.effects import EffectRunner
 from workflows.messages import PurchaseStart, Role
 from workflows.receiving.queue import FIRST_BATCH
 
@@ -248,6 +249,39 @@ async def test_what_a_purchase_received_before_it_was_ended_is_handled(
     assert (found.stage, found.reason) == ("settling", "freelancer_cancelled")
 
 
+async def test_a_run_that_was_ended_before_its_first_task_is_adopted_with_what_it_was_given(
+    server: WorkflowEnvironment, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A purchase continues as new and is ended at once: no worker has answered for the new run."""
+    handle = await held(server)
+    purchase_id = purchase_of(handle)
+    first = (await handle.describe()).run_id
+    await say(handle, Role.CLIENT, "cancel")
+
+    resume = EffectRunner.resume
+
+    def fails(effects: EffectRunner) -> None:
+        if workflow.info().continued_run_id:
+            raise RuntimeError("each task of the new run fails")
+        resume(effects)
+
+    monkeypatch.setattr(EffectRunner, "resume", fails)
+    for number in range(budget.SIGNALS_PER_RUN):
+        await handle.signal("send_message", {"by": FREELANCER, "text": f"Message {number}"})
+    while (await handle.describe()).run_id == first:  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
+    await handle.terminate("by mistake")
+    monkeypatch.undo()
+
+    handle = await adopted(server, services, purchase_id)
+    found = await status(handle)
+    assert (found.stage, found.payment) == ("refund_requested", "held")
+    assert len(found.timeline) > budget.SIGNALS_PER_RUN
+    await say(handle, Role.FREELANCER, "give_refund")
+    await skip(server, handle)
+    assert moved(services, purchase_id) == ["hold", "refund", "settled"]
+
+
 async def test_a_purchase_is_adopted_after_its_history_was_deleted(
     server: WorkflowEnvironment, services: Services
 ) -> None:
@@ -344,39 +378,6 @@ async def test_a_rejected_second_start_does_not_hide_the_purchase(
     await input_error(second)
     handle = await adopted(server, services, purchase_id)
     assert (await status(handle)).payment == "held"
-
-
-@pytest.mark.parametrize(
-    ("option", "named"),
-    [
-        ({"cron_schedule": "* * * * *"}, "a cron schedule"),
-        ({"execution_timeout": 30 * DAY}, "an execution timeout"),
-        ({"run_timeout": 30 * DAY}, "a run timeout"),
-    ],
-    ids=["cron", "execution timeout", "run timeout"],
-)
-async def test_a_start_that_the_server_would_end_or_repeat_is_rejected_before_money_moves(
-    server: WorkflowEnvironment, services: Services, option: dict[str, Any], named: str
-) -> None:
-    """With a cron schedule, the server would give a second run the input as its state."""
-    terms = purchase()
-    workflow_id = workflow_id_of(terms.purchase_id)
-    await server.client.start_workflow(
-        "ProjectPurchase", terms, id=workflow_id, task_queue=TASK_QUEUE, **option
-    )
-    first = server.client.get_workflow_handle(workflow_id)
-    while (why := await Purchase(server.client, terms.purchase_id).input_error()) is None:
-        found = await first.describe()
-        if found.status is WorkflowExecutionStatus.RUNNING and "cron_schedule" in option:
-            history = [event async for event in first.fetch_history_events()]
-            begun = history[0].workflow_execution_started_event_attributes
-            if begun.continued_execution_run_id:  # cron has begun the next run
-                why = begun.continued_failure.message
-                await first.terminate("seen")
-                break
-        await asyncio.sleep(0.05)
-    assert f"start it without {named}" in why
-    assert services.provider.find_charge(f"{workflow_id}/hold") is None
 
 
 async def test_a_payment_that_was_made_and_not_held_is_found_after_the_payment_window(

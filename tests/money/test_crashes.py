@@ -11,11 +11,15 @@ import pytest
 
 from activities.requests import (
     Model,
+    MoveAccount,
+    ProviderMoveKind,
+    ProviderMovePosting,
 )
 from tests.money.environment import (
     LATER,
     NOW,
     PRICE,
+    PURCHASE,
     Environment,
     decision,
     opened,
@@ -77,11 +81,34 @@ def refund_scenario(method: str) -> list[Step]:
     ]
 
 
+def moved(kind: ProviderMoveKind, account: MoveAccount, amount: int) -> ProviderMovePosting:
+    return ProviderMovePosting(
+        key=f"purchase-p-1/{kind}",
+        purchase_id=PURCHASE,
+        kind=kind,
+        account=account,
+        amount=amount,
+        currency="USD",
+        reference="dp_1",
+        at=NOW,
+    )
+
+
 SCENARIOS: dict[str, list[Step]] = {
     "refund": refund_scenario("pm_sandbox_ok"),
     "refund with a flaky provider": refund_scenario("pm_sandbox_flaky"),
     "charge whose answer is lost": [
         step("take_payment", lambda _: payment("pm_sandbox_charge_lost"))
+    ],
+    "bank dispute, refund elsewhere, refund returned": [
+        step("take_payment", lambda _: payment()),
+        step("post_provider_move", lambda _: moved("bank_dispute_opened", "escrow", 20000)),
+        step("post_provider_move", lambda _: moved("bank_dispute_lost", "escrow", 20000)),
+        step("post_provider_move", lambda _: moved("refunded_elsewhere", "escrow", 1000)),
+        step("post_decision", lambda _: decision(3000, 1000)),
+        step("post_settlement", lambda _: settlement(3000)),
+        step("post_provider_move", lambda _: moved("refund_returned", "in_transit", 3000)),
+        step("post_provider_move", lambda _: moved("bank_dispute_loss", "platform_losses", 1000)),
     ],
     "declined": [step("take_payment", lambda _: payment("pm_sandbox_declined"))],
     "voided": [step("void_payment", lambda _: payment())],

@@ -116,7 +116,8 @@ async def test_two_deployments_on_one_account_count_only_their_own_money(tmp_pat
         for each in both:
             money = MoneyActivities(each.ledger, each.provider)
             paid = run(money.take_payment, payment())
-        run(money.post_decision, decision())
+        decided = decision().model_copy(update={"charge_reference": paid.reference})
+        run(money.post_decision, decided)
         run(money.send_refund, refund_of(paid.reference))
 
         found = []

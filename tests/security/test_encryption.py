@@ -21,6 +21,8 @@ from temporal import embedded
 from temporal.adoption import Adoption
 from temporal.client import data_converter, seal_of
 from temporal.codec import Encryption, WrongKeys, read_keys
+from temporal.errors import Failure
+from temporal.purchases import Purchase
 from tests.conftest import settings
 from tests.purchases import CLIENT, FREELANCER, purchase, purchase_of
 from tests.security.codec_process import TOKEN, codec_server
@@ -245,6 +247,25 @@ async def test_a_worker_without_the_key_names_the_missing_key(encrypted: Encrypt
     assert (
         f"the key '2026-05', and cannot be decrypted here: put that key into {SETTING}" in failure
     )
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["not begun", "begun"])
+async def test_the_status_says_that_the_worker_lacks_the_key(
+    encrypted: EncryptedServer, begun: bool
+) -> None:
+    """A worker runs, so starting one is no advice: the sentence names key and setting."""
+    client = await encrypted.client(NEW)
+    handle = await start(client, purchase())
+    if begun:
+        async with build_worker(client, encrypted.services, encrypted.threads):
+            await until(handle, lambda found: found.payment == "held")
+    async with build_worker(await encrypted.client(OLD), encrypted.services, encrypted.threads):
+        with pytest.raises(Failure) as failure:
+            await Purchase(client, purchase_of(handle)).status()
+    await handle.terminate("seen")
+    assert "Start one" not in failure.value.text
+    assert failure.value.text.endswith(f"put that key into {SETTING}.")
+    assert "the key '2026-11'" in failure.value.text
 
 
 async def test_a_query_without_the_key_names_the_missing_key(encrypted: EncryptedServer) -> None:

@@ -228,9 +228,14 @@ Effect = (
     | CheckPayment
     | PostProviderMove
 )
-"""Those that move money are carried out in order; the others (`LOOKS`) wait for none."""
+"""Carried out in order, except those in `UNORDERED`."""
 
-LOOKS = (ComputeDeadline, CheckRefund, CheckPayment)
+UNORDERED = (ComputeDeadline, CheckRefund, CheckPayment)
+"""Effects that move no money wait for none of the others. But a look at the payment and an effect
+that moves money are never carried out at the same time: what was decided must not change under a
+posting."""
+
+CONCURRENT = (ComputeDeadline, CheckRefund)
 
 RecipientRole = Literal["client", "freelancer", "operator"]
 

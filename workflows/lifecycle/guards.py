@@ -47,11 +47,8 @@ def _policy(field: str, value: str) -> Callable[[Draft], bool]:
 def _unposted(*, with_refund: bool) -> Callable[[Draft], bool]:
     def check(draft: Draft) -> bool:
         decision = draft.state.decision
-        return (
-            is_unposted(draft.state)
-            and decision is not None
-            and (decision.refund > 0) is with_refund
-        )
+        pending = is_kind_pending(draft.state, "post_decision")
+        return pending and decision is not None and (decision.refund > 0) is with_refund
 
     return check
 

@@ -219,7 +219,6 @@ def start_refund(draft: Draft) -> None:
     decision = draft.state.decision
     assert decision is not None
     draft.set(decision_posted=True, refund=Refund(decision.refund))
-    provider.take_from_refund(draft)
     draft.emit(SendRefund(1))
 
 
@@ -228,7 +227,6 @@ def close_released(draft: Draft) -> None:
     decision = draft.state.decision
     assert decision is not None
     draft.set(decision_posted=True)
-    provider.forget_unposted(draft)
     draft.close("released", decision.reason)
 
 

@@ -155,6 +155,8 @@ def lose_dispute(draft: Draft) -> None:
     assert before.account
     note_dispute(draft, before.account, before.amount)
     draft.record_move("bank_dispute_lost", before.account, before.amount, before.dispute_id)
+    beyond = max(0, reported(draft).amount - before.amount)  # what was not here to be taken
+    _record_loss(draft, before.dispute_id, beyond)
     refund = draft.state.refund
     if before.account == "in_transit" and refund:
         draft.set(refund=replace(refund, amount=refund.amount - before.amount))
@@ -163,7 +165,7 @@ def lose_dispute(draft: Draft) -> None:
     state = draft.state
     if not (state.refund_amount if before.account == "in_transit" else state.escrow):
         draft.set(reason="bank_dispute_lost")
-    _lapse_above_escrow(draft)
+    _lapse(draft)
     _unfreeze(draft)
     if draft.state.refund and draft.state.refund.amount:
         draft.pay_on()
@@ -187,7 +189,7 @@ def alert_after_payout(draft: Draft) -> None:
         f"{dispute.status}.{evidence} Send the evidence to the payment provider.",
     )
     if dispute.status == "lost":
-        _record_loss(draft, dispute)
+        _record_loss(draft, dispute.dispute_id, dispute.amount)
 
 
 def end_dispute(draft: Draft) -> None:
@@ -216,34 +218,16 @@ def alert_changed_dispute(draft: Draft) -> None:
     )
 
 
-def _record_loss(draft: Draft, dispute: BankDispute) -> None:
-    """The platform bears what went to the client; the policy says who bears what was released."""
-    refund = draft.state.refund_amount
-    ours = min(dispute.amount, refund)
-    bears = draft.state.terms.policy.chargeback_after_release
-    account: MoveAccount = "freelancer_receivable" if bears == "freelancer" else "platform_losses"
-    draft.record_move("bank_dispute_loss", "platform_losses", ours, dispute.dispute_id)
-    draft.record_move("bank_dispute_loss", account, dispute.amount - ours, dispute.dispute_id)
-
-
-def take_from_refund(draft: Draft) -> None:
-    """The decision was posted while the bank took money from escrow: it takes it from the refund,
-    because escrow is empty in the ledger."""
-    disputes = tuple(
-        replace(d, account="in_transit") if d.status == "opened" and d.account else d
-        for d in draft.state.bank_disputes
-    )
-    moves = tuple(
-        move if move.posted else replace(move, account="in_transit") for move in draft.state.moves
-    )
-    draft.set(bank_disputes=disputes, moves=moves)
-
-
-def forget_unposted(draft: Draft) -> None:
-    """The money was released while the bank took it: it takes nothing of this purchase."""
-    disputes = tuple(replace(d, account="") for d in draft.state.bank_disputes)
-    moves = tuple(move for move in draft.state.moves if move.posted)
-    draft.set(bank_disputes=disputes, moves=moves)
+def _record_loss(draft: Draft, dispute_id: str, amount: int) -> None:
+    """What a bank keeps of money that was paid out: the platform bears it, but for what the policy
+    lays on the freelancer, who owes at most what was released."""
+    state = draft.state
+    owed = sum(move.amount for move in state.moves if move.account == "freelancer_receivable")
+    theirs = 0
+    if state.terms.policy.chargeback_after_release == "freelancer":
+        theirs = max(0, min(amount - state.refund_amount, state.released - owed))
+    draft.record_move("bank_dispute_loss", "platform_losses", amount - theirs, dispute_id)
+    draft.record_move("bank_dispute_loss", "freelancer_receivable", theirs, dispute_id)
 
 
 # --- refunds made elsewhere
@@ -276,22 +260,21 @@ def take_refund_elsewhere(draft: Draft) -> None:
         draft.drop_decision()
     if not draft.state.escrow:
         draft.set(reason="refunded_elsewhere")
-    _lapse_above_escrow(draft)
+    _lapse(draft)
 
 
-def _lapse_above_escrow(draft: Draft) -> None:
-    """An offer or a claim above what is left has no meaning any more."""
-    offer, claim = draft.state.offer, draft.state.claim
-    if offer and offer.refund > draft.state.escrow:
+def _lapse(draft: Draft) -> None:
+    """An offer or a claim of more than there is lapses."""
+    offer, claim, escrow = draft.state.offer, draft.state.claim, draft.state.escrow
+    if offer and offer.refund > escrow:
         draft.set(offer=None)
-    if claim and claim > draft.state.escrow:
+    if claim is not None and claim > escrow:
         draft.set(claim=None)
 
 
 def reopen_request(draft: Draft) -> None:
     """The claim was more than there is now: the freelancer is asked again."""
     take_refund_elsewhere(draft)
-    draft.set(claim=None)
 
 
 def alert_refund_elsewhere(draft: Draft) -> None:

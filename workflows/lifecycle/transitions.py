@@ -911,6 +911,7 @@ TRANSITIONS: tuple[Transition, ...] = (
         handler=provider.close_by_provider,
         to=CLOSED,
         text=texts.CLOSED_BY_PROVIDER,
+        notify=(),
         source="O",
     ),
     Transition(
