@@ -8,6 +8,7 @@ difference of its own.
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol
 
@@ -58,6 +59,9 @@ QUERIES_AT_ONCE = 10
 """Bounds the purchases that are asked at the same time: a worker may have to replay each. 50 that
 do not answer within ten seconds take less than a minute."""
 
+LOOKS_TAKE = 10.0
+"""Seconds that purchases get to look at their payment, before the second reading."""
+
 UNREADABLE = "Nothing else about it was compared. Send this sentence to the developers."
 
 
@@ -86,15 +90,25 @@ class PurchaseDirectory(Protocol):
     async def postings(self, purchase_id: str) -> WorkflowPostings:
         """Return the postings that a purchase has recorded. Raises StatusUnavailable."""
 
+    async def look_at_payment(self, purchase_id: str) -> None:
+        """Let a running purchase look at its payment. Raises StatusUnavailable."""
+
 
 async def reconcile(
-    ledger: Ledger, provider: PaymentProvider, directory: PurchaseDirectory
+    ledger: Ledger,
+    provider: PaymentProvider,
+    directory: PurchaseDirectory,
+    *,
+    lets_look: bool = False,
 ) -> AuditReport:
-    """Audit every purchase.
+    """Audit every purchase. `lets_look`: a running purchase whose provider has news that it does
+    not know looks at its payment, because a webhook may be lost.
 
     Raises DatabaseUnreachable, SchemaMismatch, ProviderUnreachable, and what `directory` raises.
     """
     report = await _compare_all(ledger, provider, directory)
+    if lets_look and await _let_look(ledger, provider, directory, report):
+        await asyncio.sleep(LOOKS_TAKE)
     if not report.differences:
         return report
     differing = {found.purchase_id for found in report.differences}
@@ -130,14 +144,15 @@ class AuditActivities:
 
     @activity.defn(name=AUDIT_BOOKS.name)
     async def audit_books(self, _request: AuditRequest) -> AuditReport:
-        """Audit every purchase, and save the state of those that were ended with money inside:
-        Temporal deletes their histories after the retention period. News about the payment of a
-        closed purchase opens an aftercare case, because its webhook may be lost.
+        """Audit every purchase; let those look at their payment that may have missed a webhook; and
+        save the state of those that were ended with money inside: Temporal deletes their histories
+        after the retention period. News about the payment of a closed purchase opens an aftercare
+        case.
 
         Raises a retryable ApplicationError if a service is unreachable.
         """
         try:
-            report = await reconcile(self._ledger, self._provider, self._directory)
+            report = await reconcile(self._ledger, self._provider, self._directory, lets_look=True)
             for purchase_id in {each.purchase_id for each in report.differences} - {None}:
                 await self._save_ended(str(purchase_id))
             for purchase_id in {each.purchase_id for each in report.differences if each.is_news}:
@@ -182,6 +197,26 @@ async def _compare_all(
         totals=tuple(_totals(snapshot.accounts, statement)),
         differences=(*snapshot.differences, *(each for some in found for each in some)),
     )
+
+
+async def _let_look(
+    ledger: Ledger, provider: PaymentProvider, directory: PurchaseDirectory, report: AuditReport
+) -> bool:
+    """Let each running purchase look at its payment that may have missed news about it; return
+    whether one does. One that does not answer is a difference already."""
+    differing = {each.purchase_id for each in report.differences}
+    statement = await asyncio.to_thread(provider.statement)
+    snapshot = await asyncio.to_thread(ledger.snapshot)
+    looking = False
+    for records in records_of(snapshot, statement, await directory.running()):
+        if records.workflow == "open" and records.has_moved_without_us:
+            with suppress(StatusUnavailable):
+                known = await directory.postings(records.purchase_id)
+                names = {*known.disputes, *(move.reference for move in known.moves)}
+                if records.purchase_id in differing or records.made_by_others - names:
+                    await directory.look_at_payment(records.purchase_id)
+                    looking = True
+    return looking
 
 
 async def _judge(

@@ -20,10 +20,10 @@ from activities.amounts import check_for_new_purchases
 from activities.calendar import check_calendar
 from activities.ledger import BoughtPurchase, Ledger
 from activities.money_errors import application_errors, without
+from activities.payment_reference import find_payment
 from activities.payments import (
     ChargeResult,
     PaymentProvider,
-    PaymentReport,
     ProviderRejected,
     RefundResult,
 )
@@ -87,7 +87,7 @@ class MoneyActivities:
                 check_for_new_purchases(request.price.currency)
             self._register(request, paid=charge is not None and charge.status == "succeeded")
             if request.payment_reference:
-                charge = self._paid_elsewhere(request)
+                charge = find_payment(self._ledger, self._provider, request)
             elif charge is None or charge.status == "needs_client":
                 charge = self._provider.charge(
                     request.key, request.price, request.payment_method, request.at
@@ -113,7 +113,7 @@ class MoneyActivities:
             self._register(request, paid=found is not None and found.status == "succeeded")
             charge: ChargeResult | None
             if request.payment_reference:
-                charge = self._paid_elsewhere(request)
+                charge = find_payment(self._ledger, self._provider, request)
             else:
                 charge = self._provider.void(
                     request.key, request.price, request.payment_method, request.at
@@ -292,17 +292,6 @@ class MoneyActivities:
         text = without(request.payment_method, refund.text)
         return RefundAnswer(status=refund.status, reference=refund.reference, text=text)
 
-    def _paid_elsewhere(self, request: PaymentRequest) -> ChargeResult:
-        """The charge that the client made before, if it is the payment of this purchase."""
-        reference = request.payment_reference
-        payment = self._provider.payment(reference, request.at)
-        problem = _why_not_payable(payment, request.price)
-        if payment is None or problem:
-            return ChargeResult("declined", reference=reference, text=problem)
-        claimed = self._provider.claim(request.key, reference, request.at)
-        reference = claimed.reference if claimed else reference
-        return ChargeResult("succeeded", payment.captured, reference)
-
     def _news(self, charge_reference: str, at: datetime) -> PaymentNews:
         payment = self._provider.payment(charge_reference, at)
         if payment is None:
@@ -358,21 +347,6 @@ class MoneyActivities:
             if refund and (refund_id == request.refund_id or refund.status != "failed"):
                 return refund
         return None
-
-
-def _why_not_payable(payment: PaymentReport | None, price: Money) -> str:
-    """Why a charge that was made elsewhere is not the payment of a purchase; empty if it is."""
-    if payment is None:
-        return "The payment provider does not know the payment_reference."
-    if payment.captured is None:
-        return "The payment_reference was not paid."
-    if payment.captured != price:
-        return f"The payment_reference is a payment of {payment.captured}, not {price}."
-    if any(refund.status != "failed" for refund in payment.refunds):
-        return "The payment_reference was refunded, at least in part."
-    if any(dispute.status in ("opened", "lost") for dispute in payment.disputes):
-        return "The client's bank disputes the payment_reference."
-    return ""
 
 
 def _now(at: datetime) -> datetime:

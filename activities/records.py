@@ -113,6 +113,13 @@ class PurchaseRecords:
         )
 
     @property
+    def made_by_others(self) -> frozenset[str]:
+        """The provider's names of bank disputes, and of refunds that others made."""
+        disputes = {each.dispute_id for each in self.disputes}
+        others = (each for each in self.not_failed if not each.refund_id)
+        return frozenset(disputes | {each.reference for each in others})
+
+    @property
     def has_moved_without_us(self) -> bool:
         """Whether a bank, somebody else or a bounce may have moved money. Then the workflow may
         know more of it than the ledger."""

@@ -26,6 +26,16 @@ from workflows.messages import Escrow, Permission, Receipt, Status
 
 Row = Sequence[str | Text]
 
+REFUND_TEXT = {
+    "unsent": "not sent to the provider yet",
+    "pending": "being sent by the provider",
+    "sent": "sent by the provider",
+    "settled": "settled",
+    "failed": "failed",
+    "returned": "returned by the client's bank",
+}
+"""What the status of a refund means."""
+
 LONGEST_CELL = 1_000
 WIDTH_OF_FILES = 140
 """Columns without a terminal."""
@@ -195,16 +205,31 @@ def _facts(status: Status) -> list[tuple[str, str]]:
     ]
     if status.outcome:
         facts.insert(1, ("Outcome", f"{status.outcome} ({status.reason})"))
-    if status.refund:
-        amount = format_amount(status.refund.amount, currency)
-        facts.append(("Refund", f"{amount}, {status.refund.status} ({status.refund.refund_id})"))
+    if frozen := status.frozen:
+        taken = format_amount(frozen.amount, currency)
+        since = f"since {instant(frozen.since)}: {frozen.reference}"
+        facts.append(("Frozen", f"the client's bank has taken {taken} back ({since})"))
+    if refund := status.refund:
+        amount = format_amount(refund.amount, currency)
+        names = f"{refund.refund_id}, {refund.reference}" if refund.reference else refund.refund_id
+        facts.append(("Refund", f"{amount}, {REFUND_TEXT[refund.status]} ({names})"))
+    if elsewhere := _refunded_elsewhere(status):
+        made = format_amount(elsewhere, currency)
+        facts.append(("Elsewhere", f"{made} were refunded at the payment provider by others"))
     if status.claim is not None:
         facts.append(("Claim", format_amount(status.claim, currency)))
     if status.offer:
-        refund = format_amount(status.offer.refund, currency)
+        back = format_amount(status.offer.refund, currency)
         release = format_amount(status.offer.release, currency)
-        facts.append(("Offer", f"{status.offer.by}: {refund} to client, {release} to freelancer"))
+        facts.append(("Offer", f"{status.offer.by}: {back} to client, {release} to freelancer"))
     return facts
+
+
+def _refunded_elsewhere(status: Status) -> int:
+    """What others have refunded. Our own refund counts as refunded when it closes the purchase."""
+    closed_by_refund = status.refund and status.outcome in ("refunded", "split")
+    ours = status.refund.amount if status.refund and closed_by_refund else 0
+    return status.escrow.refunded - ours
 
 
 def _places(money: Escrow | PurchaseBalances) -> str:
@@ -214,7 +239,7 @@ def _places(money: Escrow | PurchaseBalances) -> str:
         (money.refunded, "refunded"),
         (money.released, "released"),
     ]
-    if isinstance(money, PurchaseBalances) and money.charged_back:
+    if money.charged_back:
         shown.append((money.charged_back, "charged back"))
     return ", ".join(f"{format_amount(amount, money.currency)} {where}" for amount, where in shown)
 

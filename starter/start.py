@@ -47,6 +47,7 @@ FIELDS = {
     "price": "price.amount",
     "currency": "price.currency",
     "payment_method": "payment_method",
+    "payment_reference": "payment_reference",
     "requirements_needed": "requirements_needed",
     "purchased_at": "purchased_at",
     "policy": "policy",
@@ -56,7 +57,10 @@ FIELDS = {
 OPTIONS = {field: option_of(name) for name, field in FIELDS.items()}
 """What the sender calls each field."""
 
-OPTIONAL = ("timezone", "locale", "requirements_needed", "purchased_at", "policy")
+OPTIONAL = (
+    *("timezone", "locale", "payment_reference"),
+    *("requirements_needed", "purchased_at", "policy"),
+)
 
 
 @command
@@ -77,6 +81,10 @@ async def purchase(
     price: Annotated[str | None, typer.Option(help="Such as 250.00.")] = None,
     currency: Annotated[str | None, typer.Option(help="ISO 4217, such as USD.")] = None,
     payment_method: Annotated[str | None, typer.Option(help="Such as pm_sandbox_ok.")] = None,
+    payment_reference: Annotated[
+        str | None,
+        typer.Option(help="Instead, for a purchase that is paid: the provider's charge."),
+    ] = None,
     requirements_needed: Annotated[
         bool | None,
         typer.Option("--requirements-needed/--no-requirements-needed", help="Needed by default."),
@@ -117,7 +125,8 @@ def _from_file(file: str, given: Given) -> PurchaseStart:
 
 
 def _from_options(given: Given) -> PurchaseStart:
-    missing = [name for name in FIELDS if name not in given and not name.endswith(OPTIONAL)]
+    optional = (*OPTIONAL, "payment_method") if "payment_reference" in given else OPTIONAL
+    missing = [name for name in FIELDS if name not in given and not name.endswith(optional)]
     if missing:
         raise InvalidInput(f"Missing: {_options(missing)}; or give all as JSON with --file.")
     given["price"] = read_amount(given["price"], given["currency"], "--price")

@@ -11,10 +11,11 @@ from activities.comparison import LOOK
 from activities.records import WorkflowStatus
 from activities.requests import TASK_QUEUE, WorkflowPostings
 from activities.sanitize import one_line
-from temporal.aftercare import current
+from temporal.aftercare import AUDIT, current
 from temporal.errors import Failure
 from temporal.executions import task_failure
 from temporal.purchases import Purchase, known, running
+from workflows.messages import CheckPayment
 from workflows.receiving.encrypted import SETTING, Undecipherable
 
 OF_THE_SERVER = (
@@ -51,6 +52,11 @@ class TemporalPurchaseDirectory:
     async def postings(self, purchase_id: str) -> WorkflowPostings:
         async with self._of_one(purchase_id):
             return await (await current(Purchase(self._client, purchase_id))).postings()
+
+    async def look_at_payment(self, purchase_id: str) -> None:
+        async with self._of_one(purchase_id):
+            open_one = await current(Purchase(self._client, purchase_id))
+            await open_one.signal(CheckPayment(by=AUDIT))
 
     @asynccontextmanager
     async def _of_one(self, purchase_id: str) -> AsyncIterator[None]:

@@ -166,7 +166,7 @@ def _payment_facts(answer: PaymentAnswer) -> Sequence[Fact]:
         case "held":
             return [PaymentHeld(answer.reference)]
         case "declined":
-            return [PaymentDeclined()]
+            return [PaymentDeclined(budget.cut(answer.text, LONGEST_REASON))]
         case "needs_client":
             return [PaymentNeedsClient(answer.confirm_url)]
         case "voided":
@@ -190,7 +190,7 @@ def _decision_posting(decision: Decision, state: State, start: AcceptedStart) ->
 
 def _known(state: State) -> tuple[str, ...]:
     """What the purchase knows of its payment, as `PaymentNews.names` writes it."""
-    disputes = (dispute_name(d.dispute_id, d.status) for d in state.bank_disputes)
+    disputes = (dispute_name(d.dispute_id, d.newest) for d in state.bank_disputes)
     return (*disputes, *(made.reference for made in state.refunds_elsewhere))
 
 

@@ -46,6 +46,12 @@ INVALID_START = (
 """Why a payment is never taken: the start input names what no new purchase can have, or a purchase
 id that was used before."""
 
+NOTHING_NEW = (
+    "The payment provider reports something that changes nothing here. Compare the payment with "
+    "the provider's records."
+)
+"""An effect whose answer changes nothing would be carried out again at once, and for ever."""
+
 ATTEMPT_TIMEOUT = timedelta(seconds=30)
 """Bounds one attempt of an activity. Ledger and providers give up earlier by themselves."""
 
@@ -95,9 +101,13 @@ class EffectRunner:
             lambda: self._stopping or not self._is_listed(effect) or self._is_next(effect)
         )
         while self._should_run(effect):
+            before = self._state.purchase
             facts = await self._attempt_alone(effect)
             for fact in facts:
                 self._apply_fact(fact)
+            if self._state.purchase == before and self._should_run(effect):
+                facts = [EffectBlocked(effect.kind, NOTHING_NEW)]
+                self._apply_fact(facts[0])
             if any(isinstance(fact, EffectBlocked | PaymentNeedsClient) for fact in facts):
                 await self._pause(effect)
         if not self._stopping:

@@ -257,6 +257,11 @@ class Ledger:
             at=rows[0].at,
         )
 
+    def purchase_of_charge(self, charge: str) -> str | None:
+        """Return the id of the purchase that this charge of the provider holds, if any."""
+        query = sa.select(schema.charge.c.purchase_id).where(schema.charge.c.reference == charge)
+        return read(self._engine, lambda connection: connection.scalar(query))
+
     def transfers(self, purchase_id: str) -> list[Transfer]:
         """Return every transfer of a purchase, the oldest first."""
         transfer, operation = schema.transfer.c, schema.operation.c

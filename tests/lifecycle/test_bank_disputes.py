@@ -185,6 +185,15 @@ def test_a_refund_that_is_not_sent_ends_with_a_lost_dispute() -> None:
     assert purchase.state.in_transit == 0
 
 
+def test_a_refund_of_which_nothing_is_left_is_not_sent() -> None:
+    """R-84: the dispute was opened and lost unseen, while the provider could not be asked for the
+    refund. A request that is still being retried ends; it would give the money a second time."""
+    purchase = reported(refund_unsent(), "lost")
+    assert not is_pending(purchase.state, SendRefund(1))
+    state = posted(purchase).state
+    assert (state.outcome, state.reason) == ("charged_back", "bank_dispute_lost")
+
+
 def test_a_refund_shrinks_by_what_the_bank_keeps() -> None:
     """R-86: the client gets the rest of the refund, and no more."""
     purchase = posted(reported(opened(refund_unsent(), 10_000), "lost", 10_000))
@@ -298,18 +307,41 @@ def test_a_freelancer_owes_at_most_what_was_released() -> None:
     assert owed == [10_000, 5_000]
 
 
-@pytest.mark.parametrize(("first", "then"), [("won", "lost"), ("lost", "won")])
+@pytest.mark.parametrize(
+    ("first", "then"), [("won", "lost"), ("lost", "won"), ("won", "opened"), ("lost", "opened")]
+)
 def test_a_bank_that_changes_its_decision_calls_a_person(first: str, then: str) -> None:
-    """R-89: nothing is booked twice under the same dispute."""
+    """R-89: nothing is booked twice under the same dispute, and nothing is paid until a person has
+    looked into it."""
     purchase = reported(opened(purchase_in(Stage.IN_PROGRESS), 10_000), first, 10_000)
     moves = purchase.state.moves
-    opened(purchase)
-    assert not purchase.notices
     reported(purchase, then, 10_000)
     assert recipients(purchase) == {"operator"}
     assert purchase.state.moves == moves
     reported(purchase, then, 10_000)
     assert not purchase.notices
+    purchase.freelancer("give_refund")
+    assert not is_pending(purchase.state, PostDecision(ESCROW, 0))
+    purchase.send(Role.OPERATOR, "resolve_attention", action="retry")
+    refund = purchase.state.escrow
+    assert PostDecision(refund, 0) in purchase.last.effects
+    assert is_pending(purchase.state, PostDecision(refund, 0))
+
+
+@pytest.mark.parametrize(("lost", "claim"), [(ESCROW, None), (20_000, None), (10_000, 10_000)])
+def test_no_notice_can_speak_of_a_negative_rest(lost: int, claim: int | None) -> None:
+    """R-84, R-85: what is left after the claim is never less than nothing."""
+    purchase = reported(opened(Purchase().contested(claim=10_000), lost), "lost", lost)
+    assert purchase.state.claim == claim
+    assert min(purchase.state.amounts.values()) >= 0
+
+
+def test_a_dispute_that_was_opened_and_won_unseen_is_known_afterwards() -> None:
+    """R-88: both webhooks were lost. The decision would wait for ever for what it does not know."""
+    purchase = reported(purchase_in(Stage.IN_PROGRESS), "won")
+    assert [(d.dispute_id, d.status) for d in purchase.state.bank_disputes] == [(DISPUTE, "won")]
+    assert recipients(purchase) == {"operator"}
+    assert not purchase.state.attention
 
 
 def test_two_disputes_freeze_until_both_have_ended() -> None:

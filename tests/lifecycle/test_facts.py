@@ -75,10 +75,10 @@ def test_both_parties_are_notified_of_a_held_payment() -> None:
     ("fact", "outcome", "what"),
     [
         (
-            PaymentDeclined(),
+            PaymentDeclined("Your card has expired."),
             "payment_declined",
-            "The payment provider declined Ana's payment of 250.00 USD. Nothing was charged, and "
-            "the purchase is closed.",
+            "The payment provider declined Ana's payment of 250.00 USD (Your card has "
+            "expired). No money was taken for this purchase, and it is closed.",
         ),
         (
             PaymentVoided(),

@@ -76,6 +76,13 @@ def test_a_claim_above_the_rest_lapses_and_the_freelancer_is_asked_again() -> No
     assert DeadlineName.REFUND_DECISION in purchase.state.deadlines
 
 
+def test_a_full_refund_elsewhere_leaves_no_claim() -> None:
+    """R-90: no notice can speak of a negative rest."""
+    purchase = refunded(Purchase().contested(claim=20_000))
+    assert purchase.state.claim is None
+    assert min(purchase.state.amounts.values()) >= 0
+
+
 def test_a_claim_within_the_rest_stands() -> None:
     """R-92: the rest after the claim shrinks."""
     purchase = refunded(Purchase().contested(claim=10_000), 10_000)

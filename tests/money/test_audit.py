@@ -213,6 +213,9 @@ class FakeDirectory:
     async def workflow_status(self, purchase_id: str) -> WorkflowStatus | None:
         return "open" if purchase_id in self.now else "ended"
 
+    async def look_at_payment(self, purchase_id: str) -> None:
+        raise AssertionError("only the daily audit lets purchases look")
+
     async def postings(self, purchase_id: str) -> WorkflowPostings:
         if self.unavailable:
             raise StatusUnavailable(f"{purchase_id} does not answer.")

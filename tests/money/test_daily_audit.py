@@ -2,7 +2,9 @@
 
 import asyncio
 from datetime import UTC, datetime
+from html import unescape
 
+import pytest
 from temporalio.client import WorkflowExecutionStatus
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
@@ -11,7 +13,7 @@ from activities.payments.sandbox import SandboxProvider
 from activities.payments.sandbox_events import SandboxEvent
 from activities.requests import AuditReport
 from activities.services import Services
-from demo.runner import say
+from demo.runner import say, until
 from temporal.aftercare import AftercareCase
 from temporal.registration import AUDIT, register_schedules
 from tests.purchases import adopted, held, purchase_of
@@ -55,7 +57,7 @@ async def test_the_daily_audit_notifies_operators_of_differences(
     assert f"adopt {purchase_id}" in found.what_to_do
     for content in (notice.text, notice.html):
         for listed in report.differences[:LISTED_AT_MOST]:
-            assert listed.what in " ".join(content.split())
+            assert listed.what in " ".join(unescape(content).split())
 
     await adopted(server, services, purchase_id)
     again = await audited(server)
@@ -86,3 +88,35 @@ async def test_the_daily_audit_opens_the_case_of_a_refund_that_came_back(
     assert await case.is_running()
     again = await audited(server)
     assert purchase_id not in {each.purchase_id for each in again.differences}
+
+
+@pytest.mark.parametrize(
+    ("event", "found_as"),
+    [
+        (SandboxEvent.DISPUTE_OPENED, "bank_dispute_opened"),
+        (SandboxEvent.INQUIRY_OPENED, "bank_inquiry"),
+        (SandboxEvent.REFUND_ELSEWHERE, "refunded_elsewhere"),
+    ],
+)
+async def test_a_lost_webhook_is_found_within_a_day_without_a_person(
+    server: WorkflowEnvironment,
+    worker: Worker,
+    services: Services,
+    event: SandboxEvent,
+    found_as: str,
+) -> None:
+    """The daily audit lets the purchase look at its payment, and what it then knows is no
+    difference any more."""
+    await register_schedules(server.client)
+    handle = await held(server)
+    assert isinstance(services.provider, SandboxProvider)
+    services.provider.make_happen(event, f"{handle.id}/hold", None, datetime.now(UTC))
+
+    report = await audited(server)
+
+    found = await until(
+        handle, lambda status: found_as in {each.transition for each in status.timeline}
+    )
+    assert purchase_of(handle) not in {each.purchase_id for each in report.differences}
+    if not found.outcome:
+        await handle.terminate("seen")

@@ -260,3 +260,17 @@ async def test_a_file_that_is_not_there(cli: Cli, tmp_path: Path) -> None:
     """A missing file and a folder are wrong input, too."""
     for name in (tmp_path / "none.json", tmp_path):
         assert (await cli("purchase", "--file", str(name))).rejection == (2, "INVALID_INPUT")
+
+
+async def test_a_purchase_that_is_paid_names_its_payment_instead_of_a_payment_method(
+    cli: Cli, cli_client: Client
+) -> None:
+    started = await cli(*options(id="paid", payment_method=None, payment_reference="ch_1"))
+    assert started.status == 0, started.err
+    terms = await Purchase(cli_client, "paid").terms()
+    assert (terms.payment_method, terms.payment_reference) == (None, "ch_1")
+    neither = await cli(*options(payment_method=None))
+    assert "Missing: --payment-method" in neither.err
+    both = await cli(*options(payment_reference="ch_1"))
+    assert both.status == 2
+    assert "give either payment_method or payment_reference" in both.err

@@ -185,3 +185,31 @@ async def test_an_unknown_event_is_answered_with_the_known_ones(cli: Cli) -> Non
     answer = await cli("sandbox", "dispute-forgotten", "p-1")
     assert answer.status == 2
     assert "dispute-opened" in answer.err
+
+
+async def test_the_status_says_what_bank_and_dashboard_did(
+    cli: Cli, cli_client: Client, cli_worker: None, payments: Path
+) -> None:
+    """Frozen, charged back, refunded elsewhere, and the refund with its reference, in words."""
+    bought = await held(cli_client, payment_method="pm_sandbox_refund_pending")
+
+    async def shown(*words: str) -> str:
+        while True:
+            out = " ".join((await cli("status", bought.id)).out.split())
+            if all(word in out for word in words):
+                return out
+
+    await cli("sandbox", "refund-elsewhere", bought.id, "--amount", "50", *USD)
+    await shown("50.00 USD were refunded at the payment provider by others")
+    await cli("sandbox", "dispute-opened", bought.id, "--amount", "100", *USD)
+    await shown("Frozen", "the client's bank has taken 100.00 USD back", "dp_")
+    await cli("sandbox", "dispute-lost", bought.id)
+    await shown("100.00 USD charged back")
+    await say(bought, "give_refund", FREELANCER)
+    await shown("100.00 USD, being sent by the provider")
+    await cli("sandbox", "refund-sent", bought.id)
+    looked = await cli("check-payment", bought.id, "--as", "operator:ida")
+    assert looked.status == 0, looked.err
+    out = await shown("100.00 USD, sent by the provider")
+    assert f"({bought.workflow_id}/refund, 7" in out
+    await bought.handle.terminate("seen")

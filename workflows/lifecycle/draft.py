@@ -226,6 +226,10 @@ class Draft:
 
     # --- people
 
+    def quote_reason(self, text: str) -> None:
+        """Let the row's texts quote a reason of provider or bank as `{because}`."""
+        self.values["because"] = f" ({text.rstrip('.')})" if text else ""
+
     def raise_alert(self, kind: AttentionKind, text: str, effect: str = "") -> None:
         """A person is needed. Raised once per kind and effect."""
         others = (a for a in self.state.attention if (a.kind, a.effect) != (kind, effect))

@@ -37,7 +37,9 @@ class PaymentHeld:
 
 @dataclass(frozen=True)
 class PaymentDeclined:
-    """The provider declined the charge; no money has moved."""
+    """The provider declined the charge; no money has moved. `text` is its reason."""
+
+    text: str = ""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from workflows.lifecycle.events import (
 )
 from workflows.lifecycle.pending import awaits_calendar, is_kind_pending, is_unposted
 from workflows.lifecycle.state import (
-    ENDED,
     NOT_PAID,
     AttentionKind,
     DeadlineName,
@@ -62,6 +61,7 @@ def _retryable(draft: Draft) -> bool:
         AttentionKind.SETTLEMENT_LATE,
         AttentionKind.REFUND_FAILED,
         AttentionKind.REFUNDED_ELSEWHERE,
+        AttentionKind.BANK_DISPUTE_CHANGED,
     }
     return any(item.kind in kinds for item in draft.state.attention)
 
@@ -281,11 +281,8 @@ def _lost(draft: Draft) -> int | None:
 def _wins(*, frozen: bool) -> Callable[[Draft], bool]:
     def check(draft: Draft) -> bool:
         before = provider.known(draft)
-        return (
-            _dispute("won")(draft)
-            and before is not None
-            and (before.status == "opened" and bool(before.account)) is frozen
-        )
+        was_frozen = before is not None and before.status == "opened" and bool(before.account)
+        return _dispute("won")(draft) and was_frozen is frozen
 
     return check
 
@@ -306,13 +303,11 @@ BANK_KEEPS_REFUND = Guard(
     "the bank keeps a part of the refund", lambda draft: _lost(draft) is not None
 )
 BANK_CHANGED_ITS_MIND = Guard(
-    "the dispute had ended otherwise, and nobody knows yet",
+    "the dispute had ended otherwise",
     lambda draft: (
         (before := provider.known(draft)) is not None
         and before.ended
-        and provider.reported(draft).status in ENDED
-        and provider.reported(draft).status != before.status
-        and not draft.state.needs(AttentionKind.BANK_DISPUTE)
+        and provider.reported(draft).status != before.newest
     ),
 )
 FREELANCER_OWES = Guard(

@@ -15,6 +15,7 @@ from workflows.lifecycle.events import (
     CheckRefund,
     DeadlineComputed,
     EffectBlocked,
+    PaymentDeclined,
     PaymentHeld,
     PaymentNeedsClient,
     PostSettlement,
@@ -24,7 +25,7 @@ from workflows.lifecycle.events import (
     VoidPayment,
 )
 from workflows.lifecycle.guards import report_of
-from workflows.lifecycle.pending import is_kind_pending
+from workflows.lifecycle.pending import is_kind_pending, may_pay
 from workflows.lifecycle.provider import frozen
 from workflows.lifecycle.state import (
     NOT_PAID,
@@ -183,6 +184,8 @@ def close_unpaid(outcome: str) -> Handler:
     """The purchase ends without money."""
 
     def close(draft: Draft) -> None:
+        if isinstance(draft.event, PaymentDeclined):
+            draft.quote_reason(draft.event.text)
         draft.set(payment=Payment.NONE)
         draft.close(outcome, outcome)
 
@@ -241,7 +244,7 @@ def close_settled(draft: Draft) -> None:
 def _report(draft: Draft) -> RefundReported:
     report = report_of(draft)
     assert report is not None
-    draft.values["because"] = f" ({report.text.rstrip('.')})" if report.text else ""
+    draft.quote_reason(report.text)
     return report
 
 
@@ -323,6 +326,7 @@ def _settle(
         AttentionKind.SETTLEMENT_LATE,
         AttentionKind.REFUND_FAILED,
         AttentionKind.REFUNDED_ELSEWHERE,
+        AttentionKind.BANK_DISPUTE_CHANGED,
     )
     draft.emit(PostSettlement(reference, draft.now))
 
@@ -364,8 +368,8 @@ def retry(draft: Draft) -> Rejection | None:
     draft.clear_alert(
         AttentionKind.PAYMENT_UNKNOWN, AttentionKind.EFFECT_BLOCKED, AttentionKind.REFUND_FAILED
     )
-    if draft.state.needs(AttentionKind.REFUNDED_ELSEWHERE):
-        draft.clear_alert(AttentionKind.REFUNDED_ELSEWHERE)
+    if not may_pay(draft.state):
+        draft.clear_alert(AttentionKind.REFUNDED_ELSEWHERE, AttentionKind.BANK_DISPUTE_CHANGED)
         draft.pay_on()
     if refund and failed:
         _send_again(draft, refund)

@@ -55,7 +55,8 @@ def is_kind_pending(state: State, kind: str) -> bool:
         case PostDecision.kind:
             return is_unposted(state) and may_pay(state)
         case SendRefund.kind:
-            return status is RefundStatus.UNSENT and may_pay(state)
+            left = refund is not None and refund.amount > 0
+            return left and status is RefundStatus.UNSENT and may_pay(state)
         case CheckRefund.kind:
             return status in (RefundStatus.PENDING, RefundStatus.SENT)
         case PostSettlement.kind:
@@ -71,8 +72,10 @@ def is_unposted(state: State) -> bool:
 
 
 def may_pay(state: State) -> bool:
-    """Whether what is decided may be paid: no bank has the money, nobody has paid it already."""
-    return not state.frozen and not state.needs(AttentionKind.REFUNDED_ELSEWHERE)
+    """Whether what is decided may be paid: no bank has the money, nobody has paid it already, and
+    no person has to find that out first."""
+    doubts = (AttentionKind.REFUNDED_ELSEWHERE, AttentionKind.BANK_DISPUTE_CHANGED)
+    return not state.frozen and not any(map(state.needs, doubts))
 
 
 def _awaits_computation(state: State, deadline: DeadlineName) -> bool:

@@ -102,7 +102,7 @@ def note_dispute(draft: Draft, account: MoveAccount | None = None, taken: int = 
     dispute = BankDispute(event.dispute_id, event.status, amount, at, event.reason, account or "")
     others = (d for d in draft.state.bank_disputes if d.dispute_id != event.dispute_id)
     draft.set(bank_disputes=(*others, dispute))
-    draft.values["because"] = f" ({event.reason.rstrip('.')})" if event.reason else ""
+    draft.quote_reason(event.reason)
     draft.values["reference"] = event.dispute_id
     return dispute
 
@@ -165,7 +165,8 @@ def lose_dispute(draft: Draft) -> None:
             draft.clear_alert(AttentionKind.REFUND_FAILED)
     elif draft.state.decision:
         draft.drop_decision()
-    if not draft.state.escrow:
+    state = draft.state
+    if not (state.refund_amount if before.account == "in_transit" else state.escrow):
         draft.set(reason="bank_dispute_lost")
     _lapse(draft)
     _unfreeze(draft)
@@ -203,14 +204,22 @@ def end_dispute(draft: Draft) -> None:
 
 
 def alert_changed_dispute(draft: Draft) -> None:
-    """The bank decided otherwise than before. What was booked stays; a person looks into it."""
+    """The bank decided otherwise than before. What was booked stays, and nothing is paid until a
+    person has looked into it."""
     event, before = reported(draft), known(draft)
     assert before is not None
+    draft.set(
+        bank_disputes=tuple(
+            replace(it, changed_to=event.status) if it is before else it
+            for it in draft.state.bank_disputes
+        )
+    )
     draft.values["reference"] = event.dispute_id
     draft.raise_alert(
-        AttentionKind.BANK_DISPUTE,
-        f"Bank dispute {event.dispute_id} was {before.status} and is {event.status} now. Compare "
-        "the books with the payment provider.",
+        AttentionKind.BANK_DISPUTE_CHANGED,
+        f"Bank dispute {event.dispute_id} was {before.newest} and is {event.status} now. Nothing "
+        "more is paid meanwhile. Compare the books with the payment provider. Then send "
+        "resolve_attention with retry to pay what is decided.",
     )
 
 

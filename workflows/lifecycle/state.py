@@ -135,6 +135,7 @@ class AttentionKind(StrEnum):
     SETTLEMENT_LATE = "settlement_late"
     REFUND_FAILED = "refund_failed"
     BANK_DISPUTE = "bank_dispute"
+    BANK_DISPUTE_CHANGED = "bank_dispute_changed"
     REFUNDED_ELSEWHERE = "refunded_elsewhere"
 
 
@@ -192,7 +193,8 @@ class Settlement:
 @dataclass(frozen=True)
 class BankDispute:
     """A dispute that the client's bank has opened about the payment. `account`: where the money was
-    that the bank took; empty if it took none of what the purchase still has to pay."""
+    that the bank took; empty if it took none of what the purchase still has to pay. `changed_to`:
+    what the bank says now, if it has changed its decision; what was booked stays."""
 
     dispute_id: str
     status: Literal["inquiry", "opened", "won", "lost"]
@@ -200,6 +202,12 @@ class BankDispute:
     since: datetime
     reason: str = ""
     account: MoveAccount | Literal[""] = ""
+    changed_to: str = ""
+
+    @property
+    def newest(self) -> str:
+        """The status that the provider reported last."""
+        return self.changed_to or self.status
 
     @property
     def ended(self) -> bool:

@@ -56,8 +56,8 @@ PAYMENT_HELD = Text(
 )
 PAYMENT_DECLINED = Text(
     heading="Payment declined",
-    summary="The payment provider declined {client's} payment of {escrow}. Nothing was charged, "
-    "and the purchase is closed.",
+    summary="The payment provider declined {client's} payment of {escrow}{because}. No money was "
+    "taken for this purchase, and it is closed.",
     explanation="Without a payment there is no purchase.",
     advice={"client": ("You are welcome to buy the project again with another way to pay.",)},
 )
@@ -499,8 +499,9 @@ BANK_DISPUTE_ENDED = Text(
 )
 BANK_DISPUTE_CHANGED = Text(
     heading="A bank changed its decision",
-    summary="{Client's} bank has changed its decision about dispute {reference}.",
-    explanation="What was booked stays until a person has compared it with the payment provider.",
+    summary="{Client's} bank has changed its decision about dispute {reference}. Nothing more is "
+    "paid until a person has looked into it.",
+    explanation="What was booked stays. Compare it with the payment provider.",
 )
 REFUNDED_ELSEWHERE = Text(
     heading="Refunded outside of the project",

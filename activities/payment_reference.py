@@ -1,0 +1,69 @@
+"""The payment of a purchase that was paid before, by the provider's name for it.
+
+What is not the payment of this purchase is declined, with a reason: the purchase closes, and takes
+no money. A payment that the ledger holds stays held, whatever became of it since.
+"""
+
+from datetime import datetime
+
+from activities.ledger import Ledger
+from activities.payments import ChargeResult, PaymentProvider, PaymentReport, ProviderRejected
+from activities.requests import PaymentRequest
+
+
+def find_payment(
+    ledger: Ledger, provider: PaymentProvider, request: PaymentRequest
+) -> ChargeResult:
+    """Find and claim the payment that the client made before; `declined`, if it is not one of this
+    purchase. Raises ProviderUnreachable, and ProviderRejected if a held payment is unknown."""
+    reference, at = request.payment_reference, request.at
+    payment = provider.payment(reference, at)
+    if ledger.balances(request.purchase_id) is not None:
+        return _held(payment, reference)
+    if payment is None:
+        return _declined(reference, "The payment provider does not know this payment.")
+    if ledger.purchase_of_charge(payment.reference) is not None:
+        return _declined(reference, _TAKEN)
+    if problem := _why_not_payable(payment, request):
+        return _declined(reference, problem)
+    return _claimed(provider, request, payment, at)
+
+
+_TAKEN = "This payment belongs to another purchase."
+
+
+def _held(payment: PaymentReport | None, reference: str) -> ChargeResult:
+    """An earlier attempt has held it, and its answer was lost."""
+    if payment is None:
+        raise ProviderRejected(f"it does not know the payment {reference}, which is held.")
+    return ChargeResult("succeeded", payment.captured, payment.reference)
+
+
+def _claimed(
+    provider: PaymentProvider, request: PaymentRequest, payment: PaymentReport, at: datetime
+) -> ChargeResult:
+    try:
+        claimed = provider.claim(request.key, payment.reference, at)
+    except ProviderRejected as error:
+        return _declined(payment.reference, str(error))
+    reference = claimed.reference if claimed else payment.reference
+    return ChargeResult("succeeded", payment.captured, reference)
+
+
+def _declined(reference: str, text: str) -> ChargeResult:
+    return ChargeResult("declined", reference=reference, text=text)
+
+
+def _why_not_payable(payment: PaymentReport, request: PaymentRequest) -> str:
+    """Why a payment that was made before is not that of a purchase; empty if it is."""
+    if payment.key not in ("", request.key):
+        return _TAKEN
+    if payment.captured is None:
+        return "This payment was not made."
+    if payment.captured != request.price:
+        return f"This is a payment of {payment.captured}, not {request.price}."
+    if any(refund.status != "failed" for refund in payment.refunds):
+        return "This payment was refunded, at least in part."
+    if any(dispute.status in ("opened", "lost") for dispute in payment.disputes):
+        return "The client's bank disputes this payment."
+    return ""
