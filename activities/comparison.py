@@ -135,9 +135,12 @@ def _compare_settlement(
     if _is_by_provider(records):
         if settled < records.settled:
             what += f"({records.proof}), but at the provider it is {states}."
-            advice = STILL_PENDING if records.not_failed else NOT_ARRIVED
-            found = named_difference(records, what, advice)
-            yield found if records.not_failed else _news(found, records)
+            if records.not_failed:
+                yield named_difference(records, what, STILL_PENDING)
+            elif records.own_refunds:
+                yield _news(named_difference(records, what, CAME_BACK), records)
+            else:
+                yield named_difference(records, what, NOT_ARRIVED)
     elif records.not_failed:
         what += f"by another proof ({records.proof}), and at the provider it is {states}."
         yield named_difference(records, what, PERHAPS_TWICE)
@@ -214,6 +217,10 @@ NOT_REGISTERED = (
     "database under the same deployment name, where it is held, released or refunded."
 )
 NOT_ARRIVED = (
+    "The client may not have the money. Ask the provider whether the refund may still arrive. Only "
+    "if it cannot, send the money another way, and keep the proof. Leave the ledger as it is."
+)
+CAME_BACK = (
     "The refund came back. The daily audit opens an aftercare case, in which it can be sent again: "
     "see the purchase's status. If its aftercare window is over, ask the client how to pay the "
     "money, and keep the proof."

@@ -29,7 +29,17 @@ REJECTIONS = {
     Code.CLOSED: "The purchase is closed.",
 }
 
-VALUES = ("because", "attempt", "newest", "effect", "problem", "reference", "evidence", "ours")
+VALUES = (
+    "because",
+    "attempt",
+    "newest",
+    "effect",
+    "problem",
+    "reference",
+    "evidence",
+    "ours",
+    "debt",
+)
 ANY, PROJECT = "any_stage", "project"
 _GROUPS = {UNDECIDED: ANY, BEFORE_REQUEST: PROJECT}
 _GROUP_TEXT = {OPEN: "any stage until closed", UNDECIDED: "any stage before the decision", (): "–"}

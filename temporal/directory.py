@@ -12,11 +12,11 @@ from activities.comparison import LOOK
 from activities.records import WorkflowStatus
 from activities.requests import TASK_QUEUE, WorkflowPostings
 from activities.sanitize import one_line
-from temporal.aftercare import current
+from temporal.aftercare import AUDIT, current
 from temporal.errors import Failure
 from temporal.executions import task_failure
 from temporal.purchases import Purchase, known, running
-from workflows.messages import CheckPayment, Role, Sender
+from workflows.messages import CheckPayment
 from workflows.receiving.encrypted import SETTING, Undecipherable
 
 OF_THE_SERVER = (
@@ -27,8 +27,6 @@ OF_THE_SERVER = (
 """With these the server answers for no purchase at all."""
 
 LONGEST_REASON = 500
-AUDIT = Sender(role=Role.PAYMENTS, id="audit")
-"""Who asks a purchase to look at its payment."""
 
 
 class TemporalPurchaseDirectory:
@@ -60,7 +58,8 @@ class TemporalPurchaseDirectory:
 
     async def look_at_payment(self, purchase_id: str) -> None:
         async with self._of_one(purchase_id):
-            await Purchase(self._client, purchase_id).signal(CheckPayment(by=AUDIT))
+            open_one = await current(Purchase(self._client, purchase_id))
+            await open_one.signal(CheckPayment(by=AUDIT))
 
     @asynccontextmanager
     async def _of_one(self, purchase_id: str) -> AsyncIterator[None]:

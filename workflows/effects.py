@@ -104,7 +104,8 @@ class EffectRunner:
             lambda: self._stopping or not self._is_listed(effect) or self._is_next(effect)
         )
         while self._should_run(effect):
-            before, facts = self._state.purchase, await self._attempt_alone(effect)
+            before = self._state.purchase
+            facts = await self._attempt_alone(effect)
             if facts and isinstance(effect, CheckPayment) and not self._should_run(effect):
                 break  # a newer look was asked for: this answer may be out of date
             for fact in facts:

@@ -321,8 +321,8 @@ def test_a_bank_that_changes_its_decision_calls_a_person(first: str, then: str) 
 
 
 @pytest.mark.parametrize(("lost", "claim"), [(ESCROW, None), (20_000, None), (10_000, 10_000)])
-def test_a_claim_above_what_the_bank_leaves_lapses(lost: int, claim: int | None) -> None:
-    """R-84, R-85: no notice can speak of a negative rest."""
+def test_no_notice_can_speak_of_a_negative_rest(lost: int, claim: int | None) -> None:
+    """R-84, R-85: what is left after the claim is never less than nothing."""
     purchase = reported(opened(Purchase().contested(claim=10_000), lost), "lost", lost)
     assert purchase.state.claim == claim
     assert min(purchase.state.amounts.values()) >= 0

@@ -93,7 +93,7 @@ def test_a_consistent_purchase_has_no_difference(records: PurchaseRecords) -> No
         (replace(SPLIT, refunds=(REFUND,)), "to refund 100.00 USD", "who sent"),
         (replace(IN_TRANSIT, refunds=(PART,)), "refunded 100.00 USD", "who sent"),
         (replace(REFUNDED, refunds=(REFUND, SECOND)), "250.00 USD + 250.00 USD", "who sent"),
-        (replace(REFUNDED, refunds=(FAILED,)), "at the provider it is failed", "another way"),
+        (replace(REFUNDED, refunds=(FAILED,)), "at the provider it is failed", "aftercare case"),
         (replace(REFUNDED, refunds=(PENDING,)), "at the provider it is pending", "Send nothing"),
         (
             replace(REFUNDED, refunds=(), proof="purchase-p-1/refund"),

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime
+from html import unescape
 
 import pytest
 from temporalio.client import WorkflowExecutionStatus
@@ -56,7 +57,7 @@ async def test_the_daily_audit_notifies_operators_of_differences(
     assert f"adopt {purchase_id}" in found.what_to_do
     for content in (notice.text, notice.html):
         for listed in report.differences[:LISTED_AT_MOST]:
-            assert listed.what in " ".join(content.split())
+            assert listed.what in " ".join(unescape(content).split())
 
     await adopted(server, services, purchase_id)
     again = await audited(server)

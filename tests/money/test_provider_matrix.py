@@ -9,7 +9,7 @@ import os
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -70,6 +70,7 @@ def held_back(services: Services) -> Iterator[Held]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(services.provider, "refund", unreachable)
+        patch.setattr("workflows.activity_calls.BLOCKED_AFTER", timedelta(seconds=3))
         yield found
 
 
@@ -173,7 +174,7 @@ async def unsent(played: Played) -> None:
     played.held.workflows.add(played.handle.id)
     await in_progress(played)
     await played.say(Role.FREELANCER, "give_refund")
-    await until(played.handle, lambda found: found.refund is not None)
+    await until(played.handle, lambda found: bool(found.attention))
 
 
 async def awaiting(played: Played) -> None:
@@ -347,7 +348,9 @@ async def frozen(played: Played) -> list[str]:
 
 async def settle(played: Played) -> None:
     """The provider gets the refund, and settles it."""
-    played.held.workflows.discard(played.handle.id)
+    if played.handle.id in played.held.workflows:
+        played.held.workflows.discard(played.handle.id)
+        await played.say(Role.OPERATOR, "resolve_attention", action="retry")
 
     def at_provider(found: Status) -> bool:
         return bool(found.refund and found.refund.status in ("pending", "sent"))
