@@ -259,15 +259,16 @@ def _news_facts(state: State) -> Callable[[PaymentNews], Sequence[Fact]]:
     ours = {state.refund_id(attempt): attempt for attempt in attempts}
 
     def facts(news: PaymentNews) -> Iterator[Fact]:
-        for dispute in news.disputes:
-            reason = budget.cut(dispute.reason, LONGEST_REASON)
-            yield BankDisputeReported(dispute.dispute_id, dispute.status, dispute.amount, reason)
+        # Refunds first: a bank can also withdraw what was refunded before.
         for refund in news.refunds:
             text = budget.cut(refund.text, LONGEST_REASON)
             if not refund.refund_id and refund.status != "failed":
                 yield RefundedElsewhere(refund.reference, refund.amount)
             elif attempt := ours.get(refund.refund_id):
                 yield RefundReported(attempt, refund.status, refund.reference, text)
+        for dispute in news.disputes:
+            reason = budget.cut(dispute.reason, LONGEST_REASON)
+            yield BankDisputeReported(dispute.dispute_id, dispute.status, dispute.amount, reason)
 
     return lambda news: list(facts(news))
 

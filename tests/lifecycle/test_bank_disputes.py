@@ -363,6 +363,8 @@ def test_a_failed_refund_is_not_sent_again_while_the_bank_has_the_money() -> Non
     opened(purchase)
     answer = purchase.send(Role.OPERATOR, "resolve_attention", action="retry")
     rejected(answer, Code.FROZEN)
+    proof = {"action": "mark_settled", "reference": "statement 7"}
+    rejected(purchase.send(Role.OPERATOR, "resolve_attention", **proof), Code.FROZEN)
 
 
 def test_a_look_at_the_payment_is_asked_of_the_provider() -> None:

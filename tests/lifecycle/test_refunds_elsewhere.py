@@ -98,6 +98,16 @@ def test_a_decided_refund_shrinks_by_what_was_refunded_elsewhere() -> None:
     assert PostDecision(15_000, 0) in purchase.last.effects
 
 
+def test_a_decision_that_has_shrunk_is_not_posted_with_its_old_amount() -> None:
+    """R-93: it would run before the posting of what was refunded elsewhere; the ledger would reject
+    it, and both would wait for ever."""
+    purchase = Purchase().working()
+    purchase.freelancer("give_refund")
+    refunded(purchase, 10_000)
+    assert not is_pending(purchase.state, PostDecision(ESCROW, 0))
+    assert is_pending(purchase.state, PostDecision(15_000, 0))
+
+
 def test_a_decided_refund_that_was_made_elsewhere_closes_the_purchase() -> None:
     """R-90: the client has all of it already."""
     purchase = Purchase().working()

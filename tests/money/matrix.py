@@ -71,9 +71,8 @@ UNDECIDED: tuple[Case, ...] = (
         told={
             "bank_dispute_opened": "cfo",
             "bank_dispute_lost": "cfo",
-            "closed_by_provider": "cf",
         },
-        told_late={"bank_dispute_lost": "cfo", "closed_by_provider": "cf"},
+        told_late={"bank_dispute_lost": "cfo"},
         ends=BY_BANK,
     ),
     Case(
@@ -85,7 +84,7 @@ UNDECIDED: tuple[Case, ...] = (
     ),
     Case(
         news=(ELSEWHERE,),
-        told={"refunded_elsewhere": "cfo", "closed_by_provider": "cf"},
+        told={"refunded_elsewhere": "cfo"},
         ends=BY_OTHERS,
     ),
     Case(
@@ -111,12 +110,10 @@ UNDECIDED: tuple[Case, ...] = (
             "bank_dispute_opened": "cfo",
             "bank_dispute_lost": "cfo",
             "refunded_elsewhere": "cfo",
-            "closed_by_provider": "cf",
         },
         told_late={
             "bank_dispute_lost": "cfo",
             "refunded_elsewhere": "cfo",
-            "closed_by_provider": "cf",
         },
         ends=("charged_back", "refunded_elsewhere", PRICE - PART, 0, PART),
     ),
@@ -186,9 +183,8 @@ UNSENT: tuple[Case, ...] = (
         told={
             "bank_dispute_opened": "cfo",
             "bank_dispute_lost": "cfo",
-            "closed_by_provider": "cf",
         },
-        told_late={"bank_dispute_lost": "cfo", "closed_by_provider": "cf"},
+        told_late={"bank_dispute_lost": "cfo"},
         ends=("charged_back", "bank_dispute_lost", 0, 0, PRICE),
     ),
     Case(
@@ -198,7 +194,13 @@ UNSENT: tuple[Case, ...] = (
         finish="settle",
         ends=("refunded", "freelancer_gave_refund", PRICE - PART, 0, PART),
     ),
-    Case(news=(ELSEWHERE,), told={"refunded_elsewhere_late": "o"}, finish="mark", ends=GIVEN),
+    Case(
+        news=(ELSEWHERE,),
+        told={"refunded_elsewhere_late": "o"},
+        finish="mark",
+        ends=GIVEN,
+        audit="but at the provider it is pending",
+    ),
     Case(
         news=((ELSEWHERE, PART),),
         told={"refunded_elsewhere_late": "o"},

@@ -392,6 +392,8 @@ def mark_settled(draft: Draft) -> Rejection | None:
         if draft.state.in_aftercare:
             return aftercare.acknowledge(draft)
         return Rejection(Code.ALREADY_SETTLED, "The refund is already known to be settled.")
+    if draft.state.frozen:
+        return frozen(draft.state)
     names = (*refund.references[:-1], message.reference)
     draft.set(refund=replace(refund, references=names))
     _settle(draft, message.reference, proved_by_person=True)

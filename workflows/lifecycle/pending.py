@@ -33,6 +33,9 @@ def is_pending(state: State, effect: Effect) -> bool:
             return number < len(state.moves) and not state.moves[number].posted
         case CheckPayment(number):
             return number == state.payment_checks and is_kind_pending(state, effect.kind)
+        case PostDecision(refund, release):
+            decided = state.decision and (state.decision.refund, state.decision.release)
+            return decided == (refund, release) and is_kind_pending(state, effect.kind)
         case ComputeDeadline(deadline):
             return _awaits_computation(state, deadline)
     return is_kind_pending(state, effect.kind)
