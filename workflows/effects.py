@@ -26,6 +26,7 @@ from workflows.lifecycle.events import (
     EffectBlocked,
     Fact,
     PaymentNeedsClient,
+    PostProviderMove,
     TakePayment,
     VoidPayment,
 )
@@ -89,6 +90,18 @@ class EffectRunner:
         computing = (e for e in state.effects if isinstance(e, ComputeDeadline))
         blocked = self._is_blocked(ComputeDeadline.kind)
         return blocked or not any(is_pending(state.purchase, effect) for effect in computing)
+
+    async def post_moves(self) -> None:
+        """Wait until the ledger has everything that moved at the provider: a loss may still be
+        unposted when the purchase closes."""
+        await workflow.wait_condition(
+            lambda: (
+                not any(
+                    isinstance(effect, PostProviderMove) and self._should_run(effect)
+                    for effect in self._state.effects
+                )
+            )
+        )
 
     async def stop(self) -> None:
         """Stop between two effects; what is left stays in the state for the next run."""

@@ -386,7 +386,8 @@ class ProjectPurchase(Receiver):
         workflow.continue_as_new(self._state)
 
     async def _finish(self) -> None:
-        """Wait for running effects, and briefly for the last notices."""
+        """Wait for postings and running effects, and briefly for the last notices."""
+        await self._shielded(self._effects.post_moves())
         await self._shielded(self._effects.stop())
         await self._shielded(self._notifier.finish())
         await self._wait_until(lambda: self._all_messages_handled)

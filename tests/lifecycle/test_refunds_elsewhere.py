@@ -174,6 +174,28 @@ def test_a_refund_elsewhere_while_frozen_takes_what_is_left() -> None:
     assert (purchase.state.refunded, purchase.state.charged_back) == (15_000, 10_000)
 
 
+def test_a_refund_of_more_than_the_bank_left_ends_nothing_until_the_bank_has_decided() -> None:
+    """R-82, R-83, R-92: what the bank gives back is still to be decided on."""
+    purchase = purchase_in(Stage.IN_PROGRESS)
+    purchase.fact(BankDisputeReported("dp_1", "opened", 5_000))
+    refunded(purchase)
+    assert purchase.state.stage is Stage.IN_PROGRESS
+    purchase.fact(BankDisputeReported("dp_1", "won", 5_000))
+    assert (purchase.state.stage, purchase.state.held) == (Stage.IN_PROGRESS, 5_000)
+
+
+def test_a_loss_is_posted_also_after_the_end() -> None:
+    """R-87, R-97: the settlement was posted first, and closed the purchase."""
+    purchase = refund_unsent()
+    purchase.fact(RefundReported(1, "sent", "arn_7"))
+    purchase.fact(BankDisputeReported("dp_1", "lost", ESCROW))
+    purchase.fact(RefundReported(1, "settled", "arn_7"))
+    purchase.fact(SettlementPosted())
+    assert purchase.state.stage is Stage.CLOSED
+    purchase.fact(ProviderMovePosted(0))
+    assert purchase.state.moves[0].posted
+
+
 # --- refunds that are sent
 
 

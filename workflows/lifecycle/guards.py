@@ -337,8 +337,12 @@ def _decided_refund(draft: Draft) -> int:
 
 
 REFUNDED_ALL = Guard(
-    "all that is held",
-    _elsewhere(lambda draft, amount: bool(draft.state.held) and amount >= draft.state.escrow),
+    "all that is held, and no bank has a part",
+    _elsewhere(
+        lambda draft, amount: (
+            bool(draft.state.held) and not draft.state.frozen and amount >= draft.state.escrow
+        )
+    ),
 )
 REFUNDED_BELOW_CLAIM = Guard(
     "less is left than is claimed",
