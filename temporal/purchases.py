@@ -32,7 +32,7 @@ from activities.requests import TASK_QUEUE, ErrorType, Model, WorkflowPostings
 from temporal import ended
 from temporal import terms as wording
 from temporal.errors import Failure, Rejected, Unreachable
-from temporal.executions import Execution, executions, memo, newest
+from temporal.executions import Execution, executions, memo, newest, page
 from workflows import view
 from workflows.messages import (
     Message,
@@ -338,15 +338,33 @@ class Listed(Model):
 
 async def find(client: Client, wanted: Wanted) -> list[Listed]:
     """Return the purchases with these search attributes, the newest first."""
-    conditions = [_condition(key, value) for key, value in wanted.items() if _can_be_asked(value)]
-    query = " AND ".join([OURS, "ExecutionStatus != 'ContinuedAsNew'", *conditions])
     found: dict[str, Listed] = {}
-    async for execution in executions(client, query):
-        if execution.id in found or not _is_wanted(execution, wanted):
-            continue
-        if not execution.is_ended or await _is_newest(client, execution):
+    async for execution in executions(client, _query_for(wanted)):
+        if execution.id not in found and await _is_shown(client, execution, wanted):
             found[execution.id] = await _listed(client, execution)
     return list(found.values())
+
+
+async def find_page(
+    client: Client, wanted: Wanted, size: int, token: bytes = b""
+) -> tuple[list[Listed], bytes]:
+    """Return one page of them, of `size` or fewer, and the token of the next page; empty after the
+    last one."""
+    runs, token = await page(client, _query_for(wanted), token, size)
+    shown = [each for each in runs if await _is_shown(client, each, wanted)]
+    return [await _listed(client, each) for each in shown], token
+
+
+def _query_for(wanted: Wanted) -> str:
+    conditions = [_condition(key, value) for key, value in wanted.items() if _can_be_asked(value)]
+    return " AND ".join([OURS, "ExecutionStatus != 'ContinuedAsNew'", *conditions])
+
+
+async def _is_shown(client: Client, execution: Execution, wanted: Wanted) -> bool:
+    """Whether a list shows the run: it is wanted, and no newer run has replaced it."""
+    if not _is_wanted(execution, wanted):
+        return False
+    return not execution.is_ended or await _is_newest(client, execution)
 
 
 async def running(client: Client) -> dict[str, str | None]:
