@@ -55,6 +55,14 @@ async def metrics(host: Host = "127.0.0.1", port: Port = 9465) -> None:
 
 
 @command
+async def workroom() -> None:
+    """Serve the HTTP API at RECOURSE_WORKROOM. Ends on Ctrl-C."""
+    from workroom.server import serve  # brings a web server along
+
+    await serve()
+
+
+@command
 async def demo(exit_at_once: Exit = False, as_json: Json = False) -> int:
     """Run every scenario on an embedded server that skips time."""
     try:
@@ -79,6 +87,7 @@ app.command()(adopt)
 app.command()(webhooks)
 app.command()(codec)
 app.command()(metrics)
+app.command()(workroom)
 app.command()(schema)
 app.command()(setup)
 app.command()(demo)

@@ -350,7 +350,7 @@ async def find_page(
 ) -> tuple[list[Listed], bytes]:
     """Return one page of them, of `size` or fewer, and the token of the next page; empty after the
     last one."""
-    runs, token = await page(client, _query_for(wanted), token, size)
+    runs, token = await page(client, _query_for(wanted), token, size, retry=not token)
     shown = [each for each in runs if await _is_shown(client, each, wanted)]
     return [await _listed(client, each) for each in shown], token
 

@@ -1,0 +1,56 @@
+"""The workroom's web server: the HTTP API for machines and the pages for people."""
+
+from http import HTTPStatus
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+from temporalio.client import Client
+
+from temporal.client import connect
+from temporal.serving import LISTENS, listen
+from workroom.api import Api
+from workroom.problems import Problem
+from workroom.settings import WorkroomSettings
+
+
+async def serve() -> None:
+    """Listen until stopped. Raises WrongSetting, or Unreachable if Temporal cannot be reached."""
+    settings = WorkroomSettings.from_environment()
+    app = workroom(await connect(), settings)
+    await listen(app, settings.host, settings.port, "workroom_listening")
+
+
+def workroom(client: Client, settings: WorkroomSettings) -> Starlette:
+    """The ASGI application, with what the settings have keys for."""
+    routes = [LISTENS]
+    if settings.tokens:
+        routes += Api(client, settings.tokens).routes
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(UndecodedPaths)],
+        exception_handlers={HTTPException: _not_answered},
+    )
+
+
+async def _not_answered(_: Request, error: Exception) -> Response:
+    """A path or a method that is not known."""
+    assert isinstance(error, HTTPException)
+    status = HTTPStatus(error.status_code)
+    detail = f"{status.phrase}: the API is described at /api/openapi.json."
+    return Problem(status, status.name, detail, headers=error.headers).response()
+
+
+class UndecodedPaths:
+    """Routes by the path as it was sent, so that an id in it may contain an encoded slash."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if raw := scope.get("raw_path"):
+            scope = {**scope, "path": raw.decode("ascii", "replace")}
+        await self._app(scope, receive, send)
