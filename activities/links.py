@@ -82,3 +82,25 @@ class LinkKeys:
 def from_now(lives: timedelta) -> datetime:
     """The instant when something that begins now ends."""
     return datetime.now(UTC) + lives
+
+
+@dataclass(frozen=True)
+class Person:
+    """A person to whom a link belongs: a party or a member of staff."""
+
+    role: str
+    id: str
+
+
+def link(
+    keys: LinkKeys,
+    base_url: str,
+    person: Person,
+    until: datetime,
+    purchase_id: str | None = None,
+    form: str = "",
+) -> str:
+    """A link that signs `person` in and leads to a form of the workroom, to a purchase, or, without
+    `purchase_id`, to all of their purchases. Opening it changes nothing."""
+    claims = {"role": person.role, "sub": person.id, "purchase": purchase_id, "form": form}
+    return f"{base_url.rstrip('/')}/open/{keys.sign('link', claims, until)}"

@@ -2,7 +2,7 @@
 longer than `ANSWER_WITHIN` for an answer."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -346,11 +346,12 @@ async def find(client: Client, wanted: Wanted) -> list[Listed]:
 
 
 async def find_page(
-    client: Client, wanted: Wanted, size: int, token: bytes = b""
+    client: Client, wanted: Wanted, size: int, token: bytes = b"", conditions: Sequence[str] = ()
 ) -> tuple[list[Listed], bytes]:
     """Return one page of them, of `size` or fewer, and the token of the next page; empty after the
-    last one."""
-    runs, token = await page(client, _query_for(wanted), token, size, retry=not token)
+    last one. `conditions`: more of them, in the server's query language."""
+    query = " AND ".join([_query_for(wanted), *conditions])
+    runs, token = await page(client, query, token, size, retry=not token)
     shown = [each for each in runs if await _is_shown(client, each, wanted)]
     return [await _listed(client, each) for each in shown], token
 

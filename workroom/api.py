@@ -5,8 +5,6 @@ The sender of a message is the token's, never the body's. Answers: 200, or a pro
 large, 422 invalid, 503 no worker or server.
 """
 
-import base64
-import binascii
 import json
 import uuid
 from collections.abc import Awaitable, Callable
@@ -48,6 +46,7 @@ from workflows.messages import (
 from workflows.receiving.parsing import LARGEST_MESSAGE, problems
 from workroom import openapi
 from workroom.access import NotYours, is_party, opened
+from workroom.lists import read_token, written_token
 from workroom.problems import NO_STORE, Problem, pointer, problem_of
 from workroom.tokens import Tokens, Unauthorized
 
@@ -62,8 +61,8 @@ Answer = Callable[[Request, Sender], Awaitable[object]]
 
 def _page_token(text: str) -> str:
     try:
-        base64.b64decode(text, altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
+        read_token(text)
+    except ValueError:
         raise ValueError("is no token of a page") from None
     return text
 
@@ -176,15 +175,14 @@ class Api:
             own = view.CLIENT if sender.role is Role.CLIENT else view.FREELANCER
             if wanted.setdefault(own, sender.id) != sender.id:
                 raise _forbidden(f"A {sender.role} can only list purchases of their own.")
-        token = base64.urlsafe_b64decode(query.page_token)
+        token = read_token(query.page_token)
         try:
             found, following = await find_page(self.client, wanted, query.page_size, token)
         except RPCError as error:
             if token and error.status in NO_TOKEN_OF_A_PAGE:
                 raise _invalid([("/page_token", "is no token of a page")]) from None
             raise
-        text = base64.urlsafe_b64encode(following).decode() or None
-        return Page(purchases=tuple(found), next_page_token=text)
+        return Page(purchases=tuple(found), next_page_token=written_token(following) or None)
 
     async def _status(self, request: Request, sender: Sender) -> Status:
         return await (await self._opened(request, sender)).status()

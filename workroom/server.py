@@ -13,6 +13,7 @@ from temporalio.client import Client
 from temporal.client import connect
 from temporal.serving import LISTENS, listen
 from workroom.api import Api
+from workroom.pages import Pages
 from workroom.problems import Problem
 from workroom.settings import WorkroomSettings
 
@@ -29,6 +30,8 @@ def workroom(client: Client, settings: WorkroomSettings) -> Starlette:
     routes = [LISTENS]
     if settings.tokens:
         routes += Api(client, settings.tokens).routes
+    if settings.links:
+        routes += Pages.signed_with(client, settings.links, settings.base_url).routes
     return Starlette(
         routes=routes,
         middleware=[Middleware(UndecodedPaths)],

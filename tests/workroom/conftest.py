@@ -11,7 +11,10 @@ from tests.workroom.callers import SECRET, Caller, token
 from workroom.server import workroom
 from workroom.settings import WorkroomSettings
 
-ENVIRONMENT = {"RECOURSE_API_SECRET": SECRET}
+ENVIRONMENT = {
+    "RECOURSE_API_SECRET": SECRET,
+    "RECOURSE_LINK_KEYS": f"k2:{SECRET}-2,k1:{SECRET}",
+}
 Call = Callable[[tuple[str, str]], Caller]
 
 
