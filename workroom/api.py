@@ -45,7 +45,7 @@ from workflows.messages import (
 )
 from workflows.receiving.parsing import LARGEST_MESSAGE, problems
 from workroom import openapi
-from workroom.access import NotYours, is_party, opened
+from workroom.access import NotYours, is_party, opened, send
 from workroom.lists import read_token, written_token
 from workroom.problems import NO_STORE, Problem, pointer, problem_of
 from workroom.tokens import Tokens, Unauthorized
@@ -199,7 +199,7 @@ class Api:
                 f"There is no such message. Known are: {', '.join(MESSAGES)}.",
             )
         purchase = await self._opened(request, sender)
-        return await purchase.send(_message(kind, await _body(request), request, sender))
+        return await send(purchase, _message(kind, await _body(request), request, sender))
 
     async def _opened(self, request: Request, sender: Sender) -> Purchase:
         return await opened(self.client, unquote(request.path_params["id"]), sender)

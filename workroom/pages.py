@@ -26,7 +26,7 @@ from workflows.lifecycle.state import Code
 from workflows.messages import PurchaseStart
 from workflows.receiving.parsing import LARGEST_MESSAGE
 from workroom import lists
-from workroom.access import NotYours, is_party, opened, terms_for
+from workroom.access import NotYours, is_party, opened, send, terms_for
 from workroom.forms import Form, Invalid, form_at, message_of, prefilled, read
 from workroom.sessions import Session, Sessions
 from workroom.show import View, page
@@ -164,7 +164,7 @@ class Pages:
         if form.confirms and typed.get("confirmed") != "yes":
             return self._confirmed(session, view, form, typed, fields, token)
         try:
-            await purchase.send(message)
+            await send(purchase, message)
         except Rejected as rejected:
             return self._asked(
                 session, view, form, typed, {"": _why(rejected)}, HTTPStatus.CONFLICT
