@@ -84,6 +84,15 @@ def from_now(lives: timedelta) -> datetime:
     return datetime.now(UTC) + lives
 
 
+LINK_LIVES = timedelta(days=30)
+"""How long a link of a notice opens the workroom: as long as the longest window but one."""
+
+
+def form_of(message: str, fields: Mapping[str, Any]) -> str:
+    """The workroom's form for a message: each choice of a message has a form of its own."""
+    return f"{fields['decision']}_refund" if message == "decide_refund" else message
+
+
 @dataclass(frozen=True)
 class Person:
     """A person to whom a link belongs: a party or a member of staff."""

@@ -6,6 +6,7 @@ large, 422 invalid, 503 no worker or server.
 """
 
 import json
+import math
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -46,6 +47,7 @@ from workflows.messages import (
 from workflows.receiving.parsing import LARGEST_MESSAGE, problems
 from workroom import openapi
 from workroom.access import NotYours, is_party, opened, send
+from workroom.limits import Limits, TooMany
 from workroom.lists import read_token, written_token
 from workroom.problems import NO_STORE, Problem, pointer, problem_of
 from workroom.tokens import Tokens, Unauthorized
@@ -100,6 +102,7 @@ class Api:
 
     client: Client
     tokens: Tokens
+    limits: Limits
 
     @cached_property
     def routes(self) -> list[Route]:
@@ -128,9 +131,12 @@ class Api:
         """What to answer. Raises Problem for everything that can go wrong."""
         try:
             sender = await self.tokens.sender(request.headers.get("authorization", ""))
+            self.limits.count(sender)
             return await answer(request, sender)
         except Unauthorized as error:
             raise _unauthorized(request, error) from None
+        except TooMany as error:
+            raise _too_many(error) from None
         except NotYours:
             raise _forbidden("You are not a party of such a purchase.") from None
         except InvalidTerms as error:
@@ -256,6 +262,15 @@ def _unauthorized(request: Request, error: Unauthorized) -> Problem:
         "UNAUTHORIZED",
         str(error),
         headers={"WWW-Authenticate": challenge},
+    )
+
+
+def _too_many(error: TooMany) -> Problem:
+    return Problem(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "TOO_MANY_REQUESTS",
+        "This sender asks too often: ask again after the seconds in Retry-After.",
+        headers={"Retry-After": str(math.ceil(error.seconds))},
     )
 
 

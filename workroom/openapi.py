@@ -36,6 +36,7 @@ ANSWERS = {
     "409": "The rules, or the state of the purchase, reject it",
     "413": "The body is too large",
     "422": "Invalid; `errors` names the fields",
+    "429": "Too many requests of one sender; try again after `Retry-After`",
     "503": "No worker or server answers; try again later",
 }
 KEY = {

@@ -28,6 +28,7 @@ from workflows.receiving.parsing import LARGEST_MESSAGE
 from workroom import lists
 from workroom.access import NotYours, is_party, opened, send, terms_for
 from workroom.forms import Form, Invalid, form_at, message_of, prefilled, read
+from workroom.limits import Limits, TooMany
 from workroom.sessions import Session, Sessions
 from workroom.show import View, page
 
@@ -48,11 +49,12 @@ class Pages:
 
     client: Client
     sessions: Sessions
+    limits: Limits
 
     @classmethod
-    def signed_with(cls, client: Client, keys: LinkKeys, base_url: str) -> "Pages":
+    def signed_with(cls, client: Client, keys: LinkKeys, base_url: str, limits: Limits) -> "Pages":
         """Pages whose links and sessions are signed with these keys."""
-        return cls(client, Sessions(keys, secure=base_url.startswith("https://")))
+        return cls(client, Sessions(keys, secure=base_url.startswith("https://")), limits)
 
     @cached_property
     def routes(self) -> list[Route]:
@@ -75,6 +77,7 @@ class Pages:
             try:
                 if session is None:
                     raise SignedOut("Your session is over, or you have not signed in.")
+                self.limits.count(session.sender)
                 return await show(request, session)
             except Exception as error:
                 return _failed(error, session)
@@ -273,6 +276,9 @@ def _explained(error: Exception) -> tuple[HTTPStatus, str, str]:
         case NotSigned():
             text = "The page was open for too long, or you have signed in anew. Open it again."
             return HTTPStatus.FORBIDDEN, "Nothing was sent", text
+        case TooMany():
+            text = "You have opened many pages in a short time. Wait some seconds."
+            return HTTPStatus.TOO_MANY_REQUESTS, "Too many requests", text
         case RPCError():
             return _explained(server_failure(error))
         case Unreachable():

@@ -1,5 +1,6 @@
 """The workroom's web server: the HTTP API for machines and the pages for people."""
 
+from datetime import timedelta
 from http import HTTPStatus
 
 from starlette.applications import Starlette
@@ -10,9 +11,13 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from temporalio.client import Client
 
+from activities.links import LINK_KEYS, Person, from_now, link
+from activities.services import WrongSetting
 from temporal.client import connect
 from temporal.serving import LISTENS, listen
+from workflows.messages import Sender
 from workroom.api import Api
+from workroom.limits import Limits
 from workroom.pages import Pages
 from workroom.problems import Problem
 from workroom.settings import WorkroomSettings
@@ -25,13 +30,24 @@ async def serve() -> None:
     await listen(app, settings.host, settings.port, "workroom_listening")
 
 
+def link_for(person: Sender, purchase_id: str | None) -> str:
+    """A link that signs a person in for a day: to one purchase, or to all of theirs. Raises
+    WrongSetting."""
+    settings = WorkroomSettings.from_environment()
+    if settings.links is None:
+        raise WrongSetting(f"{LINK_KEYS} is not set: it signs links.")
+    until = from_now(timedelta(days=1))
+    of = Person(person.role.value, person.id)
+    return link(settings.links, settings.base_url, of, until, purchase_id)
+
+
 def workroom(client: Client, settings: WorkroomSettings) -> Starlette:
     """The ASGI application, with what the settings have keys for."""
-    routes = [LISTENS]
+    routes, limits = [LISTENS], Limits()
     if settings.tokens:
-        routes += Api(client, settings.tokens).routes
+        routes += Api(client, settings.tokens, limits).routes
     if settings.links:
-        routes += Pages.signed_with(client, settings.links, settings.base_url).routes
+        routes += Pages.signed_with(client, settings.links, settings.base_url, limits).routes
     return Starlette(
         routes=routes,
         middleware=[Middleware(UndecodedPaths)],

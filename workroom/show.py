@@ -84,6 +84,11 @@ class View:
         return parties.get(self.sender.role)
 
     @property
+    def language(self) -> str:
+        """The language of dates and amounts, for browsers."""
+        return str(self.reader.locale).replace("_", "-")
+
+    @property
     def path(self) -> str:
         """The path of the purchase's page."""
         return f"/purchases/{quote(self.status.purchase_id, safe='')}"

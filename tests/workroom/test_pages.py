@@ -6,11 +6,13 @@ import re
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
+from activities.links import form_of
 from demo.runner import Handle, say, skip, status, until
 from tests.purchases import held, purchase_of
 from tests.workroom.visitor import Visitor
+from workflows.lifecycle.versions import newest_rules
 from workflows.messages import MESSAGES, Role, Status
-from workroom.forms import FORMS
+from workroom.forms import FORMS, form_at
 
 
 async def signed_in(url: str, role: str, person: str, handle: Handle, form: str = "") -> Visitor:
@@ -211,6 +213,16 @@ async def listed(visitor: Visitor, path: str, link: str) -> None:
     """Open a list until it has the link: the server lists a purchase soon after it began."""
     while link not in (await visitor.open(path)).html.links:  # noqa: ASYNC110
         await asyncio.sleep(0.1)
+
+
+def test_every_message_that_a_notice_names_has_a_form() -> None:
+    """The link of a notice leads to the very form."""
+    for row in newest_rules().transitions:
+        for role in set(row.cause.by) & {Role.CLIENT, Role.FREELANCER}:
+            if row.form:
+                form = form_at(form_of(row.cause.message, row.form.sample), role)
+                assert form is not None, row.id
+                assert form.message == row.cause.message
 
 
 def test_every_message_of_a_party_or_staff_has_a_form() -> None:
