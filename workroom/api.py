@@ -27,8 +27,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.fields import Identifier
 from activities.requests import Model
 from temporal import terms as start_terms
-from temporal.connection_errors import server_failure
-from temporal.errors import Failure, Rejected
+from temporal.errors import Rejected
 from temporal.purchases import Listed, Purchase, find_page
 from temporal.serving import body_of
 from temporal.terms import InvalidTerms
@@ -49,7 +48,7 @@ from workroom import openapi
 from workroom.access import NotYours, is_party, opened, send
 from workroom.limits import Limits, TooMany
 from workroom.lists import read_token, written_token
-from workroom.problems import NO_STORE, Problem, pointer, problem_of
+from workroom.problems import FORESEEN, NO_STORE, Problem, failure_of, pointer, problem_of
 from workroom.tokens import Tokens, Unauthorized
 
 MAY_START = (Role.CLIENT, Role.OPERATOR)
@@ -142,10 +141,8 @@ class Api:
         except InvalidTerms as error:
             where = pointer(*error.field.split(".")) if error.field else ""
             raise _invalid([(where, error.problem)]) from None
-        except Failure as failure:
-            raise problem_of(failure) from None
-        except RPCError as error:
-            raise problem_of(server_failure(error)) from None
+        except FORESEEN as error:
+            raise problem_of(failure_of(error)) from None
 
     async def _start(self, request: Request, sender: Sender) -> Started:
         terms = _read(PurchaseStart, await _body(request))

@@ -15,10 +15,8 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Route
 from temporalio.client import Client
-from temporalio.service import RPCError
 
 from activities.links import Expired, LinkKeys, NotSigned
-from temporal.connection_errors import server_failure
 from temporal.errors import Failure, Rejected, Unreachable
 from temporal.purchases import Purchase
 from temporal.serving import body_of
@@ -29,6 +27,7 @@ from workroom import lists
 from workroom.access import NotYours, is_party, opened, send, terms_for
 from workroom.forms import Form, Invalid, form_at, message_of, prefilled, read
 from workroom.limits import Limits, TooMany
+from workroom.problems import failure_of
 from workroom.sessions import Session, Sessions
 from workroom.show import View, page
 
@@ -279,8 +278,6 @@ def _explained(error: Exception) -> tuple[HTTPStatus, str, str]:
         case TooMany():
             text = "You have opened many pages in a short time. Wait some seconds."
             return HTTPStatus.TOO_MANY_REQUESTS, "Too many requests", text
-        case RPCError():
-            return _explained(server_failure(error))
         case Unreachable():
             text = "Our system does not answer now. Nothing is lost; try again in a minute."
             return HTTPStatus.SERVICE_UNAVAILABLE, "Try again soon", text
@@ -288,4 +285,4 @@ def _explained(error: Exception) -> tuple[HTTPStatus, str, str]:
             return HTTPStatus.NOT_FOUND, "Not found", error.text
         case Failure():
             return HTTPStatus.CONFLICT, "Not possible now", error.text
-    raise error
+    return _explained(failure_of(error))

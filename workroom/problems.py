@@ -5,10 +5,14 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
+from pydantic import ValidationError
 from starlette.responses import JSONResponse
+from temporalio.service import RPCError
 
+from temporal.connection_errors import server_failure
 from temporal.errors import Failure, InvalidInput, Unreachable
 from workflows.lifecycle.state import Code
+from workflows.receiving.encrypted import Undecipherable
 
 NO_STORE = {"Cache-Control": "no-store"}
 """What is answered concerns one caller now."""
@@ -54,6 +58,24 @@ class Problem(Exception):
             {**NO_STORE, **self.headers},
             media_type="application/problem+json",
         )
+
+
+FORESEEN = (Failure, RPCError, Undecipherable, ValidationError)
+"""What may go wrong with a request that is right itself."""
+
+
+def failure_of(error: Exception) -> Failure:
+    """One of `FORESEEN` as a Failure. Raises any other error."""
+    match error:
+        case Failure():
+            return error
+        case RPCError():
+            return server_failure(error)
+        case Undecipherable():
+            return Unreachable("WRONG_SETTING", "The workroom lacks a key of this purchase.")
+        case ValidationError():
+            return Unreachable("NOT_UNDERSTOOD", "The worker has another version than this server.")
+    raise error
 
 
 def pointer(*names: object) -> str:

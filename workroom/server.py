@@ -51,7 +51,7 @@ def workroom(client: Client, settings: WorkroomSettings) -> Starlette:
     return Starlette(
         routes=routes,
         middleware=[Middleware(UndecodedPaths)],
-        exception_handlers={HTTPException: _not_answered},
+        exception_handlers={HTTPException: _not_answered, Exception: _broken},
     )
 
 
@@ -61,6 +61,14 @@ async def _not_answered(_: Request, error: Exception) -> Response:
     status = HTTPStatus(error.status_code)
     detail = f"{status.phrase}: the API is described at /api/openapi.json."
     return Problem(status, status.name, detail, headers=error.headers).response()
+
+
+async def _broken(_: Request, error: Exception) -> Response:
+    """A fault of ours; the log has its traceback."""
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+    return Problem(
+        status, "INTERNAL_ERROR", "This is a fault of ours, and is in our log."
+    ).response()
 
 
 class UndecodedPaths:

@@ -8,6 +8,7 @@ from typing import Any
 import jsonschema
 import pytest
 import requests
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
@@ -29,7 +30,9 @@ from tests.workroom.callers import (
     token,
 )
 from tests.workroom.conftest import ENVIRONMENT, Call
+from tests.workroom.visitor import Visitor
 from workflows.messages import MESSAGES, Message, Receipt, Status
+from workflows.receiving.encrypted import Undecipherable
 from workroom.server import workroom
 from workroom.settings import WorkroomSettings
 
@@ -340,6 +343,39 @@ async def test_without_a_worker_or_a_server_the_answer_is_503(
             assert answer.headers["retry-after"] == "5"
         assert (await ana.get("")).status_code == 200
         assert (await Caller(url, token(*EVE)).get(f"/{terms.purchase_id}")).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (RPCError("gone", RPCStatusCode.UNAVAILABLE, b""), (503, "SERVER_UNREACHABLE")),
+        (Undecipherable("key k9"), (503, "WRONG_SETTING")),
+        (RuntimeError("secret detail"), (500, "INTERNAL_ERROR")),
+    ],
+)
+async def test_a_failure_of_ours_shows_no_detail(
+    url: str,
+    server: WorkflowEnvironment,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    expected: tuple[int, str],
+) -> None:
+    """Neither in the API nor on a page."""
+    handle = await held(server)
+
+    async def fails(_: Purchase) -> Status:
+        raise error
+
+    ana = Visitor(url)
+    await ana.sign_in("client", "ana", purchase_of(handle))
+    monkeypatch.setattr(Purchase, "status", fails)
+    answer = await Caller(url, token(*ANA)).get(f"/{purchase_of(handle)}")
+    assert problem(answer) == expected
+    page = (await ana.open(f"/purchases/{purchase_of(handle)}")).page
+    assert page.status_code == expected[0]
+    for text in (answer.text, page.text):
+        assert "secret detail" not in text
+        assert "Traceback" not in text
 
 
 # --- the document
