@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
+from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page
 from temporalio.testing import WorkflowEnvironment
 
@@ -137,3 +138,44 @@ async def test_an_error_is_named_at_its_field(
     assert "claim-error" in described.split()
     assert "must be an amount" in await page.locator("#claim-error").inner_text()
     await page.context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_the_pages_are_accessible(
+    server: WorkflowEnvironment, url: str, chrome: Browser, scheme: str
+) -> None:
+    """axe finds no violation, on any page and in either colour scheme."""
+    handle = await held(server)
+    await say(handle, Role.CLIENT, "submit_requirements", requirements={"subject": "a lighthouse"})
+    await say(handle, Role.CLIENT, "cancel")
+    await say(handle, Role.FREELANCER, "decide_refund", decision="decline", claim=10_000)
+    await say(handle, Role.FREELANCER, "propose_split", refund=20_000)
+    until_then = from_now(timedelta(days=1))
+    page, _ = await signed_in(
+        chrome, link(KEYS, url, Person("client", "ana"), until_then), color_scheme=scheme
+    )
+    one = f"{url}/purchases/{purchase_of(handle)}"
+    await check(page)
+    for address in (one, f"{one}/accept_claim", f"{one}/nothing", f"{one}/propose_split"):
+        await page.goto(address)
+        await check(page)
+    await page.get_by_label("How much").fill("much")
+    await page.get_by_role("button", name="Continue").click()
+    await page.get_by_role("alert").wait_for()
+    await check(page)
+    await page.get_by_label("How much").fill("100,00")
+    await page.get_by_role("button", name="Continue").click()
+    await page.get_by_role("heading", name="Check before sending").wait_for()
+    await check(page)
+    await page.goto(link(KEYS, url, Person("operator", "op-1"), until_then))
+    await check(page)
+    await page.evaluate("document.documentElement.removeAttribute('lang')")
+    with pytest.raises(AssertionError, match="html-has-lang"):
+        await check(page)
+    await page.context.close()
+
+
+async def check(page: Page) -> None:
+    """No rule of axe is violated."""
+    found = await Axe().run(page)
+    assert found.violations_count == 0, f"{page.url}\n{found.generate_report()}"
