@@ -1,6 +1,6 @@
 """The settings of the workroom, from the environment.
 
-- `RECOURSE_WORKROOM`: `host:port` to listen on, `127.0.0.1:8090` by default.
+- `RECOURSE_WORKROOM`: `host:port` to listen on, `127.0.0.1:8091` by default.
 - `RECOURSE_API_JWKS_URL` or `RECOURSE_API_SECRET` (HS256, 32 bytes or more): the keys of the HTTP
   API's bearer tokens. `RECOURSE_API_AUDIENCE`: their `aud`, `recourse` by default.
 - `RECOURSE_LINK_KEYS`: `id:key`,…, the newest first: signs links and sessions.
@@ -16,7 +16,7 @@ from activities.links import LINK_KEYS, LinkKeys
 from activities.services import WrongSetting
 from workroom.tokens import Jwks, SharedSecret, Tokens
 
-ADDRESS = "127.0.0.1:8090"
+ADDRESS = "127.0.0.1:8091"
 AUDIENCE = "recourse"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 SHORTEST_SECRET = 32

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from mutmut.state import state
 
-OURS = {"activities", "demo", "docs", "starter", "temporal", "tests", "worker", "workflows"}
+ROOMS = ("activities", "demo", "docs", "starter", "temporal", "tests", "worker", "workflows")
+OURS = {*ROOMS, "workroom"}
 """Top-level modules of this repository."""
 DURATIONS = Path("mutmut-stats.json")
 """How long each test took without a mutant. mutmut writes it to the folder it runs tests in."""
