@@ -357,7 +357,7 @@ async def find_page(
 
 
 def _query_for(wanted: Wanted) -> str:
-    conditions = [_condition(key, value) for key, value in wanted.items() if _can_be_asked(value)]
+    conditions = [_condition(key, value) for key, value in wanted.items() if can_be_asked(value)]
     return " AND ".join([OURS, "ExecutionStatus != 'ContinuedAsNew'", *conditions])
 
 
@@ -449,8 +449,9 @@ def _needs_attention(execution: Execution) -> bool:
     return started and not attributes.get(view.OUTCOME)
 
 
-def _can_be_asked(value: str | bool) -> bool:
-    """False with quotes or backslashes: the server compares their escaped form."""
+def can_be_asked(value: str | bool) -> bool:
+    """False with quotes or backslashes: the server compares their escaped form, and `literal` does
+    not escape a backslash."""
     return isinstance(value, bool) or not set(value) & set('"\\')
 
 

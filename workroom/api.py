@@ -155,8 +155,9 @@ class Api:
         try:
             created = await purchase.start(terms)
         except Rejected as rejected:
-            if is_party(sender) and rejected.code == "PURCHASE_EXISTS":  # perhaps somebody else's
-                rejected = Rejected(rejected.code, "This id was used before: choose a new one.")
+            if is_party(sender):  # the purchase may be somebody else's: nothing is said of it
+                text = "This id was used before: choose a new one."
+                raise Rejected("PURCHASE_EXISTS", text) from None
             raise rejected from None
         return Started(
             purchase_id=purchase.id, workflow_id=purchase.workflow_id, already_started=not created

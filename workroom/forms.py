@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from activities.amounts import InvalidAmount
 from activities.notices.formats import Reader
-from activities.requests import Model
+from activities.requests import Model, Money
 from workflows.messages import MESSAGES, Message, Role, Sender, Status
 from workflows.receiving.parsing import problems
 from workroom.typed import read_amount, written
@@ -186,9 +186,9 @@ def prefilled(form: Form, status: Status) -> dict[str, str]:
 
 
 def read(
-    form: Form, typed: Mapping[str, str], status: Status, reader: Reader
+    form: Form, typed: Mapping[str, str], price: Money, reader: Reader
 ) -> dict[str, str | int]:
-    """The message's fields. Raises Invalid."""
+    """The message's fields; no amount is above the price. Raises Invalid."""
     fields: dict[str, str | int] = dict(form.fixed or {})
     errors = {}
     for question in form.questions:
@@ -198,13 +198,13 @@ def read(
                 errors[question.name] = "is missing"
         elif question.kind == "amount":
             try:
-                fields[question.name] = read_amount(text, status.price.currency, reader)
+                fields[question.name] = read_amount(text, price.currency, reader)
             except InvalidAmount as error:
                 errors[question.name] = str(error)
             else:
-                if int(fields[question.name]) > escrow_of(status):
-                    most = written(escrow_of(status), status.price.currency, reader)
-                    errors[question.name] = f"must be at most {most}: so much is in escrow"
+                if int(fields[question.name]) > price.amount:
+                    most = written(price.amount, price.currency, reader)
+                    errors[question.name] = f"must be at most {most}: so much was paid"
         elif question.kind == "hidden":
             fields[question.name] = int(text) if text.isascii() and text.isdecimal() else -1
         else:
@@ -227,7 +227,15 @@ def message_of(
 
 
 def division(form: Form, fields: Mapping[str, str | int], status: Status) -> Division | None:
-    """Where the money goes if the form is sent; None if none moves."""
+    """Where the money goes if the form is sent; None if none moves. Raises Invalid for more than
+    what is in escrow."""
+    found = _division(form, fields, status)
+    if found and min(found.refund, found.release) < 0:
+        raise Invalid({"": "The amount is more than what is in escrow."})
+    return found
+
+
+def _division(form: Form, fields: Mapping[str, str | int], status: Status) -> Division | None:
     escrow = escrow_of(status)
     match form.money:
         case "refund":

@@ -11,7 +11,7 @@ from temporalio.service import RPCError
 
 from activities.keys import workflow_id_of
 from temporal.errors import Rejected
-from temporal.purchases import Listed, find_page, literal
+from temporal.purchases import Listed, can_be_asked, find_page, literal
 from workflows import view
 from workflows.lifecycle.state import Stage
 from workflows.messages import Role
@@ -47,8 +47,10 @@ async def jobs(client: Client, session: Session, query: Mapping[str, str]) -> Jo
     closed = query.get("closed") == "yes"
     conditions = [f"{view.OUTCOME.name} IS {'NOT ' if closed else ''}NULL"]
     if session.purchases is not None:
-        ids = ", ".join(literal(workflow_id_of(each)) for each in session.purchases)
-        conditions.append(f"WorkflowId IN ({ids})")
+        known = [literal(workflow_id_of(each)) for each in session.purchases if can_be_asked(each)]
+        if not known:
+            return Jobs(closed, [], "")
+        conditions.append(f"WorkflowId IN ({', '.join(known)})")
     own = {Role.CLIENT: view.CLIENT, Role.FREELANCER: view.FREELANCER}.get(session.sender.role)
     wanted: Wanted = {own: session.sender.id} if own else {}
     try:

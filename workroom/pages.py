@@ -29,7 +29,7 @@ from workroom.forms import Form, Invalid, form_at, message_of, prefilled, read
 from workroom.limits import Limits, TooMany
 from workroom.problems import failure_of
 from workroom.sessions import Session, Sessions
-from workroom.show import View, page
+from workroom.show import View, page, reader_of
 
 STYLE = Path(__file__).parent / "workroom.css"
 MOST_FIELDS = 20
@@ -157,19 +157,26 @@ class Pages:
         purchase, terms = await self._opened(request, session)
         token = typed.pop("token", "")
         message_id = self.sessions.message_id(session, purchase.id, form.path, token)
-        view = View(session.sender, terms, await purchase.status())
+
+        async def view() -> View:  # what is sent at once needs no query
+            return View(session.sender, terms, await purchase.status())
+
         try:
-            fields = read(form, typed, view.status, view.reader)
+            fields = read(form, typed, terms.price, reader_of(session.sender, terms))
             message = message_of(form, fields, session.sender, message_id)
         except Invalid as invalid:
-            return self._asked(session, view, form, typed, invalid.errors)
+            return self._asked(session, await view(), form, typed, invalid.errors)
         if form.confirms and typed.get("confirmed") != "yes":
-            return self._confirmed(session, view, form, typed, fields, token)
+            shown = await view()
+            try:
+                return self._confirmed(session, shown, form, typed, fields, token)
+            except Invalid as invalid:
+                return self._asked(session, shown, form, typed, invalid.errors)
         try:
             await send(purchase, message)
         except Rejected as rejected:
             return self._asked(
-                session, view, form, typed, {"": _why(rejected)}, HTTPStatus.CONFLICT
+                session, await view(), form, typed, {"": _why(rejected)}, HTTPStatus.CONFLICT
             )
         return RedirectResponse(f"/purchases/{quote(purchase.id, safe='')}?sent={form.path}", 303)
 

@@ -5,6 +5,7 @@ all of the person's. A form's token binds session, purchase, form and `message_i
 another origin has none, and a form that is sent twice counts once.
 """
 
+import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,8 +22,9 @@ from workflows.messages import Sender
 SESSION_LIVES = timedelta(hours=12)
 FORM_LIVES = timedelta(hours=24)
 """Longer than a session: a form that was left open says that one has to sign in again."""
-MOST_PURCHASES = 20
-"""In one session; the oldest is dropped. A cookie has 4,096 bytes."""
+LARGEST_LIST = 2_000
+"""Bytes of JSON, of the purchases in one session: the oldest are dropped. A browser keeps cookies
+of 4,096 bytes."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,10 @@ class Session:
         """The same session, which covers this purchase too; None: all."""
         if self.purchases is None or purchase_id is None:
             return replace(self, purchases=None)
-        others = [each for each in self.purchases if each != purchase_id]
-        return replace(self, purchases=tuple([*others, purchase_id][-MOST_PURCHASES:]))
+        kept = [*(each for each in self.purchases if each != purchase_id), purchase_id]
+        while len(json.dumps(kept)) > LARGEST_LIST:
+            del kept[0]
+        return replace(self, purchases=tuple(kept))
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,12 @@ class Part(NamedTuple):
     width: int
 
 
+def reader_of(sender: Sender, terms: PurchaseStart) -> Reader:
+    """The formats of a reader; staff read en_US and UTC."""
+    parties: dict[Role, Party] = {Role.CLIENT: terms.client, Role.FREELANCER: terms.freelancer}
+    return reader(parties.get(sender.role))
+
+
 @dataclass(frozen=True)
 class View:
     """One purchase for one reader."""
@@ -72,16 +78,8 @@ class View:
 
     @cached_property
     def reader(self) -> Reader:
-        """The formats of the reader; staff read en_US and UTC."""
-        return reader(self._party)
-
-    @property
-    def _party(self) -> Party | None:
-        parties: dict[Role, Party] = {
-            Role.CLIENT: self.terms.client,
-            Role.FREELANCER: self.terms.freelancer,
-        }
-        return parties.get(self.sender.role)
+        """The formats of the reader."""
+        return reader_of(self.sender, self.terms)
 
     @property
     def language(self) -> str:

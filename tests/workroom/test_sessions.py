@@ -257,10 +257,29 @@ def test_a_session_covers_what_was_opened_and_drops_the_oldest() -> None:
     sender = Sender.model_validate({"role": "client", "id": "ana"})
     session = Session("s", sender, ("p-0",))
     for number in range(1, 25):
-        session = session.widened(f"p-{number}")
-    assert session.covers("p-24")
+        session = session.widened(f"p-{number:02}-{'😀' * 60}")
+        answer = Response()
+        Sessions(KEYS, secure=True).keep(answer, session)
+        assert len(answer.headers["set-cookie"]) < 4_096
+    assert session.covers(f"p-24-{'😀' * 60}")
     assert not session.covers("p-0")
     assert session.widened(None).covers("anything")
+
+
+async def test_an_id_widens_no_list(server: WorkflowEnvironment, url: str) -> None:
+    """A query of the server is made of ids that people chose."""
+    other = await held(server)
+    for purchase_id in (
+        "x\\'OR(WorkflowType='ProjectPurchase')OR'",
+        "x')OR(WorkflowType='ProjectPurchase",
+        'x"OR"',
+    ):
+        ana = Visitor(url)
+        await ana.sign_in("client", "ana", purchase_id)
+        await ana.open("/")
+        assert ana.page.status_code == 200
+        assert f"/purchases/{purchase_of(other)}" not in ana.html.links
+        assert not [each for each in ana.html.links if each.startswith("/purchases/")]
 
 
 def test_behind_tls_the_cookie_is_for_this_host_and_tls_only() -> None:
