@@ -94,12 +94,14 @@ class Visitor:
         form = self.html.forms[-1]
         return await self.post(form.action, {**form.fields, **typed})
 
-    async def post(self, path: str, fields: dict[str, str]) -> "Visitor":
-        """Send these very fields."""
-        return await self._go("POST", urljoin(self.url, path), data=fields)
+    async def post(self, path: str, fields: dict[str, str], *, follow: bool = True) -> "Visitor":
+        """Send these very fields, and follow a redirect."""
+        return await self._go("POST", urljoin(self.url, path), fields, follow=follow)
 
-    async def _go(self, method: str, url: str, data: dict[str, str] | None = None) -> "Visitor":
+    async def _go(
+        self, method: str, url: str, data: dict[str, str] | None = None, *, follow: bool = True
+    ) -> "Visitor":
         self.page = await asyncio.to_thread(
-            self.browser.request, method, url, data=data, timeout=30
+            self.browser.request, method, url, data=data, timeout=30, allow_redirects=follow
         )
         return self
