@@ -10,7 +10,6 @@ import pytest
 import requests
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import WorkflowEnvironment
-from temporalio.worker import Worker
 
 from demo.runner import status, until
 from docs.samples import SAMPLES
@@ -419,8 +418,3 @@ async def test_the_openapi_document_describes_the_answers(
     ):
         schema = _resolved(document, {"$ref": f"#/components/schemas/{kind}"})
         jsonschema.validate(answer.json(), schema)
-
-
-def test_the_worker_fixture_is_the_real_one(worker: Worker) -> None:
-    """The tests above ran against it."""
-    assert worker.is_running
