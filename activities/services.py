@@ -6,8 +6,8 @@
 - `RECOURSE_PAYMENTS`: `sandbox` (its file is under `var/`), `sandbox:PATH`, or `stripe`, which
   reads `STRIPE_API_KEY`, `STRIPE_WEBHOOK_SECRET` and, behind a proxy, `STRIPE_API_BASE`.
 - `RECOURSE_MAIL_URL`: `maildir:var/mail` by default; several URLs are separated by white space.
-- `RECOURSE_MAIL_FROM`, `RECOURSE_OPERATOR_EMAIL`, `RECOURSE_BASE_URL`, `RECOURSE_WEBHOOK_SECRET`:
-  for notices.
+- `RECOURSE_MAIL_FROM`, `RECOURSE_OPERATOR_EMAIL`, `RECOURSE_BASE_URL`, `RECOURSE_LINK_KEYS`,
+  `RECOURSE_WEBHOOK_SECRET`: for notices.
 """
 
 import os
@@ -26,6 +26,7 @@ from activities.calendar import business_deadline_activity
 from activities.database import DatabaseUnreachable, SchemaMismatch
 from activities.keys import DEPLOYMENT, LOCAL
 from activities.ledger import Ledger
+from activities.links import LINK_KEYS, LinkKeys
 from activities.money import MoneyActivities
 from activities.notices.activity import SENDER, NoticeActivities
 from activities.notices.channels import channels_from_urls
@@ -62,6 +63,7 @@ class Settings:
     mail_from: str = SENDER
     operator_email: str = "operators@recourse.invalid"
     base_url: str | None = None
+    link_keys: str = field(default="", repr=False)
     webhook_secret: str = field(default="", repr=False)
     stripe_api_key: str = field(default="", repr=False)
     stripe_webhook_secret: str = field(default="", repr=False)
@@ -97,6 +99,9 @@ class Services:
         _parsed("RECOURSE_OPERATOR_EMAIL", mail_address, settings.operator_email)
         if settings.base_url:
             _parsed("RECOURSE_BASE_URL", web_address, settings.base_url)
+        links = (
+            _parsed(LINK_KEYS, LinkKeys.parse, settings.link_keys) if settings.link_keys else None
+        )
         self.provider = provider_of(settings)
         self.engine = open_database(settings)
         try:
@@ -113,6 +118,7 @@ class Services:
             channels,
             operator_email=settings.operator_email,
             base_url=settings.base_url,
+            keys=links,
             sender_address=settings.mail_from,
         )
 

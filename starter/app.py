@@ -9,7 +9,7 @@ import typer
 from starter import books, messages, queries, start
 from starter.adopt import adopt
 from starter.exits import command
-from starter.options import Json
+from starter.options import Json, read_id, read_sender
 from starter.restore import restore_
 from starter.sandbox import sandbox
 from starter.schema import schema
@@ -28,6 +28,13 @@ app = typer.Typer(
 
 Host = Annotated[str, typer.Option(help="The address to listen on.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="The port; 0: any that is free.")]
+Link = Annotated[
+    str | None,
+    typer.Option(metavar="ROLE:ID", help="Print a link that signs this person in for a day."),
+]
+LinkTo = Annotated[
+    str | None, typer.Option(metavar="PURCHASE", help="The link opens this purchase only.")
+]
 Exit = Annotated[bool, typer.Option("--exit", help="Exit as soon as the scenarios have ended.")]
 
 
@@ -56,6 +63,19 @@ async def metrics(host: Host = "127.0.0.1", port: Port = 9465) -> None:
 
 
 @command
+async def workroom(link: Link = None, purchase: LinkTo = None) -> None:
+    """Serve the HTTP API and the pages at RECOURSE_WORKROOM, or print a link. Ends on Ctrl-C."""
+    from workroom.server import link_for, serve  # brings a web server along
+
+    if link is not None:
+        print(link_for(read_sender(link, "--link"), purchase and read_id(purchase, "--purchase")))
+    elif purchase is not None:
+        raise InvalidInput("--purchase goes with --link.")
+    else:
+        await serve()
+
+
+@command
 async def demo(exit_at_once: Exit = False, as_json: Json = False) -> int:
     """Run every scenario on an embedded server that skips time."""
     try:
@@ -81,6 +101,7 @@ app.command()(sandbox)
 app.command()(webhooks)
 app.command()(codec)
 app.command()(metrics)
+app.command()(workroom)
 app.command()(schema)
 app.command()(setup)
 app.command()(demo)

@@ -15,13 +15,14 @@ from typing import Any, ParamSpec
 import typer
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 
 from activities.database import DatabaseUnreachable, SchemaMismatch
 from activities.payments import ProviderUnreachable
 from activities.sanitize import one_line
 from activities.services import Unavailable, WrongSetting
 from temporal.codec import WrongKeys
+from temporal.connection_errors import server_failure
 from temporal.errors import Failure, InvalidInput, Unreachable
 from workflows.receiving.encrypted import Undecipherable
 from workflows.receiving.parsing import explain
@@ -95,22 +96,10 @@ def _failure(error: Exception) -> Failure | None:
         case SQLAlchemyError():
             return Unreachable("DATABASE_UNREACHABLE", f"The database cannot be used: {error}")
         case RPCError():
-            return _server_failure(error)
+            return server_failure(error)
         case ValidationError():
             return Unreachable(
                 "NOT_UNDERSTOOD", f"The worker has another version: {explain(error)}"
             )
         case _:
             return None
-
-
-def _server_failure(error: RPCError) -> Failure:
-    if error.status is RPCStatusCode.INVALID_ARGUMENT:
-        if "search attribute" in error.message:
-            return Unreachable(
-                "NOT_SET_UP",
-                f"The server does not know our search attributes ({error.message}). "
-                "Run: recourse setup",
-            )
-        return InvalidInput(f"The server rejected the request: {error.message}")
-    return Unreachable("SERVER_UNREACHABLE", f"The Temporal server failed: {error.message}")

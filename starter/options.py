@@ -46,13 +46,13 @@ def read_id(text: str, what: str) -> str:
         raise InvalidInput(explain(error, {"": what})) from None
 
 
-def read_sender(text: str) -> Sender:
+def read_sender(text: str, option: str = "--as") -> Sender:
     """`client:ana`. Raises Failure."""
     role, colon, sender = text.partition(":")
     if not colon or role not in set(Role):
         roles = ", ".join(Role)
-        raise InvalidInput(f"--as: write ROLE:ID, for example client:ana; roles are {roles}.")
-    return Sender(role=Role(role), id=read_id(sender, "--as"))
+        raise InvalidInput(f"{option}: write ROLE:ID, for example client:ana; roles are {roles}.")
+    return Sender(role=Role(role), id=read_id(sender, option))
 
 
 def read_amount(text: str, currency: str, option: str) -> int:

@@ -1,22 +1,14 @@
 """`purchase`: starts a purchase from options or from one JSON object."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from shlex import quote
 from typing import Annotated
 
 import typer
 
-from activities.amounts import (
-    InvalidAmount,
-    UnknownCurrency,
-    check_for_new_purchases,
-    check_movable,
-)
-from activities.calendar import UnknownCalendar, check_calendar
-from activities.locales import find_locale, find_zone
 from activities.sanitize import plain_text
 from starter import show
 from starter.exits import command
@@ -32,7 +24,7 @@ from starter.options import (
 from temporal.client import connect
 from temporal.errors import InvalidInput, Unreachable
 from temporal.purchases import Purchase
-from workflows.acceptance import purchase_time
+from temporal.terms import InvalidTerms, check
 from workflows.messages import PurchaseStart
 
 FIELDS = {
@@ -114,7 +106,10 @@ async def purchase(
     given = {name: params[name] for name in FIELDS if params[name] is not None}
     names = {} if file else OPTIONS
     terms = _from_file(file, given) if file else _from_options(given)
-    _check(terms, names)
+    try:
+        check(terms)
+    except InvalidTerms as error:
+        raise error.named(names) from None
     bought = Purchase(await connect(), terms.purchase_id)
     created = await bought.start(terms)
     payment = f"\n{await _payment(bought)}" if created else ""
@@ -168,34 +163,3 @@ def _from_options(given: Given) -> PurchaseStart:
 
 def _options(names: Iterable[str]) -> str:
     return ", ".join(map(option_of, names))
-
-
-def _check(terms: PurchaseStart, names: Mapping[str, str]) -> None:
-    """Check currency, zones, locales, the calendar and the purchase date. Raises Failure.
-
-    `names`: the sender's names for fields of the contract.
-    """
-
-    def invalid(field: str, problem: object) -> InvalidInput:
-        return InvalidInput(f"{names.get(field, field)}: {problem}")
-
-    for role, party in (("client", terms.client), ("freelancer", terms.freelancer)):
-        if find_zone(party.timezone) is None:
-            problem = f"{party.timezone!r} is not known; give an IANA name, such as Europe/Lisbon."
-            raise invalid(f"{role}.timezone", problem)
-        if find_locale(party.locale) is None:
-            problem = f"{party.locale!r} is not known; write for example pt_PT."
-            raise invalid(f"{role}.locale", problem)
-    try:
-        check_for_new_purchases(terms.price.currency)
-        check_movable(terms.price.amount, terms.price.currency)
-        check_calendar(terms.policy.calendar, terms.policy.calendar_timezone)
-        purchase_time(terms.purchased_at, datetime.now(UTC))
-    except UnknownCurrency as error:
-        raise invalid("price.currency", f"{error}.") from None
-    except InvalidAmount as error:
-        raise invalid("price.amount", error) from None
-    except UnknownCalendar as error:
-        raise invalid("policy", error) from None
-    except ValueError as error:
-        raise InvalidInput(str(error)) from None

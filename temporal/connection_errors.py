@@ -3,7 +3,9 @@
 import re
 
 from temporalio.envconfig import ClientConnectConfig
-from temporalio.service import TLSConfig
+from temporalio.service import RPCError, RPCStatusCode, TLSConfig
+
+from temporal.errors import Failure, InvalidInput, Unreachable
 
 CAUSES = {
     "UnknownIssuer": (
@@ -73,6 +75,19 @@ def _broken_off(tls: bool | TLSConfig | None) -> str:
         "closes the connection: it seems to require a client certificate. Set "
         "TEMPORAL_TLS_CLIENT_CERT_PATH and TEMPORAL_TLS_CLIENT_KEY_PATH."
     )
+
+
+def server_failure(error: RPCError) -> Failure:
+    """A failed request to the server as a Failure: invalid input, or the server cannot be used."""
+    if error.status is RPCStatusCode.INVALID_ARGUMENT:
+        if "search attribute" in error.message:
+            return Unreachable(
+                "NOT_SET_UP",
+                f"The server does not know our search attributes ({error.message}). "
+                "Run: recourse setup",
+            )
+        return InvalidInput(f"The server rejected the request: {error.message}")
+    return Unreachable("SERVER_UNREACHABLE", f"The Temporal server failed: {error.message}")
 
 
 def short(error: BaseException) -> str:

@@ -58,14 +58,26 @@ class Execution:
 
 async def executions(client: Client, query: str) -> AsyncIterator[Execution]:
     """What a visibility query finds, the newest first. Raises RPCError."""
-    request = ListWorkflowExecutionsRequest(namespace=client.namespace, query=query)
+    token = b""
     while True:
-        page = await client.workflow_service.list_workflow_executions(request, retry=True)
-        for info in page.executions:
-            yield _execution(info)
-        if not page.next_page_token:
+        found, token = await page(client, query, token)
+        for execution in found:
+            yield execution
+        if not token:
             return
-        request.next_page_token = page.next_page_token
+
+
+async def page(
+    client: Client, query: str, token: bytes = b"", size: int = 0, *, retry: bool = True
+) -> tuple[list[Execution], bytes]:
+    """One page of what a visibility query finds, and the token of the next one; empty after the
+    last. `size`: at most; 0: the server's own size. `retry` is for tokens of our own: a server
+    that does not understand one answers as if it had failed. Raises RPCError."""
+    request = ListWorkflowExecutionsRequest(
+        namespace=client.namespace, query=query, next_page_token=token, page_size=size
+    )
+    found = await client.workflow_service.list_workflow_executions(request, retry=retry)
+    return [_execution(info) for info in found.executions], found.next_page_token
 
 
 async def newest(client: Client, workflow_id: str, run_id: str | None = None) -> Execution | None:

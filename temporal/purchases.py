@@ -2,7 +2,7 @@
 longer than `ANSWER_WITHIN` for an answer."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -35,7 +35,7 @@ from temporal import ended
 from temporal import terms as wording
 from temporal.deployment import worker_missing
 from temporal.errors import Failure, Rejected, Unreachable
-from temporal.executions import Execution, executions, memo, newest, task_failure
+from temporal.executions import Execution, executions, memo, newest, page, task_failure
 from workflows import view
 from workflows.messages import (
     Message,
@@ -421,18 +421,30 @@ class Listed(Model):
 async def find(client: Client, wanted: Wanted) -> list[Listed]:
     """Return the purchases with these search attributes, the newest first. A closed purchase with
     an open aftercare case is listed once, as its case says."""
-    conditions = [_condition(key, value) for key, value in wanted.items() if _can_be_asked(value)]
-    ours = f"({OURS} OR {OPEN_CASES})"
-    query = " AND ".join([ours, "ExecutionStatus != 'ContinuedAsNew'", *conditions])
     found: dict[str, Listed] = {}
-    async for execution in executions(client, query):
+    async for execution in executions(client, _query_for(wanted)):
         purchase_id = purchase_of_workflow(execution.id)
-        if purchase_id in found or not _is_wanted(execution, wanted):
-            continue
-        shown = await _run_to_list(client, execution)
-        if shown and _is_wanted(shown, wanted):
+        shown = None if purchase_id in found else await _run_to_list(client, execution, wanted)
+        if shown:
             found[purchase_id] = await _listed(client, shown)
     return list(found.values())
+
+
+async def find_page(
+    client: Client, wanted: Wanted, size: int, token: bytes = b"", conditions: Sequence[str] = ()
+) -> tuple[list[Listed], bytes]:
+    """Return one page of them, of `size` or fewer, and the token of the next page; empty after the
+    last one. `conditions`: more of them, in the server's query language."""
+    query = " AND ".join([_query_for(wanted), *conditions])
+    runs, token = await page(client, query, token, size, retry=not token)
+    shown = [await _run_to_list(client, each, wanted) for each in runs]
+    return [await _listed(client, each) for each in shown if each], token
+
+
+def _query_for(wanted: Wanted) -> str:
+    conditions = [_condition(key, value) for key, value in wanted.items() if can_be_asked(value)]
+    ours = f"({OURS} OR {OPEN_CASES})"
+    return " AND ".join([ours, "ExecutionStatus != 'ContinuedAsNew'", *conditions])
 
 
 async def running(client: Client) -> dict[str, str | None]:
@@ -448,9 +460,11 @@ async def known(client: Client) -> set[str]:
     return {purchase_of_workflow(each.id) async for each in executions(client, OURS)}
 
 
-async def _run_to_list(client: Client, execution: Execution) -> Execution | None:
-    """Return the run that a list shows: None for an ended one that was replaced, which keeps its
-    attributes; of a rejected start the run before it, or the start without a stage."""
+async def _run_to_list(client: Client, execution: Execution, wanted: Wanted) -> Execution | None:
+    """Return the run that a list shows: None for one that is not wanted, or that was replaced and
+    keeps its attributes; of a rejected start the run before it, or the start without a stage."""
+    if not _is_wanted(execution, wanted):
+        return None
     if not execution.is_ended:
         return execution
     purchase = Purchase(client, purchase_of_workflow(execution.id))
@@ -459,10 +473,10 @@ async def _run_to_list(client: Client, execution: Execution) -> Execution | None
         return None
     last, begun = runs
     if last.run_id != begun.run_id:
-        return begun
+        return begun if _is_wanted(begun, wanted) else None
     if await purchase.was_only_rejected():
-        return replace(execution, attributes=TypedSearchAttributes.empty)
-    return execution
+        execution = replace(execution, attributes=TypedSearchAttributes.empty)
+    return execution if _is_wanted(execution, wanted) else None
 
 
 async def _listed(client: Client, execution: Execution) -> Listed:
@@ -509,8 +523,9 @@ def _needs_attention(execution: Execution) -> bool:
     return started and not attributes.get(view.OUTCOME)
 
 
-def _can_be_asked(value: str | bool) -> bool:
-    """False with quotes or backslashes: the server compares their escaped form."""
+def can_be_asked(value: str | bool) -> bool:
+    """False with quotes or backslashes: the server compares their escaped form, and `literal` does
+    not escape a backslash."""
     return isinstance(value, bool) or not set(value) & set('"\\')
 
 

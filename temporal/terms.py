@@ -1,13 +1,23 @@
 """The terms of a purchase: as the Web UI shows them, and as the server stored them."""
 
 import json
-from collections.abc import Callable, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 
 from temporalio.common import RawValue
 
+from activities.amounts import (
+    InvalidAmount,
+    UnknownCurrency,
+    check_for_new_purchases,
+    check_movable,
+)
+from activities.calendar import UnknownCalendar, check_calendar
 from activities.formatter import window_text
+from activities.locales import find_locale, find_zone
 from activities.sanitize import isolated, isolated_markdown, markdown, plain_text
+from temporal.errors import InvalidInput
+from workflows.acceptance import purchase_time
 from workflows.card import instant
 from workflows.messages import PurchaseStart
 from workflows.receiving.encrypted import check_deciphered
@@ -79,6 +89,43 @@ def stored(payloads: Sequence[object]) -> PurchaseStart:
         paying = ("payment_method", "payment_reference")
         document = {k: v for k, v in document.items() if k not in paying or v != ""}
     return PurchaseStart.model_validate_json(json.dumps(document))
+
+
+class InvalidTerms(InvalidInput):
+    """The terms cannot be right. `field` is the one that is wrong, such as `client.timezone`; empty
+    if the sentence names it."""
+
+    def __init__(self, field: str, problem: object) -> None:
+        self.field, self.problem = field, str(problem)
+        super().__init__(f"{field}: {problem}" if field else self.problem)
+
+    def named(self, names: Mapping[str, str]) -> InvalidInput:
+        """The same with the sender's name for the field."""
+        return InvalidTerms(names.get(self.field, self.field), self.problem)
+
+
+def check(terms: PurchaseStart) -> None:
+    """Check currency, zones, locales, the calendar and the purchase date. Raises InvalidTerms."""
+    for role, party in (("client", terms.client), ("freelancer", terms.freelancer)):
+        if find_zone(party.timezone) is None:
+            problem = f"{party.timezone!r} is not known; give an IANA name, such as Europe/Lisbon."
+            raise InvalidTerms(f"{role}.timezone", problem)
+        if find_locale(party.locale) is None:
+            problem = f"{party.locale!r} is not known; write for example pt_PT."
+            raise InvalidTerms(f"{role}.locale", problem)
+    try:
+        check_for_new_purchases(terms.price.currency)
+        check_movable(terms.price.amount, terms.price.currency)
+        check_calendar(terms.policy.calendar, terms.policy.calendar_timezone)
+        purchase_time(terms.purchased_at, datetime.now(UTC))
+    except UnknownCurrency as error:
+        raise InvalidTerms("price.currency", f"{error}.") from None
+    except InvalidAmount as error:
+        raise InvalidTerms("price.amount", error) from None
+    except UnknownCalendar as error:
+        raise InvalidTerms("policy", error) from None
+    except ValueError as error:
+        raise InvalidTerms("", error) from None
 
 
 def _fitting(text: str, size: int, written: Written) -> str:

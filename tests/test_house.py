@@ -7,11 +7,12 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 HOUSE = Path(__file__).parent.parent
-ROOMS = ("starter", "demo", "worker", "temporal", "workflows", "activities")
+ROOMS = ("starter", "demo", "worker", "workroom", "temporal", "workflows", "activities")
 ALLOWED = {
-    "starter": {"starter", "demo", "temporal", "workflows", "activities"},
+    "starter": {"starter", "demo", "workroom", "temporal", "workflows", "activities"},
     "demo": {"demo", "worker", "temporal", "workflows", "activities"},
     "worker": {"temporal", "workflows", "activities"},
+    "workroom": {"workroom", "temporal", "workflows", "activities"},
     "temporal": {"temporal", "workflows", "activities"},
     "workflows": {"workflows", "activities"},
     "activities": {"activities"},
@@ -71,7 +72,7 @@ def imported(file: Path, *, at_load: bool = False) -> set[str]:
 
 
 def test_imports_run_one_way() -> None:
-    """starter, worker, demo → temporal → workflows → activities."""
+    """starter, worker, demo → temporal → workflows → activities; starter → workroom → temporal."""
     wrong = [
         f"{name} imports {other}"
         for name, file in MODULES.items()

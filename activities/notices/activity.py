@@ -8,6 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
+from activities.links import LinkKeys
 from activities.notices.channels import Channel
 from activities.notices.failures import PermanentFailure, TransientFailure
 from activities.notices.log import DeliveryLog, Notice, Status
@@ -47,9 +48,10 @@ class NoticeActivities:
         *,
         operator_email: str,
         base_url: str | None = None,
+        keys: LinkKeys | None = None,
         sender_address: str = SENDER,
     ) -> None:
-        """`channels` have different names.
+        """`channels` have different names. `keys` sign the links of a `base_url`.
 
         Raises ValueError for an invalid mail address of the sender or the operators, and for a
         `base_url` that is not a web address.
@@ -58,6 +60,7 @@ class NoticeActivities:
         self._channels = {channel.name: channel for channel in channels}
         self._operator_email = mail_address(operator_email)
         self._base_url = web_address(base_url) if base_url else None
+        self._keys = keys
         self._sender = sender(sender_address)
 
     @activity.defn(name=SEND_NOTICES.name)
@@ -113,7 +116,10 @@ class NoticeActivities:
             address=one_line(party.email if party else self._operator_email, 254),
             at=request.at,
         )
-        return self._with_texts(notice, lambda: render(request, recipient, self._base_url))
+        return self._with_texts(notice, lambda: self._render(request, recipient))
+
+    def _render(self, request: NoticeRequest, recipient: Recipient) -> Rendered:
+        return render(request, recipient, self._base_url, self._keys)
 
     def _for_channel(self, channel: str, notice: Notice) -> Notice:
         """The notice for one channel."""

@@ -8,6 +8,7 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from activities.formatter import PARTIES, Facts, Formatter, capitalized
+from activities.links import LINK_LIVES, LinkKeys, Person, form_of, link
 from activities.notices.commands import message_command, status_command
 from activities.notices.formats import Reader, reader, utc
 from activities.requests import (
@@ -23,6 +24,9 @@ from activities.sanitize import header, isolated, lines, plain_text, unlinked
 _WIDTH = 72
 MAX_VALUE = 600
 """Characters of one of the request's `values`; more would bury the sentence that quotes it."""
+
+SIGN_IN = "To see the purchase and to answer, sign in where this project was bought."
+"""For parties where no page is configured."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +51,11 @@ class Deadline:
 
 @dataclass(frozen=True)
 class Action:
-    """A message that the reader can send now, with its command where no page has a button."""
+    """A message that the reader can send now: its form for a party, its command for operators."""
 
     label: str
     command: str | None
+    link: str | None
 
 
 @dataclass(frozen=True)
@@ -73,19 +78,26 @@ class View:
     confirm_url: str | None
     link: str | None
     command: str | None
+    sign_in: str
     title: str
     purchase_id: str
     price: str
 
 
-def render(request: NoticeRequest, recipient: Recipient, base_url: str | None) -> Rendered:
+def render(
+    request: NoticeRequest,
+    recipient: Recipient,
+    base_url: str | None,
+    keys: LinkKeys | None = None,
+) -> Rendered:
     """Write `request` for `recipient`.
 
-    With `base_url` the notice links to `<base_url>/purchases/<id>`; without it, and for operators,
-    each allowed message has its command. Raises UnknownCurrency for an unknown currency code, and
-    KeyError for a text with a placeholder that the request cannot fill.
+    With `base_url` the notice links to `<base_url>/purchases/<id>`; with `keys` too, a party's
+    links sign them in, and each allowed message links to its form. Without it a party reads where
+    to sign in. Operators get each message's command. Raises UnknownCurrency for an unknown currency
+    code, and KeyError for a text with a placeholder that the request cannot fill.
     """
-    view = _Writer(request, recipient, base_url).view()
+    view = _Writer(request, recipient, base_url, keys).view()
     title = header(isolated(request.title), 80)
     heading = header(view.heading, 120)
     subject = f"{heading}: {title}" if title else heading
@@ -118,10 +130,16 @@ def party_of(request: NoticeRequest, recipient: Recipient) -> Party | None:
 class _Writer:
     """Writes one request for one reader."""
 
-    def __init__(self, request: NoticeRequest, recipient: Recipient, base_url: str | None) -> None:
+    def __init__(
+        self,
+        request: NoticeRequest,
+        recipient: Recipient,
+        base_url: str | None,
+        keys: LinkKeys | None,
+    ) -> None:
         self._request = request
         self._recipient = recipient
-        self._base_url = base_url
+        self._base_url, self._keys = base_url, keys
         self._party = party_of(request, recipient)
         self._reader: Reader = reader(self._party)
         self._formatter = Formatter(
@@ -139,9 +157,8 @@ class _Writer:
         )
 
     def view(self) -> View:
-        request, base_url = self._request, self._base_url
+        request = self._request
         text, terse = request.text, self._recipient.role == "operator"
-        page = quote(request.purchase_id, safe="")
         advice = text.advice.get(self._recipient.role, ())
         return View(
             terse=terse,
@@ -163,8 +180,9 @@ class _Writer:
             ),
             actions=tuple(self._action(each, terse) for each in self._recipient.allowed),
             confirm_url=self._confirm_url(),
-            link=f"{base_url.rstrip('/')}/purchases/{page}" if base_url else None,
-            command=None if base_url else status_command(request),
+            link=self._link(),
+            command=None if self._base_url or not terse else status_command(request),
+            sign_in=SIGN_IN,
             title=plain_text(isolated(request.title), 80),
             purchase_id=plain_text(request.purchase_id, 80),
             price=self._formatter.amount(request.price.amount),
@@ -206,9 +224,24 @@ class _Writer:
 
     def _action(self, allowed: AllowedMessage, terse: bool) -> Action:
         sender = self._party.id if self._party else "YOUR-ID"
-        with_command = terse or self._base_url is None
         command = message_command(self._request, self._recipient, allowed, sender)
-        return Action(self._format(allowed.label), command if with_command else None)
+        form = form_of(allowed.message, allowed.fields)
+        return Action(
+            self._format(allowed.label),
+            command=command if terse else None,
+            link=self._link(form) if self._keys and not terse else None,
+        )
+
+    def _link(self, form: str = "") -> str | None:
+        """The page of the purchase, or one of its forms; it signs a party in."""
+        request, base_url = self._request, self._base_url
+        if base_url is None:
+            return None
+        if self._party is None or self._keys is None:
+            return f"{base_url.rstrip('/')}/purchases/{quote(request.purchase_id, safe='')}"
+        person = Person(self._recipient.role, self._party.id)
+        until = request.at + LINK_LIVES
+        return link(self._keys, base_url, person, until, request.purchase_id, form)
 
 
 def display_name(party: Party) -> str:

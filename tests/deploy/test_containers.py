@@ -34,7 +34,8 @@ def test_every_setting_is_one_that_somebody_reads() -> None:
     for found in of_kind("ConfigMap", "Secret"):
         given |= {*found.get("data", ()), *found.get("stringData", ())}
     given |= set(re.findall(r"\bRECOURSE_\w+(?==)", (DEPLOY / "Dockerfile").read_text()))
-    code = [ROOT / name for name in ("worker.py", "activities", "starter", "temporal", "workflows")]
+    rooms = ("worker.py", "activities", "starter", "temporal", "workflows", "workroom")
+    code = [ROOT / name for name in rooms]
     read = mentioned(r"\b(?:RECOURSE|STRIPE)_[A-Z_]+\b", *code)
     assert given - read - STANDARD == set()
 

@@ -82,7 +82,9 @@ def test_everything_that_is_asked_for_is_measured() -> None:
 @pytest.mark.parametrize("name", sorted(OURS))
 def test_a_metric_is_one_of_the_code(name: str) -> None:
     """Under its whole name where it is counted, under what follows ours where it is computed."""
-    code = [ROOT / folder for folder in ("activities", "starter", "temporal", "workflows")]
+    code = [
+        ROOT / folder for folder in ("activities", "starter", "temporal", "workflows", "workroom")
+    ]
     assert mentioned(rf'"(?:recourse_)?{name.removeprefix("recourse_")}"', *code)
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.deploy import ROOT
 
-PARTS = ("activities", "starter", "temporal", "workflows", "worker.py")
+PARTS = ("activities", "starter", "temporal", "workflows", "workroom", "worker.py")
 
 
 @dataclass(frozen=True)

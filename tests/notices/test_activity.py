@@ -8,6 +8,7 @@ import random
 from collections.abc import Iterable
 from email import message_from_bytes
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, create_engine, text
@@ -257,10 +258,10 @@ async def test_a_log_unreachable_after_delivery_repeats_the_same_message(
 async def test_a_notice_that_cannot_be_written_fails_for_its_reader_only(
     log: DeliveryLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails_for_clients(asked: NoticeRequest, who: Recipient, base: str | None) -> Rendered:
+    def fails_for_clients(asked: NoticeRequest, who: Recipient, *where: None) -> Rendered:
         if who == client():
             raise KeyError(ANA.email)
-        return render(asked, who, base)
+        return render(asked, who, *where)
 
     monkeypatch.setattr(activity, "render", fails_for_clients)
     answer = await send(activities_for(log, MaildirChannel(tmp_path / "mail")), request())
@@ -307,9 +308,9 @@ async def test_logs_hold_no_mail_address(
 
 
 def test_wrong_settings_are_rejected_at_once(log: DeliveryLog) -> None:
-    def made(**settings: str) -> NoticeActivities:
+    def made(operator_email: str = OPERATORS, **settings: Any) -> NoticeActivities:
         channel = MaildirChannel(Path("unused"))
-        return NoticeActivities(log, [channel], **{"operator_email": OPERATORS, **settings})
+        return NoticeActivities(log, [channel], operator_email=operator_email, **settings)
 
     wrong: Iterable[dict[str, str]] = (
         {"base_url": "javascript:x"},

@@ -1,9 +1,11 @@
 """One request written for one reader."""
 
 import re
+from datetime import UTC, datetime
 
 import pytest
 
+from activities.links import LinkKeys
 from activities.notices.formats import reader
 from activities.notices.render import Rendered, render
 from activities.requests import AllowedMessage, Movement, Party
@@ -66,13 +68,10 @@ Next deadline: Your answer to the claim is due
 What you can do now
 
   - Accept the claim
-      recourse accept-claim p-1001 --as client:ana
   - Open a dispute
-      recourse open-dispute p-1001 --as client:ana --reason "…"
 
-See the purchase
-
-      recourse status p-1001
+To see the purchase and to answer, sign in where this project was
+bought.
 
 —
 Logo design · purchase p-1001 · 250,00 US$
@@ -139,8 +138,46 @@ def test_operators_get_a_short_notice_with_commands() -> None:
 def test_an_amount_in_a_command_is_decimal() -> None:
     """The field holds minor units; the command takes decimals."""
     accept = AllowedMessage(message="accept_split", label="Accept", fields={"refund": 12_550})
-    shown = render(request(), client(accept), None)
-    assert "accept-split p-1001 --as client:ana --refund 125.50 --currency USD\n" in shown.text
+    shown = render(request(), operator(accept), None)
+    assert (
+        "accept-split p-1001 --as operator:YOUR-ID --refund 125.50 --currency USD\n" in shown.text
+    )
+
+
+def test_a_party_reads_no_command_where_there_is_no_page() -> None:
+    """But where to sign in."""
+    shown = render(request(), client(ACCEPT, DISPUTE), None)
+    for text in (shown.text, shown.html):
+        assert "recourse" not in text.lower()
+        assert "sign in where this project was" in " ".join(text.split())
+
+
+def test_each_message_links_to_its_form_and_signs_the_reader_in() -> None:
+    """Each choice has its own form. Operators share an address, so their links sign nobody in."""
+    keys = LinkKeys.parse(f"k1:{'x' * 32}")
+    approve, decline = (
+        AllowedMessage(message="decide_refund", label=label, fields={"decision": label})
+        for label in ("approve", "decline")
+    )
+    asked = request(at=datetime.now(UTC))
+    shown = render(asked, client(ACCEPT, approve, decline), "https://recourse.example/", keys)
+    found = [keys.verify("link", each.rpartition("/")[2]) for each in Page(shown.html).links]
+    assert [each["form"] for each in found] == [
+        "accept_claim",
+        "approve_refund",
+        "decline_refund",
+        "",
+    ]
+    for each in found:
+        assert (each["role"], each["sub"], each["purchase"]) == ("client", "ana", "p-1001")
+    for link in Page(shown.html).links:
+        assert link.startswith("https://recourse.example/open/")
+        assert f" {link}\n" in shown.text
+    assert render(asked, client(ACCEPT), "https://recourse.example/", keys) == render(
+        asked, client(ACCEPT), "https://recourse.example/", keys
+    )
+    staffs = render(asked, operator(ACCEPT), "https://recourse.example/", keys)
+    assert Page(staffs.html).links == ["https://recourse.example/purchases/p-1001"]
 
 
 def test_with_a_base_address_there_is_a_link_instead_of_commands() -> None:
@@ -277,7 +314,7 @@ def test_option_values_are_quoted_for_the_shell() -> None:
     sent = AllowedMessage(message="resolve_attention", label="Mark", fields=fields)
     assert (
         '--text "…" --reference "…" --action \'mark it; rm -rf\'\n'
-        in render(request(), client(sent), None).text
+        in render(request(), operator(sent), None).text
     )
 
 

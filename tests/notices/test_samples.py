@@ -70,7 +70,7 @@ def test_every_command_is_valid(name: str) -> None:
     lines = {row.strip() for one in samples_of(name) for row in one.rendered.text.split("\n")}
     ids = {parties_named(name).start(sample)["purchase_id"] for sample in SAMPLE_PURCHASES}
     found = [shlex.split(line)[1:] for line in lines if line.startswith("recourse ")]
-    assert len(found) > 50
+    assert len(found) > 10
     for command, *arguments in found:
         assert commands[command].make_context(command, arguments).params["purchase_id"] in ids
 

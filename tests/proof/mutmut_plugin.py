@@ -13,7 +13,10 @@ from pathlib import Path
 import pytest
 from mutmut.state import state
 
-OURS = {"activities", "demo", "docs", "starter", "temporal", "tests", "worker", "workflows"}
+OURS = {
+    *("activities", "demo", "docs", "starter", "temporal", "tests", "worker"),
+    *("workflows", "workroom"),
+}
 """Top-level modules of this repository."""
 DURATIONS = Path("mutmut-stats.json")
 """How long each test took without a mutant. mutmut writes it to the folder it runs tests in."""

@@ -166,7 +166,8 @@ async def test_ledger_and_notices(cli: Cli, cli_purchase: Purchase) -> None:
     assert "payment held" in listed
     assert "client ana@example.com" in listed
     shown = await cli("notices", cli_purchase.id, "--show", "1")
-    assert f"recourse submit-requirements {cli_purchase.id} --as client:ana" in shown.out
+    assert "Send the requirements" in shown.out
+    assert "sign in where this project was" in shown.out
     assert "client ana@example.com" in shown.out
     assert "sent (maildir)" in shown.out
     one = await cli("notices", cli_purchase.id, "--show", "1", "--json")

@@ -119,6 +119,12 @@ def explain(error: ValidationError, names: Mapping[str, str] | None = None) -> s
     return f"{'; '.join(problems)}{more}."
 
 
+def problems(error: ValidationError) -> list[tuple[tuple[int | str, ...], str]]:
+    """Where each problem is, and what is wrong there, without repeating what was sent."""
+    found = error.errors(include_url=False, include_input=False)
+    return [(item["loc"], _predicate(item).lstrip(" :")) for item in found]
+
+
 def _name(item: Mapping[str, Any], names: Mapping[str, str]) -> str:
     """The sender's name for the field, or for the object that has it."""
     parts = list(map(str, item["loc"]))

@@ -1,0 +1,181 @@
+"""The pages in a real browser: without JavaScript, on a phone, by keyboard, within the policy."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Browser, Page
+from temporalio.testing import WorkflowEnvironment
+
+from activities.links import Person, from_now, link
+from demo.runner import say, status, until
+from docs.browser import browser
+from tests.purchases import held, purchase_of
+from tests.workroom.visitor import KEYS
+from workflows.messages import Role
+
+pytestmark = pytest.mark.browser
+
+TITLE = "<script>document.title='hacked'</script> Logo"
+
+
+@pytest.fixture(scope="module")
+async def chrome() -> AsyncIterator[Browser]:
+    """A browser."""
+    async with browser() as chrome:
+        yield chrome
+
+
+async def signed_in(chrome: Browser, address: str, **options: object) -> tuple[Page, list[str]]:
+    """A window that has opened a link, and what the browser complains about."""
+    context = await chrome.new_context(**options)  # type: ignore[arg-type]
+    page = await context.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda said: complaints.append(said.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    await page.goto(address)
+    return page, complaints
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"java_script_enabled": False},
+        {"viewport": {"width": 360, "height": 640}, "color_scheme": "dark"},
+    ],
+    ids=["no JavaScript", "phone"],
+)
+async def test_the_article_from_the_mails_link_to_the_refund(
+    server: WorkflowEnvironment, url: str, chrome: Browser, options: dict[str, object]
+) -> None:
+    """Ana cancels, Bo declines, Ana accepts the claim."""
+    handle = await held(server, title=TITLE)
+    until_then = from_now(timedelta(days=1))
+    at = link(KEYS, url, Person("client", "ana"), until_then, purchase_of(handle))
+    ana, complaints = await signed_in(chrome, at, **options)
+    assert await ana.title() == f"{TITLE} – Recourse"
+    await ana.get_by_role("link", name="Cancel Contract").click()
+    await ana.get_by_label("Why do you cancel?").fill("My plans have changed.")
+    await ana.get_by_role("button", name="Continue").click()
+    await ana.get_by_role("button", name="Send escrow refund request").click()
+    await ana.get_by_role("status").wait_for()
+    assert (await status(handle)).stage == "refund_requested"
+
+    at = link(KEYS, url, Person("freelancer", "bo"), until_then, purchase_of(handle))
+    bo, more = await signed_in(chrome, at, **options)
+    await bo.get_by_role("link", name="Decline and claim").click()
+    await bo.get_by_label("How much do you claim?").fill("100.00")
+    await bo.get_by_role("button", name="Continue").click()
+    await bo.get_by_text("$150.00 goes back to Ana and $100.00 goes to you").wait_for()
+    await bo.get_by_role("button", name="Decline and claim").click()
+    await bo.get_by_role("status").wait_for()
+
+    await ana.reload()
+    await ana.get_by_role("link", name="Accept the claim").click()
+    await ana.get_by_role("button", name="Continue").click()
+    await ana.get_by_role("button", name="Accept the claim").dblclick()
+    await ana.get_by_role("status").wait_for()
+    await until(handle, lambda found: found.escrow.released == 10_000)
+    if options.get("java_script_enabled", True):
+        for page in (ana, bo):
+            wide = await page.evaluate("document.documentElement.scrollWidth > innerWidth")
+            assert not wide, "nothing is wider than the screen"
+    assert [each for each in (*complaints, *more) if "404" not in each] == []
+    await ana.context.close()
+    await bo.context.close()
+
+
+async def test_a_form_is_filled_in_with_the_keyboard_alone(
+    server: WorkflowEnvironment, url: str, chrome: Browser
+) -> None:
+    """Every control is reached by Tab, the first is the way past the navigation."""
+    handle = await held(server)
+    at = link(KEYS, url, Person("client", "ana"), from_now(timedelta(days=1)), purchase_of(handle))
+    page, _ = await signed_in(chrome, at)
+    await page.keyboard.press("Tab")
+    assert await page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    await page.keyboard.press("Enter")
+    for _ in range(10):
+        await page.keyboard.press("Tab")
+        if await page.evaluate("document.activeElement.textContent") == "Cancel Contract":
+            break
+    await page.keyboard.press("Enter")
+    await page.get_by_label("Why do you cancel?").wait_for()
+    while await page.evaluate("document.activeElement.tagName") != "TEXTAREA":
+        await page.keyboard.press("Tab")
+    await page.keyboard.type("Plans")
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Enter")
+    await page.get_by_role("heading", name="Check before sending").wait_for()
+    while await page.evaluate("document.activeElement.tagName") != "BUTTON":
+        await page.keyboard.press("Tab")
+    await page.keyboard.press("Enter")
+    await page.get_by_role("status").wait_for()
+    assert (await status(handle)).stage == "refund_requested"
+    await page.context.close()
+
+
+async def test_an_error_is_named_at_its_field(
+    server: WorkflowEnvironment, url: str, chrome: Browser
+) -> None:
+    """The summary leads to the field, which is described by its error."""
+    handle = await held(server)
+    await say(handle, Role.CLIENT, "cancel")
+    at = link(
+        KEYS,
+        url,
+        Person("freelancer", "bo"),
+        from_now(timedelta(days=1)),
+        purchase_of(handle),
+        "decline_refund",
+    )
+    page, _ = await signed_in(chrome, at)
+    await page.get_by_label("How much do you claim?").fill("a hundred")
+    await page.get_by_role("button", name="Continue").click()
+    await page.get_by_role("alert").get_by_role("link").click()
+    described = await page.evaluate("document.activeElement.getAttribute('aria-describedby')")
+    assert "claim-error" in described.split()
+    assert "must be an amount" in await page.locator("#claim-error").inner_text()
+    await page.context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_the_pages_are_accessible(
+    server: WorkflowEnvironment, url: str, chrome: Browser, scheme: str
+) -> None:
+    """axe finds no violation, on any page and in either colour scheme."""
+    handle = await held(server)
+    await say(handle, Role.CLIENT, "submit_requirements", requirements={"subject": "a lighthouse"})
+    await say(handle, Role.CLIENT, "cancel")
+    await say(handle, Role.FREELANCER, "decide_refund", decision="decline", claim=10_000)
+    await say(handle, Role.FREELANCER, "propose_split", refund=20_000)
+    until_then = from_now(timedelta(days=1))
+    page, _ = await signed_in(
+        chrome, link(KEYS, url, Person("client", "ana"), until_then), color_scheme=scheme
+    )
+    one = f"{url}/purchases/{purchase_of(handle)}"
+    await check(page)
+    for address in (one, f"{one}/accept_claim", f"{one}/nothing", f"{one}/propose_split"):
+        await page.goto(address)
+        await check(page)
+    await page.get_by_label("How much").fill("much")
+    await page.get_by_role("button", name="Continue").click()
+    await page.get_by_role("alert").wait_for()
+    await check(page)
+    await page.get_by_label("How much").fill("100,00")
+    await page.get_by_role("button", name="Continue").click()
+    await page.get_by_role("heading", name="Check before sending").wait_for()
+    await check(page)
+    await page.goto(link(KEYS, url, Person("operator", "op-1"), until_then))
+    await check(page)
+    await page.evaluate("document.documentElement.removeAttribute('lang')")
+    with pytest.raises(AssertionError, match="html-has-lang"):
+        await check(page)
+    await page.context.close()
+
+
+async def check(page: Page) -> None:
+    """No rule of axe is violated."""
+    found = await Axe().run(page)
+    assert found.violations_count == 0, f"{page.url}\n{found.generate_report()}"

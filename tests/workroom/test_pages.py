@@ -1,0 +1,246 @@
+"""The pages: what a party and staff see and send, without JavaScript, on a real server."""
+
+import asyncio
+import re
+
+import pytest
+from temporalio.testing import WorkflowEnvironment
+
+from activities.links import form_of
+from demo.runner import Handle, say, skip, status, until
+from tests.purchases import held, purchase_of
+from tests.workroom.visitor import Visitor
+from workflows.lifecycle.versions import newest_rules
+from workflows.messages import MESSAGES, Role, Status
+from workroom.forms import FORMS, form_at
+
+
+async def signed_in(url: str, role: str, person: str, handle: Handle, form: str = "") -> Visitor:
+    """Somebody who has opened a link to a purchase."""
+    visitor = Visitor(url)
+    await visitor.sign_in(role, person, purchase_of(handle), form)
+    return visitor
+
+
+async def shown(handle: Handle, stage: str) -> Status:
+    """The status, once the purchase is in this stage."""
+    return await until(handle, lambda found: found.stage == stage)
+
+
+async def test_the_four_steps_of_the_article_and_the_refund(
+    server: WorkflowEnvironment, url: str
+) -> None:
+    """Find the contract under Jobs, Cancel Contract, the reason, Send escrow refund request; then
+    the freelancer approves."""
+    handle = await held(server)
+    ana = await signed_in(url, "client", "ana", handle)
+    await ana.open("/")
+    assert f"/purchases/{purchase_of(handle)}" in ana.html.links
+    await ana.open(f"/purchases/{purchase_of(handle)}")
+    assert f"/purchases/{purchase_of(handle)}/cancel" in ana.html.links
+    await ana.open(f"/purchases/{purchase_of(handle)}/cancel")
+    assert "A refund is not guaranteed" in ana.text
+    await ana.send(reason="My plans have changed.")
+    assert "Check before sending" in ana.text
+    assert "My plans have changed." in ana.text
+    assert (await status(handle)).stage == "awaiting_requirements", "nothing is sent before"
+    await ana.send()
+    assert ana.page.status_code == 200
+    assert "Done: Cancel Contract" in ana.text
+    assert "Waiting for Bo" in ana.text
+    assert (await status(handle)).stage == "refund_requested"
+
+    bo = await signed_in(url, "freelancer", "bo", handle, "approve_refund")
+    await bo.send(note="Good luck.")
+    assert "All of the money, $250.00, goes back to Ana." in bo.text
+    await bo.send()
+    assert "Decided, and the money is being paid out" in bo.text or "Closed" in bo.text
+    assert (await status(handle)).escrow.released == 0
+
+
+async def test_a_decline_shows_who_gets_what_in_both_ways_before_it_is_sent(
+    server: WorkflowEnvironment, url: str
+) -> None:
+    """And each side reads it in their own words and format."""
+    handle = await held(server)
+    await say(handle, Role.CLIENT, "cancel")
+    bo = await signed_in(url, "freelancer", "bo", handle, "decline_refund")
+    await bo.send(claim="1e2")
+    assert bo.page.status_code == 422
+    assert "must be an amount, such as 100.00" in bo.text
+    assert bo.html.forms[-1].fields["claim"] == "1e2", "what was typed is kept"
+    await bo.send(claim="250.01")
+    assert "must be at most 250.00" in bo.text
+    await bo.send(claim="100.00", note="Half is done.")
+    assert "If Ana accepts: $150.00 goes back to Ana and $100.00 goes to you." in bo.text
+    await bo.send()
+    assert (await shown(handle, "contested")).claim == 10_000
+
+    ana = await signed_in(url, "client", "ana", handle, "accept_claim")
+    await ana.send()
+    division = ana.text.split("Accept the claim")[-2]
+    assert "150,00" in division, "Ana reads Portuguese amounts"
+    assert "goes back to you" in division
+    await ana.send()
+    found = await until(handle, lambda found: found.escrow.released == 10_000)
+    assert found.escrow.in_transit + found.escrow.refunded == 15_000
+
+
+async def test_a_split_is_offered_and_accepted_as_it_was_shown(
+    server: WorkflowEnvironment, url: str
+) -> None:
+    """A newer offer than the shown one is not accepted by mistake."""
+    handle = await held(server)
+    bo = await signed_in(url, "freelancer", "bo", handle, "propose_split")
+    await bo.send(refund="150.00")
+    await bo.send()
+    ana = await signed_in(url, "client", "ana", handle, "accept_split")
+    await say(handle, Role.FREELANCER, "propose_split", refund=5_000)
+    await ana.send()
+    await ana.send()
+    assert ana.page.status_code == 409
+    assert (await status(handle)).stage == "awaiting_requirements"
+    await ana.open(f"/purchases/{purchase_of(handle)}/accept_split")
+    await ana.send()
+    await ana.send()
+    await until(handle, lambda found: found.escrow.released == 20_000)
+
+
+async def test_a_dispute_is_opened_and_a_mediator_decides(
+    server: WorkflowEnvironment, url: str
+) -> None:
+    """The mediator finds it in the queue of staff."""
+    handle = await held(server)
+    await say(handle, Role.CLIENT, "cancel")
+    await say(handle, Role.FREELANCER, "decide_refund", decision="decline", claim=10_000)
+    ana = await signed_in(url, "client", "ana", handle, "open_dispute")
+    await ana.send()
+    assert "What happened?: is missing" in ana.text
+    await ana.send(reason="Nothing was done.")
+    await ana.send()
+    await shown(handle, "disputed")
+    mediator = Visitor(url)
+    await mediator.sign_in("mediator", "mediator-1", None)
+    page = f"/purchases/{purchase_of(handle)}"
+    await listed(mediator, "/staff", page)
+    await mediator.open(f"{page}/resolve_dispute")
+    await mediator.send(refund="200", note="A fifth was done.")
+    assert "$200.00 goes back to Ana and $50.00 goes to Bo." in mediator.text
+    await mediator.send()
+    await until(handle, lambda found: found.escrow.released == 5_000)
+
+
+async def test_a_form_that_is_sent_twice_counts_once(server: WorkflowEnvironment, url: str) -> None:
+    """A double click, and the back button."""
+    handle = await held(server)
+    before = len((await status(handle)).timeline)
+    ana = await signed_in(url, "client", "ana", handle, "send_message")
+    form = ana.html.forms[-1]
+    typed = {**form.fields, "text": "Hello Bo"}
+    twins = [Visitor(url, ana.browser), Visitor(url, ana.browser)]
+    # They follow no redirect: sdk-core may lose the task of an update that meets a query.
+    await asyncio.gather(*(each.post(form.action, typed, follow=False) for each in twins))
+    assert {each.page.status_code for each in twins} == {303}
+    await ana.post(form.action, typed)
+    assert ana.page.status_code == 200
+    assert len((await status(handle)).timeline) == before + 1
+    await ana.post(form.action, {**typed, "text": "Hello again"})
+    assert ana.page.status_code == 409
+    assert "This form was sent before." in ana.text
+    await ana.send()
+    assert len((await status(handle)).timeline) == before + 2, "now it was meant"
+
+
+async def test_what_the_rules_reject_is_said_where_it_was_typed(
+    server: WorkflowEnvironment, url: str
+) -> None:
+    """The form stays open with what was typed; a button that is not possible says why."""
+    handle = await held(server)
+    ana = await signed_in(url, "client", "ana", handle, "cancel")
+    await ana.send(reason="Plans")
+    await say(handle, Role.FREELANCER, "give_refund")
+    await ana.send()
+    assert ana.page.status_code == 409
+    assert "There is a problem" in ana.text
+    assert ana.html.forms[-1].fields["reason"] == "Plans"
+    await ana.open(f"/purchases/{purchase_of(handle)}/accept_delivery")
+    assert ana.page.status_code == 409
+    assert "Not possible now" in ana.text
+
+
+async def test_requirements_work_and_changes_are_sent_from_pages(
+    server: WorkflowEnvironment, url: str
+) -> None:
+    handle = await held(server)
+    ana = await signed_in(url, "client", "ana", handle, "submit_requirements")
+    await ana.send(requirements="A lighthouse.\r\nBlue.")
+    assert (await shown(handle, "freelancer_review")).requirements == "A lighthouse.\nBlue."
+    bo = await signed_in(url, "freelancer", "bo", handle, "deliver")
+    await bo.send(note="Here it is.")
+    await shown(handle, "delivered")
+    await ana.open(f"/purchases/{purchase_of(handle)}/request_changes")
+    await ana.send(note="Bluer.")
+    await shown(handle, "in_progress")
+    await bo.open(f"/purchases/{purchase_of(handle)}/deliver")
+    await bo.send()
+    await ana.open(f"/purchases/{purchase_of(handle)}/accept_delivery")
+    await ana.send()
+    assert "goes to Bo" in ana.text
+    await ana.send()
+    await until(handle, lambda found: found.escrow.released == 25_000)
+
+
+async def test_jobs_show_what_the_links_cover_in_the_readers_words(
+    server: WorkflowEnvironment, url: str
+) -> None:
+    """Two links of one person add up; a link to all shows all; closed ones are apart."""
+    first, second, third = [await held(server, title=f"Logo {number}") for number in range(3)]
+    ana = await signed_in(url, "client", "ana", first)
+    await ana.sign_in("client", "ana", purchase_of(second))
+    pages = [f"/purchases/{purchase_of(each)}" for each in (first, second, third)]
+    await listed(ana, "/", pages[1])
+    assert [each for each in pages if each in ana.html.links] == pages[:2]
+    assert "Waiting for the client's requirements" in ana.text
+    await ana.sign_in("client", "ana", None)
+    await listed(ana, "/", pages[2])
+    await say(third, Role.FREELANCER, "give_refund")
+    await skip(server, third)
+    await listed(ana, "/?closed=yes", pages[2])
+    assert pages[0] not in ana.html.links
+    for page in ("Zm9yZ2Vk", "!"):
+        assert (await ana.open(f"/?page={page}")).page.status_code == 404
+
+
+async def listed(visitor: Visitor, path: str, link: str) -> None:
+    """Open a list until it has the link: the server lists a purchase soon after it began."""
+    while link not in (await visitor.open(path)).html.links:  # noqa: ASYNC110
+        await asyncio.sleep(0.1)
+
+
+def test_every_message_that_a_notice_names_has_a_form() -> None:
+    """The link of a notice leads to the very form."""
+    for row in newest_rules().transitions:
+        for role in set(row.cause.by) & {Role.CLIENT, Role.FREELANCER}:
+            if row.form:
+                form = form_at(form_of(row.cause.message, row.form.sample), role)
+                assert form is not None, row.id
+                assert form.message == row.cause.message
+
+
+def test_every_message_of_a_party_or_staff_has_a_form() -> None:
+    """All but the provider's own."""
+    assert {form.message for form in FORMS} == set(MESSAGES) - {"settlement_update"}
+    for form in FORMS:
+        assert re.fullmatch(r"[a-z_]+", form.path)
+
+
+@pytest.mark.parametrize("role", [Role.OPERATOR, Role.MEDIATOR])
+async def test_staff_sign_in_to_their_queue(url: str, role: Role) -> None:
+    """A party sees no queue, and a member of staff only with a link to all."""
+    staff = Visitor(url)
+    await staff.sign_in(role.value, "somebody", None)
+    assert staff.page.url.endswith("/staff")
+    assert "Needs attention" in staff.text
+    ana = Visitor(url)
+    await ana.sign_in("client", "ana", None)
+    assert (await ana.open("/staff")).page.status_code == 403

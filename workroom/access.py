@@ -1,0 +1,68 @@
+"""Which purchases a sender may see (parties those that name them, staff all), and sending."""
+
+from temporalio.client import Client
+
+from activities.fields import identifier
+from temporal.errors import Rejected, Unreachable
+from temporal.purchases import Purchase
+from workflows.messages import Message, PurchaseStart, Receipt, Role, Sender
+
+PARTIES = (Role.CLIENT, Role.FREELANCER)
+
+
+class NotYours(Exception):
+    """The sender is a party, and this is no purchase of theirs; it may not exist."""
+
+
+def is_party(sender: Sender) -> bool:
+    """Whether the sender is a client or a freelancer, not staff."""
+    return sender.role in PARTIES
+
+
+def party_id(terms: PurchaseStart, role: Role) -> str | None:
+    """The id of the purchase's client or freelancer."""
+    return {Role.CLIENT: terms.client.id, Role.FREELANCER: terms.freelancer.id}.get(role)
+
+
+async def opened(client: Client, purchase_id: str, sender: Sender) -> Purchase:
+    """The purchase, for a sender who may see it.
+
+    Raises NotYours for a party of another purchase, alike if there is none, so that nobody learns
+    which ids are used. Raises Rejected `NOT_FOUND` for what is no id; staff get it later, from the
+    purchase.
+    """
+    try:
+        purchase = Purchase(client, identifier(purchase_id))
+    except ValueError as error:
+        raise Rejected("NOT_FOUND", f"This is no id of a purchase: it {error}.") from None
+    if is_party(sender):
+        await terms_for(purchase, sender)
+    return purchase
+
+
+async def send(purchase: Purchase, message: Message) -> Receipt:
+    """Send a message that has a `message_id`, once more if no worker answers: it counts once.
+
+    When a query and an update of one purchase meet, sdk-core may lose the workflow task between
+    them, because `temporal.runner` evicts the run with each query; the server repeats the task
+    after 10 s. Without that eviction, `Purchase.send` is enough.
+    """
+    try:
+        return await purchase.send(message)
+    except Unreachable as error:
+        if error.code != "NO_WORKER":
+            raise
+    return await purchase.send(message)
+
+
+async def terms_for(purchase: Purchase, sender: Sender) -> PurchaseStart:
+    """The purchase's terms, for a sender who may see them. Raises NotYours, Rejected."""
+    try:
+        terms = await purchase.terms()
+    except Rejected:  # unknown, or it never began
+        if is_party(sender):
+            raise NotYours from None
+        raise
+    if is_party(sender) and party_id(terms, sender.role) != sender.id:
+        raise NotYours
+    return terms

@@ -1,0 +1,83 @@
+"""The workroom's web server: the HTTP API for machines and the pages for people."""
+
+from datetime import timedelta
+from http import HTTPStatus
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+from temporalio.client import Client
+
+from activities.links import LINK_KEYS, Person, from_now, link
+from activities.services import WrongSetting
+from temporal.client import connect
+from temporal.serving import LISTENS, listen
+from workflows.messages import Sender
+from workroom.api import Api
+from workroom.limits import Limits
+from workroom.pages import Pages
+from workroom.problems import Problem
+from workroom.settings import WorkroomSettings
+
+
+async def serve() -> None:
+    """Listen until stopped. Raises WrongSetting, or Unreachable if Temporal cannot be reached."""
+    settings = WorkroomSettings.from_environment()
+    app = workroom(await connect(), settings)
+    await listen(app, settings.host, settings.port, "workroom_listening")
+
+
+def link_for(person: Sender, purchase_id: str | None) -> str:
+    """A link that signs a person in for a day: to one purchase, or to all of theirs. Raises
+    WrongSetting."""
+    settings = WorkroomSettings.from_environment()
+    if settings.links is None:
+        raise WrongSetting(f"{LINK_KEYS} is not set: it signs links.")
+    until = from_now(timedelta(days=1))
+    of = Person(person.role.value, person.id)
+    return link(settings.links, settings.base_url, of, until, purchase_id)
+
+
+def workroom(client: Client, settings: WorkroomSettings) -> Starlette:
+    """The ASGI application, with what the settings have keys for."""
+    routes, limits = [LISTENS], Limits()
+    if settings.tokens:
+        routes += Api(client, settings.tokens, limits).routes
+    if settings.links:
+        routes += Pages.signed_with(client, settings.links, settings.base_url, limits).routes
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(UndecodedPaths)],
+        exception_handlers={HTTPException: _not_answered, Exception: _broken},
+    )
+
+
+async def _not_answered(_: Request, error: Exception) -> Response:
+    """A path or a method that is not known."""
+    assert isinstance(error, HTTPException)
+    status = HTTPStatus(error.status_code)
+    detail = f"{status.phrase}: the API is described at /api/openapi.json."
+    return Problem(status, status.name, detail, headers=error.headers).response()
+
+
+async def _broken(_: Request, error: Exception) -> Response:
+    """A fault of ours; the log has its traceback."""
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+    return Problem(
+        status, "INTERNAL_ERROR", "This is a fault of ours, and is in our log."
+    ).response()
+
+
+class UndecodedPaths:
+    """Routes by the path as it was sent, so that an id in it may contain an encoded slash."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if raw := scope.get("raw_path"):
+            scope = {**scope, "path": raw.decode("ascii", "replace")}
+        await self._app(scope, receive, send)

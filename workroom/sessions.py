@@ -1,0 +1,125 @@
+"""Who looks at the pages: sessions that signed links open, and the tokens of forms.
+
+A session is a signed cookie; nothing is stored. It covers the purchases whose links were opened, or
+all of the person's. A form's token binds session, purchase, form and `message_id`: a page of
+another origin has none, and a form that is sent twice counts once.
+"""
+
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from pydantic import ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from activities.links import LinkKeys, NotSigned, from_now
+from workflows.messages import Sender
+
+SESSION_LIVES = timedelta(hours=12)
+FORM_LIVES = timedelta(hours=24)
+"""Longer than a session: a form that was left open says that one has to sign in again."""
+LARGEST_LIST = 2_000
+"""Bytes of JSON, of the purchases in one session: the oldest are dropped. A browser keeps cookies
+of 4,096 bytes."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """A signed-in person. `purchases`: those that it covers; None: all of theirs."""
+
+    id: str
+    sender: Sender
+    purchases: tuple[str, ...] | None
+
+    def covers(self, purchase_id: str) -> bool:
+        """Whether a link to this purchase, or to all, was opened."""
+        return self.purchases is None or purchase_id in self.purchases
+
+    def widened(self, purchase_id: str | None) -> "Session":
+        """The same session, which covers this purchase too; None: all."""
+        if self.purchases is None or purchase_id is None:
+            return replace(self, purchases=None)
+        kept = [*(each for each in self.purchases if each != purchase_id), purchase_id]
+        while len(json.dumps(kept)) > LARGEST_LIST:
+            del kept[0]
+        return replace(self, purchases=tuple(kept))
+
+
+@dataclass(frozen=True)
+class Sessions:
+    """Reads and writes the session cookie. `secure`: people reach the workroom over TLS."""
+
+    keys: LinkKeys
+    secure: bool
+
+    @property
+    def cookie(self) -> str:
+        """Its name. Browsers accept `__Host-` only over TLS and from this very host."""
+        return "__Host-recourse" if self.secure else "recourse"
+
+    def of(self, request: Request) -> Session | None:
+        """The session of a request; None without a valid one."""
+        try:
+            claims = self.keys.verify("session", request.cookies.get(self.cookie, ""))
+            purchases = claims["purchases"]
+            return Session(
+                claims["sid"], _sender(claims), None if purchases is None else tuple(purchases)
+            )
+        except (NotSigned, KeyError, TypeError, ValidationError):
+            return None
+
+    def open(self, claims: Mapping[str, Any], current: Session | None) -> Session:
+        """The session that a link with these claims opens; it goes on with the person's own."""
+        sender, purchase_id = _sender(claims), claims["purchase"]
+        if current and current.sender == sender:
+            return current.widened(purchase_id)
+        purchases = None if purchase_id is None else (purchase_id,)
+        return Session(str(uuid.uuid4()), sender, purchases)
+
+    def keep(self, response: Response, session: Session) -> None:
+        """Give the browser the session's cookie."""
+        claims = {
+            "sid": session.id,
+            "role": session.sender.role.value,
+            "sub": session.sender.id,
+            "purchases": session.purchases,
+        }
+        response.set_cookie(
+            self.cookie,
+            self.keys.sign("session", claims, from_now(SESSION_LIVES)),
+            max_age=int(SESSION_LIVES.total_seconds()),
+            secure=self.secure,
+            httponly=True,
+            samesite="lax",
+        )
+
+    def end(self, response: Response) -> None:
+        """Take the cookie back."""
+        response.delete_cookie(self.cookie, secure=self.secure, httponly=True, samesite="lax")
+
+    def form_token(self, session: Session, purchase_id: str, form: str) -> str:
+        """A token for one form on one page, with a new `message_id`."""
+        claims = {
+            "sid": session.id,
+            "purchase": purchase_id,
+            "form": form,
+            "message_id": str(uuid.uuid4()),
+        }
+        return self.keys.sign("form", claims, from_now(FORM_LIVES))
+
+    def message_id(self, session: Session, purchase_id: str, form: str, token: str) -> str:
+        """The `message_id` of a form's token. Raises NotSigned for the token of another session,
+        purchase or form."""
+        claims = self.keys.verify("form", token)
+        expected = {"sid": session.id, "purchase": purchase_id, "form": form}
+        if any(claims.get(name) != value for name, value in expected.items()):
+            raise NotSigned("for another form")
+        return str(claims["message_id"])
+
+
+def _sender(claims: Mapping[str, Any]) -> Sender:
+    return Sender.model_validate({"role": claims["role"], "id": claims["sub"]})

@@ -1,0 +1,237 @@
+"""What the pages show: texts of other people made safe, amounts and instants as the reader reads
+them. Nothing in a template trusts its input."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.responses import HTMLResponse
+
+from activities.formatter import Facts, Formatter, capitalized, window_text
+from activities.notices.formats import Reader, reader, utc
+from activities.notices.render import display_name
+from activities.requests import Party
+from activities.sanitize import isolated, lines, one_line
+from workflows.lifecycle.rejections import STAGE_TEXT
+from workflows.lifecycle.state import Stage
+from workflows.lifecycle.versions import newest_rules
+from workflows.messages import Permission, PurchaseStart, Role, Sender, Status
+from workroom.forms import FORMS, Form, division
+from workroom.sessions import Session
+
+BAR = 600
+"""Units of the money bar's width."""
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; "
+        "frame-ancestors 'none'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+@dataclass(frozen=True)
+class Button:
+    """A form that a role has, and whether it may be sent now."""
+
+    form: Form
+    allowed: bool
+    why_not: str | None
+    code: str | None
+    until: datetime | None
+
+
+class Part(NamedTuple):
+    """A part of the money bar."""
+
+    name: str
+    label: str
+    amount: str
+    start: int
+    width: int
+
+
+def reader_of(sender: Sender, terms: PurchaseStart) -> Reader:
+    """The formats of a reader; staff read en_US and UTC."""
+    parties: dict[Role, Party] = {Role.CLIENT: terms.client, Role.FREELANCER: terms.freelancer}
+    return reader(parties.get(sender.role))
+
+
+@dataclass(frozen=True)
+class View:
+    """One purchase for one reader."""
+
+    sender: Sender
+    terms: PurchaseStart
+    status: Status
+
+    @cached_property
+    def reader(self) -> Reader:
+        """The formats of the reader."""
+        return reader_of(self.sender, self.terms)
+
+    @property
+    def language(self) -> str:
+        """The language of dates and amounts, for browsers."""
+        return str(self.reader.locale).replace("_", "-")
+
+    @property
+    def path(self) -> str:
+        """The path of the purchase's page."""
+        return f"/purchases/{quote(self.status.purchase_id, safe='')}"
+
+    @cached_property
+    def formatter(self) -> Formatter:
+        """Writes sentences that address the reader."""
+        return Formatter(
+            display_name(self.terms.client),
+            display_name(self.terms.freelancer),
+            self.amount,
+            you=self.sender.role.value,
+        )
+
+    @property
+    def waits_for(self) -> str:
+        """Whose turn it is."""
+        who = self.status.waiting_for
+        return "nobody" if who == "nobody" else self.formatter.name(who)
+
+    def name(self, role: str) -> str:
+        """A role, or the person in it."""
+        return self.formatter.name(role)
+
+    def amount(self, minor: int) -> str:
+        """An amount of the purchase."""
+        return self.reader.amount(minor, self.status.price.currency)
+
+    def moment(self, at: datetime) -> str:
+        """An instant in the reader's zone."""
+        return self.reader.moment(at)
+
+    def left(self, at: datetime) -> str:
+        """How long until an instant."""
+        left = at - datetime.now(UTC)
+        if left <= timedelta(0):
+            return "now"
+        size = 3600 if left > timedelta(days=2) else 60
+        return f"in {window_text(timedelta(seconds=max(left.total_seconds() // size * size, 60)))}"
+
+    @property
+    def money(self) -> list[Part]:
+        """The parts of the money bar."""
+        escrow = self.status.escrow
+        amounts = {
+            "held": ("in escrow", escrow.held),
+            "transit": ("on its way back", escrow.in_transit),
+            "refunded": ("refunded", escrow.refunded),
+            "released": ("paid out", escrow.released),
+        }
+        whole, start, parts = max(self.status.price.amount, 1), 0, []
+        for name, (label, minor) in amounts.items():
+            if minor:
+                width = max(BAR * minor // whole, 2)
+                parts.append(Part(name, label, self.amount(minor), start, width))
+                start += width
+        return parts
+
+    def division(self, form: Form, fields: Mapping[str, str | int]) -> str:
+        """Who gets what if the form is sent; empty if no money moves."""
+        found = division(form, fields, self.status)
+        if found is None:
+            return ""
+        amounts = {"refund": found.refund, "release": found.release}
+        text = self.formatter.format("{division}", Facts(amounts=amounts))
+        other = "freelancer" if self.sender.role is Role.CLIENT else "client"
+        return f"If {self.name(other)} accepts: {text}" if found.if_accepted else capitalized(text)
+
+    def offered(self) -> str:
+        """What the standing offer divides."""
+        assert self.status.offer is not None
+        offer = self.status.offer
+        amounts = {"refund": offer.refund, "release": offer.release}
+        return self.formatter.format("{division}", Facts(amounts=amounts))
+
+    def buttons(self, permissions: Iterable[Permission]) -> list[Button]:
+        """The reader's forms."""
+        known = {each.message: each for each in permissions}
+        return [
+            self._button(form, known[form.message])
+            for form in FORMS
+            if self.sender.role in form.roles
+        ]
+
+    def _button(self, form: Form, permission: Permission) -> Button:
+        if form.path == "decline_refund" and self.status.stage == Stage.CONTESTED:
+            why = "You have declined and claimed already."
+            return Button(form, False, why, "NOT_ALLOWED_NOW", None)
+        return Button(
+            form, permission.allowed, permission.why_not, permission.code, permission.until
+        )
+
+
+def page(
+    template: str, session: Session | None, *, status: HTTPStatus = HTTPStatus.OK, **values: Any
+) -> HTMLResponse:
+    """A page; one without a session shows no navigation."""
+    text = _TEMPLATES.get_template(f"{template}.html.jinja").render(session=session, **values)
+    return HTMLResponse(text, status, HEADERS)
+
+
+def _line(text: object, limit: int = 200) -> str:
+    """One line of other people's text."""
+    return isolated(one_line(str(text), limit))
+
+
+def _lines(text: object) -> str:
+    """Several lines of other people's text."""
+    return "\n".join(isolated(each) for each in lines(str(text), 64_000, 2_000).split("\n"))
+
+
+def _json(value: object) -> str:
+    """A JSON document of other people."""
+    return _lines(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _stage(stage: str | None) -> str:
+    """A stage in words."""
+    return capitalized(STAGE_TEXT[Stage(stage)]) if stage else "Starting"
+
+
+def _turn(stage: str | None) -> str:
+    """Who has to act in a stage, for lists."""
+    rules = newest_rules().deadlines
+    return next((each.waiting_for for each in rules if stage and each.governs == stage), "")
+
+
+def _path(purchase_id: str) -> str:
+    return f"/purchases/{quote(purchase_id, safe='')}"
+
+
+_TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    auto_reload=False,
+)
+_TEMPLATES.filters |= {
+    "json": _json,
+    "line": _line,
+    "lines": _lines,
+    "stage": _stage,
+    "turn": _turn,
+    "path": _path,
+    "utc": utc,
+}
