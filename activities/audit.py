@@ -262,6 +262,8 @@ async def _compare_proof(
     hand to the activity that sends it is none."""
     if await directory.workflow_status(records.purchase_id) is None:
         return  # its history was deleted after the retention period
+    if any(move.kind == "refund_returned" for move in records.moves.posted):
+        return  # it came back, and the settlement that the ledger shows is that of its aftercare
     workflow = await directory.postings(records.purchase_id)
     if workflow.settlement_posted and not workflow.proved_by_person:
         what = f"Purchase {records.purchase_id}: the ledger has its refund as settled "

@@ -3,6 +3,7 @@
 from temporalio.client import Client
 
 from activities.fields import identifier
+from temporal.aftercare import current
 from temporal.errors import Rejected, Unreachable
 from temporal.purchases import Purchase
 from workflows.messages import Message, PurchaseStart, Receipt, Role, Sender
@@ -41,12 +42,14 @@ async def opened(client: Client, purchase_id: str, sender: Sender) -> Purchase:
 
 
 async def send(purchase: Purchase, message: Message) -> Receipt:
-    """Send a message that has a `message_id`, once more if no worker answers: it counts once.
+    """Send a message that has a `message_id`, once more if no worker answers: it counts once. The
+    aftercare case of a closed purchase gets it.
 
     When a query and an update of one purchase meet, sdk-core may lose the workflow task between
     them, because `temporal.runner` evicts the run with each query; the server repeats the task
     after 10 s. Without that eviction, `Purchase.send` is enough.
     """
+    purchase = await current(purchase)
     try:
         return await purchase.send(message)
     except Unreachable as error:

@@ -27,6 +27,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.fields import Identifier
 from activities.requests import Model
 from temporal import terms as start_terms
+from temporal.aftercare import current, status_of
 from temporal.errors import Rejected
 from temporal.purchases import Listed, Purchase, find_page
 from temporal.serving import body_of
@@ -189,10 +190,10 @@ class Api:
         return Page(purchases=tuple(found), next_page_token=written_token(following) or None)
 
     async def _status(self, request: Request, sender: Sender) -> Status:
-        return await (await self._opened(request, sender)).status()
+        return await status_of(await self._opened(request, sender))
 
     async def _actions(self, request: Request, sender: Sender) -> list[Permission]:
-        return await (await self._opened(request, sender)).actions(sender.role)
+        return await (await current(await self._opened(request, sender))).actions(sender.role)
 
     async def _send(self, request: Request, sender: Sender) -> Receipt:
         kind = MESSAGES.get(request.path_params["message"])

@@ -17,6 +17,7 @@ from starlette.routing import Route
 from temporalio.client import Client
 
 from activities.links import Expired, LinkKeys, NotSigned
+from temporal.aftercare import current, status_of
 from temporal.errors import Failure, Rejected, Unreachable
 from temporal.purchases import Purchase
 from temporal.serving import body_of
@@ -129,8 +130,8 @@ class Pages:
 
     async def _purchase(self, request: Request, session: Session) -> Response:
         purchase, terms = await self._opened(request, session)
-        view = View(session.sender, terms, await purchase.status())
-        actions = await purchase.actions(session.sender.role)
+        view = View(session.sender, terms, await status_of(purchase))
+        actions = await (await current(purchase)).actions(session.sender.role)
         sent = form_at(request.query_params.get("sent", ""), session.sender.role)
         return page(
             "purchase",
@@ -144,8 +145,8 @@ class Pages:
     async def _form(self, request: Request, session: Session) -> Response:
         form = _form_of(request, session)
         purchase, terms = await self._opened(request, session)
-        view = View(session.sender, terms, await purchase.status())
-        actions = await purchase.actions(session.sender.role)
+        view = View(session.sender, terms, await status_of(purchase))
+        actions = await (await current(purchase)).actions(session.sender.role)
         button = next(each for each in view.buttons(actions) if each.form is form)
         if not button.allowed:
             raise Rejected(button.code or "NOT_ALLOWED_NOW", button.why_not or "Not possible now.")
@@ -159,7 +160,7 @@ class Pages:
         message_id = self.sessions.message_id(session, purchase.id, form.path, token)
 
         async def view() -> View:  # what is sent at once needs no query
-            return View(session.sender, terms, await purchase.status())
+            return View(session.sender, terms, await status_of(purchase))
 
         try:
             fields = read(form, typed, terms.price, reader_of(session.sender, terms))

@@ -121,7 +121,8 @@ async def test_a_refund_comes_back_after_the_purchase_was_closed(
         *("resolve-attention", bought.id, "--as", "operator:op-1"), *("--action", "retry")
     )
     assert again.rejection == (1, "CLOSED")
-    assert (await cli("audit")).status == 0
+    audited = await cli("audit")
+    assert audited.status == 0, audited.out
 
 
 async def test_a_payment_is_made_elsewhere_without_server_and_worker(
