@@ -136,6 +136,7 @@ class View:
             "transit": ("on its way back", escrow.in_transit),
             "refunded": ("refunded", escrow.refunded),
             "released": ("paid out", escrow.released),
+            "charged_back": ("taken back by the client's bank", escrow.charged_back),
         }
         whole, start, parts = max(self.status.price.amount, 1), 0, []
         for name, (label, minor) in amounts.items():

@@ -7,7 +7,11 @@ import pytest
 from temporalio.testing import WorkflowEnvironment
 
 from activities.links import form_of
-from demo.runner import Handle, say, skip, status, until
+from activities.payments.sandbox import SandboxProvider
+from activities.payments.sandbox_events import SandboxEvent
+from activities.services import Services
+from demo.runner import Handle, happen, say, skip, status, until
+from demo.scenarios import Happens
 from tests.purchases import held, purchase_of
 from tests.workroom.visitor import Visitor
 from workflows.lifecycle.versions import newest_rules
@@ -128,6 +132,24 @@ async def test_a_dispute_is_opened_and_a_mediator_decides(
     assert "$200.00 goes back to Ana and $50.00 goes to Bo." in mediator.text
     await mediator.send()
     await until(handle, lambda found: found.escrow.released == 5_000)
+
+
+async def test_a_frozen_purchase_says_so_and_offers_nothing_that_pays(
+    server: WorkflowEnvironment, services: Services, url: str
+) -> None:
+    """The client's bank has the money: the page says where it is, and that deadlines stopped."""
+    handle = await held(server)
+    assert isinstance(services.provider, SandboxProvider)
+    event = Happens(SandboxEvent.DISPUTE_OPENED)
+    await happen(server.client, services.provider, purchase_of(handle), event)
+    bo = await signed_in(url, "freelancer", "bo", handle)
+    assert "$250.00 taken back by the client's bank" in bo.text
+    assert "nothing is paid until the bank has decided" in bo.text
+    page = f"/purchases/{purchase_of(handle)}"
+    assert {f"{page}/propose_split", f"{page}/give_refund"} - set(bo.html.links) == {
+        f"{page}/give_refund"
+    }
+    await handle.terminate("seen")
 
 
 async def test_a_form_that_is_sent_twice_counts_once(server: WorkflowEnvironment, url: str) -> None:
