@@ -115,8 +115,10 @@ def _to(row: Transition) -> str:
 
 def _shown(text: str) -> str:
     """A text about any purchase: roles for names, the defaults for windows, names of amounts."""
-    names = ("claim", "rest", "refund", "release", "offer_refund", "offer_release", "escrow")
-    names += ("disputed", "elsewhere")
+    names = (
+        *("claim", "rest", "refund", "release", "offer_refund", "offer_release", "escrow"),
+        *("disputed", "elsewhere"),
+    )
     formatter = Formatter("the client", "the freelancer", lambda minor: f"‹{names[minor - 1]}›")
     facts = Facts(
         "client",

@@ -238,6 +238,19 @@ def test_a_sent_refund_is_presumed_to_have_arrived() -> None:
     assert "should be" in purchase.last.text
 
 
+def test_a_refund_that_is_sent_late_gets_a_window_of_its_own() -> None:
+    """R-61, R-58, R-64: late, then sent, then presumed; it never waits for ever."""
+    purchase = refund_unsent()
+    purchase.fact(RefundReported(1, "pending", "re_1"))
+    purchase.deadline(DeadlineName.SETTLEMENT)
+    purchase.fact(RefundReported(1, "sent", "arn_7"))
+    assert not purchase.state.attention
+    purchase.calendar(DeadlineName.SETTLEMENT)
+    purchase.deadline(DeadlineName.SETTLEMENT)
+    assert purchase.state.settlement
+    assert purchase.state.settlement.presumed
+
+
 def test_a_policy_may_ask_for_proof() -> None:
     """R-61: with `arrival: proved`, a sent refund without proof is late."""
     purchase = Purchase(arrival="proved").working()

@@ -44,7 +44,7 @@ from workflows.lifecycle.events import (
     TakePayment,
     VoidPayment,
 )
-from workflows.lifecycle.state import DeadlineName, Payment, Stage, State
+from workflows.lifecycle.state import DeadlineName, Payment, RefundStatus, Stage, State
 from workflows.lifecycle.versions import Rules, rules_of
 from workflows.messages import MESSAGES, Message, Role
 
@@ -186,7 +186,9 @@ def answers(node: Node) -> Iterator[tuple[Event, Effect | None]]:
             case SendRefund(attempt) | CheckRefund(attempt):
                 if isinstance(effect, SendRefund):
                     yield RefundReported(attempt, "pending", "re_1"), effect
-                yield RefundReported(attempt, "sent", "re_1"), effect
+                refund = node.state.refund
+                if refund and refund.status is not RefundStatus.SENT:
+                    yield RefundReported(attempt, "sent", "re_1"), effect
                 yield RefundReported(attempt, "settled", "re_1"), effect
                 yield RefundReported(attempt, "failed", "re_1"), effect
             case PostSettlement():
@@ -250,6 +252,20 @@ def case() -> State:
     return replace(begin_case(bought, closed, NOON), payment_checks_done=1)
 
 
+def working(state: State) -> State:
+    """Work in progress, with the payment held."""
+    for event in (
+        PaymentHeld(),
+        message("submit_requirements", Role.CLIENT, requirements="a logo"),
+        DeadlineExpired(DeadlineName.FREELANCER_CANCEL),
+    ):
+        answer = decide(state, event, NOON)
+        assert isinstance(answer, Accepted)
+        state = answer.state
+    assert state.stage is Stage.IN_PROGRESS
+    return state
+
+
 def walk(version: int, news: str = "nothing", **given: Any) -> Walk:
     """Walk from the first moment of a purchase under that version and policy, with that news."""
     first = begin(replace(terms(**given), rules_version=version), NOON)
@@ -257,10 +273,7 @@ def walk(version: int, news: str = "nothing", **given: Any) -> Walk:
     found = Walk(nodes={start.key: start})
     messages = every_message(rules_of(first.state))
     if NEWS[news]:
-        held = decide(first.state, PaymentHeld(), NOON)
-        assert isinstance(held, Accepted)
-        work = replace(held.state, stage=Stage.IN_PROGRESS, deadlines={})
-        start = Node(case() if news == AFTER_THE_END else work, frozenset())
+        start = Node(case() if news == AFTER_THE_END else working(first.state), frozenset())
         found = Walk(nodes={start.key: start})
         messages = tuple(each for each in messages if each.name not in SKIPPED)
     queue = deque([start])

@@ -9,7 +9,7 @@ from typing import Any
 import jwt
 import requests
 
-SECRET = "a-secret-that-issuer-and-workroom-share-1"
+SECRET = "a-secret-that-issuer-and-workroom-share-1"  # pragma: allowlist secret
 AUDIENCE = "recourse"
 ANA = ("client", "ana")
 BO = ("freelancer", "bo")

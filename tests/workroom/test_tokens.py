@@ -303,7 +303,7 @@ async def test_what_is_no_key_set_gives_no_keys(
     "environment",
     [
         {},
-        {"RECOURSE_API_SECRET": "short"},
+        {"RECOURSE_API_SECRET": "short"},  # pragma: allowlist secret
         {"RECOURSE_API_SECRET": SECRET, "RECOURSE_API_JWKS_URL": "https://id.example.com/keys"},
         {"RECOURSE_API_JWKS_URL": "http://id.example.com/keys"},
         {"RECOURSE_API_JWKS_URL": "file:///etc/keys"},

@@ -346,7 +346,11 @@ REFUNDED_ALL = Guard(
 )
 REFUNDED_BELOW_CLAIM = Guard(
     "less is left than is claimed",
-    _elsewhere(lambda draft, amount: (draft.state.claim or 0) > draft.state.escrow - amount),
+    _elsewhere(
+        lambda draft, amount: (
+            (draft.state.claim or 0) > draft.state.escrow - min(amount, draft.state.held)
+        )
+    ),
 )
 REFUNDED_PART = Guard("a part of it", _elsewhere(lambda *_: True))
 REFUNDED_WITHIN_DECISION = Guard(

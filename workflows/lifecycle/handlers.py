@@ -275,6 +275,9 @@ def record_sent(draft: Draft) -> None:
     refund = _name_attempt(draft, report, RefundStatus.SENT)
     draft.set(refund=replace(refund, why=""))
     draft.clear_alert(AttentionKind.SETTLEMENT_LATE)
+    waiting = {**draft.state.deadlines, **draft.state.suspended}
+    if DeadlineName.SETTLEMENT not in waiting:  # it was sent late: the bank gets its time
+        draft.start(DeadlineName.SETTLEMENT)
     draft.values["reference"] = refund.references[-1] or draft.state.refund_id(refund.attempt)
     draft.money_text = REFUND_TAKES
     draft.emit(CheckRefund(refund.attempt))
