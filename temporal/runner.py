@@ -18,7 +18,8 @@ ahead, because of a second fault: if core holds back two or more tasks and queri
 applies the first after the eviction and loses the others, until the server repeats the task 10
 seconds later. Whether a run may be ahead follows from its activations, not from elapsed time:
 
-- The history grew, but the time of the last task did not change: the events have no task.
+- The history grew, but the time of the last task did not change: the events have no task. If it
+  grew without an activation, the query may have brought the start of a task, without its update.
 - The first activation that is executed, not replayed, may belong to a task that another worker
   began before it died. That is excluded if it starts the run or brings an update: a query does
   neither.
@@ -96,7 +97,9 @@ class _Instance(WorkflowInstance):
         ]
         if not queries:
             self._note_progress(act)
-        elif LEGACY_QUERY in queries and self._may_be_ahead:
+        elif LEGACY_QUERY not in queries:
+            self._may_be_ahead = False  # such a query comes with the task of the last events
+        elif self._may_be_ahead or act.history_length > self._last.history_length:
             if self._executed:
                 self._runner.executed[act.run_id] = self._executed
             self._runner.evict(act.run_id)  # before the answer: core then holds back the next task

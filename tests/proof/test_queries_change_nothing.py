@@ -52,9 +52,9 @@ def activation(task: int, event: int, job: str, *, replayed: bool = False) -> Wo
     return act
 
 
-def query(query_id: str) -> WorkflowActivation:
+def query(query_id: str, event: int = 0) -> WorkflowActivation:
     """The activation of a query."""
-    act = WorkflowActivation(run_id="run", is_replaying=True)
+    act = WorkflowActivation(run_id="run", is_replaying=True, history_length=event)
     act.jobs.add().query_workflow.query_id = query_id
     return act
 
@@ -70,6 +70,7 @@ CACHED = [REPLAYED, activation(2, 7, "signal_workflow"), activation(3, 11, "reso
         ([*CACHED, activation(3, 14, "signal_workflow")], LEGACY_QUERY, True),
         ([REPLAYED, activation(2, 7, "signal_workflow")], LEGACY_QUERY, True),
         ([REPLAYED, activation(2, 7, "signal_workflow")], "q-1", False),
+        ([REPLAYED, activation(2, 7, "signal_workflow"), query("q-1")], LEGACY_QUERY, False),
         ([REPLAYED, activation(2, 7, "do_update")], LEGACY_QUERY, False),
         ([activation(1, 3, "initialize_workflow")], LEGACY_QUERY, False),
         ([REPLAYED], LEGACY_QUERY, False),
@@ -81,6 +82,7 @@ CACHED = [REPLAYED, activation(2, 7, "signal_workflow"), activation(3, 11, "reso
         "events without a task of a cached run",
         "perhaps the task of a killed worker",
         "query within a task",
+        "task with another query",
         "task with an update",
         "first task of the run",
         "only replayed",
@@ -99,6 +101,16 @@ def test_a_run_is_evicted_with_a_query_that_may_have_brought_its_last_events(
     for act in [*before, query(query_id)]:
         instance.activate(act)
     assert runs == ["run"] * evicted
+
+
+def test_a_run_is_evicted_with_a_query_that_brings_the_start_of_a_task() -> None:
+    """The task itself follows with an update. The SDK would not give it to the workflow, and the
+    server would reject it with UnprocessedUpdate."""
+    runs: list[str] = []
+    instance = _Instance(StubWorkflow(), Runner(runs.append))
+    instance.activate(REPLAYED)
+    instance.activate(query(LEGACY_QUERY, event=7))
+    assert runs == ["run"]
 
 
 @pytest.mark.parametrize("completed", [True, False], ids=["completed", "of a killed worker"])
