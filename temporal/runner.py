@@ -30,7 +30,7 @@ seconds later. Whether a run may be ahead follows from its activations, not from
 
 `tests/temporal/test_query_fault.py` reproduces the first fault with the SDK alone and fails once
 the SDK fixes it. Then delete `_Instance`'s eviction, `Runner.evict` and that test.
-`tests/temporal/test_queries_with_updates.py` shows that no task is lost.
+`tests/temporal/test_queries_with_updates.py` shows that queries of cached runs lose no task.
 """
 
 from collections.abc import Callable
