@@ -11,18 +11,33 @@ their task had begun: at the time of the last task, and without the updates of t
 the commands that result, answers the query, and keeps the run in its cache. The next task continues
 from there and records commands that no replay repeats: every later replay fails.
 
-The workaround evicts the run with each legacy query. Core holds back the next task until the run is
-evicted, so that the task begins from the history. It costs the next task a replay. The answer to
-such a query may include messages that no task has processed yet, at the time of the last task.
+The workaround evicts such a run with the query. Core holds back the next task until the run is
+evicted, so that the task begins from the history. The answer to such a query may include messages
+that no task has processed yet, at the time of the last task. A run is evicted only if it may be
+ahead, because of a second fault: if core holds back two or more tasks and queries of a run, it
+applies the first after the eviction and loses the others, until the server repeats the task 10
+seconds later. Whether a run may be ahead follows from its activations, not from elapsed time:
 
-`tests/temporal/test_query_fault.py` reproduces the fault with the SDK alone and fails once the SDK
-fixes it. Then delete `_Instance`'s eviction, `Runner.evict` and that test.
+- The history grew, but the time of the last task did not change: the events have no task. If it
+  grew without an activation, the query may have brought the start of a task, without its update.
+- The first activation that is executed, not replayed, may belong to a task that another worker
+  began before it died. That is excluded if it starts the run or brings an update: a query does
+  neither.
+- Later activations, each with the time of its own task, belong to tasks of this worker. So do those
+  after an eviction, if the replay shows that the activation before it was a completed task. One
+  case is not recognised: another worker begins a task of such a run and dies, while this worker
+  does not poll for 5 seconds and a query waits.
+
+`tests/temporal/test_query_fault.py` reproduces the first fault with the SDK alone and fails once
+the SDK fixes it. Then delete `_Instance`'s eviction, `Runner.evict` and that test.
+`tests/temporal/test_queries_with_updates.py` shows that queries of cached runs lose no task.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio import workflow
 from temporalio.bridge.proto.workflow_activation import WorkflowActivation
 from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
@@ -52,21 +67,56 @@ class Runner(UnsandboxedWorkflowRunner):
     """
 
     evict: Callable[[str], None] = lambda _run_id: None
+    executed: dict[str, Timestamp] = field(default_factory=dict)
+    """By run id, the time of the first executed task of runs that were evicted since."""
 
     def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
-        """Return an instance that is evicted with each legacy query."""
-        return _Instance(super().create_instance(det), self.evict)
+        """Return an instance that is evicted with a legacy query if it may be ahead of its task."""
+        return _Instance(
+            super().create_instance(det), self, self.executed.pop(det.info.run_id, None)
+        )
 
 
 class _Instance(WorkflowInstance):
-    def __init__(self, instance: WorkflowInstance, evict: Callable[[str], None]) -> None:
+    def __init__(
+        self, instance: WorkflowInstance, runner: Runner, executed: Timestamp | None = None
+    ) -> None:
         self._instance = instance
-        self._evict = evict
+        self._runner = runner
+        self._executed = executed
+        """The time of the first task that this worker executed, perhaps before an eviction."""
+        self._is_ours = False
+        """Whether this worker has completed a task, or its first is the current one."""
+        self._last = WorkflowActivation()
+        """The last activation without a query."""
+        self._may_be_ahead = False
 
     def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
-        if any(job.query_workflow.query_id == LEGACY_QUERY for job in act.jobs):
-            self._evict(act.run_id)  # before the answer: core then holds back the next task
+        queries = [
+            job.query_workflow.query_id for job in act.jobs if job.HasField("query_workflow")
+        ]
+        if not queries:
+            self._note_progress(act)
+        elif LEGACY_QUERY not in queries:
+            self._may_be_ahead = False  # such a query comes with the task of the last events
+        elif self._may_be_ahead or act.history_length > self._last.history_length:
+            if self._executed:
+                self._runner.executed[act.run_id] = self._executed
+            self._runner.evict(act.run_id)  # before the answer: core then holds back the next task
         return self._instance.activate(act)
+
+    def _note_progress(self, act: WorkflowActivation) -> None:
+        """Note whether a query may have brought these events (see the module's docstring)."""
+        if act.timestamp == self._last.timestamp:
+            self._may_be_ahead |= act.history_length > self._last.history_length
+        elif act.is_replaying:
+            self._may_be_ahead = False
+            self._is_ours |= act.timestamp == self._executed
+        else:
+            self._may_be_ahead = not (self._is_ours or _only_with_a_task(act))
+            self._is_ours = True
+            self._executed = self._executed or act.timestamp
+        self._last = act
 
     def get_serialization_context(self, command_info: Any) -> SerializationContext | None:
         """Return None: our converter and codec do not use the context, and the SDK would compute it
@@ -81,6 +131,10 @@ class _Instance(WorkflowInstance):
 
     def get_thread_id(self) -> int | None:
         return self._instance.get_thread_id()
+
+
+def _only_with_a_task(act: WorkflowActivation) -> bool:
+    return any(job.HasField("do_update") or job.HasField("initialize_workflow") for job in act.jobs)
 
 
 # --- the status card

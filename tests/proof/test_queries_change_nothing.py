@@ -15,7 +15,7 @@ from temporalio.workflow import Info
 
 from activities.services import Services
 from demo.runner import LOOK_EVERY, Handle, say, skip, start, status, until
-from temporal.runner import LEGACY_QUERY, _Instance
+from temporal.runner import LEGACY_QUERY, Runner, _Instance
 from tests.purchases import CLIENT, purchase, under_way
 from worker import build_worker
 from workflows.messages import Role, Status
@@ -44,38 +44,90 @@ class StubWorkflow(WorkflowInstance):
         return None
 
 
-def query_activation(query_id: str) -> WorkflowActivation:
+def activation(task: int, event: int, job: str, *, replayed: bool = False) -> WorkflowActivation:
+    """An activation at the time of a task, up to an event of the history."""
+    act = WorkflowActivation(run_id="run", history_length=event, is_replaying=replayed)
+    act.timestamp.seconds = task
+    getattr(act.jobs.add(), job).SetInParent()
+    return act
+
+
+def query(query_id: str, event: int = 0) -> WorkflowActivation:
     """The activation of a query."""
-    act = WorkflowActivation(run_id="run")
+    act = WorkflowActivation(run_id="run", is_replaying=True, history_length=event)
     act.jobs.add().query_workflow.query_id = query_id
     return act
 
 
-def task_activation() -> WorkflowActivation:
-    """An activation with an event of the history."""
-    act = WorkflowActivation(run_id="run")
-    act.jobs.add().resolve_activity.seq = 1
-    return act
+REPLAYED = activation(1, 3, "initialize_workflow", replayed=True)
+CACHED = [REPLAYED, activation(2, 7, "signal_workflow"), activation(3, 11, "resolve_activity")]
 
 
 @pytest.mark.parametrize(
-    ("act", "evicted"),
+    ("before", "query_id", "evicted"),
     [
-        (query_activation(LEGACY_QUERY), ["run"]),
-        (query_activation("q-1"), []),
-        (task_activation(), []),
+        ([REPLAYED, activation(1, 6, "signal_workflow")], LEGACY_QUERY, True),
+        ([*CACHED, activation(3, 14, "signal_workflow")], LEGACY_QUERY, True),
+        ([REPLAYED, activation(2, 7, "signal_workflow")], LEGACY_QUERY, True),
+        ([REPLAYED, activation(2, 7, "signal_workflow")], "q-1", False),
+        ([REPLAYED, activation(2, 7, "signal_workflow"), query("q-1")], LEGACY_QUERY, False),
+        ([REPLAYED, activation(2, 7, "do_update")], LEGACY_QUERY, False),
+        ([activation(1, 3, "initialize_workflow")], LEGACY_QUERY, False),
+        ([REPLAYED], LEGACY_QUERY, False),
+        (CACHED, LEGACY_QUERY, False),
+        ([*CACHED, activation(3, 11, "resolve_activity")], LEGACY_QUERY, False),
     ],
-    ids=["query without a task", "query within a task", "task"],
+    ids=[
+        "events without a task",
+        "events without a task of a cached run",
+        "perhaps the task of a killed worker",
+        "query within a task",
+        "task with another query",
+        "task with an update",
+        "first task of the run",
+        "only replayed",
+        "task of a cached run",
+        "second activation of a task",
+    ],
 )
-def test_a_run_is_evicted_with_each_query_that_comes_without_a_task(
-    act: WorkflowActivation, evicted: list[str]
+def test_a_run_is_evicted_with_a_query_that_may_have_brought_its_last_events(
+    before: list[WorkflowActivation], query_id: str, evicted: bool
 ) -> None:
-    """Such a query may bring the events of a task that a killed worker had begun, which look like
-    the task itself. The next task must not continue from that state, since no replay reaches it.
-    How much time or history lies between the two does not matter."""
+    """Such a query may also bring the events of a task that a killed worker had begun, which look
+    like the task itself. The next task must not continue from that state, since no replay reaches
+    it. Other runs stay cached: an eviction can lose tasks that wait for the run."""
     runs: list[str] = []
-    _Instance(StubWorkflow(), runs.append).activate(act)
-    assert runs == evicted
+    instance = _Instance(StubWorkflow(), Runner(runs.append))
+    for act in [*before, query(query_id)]:
+        instance.activate(act)
+    assert runs == ["run"] * evicted
+
+
+def test_a_run_is_evicted_with_a_query_that_brings_the_start_of_a_task() -> None:
+    """The task itself follows with an update. The SDK would not give it to the workflow, and the
+    server would reject it with UnprocessedUpdate."""
+    runs: list[str] = []
+    instance = _Instance(StubWorkflow(), Runner(runs.append))
+    instance.activate(REPLAYED)
+    instance.activate(query(LEGACY_QUERY, event=7))
+    assert runs == ["run"]
+
+
+@pytest.mark.parametrize("completed", [True, False], ids=["completed", "of a killed worker"])
+def test_a_run_is_evicted_once_if_its_first_task_turns_out_to_be_completed(completed: bool) -> None:
+    """Otherwise a run that is queried after each of its tasks is evicted each time."""
+    runs: list[str] = []
+    runner = Runner(runs.append)
+    first = _Instance(StubWorkflow(), runner)
+    for act in [REPLAYED, activation(2, 7, "signal_workflow"), query(LEGACY_QUERY)]:
+        first.activate(act)
+    second = _Instance(StubWorkflow(), runner, runner.executed.pop("run"))
+    replay = [REPLAYED, activation(2, 7, "signal_workflow", replayed=True)]
+    for act in replay if completed else replay[:1]:
+        second.activate(act)
+    for act in [activation(3, 11, "signal_workflow"), query(LEGACY_QUERY)]:
+        second.activate(act)
+    assert runs == ["run"] * (1 if completed else 2)
 
 
 async def quiet(handle: Handle, holds: Callable[[Status], bool]) -> Status:
