@@ -267,6 +267,14 @@ def test_an_inquiry_stops_nothing() -> None:
     assert purchase.state.frozen
 
 
+def test_a_dispute_never_becomes_an_inquiry_again() -> None:
+    """R-81: what the bank has taken stays taken, also if an older answer comes later."""
+    purchase = opened(purchase_in(Stage.IN_PROGRESS))
+    before = purchase.state
+    reported(purchase, "inquiry")
+    assert purchase.state == before
+
+
 def test_a_repeated_report_changes_nothing() -> None:
     """R-82: webhooks come twice."""
     purchase = opened(purchase_in(Stage.IN_PROGRESS))

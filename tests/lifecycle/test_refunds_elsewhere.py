@@ -184,6 +184,19 @@ def test_a_refund_of_more_than_the_bank_left_ends_nothing_until_the_bank_has_dec
     assert (purchase.state.stage, purchase.state.held) == (Stage.IN_PROGRESS, 5_000)
 
 
+def test_a_refund_of_money_that_the_bank_has_waits_for_a_person() -> None:
+    """R-92, R-95: the client would be paid by both, so nothing is paid until a person looks."""
+    undecided, decided = purchase_in(Stage.IN_PROGRESS), Purchase().working()
+    decided.freelancer("give_refund")
+    for purchase in (undecided, decided):
+        purchase.fact(BankDisputeReported("dp_1", "opened", ESCROW))
+        refunded(purchase)
+        purchase.fact(BankDisputeReported("dp_1", "won", ESCROW))
+        assert purchase.state.needs(AttentionKind.REFUNDED_ELSEWHERE)
+    assert decided.state.decision
+    assert not is_pending(decided.state, PostDecision(ESCROW, 0))
+
+
 def test_a_loss_is_posted_also_after_the_end() -> None:
     """R-87, R-97: the settlement was posted first, and closed the purchase."""
     purchase = refund_unsent()

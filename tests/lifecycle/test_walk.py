@@ -343,13 +343,10 @@ def test_permissions_agree_with_decide(version: int) -> None:
     for node, edge in every_edge(version):
         if isinstance(edge.event, Message) and isinstance(edge.answer, Accepted):
             accepted[position(node.state)].add((edge.event.name, edge.event.by.role))
-    whole = {
-        position(node.state)
-        for policy in POLICIES
-        for node in walked(version, policy).nodes.values()
-    }
     for key, state in every_state(version).items():
-        skipped = () if key in whole else SKIPPED
+        skipped = SKIPPED if state.bank_disputes or state.refunds_elsewhere else ()
+        if state.moves or state.in_aftercare:
+            continue  # these walks send only some messages; `test_bank_disputes` has the others
         for role in Role:
             for each in permissions(state, role, NOON):
                 if each.message in skipped:

@@ -30,6 +30,7 @@ from workflows.lifecycle.events import (
     PaymentChecked,
     PaymentDeclined,
     PaymentHeld,
+    PaymentNeedsClient,
     PaymentVoided,
     PlatformCancelled,
     PostDecision,
@@ -172,6 +173,7 @@ def answers(node: Node) -> Iterator[tuple[Event, Effect | None]]:
     for effect in node.pending:
         match effect:
             case TakePayment():
+                yield PaymentNeedsClient("https://pay.example/1"), None
                 yield PaymentHeld(), effect
                 yield PaymentDeclined(), effect
             case VoidPayment():
@@ -186,6 +188,7 @@ def answers(node: Node) -> Iterator[tuple[Event, Effect | None]]:
             case SendRefund(attempt) | CheckRefund(attempt):
                 if isinstance(effect, SendRefund):
                     yield RefundReported(attempt, "pending", "re_1"), effect
+                    yield RefundReported(attempt, "pending", "re_1", "no balance"), effect
                 refund = node.state.refund
                 if refund and refund.status is not RefundStatus.SENT:
                     yield RefundReported(attempt, "sent", "re_1"), effect
@@ -210,6 +213,7 @@ AFTER_THE_END = "news after a split, in an aftercare case"
 NEWS: dict[str, tuple[Event, ...]] = {
     "nothing": (),
     "the bank takes all, or all is refunded elsewhere": (
+        BankDisputeReported("dp_1", "inquiry", ESCROW),
         *(BankDisputeReported("dp_1", status, ESCROW) for status in STATUSES),
         RefundedElsewhere("re_x", ESCROW),
     ),
@@ -268,12 +272,12 @@ def working(state: State) -> State:
 
 def walk(version: int, news: str = "nothing", **given: Any) -> Walk:
     """Walk from the first moment of a purchase under that version and policy, with that news."""
-    first = begin(replace(terms(**given), rules_version=version), NOON)
-    start = Node(first.state, frozenset(first.effects))
+    begun = begin(replace(terms(**given), rules_version=version), NOON)
+    start = Node(begun.state, frozenset(begun.effects))
     found = Walk(nodes={start.key: start})
-    messages = every_message(rules_of(first.state))
+    messages = every_message(rules_of(begun.state))
     if NEWS[news]:
-        start = Node(case() if news == AFTER_THE_END else working(first.state), frozenset())
+        start = Node(case() if news == AFTER_THE_END else working(begun.state), frozenset())
         found = Walk(nodes={start.key: start})
         messages = tuple(each for each in messages if each.name not in SKIPPED)
     queue = deque([start])
@@ -289,15 +293,16 @@ def walk(version: int, news: str = "nothing", **given: Any) -> Walk:
             if NEWS[news] and isinstance(event, EffectBlocked):
                 continue
             answer = decide(node.state, event, NOON)
-            target = _next(node, answer, answered)
-            target = _posted(target) if NEWS[news] else target
+            first = _next(node, answer, answered)
+            target = _posted(found, first) if NEWS[news] else first
+            edges.append(Edge(event, answer, first.key, answered))
             if any(dispute.changed_to for dispute in target.state.bank_disputes):
                 continue  # `test_bank_disputes` covers what follows
             if target.state.refund and target.state.refund.attempt > (
                 2 if NEWS[news] else ATTEMPTS
             ):
+                edges.pop()
                 continue
-            edges.append(Edge(event, answer, target.key, answered))
             if target.key not in found.nodes:
                 found.nodes[target.key] = target
                 queue.append(target)
@@ -316,12 +321,17 @@ def _next(node: Node, answer: Accepted | Rejection, answered: Effect | None) -> 
     )
 
 
-def _posted(node: Node) -> Node:
+def _posted(found: Walk, node: Node) -> Node:
     """The ledger has what moved at the provider."""
     for number, move in enumerate(node.state.moves):
         if not move.posted:
-            answer = decide(node.state, ProviderMovePosted(number), NOON)
-            node = _next(node, answer, PostProviderMove(number))
+            event, effect = ProviderMovePosted(number), PostProviderMove(number)
+            answer = decide(node.state, event, NOON)
+            target = _next(node, answer, effect)
+            if node.key not in found.nodes:
+                found.nodes[node.key] = node
+                found.edges[node.key] = [Edge(event, answer, target.key, effect)]
+            node = target
     return node
 
 

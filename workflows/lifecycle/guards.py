@@ -287,7 +287,10 @@ def _wins(*, frozen: bool) -> Callable[[Draft], bool]:
     return check
 
 
-BANK_ASKS = Guard("the bank asks, and took no money", _dispute("inquiry"))
+BANK_ASKS = Guard(
+    "the bank asks for the first time, and took no money",
+    lambda draft: _dispute("inquiry")(draft) and provider.known(draft) is None,
+)
 BANK_FREEZES = Guard(
     "the bank took money that is still to be paid",
     lambda draft: _dispute("opened")(draft) and provider.payable_from(draft.state) is not None,
@@ -332,6 +335,10 @@ def _elsewhere(holds: Callable[[Draft, int], bool]) -> Callable[[Draft], bool]:
     return check
 
 
+def _holds_undecided(draft: Draft) -> bool:
+    return is_unposted(draft.state) and draft.state.held > 0
+
+
 def _decided_refund(draft: Draft) -> int:
     return draft.state.decision.refund if draft.state.decision else 0
 
@@ -355,13 +362,15 @@ REFUNDED_BELOW_CLAIM = Guard(
 REFUNDED_PART = Guard("a part of it", _elsewhere(lambda *_: True))
 REFUNDED_WITHIN_DECISION = Guard(
     "no more than the decision gives back, and it is not posted",
-    _elsewhere(lambda draft, amount: is_unposted(draft.state) and amount <= _decided_refund(draft)),
+    _elsewhere(lambda draft, amount: _holds_undecided(draft) and amount <= _decided_refund(draft)),
 )
 REFUNDED_BEYOND_DECISION = Guard(
     "more than the decision gives back, and it is not posted",
-    _elsewhere(lambda draft, _: is_unposted(draft.state)),
+    _elsewhere(lambda draft, _: _holds_undecided(draft)),
 )
-REFUNDED_LATE = Guard("the decision is posted", _elsewhere(lambda *_: True))
+REFUNDED_LATE = Guard(
+    "the decision is posted, or a bank has all of the money", _elsewhere(lambda *_: True)
+)
 NOTHING_LEFT = Guard("nothing is left to pay", provider.nothing_left)
 MOVE_UNPOSTED = Guard(
     "the move is not yet posted",

@@ -63,7 +63,8 @@ def is_kind_pending(state: State, kind: str) -> bool:
         case CheckRefund.kind:
             return status in (RefundStatus.PENDING, RefundStatus.SENT)
         case PostSettlement.kind:
-            return status is RefundStatus.SETTLED and not (refund and refund.posted)
+            left = refund is not None and refund.amount > 0 and not refund.posted
+            return status is RefundStatus.SETTLED and left
     computed = (DeadlineName.CLAIM, DeadlineName.SETTLEMENT)
     return kind == ComputeDeadline.kind and any(_awaits_computation(state, d) for d in computed)
 

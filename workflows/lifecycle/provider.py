@@ -262,6 +262,8 @@ def take_refund_elsewhere(draft: Draft) -> None:
     taken = _note_refund(draft)
     draft.move(taken, ESCROW, PAYMENT_METHOD)
     draft.record_move("refunded_elsewhere", "escrow", taken, elsewhere(draft).reference)
+    if taken < elsewhere(draft).amount:
+        _alert_refund_elsewhere(draft)
     decision = draft.state.decision
     if decision and taken <= decision.refund:
         rest = Decision(decision.reason, decision.refund - taken, decision.release, decision.at)
@@ -291,6 +293,10 @@ def reopen_request(draft: Draft) -> None:
 def alert_refund_elsewhere(draft: Draft) -> None:
     """The refund was decided before: a person looks into it before more is paid."""
     _note_refund(draft)
+    _alert_refund_elsewhere(draft)
+
+
+def _alert_refund_elsewhere(draft: Draft) -> None:
     refund = draft.state.refund
     ours = refund.references[-1] if refund else ""
     event = elsewhere(draft)
