@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import cast
 
 from workflows.lifecycle import texts, versions
+from workflows.lifecycle.guards import Guard
 from workflows.lifecycle.state import Stage
 from workflows.lifecycle.transition import Form, To, Transition, message
 from workflows.lifecycle.versions import RULES_1, Rules
@@ -29,6 +30,9 @@ SECOND = RULES_1.with_rows(
         name="dispute_withdrawn",
         cause=message("withdraw_cancellation", Role.CLIENT),
         stages=(Stage.DISPUTED,),
+        guard=Guard(
+            "the client has cancelled", lambda draft: draft.state.stage_before_request is not None
+        ),
         to=To.BEFORE_REQUEST,
         text=DISPUTE_WITHDRAWN,
         source="O",
