@@ -4,7 +4,6 @@ For development, the demo and the tests, not for production.
 """
 
 import fcntl
-import os
 import shutil
 import sys
 import sysconfig
@@ -95,32 +94,17 @@ async def server(
             stack.enter_context(_reserved(database))
             options["dev_server_database_filename"] = str(database)
             options["dev_server_extra_args"] += QUICK_FILE
-        with _stdout_to_stderr():
-            if skip_time:
-                options["dev_server_extra_args"] += SKIPS_TIME
-                environment = await WorkflowEnvironment.start_time_skipping_v2(
-                    ts_config=TIME_SKIPPING, **options
-                )
-            else:
-                environment = await WorkflowEnvironment.start_local(**options)
+        if skip_time:
+            options["dev_server_extra_args"] += SKIPS_TIME
+            environment = await WorkflowEnvironment.start_time_skipping_v2(
+                ts_config=TIME_SKIPPING, **options
+            )
+        else:
+            environment = await WorkflowEnvironment.start_local(**options)
         try:
             yield environment
         finally:
             await environment.shutdown()
-
-
-@contextmanager
-def _stdout_to_stderr() -> Iterator[None]:
-    """The server inherits standard output and writes a banner to it, before the one document of a
-    command with `--json`."""
-    sys.stdout.flush()
-    stdout = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        yield
-    finally:
-        os.dup2(stdout, 1)
-        os.close(stdout)
 
 
 @contextmanager

@@ -83,7 +83,7 @@ def register(connection: Connection, purchase: Mapping[str, Any], paid: bool) ->
         return False
     if states.is_continued_by(connection, found.purchase_id, purchase["first_run"]):
         return False
-    advice = "an id is used once: start it with a new id."
+    advice = "An id is used once: start it with a new id."
     if found.terms_hash == purchase["terms_hash"]:
         balances = connection.execute(_BALANCES, name).first()
         if balances is None and paid:
@@ -93,11 +93,11 @@ def register(connection: Connection, purchase: Mapping[str, Any], paid: bool) ->
             balances.held or balances.in_transit or connection.scalar(_BALANCE, disputed)
         ):
             advice = (
-                "its money is inside, and a new start would forget its messages and deadlines: "
+                "Its money is inside, and a new start would forget its messages and deadlines: "
                 f"run recourse adopt {quote(found.purchase_id)}"
             )
     raise PurchaseExists(
         f"Purchase {found.purchase_id} was bought before, by {found.client} from"
         f" {found.freelancer} for {format_amount(int(found.amount), found.currency)} on"
-        f" {found.at:%Y-%m-%d}; {advice}"
+        f" {found.at:%Y-%m-%d}. {advice}"
     )

@@ -15,7 +15,7 @@ from sqlalchemy import Engine, event
 
 from activities.database import DatabaseUnreachable, SchemaMismatch, check_schema, migrate, upgrade
 from activities.database.upgrade import ADVISORY_LOCK
-from activities.ledger import BoughtPurchase, Ledger
+from activities.ledger import BoughtPurchase, Ledger, PurchaseExists
 from activities.ledger.schema import metadata
 from tests.ledger.conftest import PostgresDatabases, SqliteFiles, engine_of
 
@@ -187,7 +187,8 @@ def test_no_query_about_a_purchase_scans_a_table(ledger: Ledger, engine: Engine)
     dispute = {"account": "escrow", "amount": 100, "reference": "dp_1", **terms}
     ledger.provider_moved(key="opened", kind="bank_dispute_opened", **dispute)
     ledger.provider_moved(key="won", kind="bank_dispute_won", **dispute)
-    ledger.register(replace(bought, first_run="another"))
+    with pytest.raises(PurchaseExists):
+        ledger.register(replace(bought, first_run="another"))
     ledger.decide(key="decide", refund=60, release=40, **terms)
     ledger.settle(key="settle", amount=60, reference="re_1", **terms)
     returned = dispute | {"account": "in_transit", "amount": 60}

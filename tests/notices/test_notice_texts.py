@@ -157,7 +157,9 @@ def test_sections_have_content_and_sentences_end(written: list[Written]) -> None
     for each in written:
         assert not re.search(rf"^{title}\n\n?[^\s>]", each.rendered.text, re.MULTILINE)
         for paragraph in each.paragraphs:
-            assert re.fullmatch(rf"{title}|.+\.|[-$].+", paragraph), paragraph
+            assert re.fullmatch(rf"{title}|Confirm the payment: .+|.+\.|[-$].+", paragraph), (
+                paragraph
+            )
 
 
 def allowed(reader: Recipient) -> set[str]:

@@ -207,6 +207,8 @@ async def test_the_status_says_what_bank_and_dashboard_did(
     await shown("Frozen", "the client's bank has taken 100.00 USD back", "dp_")
     await cli("sandbox", "dispute-lost", bought.id)
     await shown("100.00 USD charged back")
+    while (await cli("status", bought.id, "--json")).document["frozen"]:
+        pass
     await say(bought, "give_refund", FREELANCER)
     await shown("100.00 USD, being sent by the provider")
     await cli("sandbox", "refund-sent", bought.id)
