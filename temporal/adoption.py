@@ -107,8 +107,9 @@ class Adoption:
         Raises Failure: NOT_FOUND, RUNNING, ID_TAKEN, CLOSED, NO_MONEY, NO_STATE, HISTORY_GONE,
         UNREADABLE, NO_WORKER, and what a query raises.
         """
-        found = await Purchase(self._client, purchase_id).last_runs()
-        if found is None:
+        purchase = Purchase(self._client, purchase_id)
+        found = await purchase.last_runs()
+        if found is None or await purchase.was_only_rejected():
             return await self._without_history(purchase_id, from_terms)
         newest, ended = found
         if newest.is_open and newest.type != WORKFLOW_TYPE:
