@@ -1,7 +1,7 @@
 """The payment of a purchase that was paid before, by the provider's name for it.
 
 What is not the payment of this purchase is declined, with a reason: the purchase closes, and takes
-no money. A payment that the ledger holds stays held, whatever became of it since.
+no money. A payment that the ledger holds stays held, also if it was refunded since.
 """
 
 from datetime import datetime

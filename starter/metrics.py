@@ -197,6 +197,6 @@ async def _collected(metrics: AsyncIterator[Metric]) -> list[Metric]:
 async def _or_nothing(what: str, asked: Awaitable[list[Metric]]) -> list[Metric] | None:
     try:
         return await asked
-    except Exception as error:  # whatever it is, the other sources are measured
+    except Exception as error:  # the other sources are measured all the same
         log.warning("metrics_incomplete", what=what, why=f"{type(error).__name__}: {error}")
         return None

@@ -220,5 +220,5 @@ ALLOWED = [
 
 @pytest.mark.parametrize("source", ALLOWED)
 def test_what_depends_on_no_process_is_allowed(source: str) -> None:
-    """Whatever is sorted, counted, or made by the function itself."""
+    """What is sorted, counted, or made by the function itself."""
     assert problems([source]) == []

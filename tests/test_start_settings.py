@@ -1,4 +1,4 @@
-"""What a caller can set on the start of a workflow: whatever could lose or block money is rejected
+"""What a caller can set on the start of a workflow: what could lose or block money is rejected
 before money moves, with the setting named; the rest works."""
 
 import asyncio

@@ -52,7 +52,7 @@ NOTHING_NEW = (
     "The payment provider reports something that changes nothing here. Compare the payment with "
     "the provider's records."
 )
-"""An effect whose answer changes nothing would be carried out again at once, and for ever."""
+"""An effect whose answer changes nothing would be carried out again at once, without end."""
 
 ATTEMPT_TIMEOUT = timedelta(seconds=30)
 """Bounds one attempt of an activity. Ledger and providers give up earlier by themselves."""

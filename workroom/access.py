@@ -46,7 +46,7 @@ async def send(purchase: Purchase, message: Message) -> Receipt:
     aftercare case of a closed purchase gets it.
 
     When a query and an update of one purchase meet, sdk-core may lose the workflow task between
-    them, because `temporal.runner` evicts the run with each query; the server repeats the task
+    them, because `temporal.runner` evicts a run that may be ahead; the server repeats the task
     after 10 s. Without that eviction, `Purchase.send` is enough.
     """
     purchase = await current(purchase)

@@ -74,7 +74,7 @@ class BankDispute:
 class PaymentReport:
     """Everything that the provider has about one charge. `captured`: None if the client has not
     paid. `key`: ours; empty if the charge was made elsewhere and not claimed. `refunds`: every
-    refund, whoever made it."""
+    refund, also those that others made."""
 
     reference: str
     captured: Money | None

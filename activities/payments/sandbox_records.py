@@ -211,7 +211,7 @@ def insert(connection: sa.Connection, record: Record) -> Record:
 
 
 def refunds_of(connection: sa.Connection, charge: Charge) -> list[Refund]:
-    """Return every refund of a charge, whoever made it."""
+    """Return every refund of a charge, also those that others made."""
     return records(connection, Refund, REFUNDS.c.charge_reference == charge.reference)
 
 

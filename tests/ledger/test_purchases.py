@@ -62,7 +62,7 @@ def test_a_purchase_is_registered_once_with_what_was_bought(engine: Engine) -> N
 def test_another_purchase_is_rejected_in_words_that_name_the_first(
     ledger: Ledger, *, paid: bool
 ) -> None:
-    """Whatever has become of the money of the first."""
+    """Wherever the money of the first is now."""
     ledger.register(FIRST)
     for event in (None, hold, refund, settle):
         if event:

@@ -337,7 +337,7 @@ def test_no_notice_can_speak_of_a_negative_rest(lost: int, claim: int | None) ->
 
 
 def test_a_dispute_that_was_opened_and_won_unseen_is_known_afterwards() -> None:
-    """R-88: both webhooks were lost. The decision would wait for ever for what it does not know."""
+    """R-88: both webhooks were lost. The decision would wait for what it does not know."""
     purchase = reported(purchase_in(Stage.IN_PROGRESS), "won")
     assert [(d.dispute_id, d.status) for d in purchase.state.bank_disputes] == [(DISPUTE, "won")]
     assert recipients(purchase) == {"operator"}

@@ -100,7 +100,7 @@ def test_a_decided_refund_shrinks_by_what_was_refunded_elsewhere() -> None:
 
 def test_a_decision_that_has_shrunk_is_not_posted_with_its_old_amount() -> None:
     """R-93: it would run before the posting of what was refunded elsewhere; the ledger would reject
-    it, and both would wait for ever."""
+    it, and neither would end."""
     purchase = Purchase().working()
     purchase.freelancer("give_refund")
     refunded(purchase, 10_000)
@@ -252,7 +252,7 @@ def test_a_sent_refund_is_presumed_to_have_arrived() -> None:
 
 
 def test_a_refund_that_is_sent_late_gets_a_window_of_its_own() -> None:
-    """R-61, R-58, R-64: late, then sent, then presumed; it never waits for ever."""
+    """R-61, R-58, R-64: late, then sent, then presumed; it always ends."""
     purchase = refund_unsent()
     purchase.fact(RefundReported(1, "pending", "re_1"))
     purchase.deadline(DeadlineName.SETTLEMENT)

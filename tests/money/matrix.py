@@ -12,7 +12,7 @@ PRICE, PART = 25_000, 10_000
 News = tuple[Event | tuple[Event, int], ...]
 """What the provider does, in order; with an amount, if it is not all."""
 
-Told = Mapping[str, str]
+Notified = Mapping[str, str]
 """Who is notified of which transition: c(lient), f(reelancer), o(perator)."""
 
 Finish = Literal["", "give", "frozen", "settle", "retry", "mark"]
@@ -22,13 +22,13 @@ provider settles the refund, after an operator's retry or not; an operator prove
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """`told` if each event is reported, `told_late` if only the last look at the payment finds it
-    (None: the same). `ends`: outcome, reason, refunded, released, charged back; None: it stays
-    open. `audit`: a part of what the audit finds; empty: nothing."""
+    """`notified` if each event is reported, `notified_late` if only the last look at the payment
+    finds it (None: the same). `ends`: outcome, reason, refunded, released, charged back; None: it
+    stays open. `audit`: a part of what the audit finds; empty: nothing."""
 
     news: News
-    told: Told
-    told_late: Told | None = None
+    notified: Notified
+    notified_late: Notified | None = None
     finish: Finish = ""
     ends: tuple[str, str, int, int, int] | None = None
     audit: str = ""
@@ -44,74 +44,74 @@ BY_BANK = ("charged_back", "bank_dispute_lost", 0, 0, PRICE)
 BY_OTHERS = ("refunded", "refunded_elsewhere", PRICE, 0, 0)
 
 UNDECIDED: tuple[Case, ...] = (
-    Case(news=(INQUIRY,), told={"bank_inquiry": "o"}, finish="give", ends=GIVEN),
+    Case(news=(INQUIRY,), notified={"bank_inquiry": "o"}, finish="give", ends=GIVEN),
     Case(
         news=(INQUIRY, WON),
-        told={"bank_inquiry": "o", "bank_dispute_ended": "o"},
-        told_late={"bank_dispute_ended": "o"},
+        notified={"bank_inquiry": "o", "bank_dispute_ended": "o"},
+        notified_late={"bank_dispute_ended": "o"},
         finish="give",
         ends=GIVEN,
     ),
     Case(
         news=(INQUIRY, OPENED),
-        told={"bank_inquiry": "o", "bank_dispute_opened": "cfo"},
-        told_late={"bank_dispute_opened": "cfo"},
+        notified={"bank_inquiry": "o", "bank_dispute_opened": "cfo"},
+        notified_late={"bank_dispute_opened": "cfo"},
         finish="frozen",
     ),
-    Case(news=(OPENED,), told={"bank_dispute_opened": "cfo"}, finish="frozen"),
+    Case(news=(OPENED,), notified={"bank_dispute_opened": "cfo"}, finish="frozen"),
     Case(
         news=(OPENED, WON),
-        told={"bank_dispute_opened": "cfo", "bank_dispute_won": "cfo"},
-        told_late={"bank_dispute_ended": "o"},
+        notified={"bank_dispute_opened": "cfo", "bank_dispute_won": "cfo"},
+        notified_late={"bank_dispute_ended": "o"},
         finish="give",
         ends=GIVEN,
     ),
     Case(
         news=(OPENED, LOST),
-        told={
+        notified={
             "bank_dispute_opened": "cfo",
             "bank_dispute_lost": "cfo",
         },
-        told_late={"bank_dispute_lost": "cfo"},
+        notified_late={"bank_dispute_lost": "cfo"},
         ends=BY_BANK,
     ),
     Case(
         news=((OPENED, PART), LOST),
-        told={"bank_dispute_opened": "cfo", "bank_dispute_lost": "cfo"},
-        told_late={"bank_dispute_lost": "cfo"},
+        notified={"bank_dispute_opened": "cfo", "bank_dispute_lost": "cfo"},
+        notified_late={"bank_dispute_lost": "cfo"},
         finish="give",
         ends=("refunded", "freelancer_gave_refund", PRICE - PART, 0, PART),
     ),
     Case(
         news=(ELSEWHERE,),
-        told={"refunded_elsewhere": "cfo"},
+        notified={"refunded_elsewhere": "cfo"},
         ends=BY_OTHERS,
     ),
     Case(
         news=((ELSEWHERE, PART),),
-        told={"refunded_elsewhere": "cfo"},
+        notified={"refunded_elsewhere": "cfo"},
         finish="give",
         ends=GIVEN,
     ),
     Case(
         news=((ELSEWHERE, PART), (OPENED, PART), WON),
-        told={
+        notified={
             "refunded_elsewhere": "cfo",
             "bank_dispute_opened": "cfo",
             "bank_dispute_won": "cfo",
         },
-        told_late={"refunded_elsewhere": "cfo", "bank_dispute_ended": "o"},
+        notified_late={"refunded_elsewhere": "cfo", "bank_dispute_ended": "o"},
         finish="give",
         ends=GIVEN,
     ),
     Case(
         news=((OPENED, PART), LOST, ELSEWHERE),
-        told={
+        notified={
             "bank_dispute_opened": "cfo",
             "bank_dispute_lost": "cfo",
             "refunded_elsewhere": "cfo",
         },
-        told_late={
+        notified_late={
             "bank_dispute_lost": "cfo",
             "refunded_elsewhere": "cfo",
         },
@@ -121,89 +121,89 @@ UNDECIDED: tuple[Case, ...] = (
 """In every stage before the decision."""
 
 _PAID_BEFORE = (
-    Case(news=(INQUIRY,), told={"bank_inquiry": "o"}, finish="settle", ends=GIVEN),
-    Case(news=(OPENED,), told={"bank_dispute_after_payout": "o"}, finish="settle", ends=GIVEN),
+    Case(news=(INQUIRY,), notified={"bank_inquiry": "o"}, finish="settle", ends=GIVEN),
+    Case(news=(OPENED,), notified={"bank_dispute_after_payout": "o"}, finish="settle", ends=GIVEN),
     Case(
         news=(OPENED, WON),
-        told={"bank_dispute_after_payout": "o", "bank_dispute_ended": "o"},
-        told_late={"bank_dispute_ended": "o"},
+        notified={"bank_dispute_after_payout": "o", "bank_dispute_ended": "o"},
+        notified_late={"bank_dispute_ended": "o"},
         finish="settle",
         ends=GIVEN,
     ),
     Case(
         news=(OPENED, LOST),
-        told={"bank_dispute_after_payout": "oo"},
-        told_late={"bank_dispute_after_payout": "o"},
+        notified={"bank_dispute_after_payout": "oo"},
+        notified_late={"bank_dispute_after_payout": "o"},
         finish="settle",
         ends=GIVEN,
     ),
 )
 """The provider has the refund: it cannot be kept back any more."""
 
-_RETRIED: Told = {"refund_retried": "co", "refund_delayed": "co"}
+_RETRIED: Notified = {"refund_retried": "co", "refund_delayed": "co"}
 
 PENDING: tuple[Case, ...] = (
     *_PAID_BEFORE,
-    Case(news=(SENT,), told={"refund_sent": "cf"}, finish="settle", ends=GIVEN),
-    Case(news=(SETTLED,), told={"refund_settled": "cf"}, ends=GIVEN),
+    Case(news=(SENT,), notified={"refund_sent": "cf"}, finish="settle", ends=GIVEN),
+    Case(news=(SETTLED,), notified={"refund_settled": "cf"}, ends=GIVEN),
     Case(
         news=(SENT, SETTLED),
-        told={"refund_sent": "cf", "refund_settled": "cf"},
-        told_late={"refund_settled": "cf"},
+        notified={"refund_sent": "cf", "refund_settled": "cf"},
+        notified_late={"refund_settled": "cf"},
         ends=GIVEN,
     ),
-    Case(news=(FAILED,), told=_RETRIED, finish="settle", ends=GIVEN),
+    Case(news=(FAILED,), notified=_RETRIED, finish="settle", ends=GIVEN),
     Case(
         news=(SENT, RETURNED),
-        told={"refund_sent": "cf", **_RETRIED},
-        told_late=_RETRIED,
+        notified={"refund_sent": "cf", **_RETRIED},
+        notified_late=_RETRIED,
         finish="settle",
         ends=GIVEN,
     ),
 )
 SENT_BEFORE: tuple[Case, ...] = (
     *_PAID_BEFORE,
-    Case(news=(SETTLED,), told={"refund_settled": "cf"}, ends=GIVEN),
-    Case(news=(FAILED,), told=_RETRIED, finish="settle", ends=GIVEN),
-    Case(news=(RETURNED,), told=_RETRIED, finish="settle", ends=GIVEN),
+    Case(news=(SETTLED,), notified={"refund_settled": "cf"}, ends=GIVEN),
+    Case(news=(FAILED,), notified=_RETRIED, finish="settle", ends=GIVEN),
+    Case(news=(RETURNED,), notified=_RETRIED, finish="settle", ends=GIVEN),
 )
 
 UNSENT: tuple[Case, ...] = (
-    Case(news=(INQUIRY,), told={"bank_inquiry": "o"}, finish="settle", ends=GIVEN),
-    Case(news=(OPENED,), told={"bank_dispute_opened": "cfo"}, finish="frozen"),
+    Case(news=(INQUIRY,), notified={"bank_inquiry": "o"}, finish="settle", ends=GIVEN),
+    Case(news=(OPENED,), notified={"bank_dispute_opened": "cfo"}, finish="frozen"),
     Case(
         news=(OPENED, WON),
-        told={"bank_dispute_opened": "cfo", "bank_dispute_won": "cfo"},
-        told_late={"bank_dispute_ended": "o"},
+        notified={"bank_dispute_opened": "cfo", "bank_dispute_won": "cfo"},
+        notified_late={"bank_dispute_ended": "o"},
         finish="settle",
         ends=GIVEN,
     ),
     Case(
         news=(OPENED, LOST),
-        told={
+        notified={
             "bank_dispute_opened": "cfo",
             "bank_dispute_lost": "cfo",
         },
-        told_late={"bank_dispute_lost": "cfo"},
+        notified_late={"bank_dispute_lost": "cfo"},
         ends=("charged_back", "bank_dispute_lost", 0, 0, PRICE),
     ),
     Case(
         news=((OPENED, PART), LOST),
-        told={"bank_dispute_opened": "cfo", "bank_dispute_lost": "cfo"},
-        told_late={"bank_dispute_lost": "cfo"},
+        notified={"bank_dispute_opened": "cfo", "bank_dispute_lost": "cfo"},
+        notified_late={"bank_dispute_lost": "cfo"},
         finish="settle",
         ends=("refunded", "freelancer_gave_refund", PRICE - PART, 0, PART),
     ),
     Case(
         news=(ELSEWHERE,),
-        told={"refunded_elsewhere_late": "o"},
+        notified={"refunded_elsewhere_late": "o"},
         finish="mark",
         ends=GIVEN,
         audit="but at the provider it is pending",
     ),
     Case(
         news=((ELSEWHERE, PART),),
-        told={"refunded_elsewhere_late": "o"},
+        notified={"refunded_elsewhere_late": "o"},
         finish="mark",
         ends=GIVEN,
         audit="the provider refunded 100.00 USD; the ledger's decision is to refund 250.00 USD",

@@ -55,11 +55,11 @@ class World:
         self.services.provider.make_happen(event, key, money, datetime.now(UTC))
 
     async def news(self, handle: Handle, event: SandboxEvent, amount: int | None = None) -> Handle:
-        """The same, and the purchase's case is told; its handle."""
+        """The same, and the purchase's case looks at it; its handle."""
         self.happen(handle, event, amount)
-        return await self.told(handle)
+        return await self.looked(handle)
 
-    async def told(self, handle: Handle) -> Handle:
+    async def looked(self, handle: Handle) -> Handle:
         """A webhook about the payment arrives."""
         sender = Sender.model_validate(PAYMENTS)
         news = CheckPayment(by=sender, message_id=str(uuid.uuid4()))
@@ -264,12 +264,12 @@ async def test_repeated_news_do_nothing_twice(world: World) -> None:
     """While the case is open, and after it has ended."""
     handle, case = await returned(world)
     for _ in range(3):
-        await world.told(handle)
+        await world.looked(handle)
     before = world.notices(handle)
     await resolve(case, "mark_settled", reference="proof")
     await case.result()
     transfers = world.services.ledger.transfers(purchase_of(handle))
-    again = await world.told(handle)
+    again = await world.looked(handle)
     await again.result()
     assert world.services.ledger.transfers(purchase_of(handle)) == transfers
     assert {n for n in world.notices(handle) - before if "returned" in n} == set()

@@ -199,7 +199,7 @@ STAGES: dict[str, tuple[Step, tuple[Case, ...], str]] = {
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("stage", STAGES)
-async def test_what_the_provider_does_is_booked_paid_once_and_told(
+async def test_what_the_provider_does_is_booked_paid_once_and_reported(
     stage: str,
     server: WorkflowEnvironment,
     worker: Worker,
@@ -301,7 +301,7 @@ def wrong_books(played: Played, state: WorkflowState, case: Case) -> Iterator[st
     assert charge
     out = sum(refund.amount.amount for refund in charge.refunds if refund.status != "failed")
     out += sum(d.amount.amount for d in charge.disputes if d.status in ("opened", "lost"))
-    if out + purchase.released > PRICE and not PAID_TWICE_KNOWN & set(case.told):
+    if out + purchase.released > PRICE and not PAID_TWICE_KNOWN & set(case.notified):
         yield f"{out} went out of {PRICE}"
     if purchase.outcome and (purchase.attention or books.held or books.in_transit):
         yield "it is closed with money inside"
@@ -310,12 +310,12 @@ def wrong_books(played: Played, state: WorkflowState, case: Case) -> Iterator[st
 def wrong_notices(
     played: Played, before: Counter[tuple[str, str]], case: Case, reports: str
 ) -> Iterator[str]:
-    told = case.told
-    if reports != "each" and case.told_late is not None:
-        told = case.told_late
-    expected = Counter((name, role) for name, roles in told.items() for role in roles)
+    notified = case.notified
+    if reports != "each" and case.notified_late is not None:
+        notified = case.notified_late
+    expected = Counter((name, role) for name, roles in notified.items() for role in roles)
     found = played.notices() - before
-    loose = reports == "doubled" and case.told_late is not None
+    loose = reports == "doubled" and case.notified_late is not None
     if found != expected and not (loose and not expected - found):
         yield f"notified were {sorted(found.elements())}, not {sorted(expected.elements())}"
 

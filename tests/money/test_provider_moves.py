@@ -367,7 +367,7 @@ def test_a_move_that_the_provider_has_not_is_left_to_a_person(
 
 
 def test_a_decision_is_read_from_the_ledger_as_it_was_made(environment: Environment) -> None:
-    """Whatever a bank or somebody else has moved before and after it: `adopt` continues with it."""
+    """Also if a bank or somebody else has moved money around it: `adopt` continues with it."""
     booked(environment, ELSEWHERE)
     assert environment.ledger.decision("p-1") is None
     post(environment.ledger, decision(9000, 6000))

@@ -64,7 +64,7 @@ async def test_the_new_primary_takes_writes_while_the_old_one_is_a_standby(pair:
 
 async def test_a_primary_that_turns_read_only_loses_its_connections(pair: Pair) -> None:
     """As when it is fenced, or when a pooler leads to a standby: the connection lives, and refuses
-    writes for ever. A write finds the other primary at once."""
+    writes from then on. A write finds the other primary at once."""
     with engine_of(pair.url("recourse")) as engine:
         ledger = Ledger(engine)
         assert ledger.balances("before") is None  # a connection that reads will also write

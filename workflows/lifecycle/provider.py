@@ -285,11 +285,6 @@ def _lapse_above_escrow(draft: Draft) -> None:
         draft.set(claim=None)
 
 
-def reopen_request(draft: Draft) -> None:
-    """The claim was more than there is now: the freelancer is asked again."""
-    take_refund_elsewhere(draft)
-
-
 def alert_refund_elsewhere(draft: Draft) -> None:
     """The refund was decided before: a person looks into it before more is paid."""
     _note_refund(draft)

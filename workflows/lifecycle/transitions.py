@@ -909,7 +909,7 @@ TRANSITIONS: tuple[Transition, ...] = (
         cause=fact(events.RefundedElsewhere, actor="payments"),
         stages=(CONTESTED,),
         guard=guards.REFUNDED_BELOW_CLAIM,
-        handler=provider.reopen_request,
+        handler=provider.take_refund_elsewhere,
         to=REQUESTED,
         text=texts.REFUNDED_ELSEWHERE_CLAIM,
         notify=EVERYBODY,
