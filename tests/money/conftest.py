@@ -80,14 +80,16 @@ async def stripe_world(
     tmp_path_factory: pytest.TempPathFactory, threads: ThreadPoolExecutor
 ) -> AsyncIterator[StripeWorld]:
     """One world for all tests. The provider's timeout is short."""
-    with FakeStripe() as fake, pytest.MonkeyPatch.context() as patch:
+    with FakeStripe() as fake:
         hasty = partial(StripeProvider, fake.api_key, api_base=fake.url, timeout=HASTY_SECONDS)
-        patch.setattr("activities.services.stripe_of", lambda given: hasty(given.deployment))
-        folder = tmp_path_factory.mktemp("stripe")
+        chosen = replace(
+            settings(tmp_path_factory.mktemp("stripe")), payments="stripe", deployment=SHOP
+        )
+        with pytest.MonkeyPatch.context() as patch:  # other tests have a Stripe of their own
+            patch.setattr("activities.services.stripe_of", lambda given: hasty(given.deployment))
+            opened = Services(chosen)
         async with embedded.server(skip_time=True) as server:
-            with closing(
-                Services(replace(settings(folder), payments="stripe", deployment=SHOP))
-            ) as services:
+            with closing(opened) as services:
                 async with build_worker(server.client, services, threads):
                     yield StripeWorld(server, fake, services)
 

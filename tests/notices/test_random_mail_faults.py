@@ -3,6 +3,7 @@ under its one Message-ID or is listed as undelivered."""
 
 import asyncio
 import random
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -53,12 +54,12 @@ async def _run(env: Environment, row: Row) -> Result:
 
 
 def _transfers(env: Environment, handle: Handle) -> tuple[Transfer, ...]:
-    """The transfers of a purchase, without its id."""
+    """The transfers of a purchase, without its id and the provider's names."""
     purchase_id = purchase_of(handle)
     found = env.services.ledger.transfers(purchase_id)
     return tuple(
         (
-            one.key.replace(purchase_id, ""),
+            re.sub(r"(dp|re)_[0-9a-f]+$", "", one.key.replace(purchase_id, "")),
             one.debit_account.replace(purchase_id, ""),
             one.credit_account.replace(purchase_id, ""),
             one.amount,

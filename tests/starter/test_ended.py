@@ -191,7 +191,7 @@ async def test_a_purchase_under_an_id_that_temporal_forgot_is_rejected(
 async def test_purchase_says_what_became_of_the_payment(cli: Cli) -> None:
     for method, becomes in (
         ("pm_sandbox_ok", "The money is held in escrow."),
-        ("pm_sandbox_declined", "and the purchase is closed."),
+        ("pm_sandbox_declined", "it is closed."),
     ):
         terms = {**DOCUMENT, "purchase_id": f"paid-{uuid4()}", "payment_method": method}
         answer = await cli.process("purchase", "--file", "-", stdin=json.dumps(terms))

@@ -11,6 +11,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from activities.links import Expired, LinkKeys, NotSigned, Person, Purpose, from_now, link
 from demo.runner import status
+from tests.notices.mailbox import quiet
 from tests.purchases import held, purchase_of
 from tests.stripe.serving import serving
 from tests.workroom.callers import SECRET
@@ -37,6 +38,7 @@ async def test_a_link_opens_a_session_and_does_nothing_else(
 ) -> None:
     """Mail scanners fetch links."""
     handle = await held(server)
+    await quiet(handle)
     purchase_id = purchase_of(handle)
     before = (await handle.describe()).history_length
     answer = await opened(url, link(KEYS, url, ANA, from_now(HOUR), purchase_id, "cancel"))
