@@ -39,7 +39,7 @@ from activities.services import Settings
 from temporal.converter import DATA_CONVERTER
 from temporal.process import exit_process
 from temporal.runner import Runner
-from workflows import activity_calls, effects, notifying
+from workflows import acceptance, activity_calls, effects, notifying
 
 CLOSED = {
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED,
@@ -50,6 +50,7 @@ SHORT_TIMEOUTS = (
     (effects, "ATTEMPT_TIMEOUT", timedelta(seconds=2)),
     (notifying, "DELIVERY_TIMEOUT", timedelta(seconds=2)),
     (worker, "MISSED_AFTER", timedelta(seconds=1)),
+    (acceptance, "SHORTEST_TASK_TIMEOUT", timedelta(0)),
 )
 """Shorter than in production: an activity attempt of a killed worker is retried within seconds."""
 
