@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -70,7 +70,7 @@ class Purchase:
         if held:
             self.fact(PaymentHeld())
 
-    def after(self, **duration: float) -> "Purchase":
+    def after(self, **duration: float) -> Self:
         """Time passes; nobody acts."""
         self.now += timedelta(**duration)
         return self
@@ -113,38 +113,38 @@ class Purchase:
 
     # --- the shortest way to each stage
 
-    def reviewed(self) -> "Purchase":
+    def reviewed(self) -> Self:
         """The requirements are in; the freelancer's cancel window is open."""
         self.client("submit_requirements", requirements="a logo")
         return self
 
-    def working(self) -> "Purchase":
+    def working(self) -> Self:
         """The freelancer is committed."""
         self.reviewed().deadline(DeadlineName.FREELANCER_CANCEL)
         return self
 
-    def delivered(self) -> "Purchase":
+    def delivered(self) -> Self:
         """The work is delivered."""
         self.working().freelancer("deliver")
         return self
 
-    def requested(self) -> "Purchase":
+    def requested(self) -> Self:
         """The work is in progress, and the client has cancelled."""
         self.working().client("cancel")
         return self
 
-    def contested(self, claim: int = 10_000) -> "Purchase":
+    def contested(self, claim: int = 10_000) -> Self:
         """The freelancer has declined the refund and claims a part of the escrow."""
         self.requested().freelancer("decide_refund", decision="decline", claim=claim)
         self.calendar(DeadlineName.CLAIM)
         return self
 
-    def disputed(self) -> "Purchase":
+    def disputed(self) -> Self:
         """The client has opened a dispute."""
         self.contested().client("open_dispute", reason="not what I asked for")
         return self
 
-    def posted(self) -> "Purchase":
+    def posted(self) -> Self:
         """The ledger has the decision."""
         if DeadlineName.SETTLEMENT not in self.state.deadlines:
             self.calendar(DeadlineName.SETTLEMENT)
