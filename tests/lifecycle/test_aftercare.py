@@ -101,6 +101,17 @@ def test_a_refund_that_came_back_is_in_transit_again() -> None:
     assert not case.ends
 
 
+def test_a_message_may_report_that_a_refund_came_back() -> None:
+    """R-66, R-65: as an answer of the provider does; a report that is known changes nothing."""
+    case = Case()
+    for status in ("sent", "settled", "failed", "failed"):
+        case.send(Role.PAYMENTS, "settlement_update", refund_id="re_1", status=status)
+        came_back = case.state.needs(AttentionKind.REFUND_FAILED)
+        assert came_back is (status == "failed")
+    assert case.last.transition == "settlement_reported"
+    assert [move.kind for move in case.state.moves] == ["refund_returned"]
+
+
 def test_a_returned_refund_is_sent_again_under_a_new_id() -> None:
     """R-66, R-67, R-73: a new attempt, a new settlement window, and the case ends after it."""
     case = Case().returned()

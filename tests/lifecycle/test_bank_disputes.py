@@ -248,6 +248,18 @@ def test_the_policy_says_who_bears_what_was_released(
     assert recipients(purchase) == {"operator"} | owes
 
 
+def test_a_freelancer_owes_all_that_was_released_if_the_bank_kept_the_refund() -> None:
+    """R-86: the refund was not sent, so nobody has paid it twice, and the platform bears nothing."""
+    purchase = Purchase(chargeback_after_release="freelancer").disputed()
+    purchase.send(Role.MEDIATOR, "resolve_dispute", refund=10_000)
+    reported(opened(purchase.posted()), "lost")
+    assert [(m.kind, m.account, m.amount) for m in purchase.state.moves] == [
+        ("bank_dispute_opened", "in_transit", 10_000),
+        ("bank_dispute_lost", "in_transit", 10_000),
+        ("bank_dispute_loss", "freelancer_receivable", 15_000),
+    ]
+
+
 def test_a_dispute_about_a_sent_refund_that_ends_well_needs_nobody() -> None:
     """R-88: the alert is cleared."""
     purchase = refund_unsent()

@@ -249,6 +249,12 @@ def _came_back(draft: Draft) -> bool:
 
 
 REFUND_CAME_BACK = Guard("in aftercare, the refund that was settled", _came_back)
+CHANGES_NOTHING = Guard(
+    "it changes nothing",
+    lambda draft: (
+        not (_came_back(draft) and cast(SettlementUpdate, draft.event).status == "failed")
+    ),
+)
 REPORTED_FIRST_FAILURE = Guard(
     "the first attempt is open",
     _reports(lambda refund, report: _is_open(refund, report) and refund.attempt == 1),

@@ -156,8 +156,6 @@ def lose_dispute(draft: Draft) -> None:
     assert before.account
     note_dispute(draft, before.account, before.amount)
     draft.record_move("bank_dispute_lost", before.account, before.amount, before.dispute_id)
-    beyond = max(0, reported(draft).amount - before.amount)  # what was not here to be taken
-    _record_loss(draft, before.dispute_id, beyond)
     refund = draft.state.refund
     if before.account == "in_transit" and refund:
         draft.set(refund=replace(refund, amount=refund.amount - before.amount))
@@ -165,6 +163,8 @@ def lose_dispute(draft: Draft) -> None:
             draft.clear_alert(AttentionKind.REFUND_FAILED)
     elif draft.state.decision:
         draft.drop_decision()
+    beyond = max(0, reported(draft).amount - before.amount)  # what was not here to be taken
+    _record_loss(draft, before.dispute_id, beyond)
     state = draft.state
     if not (state.refund_amount if before.account == "in_transit" else state.escrow):
         draft.set(reason="bank_dispute_lost")

@@ -647,6 +647,7 @@ TRANSITIONS: tuple[Transition, ...] = (
         name="settlement_reported",
         cause=message("settlement_update", PAYMENTS),
         stages=(SETTLING,),
+        guard=guards.CHANGES_NOTHING,
         handler=handlers.check_report,
         text=texts.SETTLEMENT_REPORTED,
         notify=(),
