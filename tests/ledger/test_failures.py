@@ -15,6 +15,8 @@ from sqlalchemy import Engine, event
 
 from activities.database import DatabaseUnreachable, check_schema, create_engine
 from activities.database import engine as engine_module
+from activities.database.engine import check_writable
+from activities.database.errors import SchemaMismatch
 from activities.ledger import Ledger, LedgerRejected
 from tests.ledger.conftest import engine_of
 
@@ -131,6 +133,27 @@ def test_a_read_only_server_is_unreachable(
     failing("25006", 1000)
     with pytest.raises(DatabaseUnreachable):
         hold(ledger)
+
+
+def test_a_database_that_takes_writes_is_ready(engine: Engine, empty_url: str) -> None:
+    """Asking writes nothing. A read-only or an empty database is not ready."""
+    check_writable(engine)
+    with engine.connect() as connection:
+        assert connection.execute(sa.text("SELECT * FROM owner")).all() == []
+    with engine_of(empty_url) as empty, pytest.raises(SchemaMismatch, match="recourse setup"):
+        check_writable(empty)
+
+    def make_read_only(connection: Any, _: object) -> None:
+        is_sqlite = engine.dialect.name == "sqlite"
+        connection.execute(
+            "PRAGMA query_only = ON" if is_sqlite else "SET default_transaction_read_only = on"
+        )
+        connection.commit()
+
+    event.listen(engine, "connect", make_read_only)
+    engine.dispose()
+    with pytest.raises(DatabaseUnreachable):
+        check_writable(engine)
 
 
 @only_postgresql

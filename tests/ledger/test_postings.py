@@ -81,7 +81,7 @@ def test_a_snapshot_has_what_moved_at_the_provider(ledger: Ledger) -> None:
     assert snapshot.proofs == {"p-1": "re_1"}
     assert snapshot.moves == {
         "p-1": tuple(
-            ProviderMove(f"p-1/{kind}-{account}-{number}", kind, debit, credit, amount, "dp_1")
+            ProviderMove(f"p-1/{kind}-{account}-{number}", kind, debit, credit, amount, "dp_1")  # type: ignore[arg-type]
             for kind, account, number, debit, credit, amount in (
                 ("bank_dispute_opened", "escrow", 1, ESCROW, BANK, 60),
                 ("bank_dispute_won", "escrow", 1, BANK, ESCROW, 60),

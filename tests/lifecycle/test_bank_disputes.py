@@ -249,7 +249,7 @@ def test_the_policy_says_who_bears_what_was_released(
 
 
 def test_a_freelancer_owes_all_that_was_released_if_the_bank_kept_the_refund() -> None:
-    """R-86: the refund was not sent, so nobody has paid it twice, and the platform bears nothing."""
+    """R-84: the refund was never sent, so nobody has paid it twice; the platform bears nothing."""
     purchase = Purchase(chargeback_after_release="freelancer").disputed()
     purchase.send(Role.MEDIATOR, "resolve_dispute", refund=10_000)
     reported(opened(purchase.posted()), "lost")
