@@ -1,6 +1,6 @@
 """What happens to a purchase, event by event, and what follows: state, effects and notices.
 
-Each story of `purchase_stories.py` and `aftercare_stories.py` has its record in `stories/`. After a
+Each story of the modules `…_stories.py` has its record in `stories/`. After a
 change of the rules, `python -m tests.lifecycle.test_stories` writes the records anew; read the
 difference.
 """
@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.lifecycle import aftercare_stories, purchase_stories
+from tests.lifecycle import aftercare_stories, purchase_stories, work_stories
 from tests.lifecycle.recorded import STORIES
 
 assert aftercare_stories
 assert purchase_stories
+assert work_stories
 
 RECORDS = Path(__file__).parent / "stories"
 
