@@ -15,6 +15,7 @@ from workflows.lifecycle.events import (
     SettlementPosted,
 )
 from workflows.lifecycle.state import DeadlineName
+from workflows.messages import Role
 
 
 def posting(kind: Any, account: Any, amount: int, reference: str = "dp_1") -> ProviderMovePosting:
@@ -70,6 +71,14 @@ BEGINNINGS: dict[str, Callable[[], RecordedCase]] = {
         moves=(posting("refund_returned", "in_transit", ESCROW, "re_1"),),
         in_transit=ESCROW,
         attempts=(attempt(1, "failed"), attempt(2, "pending")),
+    ),
+    "the refund came back, and a bank took it and is deciding": lambda: RecordedCase(
+        ESCROW,
+        moves=(
+            posting("refund_returned", "in_transit", ESCROW, "re_1"),
+            posting("bank_dispute_opened", "in_transit", ESCROW),
+        ),
+        attempts=(attempt(1, "failed"),),
     ),
     "the ledger has a refund in transit of which the provider has nothing": lambda: RecordedCase(
         ESCROW, in_transit=ESCROW, attempts=()
@@ -143,6 +152,7 @@ def a_refund_comes_back_after_the_end_and_is_sent_again() -> Recorded:
     case.fact(RefundReported(2, "sent", "re_2"))
     case.fact(AftercareReviewed())
     case.deadline(DeadlineName.SETTLEMENT)
+    case.fact(RefundReported(2, "failed", "re_2"))
     case.fact(AftercareReviewed())
     case.fact(SettlementPosted())
     case.fact(AftercareReviewed())
@@ -153,7 +163,7 @@ def a_refund_comes_back_after_the_end_and_is_sent_again() -> Recorded:
 def a_refund_comes_back_after_the_end_and_is_proved_by_a_person() -> Recorded:
     case = RecordedCase(10_000)
     case.fact(PaymentChecked(1))
-    case.fact(RefundReported(1, "failed", "re_1"))
+    case.send(Role.PAYMENTS, "settlement_update", refund_id="re_1", status="failed")
     post_moves(case)
     operator(case, "mark_settled", "transfer 7")
     case.fact(SettlementPosted())
@@ -172,6 +182,19 @@ def a_bank_disputes_a_closed_purchase_and_wins() -> Recorded:
     dispute(case, "lost")
     case.fact(AftercareReviewed())
     post_moves(case)
+    case.fact(AftercareReviewed())
+    return case
+
+
+@story
+def a_bank_is_still_deciding_when_the_purchase_closes() -> Recorded:
+    case = RecordedCase(10_000)
+    case.fact(PaymentChecked(1))
+    dispute(case, "opened", 1_000)
+    dispute(case, "lost", 2_000, "dp_2")
+    post_moves(case)
+    case.fact(AftercareReviewed())
+    dispute(case, "won", 1_000)
     case.fact(AftercareReviewed())
     return case
 

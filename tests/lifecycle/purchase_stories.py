@@ -362,6 +362,28 @@ def a_bank_changes_its_decision_about_a_refund_that_is_not_sent() -> Recorded:
 
 
 @story
+def what_a_bank_has_is_refunded_elsewhere() -> Recorded:
+    """Nothing is held, so nothing can be taken from the decision before a person has looked."""
+    purchase = Recorded().working().from_here()
+    purchase.freelancer("give_refund")
+    dispute(purchase, "opened")
+    refunded(purchase, 10_000)
+    dispute(purchase, "won")
+    return purchase
+
+
+@story
+def a_second_attempt_without_a_name_is_disputed_and_refunded_elsewhere() -> Recorded:
+    purchase = refund_posted(Recorded(), 10_000)
+    purchase.fact(RefundReported(1, "failed", "re_1"))
+    purchase.fact(RefundReported(2, "sent"))
+    dispute(purchase, "opened")
+    refunded(purchase, 10_000)
+    purchase.deadline(DeadlineName.SETTLEMENT)
+    return purchase
+
+
+@story
 def everything_is_refunded_elsewhere() -> Recorded:
     purchase = Recorded().contested(20_000).from_here()
     purchase.client("propose_split", refund=20_000)

@@ -112,6 +112,16 @@ def test_a_message_may_report_that_a_refund_came_back() -> None:
     assert [move.kind for move in case.state.moves] == ["refund_returned"]
 
 
+def test_a_report_on_a_refund_that_the_purchase_does_not_have_changes_nothing() -> None:
+    """R-65, R-66: the provider is asked about what it has; the books are not changed by it."""
+    released = Case(0)
+    released.fact(RefundReported(1, "failed", "re_1"))
+    assert released.ends
+    unknown = {"refund_id": "re_9", "status": "failed"}
+    answer = Case().send(Role.PAYMENTS, "settlement_update", **unknown)
+    rejected(answer, Code.NOT_ALLOWED_NOW, "no refund re_9")
+
+
 def test_a_returned_refund_is_sent_again_under_a_new_id() -> None:
     """R-66, R-67, R-73: a new attempt, a new settlement window, and the case ends after it."""
     case = Case().returned()

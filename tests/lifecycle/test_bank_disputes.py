@@ -268,6 +268,16 @@ def test_a_dispute_about_a_sent_refund_that_ends_well_needs_nobody() -> None:
     assert not purchase.state.attention
 
 
+def test_an_open_dispute_needs_staff_also_if_another_one_has_ended() -> None:
+    """R-87, R-88: the alert is about the one that the bank has not decided."""
+    purchase = refund_unsent()
+    purchase.fact(RefundReported(1, "sent", "arn_7"))
+    reported(opened(purchase), "opened")
+    (alert,) = purchase.state.attention
+    purchase.fact(BankDisputeReported("dp_2", "won", 1_000))
+    assert purchase.state.attention == (alert,)
+
+
 def test_an_inquiry_stops_nothing() -> None:
     """R-81: operators are notified; deadlines go on."""
     purchase = purchase_in(Stage.IN_PROGRESS)

@@ -195,6 +195,7 @@ def test_a_refund_of_money_that_the_bank_has_waits_for_a_person() -> None:
         assert purchase.state.needs(AttentionKind.REFUNDED_ELSEWHERE)
     assert decided.state.decision
     assert not is_pending(decided.state, PostDecision(ESCROW, 0))
+    assert "250.00 USD are decided here" in decided.state.attention[0].text
 
 
 def test_a_loss_is_posted_also_after_the_end() -> None:

@@ -89,7 +89,7 @@ def _with_refund(state: State, closed: ClosedPurchase) -> State:
         return state
     names = tuple(each.reference for each in closed.attempts) or ("",)
     refund = Refund(amount, len(names), RefundStatus.SETTLED, names, posted=True)
-    if closed.in_transit:
+    if closed.in_transit or state.frozen:
         pending = closed.attempts and closed.attempts[-1].status != "failed"
         status = RefundStatus.PENDING if pending else RefundStatus.RETURNED
         return replace(state, refund=replace(refund, status=status, posted=False))
@@ -109,9 +109,9 @@ def _disputes(closed: ClosedPurchase) -> Iterator[BankDispute]:
             case "bank_dispute_opened":
                 found[name] = BankDispute(name, "opened", move.amount, move.at, "", move.account)
             case "bank_dispute_won":
-                found[name] = replace(found[name], status="won", account=move.account)
+                found[name] = replace(found[name], status="won")
             case "bank_dispute_lost":
-                found[name] = replace(found[name], status="lost", account=move.account)
+                found[name] = replace(found[name], status="lost")
             case "bank_dispute_loss":
                 before = found[name].amount if name in found else 0
                 found[name] = BankDispute(name, "lost", before + move.amount, move.at)
@@ -142,8 +142,7 @@ def take_back(draft: Draft) -> None:
     event, refund = draft.event, draft.state.refund
     assert refund is not None
     assert draft.state.settlement is not None
-    why = event.text if isinstance(event, RefundReported) else ""
-    draft.values["because"] = f" ({why.rstrip('.')})" if why else ""
+    draft.quote_reason(event.text if isinstance(event, RefundReported) else "")
     draft.record_move(
         "refund_returned", "in_transit", refund.amount, draft.state.settlement.reference
     )
@@ -161,13 +160,10 @@ def record_settled(draft: Draft) -> None:
 
 
 def acknowledge(draft: Draft) -> Rejection | None:
-    """An operator has settled without Recourse what the case was about. A dispute that the bank has
+    """An operator has settled a refund made elsewhere without Recourse. A dispute that the bank has
     not decided stays open."""
-    kinds = [AttentionKind.REFUNDED_ELSEWHERE]
-    if all(dispute.status != "opened" for dispute in draft.state.bank_disputes):
-        kinds.append(AttentionKind.BANK_DISPUTE)
     before = draft.state.attention
-    draft.clear_alert(*kinds)
+    draft.clear_alert(AttentionKind.REFUNDED_ELSEWHERE)
     if draft.state.attention == before:
         return Rejection(
             Code.NOT_ALLOWED_NOW,

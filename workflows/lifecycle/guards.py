@@ -13,7 +13,7 @@ from workflows.lifecycle.events import (
     RefundReported,
     VoidPayment,
 )
-from workflows.lifecycle.pending import awaits_calendar, is_kind_pending, is_unposted
+from workflows.lifecycle.pending import awaits_calendar, is_kind_pending
 from workflows.lifecycle.state import (
     NOT_PAID,
     AttentionKind,
@@ -341,12 +341,13 @@ def _elsewhere(holds: Callable[[Draft, int], bool]) -> Callable[[Draft], bool]:
     return check
 
 
-def _holds_undecided(draft: Draft) -> bool:
-    return is_unposted(draft.state) and draft.state.held > 0
+def _is_held(draft: Draft, _: int) -> bool:
+    return bool(draft.state.held)
 
 
-def _decided_refund(draft: Draft) -> int:
-    return draft.state.decision.refund if draft.state.decision else 0
+def _is_within_decision(draft: Draft, amount: int) -> bool:
+    decision = draft.state.decision
+    return bool(draft.state.held and decision and amount <= decision.refund)
 
 
 REFUNDED_ALL = Guard(
@@ -368,11 +369,11 @@ REFUNDED_BELOW_CLAIM = Guard(
 REFUNDED_PART = Guard("a part of it", _elsewhere(lambda *_: True))
 REFUNDED_WITHIN_DECISION = Guard(
     "no more than the decision gives back, and it is not posted",
-    _elsewhere(lambda draft, amount: _holds_undecided(draft) and amount <= _decided_refund(draft)),
+    _elsewhere(_is_within_decision),
 )
 REFUNDED_BEYOND_DECISION = Guard(
     "more than the decision gives back, and it is not posted",
-    _elsewhere(lambda draft, _: _holds_undecided(draft)),
+    _elsewhere(_is_held),
 )
 REFUNDED_LATE = Guard(
     "the decision is posted, or a bank has all of the money", _elsewhere(lambda *_: True)

@@ -278,17 +278,14 @@ def record_sent(draft: Draft) -> None:
     waiting = {**draft.state.deadlines, **draft.state.suspended}
     if DeadlineName.SETTLEMENT not in waiting:  # it was sent late: the bank gets its time
         draft.start(DeadlineName.SETTLEMENT)
-    draft.values["reference"] = refund.references[-1] or draft.state.refund_id(refund.attempt)
+    draft.values["reference"] = draft.state.refund_name
     draft.money_text = REFUND_TAKES
     draft.emit(CheckRefund(refund.attempt))
 
 
 def presume_settled(draft: Draft) -> None:
     """The refund was sent and has not come back within its window."""
-    refund = draft.state.refund
-    assert refund is not None
-    reference = refund.references[-1] or draft.state.refund_id(refund.attempt)
-    _settle(draft, reference, presumed=True)
+    _settle(draft, draft.state.refund_name, presumed=True)
 
 
 def retry_failed_refund(draft: Draft) -> None:

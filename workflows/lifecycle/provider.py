@@ -182,25 +182,31 @@ def _unfreeze(draft: Draft) -> None:
 
 def alert_after_payout(draft: Draft) -> None:
     """The money was paid before: staff get the evidence, and what the bank keeps is a loss."""
-    dispute, refund = note_dispute(draft), draft.state.refund
-    sent = refund.references[-1] if refund else ""
-    evidence = f" The refund {sent or draft.state.refund_id(1)} was sent before." if refund else ""
+    dispute, state = note_dispute(draft), draft.state
+    evidence = f" The refund {state.refund_name} was sent before." if state.refund else ""
     draft.values["evidence"] = evidence
+    lost = dispute.status == "lost"
+    if lost:
+        _record_loss(draft, dispute.dispute_id, dispute.amount)
+    if lost and state.in_aftercare:  # no person is needed: the loss is posted, and that is all
+        _clear_alert_of_disputes(draft)
+        return
     draft.raise_alert(
         AttentionKind.BANK_DISPUTE,
         f"Bank dispute {dispute.dispute_id} about {draft.amount(dispute.amount)}: "
         f"{dispute.status}.{evidence} Send the evidence to the payment provider.",
     )
-    if dispute.status == "lost":
-        _record_loss(draft, dispute.dispute_id, dispute.amount)
-        if draft.state.in_aftercare:  # no person is needed: the loss is posted, and that is all
-            draft.clear_alert(AttentionKind.BANK_DISPUTE)
 
 
 def end_dispute(draft: Draft) -> None:
     """A dispute that took nothing of what was still to be paid ended well."""
     note_dispute(draft)
-    draft.clear_alert(AttentionKind.BANK_DISPUTE)
+    _clear_alert_of_disputes(draft)
+
+
+def _clear_alert_of_disputes(draft: Draft) -> None:
+    if all(dispute.status != "opened" for dispute in draft.state.bank_disputes):
+        draft.clear_alert(AttentionKind.BANK_DISPUTE)
 
 
 def alert_changed_dispute(draft: Draft) -> None:
@@ -292,14 +298,13 @@ def alert_refund_elsewhere(draft: Draft) -> None:
 
 
 def _alert_refund_elsewhere(draft: Draft) -> None:
-    refund = draft.state.refund
-    ours = refund.references[-1] if refund else ""
-    event = elsewhere(draft)
-    draft.values["ours"] = ours or draft.state.refund_id(refund.attempt if refund else 1)
+    event, state = elsewhere(draft), draft.state
+    decided = state.decision.refund if state.decision and not state.refund else state.refund_amount
+    draft.values["ours"] = state.refund_name
     draft.raise_alert(
         AttentionKind.REFUNDED_ELSEWHERE,
         f"{draft.amount(event.amount)} were refunded elsewhere ({event.reference}), and "
-        f"{draft.amount(draft.state.refund_amount)} are decided here ({draft.values['ours']}). "
+        f"{draft.amount(decided)} are decided here ({draft.values['ours']}). "
         "Compare with the payment provider. Then send resolve_attention: mark_settled if the "
         "client has the money, or retry to pay it too.",
     )

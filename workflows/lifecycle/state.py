@@ -366,6 +366,13 @@ class State:
         """Our name for a refund attempt: its idempotency key at the provider."""
         return f"{self.terms.key}/refund" + (f"-{attempt}" if attempt > 1 else "")
 
+    @property
+    def refund_name(self) -> str:
+        """The provider's name for the newest refund attempt, or ours if it has given none."""
+        if self.refund is None:
+            return self.refund_id(1)
+        return self.refund.references[-1] or self.refund_id(self.refund.attempt)
+
     def needs(self, kind: AttentionKind) -> bool:
         """Whether a person is needed for this reason."""
         return any(item.kind is kind for item in self.attention)
