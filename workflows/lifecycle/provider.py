@@ -77,12 +77,9 @@ def rest_after_loss(draft: Draft) -> int | None:
     account: MoveAccount | None
     if dispute and dispute.status == "opened" and dispute.account:
         taken, account = dispute.amount, dispute.account
-    elif dispute is None or dispute.status == "inquiry":
-        account = payable_from(state)
-        taken = min(reported(draft).amount, _left(state, account)) if account else 0
+    elif (dispute is None or dispute.status == "inquiry") and (account := payable_from(state)):
+        taken = min(reported(draft).amount, _left(state, account))
     else:
-        return None
-    if not account:
         return None
     return (state.escrow if account == "escrow" else state.refund_amount) - taken
 
@@ -156,8 +153,7 @@ def lose_dispute(draft: Draft) -> None:
     assert before.account
     note_dispute(draft, before.account, before.amount)
     draft.record_move("bank_dispute_lost", before.account, before.amount, before.dispute_id)
-    refund = draft.state.refund
-    if before.account == "in_transit" and refund:
+    if refund := draft.state.refund:
         draft.set(refund=replace(refund, amount=refund.amount - before.amount))
         if refund.amount == before.amount:
             draft.clear_alert(AttentionKind.REFUND_FAILED)
@@ -342,8 +338,8 @@ def close_by_provider(draft: Draft) -> None:
     """Nothing is left to pay: a bank or somebody else has given it to the client."""
     record_posted(draft)
     state = draft.state
-    outcome = "charged_back" if state.charged_back else "refunded"
-    draft.close(outcome, state.reason or "refunded_elsewhere")
+    assert state.reason is not None
+    draft.close("charged_back" if state.charged_back else "refunded", state.reason)
 
 
 def nothing_left(draft: Draft) -> bool:
