@@ -144,6 +144,35 @@ def test_work_that_goes_on_while_frozen_starts_its_deadlines_afterwards() -> Non
     assert left == purchase.state.terms.policy.review_window
 
 
+def test_requirements_that_came_while_frozen_are_not_due_afterwards() -> None:
+    """R-10, R-11, R-83: only the freelancer's window goes on, as long as it would have been."""
+    purchase = opened(purchase_in(Stage.AWAITING_REQUIREMENTS).after(hours=1))
+    purchase.client("submit_requirements", requirements="a logo")
+    reported(purchase.after(days=9), "won")
+    window = purchase.state.terms.policy.freelancer_cancel_window
+    assert purchase.state.deadlines == {DeadlineName.FREELANCER_CANCEL: purchase.now + window}
+
+
+def test_a_delivery_while_frozen_ends_the_freelancers_window_to_cancel() -> None:
+    """R-14, R-30, R-83: as a delivery does at any time."""
+    purchase = opened(purchase_in(Stage.FREELANCER_REVIEW).after(hours=1))
+    purchase.freelancer("deliver")
+    reported(purchase.after(days=9), "won")
+    assert set(purchase.state.deadlines) == {DeadlineName.REVIEW}
+    rejected(purchase.freelancer("cancel"), Code.WINDOW_CLOSED)
+
+
+def test_a_refund_that_the_bank_kept_is_not_due() -> None:
+    """R-84: its decision was not posted, so no refund is late while the moves are being posted."""
+    for was_frozen in (False, True):
+        purchase = Purchase().working()
+        purchase.freelancer("give_refund")
+        purchase.calendar(DeadlineName.SETTLEMENT)
+        reported(opened(purchase) if was_frozen else purchase, "lost")
+        assert purchase.state.stage is Stage.SETTLING
+        assert not purchase.state.deadlines
+
+
 def test_a_decision_of_the_platform_waits_for_the_bank() -> None:
     """R-50, R-83: decided while frozen, carried out when the bank gives the money back."""
     purchase = opened(purchase_in(Stage.IN_PROGRESS))

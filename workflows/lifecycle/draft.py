@@ -91,8 +91,11 @@ class Draft:
             self.set(deadlines={**self.state.deadlines, name: at})
 
     def stop(self, *names: DeadlineName) -> None:
-        """Stop deadlines that may be open."""
-        self.set(deadlines=_without(self.state.deadlines, names))
+        """Stop deadlines that may be open, or waiting."""
+        self.set(
+            deadlines=_without(self.state.deadlines, names),
+            suspended=_without(self.state.suspended, names),
+        )
 
     def suspend(self, *names: DeadlineName) -> None:
         """Open deadlines of these names wait with the time they have left."""

@@ -72,7 +72,7 @@ def receive_requirements(draft: Draft) -> None:
 
 def deliver(draft: Draft) -> None:
     """The freelancer's window to cancel ends with the first delivery."""
-    if DeadlineName.FREELANCER_CANCEL in draft.state.deadlines:
+    if DeadlineName.FREELANCER_CANCEL in {*draft.state.deadlines, *draft.state.suspended}:
         close_cancel_window(draft)
     draft.set(delivered=True)
 
