@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError
+from temporalio.exceptions import FailureError
 
 from activities.requests import ActivityType, Answer, Request
 from workflows.receiving.encrypted import Deciphered
@@ -32,5 +32,5 @@ async def answer_at_once(
             summary=summary[:200],
         )
         return parse_answer(kind.answer, kind.name, payload)
-    except (ActivityError, ValueError):
+    except (FailureError, ValueError):  # a replay raises the cause of the ActivityError
         return None
