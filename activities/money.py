@@ -122,7 +122,7 @@ class MoneyActivities:
             _log_payment("payment_voided", request)
             return PaymentAnswer(status="voided")
 
-    @activity.defn(name=POST_DECISION.name)
+    @activity.defn(name=POST_DECISION.name, no_thread_cancel_exception=True)
     def post_decision(self, request: DecisionPosting) -> DecisionAnswer:
         """Post a decision: `refund` moves to refunds in transit, `release` to the freelancer.
 
@@ -189,7 +189,7 @@ class MoneyActivities:
             )
         return answer
 
-    @activity.defn(name=POST_SETTLEMENT.name)
+    @activity.defn(name=POST_SETTLEMENT.name, no_thread_cancel_exception=True)
     def post_settlement(self, request: SettlementPosting) -> Posted:
         """Post a settlement: the refunded money has reached the client."""
         with application_errors():
@@ -211,7 +211,7 @@ class MoneyActivities:
         )
         return Posted(key=request.key, created=created)
 
-    @activity.defn(name=POST_PROVIDER_MOVE.name)
+    @activity.defn(name=POST_PROVIDER_MOVE.name, no_thread_cancel_exception=True)
     def post_provider_move(self, request: ProviderMovePosting) -> Posted:
         """Post money that moved at the provider without Recourse: see ProviderMoveKind."""
         with application_errors():

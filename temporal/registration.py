@@ -24,6 +24,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.requests import TASK_QUEUE
 from temporal.connection_errors import short
 from temporal.errors import NotPermitted, ServerUnreachable
+from workflows import priorities
 from workflows.view import SEARCH_ATTRIBUTES
 
 AUDIT = "recourse-audit"
@@ -99,7 +100,11 @@ async def register_schedules(client: Client) -> list[str]:
     """
     schedule = Schedule(
         action=ScheduleActionStartWorkflow(
-            "BooksAudit", id=AUDIT, task_queue=TASK_QUEUE, static_summary="Daily ledger audit"
+            "BooksAudit",
+            id=AUDIT,
+            task_queue=TASK_QUEUE,
+            static_summary="Daily ledger audit",
+            priority=priorities.AUDIT,
         ),
         spec=ScheduleSpec(calendars=[AUDITED_AT]),
         policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP),

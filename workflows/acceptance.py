@@ -29,6 +29,7 @@ from activities.requests import (
     SavedStateRequest,
 )
 from workflows import budget, lifecycle
+from workflows.at_once import answer_at_once
 from workflows.messages import PurchaseStart
 from workflows.policy import LONGEST
 from workflows.receiving.encrypted import Deciphered, Undecipherable
@@ -154,7 +155,10 @@ async def accepted_terms(
     )
     while True:
         try:
-            answer = await _answer(ACCEPT_PURCHASE, request, "Validate the terms of the purchase")
+            summary = "Validate the terms of the purchase"
+            answer = await answer_at_once(ACCEPT_PURCHASE, request, summary) or await _answer(
+                ACCEPT_PURCHASE, request, summary
+            )
         except ActivityError:  # an operator has failed it by hand
             await workflow.sleep(ANSWERED_WITHIN, summary="The terms are validated again")
             continue

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from temporalio.common import RetryPolicy
+from temporalio.common import Priority, RetryPolicy
 
 from activities.formatter import spaced
 from activities.requests import (
@@ -42,7 +42,8 @@ from activities.requests import (
     WorkflowPostings,
     dispute_name,
 )
-from workflows import budget
+from workflows import budget, priorities
+from workflows.lifecycle import PAYMENT_BLOCKED_AFTER
 from workflows.lifecycle.events import (
     BankDisputeReported,
     CheckPayment,
@@ -71,7 +72,7 @@ from workflows.lifecycle.events import (
 from workflows.lifecycle.state import Decision, Payment, ProviderMove, State
 from workflows.workflow_state import AcceptedStart
 
-BLOCKED_AFTER = timedelta(minutes=5)
+BLOCKED_AFTER = PAYMENT_BLOCKED_AFTER
 """An effect that could not be carried out for this long is reported as blocked."""
 
 LOOK_FOR = timedelta(seconds=30)
@@ -85,6 +86,10 @@ RETRY = RetryPolicy(
 
 RETRY_FOR_DAYS = replace(RETRY, maximum_interval=timedelta(hours=1))
 """For an effect that may wait for days, so that an unreachable provider costs little."""
+
+SHORT = (POST_DECISION, POST_SETTLEMENT, POST_PROVIDER_MOVE, BUSINESS_DEADLINE)
+"""Effects in our own database, or in none. A decision also asks the provider what it has, which
+moves no money."""
 
 LONGEST_REASON = 200
 """Bytes of a reason that provider or bank gives; it becomes a part of a sentence."""
@@ -101,6 +106,21 @@ class ActivityCall:
     facts: Callable[[Any], Sequence[Fact]]
     give_up_after: timedelta | None = field(default_factory=lambda: BLOCKED_AFTER)
     retry: RetryPolicy = field(default_factory=lambda: RETRY)
+
+    @property
+    def priority(self) -> Priority:
+        """Before what it is served."""
+        match self.type.name:
+            case TAKE_PAYMENT.name | VOID_PAYMENT.name:
+                return priorities.PAYMENT
+            case CHECK_PAYMENT.name | CHECK_REFUND.name:
+                return priorities.NEWS
+        return priorities.MONEY
+
+    @property
+    def is_short(self) -> bool:
+        """Whether it is tried at once, within the workflow task."""
+        return self.type in SHORT
 
 
 def activity_call(

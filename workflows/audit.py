@@ -16,6 +16,7 @@ from activities.requests import (
     Difference,
     OperatorAlert,
 )
+from workflows import priorities
 
 AUDIT_TIMEOUT = timedelta(hours=2)
 GIVE_UP_AFTER = timedelta(days=1)
@@ -40,6 +41,7 @@ class BooksAudit:
             schedule_to_close_timeout=GIVE_UP_AFTER,
             retry_policy=RETRY,
             summary="Compare ledger, workflows and payment provider",
+            priority=priorities.AUDIT,
         )
         if report.differences:
             await self._alert(report)

@@ -16,6 +16,7 @@ from temporalio.workflow import ActivityCancellationType
 from activities.requests import ErrorType
 from workflows import budget
 from workflows.activity_calls import activity_call
+from workflows.at_once import answer_at_once
 from workflows.lifecycle import is_pending
 from workflows.lifecycle.events import (
     CONCURRENT,
@@ -68,6 +69,8 @@ class EffectRunner:
         self._running = 0
         self._stopping = False
         self._attempting = False
+        self.at_once = 0
+        """How many effects are being tried within this workflow task."""
         self.invalid_input: str | None = None
         """Why the start input is invalid; found before any money moved."""
         self.id_is_used = False
@@ -170,6 +173,12 @@ class EffectRunner:
         answer."""
         state, first_run = self._state, workflow.info().first_execution_run_id
         call = activity_call(effect, state.purchase, state.start, workflow.now(), first_run)
+        if call.is_short:
+            self.at_once += 1
+            answer = await answer_at_once(call.type, call.request, call.summary)
+            self.at_once -= 1
+            if answer is not None:
+                return call.facts(answer)
         activity = workflow.start_activity(
             call.type.name,
             call.request,
@@ -180,6 +189,7 @@ class EffectRunner:
             # Money may be moving: wait for the activity's end instead of leaving it.
             cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             summary=call.summary[:200],
+            priority=call.priority,
         )
         await workflow.wait_condition(lambda: activity.done() or not self._should_run(effect))
         if not activity.done():

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
+from temporalio.common import Priority, RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, WorkflowAlreadyStartedError
 from temporalio.workflow import ParentClosePolicy
 
@@ -26,11 +26,11 @@ from activities.requests import (
     Undelivered,
 )
 from activities.sanitize import markdown
-from workflows import budget, lifecycle
+from workflows import budget, lifecycle, priorities
 from workflows.lifecycle import texts
 from workflows.lifecycle.events import Notify, RecipientRole
 from workflows.lifecycle.queries import REMINDER
-from workflows.lifecycle.state import DeadlineName, State
+from workflows.lifecycle.state import DeadlineName, Stage, State
 from workflows.lifecycle.texts import Text
 from workflows.messages import Role
 from workflows.receiving.encrypted import Deciphered
@@ -64,12 +64,17 @@ class Notifier:
         self._state = state
         self._deadlines_known = deadlines_known
         self._in_delivery = 0
+        self._unbounded = 0
+        """How many of these are retried for longer than CLOSE_AFTER."""
+        self._late: list[NoticeRequest] = []
+        """Those of a closed purchase that were not delivered in that time."""
         self._stopping = False
 
     @property
     def done(self) -> bool:
-        """Whether every notice was delivered or given up."""
-        return not self._state.pending_notices and not self._state.notices
+        """Whether every notice was delivered, given up, or is for PurchaseNotices to deliver."""
+        state = self._state
+        return not state.pending_notices and len(state.notices) == len(self._late)
 
     def notify(self, notify: Notify, at: datetime) -> None:
         """Notify of a transition, as soon as the deadlines that follow from it are computed."""
@@ -118,15 +123,30 @@ class Notifier:
     async def _deliver(self, notice: NoticeRequest) -> None:
         if self._stopping:
             return
-        deliver = self._remind if notice.transition == REMINDER else send
         self._in_delivery += 1
-        undelivered = await deliver(notice)
-        self._in_delivery -= 1
+        try:
+            undelivered = await self._send(notice)
+        except ActivityError:
+            self._late.append(notice)
+            return
+        finally:
+            self._in_delivery -= 1
         self._give_up(undelivered)
         self._state.notices = [one for one in self._state.notices if one is not notice]
         if report := undelivered_report(notice, undelivered, workflow.now()):
             self._state.notices.append(report)
             await self._deliver(report)
+
+    async def _send(self, notice: NoticeRequest) -> Sequence[Undelivered]:
+        """Deliver a notice. Raises ActivityError if the purchase is closed and it is late."""
+        reminds = notice.transition == REMINDER
+        if self._state.purchase.stage is Stage.CLOSED and not reminds:
+            return await attempt(notice, min(time_left(notice, workflow.now()), CLOSE_AFTER))
+        self._unbounded += 1
+        try:
+            return await (self._remind if reminds else send)(notice)
+        finally:
+            self._unbounded -= 1
 
     async def _remind(self, notice: NoticeRequest) -> Sequence[Undelivered]:
         """Deliver a reminder, unless its deadline ends or is no longer open."""
@@ -165,18 +185,21 @@ class Notifier:
     async def finish(self) -> None:
         """Give the last notices a moment; PurchaseNotices takes over what is left, so that the end
         of a purchase never waits for a mail server."""
-        try:
+        with suppress(TimeoutError):
             await workflow.wait_condition(
-                lambda: self.done, timeout=CLOSE_AFTER, timeout_summary="the last notices"
+                lambda: self.done,
+                timeout=CLOSE_AFTER if self._unbounded else None,
+                timeout_summary="the last notices",
             )
-        except TimeoutError:
-            for notice in self._state.notices:
-                self._give_up(_all_undelivered(notice, TAKEN_OVER))
-            child_id = f"{workflow.info().workflow_id}/notices/{workflow.info().run_id}"
-            try:
-                await self._hand_over(child_id)
-            except WorkflowAlreadyStartedError:  # a workflow of somebody else has this id
-                await self._hand_over(f"{child_id}/{workflow.uuid4()}")
+        if not self._state.notices:
+            return
+        for notice in self._state.notices:
+            self._give_up(_all_undelivered(notice, TAKEN_OVER))
+        child_id = f"{workflow.info().workflow_id}/notices/{workflow.info().run_id}"
+        try:
+            await self._hand_over(child_id)
+        except WorkflowAlreadyStartedError:  # a workflow of somebody else has this id
+            await self._hand_over(f"{child_id}/{workflow.uuid4()}")
 
     async def _hand_over(self, child_id: str) -> None:
         purchase_id = markdown(self._state.start.purchase_id)
@@ -299,23 +322,37 @@ async def send(notice: NoticeRequest) -> Sequence[Undelivered]:
     left = time_left(notice, workflow.now())
     if left <= timedelta(0):
         return _all_undelivered(notice, "its deadline has passed")
-    recipients = " and ".join(each.role for each in notice.recipients)
     try:
-        payload = await workflow.execute_activity(
-            SEND_NOTICES.name,
-            notice,
-            task_queue=NOTICE_QUEUE,
-            result_type=Deciphered,
-            schedule_to_close_timeout=left,
-            start_to_close_timeout=DELIVERY_TIMEOUT,
-            retry_policy=RETRY,
-            summary=f"Notify {recipients}: {notice.transition.replace('_', ' ')}",
-        )
-        return parse_answer(NoticeAnswer, SEND_NOTICES.name, payload).undelivered
+        return await attempt(notice, left)
     except ActivityError as error:
         return _undelivered_by(notice, error)
+
+
+async def attempt(notice: NoticeRequest, left: timedelta) -> Sequence[Undelivered]:
+    """Deliver a notice, retried for the time that is left; what can never be delivered is
+    returned. Raises ActivityError."""
+    recipients = " and ".join(each.role for each in notice.recipients)
+    payload = await workflow.execute_activity(
+        SEND_NOTICES.name,
+        notice,
+        task_queue=NOTICE_QUEUE,
+        result_type=Deciphered,
+        schedule_to_close_timeout=left,
+        start_to_close_timeout=DELIVERY_TIMEOUT,
+        retry_policy=RETRY,
+        summary=f"Notify {recipients}: {notice.transition.replace('_', ' ')}",
+        priority=_priority(notice),
+    )
+    try:
+        return parse_answer(NoticeAnswer, SEND_NOTICES.name, payload).undelivered
     except ValueError:
         return _all_undelivered(notice, "its activity was completed by hand")
+
+
+def _priority(notice: NoticeRequest) -> Priority:
+    if notice.transition == REMINDER:
+        return priorities.REMINDERS
+    return priorities.MONEY if notice.about_money else priorities.NEWS
 
 
 def time_left(notice: NoticeRequest, now: datetime) -> timedelta:

@@ -115,6 +115,8 @@ class ProjectPurchase(Receiver):
                     or self._effects.invalid_input is not None
                 )
             )
+            await asyncio.sleep(0)  # what changed may have started an effect
+            await self._wait_until(lambda: not self._effects.at_once)
             if self._effects.invalid_input and self._effects.id_is_used:
                 raise _not_this_one(self._effects.invalid_input)
             if self._effects.invalid_input:
@@ -333,7 +335,7 @@ class ProjectPurchase(Receiver):
     def _sync(self) -> None:
         """Make timers and search attributes match the state."""
         self._timers.sync()
-        attributes = view.search_attributes(self._state.purchase)
+        attributes = view.search_attributes(self._state.purchase, workflow.now())
         if changes := view.updates(self._indexed, attributes):
             workflow.upsert_search_attributes(changes)
         self._indexed = attributes

@@ -36,7 +36,11 @@ class Timers:
 
     def sync(self) -> None:
         """Make the timers match the deadlines of the state."""
-        open_ones = self._state.purchase.deadlines
+        purchase = self._state.purchase
+        soon = lifecycle.first_payment_attempt_ends(purchase, workflow.now())
+        open_ones = {
+            name: at for name, at in purchase.deadlines.items() if soon is None or at <= soon
+        }
         for name, (at, timer) in list(self._deadlines.items()):
             if open_ones.get(name) != at:
                 timer.cancel()
@@ -44,7 +48,7 @@ class Timers:
         for name, at in open_ones.items():
             if name not in self._deadlines:
                 self._deadlines[name] = (at, asyncio.create_task(self._await_deadline(name, at)))
-        self._sync_reminder()
+        self._sync_reminder(soon)
 
     async def _await_deadline(self, name: DeadlineName, at: datetime) -> None:
         state = self._state.purchase
@@ -54,9 +58,9 @@ class Timers:
         await _sleep_until(at, f"{label} in {{window}}. If nobody acts: {then}")
         self._reached(name, at)
 
-    def _sync_reminder(self) -> None:
+    def _sync_reminder(self, soon: datetime | None) -> None:
         upcoming = lifecycle.next_reminder(self._state.purchase, self._state.reminded_until)
-        at = upcoming[0] if upcoming else None
+        at = upcoming[0] if upcoming and (soon is None or upcoming[0] <= soon) else None
         if self._reminder and self._reminder[0] != at:
             self._reminder[1].cancel()
             self._reminder = None

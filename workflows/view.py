@@ -7,7 +7,7 @@ from temporalio.common import SearchAttributeKey, SearchAttributeUpdate, TypedSe
 
 from workflows import lifecycle
 from workflows.lifecycle.events import RecipientRole
-from workflows.lifecycle.state import Stage, State
+from workflows.lifecycle.state import DeadlineName, Stage, State
 from workflows.messages import (
     AttentionItem,
     Escrow,
@@ -42,9 +42,11 @@ Searchable = dict[SearchAttributeKey[Any], str | bool | datetime]
 """The search attributes of a purchase, without those that have no value."""
 
 
-def search_attributes(state: State) -> Searchable:
+def search_attributes(state: State, now: datetime) -> Searchable:
     """The search attributes as they should be now."""
-    deadline = lifecycle.next_deadline(state)
+    deadlines = dict(state.deadlines)
+    if lifecycle.first_payment_attempt_ends(state, now):
+        del deadlines[DeadlineName.PAYMENT]
     found: Searchable = {
         STAGE: shown_stage(state).value,
         CLIENT: state.terms.client.id,
@@ -53,8 +55,8 @@ def search_attributes(state: State) -> Searchable:
     }
     if state.outcome:
         found[OUTCOME] = state.outcome
-    if deadline:
-        found[DEADLINE] = deadline.at
+    if deadlines:
+        found[DEADLINE] = min(deadlines.values())
     return found
 
 

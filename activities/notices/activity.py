@@ -71,10 +71,11 @@ class NoticeActivities:
         retryable ApplicationError NOTICE_DELAYED whose detail is the NoticeAnswer so far.
         """
         recipients = {recipient.role: recipient for recipient in request.recipients}
-        drafts = [self._draft(request, recipient) for recipient in recipients.values()]
         parties = {role: party_of(request, recipient) for role, recipient in recipients.items()}
         names: dict[str, str] = {role: party.name for role, party in parties.items() if party}
-        return await self._deliver(drafts, names)
+        return await self._deliver(
+            lambda: [self._draft(request, recipient) for recipient in recipients.values()], names
+        )
 
     @activity.defn(name=ALERT_OPERATORS.name)
     async def alert_operators(self, alert: OperatorAlert) -> NoticeAnswer:
@@ -90,21 +91,43 @@ class NoticeActivities:
             address=self._operator_email,
             at=alert.at,
         )
-        return await self._deliver([self._with_texts(draft, lambda: render_alert(alert))], {})
+        return await self._deliver(
+            lambda: [self._with_texts(draft, lambda: render_alert(alert))], {}
+        )
 
-    async def _deliver(self, notices: Sequence[Notice], names: Mapping[str, str]) -> NoticeAnswer:
-        """Store the notices of one transition and send those that are pending."""
+    async def _deliver(
+        self, write: Callable[[], Sequence[Notice]], names: Mapping[str, str]
+    ) -> NoticeAnswer:
+        """Write and store the notices of one transition, and send those that are pending."""
+        stored, is_logged = await asyncio.to_thread(self._store, write)
+        if not is_logged:
+            return _answer(stored)
+        sending = (self._send(notice, names.get(notice.role, OPERATORS)) for notice in stored)
+        sent = await asyncio.gather(*sending)
+        attempted = [after for after, before in zip(sent, stored, strict=True) if after != before]
+        if attempted and not await asyncio.to_thread(self._record, attempted):
+            sent = [_unlogged(notice) if notice in attempted else notice for notice in sent]
+        return _answer(sent)
+
+    def _store(self, write: Callable[[], Sequence[Notice]]) -> tuple[Sequence[Notice], bool]:
+        """The notices as the log has them, and whether it could be reached."""
+        notices = write()
         drafts = [
             self._for_channel(channel, notice) for channel in self._channels for notice in notices
         ]
         try:
-            stored = await asyncio.to_thread(self._log.insert_if_absent, drafts)
+            return self._log.insert_if_absent(drafts), True
         except SQLAlchemyError as error:
-            # Without the error's text: it holds the statement with its addresses.
-            activity.logger.warning("%s: %s", _LOG_UNREACHABLE, type(error).__name__)
-            return _answer([replace(draft, last_error=_LOG_UNREACHABLE) for draft in drafts])
-        sending = (self._send(notice, names.get(notice.role, OPERATORS)) for notice in stored)
-        return _answer(await asyncio.gather(*sending))
+            _warn_unlogged(error)
+            return [replace(draft, last_error=_LOG_UNREACHABLE) for draft in drafts], False
+
+    def _record(self, attempted: Sequence[Notice]) -> bool:
+        try:
+            self._log.record(attempted)
+        except SQLAlchemyError as error:
+            _warn_unlogged(error)
+            return False
+        return True
 
     def _draft(self, request: NoticeRequest, recipient: Recipient) -> Notice:
         party = party_of(request, recipient)
@@ -143,12 +166,7 @@ class NoticeActivities:
         if notice.status != "pending":
             return notice
         status, why = await self._attempt(notice, name)
-        try:
-            await asyncio.to_thread(self._log.record, notice, status, why)
-        except SQLAlchemyError as error:
-            activity.logger.warning("%s: %s", _LOG_UNREACHABLE, type(error).__name__)
-            return replace(notice, last_error=why or _LOG_UNREACHABLE)
-        return replace(notice, status=status, last_error=why)
+        return replace(notice, status=status, last_error=why, attempts=notice.attempts + 1)
 
     async def _attempt(self, notice: Notice, name: str) -> tuple[Status, str]:
         try:
@@ -164,6 +182,16 @@ class NoticeActivities:
             activity.logger.error("%s (%s)\n%s", why, notice.role, trace(error))
             return "pending", why
         return "sent", ""
+
+
+def _warn_unlogged(error: SQLAlchemyError) -> None:
+    # Without the error's text: it holds the statement with its addresses.
+    activity.logger.warning("%s: %s", _LOG_UNREACHABLE, type(error).__name__)
+
+
+def _unlogged(notice: Notice) -> Notice:
+    """What was attempted and could not be recorded is attempted again."""
+    return replace(notice, status="pending", last_error=notice.last_error or _LOG_UNREACHABLE)
 
 
 def _answer(notices: Sequence[Notice]) -> NoticeAnswer:

@@ -45,17 +45,21 @@ class MaildirChannel:
     async def deliver(self, outgoing: Outgoing) -> None:
         """Write the message. Every failure of the disk is transient."""
         try:
-            await asyncio.to_thread(lambda: self._write(outgoing.mail()))
+            await asyncio.to_thread(lambda: self._write(outgoing.mail(), outgoing.is_new))
         except OSError as error:
             why = error.strerror or type(error).__name__
             raise TransientFailure(f"The Maildir {self.path} cannot be written: {why}.") from None
 
-    def _write(self, message: EmailMessage) -> None:
+    def _write(self, message: EmailMessage, is_new: bool) -> None:
         tmp, new, cur = (self.path / part for part in ("tmp", "new", "cur"))
-        for folder in (tmp, new, cur):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not cur.exists():
+            for folder in (tmp, new, cur):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         name = _file_name(message)
-        if (new / name).exists() or any(file.startswith(name) for file in os.listdir(cur)):
+        # A read mail is found only by a list of the folder, which may have 100,000.
+        if not is_new and (
+            (new / name).exists() or any(file.startswith(name) for file in os.listdir(cur))
+        ):
             return
         handle, draft = tempfile.mkstemp(prefix=f"{name}.", dir=tmp)
         try:

@@ -76,7 +76,9 @@ _NOTICES = Table(
 # Statements are built once: building one takes longer than executing it.
 _KEY = ("purchase_id", "transition_id", "role", "channel")
 _SAME_KEY = and_(*(_NOTICES.c[name] == bindparam(f"key_{name}") for name in _KEY))
-_FIND = select(_NOTICES).where(_SAME_KEY)
+_OF_TRANSITION = select(_NOTICES).where(
+    *(_NOTICES.c[name] == bindparam(f"key_{name}") for name in ("purchase_id", "transition_id"))
+)
 _INSERT = {
     "sqlite": sqlite.insert(_NOTICES).inline().on_conflict_do_nothing(),
     "postgresql": postgresql.insert(_NOTICES).inline().on_conflict_do_nothing(),
@@ -105,20 +107,39 @@ class DeliveryLog:
     def insert_if_absent(self, notices: Sequence[Notice]) -> tuple[Notice, ...]:
         """Store the notices that are new. Returns all as they are stored, in the same order.
 
-        A stored notice with the same purchase, transition, role and channel is not replaced.
+        A stored notice with the same purchase, transition, role and channel is not replaced. A new
+        one has no `updated_at`: nobody has attempted it.
         """
         now = datetime.now(UTC)
         rows = [asdict(notice) | {"updated_at": now} for notice in notices]
+        transitions = {(notice.purchase_id, notice.transition_id) for notice in notices}
         with self._engine.begin() as connection:
             connection.execute(_INSERT[connection.dialect.name], rows)
-            found = [connection.execute(_FIND, _key_values(notice)).one() for notice in notices]
-        return tuple(map(_notice, found))
+            found = {
+                _key(row): _notice(row)
+                for purchase_id, transition_id in transitions
+                for row in connection.execute(
+                    _OF_TRANSITION,
+                    {"key_purchase_id": purchase_id, "key_transition_id": transition_id},
+                )
+            }
+        stored = [found[_key(notice)] for notice in notices]
+        return tuple(
+            replace(notice, updated_at=None) if notice.updated_at == now else notice
+            for notice in stored
+        )
 
-    def record(self, notice: Notice, status: Status, error: str = "") -> None:
-        """Record one attempt. A sent notice stays sent, also if a late attempt failed."""
-        values = {"new_status": status, "error": error, "now": datetime.now(UTC)}
+    def record(self, attempted: Sequence[Notice]) -> None:
+        """Record one attempt of each notice, with its status and last error. A sent notice stays
+        sent, also if a late attempt failed."""
+        now = datetime.now(UTC)
+        rows = [
+            {"new_status": one.status, "error": one.last_error, "now": now}
+            | {f"key_{name}": getattr(one, name) for name in _KEY}
+            for one in attempted
+        ]
         with self._engine.begin() as connection:
-            connection.execute(_RECORD, values | _key_values(notice))
+            connection.execute(_RECORD, rows)
 
     def list(self, purchase_id: str) -> tuple[Notice, ...]:
         """All notices of a purchase, in the order of their transitions."""
@@ -145,8 +166,8 @@ class DeliveryLog:
             return {row.channel: row.given_up for row in connection.execute(counted)}
 
 
-def _key_values(notice: Notice) -> dict[str, str]:
-    return {f"key_{name}": getattr(notice, name) for name in _KEY}
+def _key(notice: Notice | Row[Any]) -> tuple[str, ...]:
+    return tuple(getattr(notice, name) for name in _KEY)
 
 
 def _notice(row: Row[Any]) -> Notice:

@@ -43,6 +43,11 @@ class Outgoing:
     name: str
     origin: Address
 
+    @property
+    def is_new(self) -> bool:
+        """Whether it was never attempted before: the log has just stored it."""
+        return self.notice.updated_at is None
+
     def mail(self) -> EmailMessage:
         """The notice as a mail message, in ASCII.
 

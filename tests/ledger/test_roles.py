@@ -1,6 +1,7 @@
 """The grants of the worker's role on PostgreSQL, and what it cannot do (docs/threats.md)."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -53,7 +54,7 @@ def test_the_worker_role_can_do_its_work(as_worker: str) -> None:
         ledger.decide(key="d", refund=300, release=200, **terms)
         ledger.settle(key="s", amount=300, reference="r", **terms)
         (opened,) = log.insert_if_absent([notice])
-        log.record(opened, "sent")
+        log.record([replace(opened, status="sent")])
         balances = ledger.balances("p-1")
         sent = [logged.status for logged in log.list("p-1")]
 

@@ -148,8 +148,8 @@ async def test_only_an_ended_purchase_with_money_can_be_adopted(
     closed = await start(server.client, purchase("pm_sandbox_declined"))
     await closed.result()
     assert await rejected(server, services, closed) == "CLOSED"
-    unpaid = await start(server.client, purchase("pm_sandbox_unreachable"))
-    await status(unpaid)
+    unpaid = await start(server.client, purchase("pm_sandbox_needs_client"))
+    await until(unpaid, lambda found: bool(found.timeline))
     await unpaid.terminate("by mistake")
     assert await rejected(server, services, unpaid) == "NO_MONEY"
 

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import mailbox
+from datetime import UTC, datetime
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
@@ -48,8 +49,8 @@ def message(number: str = "1", name: str = "Ana", **changes: Any) -> EmailMessag
     return Outgoing(notice(number, **changes), name, ORIGIN).mail()
 
 
-def outgoing(number: str = "1") -> Outgoing:
-    return Outgoing(notice(number), "Ana", ORIGIN)
+def outgoing(number: str = "1", **changes: Any) -> Outgoing:
+    return Outgoing(notice(number, **changes), "Ana", ORIGIN)
 
 
 # --- The message ---------------------------------------------------------------------------
@@ -151,7 +152,9 @@ async def test_the_standard_library_reads_the_maildir(tmp_path: Path) -> None:
 
 async def test_a_maildir_holds_each_message_once_also_when_read(tmp_path: Path) -> None:
     channel = MaildirChannel(tmp_path)
-    await asyncio.gather(*(channel.deliver(outgoing()) for _ in range(8)))
+    repeated = outgoing(updated_at=datetime(2026, 11, 23, tzinfo=UTC))
+    await channel.deliver(outgoing())
+    await asyncio.gather(*(channel.deliver(repeated) for _ in range(8)))
     box = mailbox.Maildir(tmp_path, create=False)
     (name,) = box.keys()
     seen = box[name]
@@ -159,8 +162,19 @@ async def test_a_maildir_holds_each_message_once_also_when_read(tmp_path: Path) 
     seen.set_subdir("cur")
     seen.add_flag("S")
     box[name] = seen
-    await channel.deliver(outgoing())
+    await channel.deliver(repeated)
     assert len(mailbox.Maildir(tmp_path, create=False)) == 1
+
+
+async def test_a_new_notice_is_delivered_without_a_look_at_the_mails_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel = MaildirChannel(tmp_path)
+    await channel.deliver(outgoing("1"))
+    with monkeypatch.context() as patched:
+        patched.setattr("os.listdir", lambda _: pytest.fail("the folder was listed"))
+        await channel.deliver(outgoing("2"))
+    assert len(list((tmp_path / "new").iterdir())) == 2
 
 
 async def test_an_unwritable_maildir_is_transient(tmp_path: Path) -> None:

@@ -35,10 +35,13 @@ def any_log(any_engine: Engine) -> DeliveryLog:
 
 
 def test_a_stored_notice_is_not_replaced(any_log: DeliveryLog) -> None:
-    (first,) = any_log.insert_if_absent([NOTICE])
-    assert replace(first, updated_at=None) == NOTICE
+    assert any_log.insert_if_absent([NOTICE]) == (NOTICE,)
     changed = replace(NOTICE, subject="Another", message_id="<other@example.com>")
-    assert any_log.insert_if_absent([LATER, changed]) == (any_log.list("p-1001")[1], first)
+    new, known = any_log.insert_if_absent([LATER, changed])
+    assert new == LATER
+    assert known == any_log.list("p-1001")[0]
+    assert known == replace(NOTICE, updated_at=known.updated_at)
+    assert known.updated_at, "somebody may have attempted it"
 
 
 def test_the_list_is_in_order_and_frozen(any_log: DeliveryLog) -> None:
@@ -57,11 +60,11 @@ def test_the_list_is_in_order_and_frozen(any_log: DeliveryLog) -> None:
 
 def test_attempts_are_counted_and_sent_stays_sent(any_log: DeliveryLog) -> None:
     any_log.insert_if_absent([NOTICE])
-    any_log.record(NOTICE, "pending", "451 later")
+    any_log.record([replace(NOTICE, last_error="451 later")])
     (waiting,) = any_log.list("p-1001")
     assert (waiting.status, waiting.attempts, waiting.last_error) == ("pending", 1, "451 later")
-    any_log.record(NOTICE, "sent")
-    any_log.record(NOTICE, "pending", "late")
+    any_log.record([replace(NOTICE, status="sent")])
+    any_log.record([replace(NOTICE, last_error="late")])
     (sent,) = any_log.list("p-1001")
     assert (sent.status, sent.attempts, sent.last_error) == ("sent", 2, "")
 
@@ -83,10 +86,11 @@ def test_concurrent_migrations_and_inserts(any_engine: Engine) -> None:
         return DeliveryLog(engine).insert_if_absent([NOTICE, LATER])
 
     with ThreadPoolExecutor(6) as pool:
-        opened = set(pool.map(start, engines))
+        opened = list(pool.map(start, engines))
     for engine in engines:
         engine.dispose()
-    assert len(opened) == 1
+    assert sum(notice.updated_at is None for notice, _ in opened) == 1, "one of them stored it"
+    assert {replace(notice, updated_at=None) for notice, _ in opened} == {NOTICE}
 
 
 def test_the_table_rejects_an_unknown_status(any_log: DeliveryLog, any_engine: Engine) -> None:

@@ -7,8 +7,10 @@ from workflows.lifecycle.aftercare import begin_case
 from workflows.lifecycle.decide import begin, begin_again, decide
 from workflows.lifecycle.pending import is_pending
 from workflows.lifecycle.queries import (
+    PAYMENT_BLOCKED_AFTER,
     allowed_messages,
     deadlines,
+    first_payment_attempt_ends,
     governing_deadline,
     next_deadline,
     next_reminder,
@@ -22,12 +24,14 @@ from workflows.lifecycle.queries import (
 from workflows.lifecycle.versions import newest, newest_rules, rules_of
 
 __all__ = [
+    "PAYMENT_BLOCKED_AFTER",
     "allowed_messages",
     "begin",
     "begin_again",
     "begin_case",
     "deadlines",
     "decide",
+    "first_payment_attempt_ends",
     "governing_deadline",
     "is_pending",
     "newest",

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from activities.formatter import spaced
@@ -21,6 +21,9 @@ from workflows.lifecycle.transition import AMOUNT, Transition
 from workflows.lifecycle.versions import draft_of, is_open, newest_rules, rules_of
 from workflows.lifecycle.words import expiry_text
 from workflows.messages import MESSAGES, Deadline, Message, Permission, Role, Sender
+
+PAYMENT_BLOCKED_AFTER = timedelta(minutes=5)
+"""How long an attempt to charge is retried before it needs attention."""
 
 REMINDER = "reminder"
 """The name of every reminder."""
@@ -46,6 +49,16 @@ def on_expiry(state: State, deadline: DeadlineName) -> Transition | None:
     """The row that applies when this open deadline ends and nobody has acted."""
     draft = draft_of(state, DeadlineExpired(deadline), state.deadlines[deadline])
     return rules_of(state).row_for(draft)
+
+
+def first_payment_attempt_ends(state: State, now: datetime) -> datetime | None:
+    """When the first attempt to charge is answered at the latest; None if it has been. Nearly
+    always it is answered within a second, so nothing that ends later needs a timer meanwhile."""
+    due = state.deadlines.get(DeadlineName.PAYMENT)
+    if due is None or state.attention or state.confirm_url:
+        return None
+    ends = due - state.terms.policy.payment_window + PAYMENT_BLOCKED_AFTER
+    return ends if now < ends <= due else None
 
 
 def deadlines(state: State) -> tuple[Deadline, ...]:
