@@ -19,9 +19,9 @@ from starter.options import (
     option_of,
     read_amount,
     read_file,
-    read_id,
     read_model,
     read_object,
+    read_purchase,
     read_sender,
 )
 from temporal.aftercare import current
@@ -43,10 +43,9 @@ HELP = {
 }
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Give `app` a command for every message."""
-    for name, kind in MESSAGES.items():
-        app.command(name.replace("_", "-"), help=kind.__doc__)(_command(kind))
+def command_for(name: str) -> Callable[..., None]:
+    """Return the command of a message, such as `accept-claim`."""
+    return _command(MESSAGES[name.replace("-", "_")])
 
 
 def _command(kind: type[Message]) -> Callable[..., None]:
@@ -57,6 +56,7 @@ def _command(kind: type[Message]) -> Callable[..., None]:
         await _say(kind, purchase_id, sender, given, as_json)
 
     parameters = _parameters(kind)
+    say.__doc__ = kind.__doc__
     say.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     say.__annotations__ = {each.name: each.annotation for each in parameters}
     return command(say)
@@ -107,7 +107,7 @@ async def _say(
     kind: type[Message], purchase_id: str, sender: str, given: Given, as_json: bool
 ) -> None:
     """Send the options as one message, and print the answer."""
-    read_id(purchase_id, "PURCHASE")
+    purchase_id = read_purchase(purchase_id)
     as_signal, currency = given.pop("signal"), given.pop("currency", None)
     message_id = given.setdefault("message_id", str(uuid.uuid4()))
     amounts = _read_amounts(given, currency)

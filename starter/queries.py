@@ -16,7 +16,7 @@ from activities.notices.log import DeliveryLog, effective_status
 from starter import show
 from starter.books import opened
 from starter.exits import command
-from starter.options import As, Json, PurchaseId, read_id, read_sender
+from starter.options import As, Json, PurchaseId, read_id, read_purchase, read_sender
 from temporal.aftercare import current, status_of
 from temporal.client import connect
 from temporal.errors import InvalidInput, Rejected
@@ -52,7 +52,7 @@ async def status(purchase_id: PurchaseId, watch: Watch = False, as_json: Json = 
 
 
 async def _purchase(purchase_id: str) -> Purchase:
-    read_id(purchase_id, "PURCHASE")
+    purchase_id = read_purchase(purchase_id)
     return await Purchase(await connect(), purchase_id).begun()
 
 
@@ -120,7 +120,7 @@ async def list_(
 @command
 async def ledger(purchase_id: PurchaseId, as_json: Json = False) -> None:
     """Show every movement of a purchase's money, and its balances."""
-    read_id(purchase_id, "PURCHASE")
+    purchase_id = read_purchase(purchase_id)
     with opened() as engine:
         books = Ledger(engine)
         balances, transfers = books.balances(purchase_id), books.transfers(purchase_id)
@@ -136,7 +136,7 @@ async def ledger(purchase_id: PurchaseId, as_json: Json = False) -> None:
 @command
 async def notices(purchase_id: PurchaseId, number: Number = None, as_json: Json = False) -> None:
     """Show the notices to both parties, and whether they were delivered."""
-    read_id(purchase_id, "PURCHASE")
+    purchase_id = read_purchase(purchase_id)
     with opened() as engine:
         now = datetime.now(UTC)
         sent = [effective_status(notice, now) for notice in DeliveryLog(engine).list(purchase_id)]

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.main import get_command
 
 from docs import reliability
 from docs.generate import HERE, stale
 from docs.messages_page import sample
 from docs.rules_page import REJECTIONS, diagram, page
 from docs.samples import SAMPLES, START
-from starter.app import app
+from starter.commands import command
 from starter.schema import DIALECT
 from tests import contract
 from workflows.lifecycle.state import Code, Stage
@@ -147,9 +146,8 @@ def test_every_threat_is_shown_by_a_test_that_is_there() -> None:
 def test_every_command_in_the_runbook_is_one(page: str) -> None:
     """Of ours, with options that it has."""
     text = (HERE / page).read_text(encoding="utf-8")
-    commands = get_command(app).commands  # type: ignore[attr-defined]
     for name, rest in re.findall(r"(?m)(?:^|`)recourse ([a-z-]+)([^`\n#]*)", text):
-        options = {option for parameter in commands[name].params for option in parameter.opts}
+        options = {option for parameter in command(name).params for option in parameter.opts}
         assert set(re.findall(r"--[a-z-]+", rest)) <= options, name
 
 

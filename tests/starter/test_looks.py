@@ -363,6 +363,7 @@ async def test_a_command_that_reads_creates_nothing(
 ) -> None:
     """In a folder without them, the defaults name no file: it says which one, and how to set it."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("activities.services.CHECKOUT", tmp_path)
 
     answer = await cli(*words, **{name: None})
 
@@ -374,11 +375,3 @@ async def test_a_command_that_reads_creates_nothing(
 
 def _files(folder: Path) -> list[Path]:
     return list(folder.iterdir())
-
-
-@pytest.mark.parametrize("name", ["status", "ledger", "notices"])
-async def test_a_workflow_id_is_recognised(name: str, cli: Cli, cli_purchase: Purchase) -> None:
-    """The Web UI shows workflow ids: the answer names the purchase."""
-    answer = await cli(name, cli_purchase.workflow_id)
-    assert answer.rejection == (1, "NOT_FOUND")
-    assert f"Did you mean the purchase {cli_purchase.id}?" in answer.err
