@@ -29,6 +29,10 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
             "starter.queries:notices",
             "Show the notices to both parties, and whether they were delivered.",
         ),
+        "import": (
+            "starter.importing:import_",
+            "Continue purchases here that already run elsewhere: their stage, deadlines and money.",
+        ),
         "adopt": (
             "starter.adopt:adopt",
             "Continue a purchase that was terminated with money in escrow; no money moves twice.",

@@ -17,6 +17,7 @@ from activities.amounts import MAX_AMOUNT
 from activities.fields import Address, Amount, Currency, Identifier, Line, UtcDatetime
 from activities.requests import Model, Money, Party, Undelivered
 from workflows import budget
+from workflows.imported import GivenImport
 from workflows.policy import GivenPolicy
 
 LONGEST_TEXT = 4_000
@@ -279,6 +280,11 @@ class PurchaseStart(Model):
     requirements_needed: bool = Field(default=True, strict=True)
     purchased_at: UtcDatetime | None = None
     policy: GivenPolicy = GivenPolicy()
+    imported: GivenImport | None = Field(
+        default=None,
+        description="Where the purchase stands, if it already runs elsewhere: it needs "
+        "payment_reference and purchased_at; nothing is charged, and no deadline begins anew",
+    )
 
     @model_validator(mode="after")
     def _two_people(self) -> "PurchaseStart":
@@ -290,6 +296,18 @@ class PurchaseStart(Model):
     def _one_payment(self) -> "PurchaseStart":
         if (self.payment_method is None) is (self.payment_reference is None):
             raise ValueError("give either payment_method or payment_reference")
+        return self
+
+    @model_validator(mode="after")
+    def _imported_with_payment(self) -> "PurchaseStart":
+        if (given := self.imported) is None:
+            return self
+        if self.payment_reference is None or self.purchased_at is None:
+            raise ValueError("an imported purchase needs payment_reference and purchased_at")
+        if given.claim is not None and given.claim > self.price.amount:
+            raise ValueError("imported.claim is more than the price")
+        if not self.requirements_needed and "requirements" in given.deadlines:
+            raise ValueError("a purchase without requirements does not wait for them")
         return self
 
 

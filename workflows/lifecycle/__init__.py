@@ -4,7 +4,7 @@ Read `transitions.py` (the table), then `deadlines.py`, `handlers.py` and `decid
 """
 
 from workflows.lifecycle.aftercare import begin_case
-from workflows.lifecycle.decide import begin, begin_again, decide
+from workflows.lifecycle.decide import begin, begin_again, continue_imported, decide
 from workflows.lifecycle.pending import is_pending
 from workflows.lifecycle.queries import (
     allowed_messages,
@@ -26,6 +26,7 @@ __all__ = [
     "begin",
     "begin_again",
     "begin_case",
+    "continue_imported",
     "deadlines",
     "decide",
     "governing_deadline",

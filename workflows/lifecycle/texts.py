@@ -92,6 +92,14 @@ PAYMENT_NEEDS_CLIENT = Text(
     advice={"client": ("Confirm the payment on the page of the payment provider.",)},
 )
 
+IMPORTED = Text(
+    heading="Continued from another system",
+    summary="The purchase was continued from another system, where {client} had paid {escrow}. The "
+    "money is held in escrow, and every deadline goes on.",
+    explanation="A purchase that runs elsewhere is continued where it stands. Nothing is charged, "
+    "no deadline begins anew, and nobody is notified, because nothing changes for them.",
+)
+
 # --- the work
 
 REQUIREMENTS_SUBMITTED = Text(
