@@ -39,6 +39,10 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         ),
     },
     "Messages": {
+        "send": (
+            "starter.bulk:send",
+            "Send one message to every purchase that a query finds; without --yes, only check it.",
+        ),
         "submit-requirements": (MESSAGE, "The client says what is needed."),
         "cancel": (
             MESSAGE,

@@ -67,7 +67,7 @@ class Line:
 
 @command
 async def import_(
-    file: File, dry_run: DryRun = False, rate: Rate = 50, as_json: Json = False
+    file: File, dry_run: DryRun = False, rate: Rate = 100, as_json: Json = False
 ) -> int:
     """Continue purchases here that already run elsewhere: their stage, deadlines and money.
 
