@@ -4,6 +4,7 @@ An interrupted batch is continued by the same command: what is done already is r
 """
 
 import asyncio
+import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -81,21 +82,16 @@ async def run(
             async with asyncio.TaskGroup() as group:
                 for _ in range(AT_ONCE):
                     group.create_task(work_on_next())
-        except* Unreachable as group_of_errors:
-            first = next(error for error in _each(group_of_errors))
-            raise Unreachable(first.code, _stopped(found, items, first.text)) from None
-        except* asyncio.CancelledError:  # Ctrl-C
-            screen.print(_stopped(found, items, "Interrupted."), markup=False)
+        except asyncio.CancelledError:  # Ctrl-C
+            print(_stopped(found, items, "Interrupted."), file=sys.stderr)
             raise
+        except ExceptionGroup as errors:
+            first = errors.exceptions[0]
+            if isinstance(first, Unreachable):
+                raise Unreachable(first.code, _stopped(found, items, first.text)) from None
+            raise first from None
     results = Counter(each.result for each in found)
     return Report(dry_run=dry_run, results=dict(results), purchases=tuple(found))
-
-
-def _each(errors: BaseExceptionGroup[Unreachable]) -> list[Unreachable]:
-    flat: list[Unreachable] = []
-    for error in errors.exceptions:
-        flat.extend(_each(error) if isinstance(error, BaseExceptionGroup) else [error])
-    return flat
 
 
 def _stopped(found: Sequence[Outcome], items: Sequence[object], why: str) -> str:

@@ -2,13 +2,16 @@
 message added to the contract gets its command automatically."""
 
 import inspect
+import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
 
+from activities.amounts import format_amount
+from activities.sanitize import one_line
 from starter import show
 from starter.exits import command
 from starter.options import (
@@ -26,7 +29,7 @@ from starter.options import (
 )
 from temporal.aftercare import current
 from temporal.client import connect
-from temporal.errors import InvalidInput
+from temporal.errors import InvalidInput, Rejected
 from temporal.purchases import Purchase
 from workflows.messages import MESSAGES, Message
 
@@ -72,6 +75,8 @@ def _parameters(kind: type[Message]) -> list[inspect.Parameter]:
             found.append(_of_field(name, field))
     if set(AMOUNTS) & set(kind.model_fields):
         found.append(_optional("currency", "The currency of the amount, such as USD."))
+        yes = typer.Option("--yes", help="Send without asking whether the amounts are right.")
+        found.append(_parameter("yes", Annotated[bool, yes], False))
     hint = "Your id for the message; sent again with it, it counts once."
     signal = typer.Option("--signal", help="Send as a signal, without waiting for an answer.")
     return [
@@ -109,6 +114,7 @@ async def _say(
     """Send the options as one message, and print the answer."""
     purchase_id = read_purchase(purchase_id)
     as_signal, currency = given.pop("signal"), given.pop("currency", None)
+    confirmed = given.pop("yes", False)
     message_id = given.setdefault("message_id", str(uuid.uuid4()))
     amounts = _read_amounts(given, currency)
     if REQUIREMENTS in kind.model_fields:
@@ -121,6 +127,8 @@ async def _say(
     purchase = await (await current(Purchase(await connect(), purchase_id))).begun()
     if amounts:
         await _check_currency(purchase, currency)
+        if not confirmed and at_terminal():
+            await _confirm(purchase, amounts)
     if as_signal:
         await purchase.signal(message)
         text = f"Signal {kind.name} sent; `status {purchase_id}` shows its result."
@@ -144,6 +152,26 @@ def _requirements(given: Given) -> object:
     if (text is None) == (file is None):
         raise InvalidInput("Give the requirements either as --text or as --file.")
     return text if file is None else read_object(read_file(file), "--file")
+
+
+def at_terminal() -> bool:
+    """Whether a person can be asked; a script has no terminal."""
+    return sys.stdin.isatty()
+
+
+async def _confirm(purchase: Purchase, amounts: Mapping[str, int]) -> None:
+    """Show who would get how much, and ask. Raises Failure NOT_CONFIRMED."""
+    terms, held = await purchase.terms(), (await purchase.status()).escrow.held
+    refund = amounts["refund"] if "refund" in amounts else held - amounts["claim"]
+    shares = ((refund, terms.client.name), (held - refund, terms.freelancer.name))
+    if min(refund, held - refund) < 0:
+        return  # the rules reject it, and say which amounts are possible
+    text = ", ".join(
+        f"{format_amount(amount, terms.price.currency)} to {one_line(name)}"
+        for amount, name in shares
+    )
+    if not typer.confirm(f"{text}. Send?", err=True):
+        raise Rejected("NOT_CONFIRMED", "Nothing was sent.")
 
 
 async def _check_currency(purchase: Purchase, currency: str | None) -> None:

@@ -370,13 +370,17 @@ class AttentionItem(Model):
 
 
 class TimelineEntry(Model):
-    """One transition. `late_by`: seconds by which a deadline had passed when it was applied."""
+    """One transition. `by_id`: who sent the message that caused it; `note`: the reason, note or
+    text in it, if it is long only its beginning. `late_by`: seconds by which a deadline had passed
+    when it was applied."""
 
     number: int
     at: UtcDatetime
     transition: str
     by: str
+    by_id: str | None = None
     text: str
+    note: str | None = None
     late_by: float | None = None
 
 

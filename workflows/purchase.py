@@ -280,7 +280,7 @@ class ProjectPurchase(Receiver):
         if isinstance(decided, Accepted):
             if isinstance(message, SubmitRequirements):
                 self._state.requirements = message.requirements
-            self._apply(decided, at)
+            self._apply(decided, at, message)
             deadline = lifecycle.next_deadline(self._state.purchase)
             answer: Receipt | Rejection = Receipt(
                 stage=view.shown_stage(self._state.purchase).value,
@@ -315,9 +315,9 @@ class ProjectPurchase(Receiver):
         if isinstance(answer, Accepted):
             self._apply(answer, now)
 
-    def _apply(self, answer: Accepted, at: datetime) -> None:
+    def _apply(self, answer: Accepted, at: datetime, message: Message | None = None) -> None:
         """A transition takes effect: the state, its effects and its notices."""
-        self._state.record(answer, at)
+        self._state.record(answer, at, message)
         self._changed = True
         for effect in answer.effects:
             self._effects.add(effect)

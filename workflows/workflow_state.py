@@ -21,7 +21,7 @@ from workflows import budget, lifecycle
 from workflows.imported import Imported
 from workflows.lifecycle.events import Accepted, CheckPayment, Effect, Notify
 from workflows.lifecycle.state import Person, Stage, State, Terms
-from workflows.messages import PurchaseStart, RejectedSignal, TimelineEntry
+from workflows.messages import Message, PurchaseStart, RejectedSignal, TimelineEntry
 from workflows.policy import Policy
 from workflows.receiving.idempotency import IdempotencyCache
 
@@ -163,18 +163,22 @@ class WorkflowState(BaseModel):
             state.effects = [CheckPayment(purchase.payment_checks)]
         return state
 
-    def record(self, answer: Accepted, now: datetime) -> None:
-        """A transition takes effect: the new state, and a line in the timeline."""
+    def record(self, answer: Accepted, now: datetime, message: Message | None = None) -> None:
+        """A transition takes effect, `message` is its cause if it is one: the new state, and a line
+        in the timeline."""
         self.purchase = answer.state
         if not answer.transition:
             return
         self.transitions += 1
+        note = lifecycle.note_of(message) if message else None
         entry = TimelineEntry(
             number=self.transitions,
             at=now,
             transition=answer.transition,
             by=answer.actor,
+            by_id=message.by.id if message else None,
             text=budget.cut(answer.text, budget.LONGEST_SENTENCE),
+            note=budget.cut(note, budget.LONGEST_NOTE) if note else None,
             late_by=answer.late_by.total_seconds() if answer.late_by else None,
         )
         self.timeline = [*self.timeline, entry][-budget.TIMELINE_KEPT :]

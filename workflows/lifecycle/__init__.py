@@ -5,6 +5,7 @@ Read `transitions.py` (the table), then `deadlines.py`, `handlers.py` and `decid
 
 from workflows.lifecycle.aftercare import begin_case
 from workflows.lifecycle.decide import begin, begin_again, continue_imported, decide
+from workflows.lifecycle.handlers import note_of
 from workflows.lifecycle.pending import is_pending
 from workflows.lifecycle.queries import (
     allowed_messages,
@@ -35,6 +36,7 @@ __all__ = [
     "newest_rules",
     "next_deadline",
     "next_reminder",
+    "note_of",
     "on_expiry",
     "permissions",
     "rejection_notice",

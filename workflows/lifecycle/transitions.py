@@ -276,6 +276,7 @@ TRANSITIONS: tuple[Transition, ...] = (
         stages=(CONTESTED,),
         to=DISPUTED,
         text=texts.DISPUTE_OPENED,
+        notify=EVERYBODY,
         source="A",
         form=Form(label="Open a dispute", sample={"reason": "…"}),
     ),
