@@ -2,12 +2,12 @@
 
 import json
 from datetime import UTC, datetime
-from typing import Any
 
 from docs import examples
 from docs.rules_page import table
 from docs.samples import PURCHASE, SAMPLES, START
 from workflows import budget, lifecycle
+from workflows.descriptions import describe
 from workflows.lifecycle.events import Accepted, PaymentHeld, Rejection
 from workflows.lifecycle.state import Person, State, Terms
 from workflows.messages import (
@@ -296,26 +296,12 @@ def _senders(name: str) -> str:
 
 
 def _fields(kind: type[Message]) -> str:
-    schemas = kind.model_json_schema()["properties"]
+    schemas = describe(kind.model_json_schema())["properties"]
     lines = []
     for name, info in sorted(
         kind.model_fields.items(), key=lambda field: not field[1].is_required()
     ):
         if name not in Message.model_fields:
             optional = "" if info.is_required() else ", optional"
-            description = f" {info.description}." if info.description else ""
-            lines.append(f"- `{name}`{optional}: {_type(schemas[name])}.{description}")
+            lines.append(f"- `{name}`{optional}: {schemas[name]['description']}.")
     return "\n".join(lines)
-
-
-def _type(schema: dict[str, Any]) -> str:
-    """The type of a field. Only `requirements` has a schema without a type."""
-    options = schema.get("anyOf", [schema])
-    match next(option for option in options if option.get("type") != "null"):
-        case {"enum": choices}:
-            return " or ".join(f'`"{choice}"`' for choice in choices)
-        case {"type": "integer"}:
-            return "integer, zero or more"
-        case {"type": "string", "maxLength": longest}:
-            return f"text, at most {longest:,} characters"
-    return f"text or object, not empty, at most {LARGEST_REQUIREMENTS // 1024} KiB of JSON"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from docs import reliability
@@ -76,6 +77,27 @@ def test_a_schema_is_whole(path: Path) -> None:
         if part.get("type") == "object" and "properties" in part:
             assert part["additionalProperties"] is False
             assert set(part.get("required", ())) <= set(part["properties"])
+
+
+@pytest.mark.parametrize("path", SCHEMAS, ids=lambda path: path.name)
+def test_every_field_says_what_it_means(path: Path) -> None:
+    """Also the fields inside: unit, bound and default in words, and the default as it is sent."""
+    schema = json.loads(path.read_text(encoding="utf-8"))
+    for part in _objects(schema):
+        for name, field in part.get("properties", {}).items():
+            assert len(field.get("description", "")) > 10, name
+            if field.get("default") is not None:
+                reader = {"$defs": schema.get("$defs", {}), **field}
+                jsonschema.validate(field["default"], reader)
+
+
+@pytest.mark.parametrize("name", ["receipt", "status", "actions", "result"])
+def test_an_answer_has_an_example(name: str) -> None:
+    """A real one, which the schema accepts."""
+    schema = json.loads((HERE / "contract" / f"{name}.schema.json").read_text(encoding="utf-8"))
+    (example,) = schema["examples"]
+    assert example
+    jsonschema.validate(example, schema)
 
 
 def _objects(value: Any) -> Iterator[dict[str, Any]]:

@@ -65,29 +65,13 @@ class Imported(Model):
 class GivenImport(Imported):
     """Where a purchase stands that already runs elsewhere, with its limits."""
 
-    stage: GivenStage = Field(description="The stage that the purchase is in")
-    deadlines: dict[GivenDeadline, UtcDatetime] = Field(  # type: ignore[assignment]
-        description="The instant of each open deadline, RFC 3339: that of the stage, and while a "
-        "refund request is open also `requirements` or `freelancer_cancel`, if the stage before it "
-        "was `awaiting_requirements` or `freelancer_review`"
-    )
+    stage: GivenStage
+    deadlines: dict[GivenDeadline, UtcDatetime]  # type: ignore[assignment]
     stage_before_request: (
         Literal["awaiting_requirements", "freelancer_review", "in_progress", "delivered"] | None
-    ) = Field(
-        default=None,
-        description="The stage that the client's cancellation left; required in "
-        "`refund_requested`, `contested` and `disputed`",
-    )
-    review_time_left: Annotated[Duration, Field(gt=timedelta(0), le=LONGEST)] | None = Field(
-        default=None,
-        description="What is left of the review window, an ISO 8601 duration such as PT36H; "
-        "required if the stage before the request was `delivered`",
-    )
-    claim: Annotated[int, Field(strict=True, gt=0, le=MAX_AMOUNT)] | None = Field(
-        default=None,
-        description="What the freelancer wants to keep, in minor units, at most the price; "
-        "required in `contested` and `disputed`",
-    )
+    ) = None
+    review_time_left: Annotated[Duration, Field(gt=timedelta(0), le=LONGEST)] | None = None
+    claim: Annotated[int, Field(strict=True, gt=0, le=MAX_AMOUNT)] | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> "GivenImport":

@@ -2,7 +2,7 @@
 
 Each message is one JSON object and may be sent as a signal or as an update of the same name.
 Unknown fields are rejected, so that a typing error is never ignored. Amounts are integer
-minor units; times are UTC, RFC 3339.
+minor units; times are UTC, RFC 3339. `descriptions.py` says what each field means.
 """
 
 import json
@@ -106,9 +106,7 @@ class DecideRefund(Message):
 
     name: ClassVar[str] = "decide_refund"
     decision: Literal["approve", "decline"]
-    claim: Amount | None = Field(
-        default=None, description="Minor units to keep, with decline; all of the escrow if left out"
-    )
+    claim: Amount | None = None
     note: Text | None = None
 
     @model_validator(mode="after")
@@ -154,7 +152,7 @@ class OpenDispute(Message):
 
 
 class _Split(_WithNote):
-    refund: Amount = Field(description="Minor units to the client; the rest to the freelancer")
+    refund: Amount
 
 
 class ProposeSplit(_Split):
@@ -214,9 +212,7 @@ class ResolveAttention(Message):
 
     name: ClassVar[str] = "resolve_attention"
     action: Literal["retry", "mark_settled"]
-    reference: Reference | None = Field(
-        default=None, description="Where the proof of the settlement is; required with mark_settled"
-    )
+    reference: Reference | None = None
 
 
 MESSAGES: dict[str, type[Message]] = {
@@ -269,22 +265,12 @@ class PurchaseStart(Model):
     client: GivenParty
     freelancer: GivenParty
     price: GivenMoney
-    payment_method: Line | None = Field(
-        default=None, description="The provider's name for how the client pays"
-    )
-    payment_reference: Line | None = Field(
-        default=None,
-        description="Instead of payment_method, for a purchase that is already paid: the "
-        "provider's charge or payment intent",
-    )
+    payment_method: Line | None = None
+    payment_reference: Line | None = None
     requirements_needed: bool = Field(default=True, strict=True)
     purchased_at: UtcDatetime | None = None
     policy: GivenPolicy = GivenPolicy()
-    imported: GivenImport | None = Field(
-        default=None,
-        description="Where the purchase stands, if it already runs elsewhere: it needs "
-        "payment_reference and purchased_at; nothing is charged, and no deadline begins anew",
-    )
+    imported: GivenImport | None = None
 
     @model_validator(mode="after")
     def _two_people(self) -> "PurchaseStart":
