@@ -98,7 +98,8 @@ status 1 and prints
 ```
 
 A rejected *signal* stops nothing either. The status keeps it under `rejected`, with time, name,
-code, sentence and sender, and the party that sent it gets a notice:
+code, sentence and sender. The party that sent it gets a notice; if it cannot be read, a program has
+sent it, and operators get the notice:
 
 ```sh
 {examples.temporal_command("query", {"workflow-id": examples.WORKFLOW, "type": "status"})}
@@ -144,6 +145,11 @@ of the workflow, after its start delay; neither a worker that was down nor a res
 Start it without a cron schedule, an execution timeout, a run timeout or a task timeout under 10 s,
 and not as a child of another workflow: the server could end, repeat or block it with the money
 inside. Such a start is rejected with `INVALID_INPUT` before money moves.
+
+Give it a static summary, the line under the purchase's name in the Web UI: only the caller can. The
+examples have the one of `recourse purchase`. The static details are the caller's as well; without
+them the page lacks the list of the policy's windows. The purchase itself adds memo, search
+attributes and status card, so lists show it in any case.
 
 Both requests may be repeated: a purchase that exists already keeps its own terms and receives the
 message only, and the `message_id` makes the message take effect once. A purchase id is used once,

@@ -70,8 +70,12 @@ from workflows.receiving.parsing import (
 )
 from workflows.receiving.queue import MessageQueue
 from workflows.receiving.waiting import take_waiting, with_waiting
+from workflows.summary import memo
 from workflows.timers import Timers
 from workflows.workflow_state import WorkflowState
+
+MEMO_PATCH = "memo"
+"""A purchase that began before this patch keeps the memo that it was started with."""
 
 
 @workflow.defn(name="ProjectPurchase")
@@ -102,6 +106,7 @@ class ProjectPurchase(Receiver):
         """Run until the purchase is closed; return its result."""
         if not self._accepted:
             await self._accept()
+        self._set_memo()
         self._effects.resume()
         self._notifier.resume()
         self._queue.open()
@@ -140,6 +145,11 @@ class ProjectPurchase(Receiver):
             name, payloads, at = message
             work = partial(self._handle_signal, name, payloads, at)
             self._queue.process_first(work, size_to_parse(payloads), message)
+
+    def _set_memo(self) -> None:
+        """Let lists show the terms also if another program has started it, without our memo."""
+        if "terms" not in workflow.info().raw_memo and workflow.patched(MEMO_PATCH):
+            workflow.upsert_memo(memo(self._state.start))
 
     async def _first_state(self) -> WorkflowState:
         if self._adopted_run:
