@@ -344,6 +344,19 @@ async def test_the_server_takes_every_id(odd: str, cli: Cli, cli_client: Client)
     assert [item["purchase_id"] for item in found] == [bought.id]
 
 
+async def test_purchases_are_found_by_a_persons_address_or_name(
+    cli: Cli, cli_client: Client, cli_worker: None
+) -> None:
+    """By the index in the books; the server's search attributes have ids only."""
+    zoe = {"id": "zoe", "name": "Zoë Kravčenko", "email": "zoe@example.com"}
+    bought = await held(cli_client, client=zoe)
+    await eventually(cli, "list", "--client", "zoe")
+    for text in ("ZOE@example.com", "zoë kravčenko", "Kravčenko"):
+        found = (await cli("list", "--person", text, "--json")).document
+        assert [each["purchase_id"] for each in found] == [bought.id]
+    assert (await cli("list", "--person", "nobody@example.com")).rejection == (1, "NOT_FOUND")
+
+
 READS = [
     (("ledger", "p"), "RECOURSE_DATABASE_URL"),
     (("notices", "p"), "RECOURSE_DATABASE_URL"),
