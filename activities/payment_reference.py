@@ -8,7 +8,7 @@ from datetime import datetime
 
 from activities.ledger import Ledger
 from activities.payments import ChargeResult, PaymentProvider, PaymentReport, ProviderRejected
-from activities.requests import PaymentRequest
+from activities.requests import Money, PaymentRequest
 
 
 def find_payment(
@@ -20,11 +20,8 @@ def find_payment(
     payment = provider.payment(reference, at)
     if ledger.balances(request.purchase_id) is not None:
         return _held(payment, reference)
-    if payment is None:
-        return _declined(reference, "The payment provider does not know this payment.")
-    if ledger.purchase_of_charge(payment.reference) is not None:
-        return _declined(reference, _TAKEN)
-    if problem := _why_not_payable(payment, request):
+    problem = why_not_payable(ledger, payment, request.key, request.price)
+    if payment is None or problem:
         return _declined(reference, problem)
     return _claimed(provider, request, payment, at)
 
@@ -54,14 +51,17 @@ def _declined(reference: str, text: str) -> ChargeResult:
     return ChargeResult("declined", reference=reference, text=text)
 
 
-def _why_not_payable(payment: PaymentReport, request: PaymentRequest) -> str:
-    """Why a payment that was made before is not that of a purchase; empty if it is."""
-    if payment.key not in ("", request.key):
+def why_not_payable(ledger: Ledger, payment: PaymentReport | None, key: str, price: Money) -> str:
+    """Why a payment that was made before is not that of the purchase with this key and price; empty
+    if it is."""
+    if payment is None:
+        return "The payment provider does not know this payment."
+    if payment.key not in ("", key) or ledger.purchase_of_charge(payment.reference) is not None:
         return _TAKEN
     if payment.captured is None:
         return "This payment was not made."
-    if payment.captured != request.price:
-        return f"This is a payment of {payment.captured}, not {request.price}."
+    if payment.captured != price:
+        return f"This is a payment of {payment.captured}, not {price}."
     if any(refund.status != "failed" for refund in payment.refunds):
         return "This payment was refunded, at least in part."
     if any(dispute.status in ("opened", "lost") for dispute in payment.disputes):

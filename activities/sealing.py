@@ -1,6 +1,7 @@
 """How the states in the ledger's database are sealed: encrypted, if the payloads at the Temporal
 server are."""
 
+import hashlib
 from typing import Protocol
 
 READABLE, ENCRYPTED = b"\x00", b"\x01"
@@ -20,6 +21,9 @@ class Seal(Protocol):
     def unseal(self, sealed: bytes) -> str:
         """Return the document. Raises Unreadable."""
 
+    def fingerprints(self, text: str) -> tuple[str, ...]:
+        """Return 64 digits for a text under each key, the current one first."""
+
 
 class Unencrypted:
     """For deployments without encryption keys."""
@@ -31,6 +35,9 @@ class Unencrypted:
         if not sealed.startswith(READABLE):
             raise Unreadable("The saved state is encrypted: set RECOURSE_ENCRYPTION_KEYS.")
         return sealed[1:].decode()
+
+    def fingerprints(self, text: str) -> tuple[str, ...]:
+        return (hashlib.sha256(text.encode()).hexdigest(),)
 
 
 UNENCRYPTED = Unencrypted()

@@ -2,7 +2,8 @@
 
 - `RECOURSE_DEPLOYMENT`: the name of this deployment, `local` by default. Its database records it,
   and the payment provider gets it with each key.
-- `RECOURSE_DATABASE_URL`: SQLite under `var/` by default.
+- `RECOURSE_DATABASE_URL`: SQLite under `var/` by default: in the current folder, or else in the
+  checkout that the program runs from.
 - `RECOURSE_PAYMENTS`: `sandbox` (its file is under `var/`), `sandbox:PATH`, or `stripe`, which
   reads `STRIPE_API_KEY`, `STRIPE_WEBHOOK_SECRET` and, behind a proxy, `STRIPE_API_BASE`.
 - `RECOURSE_MAIL_URL`: `maildir:var/mail` by default; several URLs are separated by white space.
@@ -41,7 +42,16 @@ if TYPE_CHECKING:
 
 Parsed = TypeVar("Parsed")
 
-SANDBOX_FILE = "var/sandbox.db"
+CHECKOUT = Path(__file__).parents[1]
+"""Where the program is, if it runs from a copy of its repository."""
+
+
+def _data_folder() -> Path:
+    """`var` in the current folder. From any other folder commands find that of the checkout, where
+    `make run` has its data; an installed wheel has none."""
+    here, shared = Path("var"), CHECKOUT / "var"
+    is_checkout = (CHECKOUT / "pyproject.toml").exists()
+    return shared if is_checkout and shared.exists() and not here.exists() else here
 
 
 class WrongSetting(Exception):
@@ -77,6 +87,9 @@ class Settings:
             for each in fields(cls)
             if environment.get(variable := _variable(each.name))
         }
+        folder = _data_folder()
+        values.setdefault("database_url", f"sqlite:///{folder}/recourse.db")
+        values.setdefault("mail_url", f"maildir:{folder}/mail")
         return cls(**values)
 
 
@@ -165,7 +178,7 @@ def provider_of(settings: Settings) -> PaymentProvider:
         case "sandbox":
             try:
                 return SandboxProvider(
-                    sandbox_file(settings) or Path(SANDBOX_FILE), settings.deployment
+                    sandbox_file(settings) or _data_folder() / "sandbox.db", settings.deployment
                 )
             except (ProviderUnreachable, OSError) as error:
                 raise Unavailable(f"The sandbox's file cannot be opened: {error}") from None
@@ -177,7 +190,7 @@ def provider_of(settings: Settings) -> PaymentProvider:
 def sandbox_file(settings: Settings) -> Path | None:
     """The sandbox's file; None for another provider."""
     name, _, path = settings.payments.partition(":")
-    return Path(path or SANDBOX_FILE) if name == "sandbox" else None
+    return Path(path or _data_folder() / "sandbox.db") if name == "sandbox" else None
 
 
 def stripe_of(settings: Settings) -> "StripeProvider":

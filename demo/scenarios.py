@@ -217,7 +217,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         Ending("split", "dispute_resolved", refunded=20_000, released=5_000),
         (
             *CLAIMED,
-            "dispute_opened: client, freelancer",
+            "dispute_opened: client, freelancer, operator",
             "dispute_resolved: client, freelancer",
             *ARRIVED,
         ),

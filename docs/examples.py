@@ -7,9 +7,11 @@ from typing import Any
 
 from activities.keys import workflow_id_of
 from activities.requests import TASK_QUEUE
-from docs.samples import PURCHASE, SAMPLES
+from docs.samples import PURCHASE, SAMPLES, START
 from temporal.client import DEFAULT_ADDRESS
 from temporal.purchases import WORKFLOW_TYPE
+from temporal.terms import summary
+from workflows.messages import PurchaseStart
 
 WORKFLOW = workflow_id_of(PURCHASE)
 CANCEL = json.dumps(SAMPLES["cancel"])
@@ -31,11 +33,14 @@ def send_command(action: str, name: str, payload: Any) -> str:
 
 _START = {"workflow-id": WORKFLOW, "id-reuse-policy": "RejectDuplicate"}
 _WORKFLOW = {"type": WORKFLOW_TYPE, "task-queue": TASK_QUEUE, "input-file": "start.json"}
+SUMMARY = summary(PurchaseStart.model_validate(START))
+_SHOWN = {"static-summary": SUMMARY}
 
 CLI_SIGNAL_WITH_START = temporal_command(
     "signal-with-start",
     _START,
     _WORKFLOW,
+    _SHOWN,
     {"signal-name": "submit_requirements", "signal-input-file": "requirements.json"},
 )
 
@@ -43,6 +48,7 @@ CLI_UPDATE_WITH_START = temporal_command(
     "execute-update-with-start",
     {**_START, "id-conflict-policy": "UseExisting"},
     _WORKFLOW,
+    _SHOWN,
     {"update-name": "submit_requirements", "update-input-file": "requirements.json"},
 )
 
@@ -108,6 +114,7 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 
 START = json.loads(Path("start.json").read_text(encoding="utf-8"))
 REQUIREMENTS = json.loads(Path("requirements.json").read_text(encoding="utf-8"))
+SUMMARY = "{SUMMARY}"
 
 
 async def update_with_start(client: Client) -> Any:
@@ -118,6 +125,7 @@ async def update_with_start(client: Client) -> Any:
         task_queue="{TASK_QUEUE}",
         id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        static_summary=SUMMARY,
     )
     return await client.execute_update_with_start_workflow(
         "submit_requirements", REQUIREMENTS, start_workflow_operation=start
@@ -131,6 +139,7 @@ async def signal_with_start(client: Client) -> Any:
         id="{WORKFLOW}",
         task_queue="{TASK_QUEUE}",
         id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+        static_summary=SUMMARY,
         start_signal="submit_requirements",
         start_signal_args=[REQUIREMENTS],
     )
@@ -153,6 +162,7 @@ const once = {{
   workflowId: '{WORKFLOW}',
   taskQueue: '{TASK_QUEUE}',
   workflowIdReusePolicy: 'REJECT_DUPLICATE',
+  staticSummary: '{SUMMARY}',
 }} as const;
 
 async function updateWithStart(client: Client) {{

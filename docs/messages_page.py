@@ -2,12 +2,12 @@
 
 import json
 from datetime import UTC, datetime
-from typing import Any
 
 from docs import examples
 from docs.rules_page import table
 from docs.samples import PURCHASE, SAMPLES, START
 from workflows import budget, lifecycle
+from workflows.descriptions import describe
 from workflows.lifecycle.events import Accepted, PaymentHeld, Rejection
 from workflows.lifecycle.state import Person, State, Terms
 from workflows.messages import (
@@ -98,7 +98,8 @@ status 1 and prints
 ```
 
 A rejected *signal* stops nothing either. The status keeps it under `rejected`, with time, name,
-code, sentence and sender, and the party that sent it gets a notice:
+code, sentence and sender. The party that sent it gets a notice; if it cannot be read, a program has
+sent it, and operators get the notice:
 
 ```sh
 {examples.temporal_command("query", {"workflow-id": examples.WORKFLOW, "type": "status"})}
@@ -144,6 +145,11 @@ of the workflow, after its start delay; neither a worker that was down nor a res
 Start it without a cron schedule, an execution timeout, a run timeout or a task timeout under 10 s,
 and not as a child of another workflow: the server could end, repeat or block it with the money
 inside. Such a start is rejected with `INVALID_INPUT` before money moves.
+
+Give it a static summary, the line under the purchase's name in the Web UI: only the caller can. The
+examples have the one of `recourse purchase`. The static details are the caller's as well; without
+them the page lacks the list of the policy's windows. The purchase itself adds memo, search
+attributes and status card, so lists show it in any case.
 
 Both requests may be repeated: a purchase that exists already keeps its own terms and receives the
 message only, and the `message_id` makes the message take effect once. A purchase id is used once,
@@ -296,26 +302,12 @@ def _senders(name: str) -> str:
 
 
 def _fields(kind: type[Message]) -> str:
-    schemas = kind.model_json_schema()["properties"]
+    schemas = describe(kind.model_json_schema())["properties"]
     lines = []
     for name, info in sorted(
         kind.model_fields.items(), key=lambda field: not field[1].is_required()
     ):
         if name not in Message.model_fields:
             optional = "" if info.is_required() else ", optional"
-            description = f" {info.description}." if info.description else ""
-            lines.append(f"- `{name}`{optional}: {_type(schemas[name])}.{description}")
+            lines.append(f"- `{name}`{optional}: {schemas[name]['description']}.")
     return "\n".join(lines)
-
-
-def _type(schema: dict[str, Any]) -> str:
-    """The type of a field. Only `requirements` has a schema without a type."""
-    options = schema.get("anyOf", [schema])
-    match next(option for option in options if option.get("type") != "null"):
-        case {"enum": choices}:
-            return " or ".join(f'`"{choice}"`' for choice in choices)
-        case {"type": "integer"}:
-            return "integer, zero or more"
-        case {"type": "string", "maxLength": longest}:
-            return f"text, at most {longest:,} characters"
-    return f"text or object, not empty, at most {LARGEST_REQUIREMENTS // 1024} KiB of JSON"

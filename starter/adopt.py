@@ -11,7 +11,7 @@ from activities.requests import Money
 from starter import show
 from starter.books import opened, opened_provider
 from starter.exits import command
-from starter.options import Json, PurchaseId, read_id
+from starter.options import Json, PurchaseId, read_purchase
 from temporal.adoption import Adoption
 from temporal.client import connect, seal_of
 
@@ -33,7 +33,7 @@ async def adopt(
     It keeps its stage, deadlines and answered messages, except with --from-terms. A second `adopt`
     is rejected.
     """
-    purchase_id = read_id(purchase_id, "PURCHASE")
+    purchase_id = read_purchase(purchase_id)
     client = await connect()
     with opened() as engine:
         adoption = Adoption(client, Ledger(engine), seal_of(), _paid)

@@ -2,13 +2,16 @@
 message added to the contract gets its command automatically."""
 
 import inspect
+import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
 
+from activities.amounts import format_amount
+from activities.sanitize import one_line
 from starter import show
 from starter.exits import command
 from starter.options import (
@@ -19,14 +22,14 @@ from starter.options import (
     option_of,
     read_amount,
     read_file,
-    read_id,
     read_model,
     read_object,
+    read_purchase,
     read_sender,
 )
 from temporal.aftercare import current
 from temporal.client import connect
-from temporal.errors import InvalidInput
+from temporal.errors import InvalidInput, Rejected
 from temporal.purchases import Purchase
 from workflows.messages import MESSAGES, Message
 
@@ -43,10 +46,9 @@ HELP = {
 }
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Give `app` a command for every message."""
-    for name, kind in MESSAGES.items():
-        app.command(name.replace("_", "-"), help=kind.__doc__)(_command(kind))
+def command_for(name: str) -> Callable[..., None]:
+    """Return the command of a message, such as `accept-claim`."""
+    return _command(MESSAGES[name.replace("-", "_")])
 
 
 def _command(kind: type[Message]) -> Callable[..., None]:
@@ -57,6 +59,7 @@ def _command(kind: type[Message]) -> Callable[..., None]:
         await _say(kind, purchase_id, sender, given, as_json)
 
     parameters = _parameters(kind)
+    say.__doc__ = kind.__doc__
     say.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     say.__annotations__ = {each.name: each.annotation for each in parameters}
     return command(say)
@@ -72,6 +75,8 @@ def _parameters(kind: type[Message]) -> list[inspect.Parameter]:
             found.append(_of_field(name, field))
     if set(AMOUNTS) & set(kind.model_fields):
         found.append(_optional("currency", "The currency of the amount, such as USD."))
+        yes = typer.Option("--yes", help="Send without asking whether the amounts are right.")
+        found.append(_parameter("yes", Annotated[bool, yes], False))
     hint = "Your id for the message; sent again with it, it counts once."
     signal = typer.Option("--signal", help="Send as a signal, without waiting for an answer.")
     return [
@@ -107,8 +112,9 @@ async def _say(
     kind: type[Message], purchase_id: str, sender: str, given: Given, as_json: bool
 ) -> None:
     """Send the options as one message, and print the answer."""
-    read_id(purchase_id, "PURCHASE")
+    purchase_id = read_purchase(purchase_id)
     as_signal, currency = given.pop("signal"), given.pop("currency", None)
+    confirmed = given.pop("yes", False)
     message_id = given.setdefault("message_id", str(uuid.uuid4()))
     amounts = _read_amounts(given, currency)
     if REQUIREMENTS in kind.model_fields:
@@ -121,6 +127,8 @@ async def _say(
     purchase = await (await current(Purchase(await connect(), purchase_id))).begun()
     if amounts:
         await _check_currency(purchase, currency)
+        if not confirmed and at_terminal():
+            await _confirm(purchase, amounts)
     if as_signal:
         await purchase.signal(message)
         text = f"Signal {kind.name} sent; `status {purchase_id}` shows its result."
@@ -144,6 +152,26 @@ def _requirements(given: Given) -> object:
     if (text is None) == (file is None):
         raise InvalidInput("Give the requirements either as --text or as --file.")
     return text if file is None else read_object(read_file(file), "--file")
+
+
+def at_terminal() -> bool:
+    """Whether a person can be asked; a script has no terminal."""
+    return sys.stdin.isatty()
+
+
+async def _confirm(purchase: Purchase, amounts: Mapping[str, int]) -> None:
+    """Show who would get how much, and ask. Raises Failure NOT_CONFIRMED."""
+    terms, held = await purchase.terms(), (await purchase.status()).escrow.held
+    refund = amounts["refund"] if "refund" in amounts else held - amounts["claim"]
+    shares = ((refund, terms.client.name), (held - refund, terms.freelancer.name))
+    if min(refund, held - refund) < 0:
+        return  # the rules reject it, and say which amounts are possible
+    text = ", ".join(
+        f"{format_amount(amount, terms.price.currency)} to {one_line(name)}"
+        for amount, name in shares
+    )
+    if not typer.confirm(f"{text}. Send?", err=True):
+        raise Rejected("NOT_CONFIRMED", "Nothing was sent.")
 
 
 async def _check_currency(purchase: Purchase, currency: str | None) -> None:

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from activities.amounts import InvalidAmount, UnknownCurrency, parse_amount
 from activities.fields import Identifier
+from activities.keys import purchase_of_workflow
 from activities.requests import Model
 from temporal.errors import InvalidInput
 from workflows.messages import Role, Sender
@@ -24,7 +25,9 @@ Document = TypeVar("Document", bound=Model)
 LARGEST_FILE = 1_000_000
 """Bytes. More than the server takes in one message; a larger file is not read."""
 
-PurchaseId = Annotated[str, typer.Argument(metavar="PURCHASE", help="The purchase's id.")]
+PurchaseId = Annotated[
+    str, typer.Argument(metavar="PURCHASE", help="The purchase's id, or its workflow id.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 As = Annotated[
     str, typer.Option("--as", metavar="ROLE:ID", help="The sender, for example client:ana.")
@@ -44,6 +47,11 @@ def read_id(text: str, what: str) -> str:
         return _IDENTIFIER.validate_python(text)
     except ValidationError as error:
         raise InvalidInput(explain(error, {"": what})) from None
+
+
+def read_purchase(text: str, what: str = "PURCHASE") -> str:
+    """Parse a purchase's id, or its workflow id, as the Web UI shows it. Raises Failure."""
+    return read_id(purchase_of_workflow(text), what)
 
 
 def read_sender(text: str, option: str = "--as") -> Sender:

@@ -13,12 +13,13 @@ from temporalio.common import SearchAttributeKey
 from activities.keys import hint_for
 from activities.ledger import Ledger
 from activities.notices.log import DeliveryLog, effective_status
+from activities.people import fingerprints_for
 from starter import show
 from starter.books import opened
 from starter.exits import command
-from starter.options import As, Json, PurchaseId, read_id, read_sender
+from starter.options import As, Json, PurchaseId, read_id, read_purchase, read_sender
 from temporal.aftercare import current, status_of
-from temporal.client import connect
+from temporal.client import connect, seal_of
 from temporal.errors import InvalidInput, Rejected
 from temporal.purchases import Purchase, find
 from workflows import view
@@ -32,6 +33,15 @@ Client = Annotated[str | None, typer.Option(metavar="ID", help="Bought by this c
 Freelancer = Annotated[str | None, typer.Option(metavar="ID", help="Sold by this freelancer.")]
 InStage = Annotated[Stage | None, typer.Option("--stage", help="Now in this stage.")]
 Attention = Annotated[bool, typer.Option("--needs-attention", help="Waiting for a person.")]
+Person = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TEXT", help="Bought or sold by this mail address, name or word of a name."
+    ),
+]
+MOST_OF_PERSON = 100
+"""How many purchases of a person the server is asked for in one query."""
+
 Number = Annotated[
     int | None, typer.Option("--show", min=1, metavar="N", help="Show notice N as it was sent.")
 ]
@@ -52,7 +62,7 @@ async def status(purchase_id: PurchaseId, watch: Watch = False, as_json: Json = 
 
 
 async def _purchase(purchase_id: str) -> Purchase:
-    read_id(purchase_id, "PURCHASE")
+    purchase_id = read_purchase(purchase_id)
     return await Purchase(await connect(), purchase_id).begun()
 
 
@@ -101,9 +111,18 @@ async def list_(
     freelancer: Freelancer = None,
     stage: InStage = None,
     needs_attention: Attention = False,
+    person: Person = None,
     as_json: Json = False,
 ) -> None:
     """List purchases, the newest first."""
+    ids: list[str] = []
+    if person is not None:
+        with opened() as engine:
+            ids = Ledger(engine).purchases_of(fingerprints_for(person, seal_of()))
+        if not ids:
+            raise Rejected("NOT_FOUND", "No purchase has a party with that address or name.")
+        if len(ids) > MOST_OF_PERSON:
+            raise Rejected("TOO_MANY", f"{len(ids)} purchases match; write the mail address.")
     wanted: dict[SearchAttributeKey[Any], str | bool] = {}
     if client is not None:
         wanted[view.CLIENT] = read_id(client, "--client")
@@ -113,14 +132,14 @@ async def list_(
         wanted[view.STAGE] = stage.value
     if needs_attention:
         wanted[view.NEEDS_ATTENTION] = True
-    found = await find(await connect(), wanted)
+    found = await find(await connect(), wanted, ids)
     show.answer(found, show.purchases(found), as_json=as_json)
 
 
 @command
 async def ledger(purchase_id: PurchaseId, as_json: Json = False) -> None:
     """Show every movement of a purchase's money, and its balances."""
-    read_id(purchase_id, "PURCHASE")
+    purchase_id = read_purchase(purchase_id)
     with opened() as engine:
         books = Ledger(engine)
         balances, transfers = books.balances(purchase_id), books.transfers(purchase_id)
@@ -136,7 +155,7 @@ async def ledger(purchase_id: PurchaseId, as_json: Json = False) -> None:
 @command
 async def notices(purchase_id: PurchaseId, number: Number = None, as_json: Json = False) -> None:
     """Show the notices to both parties, and whether they were delivered."""
-    read_id(purchase_id, "PURCHASE")
+    purchase_id = read_purchase(purchase_id)
     with opened() as engine:
         now = datetime.now(UTC)
         sent = [effective_status(notice, now) for notice in DeliveryLog(engine).list(purchase_id)]

@@ -13,7 +13,7 @@ from activities.services import Settings, provider_of
 from starter import show
 from starter.books import opened
 from starter.exits import ExitStatus, command
-from starter.options import Json, read_id
+from starter.options import Json, read_purchase
 from temporal.client import connect, seal_of
 from temporal.directory import TemporalPurchaseDirectory
 from workflows.card import instant
@@ -30,7 +30,7 @@ async def restore_(purchase_id: Restored = None, as_json: Json = False) -> int:
     Nothing else changes: no workflow, no deadline, no notice, nothing at the provider.
     """
     if purchase_id is not None:
-        purchase_id = read_id(purchase_id, "PURCHASE")
+        purchase_id = read_purchase(purchase_id)
     client = await connect()
     settings = Settings.from_environment()
     with opened() as engine, closing(provider_of(settings)) as provider:

@@ -18,7 +18,7 @@ from activities.services import Settings, WrongSetting
 from starter import show
 from starter.books import opened_provider
 from starter.exits import command
-from starter.options import Json, PurchaseId, read_amount, read_id
+from starter.options import Json, PurchaseId, read_amount, read_purchase
 from temporal.aftercare import report_news
 from temporal.client import connect
 from temporal.errors import Failure, InvalidInput, Rejected
@@ -47,7 +47,7 @@ async def sandbox(
     payment-made makes a payment without a purchase; its reference is the payment_reference of a
     start input.
     """
-    read_id(purchase_id, "PURCHASE")
+    purchase_id = read_purchase(purchase_id)
     money = _read_money(amount, currency)
     with _opened_sandbox() as provider:
         if event is SandboxEvent.PAYMENT_MADE:

@@ -8,7 +8,9 @@ from pydantic import TypeAdapter
 from starter import show
 from starter.exits import command
 from starter.options import Json
+from starter.schema_examples import examples
 from temporal.errors import InvalidInput
+from workflows.descriptions import describe
 from workflows.messages import MESSAGES, Permission, PurchaseResult, PurchaseStart, Receipt, Status
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -44,8 +46,11 @@ async def schema(name: Name = None, as_json: Json = False) -> None:
 def schemas_by_name() -> dict[str, dict[str, Any]]:
     """Every schema of the contract by its name."""
     read = {name: _of(kind, "validation") for name, kind in READ.items()}
-    return read | {name: _of(kind, "serialization") for name, kind in WRITTEN.items()}
+    written = {name: _of(kind, "serialization") for name, kind in WRITTEN.items()}
+    for name, example in examples().items():
+        written[name]["examples"] = [example]
+    return read | written
 
 
 def _of(kind: Any, mode: Literal["validation", "serialization"]) -> dict[str, Any]:
-    return {"$schema": DIALECT, **TypeAdapter(kind).json_schema(mode=mode)}
+    return {"$schema": DIALECT, **describe(TypeAdapter(kind).json_schema(mode=mode))}

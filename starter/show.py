@@ -22,7 +22,7 @@ from temporal.ended import BY
 from temporal.executions import ENDED
 from temporal.purchases import Listed
 from workflows.card import instant
-from workflows.messages import Escrow, Permission, Receipt, Status
+from workflows.messages import Escrow, Permission, Receipt, Status, TimelineEntry
 
 Row = Sequence[str | Text]
 
@@ -76,7 +76,7 @@ def status(status: Status) -> RenderableType:
         rows = ((instant(item.at), item.name, item.then) for item in status.deadlines)
         blocks.append(table("Deadlines", ("until", "what", "on expiry"), rows))
     rows = (
-        (instant(entry.at), entry.by, prose(_told(entry.text, entry.late_by)))
+        (instant(entry.at), f"{entry.by} {entry.by_id or ''}".strip(), prose(_told(entry)))
         for entry in status.timeline
     )
     blocks.append(table("Timeline", ("when", "by", "what"), rows))
@@ -248,8 +248,10 @@ def _places(money: Escrow | PurchaseBalances) -> str:
     return ", ".join(f"{format_amount(amount, money.currency)} {where}" for amount, where in shown)
 
 
-def _told(text: str, late_by: float | None) -> str:
-    return f"{text} ({late_by:g} s late)" if late_by else text
+def _told(entry: TimelineEntry) -> str:
+    note = f" “{entry.note}”" if entry.note else ""
+    late = f" ({entry.late_by:g} s late)" if entry.late_by else ""
+    return f"{entry.text}{note}{late}"
 
 
 def fields(rows: Iterable[tuple[str, str]]) -> RenderableType:

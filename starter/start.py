@@ -112,7 +112,7 @@ async def purchase(
         raise error.named(names) from None
     bought = Purchase(await connect(), terms.purchase_id)
     created = await bought.start(terms)
-    payment = f"\n{await _payment(bought)}" if created else ""
+    standing = await (_payment(bought) if created else _stage(bought))
     show.answer(
         {
             "purchase_id": terms.purchase_id,
@@ -120,7 +120,7 @@ async def purchase(
             "already_started": not created,
         },
         f"Purchase {terms.purchase_id} {'started' if created else 'was already started'} "
-        f"as {bought.workflow_id}.{payment}",
+        f"as {bought.workflow_id}.\n{standing}",
         as_json=as_json,
     )
 
@@ -135,6 +135,15 @@ async def _payment(bought: Purchase) -> str:
                 await asyncio.sleep(POLL_INTERVAL.total_seconds())
             return plain_text(events[-1].text, show.LONGEST_CELL)
     return f"Its payment is pending. To see what becomes of it: recourse status {quote(bought.id)}"
+
+
+async def _stage(bought: Purchase) -> str:
+    """Say where a purchase stands that was started before."""
+    with suppress(Unreachable):
+        found = await bought.status()
+        ended = f": {found.outcome}, {found.reason}" if found.outcome else ""
+        return f"Its stage: {found.stage}{ended}."
+    return f"To see where it stands: recourse status {quote(bought.id)}"
 
 
 def _from_file(file: str, given: Given) -> PurchaseStart:

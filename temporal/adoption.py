@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
+from shlex import quote
 
 import structlog
 from temporalio.client import Client
@@ -121,7 +122,12 @@ class Adoption:
         if ended.is_open:
             raise _running(purchase_id)
         if not ended.is_ended:
-            raise Rejected("CLOSED", f"Purchase {purchase_id} completed; it cannot be adopted.")
+            raise Rejected(
+                "CLOSED",
+                f"Purchase {purchase_id} completed; there is nothing to continue. How it ended: "
+                f"recourse status {quote(purchase_id)}. If its refund comes back, or a bank "
+                "disputes its payment, its aftercare case opens by itself.",
+            )
         if from_terms and self._ledger.decision(purchase_id):
             return await self._without_history(purchase_id, from_terms)
         state = await Purchase(self._client, purchase_id, ended.run_id).saved_state()
@@ -250,12 +256,17 @@ def _amounts(held: int, in_transit: int, currency: str) -> str:
 
 
 def _running(purchase_id: str) -> Rejected:
-    return Rejected("RUNNING", f"Purchase {purchase_id} is running; it cannot be adopted.")
+    return Rejected(
+        "RUNNING",
+        f"Purchase {purchase_id} is running; it cannot be adopted. What it waits for: recourse "
+        f"status {quote(purchase_id)}",
+    )
 
 
 def _no_money(purchase_id: str) -> Rejected:
     return Rejected(
         "NO_MONEY",
-        f"Purchase {purchase_id} has no money in escrow: it was never paid, or it is settled. "
-        "To buy again, start a new purchase.",
+        f"Purchase {purchase_id} has no money in escrow: it was never paid, or it is settled. Its "
+        f"money: recourse ledger {quote(purchase_id)}. To buy again, start a purchase with a new "
+        "id.",
     )

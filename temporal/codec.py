@@ -12,6 +12,7 @@ that reads them names the missing key.
 
 import base64
 import binascii
+import hmac
 import os
 from collections.abc import Mapping, Sequence
 
@@ -25,6 +26,8 @@ from workflows.receiving.encrypted import ENCODING, SETTING, is_encrypted
 
 CIPHER = b"AES-256-GCM"
 KEY_BYTES, NONCE_BYTES = 32, 12
+INDEX = b"recourse: index of people"
+"""Makes of each key another one, which encrypts nothing."""
 
 
 class WrongKeys(ValueError):
@@ -38,6 +41,7 @@ class Encryption(PayloadCodec):
         """`keys` by their ids, the one that encrypts first."""
         self._ciphers = {name.encode(): AESGCM(key) for name, key in keys.items()}
         self._current = next(iter(self._ciphers))
+        self._index_keys = [_digest(key, INDEX).digest() for key in keys.values()]
 
     async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
         """Encrypt each with the first key."""
@@ -61,6 +65,10 @@ class Encryption(PayloadCodec):
             raise Unreadable(f"The saved state was encrypted with a key that {SETTING} lacks.")
         return opened.data.decode()
 
+    def fingerprints(self, text: str) -> tuple[str, ...]:
+        """Return what a text is called in the index of people, under each key."""
+        return tuple(_digest(key, text.encode()).hexdigest() for key in self._index_keys)
+
     def _encrypt(self, payload: Payload) -> Payload:
         nonce = os.urandom(NONCE_BYTES)
         cipher = self._ciphers[self._current]
@@ -82,6 +90,10 @@ class Encryption(PayloadCodec):
         except (InvalidTag, ValueError):  # corrupted, or not encrypted by us
             return payload
         return Payload.FromString(opened)
+
+
+def _digest(key: bytes, data: bytes) -> hmac.HMAC:
+    return hmac.new(key, data, "sha256")
 
 
 def read_keys(setting: str) -> dict[str, bytes]:

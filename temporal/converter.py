@@ -18,6 +18,7 @@ from temporalio.converter import (
     DefaultFailureConverterWithEncodedAttributes,
     PayloadConverter,
 )
+from temporalio.exceptions import ApplicationError
 
 from workflows.receiving.encrypted import (
     Deciphered,
@@ -51,19 +52,41 @@ class RawUnlessTyped(CompositePayloadConverter):
         return super().from_payloads(payloads, hints)
 
 
+def _without_trace(exception: BaseException) -> BaseException:
+    """An error that we raise for a person says everything in its sentence; the Web UI would show
+    the stack trace next to it. An unexpected error keeps its trace."""
+    if isinstance(exception, ApplicationError | Undecipherable):
+        return exception.with_traceback(None)
+    return exception
+
+
+class FailureConverter(DefaultFailureConverter):
+    """Writes failures without the stack traces of errors that are raised for people."""
+
+    def to_failure(
+        self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure
+    ) -> None:
+        """As above."""
+        super().to_failure(_without_trace(exception), payload_converter, failure)
+
+
 class EncryptedFailureConverter(DefaultFailureConverterWithEncodedAttributes):
     """Encrypts the message and stack trace of a failure, except if a key is missing: that
-    message must stay readable."""
+    message must stay readable. Like the other, it writes no traces of errors for people."""
 
     def to_failure(
         self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure
     ) -> None:
         """As above."""
         if isinstance(exception, Undecipherable):
-            DefaultFailureConverter().to_failure(exception, payload_converter, failure)
+            FailureConverter().to_failure(exception, payload_converter, failure)
         else:
-            super().to_failure(exception, payload_converter, failure)
+            super().to_failure(_without_trace(exception), payload_converter, failure)
 
 
-DATA_CONVERTER = replace(pydantic_data_converter, payload_converter_class=RawUnlessTyped)
+DATA_CONVERTER = replace(
+    pydantic_data_converter,
+    payload_converter_class=RawUnlessTyped,
+    failure_converter_class=FailureConverter,
+)
 """For workers, replayers and every client of ours that has no keys."""

@@ -29,7 +29,7 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.fields import UtcDatetime
-from activities.keys import hint_for, purchase_of_workflow, workflow_id_of
+from activities.keys import aftercare_id_of, hint_for, purchase_of_workflow, workflow_id_of
 from activities.requests import TASK_QUEUE, ErrorType, Model, WorkflowPostings
 from temporal import ended
 from temporal import terms as wording
@@ -419,11 +419,13 @@ class Listed(Model):
     workflow_status: str
 
 
-async def find(client: Client, wanted: Wanted) -> list[Listed]:
-    """Return the purchases with these search attributes, the newest first. A closed purchase with
-    an open aftercare case is listed once, as its case says."""
+async def find(client: Client, wanted: Wanted, ids: Sequence[str] = ()) -> list[Listed]:
+    """Return the purchases with these search attributes, the newest first; `ids`: of these only. A
+    closed purchase with an open aftercare case is listed once, as its case says."""
     found: dict[str, Listed] = {}
-    async for execution in executions(client, _query_for(wanted)):
+    workflows = (name for each in ids for name in (workflow_id_of(each), aftercare_id_of(each)))
+    among = f" AND WorkflowId IN ({', '.join(map(literal, workflows))})" if ids else ""
+    async for execution in executions(client, _query_for(wanted) + among):
         purchase_id = purchase_of_workflow(execution.id)
         shown = None if purchase_id in found else await _run_to_list(client, execution, wanted)
         if shown:

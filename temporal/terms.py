@@ -1,7 +1,7 @@
 """The terms of a purchase: as the Web UI shows them, and as the server stored them."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from temporalio.common import RawValue
@@ -15,37 +15,18 @@ from activities.amounts import (
 from activities.calendar import UnknownCalendar, check_calendar
 from activities.formatter import window_text
 from activities.locales import find_locale, find_zone
-from activities.sanitize import isolated, isolated_markdown, markdown, plain_text
+from activities.sanitize import isolated_markdown
 from temporal.errors import InvalidInput
 from workflows.acceptance import purchase_time
 from workflows.card import instant
 from workflows.messages import PurchaseStart
 from workflows.receiving.encrypted import check_deciphered
+from workflows.summary import listed, memo, summary
 
-LONGEST_SUMMARY = 200
+__all__ = ["InvalidTerms", "check", "details", "listed", "memo", "stored", "summary"]
+
 LONGEST_DETAILS = 20_000
 """Bytes of UTF-8: what the server takes for its Web UI."""
-
-
-Written = Callable[[str, int], str]
-"""Makes a text of at most that many characters safe to show."""
-
-
-def summary(terms: PurchaseStart, written: Written = markdown) -> str:
-    """Return the terms in one line, ids only, in Markdown. A long title is cut, not the price."""
-    ids = (_fitting(party.id, 40, written) for party in (terms.client, terms.freelancer))
-    rest = f" · {terms.price} · {' → '.join(ids)}"
-    return _fitting(terms.title, LONGEST_SUMMARY - len(rest.encode()), written) + rest
-
-
-def listed(terms: PurchaseStart) -> str:
-    """Return the same line as plain text, for lists."""
-    return summary(terms, plain_text)
-
-
-def memo(terms: PurchaseStart) -> dict[str, str]:
-    """Return what lists show of the terms."""
-    return {"title": terms.title, "terms": listed(terms)}
 
 
 def details(terms: PurchaseStart) -> str:
@@ -126,14 +107,6 @@ def check(terms: PurchaseStart) -> None:
         raise InvalidTerms("policy", error) from None
     except ValueError as error:
         raise InvalidTerms("", error) from None
-
-
-def _fitting(text: str, size: int, written: Written) -> str:
-    """As much of a text as fits in `size` bytes of UTF-8 once it is safe to show."""
-    limit = size
-    while len((shown := written(isolated(text), limit)).encode()) > size:
-        limit -= 1
-    return shown
 
 
 def _cut(text: str, limit: int) -> str:

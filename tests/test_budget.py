@@ -163,7 +163,7 @@ def full_state(text: str, begun: WorkflowState | None = None) -> WorkflowState:
         decided = lifecycle.decide(full.purchase, message, NOW)
         assert isinstance(decided, Accepted)
         long = replace(decided, text=text * 1_000)
-        full.record(long, NOW)
+        full.record(long, NOW, message)
         sentence = budget.cut(long.text, budget.LONGEST_SENTENCE)
         full.answers.put(message, Receipt(stage="s" * 20, text=sentence, next_deadline=NOW))
         problem = budget.cut(long.text, budget.LONGEST_PROBLEM)

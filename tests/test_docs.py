@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
-from typer.main import get_command
 
 from docs import reliability
 from docs.generate import HERE, stale
 from docs.messages_page import sample
 from docs.rules_page import REJECTIONS, diagram, page
 from docs.samples import SAMPLES, START
-from starter.app import app
+from starter.commands import command
 from starter.schema import DIALECT
 from tests import contract
 from workflows.lifecycle.state import Code, Stage
@@ -77,6 +77,27 @@ def test_a_schema_is_whole(path: Path) -> None:
         if part.get("type") == "object" and "properties" in part:
             assert part["additionalProperties"] is False
             assert set(part.get("required", ())) <= set(part["properties"])
+
+
+@pytest.mark.parametrize("path", SCHEMAS, ids=lambda path: path.name)
+def test_every_field_says_what_it_means(path: Path) -> None:
+    """Also the fields inside: unit, bound and default in words, and the default as it is sent."""
+    schema = json.loads(path.read_text(encoding="utf-8"))
+    for part in _objects(schema):
+        for name, field in part.get("properties", {}).items():
+            assert len(field.get("description", "")) > 10, name
+            if field.get("default") is not None:
+                reader = {"$defs": schema.get("$defs", {}), **field}
+                jsonschema.validate(field["default"], reader)
+
+
+@pytest.mark.parametrize("name", ["receipt", "status", "actions", "result"])
+def test_an_answer_has_an_example(name: str) -> None:
+    """A real one, which the schema accepts."""
+    schema = json.loads((HERE / "contract" / f"{name}.schema.json").read_text(encoding="utf-8"))
+    (example,) = schema["examples"]
+    assert example
+    jsonschema.validate(example, schema)
 
 
 def _objects(value: Any) -> Iterator[dict[str, Any]]:
@@ -147,9 +168,8 @@ def test_every_threat_is_shown_by_a_test_that_is_there() -> None:
 def test_every_command_in_the_runbook_is_one(page: str) -> None:
     """Of ours, with options that it has."""
     text = (HERE / page).read_text(encoding="utf-8")
-    commands = get_command(app).commands  # type: ignore[attr-defined]
     for name, rest in re.findall(r"(?m)(?:^|`)recourse ([a-z-]+)([^`\n#]*)", text):
-        options = {option for parameter in commands[name].params for option in parameter.opts}
+        options = {option for parameter in command(name).params for option in parameter.opts}
         assert set(re.findall(r"--[a-z-]+", rest)) <= options, name
 
 

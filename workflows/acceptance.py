@@ -30,6 +30,7 @@ from activities.requests import (
 )
 from workflows import budget, lifecycle
 from workflows.at_once import answer_at_once
+from workflows.imported import check_deadlines
 from workflows.messages import PurchaseStart
 from workflows.policy import LONGEST
 from workflows.receiving.encrypted import Deciphered, Undecipherable
@@ -114,7 +115,10 @@ def accept(document: str, workflow_id: str, now: datetime) -> AcceptedStart:
         raise ValueError(f"Purchase {start.purchase_id} must run as {expected}, not {workflow_id}.")
     check_movable(start.price.amount, start.price.currency)
     purchased_at = purchase_time(start.purchased_at, now)
-    return AcceptedStart.of(start.model_copy(update={"purchased_at": purchased_at}))
+    if start.imported:
+        check_deadlines(start.imported, now)
+        check_movable(start.imported.claim or 0, start.price.currency)
+    return AcceptedStart.of(start.model_copy(update={"purchased_at": purchased_at}), now)
 
 
 def purchase_time(given: datetime | None, now: datetime) -> datetime | None:

@@ -10,7 +10,7 @@ in, so that no list has to be measured again. Together they keep `WorkflowState`
 |---|---|---|
 | the start input and the policy | names of 400 bytes, 10 reminders a deadline | 12 KB |
 | `requirements` | 64 KiB | 64 KiB |
-| `timeline` | 200 sentences | 100 KB |
+| `timeline` | 200 sentences, with senders and notes | 210 KB |
 | `rejected`, with name and sender | 50 sentences | 70 KB |
 | `undelivered` | 50 sentences | 30 KB |
 | answers to repeated messages | 500 accepted, 100 rejected | 280 KB |
@@ -34,6 +34,9 @@ LONGEST_PERSON = 400
 
 LONGEST_SENTENCE = 400
 """A sentence in the timeline, in a receipt, or about an undelivered notice."""
+
+LONGEST_NOTE = 200
+"""A note in the timeline; the notice to the other side has all of it."""
 
 LONGEST_PROBLEM = 600
 """Why a message was rejected or an effect is blocked; it says what to do as well."""

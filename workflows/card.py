@@ -167,6 +167,10 @@ def _money(state: State) -> str:
     return ", ".join(shown) or _NOTHING_HELD[state.payment].format(price=_price(state))
 
 
+def _all(state: State) -> str:
+    return state.terms.format_amount(state.escrow)
+
+
 def _price(state: State) -> str:
     return state.terms.format_amount(state.terms.amount)
 
@@ -186,21 +190,19 @@ def _staff(state: State, now: datetime) -> Iterator[str]:
             yield _sendable(state, allowed, role)
     answer = lifecycle.decide(state, PlatformCancelled(), now)
     if isinstance(answer, Accepted) and answer.transition:
-        escrow = state.terms.format_amount(state.escrow)
-        yield f"*Request Cancellation* gives {escrow} back to the client, and notifies both"
+        yield f"*Request Cancellation* gives {_all(state)} back to the client, and notifies both"
     if state.stage is not Stage.CLOSED:
         yield _RESET_FORGETS
         yield _TERMINATE
 
 
 def _sendable(state: State, allowed: Allowed, role: Role) -> str:
-    fields = {
-        name: state.escrow if value == "AMOUNT" else value for name, value in allowed.fields.items()
-    }
-    message = {"by": {"role": role.value, "id": "your-id"}, **fields}
+    message = {"by": {"role": role.value, "id": "your-id"}, **allowed.fields}
     sent = json.dumps(message, ensure_ascii=False)
     label = by_role(state).format(allowed.label, facts(state))
     hint = f". {allowed.hint}" if allowed.hint else ""
+    if "AMOUNT" in allowed.fields.values():  # not a number: nobody sends all of it by mistake
+        hint += f'. In place of `"AMOUNT"` write a number: {state.escrow} is {_all(state)}'
     return f"{label}: send `{allowed.message}` with `{sent}`{hint}"
 
 
@@ -217,7 +219,9 @@ def _parties(state: State, now: datetime) -> Iterator[str]:
 
 
 def _event(entry: TimelineEntry) -> str:
-    return f"{entry.at:{_TIMES}} {markdown(entry.text)}"
+    by = f" ({entry.by} {isolated_markdown(entry.by_id)})" if entry.by_id else ""
+    note = f" “{markdown(entry.note)}”" if entry.note else ""
+    return f"{entry.at:{_TIMES}} {markdown(entry.text)}{by}{note}"
 
 
 def _rejected(item: RejectedSignal) -> str:

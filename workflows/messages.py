@@ -2,7 +2,7 @@
 
 Each message is one JSON object and may be sent as a signal or as an update of the same name.
 Unknown fields are rejected, so that a typing error is never ignored. Amounts are integer
-minor units; times are UTC, RFC 3339.
+minor units; times are UTC, RFC 3339. `descriptions.py` says what each field means.
 """
 
 import json
@@ -17,6 +17,7 @@ from activities.amounts import MAX_AMOUNT
 from activities.fields import Address, Amount, Currency, Identifier, Line, UtcDatetime
 from activities.requests import Model, Money, Party, Undelivered
 from workflows import budget
+from workflows.imported import GivenImport
 from workflows.policy import GivenPolicy
 
 LONGEST_TEXT = 4_000
@@ -105,9 +106,7 @@ class DecideRefund(Message):
 
     name: ClassVar[str] = "decide_refund"
     decision: Literal["approve", "decline"]
-    claim: Amount | None = Field(
-        default=None, description="Minor units to keep, with decline; all of the escrow if left out"
-    )
+    claim: Amount | None = None
     note: Text | None = None
 
     @model_validator(mode="after")
@@ -153,7 +152,7 @@ class OpenDispute(Message):
 
 
 class _Split(_WithNote):
-    refund: Amount = Field(description="Minor units to the client; the rest to the freelancer")
+    refund: Amount
 
 
 class ProposeSplit(_Split):
@@ -213,9 +212,7 @@ class ResolveAttention(Message):
 
     name: ClassVar[str] = "resolve_attention"
     action: Literal["retry", "mark_settled"]
-    reference: Reference | None = Field(
-        default=None, description="Where the proof of the settlement is; required with mark_settled"
-    )
+    reference: Reference | None = None
 
 
 MESSAGES: dict[str, type[Message]] = {
@@ -268,17 +265,12 @@ class PurchaseStart(Model):
     client: GivenParty
     freelancer: GivenParty
     price: GivenMoney
-    payment_method: Line | None = Field(
-        default=None, description="The provider's name for how the client pays"
-    )
-    payment_reference: Line | None = Field(
-        default=None,
-        description="Instead of payment_method, for a purchase that is already paid: the "
-        "provider's charge or payment intent",
-    )
+    payment_method: Line | None = None
+    payment_reference: Line | None = None
     requirements_needed: bool = Field(default=True, strict=True)
     purchased_at: UtcDatetime | None = None
     policy: GivenPolicy = GivenPolicy()
+    imported: GivenImport | None = None
 
     @model_validator(mode="after")
     def _two_people(self) -> "PurchaseStart":
@@ -290,6 +282,18 @@ class PurchaseStart(Model):
     def _one_payment(self) -> "PurchaseStart":
         if (self.payment_method is None) is (self.payment_reference is None):
             raise ValueError("give either payment_method or payment_reference")
+        return self
+
+    @model_validator(mode="after")
+    def _imported_with_payment(self) -> "PurchaseStart":
+        if (given := self.imported) is None:
+            return self
+        if self.payment_reference is None or self.purchased_at is None:
+            raise ValueError("an imported purchase needs payment_reference and purchased_at")
+        if given.claim is not None and given.claim > self.price.amount:
+            raise ValueError("imported.claim is more than the price")
+        if not self.requirements_needed and "requirements" in given.deadlines:
+            raise ValueError("a purchase without requirements does not wait for them")
         return self
 
 
@@ -352,13 +356,17 @@ class AttentionItem(Model):
 
 
 class TimelineEntry(Model):
-    """One transition. `late_by`: seconds by which a deadline had passed when it was applied."""
+    """One transition. `by_id`: who sent the message that caused it; `note`: the reason, note or
+    text in it, if it is long only its beginning. `late_by`: seconds by which a deadline had passed
+    when it was applied."""
 
     number: int
     at: UtcDatetime
     transition: str
     by: str
+    by_id: str | None = None
     text: str
+    note: str | None = None
     late_by: float | None = None
 
 

@@ -70,8 +70,12 @@ from workflows.receiving.parsing import (
 )
 from workflows.receiving.queue import MessageQueue
 from workflows.receiving.waiting import take_waiting, with_waiting
+from workflows.summary import memo
 from workflows.timers import Timers
 from workflows.workflow_state import WorkflowState
+
+MEMO_PATCH = "memo"
+"""A purchase that began before this patch keeps the memo that it was started with."""
 
 
 @workflow.defn(name="ProjectPurchase")
@@ -102,6 +106,7 @@ class ProjectPurchase(Receiver):
         """Run until the purchase is closed; return its result."""
         if not self._accepted:
             await self._accept()
+        self._set_memo()
         self._effects.resume()
         self._notifier.resume()
         self._queue.open()
@@ -142,6 +147,11 @@ class ProjectPurchase(Receiver):
             name, payloads, at = message
             work = partial(self._handle_signal, name, payloads, at)
             self._queue.process_first(work, size_to_parse(payloads), message)
+
+    def _set_memo(self) -> None:
+        """Let lists show the terms also if another program has started it, without our memo."""
+        if "terms" not in workflow.info().raw_memo and workflow.patched(MEMO_PATCH):
+            workflow.upsert_memo(memo(self._state.start))
 
     async def _first_state(self) -> WorkflowState:
         if self._adopted_run:
@@ -282,7 +292,7 @@ class ProjectPurchase(Receiver):
         if isinstance(decided, Accepted):
             if isinstance(message, SubmitRequirements):
                 self._state.requirements = message.requirements
-            self._apply(decided, at)
+            self._apply(decided, at, message)
             deadline = lifecycle.next_deadline(self._state.purchase)
             answer: Receipt | Rejection = Receipt(
                 stage=view.shown_stage(self._state.purchase).value,
@@ -317,9 +327,9 @@ class ProjectPurchase(Receiver):
         if isinstance(answer, Accepted):
             self._apply(answer, now)
 
-    def _apply(self, answer: Accepted, at: datetime) -> None:
+    def _apply(self, answer: Accepted, at: datetime, message: Message | None = None) -> None:
         """A transition takes effect: the state, its effects and its notices."""
-        self._state.record(answer, at)
+        self._state.record(answer, at, message)
         self._changed = True
         for effect in answer.effects:
             self._effects.add(effect)

@@ -18,9 +18,10 @@ from activities.requests import (
     Undelivered,
 )
 from workflows import budget, lifecycle
+from workflows.imported import Imported
 from workflows.lifecycle.events import Accepted, CheckPayment, Effect, Notify
 from workflows.lifecycle.state import Person, Stage, State, Terms
-from workflows.messages import PurchaseStart, RejectedSignal, TimelineEntry
+from workflows.messages import Message, PurchaseStart, RejectedSignal, TimelineEntry
 from workflows.policy import Policy
 from workflows.receiving.idempotency import IdempotencyCache
 
@@ -49,16 +50,24 @@ class AcceptedStart(BaseModel):
     requirements_needed: bool
     purchased_at: datetime | None
     policy: Policy
+    imported: Imported | None = None
+    imported_at: datetime | None = None
+    """When it was accepted as a purchase that runs elsewhere; None for any other one."""
 
     @classmethod
-    def of(cls, start: PurchaseStart) -> "AcceptedStart":
-        """The terms in a valid start input."""
+    def of(cls, start: PurchaseStart, now: datetime | None = None) -> "AcceptedStart":
+        """The terms in a valid start input that is accepted `now`."""
         given = start.model_dump(mode="json")
         paying = ("payment_method", "payment_reference")
         given |= {name: given[name] or "" for name in paying}
         currency = start.price.currency
         return cls.model_validate(
-            {**given, "decimals": decimals(currency), "step": step_of(currency)}
+            {
+                **given,
+                "decimals": decimals(currency),
+                "step": step_of(currency),
+                "imported_at": now if start.imported else None,
+            }
         )
 
 
@@ -119,6 +128,8 @@ class WorkflowState(BaseModel):
         first = lifecycle.begin(_terms(start, started or now, rules_version), now)
         state = cls(start=start, purchase=first.state, reminded_until=now)
         state.record(first, now)
+        if start.imported:
+            state.purchase = lifecycle.continue_imported(first.state, start.imported)
         state.effects = list(first.effects)
         return state
 
@@ -152,18 +163,22 @@ class WorkflowState(BaseModel):
             state.effects = [CheckPayment(purchase.payment_checks)]
         return state
 
-    def record(self, answer: Accepted, now: datetime) -> None:
-        """A transition takes effect: the new state, and a line in the timeline."""
+    def record(self, answer: Accepted, now: datetime, message: Message | None = None) -> None:
+        """A transition takes effect, `message` is its cause if it is one: the new state, and a line
+        in the timeline."""
         self.purchase = answer.state
         if not answer.transition:
             return
         self.transitions += 1
+        note = lifecycle.note_of(message) if message else None
         entry = TimelineEntry(
             number=self.transitions,
             at=now,
             transition=answer.transition,
             by=answer.actor,
+            by_id=message.by.id if message else None,
             text=budget.cut(answer.text, budget.LONGEST_SENTENCE),
+            note=budget.cut(note, budget.LONGEST_NOTE) if note else None,
             late_by=answer.late_by.total_seconds() if answer.late_by else None,
         )
         self.timeline = [*self.timeline, entry][-budget.TIMELINE_KEPT :]
@@ -216,4 +231,5 @@ def _terms(start: AcceptedStart, started: datetime, rules_version: int) -> Terms
         policy=start.policy,
         rules_version=rules_version,
         step=start.step,
+        imported_at=start.imported_at,
     )

@@ -151,6 +151,8 @@ class Api:
             raise _forbidden(f"A {sender.role} cannot start purchases.")
         if sender.role is Role.CLIENT and terms.client.id != sender.id:
             raise _forbidden("A client can only start purchases of their own.")
+        if sender.role is Role.CLIENT and terms.imported:
+            raise _forbidden("A client cannot say where a purchase stands; leave `imported` out.")
         start_terms.check(terms)
         purchase = Purchase(self.client, terms.purchase_id)
         try:

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from workflows.descriptions import describe
 from workflows.messages import MESSAGES, Permission, PurchaseStart, Receipt, Status
 
 BY = "by"
@@ -57,7 +58,7 @@ def document(query: type[BaseModel], page: type[BaseModel], started: type[BaseMo
         *((kind, "serialization") for kind in (page, started, Permission, Receipt, Status)),
     ]
     _, found = models_json_schema(kinds, ref_template="#/components/schemas/{model}")
-    schemas = found["$defs"]
+    schemas = describe(found)["$defs"]
     for kind in MESSAGES.values():
         own = schemas[kind.__name__]
         del own["properties"][BY]

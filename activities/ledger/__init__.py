@@ -17,7 +17,8 @@ triggers of the database enforce the rules for every program that writes to it.
 
 The table `purchase` has a row for each purchase id: what was bought under it. `charge` has the one
 purchase that each charge of the provider holds. `saved_state` has
-what `recourse adopt` continues a purchase from, `adoption` which run has continued it.
+what `recourse adopt` continues a purchase from, `adoption` which run has continued it. `person`
+has fingerprints of the parties, by which staff find their purchases.
 
 Amounts are integer minor units; times are UTC instants.
 """

@@ -1,7 +1,7 @@
 """The ledger: its operations and its queries."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -264,6 +264,10 @@ class Ledger:
         """Return the id of the purchase that this charge of the provider holds, if any."""
         query = sa.select(schema.charge.c.purchase_id).where(schema.charge.c.reference == charge)
         return read(self._engine, lambda connection: connection.scalar(query))
+
+    def purchases_of(self, fingerprints: Collection[str]) -> list[str]:
+        """Return the ids of the purchases whose parties have one of these fingerprints, sorted."""
+        return read(self._engine, lambda c: purchases.of_person(c, fingerprints))
 
     def transfers(self, purchase_id: str) -> list[Transfer]:
         """Return every transfer of a purchase, the oldest first."""

@@ -1,7 +1,7 @@
 """What was bought: one row for each purchase id, so that an id stands for one purchase for ever."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from shlex import quote
@@ -14,6 +14,7 @@ from activities.amounts import format_amount
 from activities.database.engine import insert_if_absent
 from activities.ledger import operations, schema, states
 from activities.ledger.errors import PurchaseExists
+from activities.people import fingerprints_of
 from activities.requests import PaymentRequest
 from activities.sealing import Seal
 
@@ -38,6 +39,8 @@ class BoughtPurchase:
     first_run: str
     at: datetime
     document: bytes
+    people: frozenset[str] = frozenset()
+    """Fingerprints of the parties, to find the purchase by."""
 
 
 def bought(request: PaymentRequest, seal: Seal) -> BoughtPurchase:
@@ -53,6 +56,7 @@ def bought(request: PaymentRequest, seal: Seal) -> BoughtPurchase:
         first_run=request.first_run,
         at=request.at,
         document=seal.seal(request.document),
+        people=fingerprints_of(request.document, seal),
     )
 
 
@@ -73,11 +77,12 @@ def register(connection: Connection, purchase: Mapping[str, Any], paid: bool) ->
     name = {"id": purchase["purchase_id"]}
     found = connection.execute(_FIND, name).first()
     if found is None:
-        row = {column: value for column, value in purchase.items() if column != "document"}
+        row = {name: purchase[name] for name in purchase if name not in ("document", "people")}
         inserted = connection.execute(insert_if_absent(connection, schema.purchase), row)
         if inserted.rowcount != 1:  # a concurrent transaction was first; its row is visible now
             return register(connection, purchase, paid)
         states.save_terms(connection, purchase["purchase_id"], purchase["document"])
+        _index(connection, purchase["purchase_id"], purchase["people"])
         return True
     if found.first_run == purchase["first_run"]:
         return False
@@ -101,3 +106,17 @@ def register(connection: Connection, purchase: Mapping[str, Any], paid: bool) ->
         f" {found.freelancer} for {format_amount(int(found.amount), found.currency)} on"
         f" {found.at:%Y-%m-%d}. {advice}"
     )
+
+
+def _index(connection: Connection, purchase_id: str, people: Collection[str]) -> None:
+    rows = [{"fingerprint": each, "purchase_id": purchase_id} for each in sorted(people)]
+    if rows:
+        connection.execute(insert_if_absent(connection, schema.person), rows)
+
+
+def of_person(connection: Connection, fingerprints: Collection[str]) -> list[str]:
+    """The ids of the purchases that are indexed under one of these fingerprints, sorted."""
+    found = sa.select(schema.person.c.purchase_id).where(
+        schema.person.c.fingerprint.in_(fingerprints)
+    )
+    return sorted(set(connection.scalars(found)))

@@ -88,6 +88,13 @@ charge = sa.Table(
     sa.Column("recorded_at", Instant, sa.FetchedValue()),
 )
 
+person = sa.Table(
+    "person",
+    metadata,
+    sa.Column("fingerprint", sa.Text, primary_key=True),
+    sa.Column("purchase_id", sa.Text, primary_key=True),
+)
+
 account_balances = sa.table(
     "account_balances",
     sa.column("account", sa.Text),

@@ -52,6 +52,7 @@ def test_a_purchase_is_registered_once_with_what_was_bought(engine: Engine) -> N
     with engine.connect() as connection:
         (row,) = connection.execute(sa.text("SELECT * FROM purchase")).mappings()
     kept = vars(FIRST) | {"deployment": "production"}
+    del kept["people"]
     saved = ledger.find_state("p-1")
     assert saved is not None
     assert (saved.kind, saved.document) == ("terms", kept.pop("document"))

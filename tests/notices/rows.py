@@ -101,7 +101,8 @@ DONE = (BRIEF, DELIVERS)
 DELIVERED = (*STARTED, *_both("delivered"))
 REQUESTED = (*DELIVERED, *_both("client_cancelled"))
 CONTESTED = (*REQUESTED, *_both("refund_declined"))
-DISPUTED = (*CONTESTED, *_both("dispute_opened"))
+OPENED = "dispute_opened: client, freelancer, operator"
+DISPUTED = (*CONTESTED, OPENED)
 FROZEN = "bank_dispute_opened: client, freelancer, operator"
 REFUNDING = (*PAID, *_both("freelancer_gave_refund"))
 
@@ -165,7 +166,9 @@ ROWS: tuple[Row, ...] = (
         (CANCELS, DECLINES, DISPUTES, _days(2)),
         (
             *PAID,
-            *_both("client_cancelled", "refund_declined", "dispute_opened", "requirements_timeout"),
+            *_both("client_cancelled", "refund_declined"),
+            OPENED,
+            *_both("requirements_timeout"),
         ),
         pays=ALL,
     ),
@@ -192,7 +195,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "cancel, freelancer, disputed",
         (BRIEF, CANCELS, DECLINES, DISPUTES, freelancer("cancel")),
-        (*CLAIMED, *_both("dispute_opened", "freelancer_cancelled")),
+        (*CLAIMED, OPENED, *_both("freelancer_cancelled")),
         pays=ALL,
     ),
     Row(
@@ -634,7 +637,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "rejected, INVALID_MESSAGE and UNKNOWN_MESSAGE",
         (_rejected("cancel", "client", surprise=1), _rejected("dance", "freelancer")),
-        (*PAID, "message_rejected: client", "message_rejected: freelancer"),
+        (*PAID, "message_rejected: operator", "message_rejected: operator"),
     ),
     Row(
         "rejected, sender is not a party",

@@ -105,7 +105,7 @@ async def test_row(row: Row, rows: Rows) -> None:
             assert mail.shows(pattern), f"{pattern!r} is not in {mail.text}"
         if row.pays:
             _check_money(mail, *row.pays)
-        if row.due:
+        if row.due and mail.to != ADDRESSES["operator"]:
             _check_due(mail, row, _since(row, terms, mails, mail))
 
 

@@ -5,7 +5,6 @@ import shlex
 from pathlib import Path
 
 import pytest
-import typer
 
 from activities.notices.render import render
 from activities.requests import NoticeRequest
@@ -13,7 +12,7 @@ from demo.scenarios import SCENARIOS, Scenario
 from docs.notice_samples import SAMPLE_PARTIES, SAMPLE_PURCHASES
 from docs.notices import BEGIN, Sample, write
 from docs.rehearsal import Rehearsal, money_activities
-from starter.app import app
+from starter.commands import command
 from tests.notices.html_page import Page
 from tests.notices.sample_notices import parties_named, samples_of
 from workflows.messages import PurchaseStart
@@ -63,16 +62,15 @@ def test_a_request_is_unchanged_by_json(shown: list[Sample]) -> None:
         assert NoticeRequest.model_validate_json(sample.request.model_dump_json()) == sample.request
 
 
-@pytest.mark.parametrize("name", ["de-DE", "hostile"])
-def test_every_command_is_valid(name: str) -> None:
+@pytest.mark.parametrize("parties", ["de-DE", "hostile"])
+def test_every_command_is_valid(parties: str) -> None:
     """The command line accepts each command in a notice, with its options."""
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    lines = {row.strip() for one in samples_of(name) for row in one.rendered.text.split("\n")}
-    ids = {parties_named(name).start(sample)["purchase_id"] for sample in SAMPLE_PURCHASES}
+    lines = {row.strip() for one in samples_of(parties) for row in one.rendered.text.split("\n")}
+    ids = {parties_named(parties).start(sample)["purchase_id"] for sample in SAMPLE_PURCHASES}
     found = [shlex.split(line)[1:] for line in lines if line.startswith("recourse ")]
     assert len(found) > 10
-    for command, *arguments in found:
-        assert commands[command].make_context(command, arguments).params["purchase_id"] in ids
+    for name, *arguments in found:
+        assert command(name).make_context(name, arguments).params["purchase_id"] in ids
 
 
 def test_hostile_text_is_harmless_in_every_kind_of_notice() -> None:

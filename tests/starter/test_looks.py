@@ -344,6 +344,19 @@ async def test_the_server_takes_every_id(odd: str, cli: Cli, cli_client: Client)
     assert [item["purchase_id"] for item in found] == [bought.id]
 
 
+async def test_purchases_are_found_by_a_persons_address_or_name(
+    cli: Cli, cli_client: Client, cli_worker: None
+) -> None:
+    """By the index in the books; the server's search attributes have ids only."""
+    zoe = {"id": "zoe", "name": "Zoë Kravčenko", "email": "zoe@example.com"}
+    bought = await held(cli_client, client=zoe)
+    await eventually(cli, "list", "--client", "zoe")
+    for text in ("ZOE@example.com", "zoë kravčenko", "Kravčenko"):
+        found = (await cli("list", "--person", text, "--json")).document
+        assert [each["purchase_id"] for each in found] == [bought.id]
+    assert (await cli("list", "--person", "nobody@example.com")).rejection == (1, "NOT_FOUND")
+
+
 READS = [
     (("ledger", "p"), "RECOURSE_DATABASE_URL"),
     (("notices", "p"), "RECOURSE_DATABASE_URL"),
@@ -363,6 +376,7 @@ async def test_a_command_that_reads_creates_nothing(
 ) -> None:
     """In a folder without them, the defaults name no file: it says which one, and how to set it."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("activities.services.CHECKOUT", tmp_path)
 
     answer = await cli(*words, **{name: None})
 
@@ -374,11 +388,3 @@ async def test_a_command_that_reads_creates_nothing(
 
 def _files(folder: Path) -> list[Path]:
     return list(folder.iterdir())
-
-
-@pytest.mark.parametrize("name", ["status", "ledger", "notices"])
-async def test_a_workflow_id_is_recognised(name: str, cli: Cli, cli_purchase: Purchase) -> None:
-    """The Web UI shows workflow ids: the answer names the purchase."""
-    answer = await cli(name, cli_purchase.workflow_id)
-    assert answer.rejection == (1, "NOT_FOUND")
-    assert f"Did you mean the purchase {cli_purchase.id}?" in answer.err

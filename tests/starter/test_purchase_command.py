@@ -9,12 +9,12 @@ from uuid import uuid4
 import pytest
 from temporalio.client import Client
 
-from temporal import terms as wording
 from temporal.errors import Failure
 from temporal.purchases import Purchase
 from tests.purchases import CLIENT
 from tests.starter.conftest import Cli, held
 from workflows.messages import Message, PurchaseStart, SendMessage
+from workflows.summary import LONGEST_SUMMARY
 
 GIVEN = {
     "--id": "never",
@@ -123,7 +123,7 @@ async def test_the_web_ui_gets_the_terms_without_personal_data(cli_client: Clien
     described = await Purchase(cli_client, "shown").handle.describe()
     shown = described.raw_description.execution_config.user_metadata
     summary, details = json.loads(shown.summary.data), json.loads(shown.details.data)
-    assert len(summary.encode()) <= wording.LONGEST_SUMMARY
+    assert len(summary.encode()) <= LONGEST_SUMMARY
     assert "250.00 USD" in details
     assert "- requirements window: 48 h" in details
     assert await described.memo_value("title", type_hint=str) == terms.title

@@ -146,9 +146,8 @@ async def test_a_payment_is_made_elsewhere_without_server_and_worker(
 async def test_what_cannot_happen_is_rejected_with_the_reason(
     cli: Cli, cli_purchase: Purchase
 ) -> None:
-    unknown = await cli("sandbox", "dispute-opened", cli_purchase.workflow_id)
+    unknown = await cli("sandbox", "dispute-opened", "nobody")
     assert unknown.rejection == (1, "NOT_FOUND")
-    assert f"Did you mean the purchase {cli_purchase.id}?" in unknown.err
     nothing = await cli("sandbox", "dispute-lost", cli_purchase.id)
     assert nothing.rejection == (1, "NOT_ALLOWED_NOW")
     more = await cli("sandbox", "refund-elsewhere", cli_purchase.id, "--amount", "250.01", *USD)

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from pydantic import ValidationError
 
 from activities.requests import Undelivered
 from demo.scenarios import SCENARIOS
@@ -81,15 +82,18 @@ def test_the_card_lists_exactly_what_the_rules_accept_from_the_parties(stage: St
         assert {name for name in MESSAGES if f"`{name}`" in line} == allowed
 
 
-def test_the_message_for_a_mediator_is_one_that_is_accepted() -> None:
-    """The message on the card is valid and accepted; only the mediator's id has to be filled in."""
+def test_the_message_for_a_mediator_is_accepted_with_an_amount_and_moves_nothing_without() -> None:
+    """The mediator has to write the amount: sent as it is on the card, the message is invalid."""
     purchase = purchase_in(Stage.DISPUTED)
 
     item = next(
         line for line in section(card(state_of(purchase)), "For staff") if "resolve" in line
     )
     sent = item.split("`")[3]
-    message = MESSAGES["resolve_dispute"].model_validate_json(sent)
+    with pytest.raises(ValidationError):
+        MESSAGES["resolve_dispute"].model_validate_json(sent)
+    assert "25000 is 250.00 USD" in item
+    message = MESSAGES["resolve_dispute"].model_validate_json(sent.replace('"AMOUNT"', "20000"))
 
     assert message.by == Sender(role=Role.MEDIATOR, id="your-id")
     assert isinstance(lifecycle.decide(purchase.state, message, purchase.now), Accepted)

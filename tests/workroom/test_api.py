@@ -63,6 +63,15 @@ async def test_a_purchase_is_bought_cancelled_and_refunded_over_http(call: Call)
     assert [entry.by for entry in found.timeline[:2]] != ["freelancer", "freelancer"]
 
 
+async def test_a_client_cannot_say_where_a_purchase_stands(call: Call) -> None:
+    """Only operators import: a client could give themselves a refund that is nearly due."""
+    terms = purchase().model_dump(mode="json", exclude={"payment_method"})
+    where = {"stage": "in_progress", "deadlines": {"dormancy": "2999-01-01T00:00:00Z"}}
+    bought = {"payment_reference": "ch_1", "purchased_at": "2026-11-01T00:00:00Z"}
+    answer = await call(ANA).post("", {**terms, **bought, "imported": where})
+    assert problem(answer) == (403, "FORBIDDEN")
+
+
 async def test_what_the_rules_reject_is_a_conflict_with_its_code(
     server: WorkflowEnvironment, call: Call
 ) -> None:

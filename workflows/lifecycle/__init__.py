@@ -4,7 +4,8 @@ Read `transitions.py` (the table), then `deadlines.py`, `handlers.py` and `decid
 """
 
 from workflows.lifecycle.aftercare import begin_case
-from workflows.lifecycle.decide import begin, begin_again, decide
+from workflows.lifecycle.decide import begin, begin_again, continue_imported, decide
+from workflows.lifecycle.handlers import note_of
 from workflows.lifecycle.pending import is_pending
 from workflows.lifecycle.queries import (
     PAYMENT_BLOCKED_AFTER,
@@ -29,6 +30,7 @@ __all__ = [
     "begin",
     "begin_again",
     "begin_case",
+    "continue_imported",
     "deadlines",
     "decide",
     "first_payment_attempt_ends",
@@ -38,6 +40,7 @@ __all__ = [
     "newest_rules",
     "next_deadline",
     "next_reminder",
+    "note_of",
     "on_expiry",
     "permissions",
     "rejection_notice",

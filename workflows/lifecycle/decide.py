@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from activities.requests import LedgerDecision
+from workflows.imported import Imported
 from workflows.lifecycle.draft import Draft
 from workflows.lifecycle.events import (
     Accepted,
@@ -51,13 +52,38 @@ def begin(terms: Terms, now: datetime) -> Accepted:
     return _accepted(row, draft, actor=Role.CLIENT.value)
 
 
+def continue_imported(state: State, given: Imported) -> State:
+    """A purchase that ran elsewhere, where it stands; the payment is pending, as at any beginning.
+    A deadline that a request makes wait keeps the time it had left there."""
+    terms, before = state.terms, given.stage_before_request
+    deadlines = {DeadlineName(name): at for name, at in given.deadlines.items()}
+    received = (before or given.stage) != Stage.AWAITING_REQUIREMENTS
+    closed_at = None
+    if received and DeadlineName.FREELANCER_CANCEL not in deadlines:
+        window = terms.policy.freelancer_cancel_window
+        closed_at = min(terms.purchased_at + window, terms.imported_at or terms.purchased_at)
+    left = given.review_time_left
+    return replace(
+        state,
+        stage=Stage(given.stage),
+        deadlines={DeadlineName.PAYMENT: state.deadlines[DeadlineName.PAYMENT], **deadlines},
+        suspended={} if left is None else {DeadlineName.REVIEW: left},
+        requirements_received=received,
+        delivered=Stage.DELIVERED in (given.stage, before),
+        cancel_window_closed_at=closed_at,
+        stage_before_request=Stage(before) if before else None,
+        claim=given.claim,
+    )
+
+
 def begin_again(state: State, now: datetime, decided: LedgerDecision | None) -> State:
     """A purchase that began at some time begins again at `now`, because what happened since is
     lost: its deadlines are as far ahead as they were then. A decision that the ledger has is
     carried out when the payment is found."""
     terms, payment = state.terms, state.deadlines[DeadlineName.PAYMENT]
     if decided is None:
-        later = {name: at + (now - terms.purchased_at) for name, at in state.deadlines.items()}
+        began = terms.imported_at or terms.purchased_at
+        later = {name: at + (now - began) for name, at in state.deadlines.items()}
         return replace(state, deadlines=later | {DeadlineName.PAYMENT: payment})
     decision = Decision(RESTORED, decided.refund, decided.release, decided.at)
     return replace(

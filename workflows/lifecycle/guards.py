@@ -105,6 +105,14 @@ PAYMENT_UNDECIDED = Guard(
     "the payment is pending or being cancelled",
     lambda draft: draft.state.payment in (Payment.PENDING, Payment.VOIDING),
 )
+NEWLY_PAID = Guard(
+    "the payment is pending or being cancelled, and the purchase was not imported",
+    lambda draft: PAYMENT_UNDECIDED.holds(draft) and draft.state.terms.imported_at is None,
+)
+IMPORTED = Guard(
+    "the payment is pending or being cancelled, and the purchase was imported",
+    lambda draft: PAYMENT_UNDECIDED.holds(draft) and draft.state.terms.imported_at is not None,
+)
 PAYMENT_HELD = Guard("the payment is held", lambda draft: draft.state.payment is Payment.HELD)
 CONFIRMATION_AWAITED = Guard(
     "the payment is pending, and the client was not asked yet",

@@ -16,7 +16,7 @@ from workflows.lifecycle.events import (
     RecipientRole,
     Rejection,
 )
-from workflows.lifecycle.state import AttentionKind, DeadlineName, Stage, State
+from workflows.lifecycle.state import AttentionKind, Code, DeadlineName, Stage, State
 from workflows.lifecycle.transition import AMOUNT, Transition
 from workflows.lifecycle.versions import draft_of, is_open, newest_rules, rules_of
 from workflows.lifecycle.words import expiry_text
@@ -201,13 +201,13 @@ def reminder(state: State, deadline: DeadlineName) -> Notify:
 
 
 def rejection_notice(name: str, rejection: Rejection, recipient: RecipientRole) -> Notify:
-    """The notice to a party whose signal was rejected."""
-    why = texts.WHY_REJECTED[rejection.code.value]
+    """The notice of a rejected signal: to the party that sent it, or to operators if a program has
+    sent in the party's name what cannot be read."""
+    values = {"message": spaced(name), "code": rejection.code.value, "answer": rejection.text}
+    text = texts.rejected(texts.WHY_REJECTED[rejection.code.value])
+    if rejection.code in (Code.INVALID_MESSAGE, Code.UNKNOWN_MESSAGE):
+        values["sender"] = recipient
+        text, recipient = texts.UNREADABLE, "operator"
     return Notify(
-        "message_rejected",
-        "system",
-        texts.rejected(why),
-        (recipient,),
-        values={"message": spaced(name), "code": rejection.code.value, "answer": rejection.text},
-        about_money=False,
+        "message_rejected", "system", text, (recipient,), values=values, about_money=False
     )

@@ -83,7 +83,7 @@ class Person:
 class Terms:
     """What was bought, under which policy and which version of the rules. Never changes. `key` is
     the prefix of every idempotency key; `step`: the payment provider moves only multiples of it, in
-    minor units."""
+    minor units. `imported_at`: when it came from another system, in which it ran before."""
 
     key: str
     client: Person
@@ -96,6 +96,7 @@ class Terms:
     policy: Policy = field(default_factory=Policy)
     rules_version: int = 1
     step: int = 1
+    imported_at: datetime | None = None
 
     def format_amount(self, minor: int) -> str:
         """Minor units as a person writes them, with the decimals that the terms have."""

@@ -92,6 +92,14 @@ PAYMENT_NEEDS_CLIENT = Text(
     advice={"client": ("Confirm the payment on the page of the payment provider.",)},
 )
 
+IMPORTED = Text(
+    heading="Continued from another system",
+    summary="The purchase was continued from another system, where {client} had paid {escrow}. The "
+    "money is held in escrow, and every deadline goes on.",
+    explanation="A purchase that runs elsewhere is continued where it stands. Nothing is charged, "
+    "no deadline begins anew, and nobody is notified, because nothing changes for them.",
+)
+
 # --- the work
 
 REQUIREMENTS_SUBMITTED = Text(
@@ -255,6 +263,7 @@ DISPUTE_OPENED = Text(
     summary="{Client} opened a dispute about the {escrow} in escrow.",
     explanation="A mediator hears both sides and decides who gets what. Until then, both sides can "
     "still agree on a split between themselves.",
+    advice={"operator": ("A mediator is needed: read what both sides wrote, and decide.",)},
 )
 DISPUTE_OVERDUE = Text(
     heading="Dispute is overdue",
@@ -632,7 +641,7 @@ WHY_REJECTED: Mapping[str, str] = {
     "CANCELLATION_PENDING": "{Client's} cancellation has to be answered or taken back first.",
     "NO_OFFER": "There is no offer to accept.",
     "INVALID_AMOUNT": "The amount does not fit.",
-    "INVALID_MESSAGE": "We could not read it.",
+    "INVALID_MESSAGE": "It could not be read.",
     "UNKNOWN_MESSAGE": "There is no message of that name.",
     "FROZEN": "{Client's} bank has taken the money back for now; nothing is paid until it decides.",
     "CLOSED": "The purchase is closed.",
@@ -647,3 +656,12 @@ def rejected(why: str) -> Text:
         summary=f"Your message “{{message}}” was not accepted. {why}",
         explanation="The exact answer: {code}. {answer}",
     )
+
+
+UNREADABLE = Text(
+    heading="A program sent a message that cannot be read",
+    summary="The message “{message}”, sent in the name of the {sender}, cannot be read, so nothing "
+    "changed. The {sender} was not notified.",
+    explanation="The exact answer: {code}. {answer}",
+    advice={"operator": ("Correct the program that sends it, and send the message again.",)},
+)

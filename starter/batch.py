@@ -1,0 +1,114 @@
+"""Does one thing for many purchases: at a rate, with a progress bar and a report at the end.
+
+An interrupted batch is continued by the same command: what is done already is recognised.
+"""
+
+import asyncio
+import sys
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, TypeVar
+
+import typer
+from rich.console import Console, Group, RenderableType
+from rich.progress import Progress
+
+from activities.requests import Model
+from starter import show
+from temporal.errors import Unreachable
+
+Item = TypeVar("Item")
+
+AT_ONCE = 20
+"""Purchases that are worked on at the same time."""
+
+SHOWN = 50
+"""Purchases that the report for people names; the one for programs names all."""
+
+Rate = Annotated[
+    float, typer.Option(min=0.1, max=10_000, help="How many purchases a second at most.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and report; change nothing.")]
+
+
+class Outcome(Model):
+    """What became of one purchase. `done`: it is as the command was to leave it."""
+
+    purchase_id: str
+    result: str
+    done: bool
+    text: str = ""
+
+
+class Report(Model):
+    """What became of all of them; `results` counts them by result."""
+
+    dry_run: bool
+    results: dict[str, int]
+    purchases: tuple[Outcome, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every purchase is done."""
+        return all(each.done for each in self.purchases)
+
+
+async def run(
+    items: Sequence[Item],
+    work: Callable[[Item], Awaitable[Outcome]],
+    *,
+    rate: float,
+    dry_run: bool = False,
+) -> Report:
+    """Work on every item, `rate` a second at most. Stops at the first that raises Unreachable, and
+    says how far it came."""
+    found: list[Outcome] = []
+    waiting = iter(items)
+    began, started = time.monotonic(), 0
+    screen = Console(stderr=True)
+
+    async def work_on_next() -> None:
+        nonlocal started
+        for item in waiting:
+            started += 1
+            await asyncio.sleep(max(0.0, began + (started - 1) / rate - time.monotonic()))
+            found.append(await work(item))
+            progress.advance(bar)
+
+    with Progress(console=screen, disable=not screen.is_terminal, transient=True) as progress:
+        bar = progress.add_task("Checking" if dry_run else "Working", total=len(items))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(AT_ONCE):
+                    group.create_task(work_on_next())
+        except asyncio.CancelledError:  # Ctrl-C
+            print(_stopped(found, items, "Interrupted."), file=sys.stderr)
+            raise
+        except ExceptionGroup as errors:
+            first = errors.exceptions[0]
+            if isinstance(first, Unreachable):
+                raise Unreachable(first.code, _stopped(found, items, first.text)) from None
+            raise first from None
+    results = Counter(each.result for each in found)
+    return Report(dry_run=dry_run, results=dict(results), purchases=tuple(found))
+
+
+def _stopped(found: Sequence[Outcome], items: Sequence[object], why: str) -> str:
+    return f"{why} Done so far: {len(found)} of {len(items)}. Run the same command to go on."
+
+
+def shown(report: Report, title: str) -> RenderableType:
+    """The report for people: how many, and what is not done or, in a dry run, what would be."""
+    counts = [(result.replace("_", " "), str(number)) for result, number in report.results.items()]
+    blocks: list[RenderableType] = [show.table(title, ("result", "purchases"), counts)]
+    named = [each for each in report.purchases if report.dry_run or not each.done]
+    if named:
+        rows = (
+            (each.purchase_id, each.result.replace("_", " "), show.prose(each.text))
+            for each in named[:SHOWN]
+        )
+        blocks.append(show.table("Of these", ("purchase", "result", "why"), rows))
+    if len(named) > SHOWN:
+        blocks.append(f"{len(named) - SHOWN} more; --json shows all.")
+    return Group(*blocks)

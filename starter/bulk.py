@@ -1,0 +1,166 @@
+"""`send`: one message to every purchase that a query finds. Without --yes it only checks."""
+
+import sys
+import uuid
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import typer
+from temporalio.client import Client
+
+from activities.amounts import format_amount
+from activities.keys import purchase_of_workflow
+from starter import batch, show
+from starter.batch import Outcome, Rate
+from starter.exits import ExitStatus, command
+from starter.options import Json, read_id, read_model, read_object, read_sender
+from temporal.client import connect
+from temporal.errors import InvalidInput, Rejected, Unreachable
+from temporal.executions import executions
+from temporal.purchases import RUNNING, WORKFLOW_TYPE, Purchase
+from workflows.messages import MESSAGES, Message, Sender
+
+PLATFORM = "cancel-by-platform"
+"""Not a message: Temporal's cancellation of the workflow, which refunds the client."""
+
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="MESSAGE",
+        help=f"A message, such as resolve-attention; or {PLATFORM}, which gives all of the escrow "
+        "back and needs no --as.",
+    ),
+]
+Where = Annotated[
+    str,
+    typer.Option(
+        help="A query in Temporal's language over running purchases, such as "
+        "\"PurchaseNeedsAttention = true AND PurchaseStage = 'settling'\"."
+    ),
+]
+Data = Annotated[
+    str, typer.Option(help="The message's own fields as JSON, amounts in minor units.")
+]
+BySender = Annotated[
+    str | None,
+    typer.Option("--as", metavar="ROLE:ID", help="The sender, for example operator:o-1."),
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Send. Without it, only check and report.")]
+MessageId = Annotated[
+    str | None,
+    typer.Option(
+        help="The id of the message in every purchase; with that of an interrupted batch "
+        "it goes on, and each purchase counts it once."
+    ),
+]
+
+
+@command
+async def send(
+    name: Name,
+    where: Where,
+    sender: BySender = None,
+    data: Data = "{}",
+    yes: Yes = False,
+    message_id: MessageId = None,
+    rate: Rate = 20,
+    as_json: Json = False,
+) -> int:
+    """Send one message to every purchase that a query finds; without --yes, only check it.
+
+    The check asks each purchase whether it would take the message now. An interrupted batch is
+    continued with its --message-id. Exit 1 if a purchase does not take the message.
+    """
+    batch_id = read_id(message_id or f"batch-{uuid.uuid4().hex[:12]}", "--message-id")
+    client = await connect()
+    work = Send(client, name, _message(name, sender, data, batch_id), dry_run=not yes)
+    found = await _found(client, where)
+    if yes and not as_json:
+        print(
+            f"Message id {batch_id}: to go on after an interruption, add --message-id {batch_id}",
+            file=sys.stderr,
+        )
+    report = await batch.run(found, work.to, rate=rate, dry_run=not yes)
+    title = f"{name} to {len(found)} purchases"
+    shown = batch.shown(report, title if yes else f"{title}: checked, not sent. --yes sends it")
+    show.answer({"message_id": batch_id, **report.model_dump()}, shown, as_json=as_json)
+    return 0 if report.complete else ExitStatus.REJECTED
+
+
+def _message(name: str, sender: str | None, data: str, message_id: str) -> Message | None:
+    """The message for every purchase; None for a cancellation by the platform."""
+    if name == PLATFORM:
+        return None
+    kind = MESSAGES.get(name.replace("-", "_"))
+    if kind is None:
+        known = ", ".join(each.replace("_", "-") for each in MESSAGES)
+        raise InvalidInput(f"MESSAGE: {name!r} is unknown; known are {known} and {PLATFORM}.")
+    if sender is None:
+        raise InvalidInput("--as is missing: who sends the message, such as operator:o-1?")
+    by: Sender = read_sender(sender)
+    given = read_object(data, "--data")
+    return read_model(kind, {**given, "by": by.model_dump(), "message_id": message_id})
+
+
+async def _found(client: Client, where: str) -> list[str]:
+    """The ids of the running purchases that the query finds, each once."""
+    query = f"{RUNNING} AND ({where})"
+    runs = [each async for each in executions(client, query)]
+    return list(
+        dict.fromkeys(
+            purchase_of_workflow(each.id)
+            for each in runs
+            if each.type == WORKFLOW_TYPE and each.is_open
+        )
+    )
+
+
+@dataclass
+class Send:
+    """Sends the message to one purchase after the other, or checks whether each takes it."""
+
+    client: Client
+    name: str
+    message: Message | None
+    dry_run: bool
+    unanswered: int = field(default=0, init=False)
+    """How many in a row had no answer: without a worker, none has one."""
+
+    async def to(self, purchase_id: str) -> Outcome:
+        """Send it to one. Raises Unreachable if the server, or every worker, is."""
+        purchase = Purchase(self.client, purchase_id)
+        try:
+            outcome = await (self._check(purchase) if self.dry_run else self._send(purchase))
+        except (Rejected, InvalidInput) as error:
+            outcome = _outcome(purchase, "rejected", f"{error.code}: {error.text}")
+        except Unreachable as error:
+            self.unanswered += 1
+            if error.code != "NO_WORKER" or self.unanswered > batch.AT_ONCE:
+                raise
+            return _outcome(purchase, "unanswered", error.text)
+        self.unanswered = 0
+        return outcome
+
+    async def _check(self, purchase: Purchase) -> Outcome:
+        if self.message is None:
+            money = (await purchase.status()).escrow
+            held = format_amount(money.held, money.currency)
+            if money.held:
+                return _outcome(purchase, "can_be_cancelled", f"{held} go back to the client.")
+            return _outcome(purchase, "rejected", "Nothing is held in escrow.")
+        for each in await purchase.actions(self.message.by.role):
+            if each.message == self.message.name and not each.allowed:
+                return _outcome(purchase, "rejected", f"{each.code}: {each.why_not}")
+        return _outcome(purchase, "can_be_sent")
+
+    async def _send(self, purchase: Purchase) -> Outcome:
+        if self.message is None:
+            await purchase.handle.cancel()
+            return _outcome(purchase, "cancellation_requested")
+        receipt = await purchase.send(self.message)
+        return _outcome(purchase, "accepted", receipt.text)
+
+
+def _outcome(purchase: Purchase, result: str, text: str = "") -> Outcome:
+    is_done = result not in ("rejected", "unanswered")
+    return Outcome(purchase_id=purchase.id, result=result, done=is_done, text=text)

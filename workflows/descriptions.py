@@ -1,0 +1,290 @@
+"""What each field of the contract means: unit, bound and default, as it is written on the wire.
+
+The models have the types, the schemas get these sentences. A test finds a field without one.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+_LINE = "one line of at most 200 characters"
+_ID = "1 to 64 characters without spaces and invisible characters"
+_MINOR = "in minor units of the currency, such as cents"
+_UTC = "UTC, RFC 3339"
+_WINDOW = "an ISO 8601 duration of elapsed time, longer than zero, at most P3650D"
+_DAYS = 'written as "N business days", N from 1 to 366, in the policy\'s calendar'
+_OFFSETS = "at most 10 ISO 8601 durations, each how long before the deadline"
+_STAGE = (
+    "The stage: awaiting_requirements, freelancer_review, in_progress, delivered, "
+    "refund_requested, contested, disputed, settling or closed"
+)
+_OUTCOME = "refunded, released, split, charged_back, payment_declined or payment_failed"
+
+_SENDER = {
+    "role": "The role in which the sender acts",
+    "id": f"The sender's id, {_ID}; a party's messages count only under that party's id",
+}
+_MONEY = {
+    "amount": f"The amount {_MINOR}, an integer; 25000 is 250.00 USD",
+    "currency": "Three capital letters of ISO 4217, such as USD",
+}
+
+ANYWHERE = {
+    "by": "Who sends the message",
+    "message_id": f"An id of your choice, {_ID}, unique per sender: a message that is sent again "
+    "with it takes effect once and gets its first answer. Default: none",
+    "note": "A text for the other side, at most 4,000 characters. Default: none",
+    "reason": "Why, a text for the other side, at most 4,000 characters",
+    "text": "The text for the other side, at most 4,000 characters",
+}
+"""Fields that mean the same in every message."""
+
+DESCRIPTIONS: dict[str, dict[str, str]] = {
+    "Sender": _SENDER,
+    "RecordedSender": _SENDER,
+    "SubmitRequirements": {
+        "requirements": "A text or a JSON object, not empty, at most 64 KiB as JSON"
+    },
+    "Cancel": {"reason": f"{ANYWHERE['reason']}. Default: none"},
+    "DecideRefund": {
+        "decision": "approve: all of the escrow is refunded. decline: the freelancer keeps `claim`",
+        "claim": f"With decline: what the freelancer wants to keep {_MINOR}, above zero and at "
+        "most the escrow. Default: all of the escrow",
+    },
+    "ProposeSplit": {
+        "refund": f"What the client gets {_MINOR}, from 0 to the escrow; the freelancer gets the "
+        "rest"
+    },
+    "AcceptSplit": {"refund": f"The refund of the offer that is accepted, {_MINOR}"},
+    "ResolveDispute": {
+        "refund": f"What the client gets {_MINOR}, from 0 to the escrow; the freelancer gets the "
+        "rest"
+    },
+    "SettlementUpdate": {
+        "refund_id": f"The refund: ours, as in the status, or the provider's reference, {_LINE}",
+        "status": "sent: the provider has done its part. settled: the client has the money. "
+        "failed: it could not be sent",
+        "reference": f"The provider's reference of the refund, {_LINE}. Default: none",
+    },
+    "ResolveAttention": {
+        "action": "retry: what is blocked, late or failed is tried again now. mark_settled: the "
+        "client has the money, `reference` says where the proof is",
+        "reference": f"Where the proof of the settlement is, {_LINE}; required with mark_settled. "
+        "Default: none",
+    },
+    "PurchaseStart": {
+        "purchase_id": f"The purchase's id, {_ID}; it is used once, ever. The workflow id is "
+        "purchase-<purchase_id>",
+        "title": f"What is bought, {_LINE}",
+        "client": "The person who buys",
+        "freelancer": "Who sells; another person than the client",
+        "price": "What the client pays",
+        "payment_method": "The provider's name for how the client pays, such as pm_sandbox_ok; "
+        f"{_LINE}. Either this or payment_reference. Default: none",
+        "payment_reference": "For a purchase that is paid already: the provider's charge or "
+        f"payment intent, {_LINE}. Default: none",
+        "requirements_needed": "Whether the client has to send requirements. Default: true",
+        "purchased_at": f"When the client bought, {_UTC}; not in the future, at most ten years "
+        "ago. Default: when the workflow starts",
+        "policy": "Windows and choices of this purchase. Default: the policy's defaults",
+        "imported": "Where the purchase stands, if it already runs elsewhere: it needs "
+        "payment_reference and purchased_at; nothing is charged, and no deadline begins anew. "
+        "Default: none",
+    },
+    "GivenImport": {
+        "stage": "The stage that the purchase is in; one that is decided already ends elsewhere",
+        "deadlines": f"The instant of each open deadline, {_UTC}: that of the stage, and while a "
+        "refund request is open also requirements or freelancer_cancel, if the stage before it "
+        "was awaiting_requirements or freelancer_review",
+        "stage_before_request": "The stage that the client's cancellation left; required in "
+        "refund_requested, contested and disputed. Default: none",
+        "review_time_left": "What is left of the review window, an ISO 8601 duration such as "
+        "PT36H, longer than zero; required if the stage before the request was delivered. "
+        "Default: none",
+        "claim": f"What the freelancer wants to keep, {_MINOR}, above zero and at most the price; "
+        "required in contested and disputed. Default: none",
+    },
+    "GivenParty": {
+        "id": f"The person's id in your system, {_ID}",
+        "name": "How the person is addressed, one line of at most 200 characters and 400 bytes",
+        "email": "Where notices go, at most 254 characters",
+        "timezone": "An IANA time zone, such as Europe/Lisbon. Default: UTC",
+        "locale": "Language and country for dates and amounts, such as pt_PT. Default: en_US",
+    },
+    "GivenMoney": {**_MONEY, "amount": f"{_MONEY['amount']}; above zero"},
+    "Money": _MONEY,
+    "GivenPolicy": {
+        "payment_window": f"How long the payment may take, {_WINDOW}. Default: PT1H",
+        "requirements_window": "How long the client has for the requirements from the purchase on, "
+        f"{_WINDOW}. Default: PT48H",
+        "freelancer_cancel_window": "How long the freelancer can cancel after the requirements, "
+        f"{_WINDOW}. Default: PT24H",
+        "refund_decision_window": "How long the freelancer has to answer a refund request, "
+        f"{_WINDOW}. Default: P7D",
+        "refund_decision_silence": "What happens at its end. Default: refund",
+        "claim_window": f"How long the client has to answer a claim, {_DAYS}. Default: 5 business "
+        "days",
+        "claim_silence": "What happens at its end. Default: pay_claim",
+        "review_window": f"How long the client has to answer a delivery, {_WINDOW}. Default: P14D",
+        "dormancy_window": "How long the work may go without a message of either party, "
+        f"{_WINDOW}. Default: P90D",
+        "dispute_window": f"After which staff are reminded of a dispute, {_WINDOW}. Default: P30D",
+        "settlement_window": f"How long a refund takes at most, {_DAYS}. Default: 5 business days",
+        "arrival": "presumed: a refund that was sent and did not come back in time has arrived. "
+        "proved: it waits for proof. Default: presumed",
+        "aftercare_window": "How long after the end news about the payment opens a case, "
+        f"{_WINDOW}. Default: P120D",
+        "chargeback_after_release": "Who bears a payment that the bank takes back after it was "
+        "released. Default: platform",
+        "cancel_before_requirements": "ask: the client's cancellation needs the freelancer's "
+        "answer also before requirements. refund: then it is free. Default: ask",
+        "free_cancel_window": "How long the client can cancel freely from the purchase on, an "
+        "ISO 8601 duration, at most P3650D. Default: PT0S, never",
+        "calendar": "Whose bank holidays count: a country (PT), a part of one (US-CA), a bank "
+        "system (XECB), or up to five of them joined by +. Default: US",
+        "calendar_timezone": "The IANA time zone in which business days end. Default: UTC",
+        "reminders": "When the parties are reminded of a deadline. Default: see each",
+    },
+    "Reminders": {
+        "requirements": f"Of the requirements, {_OFFSETS}. Default: P1D, PT4H",
+        "freelancer_cancel": f"Of the end of the time to cancel, {_OFFSETS}. Default: PT6H",
+        "refund_decision": f"Of the answer to a request, {_OFFSETS}. Default: P4D, P1D, PT4H",
+        "claim": f"Of the answer to a claim, {_OFFSETS}. Default: P1D",
+        "review": f"Of the answer to a delivery, {_OFFSETS}. Default: P2D",
+    },
+    "Receipt": {
+        "accepted": "Always true: a rejected update fails instead",
+        "stage": f"{_STAGE}, after the message",
+        "text": "What happened, a sentence for people",
+        "next_deadline": f"The next deadline, {_UTC}; null if none is open",
+    },
+    "PurchaseResult": {
+        "purchase_id": "The purchase's id",
+        "outcome": f"How it ended: {_OUTCOME}",
+        "reason": "The decision or the event that ended it, such as refund_approved",
+        "refunded": f"What the client got back, {_MINOR}",
+        "released": f"What the freelancer got, {_MINOR}",
+        "currency": _MONEY["currency"],
+        "closed_at": f"When it was closed, {_UTC}",
+    },
+    "Permission": {
+        "message": "The name of the message",
+        "allowed": "Whether the role may send it now",
+        "why_not": "If not: why, and what could be sent instead",
+        "code": "If not: the code with which it would be rejected",
+        "until": f"Until when it is allowed, {_UTC}; null: no deadline ends it",
+    },
+    "Status": {
+        "purchase_id": "The purchase's id",
+        "title": "What was bought",
+        "client": "The client's id",
+        "freelancer": "The freelancer's id",
+        "price": "What the client pays",
+        "stage": _STAGE,
+        "outcome": f"How it ended: {_OUTCOME}; null while it is open",
+        "reason": "The decision or the event that ended it; null before",
+        "waiting_for": "Who acts next: client, freelancer, mediator, operator or payments",
+        "payment": "pending, voiding, held, or none: nothing was paid",
+        "escrow": "Where the money is",
+        "refund": "The refund; null if there is none",
+        "frozen": "Why nothing is paid now; null if nothing is frozen",
+        "deadlines": "The open deadlines, the next one first",
+        "offer": "The split that stands; null if none",
+        "claim": f"What the freelancer wants to keep, {_MINOR}; null if nothing is claimed",
+        "requirements": "What the client sent: a text or an object; null before",
+        "attention": "What needs a person",
+        "timeline": "What happened, the oldest first; the newest 200 entries",
+        "rejected": "Signals that were rejected, the newest 50",
+        "rejected_count": "How many signals were rejected in all",
+        "undelivered": "Notices that did not reach their recipient, the newest 50",
+        "late_by": "Seconds by which the last late deadline had passed when it was applied; null "
+        "if none was late",
+    },
+    "Escrow": {
+        "held": f"Held for the purchase, {_MINOR}",
+        "in_transit": f"On its way back to the client, {_MINOR}",
+        "refunded": f"With the client again, {_MINOR}",
+        "released": f"Paid to the freelancer, {_MINOR}",
+        "charged_back": f"Taken back by the client's bank, {_MINOR}",
+        "currency": _MONEY["currency"],
+    },
+    "Deadline": {
+        "name": "Its name, such as refund_decision",
+        "at": f"When it takes effect, {_UTC}",
+        "then": "What happens if nobody acts by then, the end of a sentence",
+    },
+    "Offer": {
+        "by": "Who has offered it",
+        "refund": f"What the client would get, {_MINOR}",
+        "release": f"What the freelancer would get, {_MINOR}",
+        "at": f"When it was offered, {_UTC}",
+    },
+    "AttentionItem": {
+        "kind": "Why a person is needed, such as effect_blocked",
+        "text": "What is wrong and what to do, for people",
+        "since": f"Since when, {_UTC}",
+    },
+    "TimelineEntry": {
+        "number": "Its number, from 1; gaps mean that older entries were dropped",
+        "at": f"When it happened, {_UTC}",
+        "transition": "The name of the transition, as in docs/rules.md",
+        "by": "Who acted: a role, or system",
+        "by_id": "The id of the sender; null if no message caused it",
+        "text": "What happened, for people",
+        "note": "The beginning of the sender's reason, note or text, 200 bytes; null if none",
+        "late_by": "Seconds by which a deadline had passed when it was applied; null if none had",
+    },
+    "RejectedSignal": {
+        "at": f"When it was rejected, {_UTC}",
+        "name": "The name of the signal, at most 64 characters of it",
+        "code": "The code, as in docs/rules.md",
+        "text": "Why, and what could be sent instead",
+        "sender": "Who it says has sent it; null if that cannot be read",
+    },
+    "RefundAttempt": {
+        "refund_id": "Our name for the attempt, for settlement_update",
+        "amount": f"What is refunded, {_MINOR}",
+        "status": "unsent: the provider does not have it yet. pending: it has. sent: it has done "
+        "its part. settled: the client has the money. failed, returned: a person decides",
+        "reference": "The provider's reference; empty if it has none yet",
+    },
+    "Frozen": {
+        "why": "Why nothing is paid",
+        "since": f"Since when, {_UTC}",
+        "amount": f"What the client's bank has taken back for now, {_MINOR}",
+        "reference": "The provider's name for the dispute",
+    },
+    "Undelivered": {
+        "transition": "What the notice was about",
+        "role": "To whom: client, freelancer or operator",
+        "channel": "How: mail, webhook, or any",
+        "at": f"When it was given up, {_UTC}",
+        "why": "Why it was not delivered",
+    },
+}
+"""By the model's name."""
+
+
+def describe(schema: dict[str, Any]) -> dict[str, Any]:
+    """The JSON schema of a model with its descriptions, and with defaults as on the wire."""
+    for model in _models(schema):
+        known = ANYWHERE | DESCRIPTIONS.get(str(model.get("title")), {})
+        for name, field in model["properties"].items():
+            if name in known:
+                field["description"] = known[name]
+            _write_default(field)
+    return schema
+
+
+def _models(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for part in (schema, *schema.get("$defs", {}).values()):
+        if "properties" in part:
+            yield part
+
+
+def _write_default(field: dict[str, Any]) -> None:
+    """pydantic writes a default and bounds as Python has them, not as they are sent."""
+    if "business days" in field.get("pattern", "") and isinstance(field.get("default"), int):
+        field["default"] = f"{field['default']} business days"
+    for part in (field, *field.get("anyOf", ())):
+        for bound in ("gt", "ge", "lt", "le"):
+            part.pop(bound, None)
