@@ -15,22 +15,25 @@ News = tuple[Event | tuple[Event, int], ...]
 Notified = Mapping[str, str]
 """Who is notified of which transition: c(lient), f(reelancer), o(perator)."""
 
-Finish = Literal["", "give", "frozen", "settle", "retry", "mark"]
+Finish = Literal["", "give", "frozen", "settle", "retry", "mark", "bank"]
 """How a case ends: by itself; the freelancer gives a refund, or tries to while it is frozen; the
-provider settles the refund, after an operator's retry or not; an operator proves the refund."""
+provider settles the refund; an operator sends the refund again, or proves how it was paid; not at
+all, because the bank has not decided."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
     """`notified` if each event is reported, `notified_late` if only the last look at the payment
     finds it (None: the same). `ends`: outcome, reason, refunded, released, charged back; None: it
-    stays open. `audit`: a part of what the audit finds; empty: nothing."""
+    stays open. `loss`: what the platform loses. `audit`: a part of what the audit finds; empty:
+    nothing."""
 
     news: News
     notified: Notified
     notified_late: Notified | None = None
     finish: Finish = ""
     ends: tuple[str, str, int, int, int] | None = None
+    loss: int = 0
     audit: str = ""
 
 
@@ -210,3 +213,73 @@ UNSENT: tuple[Case, ...] = (
     ),
 )
 """The refund is decided and posted, and the provider does not have it yet."""
+
+_AFTER_THE_END = (
+    Case(news=(INQUIRY,), notified={"bank_inquiry": "o"}, notified_late={}),
+    Case(
+        news=(INQUIRY, WON),
+        notified={"bank_inquiry": "o", "bank_dispute_ended": "o"},
+        notified_late={},
+    ),
+    Case(news=(OPENED,), notified={"bank_dispute_after_payout": "o"}, finish="bank"),
+    Case(
+        news=(OPENED, WON),
+        notified={"bank_dispute_after_payout": "o", "bank_dispute_ended": "o"},
+        notified_late={},
+    ),
+    Case(
+        news=(OPENED, LOST),
+        notified={"bank_dispute_after_payout": "oo"},
+        notified_late={"bank_dispute_after_payout": "o"},
+        loss=PRICE,
+    ),
+    Case(
+        news=((OPENED, PART), LOST),
+        notified={"bank_dispute_after_payout": "oo"},
+        notified_late={"bank_dispute_after_payout": "o"},
+        loss=PART,
+    ),
+)
+_CAME_BACK = tuple(
+    Case(news=(RETURNED,), notified={"refund_returned": "co"}, finish=finish)
+    for finish in ("retry", "mark")
+)
+
+
+def _refunded_on_top(*news: Event | tuple[Event, int]) -> Case:
+    """A person settles what was paid twice; the audit goes on to report it."""
+    return Case(
+        news=news,
+        notified={"refunded_elsewhere_late": "o"},
+        notified_late={},
+        finish="mark",
+        audit="the provider refunded",
+    )
+
+
+CLOSED: Mapping[str, tuple[Case, ...]] = {
+    "refunded": (*_AFTER_THE_END, *_CAME_BACK),
+    "released": (
+        *_AFTER_THE_END,
+        _refunded_on_top(ELSEWHERE),
+        _refunded_on_top((ELSEWHERE, PART)),
+    ),
+    "split": (
+        *_AFTER_THE_END,
+        *_CAME_BACK,
+        _refunded_on_top(ELSEWHERE),
+        _refunded_on_top((ELSEWHERE, 5_000)),
+    ),
+    "refunded_elsewhere": _AFTER_THE_END,
+    "partly charged back": (
+        Case(news=((INQUIRY, PART),), notified={"bank_inquiry": "o"}, notified_late={}),
+        Case(
+            news=((OPENED, PART), LOST),
+            notified={"bank_dispute_after_payout": "oo"},
+            notified_late={"bank_dispute_after_payout": "o"},
+            loss=PART,
+        ),
+        *_CAME_BACK,
+    ),
+}
+"""By the end of a purchase: what may happen later. If a bank has kept all of it, nothing may."""
