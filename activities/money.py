@@ -325,7 +325,7 @@ class MoneyActivities:
                 type=ErrorType.UNKNOWN_REFUND,
                 non_retryable=True,
             )
-        return news if set(news.names) - set(request.known) else None
+        return news if news.is_new_to(request.known) else None
 
     def _find_attempt(self, request: RefundRequest) -> RefundResult | None:
         """Return this attempt if the provider has it, or an earlier attempt that did not fail."""

@@ -6,6 +6,7 @@ key of its step, `<workflow id>/<step>`: the same request may arrive any number 
 effect once.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Annotated, Generic, Literal, TypeVar
@@ -148,6 +149,7 @@ ProviderMoveKind = Literal[
     "bank_dispute_lost",
     "bank_dispute_loss",
     "refunded_elsewhere",
+    "refund_elsewhere_failed",
     "refund_returned",
 ]
 """Money that moved at the provider without Recourse:
@@ -157,6 +159,7 @@ ProviderMoveKind = Literal[
 - `bank_dispute_lost`: bank disputes → provider clearing
 - `bank_dispute_loss`: platform losses, or the freelancer's receivable → provider clearing
 - `refunded_elsewhere`: escrow → provider clearing
+- `refund_elsewhere_failed`: provider clearing → escrow, before the decision is posted
 - `refund_returned`: provider clearing → refunds in transit, after the settlement was posted
 """
 
@@ -275,6 +278,12 @@ class PaymentNews(Model):
         disputes = (dispute_name(d.dispute_id, d.status) for d in self.disputes)
         others = (r.reference for r in self.refunds if not r.refund_id and r.status != "failed")
         return (*disputes, *others)
+
+    def is_new_to(self, known: Collection[str]) -> bool:
+        """Whether a workflow that knows these names must know more, also that a refund which others
+        made has failed."""
+        failed = (r.reference for r in self.refunds if not r.refund_id and r.status == "failed")
+        return not set(self.names) <= set(known) or any(name in known for name in failed)
 
 
 def dispute_name(dispute_id: str, status: str) -> str:

@@ -62,6 +62,7 @@ from workflows.lifecycle.events import (
     PostSettlement,
     ProviderMovePosted,
     RefundedElsewhere,
+    RefundElsewhereFailed,
     RefundReported,
     SendRefund,
     SettlementPosted,
@@ -191,7 +192,8 @@ def _decision_posting(decision: Decision, state: State, start: AcceptedStart) ->
 def _known(state: State) -> tuple[str, ...]:
     """What the purchase knows of its payment, as `PaymentNews.names` writes it."""
     disputes = (dispute_name(d.dispute_id, d.newest) for d in state.bank_disputes)
-    return (*disputes, *(made.reference for made in state.refunds_elsewhere))
+    refunds = (made.reference for made in state.refunds_elsewhere if not made.failed)
+    return (*disputes, *refunds)
 
 
 def _post_decision(state: State, start: AcceptedStart) -> ActivityCall:
@@ -253,8 +255,7 @@ def _check_payment(number: int, state: State, start: AcceptedStart, now: datetim
 
 
 def _news_facts(state: State) -> Callable[[PaymentNews], Sequence[Fact]]:
-    """Each dispute, each refund that others made, and each of ours. A refund that others made and
-    that failed moved nothing."""
+    """Each dispute, each refund that others made, and each of ours."""
     attempts = range(1, state.refund.attempt + 1) if state.refund else ()
     ours = {state.refund_id(attempt): attempt for attempt in attempts}
 
@@ -262,7 +263,9 @@ def _news_facts(state: State) -> Callable[[PaymentNews], Sequence[Fact]]:
         # Refunds first: a bank can also withdraw what was refunded before.
         for refund in news.refunds:
             text = budget.cut(refund.text, LONGEST_REASON)
-            if not refund.refund_id and refund.status != "failed":
+            if not refund.refund_id and refund.status == "failed":
+                yield RefundElsewhereFailed(refund.reference, text)
+            elif not refund.refund_id:
                 yield RefundedElsewhere(refund.reference, refund.amount)
             elif attempt := ours.get(refund.refund_id):
                 yield RefundReported(attempt, refund.status, refund.reference, text)

@@ -16,7 +16,6 @@ from temporalio.testing import WorkflowEnvironment
 
 import worker
 from activities.ledger import Transfer
-from activities.money import MoneyActivities
 from activities.payments.sandbox import SandboxProvider
 from activities.services import Services
 from demo import scenarios
@@ -143,8 +142,7 @@ class RulesModel(Rehearsal):
 
     def __init__(self, services: Services, terms: PurchaseStart, now: datetime) -> None:
         assert isinstance(services.provider, SandboxProvider)
-        activities = MoneyActivities(services.ledger, services.provider)
-        super().__init__(Rehearsed(activities, services.provider), terms, now)
+        super().__init__(Rehearsed(services.ledger, services.provider), terms, now)
         self._activities = {name: _retried(run) for name, run in self._activities.items()}
         self.play()
 

@@ -39,6 +39,7 @@ class Case:
 
 OPENED, WON, LOST = Event.DISPUTE_OPENED, Event.DISPUTE_WON, Event.DISPUTE_LOST
 INQUIRY, ELSEWHERE = Event.INQUIRY_OPENED, Event.REFUND_ELSEWHERE
+ELSEWHERE_FAILED = Event.REFUND_ELSEWHERE_FAILED
 SENT, SETTLED = Event.REFUND_SENT, Event.REFUND_SETTLED
 FAILED, RETURNED = Event.REFUND_FAILED, Event.REFUND_RETURNED
 
@@ -93,6 +94,13 @@ UNDECIDED: tuple[Case, ...] = (
     Case(
         news=((ELSEWHERE, PART),),
         notified={"refunded_elsewhere": "cfo"},
+        finish="give",
+        ends=GIVEN,
+    ),
+    Case(
+        news=((ELSEWHERE, PART), ELSEWHERE_FAILED),
+        notified={"refunded_elsewhere": "cfo", "refund_elsewhere_failed": "cfo"},
+        notified_late={},
         finish="give",
         ends=GIVEN,
     ),
@@ -205,6 +213,13 @@ UNSENT: tuple[Case, ...] = (
         audit="but at the provider it is pending",
     ),
     Case(
+        news=((ELSEWHERE, PART), ELSEWHERE_FAILED),
+        notified={"refunded_elsewhere_late": "o", "refund_elsewhere_failed": "o"},
+        notified_late={},
+        finish="settle",
+        ends=GIVEN,
+    ),
+    Case(
         news=((ELSEWHERE, PART),),
         notified={"refunded_elsewhere_late": "o"},
         finish="mark",
@@ -270,7 +285,16 @@ CLOSED: Mapping[str, tuple[Case, ...]] = {
         _refunded_on_top(ELSEWHERE),
         _refunded_on_top((ELSEWHERE, 5_000)),
     ),
-    "refunded_elsewhere": _AFTER_THE_END,
+    "refunded_elsewhere": (
+        *_AFTER_THE_END,
+        Case(
+            news=(ELSEWHERE_FAILED,),
+            notified={"refund_elsewhere_failed": "o"},
+            notified_late={},
+            finish="mark",
+            audit="the ledger has refunds of 250.00 USD made elsewhere, the provider 0.00 USD",
+        ),
+    ),
     "partly charged back": (
         Case(news=((INQUIRY, PART),), notified={"bank_inquiry": "o"}, notified_late={}),
         Case(

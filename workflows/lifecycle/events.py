@@ -73,6 +73,14 @@ class RefundedElsewhere:
 
 
 @dataclass(frozen=True)
+class RefundElsewhereFailed:
+    """A refund that somebody else made has failed: the client does not have it."""
+
+    reference: str
+    text: str = ""
+
+
+@dataclass(frozen=True)
 class PaymentChecked:
     """The provider has answered the look at the payment with this number."""
 
@@ -133,6 +141,7 @@ Fact = (
     | PaymentNeedsClient
     | BankDisputeReported
     | RefundedElsewhere
+    | RefundElsewhereFailed
     | PaymentChecked
     | ProviderMovePosted
     | DecisionPosted
