@@ -45,6 +45,7 @@ from demo.scenarios import PEOPLE, Act, CancelWorkflow, Happens, Send, Sleep, Un
 from workflows import lifecycle
 from workflows.activity_calls import activity_call
 from workflows.lifecycle.events import (
+    UNORDERED,
     Accepted,
     AftercareReviewed,
     CheckRefund,
@@ -222,13 +223,21 @@ class Rehearsal:
     # --- effects
 
     def _run_effects(self) -> None:
-        """Run what was asked for, in order, until nothing is left or one effect fails."""
-        state = self.state
-        while state.effects:
-            effect = state.effects[0]
-            if lifecycle.is_pending(state.purchase, effect) and not self._attempt(effect):
-                return
-            state.effects = [other for other in state.effects if other is not effect]
+        """Run what was asked for, in order, until nothing is left or one effect fails. Checks of
+        the provider wait for no other effect, and none waits for them."""
+        while effect := self._next_done():
+            self.state.effects = [other for other in self.state.effects if other is not effect]
+
+    def _next_done(self) -> Effect | None:
+        """The next effect that is carried out, or no longer needed."""
+        is_blocked = False
+        for effect in tuple(self.state.effects):
+            if is_blocked and not isinstance(effect, UNORDERED):
+                continue
+            if not lifecycle.is_pending(self.state.purchase, effect) or self._attempt(effect):
+                return effect
+            is_blocked = is_blocked or not isinstance(effect, UNORDERED)
+        return None
 
     def _attempt(self, effect: Effect) -> bool:
         purchase = self.state.purchase
