@@ -494,14 +494,17 @@ class Total(Model):
     freelancer_receivables: int = 0
     provider: int = 0
     """The provider's clearing account in the books."""
-    at_provider: int = 0
-    """By the provider's own records: charged, less refunds sent and what banks have withdrawn."""
+    at_provider: int | None = None
+    """By the provider's own records: charged, less refunds sent and what banks have withdrawn. None
+    if not all of them were read."""
 
 
 class AuditReport(Model):
-    """What an audit found; good books have no differences."""
+    """What an audit found; good books have no differences. `compared`: the purchases that were
+    compared with workflows and provider, of all `purchases` of the ledger and others."""
 
     purchases: int
+    compared: int = 0
     totals: tuple[Total, ...]
     differences: tuple[Difference, ...]
     more: int = 0

@@ -9,6 +9,7 @@ Several deployments may use one account at the provider: the adapter adds the de
 each key, finds and refunds only this deployment's charges, and lists only its records.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
@@ -127,8 +128,8 @@ class UnreadableRecord:
 
 @dataclass(frozen=True)
 class Statement:
-    """Every succeeded charge that the provider has for a deployment, and their refunds, also those
-    that others made. `unreadable`: those of both that cannot be converted."""
+    """Succeeded charges that the provider has for a deployment, each with its bank disputes and all
+    its refunds, also those that others made. `unreadable`: those that cannot be converted."""
 
     charges: tuple[ChargeRecord, ...]
     refunds: tuple[RefundRecord, ...]
@@ -204,8 +205,11 @@ class PaymentProvider(Protocol):
         ProviderUnreachable.
         """
 
-    def statement(self) -> Statement:
-        """Return the provider's records, for the audit. Raises ProviderUnreachable."""
+    def statement(self, since: datetime | None = None, also: Collection[str] = ()) -> Statement:
+        """Return the provider's records, for the audit: of every charge, or with `since` of those
+        that were made since, those of which a refund or a dispute was made since, and those named
+        in `also`. Raises ProviderUnreachable.
+        """
 
     def close(self) -> None:
         """Close every connection."""
