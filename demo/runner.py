@@ -170,7 +170,10 @@ class ScenarioRunner:
                 assert self.provider
                 purchase_id = purchase_of_workflow(handle.id)
                 self.report(scenario, f"at the provider: {event}")
-                return await happen(self.environment.client, self.provider, purchase_id, act)
+                found = await happen(self.environment.client, self.provider, purchase_id, act)
+                if found.id != handle.id:
+                    self.report(scenario, f"the case {found.id} opens, and needs a person")
+                return found
             case UntilClosed():
                 self.report(scenario, "time passes")
                 await skip(self.environment, handle)

@@ -340,7 +340,7 @@ AT_PROVIDER: tuple[Scenario, ...] = (
         (*ASKED, "refunded_elsewhere: client, freelancer, operator"),
     ),
     Scenario(
-        "refund_bounces_after_the_end",
+        "refund_bounces_later",
         "The refund comes back after the purchase was closed; an operator sends it again",
         (
             BRIEF,

@@ -35,7 +35,7 @@ BUSY_TIMEOUT_SECONDS = 30
 CONFIRM_URL = "https://sandbox.invalid/confirm/"
 DISPUTE_REASON = "product not received"
 
-_CAME_BACK = "The client's bank sent the money back: the account cannot receive it."
+_CAME_BACK = "the account cannot receive money"
 _TEXTS = {
     "failed": _CAME_BACK,
     "returned": _CAME_BACK,
