@@ -277,7 +277,12 @@ class MoneyActivities:
                 )
             _check_amount("refund", requested=request.amount, made=refund.amount)
         text = without(request.payment_method, refund.text)
-        return RefundAnswer(status=refund.status, reference=refund.reference, text=text)
+        return RefundAnswer(
+            status=refund.status,
+            reference=refund.reference,
+            text=text,
+            cancelled=refund.cancelled,
+        )
 
     def _news(self, charge_reference: str, at: datetime) -> PaymentNews:
         payment = self._provider.payment(charge_reference, at)
@@ -299,6 +304,7 @@ class MoneyActivities:
                 amount=refund.amount.amount,
                 status=refund.status,
                 text=refund.text,
+                cancelled=refund.cancelled,
             )
             for refund in payment.refunds
         )

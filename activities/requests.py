@@ -231,11 +231,13 @@ class RefundRequest(Model):
 
 
 class RefundAnswer(Model):
-    """How the provider sees the refund."""
+    """How the provider sees the refund. `cancelled`: it failed because somebody cancelled it at the
+    provider."""
 
     status: Literal["pending", "sent", "settled", "failed"]
     reference: ProviderReference = ""
     text: str = ""
+    cancelled: bool = False
 
 
 class PaymentQuery(Model):
@@ -256,13 +258,15 @@ class BankDisputeNews(Model):
 
 
 class RefundNews(Model):
-    """A refund of the charge. `refund_id`: ours; empty if somebody else made it."""
+    """A refund of the charge. `refund_id`: ours; empty if somebody else made it. `cancelled`: it
+    failed because somebody cancelled it at the provider."""
 
     refund_id: str
     reference: ProviderReference
     amount: Amount
     status: Literal["pending", "sent", "settled", "failed"]
     text: str = ""
+    cancelled: bool = False
 
 
 class PaymentNews(Model):

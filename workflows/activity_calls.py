@@ -234,7 +234,7 @@ def _refund_request(
 def _refund_facts(attempt: int) -> Callable[[RefundAnswer], Sequence[Fact]]:
     def facts(answer: RefundAnswer) -> Sequence[Fact]:
         text = budget.cut(answer.text, LONGEST_REASON)
-        return [RefundReported(attempt, answer.status, answer.reference, text)]
+        return [RefundReported(attempt, answer.status, answer.reference, text, answer.cancelled)]
 
     return facts
 
@@ -268,7 +268,9 @@ def _news_facts(state: State) -> Callable[[PaymentNews], Sequence[Fact]]:
             elif not refund.refund_id:
                 yield RefundedElsewhere(refund.reference, refund.amount)
             elif attempt := ours.get(refund.refund_id):
-                yield RefundReported(attempt, refund.status, refund.reference, text)
+                yield RefundReported(
+                    attempt, refund.status, refund.reference, text, refund.cancelled
+                )
         for dispute in news.disputes:
             reason = budget.cut(dispute.reason, LONGEST_REASON)
             yield BankDisputeReported(dispute.dispute_id, dispute.status, dispute.amount, reason)

@@ -49,12 +49,14 @@ class ChargeResult:
 @dataclass(frozen=True)
 class RefundResult:
     """The status of a refund of `amount`. `text`: the provider's reason for `pending` or `failed`.
-    `reference`: the provider's name for it, or the bank's (such as an ARN) where it is known."""
+    `reference`: the provider's name for it, or the bank's (such as an ARN) where it is known.
+    `cancelled`: it failed because somebody cancelled it at the provider."""
 
     status: RefundStatus
     amount: Money
     reference: str = ""
     text: str = ""
+    cancelled: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ class ChargeRecord:
 class RefundRecord:
     """A refund, from the provider's records. `refund_id`: ours; empty if somebody else made it.
     `reference`: the provider's name for it, which never changes. `bank_reference`: the bank's, such
-    as an ARN, where it is known."""
+    as an ARN, where it is known. `cancelled`: it failed because somebody cancelled it."""
 
     refund_id: str
     amount: Money
@@ -114,6 +116,7 @@ class RefundRecord:
     charge_reference: str = ""
     text: str = ""
     bank_reference: str = ""
+    cancelled: bool = False
 
 
 @dataclass(frozen=True)

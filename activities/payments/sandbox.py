@@ -250,6 +250,7 @@ class SandboxProvider:
             result.status,
             refund.charge_reference,
             result.text,
+            cancelled=result.cancelled,
         )
 
     @contextmanager

@@ -19,6 +19,7 @@ from activities.payments.sandbox_records import (
     REFUNDS,
     Charge,
     Dispute,
+    Outcome,
     Refund,
     arn,
     disputes_of,
@@ -51,6 +52,7 @@ class SandboxEvent(StrEnum):
     REFUND_SETTLED = "refund-settled"
     REFUND_FAILED = "refund-failed"
     REFUND_RETURNED = "refund-returned"
+    REFUND_CANCELLED = "refund-cancelled"
 
 
 class EventRejected(Exception):
@@ -262,13 +264,12 @@ _DISPUTE_ENDS: dict[SandboxEvent, Literal["won", "lost"]] = {
     SandboxEvent.DISPUTE_WON: "won",
     SandboxEvent.DISPUTE_LOST: "lost",
 }
-_REFUND_CHANGES: dict[
-    SandboxEvent, tuple[RefundStatus | Literal["returned"], tuple[RefundStatus, ...]]
-] = {
+_REFUND_CHANGES: dict[SandboxEvent, tuple[Outcome, tuple[RefundStatus, ...]]] = {
     SandboxEvent.REFUND_SENT: ("sent", ("pending",)),
     SandboxEvent.REFUND_SETTLED: ("settled", ("pending", "sent")),
     SandboxEvent.REFUND_FAILED: ("failed", ("pending", "sent")),
     SandboxEvent.REFUND_RETURNED: ("returned", ("sent", "settled")),
+    SandboxEvent.REFUND_CANCELLED: ("cancelled", ("pending",)),
     SandboxEvent.REFUND_ELSEWHERE_FAILED: ("failed", ("pending", "sent", "settled")),
 }
 """By event: the outcome of the refund, and the statuses that it may have before."""

@@ -42,6 +42,7 @@ INQUIRY, ELSEWHERE = Event.INQUIRY_OPENED, Event.REFUND_ELSEWHERE
 ELSEWHERE_FAILED = Event.REFUND_ELSEWHERE_FAILED
 SENT, SETTLED = Event.REFUND_SENT, Event.REFUND_SETTLED
 FAILED, RETURNED = Event.REFUND_FAILED, Event.REFUND_RETURNED
+CANCELLED = Event.REFUND_CANCELLED
 
 GIVEN = ("refunded", "freelancer_gave_refund", PRICE, 0, 0)
 BY_BANK = ("charged_back", "bank_dispute_lost", 0, 0, PRICE)
@@ -164,6 +165,7 @@ PENDING: tuple[Case, ...] = (
         ends=GIVEN,
     ),
     Case(news=(FAILED,), notified=_RETRIED, finish="settle", ends=GIVEN),
+    Case(news=(CANCELLED,), notified={"refund_failed": "co"}, finish="retry", ends=GIVEN),
     Case(
         news=(SENT, RETURNED),
         notified={"refund_sent": "cf", **_RETRIED},

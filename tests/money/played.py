@@ -31,8 +31,6 @@ the newest first."""
 WEBHOOKS = {
     SandboxEvent.REFUND_SENT: "sent",
     SandboxEvent.REFUND_SETTLED: "settled",
-    SandboxEvent.REFUND_FAILED: "failed",
-    SandboxEvent.REFUND_RETURNED: "failed",
 }
 """The status that a webhook about a refund has."""
 PAID_TWICE_KNOWN = {"bank_dispute_after_payout", "refunded_elsewhere_late"}

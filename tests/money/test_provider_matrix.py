@@ -194,7 +194,11 @@ async def finish(played: Played, case: Case) -> list[str]:
             await played.say(Role.FREELANCER, "give_refund")
         case "frozen":
             return await frozen(played)
-        case "settle" | "retry":
+        case "settle":
+            await settle(played)
+        case "retry":
+            await played.say(Role.OPERATOR, "resolve_attention", action="retry")
+            await until(played.handle, lambda found: not found.attention)
             await settle(played)
         case "mark":
             made = (await played.state()).purchase.refunds_elsewhere[0].reference

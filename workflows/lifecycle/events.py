@@ -101,12 +101,14 @@ class DecisionPosted:
 
 @dataclass(frozen=True)
 class RefundReported:
-    """The provider's status of refund attempt `attempt`; `text` is its reason."""
+    """The provider's status of refund attempt `attempt`; `text` is its reason. `cancelled`: it
+    failed because somebody cancelled it at the provider."""
 
     attempt: int
     status: Literal["pending", "sent", "failed", "settled"]
     reference: str = ""
     text: str = ""
+    cancelled: bool = False
 
 
 @dataclass(frozen=True)

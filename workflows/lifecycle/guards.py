@@ -250,10 +250,16 @@ def _came_back(draft: Draft) -> bool:
 
 REFUND_CAME_BACK = Guard("in aftercare, the refund that was settled", _came_back)
 REPORTED_FIRST_FAILURE = Guard(
-    "the first attempt is open",
-    _reports(lambda refund, report: _is_open(refund, report) and refund.attempt == 1),
+    "the first attempt is open, and nobody has cancelled it",
+    _reports(
+        lambda refund, report: (
+            _is_open(refund, report) and refund.attempt == 1 and not report.cancelled
+        )
+    ),
 )
-REPORTED_FAILURE = Guard("a later attempt is open", _reports(_is_open))
+REPORTED_FAILURE = Guard(
+    "a later attempt is open, or somebody has cancelled it", _reports(_is_open)
+)
 REPORTED_SETTLED = Guard("the current attempt", _reports(_is_same))
 REPORTED_EARLIER_SETTLED = Guard(
     "an earlier attempt that was reported as failed", _reports(lambda *_: True)

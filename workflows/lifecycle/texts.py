@@ -379,7 +379,8 @@ REFUND_RETRIED = Text(
     heading="Refund is being sent again",
     summary="{Client's} refund of {refund} did not arrive{because}. The payment provider is "
     "sending it again. {Client} need not do anything.",
-    explanation="A refund that fails is sent once more before a person looks into it.",
+    explanation="A refund that fails is sent once more before a person looks into it. One that "
+    "somebody has cancelled is not.",
 )
 REFUND_FAILED = Text(
     heading="Refund failed",
