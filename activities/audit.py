@@ -1,15 +1,18 @@
-"""The audit: compares ledger, workflows and provider for every purchase. It changes nothing.
+"""The audit: compares ledger, workflows and provider. It changes nothing.
 
+It compares every purchase, or those about which there may be news: `WINDOW` says which.
 The three are read one after the other while purchases continue. So a difference is reported only if
 a second reading finds it too. Each purchase is judged by itself: what cannot be read of it is a
 difference of its own.
 """
 
 import asyncio
+import itertools
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from temporalio import activity
@@ -25,7 +28,8 @@ from activities.comparison import (
     restore_advice,
 )
 from activities.database import DatabaseUnreachable, SchemaMismatch
-from activities.ledger import AccountBalance, Ledger
+from activities.keys import purchase_of, workflow_id_of
+from activities.ledger import AccountBalance, Ledger, Snapshot
 from activities.moves import WITHDRAWN, is_dispute
 from activities.payments import PaymentProvider, ProviderUnreachable, Statement
 from activities.records import PurchaseRecords, WorkflowStatus, records_of
@@ -53,6 +57,12 @@ TOTAL_OF_ACCOUNT = {
     "provider-clearing": "provider",
 }
 """By kind of account: the field of Total that sums its balances."""
+
+WINDOW = timedelta(days=127)
+"""An audit by windows compares the purchases that have money inside, are running, or have a posting
+in this time, and those of which a charge, a refund or a dispute was made in it: the default
+aftercare window of 120 days, and a week in which no audit may have run. All others were closed
+before, and nothing was made at the provider since: the purchase takes no news about them."""
 
 DECIDED = ("settling", "closed")
 """The stages of a purchase whose money has left escrow."""
@@ -96,27 +106,79 @@ class PurchaseDirectory(Protocol):
         """Let a running purchase look at its payment. Raises StatusUnavailable."""
 
 
+Progress = Callable[[str], None]
+
+
 async def reconcile(
     ledger: Ledger,
     provider: PaymentProvider,
     directory: PurchaseDirectory,
     *,
     lets_look: bool = False,
+    since: datetime | None = None,
+    report_progress: Progress = lambda _: None,
 ) -> AuditReport:
-    """Audit every purchase. `lets_look`: a running purchase whose provider has news that it does
-    not know looks at its payment, because a webhook may be lost.
+    """Audit every purchase, or with `since` those that `WINDOW` describes, from that instant on;
+    the ledger is always audited as a whole. `lets_look`: a running purchase whose provider has news
+    that it does not know looks at its payment, because a webhook may be lost. `report_progress`
+    gets a line for people about what is being done.
 
     Raises DatabaseUnreachable, SchemaMismatch, ProviderUnreachable, and what `directory` raises.
     """
-    report = await _compare_all(ledger, provider, directory)
-    if lets_look and await _let_look(ledger, provider, directory, report):
+    reading = _Reading(ledger, provider, directory, since, report_progress)
+    report = await _compare_all(reading)
+    if lets_look and await _let_look(reading, report):
         await asyncio.sleep(LOOKS_TAKE)
     if not report.differences:
         return report
     differing = {found.purchase_id for found in report.differences}
-    again = await _compare_all(ledger, provider, directory, differing)
+    report_progress("Reading again, because some purchases differ")
+    again = await _compare_all(reading, differing)
     lasting = tuple(found for found in again.differences if found in report.differences)
     return again.model_copy(update={"differences": lasting})
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What an audit reads, and how."""
+
+    ledger: Ledger
+    provider: PaymentProvider
+    directory: PurchaseDirectory
+    since: datetime | None
+    report_progress: Progress
+
+    async def read(self) -> tuple[Snapshot, Statement, Mapping[str, str | None], frozenset[str]]:
+        """Return the ledger, the provider's records, the running purchases, and the ids of the
+        purchases to be compared; with `since`, the records are theirs only."""
+        watched: Mapping[str, str] = {}
+        if self.since:
+            ids = (await self.directory.running()).keys()
+            watched = await asyncio.to_thread(self.ledger.watched, self.since, ids)
+        # A refund is posted before it is sent. The provider is read before the ledger, so that a
+        # refund sent between the two readings does not appear to lack its posting.
+        what = f"made since {self.since:%Y-%m-%d}" if self.since else "of all charges"
+        self.report_progress(f"Reading the provider's records {what}")
+        statement = await asyncio.to_thread(self._statement, watched)
+        self.report_progress("Reading the ledger")
+        snapshot = await asyncio.to_thread(self.ledger.snapshot)
+        running = await self.directory.running()
+        found = {each.purchase_id for each in records_of(snapshot, statement)}
+        if self.since:
+            known = {each.purchase_id for each in snapshot.purchases}
+            at_provider = {purchase_of(charge.key) for charge in statement.charges}
+            found = (found - known) | watched.keys() | at_provider
+        return snapshot, statement, running, frozenset(found | running.keys())
+
+    def _statement(self, watched: Mapping[str, str]) -> Statement:
+        """The provider's records. A hold of an early release has no reference of its charge."""
+        charges = (
+            self.provider.find_charge(f"{workflow_id_of(purchase_id)}/hold")
+            for purchase_id, reference in watched.items()
+            if not reference
+        )
+        also = {*watched.values(), *(charge.reference for charge in charges if charge)}
+        return self.provider.statement(self.since, also - {""})
 
 
 SaveEnded = Callable[[str], Awaitable[None]]
@@ -146,15 +208,21 @@ class AuditActivities:
 
     @activity.defn(name=AUDIT_BOOKS.name)
     async def audit_books(self, _request: AuditRequest) -> AuditReport:
-        """Audit every purchase, and save the state of those that were ended with money inside:
-        Temporal deletes their histories after the retention period. Webhooks may be lost, so a
-        purchase whose payment has news looks at it, and news about a closed one opens an aftercare
-        case.
+        """Audit the purchases of the window, and save the state of those that were ended with money
+        inside: Temporal deletes their histories after the retention period. Webhooks may be lost,
+        so a purchase whose payment has news looks at it, and news about a closed one opens an
+        aftercare case.
 
         Raises a retryable ApplicationError if a service is unreachable.
         """
         try:
-            report = await reconcile(self._ledger, self._provider, self._directory, lets_look=True)
+            report = await reconcile(
+                self._ledger,
+                self._provider,
+                self._directory,
+                lets_look=True,
+                since=datetime.now(UTC) - WINDOW,
+            )
             for purchase_id in {each.purchase_id for each in report.differences} - {None}:
                 await self._save_ended(str(purchase_id))
             for purchase_id in {each.purchase_id for each in report.differences if each.is_news}:
@@ -172,51 +240,45 @@ class AuditActivities:
 
 
 async def _compare_all(
-    ledger: Ledger,
-    provider: PaymentProvider,
-    directory: PurchaseDirectory,
-    only: Collection[str | None] | None = None,
+    reading: _Reading, only: Collection[str | None] | None = None
 ) -> AuditReport:
-    """Compare every purchase, or `only` these. The totals are always those of all."""
-    # A refund is posted before it is sent. The provider is read first, so that a refund sent
-    # between the two readings does not appear to lack its posting.
-    statement = await asyncio.to_thread(provider.statement)
-    snapshot = await asyncio.to_thread(ledger.snapshot)
-    running = await directory.running()
+    """Compare the purchases, or `only` these. The ledger's totals are always those of all."""
+    snapshot, statement, running, ids = await reading.read()
     purchases = {each.purchase_id: each for each in records_of(snapshot, statement, running)}
     for purchase_id in running.keys() - purchases.keys():
         purchases[purchase_id] = PurchaseRecords(purchase_id, "open")
     slots = asyncio.Semaphore(QUERIES_AT_ONCE)
+    wanted = sorted(ids if only is None else ids & {*only})
+    done = itertools.count(1)
 
     async def one(records: PurchaseRecords) -> list[Difference]:
         async with slots:
-            return await _judge(directory, records, running.get(records.purchase_id))
+            found = await _judge(reading.directory, records, running.get(records.purchase_id))
+            reading.report_progress(f"Comparing purchases: {next(done)} of {len(wanted)}")
+            return found
 
-    wanted = sorted(purchases if only is None else purchases.keys() & only)
     found = await asyncio.gather(*(one(purchases[purchase_id]) for purchase_id in wanted))
     return AuditReport(
         purchases=len(snapshot.purchases),
-        totals=tuple(_totals(snapshot.accounts, statement)),
+        compared=len(ids),
+        totals=tuple(_totals(snapshot.accounts, None if reading.since else statement)),
         differences=(*snapshot.differences, *(each for some in found for each in some)),
     )
 
 
-async def _let_look(
-    ledger: Ledger, provider: PaymentProvider, directory: PurchaseDirectory, report: AuditReport
-) -> bool:
+async def _let_look(reading: _Reading, report: AuditReport) -> bool:
     """Let each running purchase look at its payment that may have missed news about it; return
     whether one does. One that does not answer is a difference already."""
     differing = {each.purchase_id for each in report.differences}
-    statement = await asyncio.to_thread(provider.statement)
-    snapshot = await asyncio.to_thread(ledger.snapshot)
+    snapshot, statement, running, _ = await reading.read()
     looking = False
-    for records in records_of(snapshot, statement, await directory.running()):
+    for records in records_of(snapshot, statement, running):
         if records.workflow == "open" and records.has_moved_without_us:
             with suppress(StatusUnavailable):
-                known = await directory.postings(records.purchase_id)
+                known = await reading.directory.postings(records.purchase_id)
                 names = {*known.disputes, *(move.reference for move in known.moves)}
                 if records.purchase_id in differing or records.made_by_others - names:
-                    await directory.look_at_payment(records.purchase_id)
+                    await reading.directory.look_at_payment(records.purchase_id)
                     looking = True
     return looking
 
@@ -301,19 +363,27 @@ async def _compare_workflow(
         yield difference(records, what, restore_advice(records))
 
 
-def _totals(accounts: tuple[AccountBalance, ...], statement: Statement) -> Iterator[Total]:
+def _totals(accounts: tuple[AccountBalance, ...], statement: Statement | None) -> Iterator[Total]:
+    """The balances by currency. `statement`: of all charges, or None."""
     sums: Mapping[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for account in accounts:
         kind = account.account.partition(":")[0]
         if kind in TOTAL_OF_ACCOUNT:
             sums[account.currency][TOTAL_OF_ACCOUNT[kind]] += int(account.balance)
+    for currency, amount in _kept(statement) if statement else ():
+        sums[currency]["at_provider"] += amount
+    for currency, places in sorted(sums.items()):
+        at_provider = {"at_provider": places.get("at_provider", 0)} if statement else {}
+        yield Total(currency=currency, **{**places, **at_provider})
+
+
+def _kept(statement: Statement) -> Iterator[tuple[str, int]]:
+    """What the provider has taken, and less what it has given back or banks have withdrawn."""
     for charge in statement.charges:
-        sums[charge.amount.currency]["at_provider"] += charge.amount.amount
+        yield charge.amount.currency, charge.amount.amount
         for dispute in charge.disputes:
             if dispute.status in WITHDRAWN:
-                sums[dispute.amount.currency]["at_provider"] -= dispute.amount.amount
+                yield dispute.amount.currency, -dispute.amount.amount
     for refund in statement.refunds:
         if refund.status != "failed":
-            sums[refund.amount.currency]["at_provider"] -= refund.amount.amount
-    for currency, places in sorted(sums.items()):
-        yield Total(currency=currency, **places)
+            yield refund.amount.currency, -refund.amount.amount

@@ -277,7 +277,12 @@ class MoneyActivities:
                 )
             _check_amount("refund", requested=request.amount, made=refund.amount)
         text = without(request.payment_method, refund.text)
-        return RefundAnswer(status=refund.status, reference=refund.reference, text=text)
+        return RefundAnswer(
+            status=refund.status,
+            reference=refund.reference,
+            text=text,
+            cancelled=refund.cancelled,
+        )
 
     def _news(self, charge_reference: str, at: datetime) -> PaymentNews:
         payment = self._provider.payment(charge_reference, at)
@@ -299,6 +304,7 @@ class MoneyActivities:
                 amount=refund.amount.amount,
                 status=refund.status,
                 text=refund.text,
+                cancelled=refund.cancelled,
             )
             for refund in payment.refunds
         )
@@ -325,7 +331,7 @@ class MoneyActivities:
                 type=ErrorType.UNKNOWN_REFUND,
                 non_retryable=True,
             )
-        return news if set(news.names) - set(request.known) else None
+        return news if news.is_new_to(request.known) else None
 
     def _find_attempt(self, request: RefundRequest) -> RefundResult | None:
         """Return this attempt if the provider has it, or an earlier attempt that did not fail."""

@@ -32,8 +32,9 @@ class Moves:
 
     @property
     def elsewhere(self) -> int:
-        """What others refunded before the decision."""
-        return _sum(self.posted, "refunded_elsewhere")
+        """What others refunded before the decision and the client has."""
+        failed = _sum(self.posted, "refund_elsewhere_failed")
+        return _sum(self.posted, "refunded_elsewhere") - failed
 
     @property
     def left_escrow(self) -> int:

@@ -105,10 +105,10 @@ class PurchaseRecords:
                 or any(dispute.dispute_id == move.reference for dispute in each.disputes)
                 for each in self.charges
             )
-        is_returned = move.kind == "refund_returned"
+        has_failed = move.kind in ("refund_returned", "refund_elsewhere_failed")
         return any(
             move.reference in (each.reference, each.refund_id)
-            and (each.status == "failed") == is_returned
+            and (each.status == "failed" or not has_failed)
             for each in self.refunds
         )
 

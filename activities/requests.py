@@ -6,6 +6,7 @@ key of its step, `<workflow id>/<step>`: the same request may arrive any number 
 effect once.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Annotated, Generic, Literal, TypeVar
@@ -148,6 +149,7 @@ ProviderMoveKind = Literal[
     "bank_dispute_lost",
     "bank_dispute_loss",
     "refunded_elsewhere",
+    "refund_elsewhere_failed",
     "refund_returned",
 ]
 """Money that moved at the provider without Recourse:
@@ -157,6 +159,7 @@ ProviderMoveKind = Literal[
 - `bank_dispute_lost`: bank disputes → provider clearing
 - `bank_dispute_loss`: platform losses, or the freelancer's receivable → provider clearing
 - `refunded_elsewhere`: escrow → provider clearing
+- `refund_elsewhere_failed`: provider clearing → escrow, before the decision is posted
 - `refund_returned`: provider clearing → refunds in transit, after the settlement was posted
 """
 
@@ -228,11 +231,13 @@ class RefundRequest(Model):
 
 
 class RefundAnswer(Model):
-    """How the provider sees the refund."""
+    """How the provider sees the refund. `cancelled`: it failed because somebody cancelled it at the
+    provider."""
 
     status: Literal["pending", "sent", "settled", "failed"]
     reference: ProviderReference = ""
     text: str = ""
+    cancelled: bool = False
 
 
 class PaymentQuery(Model):
@@ -253,13 +258,15 @@ class BankDisputeNews(Model):
 
 
 class RefundNews(Model):
-    """A refund of the charge. `refund_id`: ours; empty if somebody else made it."""
+    """A refund of the charge. `refund_id`: ours; empty if somebody else made it. `cancelled`: it
+    failed because somebody cancelled it at the provider."""
 
     refund_id: str
     reference: ProviderReference
     amount: Amount
     status: Literal["pending", "sent", "settled", "failed"]
     text: str = ""
+    cancelled: bool = False
 
 
 class PaymentNews(Model):
@@ -275,6 +282,12 @@ class PaymentNews(Model):
         disputes = (dispute_name(d.dispute_id, d.status) for d in self.disputes)
         others = (r.reference for r in self.refunds if not r.refund_id and r.status != "failed")
         return (*disputes, *others)
+
+    def is_new_to(self, known: Collection[str]) -> bool:
+        """Whether a workflow that knows these names must know more, also that a refund which others
+        made has failed."""
+        failed = (r.reference for r in self.refunds if not r.refund_id and r.status == "failed")
+        return not set(self.names) <= set(known) or any(name in known for name in failed)
 
 
 def dispute_name(dispute_id: str, status: str) -> str:
@@ -485,14 +498,17 @@ class Total(Model):
     freelancer_receivables: int = 0
     provider: int = 0
     """The provider's clearing account in the books."""
-    at_provider: int = 0
-    """By the provider's own records: charged, less refunds sent and what banks have withdrawn."""
+    at_provider: int | None = None
+    """By the provider's own records: charged, less refunds sent and what banks have withdrawn. None
+    if not all of them were read."""
 
 
 class AuditReport(Model):
-    """What an audit found; good books have no differences."""
+    """What an audit found; good books have no differences. `compared`: the purchases that were
+    compared with workflows and provider, of all `purchases` of the ledger and others."""
 
     purchases: int
+    compared: int = 0
     totals: tuple[Total, ...]
     differences: tuple[Difference, ...]
     more: int = 0

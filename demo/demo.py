@@ -41,17 +41,20 @@ class Played:
     scenario: Scenario
     purchase_id: str
     result: PurchaseResult
+    charged_back: int
     notices: int
 
     @property
     def as_expected(self) -> bool:
         """Whether it ended as the scenario expects."""
         ends, result = self.scenario.ends, self.result
-        return (ends.outcome, ends.reason, ends.refunded, ends.released) == (
+        amounts = (ends.refunded, ends.released, ends.charged_back)
+        return (ends.outcome, ends.reason, *amounts) == (
             result.outcome,
             result.reason,
             result.refunded,
             result.released,
+            self.charged_back,
         )
 
 
@@ -117,17 +120,21 @@ async def _play(
         purchase_id = f"demo-{number:02}"
         result = await runner.play(scenario, purchase_id)
         notices = services.notices.list(purchase_id)
+        balances = services.ledger.balances(purchase_id)
+        charged_back = balances.charged_back if balances else 0
         got = ", ".join(
             f"{format_amount(amount, result.currency)} {recipient}"
             for amount, recipient in (
                 (result.refunded, "to the client"),
                 (result.released, "to the freelancer"),
+                (charged_back, "kept by the client's bank"),
             )
+            if amount
         )
-        report(scenario, f"ends: {result.outcome}, {result.reason}; {got}")
+        report(scenario, f"ends: {result.outcome}, {result.reason}; {got or 'no money moved'}")
         sent = "; ".join(f"{notice.transition} ({notice.role})" for notice in notices)
         report(scenario, f"notices: {sent}")
-        return Played(scenario, purchase_id, result, len(notices))
+        return Played(scenario, purchase_id, result, charged_back, len(notices))
 
     return await asyncio.gather(
         *(one(n, scenario) for n, scenario in enumerate((*SCENARIOS, *AT_PROVIDER), start=1))
@@ -137,8 +144,8 @@ async def _play(
 def _show(console: Console, played: list[Played], services: Services) -> None:
     table = Table(title="Results of the purchases")
     for heading in ("purchase", "scenario", "outcome", "reason"):
-        table.add_column(heading, no_wrap=heading == "scenario")
-    for heading in ("to the client", "to the freelancer", "notices"):
+        table.add_column(heading, no_wrap=heading in ("scenario", "reason"))
+    for heading in ("to client", "to freelancer", "to bank", "notices"):
         table.add_column(heading, justify="right")
     for one in played:
         result = one.result
@@ -149,6 +156,7 @@ def _show(console: Console, played: list[Played], services: Services) -> None:
             result.reason,
             format_amount(result.refunded, result.currency),
             format_amount(result.released, result.currency),
+            format_amount(one.charged_back, result.currency),
             str(one.notices),
         )
     console.print(table)

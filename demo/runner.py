@@ -24,9 +24,18 @@ from demo.scenarios import (
     Sleep,
     UntilClosed,
 )
+from temporal.aftercare import AftercareCase, status_of
 from temporal.executions import last_event_at
 from temporal.purchases import Purchase
-from workflows.messages import PurchaseResult, PurchaseStart, Receipt, Role, Status
+from workflows.messages import (
+    CheckPayment,
+    PurchaseResult,
+    PurchaseStart,
+    Receipt,
+    Role,
+    Sender,
+    Status,
+)
 
 Handle = WorkflowHandle[Any, PurchaseResult]
 
@@ -106,14 +115,25 @@ async def skip(environment: Skips, handle: Handle, duration: timedelta | None = 
         await asyncio.gather(skipping, closing, return_exceptions=True)
 
 
-async def happen(client: Client, provider: SandboxProvider, purchase_id: str, act: Happens) -> None:
-    """Let something happen at the provider, and wait until the purchase knows."""
+async def happen(
+    client: Client, provider: SandboxProvider, purchase_id: str, act: Happens
+) -> Handle:
+    """Let something happen at the provider, and wait until the purchase knows; for a closed one,
+    until its aftercare case needs a person. Return the handle of the one that knows."""
     handle: Handle = client.get_workflow_handle(workflow_id_of(purchase_id))
     at = await last_event_at(client, handle.id)
     amount = act.amount and Money(amount=act.amount, currency=CURRENCY)
     provider.make_happen(act.event, f"{handle.id}/hold", amount or None, at or datetime.now(UTC))
-    await say(handle, Role.PAYMENTS, "check_payment")
-    await until(handle, lambda found: found.timeline[-1].transition != "payment_checked")
+    if await Purchase(client, purchase_id).is_running():
+        await say(handle, Role.PAYMENTS, "check_payment")
+        await until(handle, lambda found: found.timeline[-1].transition != "payment_checked")
+        return handle
+    case = AftercareCase(client, purchase_id)
+    sender = Sender(role=Role.PAYMENTS, id=PEOPLE[Role.PAYMENTS])
+    await case.open(CheckPayment(by=sender))
+    while not (await status_of(Purchase(client, purchase_id))).attention[1:]:  # noqa: ASYNC110 - as above
+        await asyncio.sleep(LOOK_EVERY)
+    return case.handle
 
 
 @dataclass
@@ -129,11 +149,14 @@ class ScenarioRunner:
         self.report(scenario, f"{scenario.title} ({workflow_id_of(purchase_id)})")
         handle = await start(self.environment.client, scenario.start(purchase_id))
         await until(handle, lambda found: found.payment != "pending")
+        found = handle
         for act in scenario.acts:
-            await self._perform(scenario, handle, act)
+            found = await self._perform(scenario, found, act)
+        await found.result()
         return await handle.result()
 
-    async def _perform(self, scenario: Scenario, handle: Handle, act: Act) -> None:
+    async def _perform(self, scenario: Scenario, handle: Handle, act: Act) -> Handle:
+        """Perform an act; return the workflow that takes the next one."""
         match act:
             case Send():
                 self.report(scenario, await _answer(handle, act))
@@ -146,11 +169,15 @@ class ScenarioRunner:
             case Happens(event):
                 assert self.provider
                 purchase_id = purchase_of_workflow(handle.id)
-                await happen(self.environment.client, self.provider, purchase_id, act)
                 self.report(scenario, f"at the provider: {event}")
+                found = await happen(self.environment.client, self.provider, purchase_id, act)
+                if found.id != handle.id:
+                    self.report(scenario, f"the case {found.id} opens, and needs a person")
+                return found
             case UntilClosed():
                 self.report(scenario, "time passes")
                 await skip(self.environment, handle)
+        return handle
 
 
 async def _answer(handle: Handle, act: Send) -> str:

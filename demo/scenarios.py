@@ -50,7 +50,8 @@ class CancelWorkflow:
 
 @dataclass(frozen=True)
 class Happens:
-    """Something happens at the payment provider, and the purchase is asked to look."""
+    """Something happens at the payment provider, and the purchase is asked to look. If the purchase
+    is closed, its aftercare case opens, and takes the acts that follow."""
 
     event: SandboxEvent
     amount: int | None = None
@@ -337,6 +338,28 @@ AT_PROVIDER: tuple[Scenario, ...] = (
         (BRIEF, CANCELS, Happens(SandboxEvent.REFUND_ELSEWHERE), END),
         Ending("refunded", "refunded_elsewhere", refunded=PRICE),
         (*ASKED, "refunded_elsewhere: client, freelancer, operator"),
+    ),
+    Scenario(
+        "refund_bounces_later",
+        "The refund comes back after the purchase was closed; an operator sends it again",
+        (
+            BRIEF,
+            freelancer("give_refund"),
+            END,
+            Happens(SandboxEvent.REFUND_RETURNED),
+            Send(Role.OPERATOR, "resolve_attention", {"action": "retry"}),
+            END,
+        ),
+        Ending("refunded", "freelancer_gave_refund", refunded=PRICE),
+        (
+            *STARTED,
+            "freelancer_gave_refund: client, freelancer",
+            *ARRIVED,
+            "refund_returned: client, operator",
+            "attention_retried: operator",
+            "refund_settled: client, operator",
+        ),
+        payment_method="pm_sandbox_at_once",
     ),
 )
 """Money that moves at the payment provider without us."""

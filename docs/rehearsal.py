@@ -21,6 +21,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities import database
+from activities.aftercare import AftercareActivities
 from activities.calendar import business_deadline
 from activities.ledger import Ledger
 from activities.money import CHECK_EVERY, MoneyActivities
@@ -36,6 +37,7 @@ from activities.requests import (
     SEND_REFUND,
     TAKE_PAYMENT,
     VOID_PAYMENT,
+    ClosedPurchaseRequest,
     Money,
     NoticeRequest,
 )
@@ -43,7 +45,9 @@ from demo.scenarios import PEOPLE, Act, CancelWorkflow, Happens, Send, Sleep, Un
 from workflows import lifecycle
 from workflows.activity_calls import activity_call
 from workflows.lifecycle.events import (
+    UNORDERED,
     Accepted,
+    AftercareReviewed,
     CheckRefund,
     ComputeDeadline,
     DeadlineExpired,
@@ -76,10 +80,18 @@ class Outage:
 
 @dataclass(frozen=True)
 class Rehearsed:
-    """The activities of rehearsals, and the provider that they use."""
+    """The ledger and the provider of rehearsals, and the activities that use them."""
 
-    activities: MoneyActivities
+    ledger: Ledger
     provider: SandboxProvider
+
+    @property
+    def activities(self) -> MoneyActivities:
+        return MoneyActivities(self.ledger, self.provider)
+
+    @property
+    def aftercare(self) -> AftercareActivities:
+        return AftercareActivities(self.ledger, self.provider)
 
 
 @contextmanager
@@ -90,7 +102,7 @@ def money_activities() -> Iterator[Rehearsed]:
         database.migrate(engine)
         provider = SandboxProvider(Path(folder) / "sandbox.db")
         try:
-            yield Rehearsed(MoneyActivities(Ledger(engine), provider), provider)
+            yield Rehearsed(Ledger(engine), provider)
         finally:
             provider.close()
             engine.dispose()
@@ -104,18 +116,19 @@ class Rehearsal:
         self.now = now
         self.notices: list[NoticeRequest] = []
         self._outage = Outage()
-        self._provider = money.provider
+        self._money = money
         self._check_at = now
         self.state = WorkflowState.begin(AcceptedStart.of(start), now, lifecycle.newest())
+        activities = money.activities
         self._activities: dict[str, Callable[[Any], Any]] = {
-            TAKE_PAYMENT.name: money.activities.take_payment,
-            VOID_PAYMENT.name: money.activities.void_payment,
-            POST_DECISION.name: money.activities.post_decision,
-            SEND_REFUND.name: money.activities.send_refund,
-            CHECK_REFUND.name: money.activities.check_refund,
-            CHECK_PAYMENT.name: money.activities.check_payment,
-            POST_PROVIDER_MOVE.name: money.activities.post_provider_move,
-            POST_SETTLEMENT.name: money.activities.post_settlement,
+            TAKE_PAYMENT.name: activities.take_payment,
+            VOID_PAYMENT.name: activities.void_payment,
+            POST_DECISION.name: activities.post_decision,
+            SEND_REFUND.name: activities.send_refund,
+            CHECK_REFUND.name: activities.check_refund,
+            CHECK_PAYMENT.name: activities.check_payment,
+            POST_PROVIDER_MOVE.name: activities.post_provider_move,
+            POST_SETTLEMENT.name: activities.post_settlement,
             BUSINESS_DEADLINE.name: business_deadline,
         }
 
@@ -135,6 +148,7 @@ class Rehearsal:
                     self.now = until
                 case UntilClosed():
                     self._wait(self.now + LONGEST)
+                    self._decide(AftercareReviewed())
                 case CancelWorkflow():
                     self._decide(PlatformCancelled())
                 case Happens(event, amount):
@@ -143,11 +157,18 @@ class Rehearsal:
         return self.notices
 
     def _make_happen(self, event: SandboxEvent, minor: int | None) -> None:
-        """Something happens at the provider, and the purchase looks."""
-        terms = self.state.purchase.terms
+        """Something happens at the provider, and the purchase looks. If it is closed, its aftercare
+        case begins, which looks at once."""
+        terms, stage = self.state.purchase.terms, self.state.purchase.stage
         amount = minor and Money(amount=minor, currency=terms.currency)
-        self._provider.make_happen(event, f"{terms.key}/hold", amount or None, self.now)
-        self.receive(Role.PAYMENTS, "check_payment", {})
+        self._money.provider.make_happen(event, f"{terms.key}/hold", amount or None, self.now)
+        if stage is not Stage.CLOSED:
+            self.receive(Role.PAYMENTS, "check_payment", {})
+            return
+        request = ClosedPurchaseRequest(purchase_id=self.state.start.purchase_id, at=self.now)
+        closed = ActivityEnvironment().run(self._money.aftercare.load_closed_purchase, request)
+        self.state = WorkflowState.begin_case(closed, self.now, lifecycle.newest())
+        self._run_effects()
 
     # --- messages
 
@@ -202,13 +223,21 @@ class Rehearsal:
     # --- effects
 
     def _run_effects(self) -> None:
-        """Run what was asked for, in order, until nothing is left or one effect fails."""
-        state = self.state
-        while state.effects:
-            effect = state.effects[0]
-            if lifecycle.is_pending(state.purchase, effect) and not self._attempt(effect):
-                return
-            state.effects = [other for other in state.effects if other is not effect]
+        """Run what was asked for, in order, until nothing is left or one effect fails. Checks of
+        the provider wait for no other effect, and none waits for them."""
+        while effect := self._next_done():
+            self.state.effects = [other for other in self.state.effects if other is not effect]
+
+    def _next_done(self) -> Effect | None:
+        """The next effect that is carried out, or no longer needed."""
+        is_blocked = False
+        for effect in tuple(self.state.effects):
+            if is_blocked and not isinstance(effect, UNORDERED):
+                continue
+            if not lifecycle.is_pending(self.state.purchase, effect) or self._attempt(effect):
+                return effect
+            is_blocked = is_blocked or not isinstance(effect, UNORDERED)
+        return None
 
     def _attempt(self, effect: Effect) -> bool:
         purchase = self.state.purchase

@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Group
 from sqlalchemy import Engine, make_url
 from sqlalchemy.exc import ArgumentError
 
 from activities.amounts import format_amount
-from activities.audit import reconcile
+from activities.audit import WINDOW, reconcile
 from activities.ledger import Ledger
 from activities.payments import PaymentProvider
 from activities.requests import AuditReport
@@ -65,17 +68,34 @@ def _check_exists(file: Path | None, what: str, setting: str) -> None:
         )
 
 
+Everything = Annotated[
+    bool, typer.Option("--all", help="Compare every purchase ever made, not only recent ones.")
+]
+
+
 @command
-async def audit(as_json: Json = False) -> int:
-    """Compare the ledger with the workflows and the provider; exit 1 on any difference."""
+async def audit(everything: Everything = False, as_json: Json = False) -> int:
+    """Compare the ledger with the workflows and the provider; exit 1 on any difference.
+
+    Compared are purchases with money inside, running ones, and those of which something moved in
+    the last 127 days.
+    """
     client = await connect()
-    with opened() as engine, opened_provider() as provider:
-        found = await reconcile(Ledger(engine), provider, TemporalPurchaseDirectory(client))
+    since = None if everything else datetime.now(UTC) - WINDOW
+    with opened() as engine, opened_provider() as provider, show.progress() as report:
+        found = await reconcile(
+            Ledger(engine),
+            provider,
+            TemporalPurchaseDirectory(client),
+            since=since,
+            report_progress=report,
+        )
     show.answer(found, _shown(found), as_json=as_json)
     return ExitStatus.REJECTED if found.differences else 0
 
 
 def _shown(found: AuditReport) -> Group:
+    is_whole = all(of.at_provider is not None for of in found.totals)
     columns = (
         "in escrow",
         "in transit",
@@ -84,7 +104,7 @@ def _shown(found: AuditReport) -> Group:
         "losses",
         "receivables",
         "provider clearing",
-        "kept at the provider",
+        *(["kept at the provider"] if is_whole else []),
     )
     totals = (
         [
@@ -97,18 +117,20 @@ def _shown(found: AuditReport) -> Group:
                 of.platform_losses,
                 of.freelancer_receivables,
                 of.provider,
-                of.at_provider,
+                *([of.at_provider] if of.at_provider is not None else []),
             )
         ]
         for of in found.totals
     )
     title = f"Ledger totals of {_count(found.purchases, 'purchase')}"
     shown = show.table(title, columns, totals)
+    compared = f"{_count(found.compared, 'purchase')} compared with workflows and provider."
     if not found.differences:
-        return Group(shown, "No differences.")
+        return Group(shown, f"{compared} No differences.")
     rows = ((item.purchase_id or "", item.what, item.what_to_do) for item in found.differences)
     title = _count(len(found.differences), "difference")
-    return Group(shown, show.table(title, ("purchase", "what is wrong", "what to do"), rows))
+    differences = show.table(title, ("purchase", "what is wrong", "what to do"), rows)
+    return Group(shown, compared, differences)
 
 
 def _count(number: int, what: str) -> str:

@@ -5,7 +5,8 @@ Texts of other people are shown as plain text, without markup and control charac
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from pydantic_core import to_jsonable_python
 from rich import box
@@ -62,6 +63,14 @@ def receipt(answer: Receipt) -> RenderableType:
     if answer.next_deadline:
         rows.append(("Next deadline", instant(answer.next_deadline)))
     return Group(prose(answer.text), fields(rows))
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str], None]]:
+    """Show what is being done, one line that changes; nothing without a terminal."""
+    shown = Console(stderr=True, markup=False, emoji=False, highlight=False)
+    with shown.status("") as line:
+        yield line.update
 
 
 def status(status: Status) -> RenderableType:

@@ -63,6 +63,7 @@ from workflows.lifecycle.events import (
     PostSettlement,
     ProviderMovePosted,
     RefundedElsewhere,
+    RefundElsewhereFailed,
     RefundReported,
     SendRefund,
     SettlementPosted,
@@ -211,7 +212,8 @@ def _decision_posting(decision: Decision, state: State, start: AcceptedStart) ->
 def _known(state: State) -> tuple[str, ...]:
     """What the purchase knows of its payment, as `PaymentNews.names` writes it."""
     disputes = (dispute_name(d.dispute_id, d.newest) for d in state.bank_disputes)
-    return (*disputes, *(made.reference for made in state.refunds_elsewhere))
+    refunds = (made.reference for made in state.refunds_elsewhere if not made.failed)
+    return (*disputes, *refunds)
 
 
 def _post_decision(state: State, start: AcceptedStart) -> ActivityCall:
@@ -252,7 +254,7 @@ def _refund_request(
 def _refund_facts(attempt: int) -> Callable[[RefundAnswer], Sequence[Fact]]:
     def facts(answer: RefundAnswer) -> Sequence[Fact]:
         text = budget.cut(answer.text, LONGEST_REASON)
-        return [RefundReported(attempt, answer.status, answer.reference, text)]
+        return [RefundReported(attempt, answer.status, answer.reference, text, answer.cancelled)]
 
     return facts
 
@@ -273,8 +275,7 @@ def _check_payment(number: int, state: State, start: AcceptedStart, now: datetim
 
 
 def _news_facts(state: State) -> Callable[[PaymentNews], Sequence[Fact]]:
-    """Each dispute, each refund that others made, and each of ours. A refund that others made and
-    that failed moved nothing."""
+    """Each dispute, each refund that others made, and each of ours."""
     attempts = range(1, state.refund.attempt + 1) if state.refund else ()
     ours = {state.refund_id(attempt): attempt for attempt in attempts}
 
@@ -282,10 +283,14 @@ def _news_facts(state: State) -> Callable[[PaymentNews], Sequence[Fact]]:
         # Refunds first: a bank can also withdraw what was refunded before.
         for refund in news.refunds:
             text = budget.cut(refund.text, LONGEST_REASON)
-            if not refund.refund_id and refund.status != "failed":
+            if not refund.refund_id and refund.status == "failed":
+                yield RefundElsewhereFailed(refund.reference, text)
+            elif not refund.refund_id:
                 yield RefundedElsewhere(refund.reference, refund.amount)
             elif attempt := ours.get(refund.refund_id):
-                yield RefundReported(attempt, refund.status, refund.reference, text)
+                yield RefundReported(
+                    attempt, refund.status, refund.reference, text, refund.cancelled
+                )
         for dispute in news.disputes:
             reason = budget.cut(dispute.reason, LONGEST_REASON)
             yield BankDisputeReported(dispute.dispute_id, dispute.status, dispute.amount, reason)

@@ -91,6 +91,18 @@ CHECKS = (
     ),
     Check(
         "purchase",
+        "The client of {0} has {1} of the refunds that others made: more failed than were made.",
+        """
+        SELECT purchase_id, made FROM (
+            SELECT purchase_id,
+                sum(CASE kind WHEN 'refunded_elsewhere' THEN amount ELSE -amount END) AS made
+            FROM transfer WHERE kind IN ('refunded_elsewhere', 'refund_elsewhere_failed')
+            GROUP BY purchase_id
+        ) AS sums WHERE made < 0 ORDER BY purchase_id
+        """,
+    ),
+    Check(
+        "purchase",
         "The freelancer of {0} got {1} and owes {2}.",
         """
         SELECT purchase_id, released, owed FROM (

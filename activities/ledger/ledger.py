@@ -21,6 +21,7 @@ from activities.ledger.position import InTransit, Position, in_transit, position
 from activities.ledger.purchases import BoughtPurchase
 from activities.ledger.recording import record
 from activities.ledger.states import SavedState
+from activities.ledger.watched import watched
 from activities.requests import Difference, MoveAccount, ProviderMoveKind
 from activities.spans import span
 
@@ -308,6 +309,11 @@ class Ledger:
     def snapshot(self) -> Snapshot:
         """Return the whole ledger at one moment, audited. Reads every transfer."""
         return read(self._engine, _snapshot)
+
+    def watched(self, since: datetime, ids: Collection[str] = ()) -> dict[str, str]:
+        """Return the purchases that have money inside or a posting made since, and those with these
+        ids, if they were held: each with the provider's name for its charge."""
+        return read(self._engine, lambda connection: watched(connection, since, ids))
 
     def audit(self) -> list[Difference]:
         """Return what is wrong in the ledger; empty if nothing is. Reads every transfer."""

@@ -25,6 +25,7 @@ MOVE_ACCOUNTS: Mapping[ProviderMoveKind, tuple[MoveAccount, ...]] = {
     "bank_dispute_lost": ("escrow", "in_transit"),
     "bank_dispute_loss": _PAID_OUT,
     "refunded_elsewhere": ("escrow",),
+    "refund_elsewhere_failed": ("escrow",),
     "refund_returned": ("in_transit",),
 }
 """The accounts that each move of the provider may be about."""
@@ -186,6 +187,7 @@ def provider_moved(
         "bank_dispute_lost": (bank, provider),
         "bank_dispute_loss": (ours, provider),
         "refunded_elsewhere": (ours, provider),
+        "refund_elsewhere_failed": (provider, ours),
         "refund_returned": (provider, ours),
     }[kind]
     opens: dict[str, int | None] = {}

@@ -62,11 +62,15 @@ _BALANCES = (
     .group_by(_account.currency)
     .order_by(_account.currency)
 )
-_LEFT = ("settled", "refunded_elsewhere", "refund_returned", "bank_dispute_lost")
+_REFUNDED, _RETURNED = (
+    ("settled", "refunded_elsewhere"),
+    ("refund_returned", "refund_elsewhere_failed"),
+)
+_LEFT = (*_REFUNDED, *_RETURNED, "bank_dispute_lost")
 _LEFT_FOR_GOOD = (
     sa.select(
         _transfer.currency,
-        (_moved("settled", "refunded_elsewhere") - _moved("refund_returned")).label("refunded"),
+        (_moved(*_REFUNDED) - _moved(*_RETURNED)).label("refunded"),
         _moved("bank_dispute_lost").label("charged_back"),
     )
     .where(_transfer.kind.in_(_LEFT))

@@ -34,9 +34,11 @@ _FIND = sa.text(
     f" UNION ALL {_COLUMNS} WHERE purchase_id = :id AND status = 'applied'"
     " AND kind IN ('refund', 'release', 'split')"
 )
-_SETTLED = sa.text(
-    "SELECT coalesce(sum(CASE kind WHEN 'settled' THEN amount ELSE -amount END), 0) FROM transfer"
-    " WHERE purchase_id = :id AND kind IN ('settled', 'refund_returned')"
+_MADE = {"refund_returned": "settled", "refund_elsewhere_failed": "refunded_elsewhere"}
+"""By kind of a return: the kind of what is returned."""
+_REFUNDED = sa.text(
+    "SELECT coalesce(sum(CASE kind WHEN :made THEN amount ELSE -amount END), 0) FROM transfer"
+    " WHERE purchase_id = :id AND kind IN (:made, :returned)"
 )
 _INSERT_TRANSFERS = sa.insert(schema.transfer).inline()
 _CHARGE = schema.charge.c
@@ -58,9 +60,9 @@ def record(connection: Connection, operation: Operation) -> Recorded:
             return Recorded(False, _first_answer(row, operation))
     applied = {row.kind: row.currency for row in found}
     rejection = validate(operation, accounts, applied)
-    if rejection is None and operation.kind == "refund_returned":
-        settled = connection.scalar(_SETTLED, {"id": operation.purchase_id})
-        rejection = check_returned(operation, int(settled))
+    if rejection is None and (made := _MADE.get(operation.kind)):
+        names = {"id": operation.purchase_id, "made": made, "returned": operation.kind}
+        rejection = check_returned(operation, int(connection.scalar(_REFUNDED, names)))
     if rejection is None and operation.kind == "hold":
         rejection = _claim_charge(connection, operation)
     if rejection and not rejection.is_final:

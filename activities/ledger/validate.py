@@ -40,7 +40,7 @@ FINAL = frozenset({"ALREADY_HELD", "ALREADY_DECIDED", "CHARGE_TAKEN", "CURRENCY_
 """A purchase never gets a second hold, a second decision, another purchase's charge or another
 currency. Every other rejection depends on what the ledger has when it is made."""
 
-UNLIMITED = ("hold", "refund_returned", "bank_dispute_loss")
+UNLIMITED = ("hold", "refund_elsewhere_failed", "refund_returned", "bank_dispute_loss")
 """Kinds that take from an account without a minimum balance."""
 
 
@@ -76,6 +76,12 @@ def validate(
                 "A bank gives money back to escrow before the decision, and to refunds in transit"
                 f" after it; {purchase} has {'a' if is_decided else 'no'} decision.",
             )
+    if operation.kind == "refund_elsewhere_failed" and is_decided:
+        return Rejection(
+            "WRONG_ACCOUNT",
+            f"A refund that others made goes back to escrow only before the decision; {purchase} "
+            "has one.",
+        )
     source = operation.legs[0].debit
     if source == freelancer_receivable(operation.purchase_id):
         return _check_receivable(operation, accounts)
@@ -84,10 +90,10 @@ def validate(
     return _check_amount(operation, source, _balance(accounts, source))
 
 
-def check_returned(operation: Operation, settled: int) -> Rejection | None:
-    """Return why the return of a refund is rejected. `settled`: what the client has of the
-    purchase's refunds by the ledger."""
-    return _check_amount(operation, f"The client of {operation.purchase_id}", settled)
+def check_returned(operation: Operation, refunded: int) -> Rejection | None:
+    """Return why the return of a refund is rejected. `refunded`: what the client has by the ledger
+    of the purchase's own refunds, or of those that others made."""
+    return _check_amount(operation, f"The client of {operation.purchase_id}", refunded)
 
 
 def charge_taken(hold: Operation, owner: str) -> Rejection:

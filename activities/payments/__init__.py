@@ -9,6 +9,7 @@ Several deployments may use one account at the provider: the adapter adds the de
 each key, finds and refunds only this deployment's charges, and lists only its records.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
@@ -48,12 +49,14 @@ class ChargeResult:
 @dataclass(frozen=True)
 class RefundResult:
     """The status of a refund of `amount`. `text`: the provider's reason for `pending` or `failed`.
-    `reference`: the provider's name for it, or the bank's (such as an ARN) where it is known."""
+    `reference`: the provider's name for it, or the bank's (such as an ARN) where it is known.
+    `cancelled`: it failed because somebody cancelled it at the provider."""
 
     status: RefundStatus
     amount: Money
     reference: str = ""
     text: str = ""
+    cancelled: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ class ChargeRecord:
 class RefundRecord:
     """A refund, from the provider's records. `refund_id`: ours; empty if somebody else made it.
     `reference`: the provider's name for it, which never changes. `bank_reference`: the bank's, such
-    as an ARN, where it is known."""
+    as an ARN, where it is known. `cancelled`: it failed because somebody cancelled it."""
 
     refund_id: str
     amount: Money
@@ -113,6 +116,7 @@ class RefundRecord:
     charge_reference: str = ""
     text: str = ""
     bank_reference: str = ""
+    cancelled: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,8 +131,8 @@ class UnreadableRecord:
 
 @dataclass(frozen=True)
 class Statement:
-    """Every succeeded charge that the provider has for a deployment, and their refunds, also those
-    that others made. `unreadable`: those of both that cannot be converted."""
+    """Succeeded charges that the provider has for a deployment, each with its bank disputes and all
+    its refunds, also those that others made. `unreadable`: those that cannot be converted."""
 
     charges: tuple[ChargeRecord, ...]
     refunds: tuple[RefundRecord, ...]
@@ -204,8 +208,11 @@ class PaymentProvider(Protocol):
         ProviderUnreachable.
         """
 
-    def statement(self) -> Statement:
-        """Return the provider's records, for the audit. Raises ProviderUnreachable."""
+    def statement(self, since: datetime | None = None, also: Collection[str] = ()) -> Statement:
+        """Return the provider's records, for the audit: of every charge, or with `since` of those
+        that were made since, those of which a refund or a dispute was made since, and those named
+        in `also`. Raises ProviderUnreachable.
+        """
 
     def close(self) -> None:
         """Close every connection."""

@@ -8,7 +8,7 @@ them, and a deployment finds only its own.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -194,16 +194,24 @@ class SandboxProvider:
             replace(each, refund_id=key) for each in found if (key := self._own(each.refund_id))
         ]
 
-    def statement(self) -> Statement:
-        """Return all records. Refunds have their final status, because the sandbox has no clock."""
+    def statement(self, since: datetime | None = None, also: Collection[str] = ()) -> Statement:
+        """Return the records. Refunds have their final status, because the sandbox has no clock."""
         with self._transaction() as connection:
             charges = records(connection, Charge, CHARGES.c.status == "succeeded")
             refunds = records(connection, Refund)
             disputes = records(connection, Dispute)
-        ours = {each.reference for each in charges if self._own(each.key)}
+        made = [(each.charge_reference, each.made_at) for each in refunds]
+        made += [(each.charge_reference, each.made_at) for each in disputes]
+        listed = {*also, *(reference for reference, at in made if since and at >= since)}
+        ours = {
+            each.reference
+            for each in charges
+            if self._own(each.key)
+            and (since is None or each.made_at >= since or each.reference in listed)
+        }
         refunded = dict.fromkeys(ours, 0)
-        listed = [self._refund_record(each) for each in refunds if each.charge_reference in ours]
-        for refund in listed:
+        found = [self._refund_record(each) for each in refunds if each.charge_reference in ours]
+        for refund in found:
             refunded[refund.charge_reference] += refund.amount.amount * (refund.status != "failed")
         disputed = defaultdict(list)
         for dispute in disputes:
@@ -221,7 +229,7 @@ class SandboxProvider:
                 for each in charges
                 if each.reference in ours and each.captured
             ),
-            tuple(listed),
+            tuple(found),
         )
 
     def _report(self, connection: sa.Connection, charge: Charge, at: datetime) -> PaymentReport:
@@ -242,6 +250,7 @@ class SandboxProvider:
             result.status,
             refund.charge_reference,
             result.text,
+            cancelled=result.cancelled,
         )
 
     @contextmanager

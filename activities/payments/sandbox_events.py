@@ -19,6 +19,7 @@ from activities.payments.sandbox_records import (
     REFUNDS,
     Charge,
     Dispute,
+    Outcome,
     Refund,
     arn,
     disputes_of,
@@ -46,10 +47,12 @@ class SandboxEvent(StrEnum):
     DISPUTE_LOST = "dispute-lost"
     INQUIRY_OPENED = "inquiry-opened"
     REFUND_ELSEWHERE = "refund-elsewhere"
+    REFUND_ELSEWHERE_FAILED = "refund-elsewhere-failed"
     REFUND_SENT = "refund-sent"
     REFUND_SETTLED = "refund-settled"
     REFUND_FAILED = "refund-failed"
     REFUND_RETURNED = "refund-returned"
+    REFUND_CANCELLED = "refund-cancelled"
 
 
 class EventRejected(Exception):
@@ -192,13 +195,16 @@ def _refund_elsewhere(
 def _change_refund(
     connection: sa.Connection, charge: Charge, event: SandboxEvent, at: datetime
 ) -> EventResult:
-    """Change the status of the last refund that Recourse has asked for."""
+    """Change the status of the last refund that Recourse has asked for, or that others made."""
     outcome, before = _REFUND_CHANGES[event]
-    refunds = refunds_of(connection, charge)
-    asked = [each for each in refunds if not is_elsewhere(each.refund_id)]
-    if not asked:
-        raise EventRejected("NOT_ALLOWED_NOW", "No refund of this purchase was asked for.")
-    refund = asked[-1]
+    by_others = event is SandboxEvent.REFUND_ELSEWHERE_FAILED
+    refunds = [
+        each for each in refunds_of(connection, charge) if is_elsewhere(each.refund_id) is by_others
+    ]
+    if not refunds:
+        what = "was made elsewhere" if by_others else "was asked for"
+        raise EventRejected("NOT_ALLOWED_NOW", f"No refund of this purchase {what}.")
+    refund = refunds[-1]
     status = refund.result(at).status
     if status not in before:
         text = f"The refund {refund.reference} is {status}; it must be {' or '.join(before)}."
@@ -258,12 +264,12 @@ _DISPUTE_ENDS: dict[SandboxEvent, Literal["won", "lost"]] = {
     SandboxEvent.DISPUTE_WON: "won",
     SandboxEvent.DISPUTE_LOST: "lost",
 }
-_REFUND_CHANGES: dict[
-    SandboxEvent, tuple[RefundStatus | Literal["returned"], tuple[RefundStatus, ...]]
-] = {
+_REFUND_CHANGES: dict[SandboxEvent, tuple[Outcome, tuple[RefundStatus, ...]]] = {
     SandboxEvent.REFUND_SENT: ("sent", ("pending",)),
     SandboxEvent.REFUND_SETTLED: ("settled", ("pending", "sent")),
     SandboxEvent.REFUND_FAILED: ("failed", ("pending", "sent")),
     SandboxEvent.REFUND_RETURNED: ("returned", ("sent", "settled")),
+    SandboxEvent.REFUND_CANCELLED: ("cancelled", ("pending",)),
+    SandboxEvent.REFUND_ELSEWHERE_FAILED: ("failed", ("pending", "sent", "settled")),
 }
 """By event: the outcome of the refund, and the statuses that it may have before."""

@@ -35,10 +35,14 @@ BUSY_TIMEOUT_SECONDS = 30
 CONFIRM_URL = "https://sandbox.invalid/confirm/"
 DISPUTE_REASON = "product not received"
 
-_CAME_BACK = "The client's bank sent the money back: the account cannot receive it."
+Outcome = RefundStatus | Literal["returned", "cancelled"]
+"""What becomes of a refund. `returned` and `cancelled` are `failed` to others."""
+
+_CAME_BACK = "The account cannot receive money."
 _TEXTS = {
     "failed": _CAME_BACK,
     "returned": _CAME_BACK,
+    "cancelled": "Somebody cancelled the refund at the provider.",
     "pending": "Insufficient balance: the provider sends the refund when the account has money.",
 }
 """The text of a refund by its outcome."""
@@ -87,7 +91,7 @@ class Refund:
     payment_method: str
     reference: str
     made_at: datetime
-    outcome: RefundStatus | Literal["returned"]
+    outcome: Outcome
     done_at: datetime
 
     @property
@@ -100,8 +104,11 @@ class Refund:
             return RefundResult(
                 "sent" if self.outcome == "returned" else "pending", self.amount, self.reference
             )
-        status: RefundStatus = "failed" if self.outcome == "returned" else self.outcome
-        return RefundResult(status, self.amount, self.reference, _TEXTS.get(self.outcome, ""))
+        status: RefundStatus = "failed"
+        if self.outcome != "returned" and self.outcome != "cancelled":
+            status = self.outcome
+        text, cancelled = _TEXTS.get(self.outcome, ""), self.outcome == "cancelled"
+        return RefundResult(status, self.amount, self.reference, text, cancelled)
 
 
 @dataclass(frozen=True)
@@ -276,9 +283,7 @@ def new_refund(
     )
 
 
-def _outcome_of(
-    method: Method, earlier: int, at: datetime
-) -> tuple[RefundStatus | Literal["returned"], datetime]:
+def _outcome_of(method: Method, earlier: int, at: datetime) -> tuple[Outcome, datetime]:
     """Return what becomes of a refund, and when. `earlier`: the refunds of the charge before."""
     if earlier < method.failing_refunds:
         return "failed", at + FAILS_AFTER

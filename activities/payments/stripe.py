@@ -18,22 +18,13 @@ After a timeout, 5xx, 409 or 429 the outcome is unknown, not failed. The SDK doe
 Temporal does, and shows it.
 """
 
-from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from datetime import datetime
 
 import stripe
 
 from activities.keys import purchase_of
-from activities.payments import (
-    ChargeRecord,
-    PaymentReport,
-    ProviderRejected,
-    RefundRecord,
-    Statement,
-    UnreadableRecord,
-)
+from activities.payments import PaymentReport, ProviderRejected, Statement
 from activities.payments.stripe_calls import provider_errors
 from activities.payments.stripe_charges import StripeCharges
 from activities.payments.stripe_records import (
@@ -41,7 +32,6 @@ from activities.payments.stripe_records import (
     bank_dispute,
     by_payment,
     captured_of,
-    charge_record,
     id_of,
     is_paid,
     payment_of,
@@ -50,6 +40,7 @@ from activities.payments.stripe_records import (
     written,
 )
 from activities.payments.stripe_refunds import StripeRefunds
+from activities.payments.stripe_statement import read_statement
 from activities.payments.stripe_webhooks import PaymentEvent, verified
 
 
@@ -105,26 +96,13 @@ class StripeProvider(StripeCharges, StripeRefunds):
         if intent := id_of(charge.payment_intent):
             self._stripe.v1.payment_intents.update(intent, {"metadata": {CHARGE_KEY: name}})
 
-    def statement(self) -> Statement:
-        charges: list[ChargeRecord] = []
-        refunds: list[RefundRecord] = []
-        unreadable: list[UnreadableRecord] = []
-        keys: dict[str, str] = {}
-        disputes: defaultdict[str, list[stripe.Dispute]] = defaultdict(list)
+    def statement(self, since: datetime | None = None, also: Collection[str] = ()) -> Statement:
         with provider_errors():
-            for dispute in self._stripe.v1.disputes.list({"limit": 100}).auto_paging_iter():
-                disputes[id_of(dispute.charge)].append(dispute)
-            for charge in self._stripe.v1.charges.list({"limit": 100}).auto_paging_iter():
-                if is_paid(charge) and (key := self._names.key_of(charge)):
-                    keys[payment_of(charge)] = key
-                    with _collected(unreadable, key, charge.id):
-                        known = tuple(bank_dispute(each) for each in disputes[charge.id])
-                        charges.append(charge_record(key, charge, known))
-            for refund in self._stripe.v1.refunds.list({"limit": 100}).auto_paging_iter():
-                if key := keys.get(payment_of(refund)) or self._names.refund_id_of(refund):
-                    with _collected(unreadable, key, refund.id):
-                        refunds.append(refund_record(refund, self._names))
-        return Statement(tuple(charges), tuple(refunds), tuple(unreadable))
+            return read_statement(self._stripe, self._names, self._last_charge, since, also)
+
+    def _last_charge(self, reference: str) -> stripe.Charge | None:
+        found = self._payment(reference)
+        return found[1] if found else None
 
     def read_webhook(self, body: bytes, signature: str, secret: str) -> PaymentEvent | None:
         """Return which payment of this deployment a webhook is about; None if it is about another
@@ -176,12 +154,3 @@ def _check_unmarked(charge: stripe.Charge, name: str) -> None:
             f"The payment {payment_of(charge)} has the transfer group {charge.transfer_group!r} at"
             " Stripe. Recourse needs this field: create payments without it."
         )
-
-
-@contextmanager
-def _collected(unreadable: list[UnreadableRecord], key: str, reference: str) -> Iterator[None]:
-    """Add a record that cannot be converted to `unreadable`."""
-    try:
-        yield
-    except ValueError as error:
-        unreadable.append(UnreadableRecord(key, reference, str(error)))

@@ -24,7 +24,7 @@ ELSEWHERE = "elsewhere"
 """A person gives this as `recourse_refund` to a refund that is not one of Recourse."""
 
 CANCELLED = "Somebody cancelled the refund at Stripe"
-"""Begins the text of a refund that a person has cancelled: do not send it again without one."""
+"""Begins the text of a refund that a person has cancelled."""
 
 _CODES = {
     0: "BIF CLP DJF GNF JPY KMF KRW MGA PYG RWF VND VUV XAF XOF XPF",
@@ -101,7 +101,8 @@ def refund_result(refund: stripe.Refund) -> RefundResult:
         _REFUND_STATUS.get(refund.status, "pending"),
         from_stripe(refund.amount, refund.currency),
         _bank_reference(refund) or refund.id,
-        _reason(refund),
+        text := _reason(refund),
+        cancelled=text.startswith(CANCELLED),
     )
 
 
@@ -118,6 +119,7 @@ def refund_record(refund: stripe.Refund, names: Names) -> RefundRecord:
         charge,
         result.text,
         _bank_reference(refund),
+        result.cancelled,
     )
 
 

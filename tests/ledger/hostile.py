@@ -434,6 +434,14 @@ ON_BOTH = (
         moved("refunded_elsewhere", "refunds-in-transit:decided", CLEARING, 60, "decided"),
     ),
     Attempt(
+        "return more than others have refunded",
+        moved("refund_elsewhere_failed", CLEARING, "escrow:open", 1),
+    ),
+    Attempt(
+        "return what others have refunded after the decision",
+        moved("refund_elsewhere_failed", CLEARING, "escrow:decided", 1, "decided"),
+    ),
+    Attempt(
         "return a refund that was not settled",
         moved("refund_returned", CLEARING, "refunds-in-transit:decided", 1, "decided"),
     ),

@@ -144,6 +144,7 @@ def test_the_database_accepts_valid_sql(ledger: Ledger, engine: Engine) -> None:
         ("bank_dispute_opened", account("bank-disputes:first"), "escrow", "bank-disputes"),
         ("bank_dispute_won", "", "bank-disputes", "escrow"),
         ("refunded_elsewhere", "", "escrow", "provider-clearing:USD"),
+        ("refund_elsewhere_failed", "", "provider-clearing:USD", "escrow"),
     ):
         source, target = (name if ":" in name else f"{name}:first" for name in (debit, credit))
         script = opened + moved(kind, source, target, 100, "first")

@@ -77,6 +77,10 @@ def elsewhere(amount: int, number: int = 1) -> Step:
     return moved("refunded_elsewhere", "escrow", amount, number)
 
 
+def failed(amount: int, number: int = 1) -> Step:
+    return moved("refund_elsewhere_failed", "escrow", amount, number)
+
+
 def returned(amount: int, number: int = 1) -> Step:
     return moved("refund_returned", "in_transit", amount, number)
 
@@ -91,6 +95,9 @@ def code_of(ledger: Ledger, step: Step) -> str:
     ("steps", "expected"),
     [
         ([opened(100)], {"charged_back": 100}),
+        ([elsewhere(60), failed(60)], {"held": 100}),
+        ([elsewhere(60), failed(60), decide(100, 0)], {"in_transit": 100}),
+        ([elsewhere(60), failed(20), elsewhere(20, number=2)], {"held": 40, "refunded": 60}),
         ([opened(60)], {"held": 40, "charged_back": 60}),
         ([opened(60), opened(40, number=2)], {"charged_back": 100}),
         ([opened(60), won(60)], {"held": 100}),
@@ -170,6 +177,9 @@ def test_what_came_in_is_always_somewhere(
             "NOT_ENOUGH_MONEY",
         ),
         ([hold()], moved("refund_returned", "escrow", 1), "INVALID_REQUEST"),
+        ([hold(), elsewhere(60)], failed(61), "NOT_ENOUGH_MONEY"),
+        ([hold(), elsewhere(60), failed(60)], failed(1, number=2), "NOT_ENOUGH_MONEY"),
+        ([hold(), elsewhere(60), decide(40, 0)], failed(60), "WRONG_ACCOUNT"),
         ([hold()], moved("bank_dispute_loss", "escrow", 1), "INVALID_REQUEST"),
         ([hold()], opened(0), "INVALID_AMOUNT"),
     ],

@@ -130,12 +130,15 @@ class Model:
         kind, account = request.kind.split()
         if kind == "bank_dispute_won" and (account == "escrow") == money.decided:
             return "WRONG_ACCOUNT"
+        if kind == "refund_elsewhere_failed" and money.decided:
+            return "WRONG_ACCOUNT"
         source, target = {
             "bank_dispute_opened": (account, "bank"),
             "bank_dispute_won": ("bank", account),
             "bank_dispute_lost": ("bank", "lost"),
             "bank_dispute_loss": ("platform_losses", ""),
             "refunded_elsewhere": ("escrow", "elsewhere"),
+            "refund_elsewhere_failed": ("elsewhere", "escrow"),
             "refund_returned": ("refunded", "in_transit"),
         }[kind]
         if account == "freelancer_receivable":

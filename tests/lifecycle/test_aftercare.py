@@ -16,6 +16,7 @@ from workflows.lifecycle.events import (
     PostSettlement,
     ProviderMovePosted,
     RefundedElsewhere,
+    RefundElsewhereFailed,
     RefundReported,
     SendRefund,
     SettlementPosted,
@@ -266,3 +267,51 @@ def test_news_after_the_aftercare_window_open_no_case() -> None:
     late = NOON + terms().policy.aftercare_window + timedelta(seconds=1)
     assert begin_case(terms(), closed(), late).stage is Stage.CLOSED
     assert begin_case(terms(), closed(), late - timedelta(minutes=1)).stage is Stage.SETTLING
+
+
+def test_a_freelancer_who_may_owe_knows_of_the_dispute() -> None:
+    """R-77, R-78: when it is opened, and when it ended well. What they send may decide it."""
+    case = Case(0, {"chargeback_after_release": "freelancer"})
+    for status in ("opened", "won"):
+        case.fact(BankDisputeReported("dp_1", status, ESCROW))
+        (notice,) = case.notices
+        assert notice.recipients == ("freelancer", "operator")
+    assert "owes nothing" in case.last.text
+    assert not case.state.attention
+
+
+def test_a_freelancer_who_owes_nothing_is_not_asked() -> None:
+    """R-87, R-88: the platform bears it."""
+    case = Case(0)
+    for status in ("opened", "won"):
+        case.fact(BankDisputeReported("dp_1", status, ESCROW))
+        assert case.notices[0].recipients == ("operator",)
+
+
+def test_a_bank_that_changes_its_decision_after_the_end_concerns_operators() -> None:
+    """R-99: nothing is left to be paid."""
+    case = Case(0)
+    for status in ("lost", "won"):
+        case.fact(BankDisputeReported("dp_1", status, ESCROW))
+    assert case.notices[0].recipients == ("operator",)
+    assert case.state.needs(AttentionKind.BANK_DISPUTE_CHANGED)
+
+
+def test_a_refund_elsewhere_that_fails_after_the_end_needs_a_person() -> None:
+    """R-76, R-74: an operator pays it another way, and the case ends."""
+    made = ProviderMovePosting(
+        key="m",
+        purchase_id="p-1",
+        kind="refunded_elsewhere",
+        account="escrow",
+        amount=ESCROW,
+        currency="USD",
+        reference="re_x",
+        at=NOON,
+    )
+    case = Case(0, decision=None, moves=(made,))
+    case.fact(RefundElsewhereFailed("re_x"))
+    assert case.state.needs(AttentionKind.REFUND_ELSEWHERE_FAILED)
+    case.send(Role.OPERATOR, "resolve_attention", action="mark_settled", reference="transfer 7")
+    case.fact(AftercareReviewed())
+    assert case.state.stage is Stage.CLOSED

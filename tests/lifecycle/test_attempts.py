@@ -49,6 +49,17 @@ def second_attempt(first: str = "re_1", second: str = "") -> Purchase:
     return purchase
 
 
+def test_a_refund_that_somebody_cancelled_is_not_sent_again() -> None:
+    """R-57: staff may have stopped a fraud; a person decides."""
+    purchase = pending_refund()
+    purchase.fact(RefundReported(1, "failed", "re_1", "cancelled at the provider", cancelled=True))
+    assert purchase.state.needs(AttentionKind.REFUND_FAILED)
+    assert not is_pending(purchase.state, SendRefund(2))
+    assert purchase.notices[0].recipients == ("client", "operator")
+    retries(purchase)
+    assert is_pending(purchase.state, SendRefund(2))
+
+
 def attempts(purchase: Purchase) -> Refund:
     """The refund and its attempts."""
     assert purchase.state.refund

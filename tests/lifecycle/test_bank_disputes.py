@@ -363,11 +363,11 @@ def test_a_freelancer_owes_at_most_what_was_released() -> None:
 )
 def test_a_bank_that_changes_its_decision_calls_a_person(first: str, then: str) -> None:
     """R-89: nothing is booked twice under the same dispute, and nothing is paid until a person has
-    looked into it."""
+    looked into it. The parties wait for it, so they are notified."""
     purchase = reported(opened(purchase_in(Stage.IN_PROGRESS), 10_000), first, 10_000)
     moves = purchase.state.moves
     reported(purchase, then, 10_000)
-    assert recipients(purchase) == {"operator"}
+    assert recipients(purchase) == EVERYBODY
     assert purchase.state.moves == moves
     reported(purchase, then, 10_000)
     assert not purchase.notices

@@ -10,6 +10,7 @@ from workflows.lifecycle.events import (
     BankDisputeReported,
     CheckPayment,
     CheckRefund,
+    DecisionPosted,
     PaymentChecked,
     PaymentHeld,
     PaymentNeedsClient,
@@ -17,6 +18,7 @@ from workflows.lifecycle.events import (
     PostSettlement,
     ProviderMovePosted,
     RefundedElsewhere,
+    RefundElsewhereFailed,
     RefundReported,
     SendRefund,
     SettlementPosted,
@@ -74,6 +76,56 @@ def test_a_claim_above_the_rest_lapses_and_the_freelancer_is_asked_again() -> No
     assert purchase.state.stage is Stage.REFUND_REQUESTED
     assert purchase.state.claim is None
     assert DeadlineName.REFUND_DECISION in purchase.state.deadlines
+
+
+def failed(purchase: Purchase) -> Purchase:
+    """The refund made elsewhere has failed."""
+    purchase.fact(RefundElsewhereFailed(ELSEWHERE, "the account is closed"))
+    return purchase
+
+
+@any_undecided_stage
+def test_a_refund_elsewhere_that_fails_is_in_escrow_again(stage: Stage) -> None:
+    """R-75: the money is back, everybody knows, and a report that comes twice changes nothing."""
+    purchase = failed(posted(refunded(purchase_in(stage), 10_000)))
+    assert recipients(purchase) == EVERYBODY
+    assert purchase.state.stage is stage
+    assert (purchase.state.held, purchase.state.refunded) == (ESCROW, 0)
+    move = purchase.state.moves[-1]
+    assert (move.kind, move.account, move.amount) == ("refund_elsewhere_failed", "escrow", 10_000)
+    before = purchase.state
+    assert failed(purchase).state == before
+    purchase.freelancer("give_refund")
+    assert PostDecision(ESCROW, 0) in purchase.last.effects
+
+
+def test_a_decision_refunds_also_what_failed_elsewhere() -> None:
+    """R-75: it was made when the client seemed to have that part, and it is not posted yet."""
+    purchase = posted(refunded(Purchase().contested(claim=10_000), 10_000))
+    purchase.client("accept_claim")
+    failed(purchase)
+    assert PostDecision(15_000, 10_000) in purchase.last.effects
+    assert not is_pending(purchase.state, PostDecision(5_000, 10_000))
+
+
+def test_after_the_decision_a_person_pays_what_failed_elsewhere() -> None:
+    """R-76: the ledger takes one decision about each purchase."""
+    purchase = posted(refunded(Purchase().working(), 10_000))
+    purchase.freelancer("give_refund")
+    purchase.fact(DecisionPosted())
+    failed(purchase)
+    assert recipients(purchase) == {"operator"}
+    assert purchase.state.needs(AttentionKind.REFUND_ELSEWHERE_FAILED)
+    assert ELSEWHERE in purchase.state.attention[-1].text
+    assert purchase.state.refunded == 10_000
+
+
+def test_a_refund_waits_no_longer_for_one_elsewhere_that_fails() -> None:
+    """R-76: nobody is paid twice any more, so it is sent."""
+    purchase = failed(refunded(refund_unsent()))
+    assert recipients(purchase) == {"operator"}
+    assert not purchase.state.attention
+    assert SendRefund(1) in purchase.last.effects
 
 
 def test_a_full_refund_elsewhere_leaves_no_claim() -> None:

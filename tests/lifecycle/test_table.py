@@ -28,7 +28,7 @@ EVERY_AMOUNT = (
 )
 VALUES = (
     *("because", "attempt", "newest", "effect", "problem", "notice", "message", "code"),
-    *("reference", "evidence", "ours", "debt"),
+    *("reference", "evidence", "ours", "debt", "failed", "next"),
 )
 DURATION = re.compile(r"\d+ ?(h|hours?|days?|d|minutes?|weeks?)\b|business day")
 

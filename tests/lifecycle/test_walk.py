@@ -45,6 +45,7 @@ from workflows.lifecycle.events import (
     PlatformCancelled,
     ProviderMovePosted,
     RefundedElsewhere,
+    RefundElsewhereFailed,
     RefundReported,
     Rejection,
     SettlementPosted,
@@ -208,8 +209,9 @@ def test_a_decision_about_money_is_never_taken_back(found: Walk) -> None:
 
 
 def is_by_provider(event: Event) -> bool:
-    """Whether a bank took money, or somebody refunded it: what was decided may be gone."""
-    return isinstance(event, BankDisputeReported | RefundedElsewhere)
+    """Whether a bank took money, or somebody refunded it, or such a refund failed: what was decided
+    may be gone, or be more."""
+    return isinstance(event, BankDisputeReported | RefundedElsewhere | RefundElsewhereFailed)
 
 
 def test_every_rejection_has_a_code_and_a_sentence(found: Walk) -> None:

@@ -38,6 +38,7 @@ from workflows.lifecycle.events import (
     PostSettlement,
     ProviderMovePosted,
     RefundedElsewhere,
+    RefundElsewhereFailed,
     RefundReported,
     Rejection,
     SendRefund,
@@ -220,6 +221,7 @@ NEWS: dict[str, tuple[Event, ...]] = {
     "the bank takes a part, a part is refunded elsewhere": (
         *(BankDisputeReported("dp_1", status, 5_000) for status in STATUSES),
         RefundedElsewhere("re_x", 18_000),
+        RefundElsewhereFailed("re_x"),
     ),
     AFTER_THE_END: (
         *(BankDisputeReported("dp_1", status, ESCROW) for status in STATUSES),

@@ -13,12 +13,21 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed
 from hypothesis import settings as searching
 
+from activities.payments.sandbox_events import SandboxEvent
 from activities.payments.sandbox_methods import METHODS
 from activities.services import Services
 from temporal import embedded
 from tests.conftest import CONTINUE_AS_NEW_SOON, settings
 from tests.model.comparison import ComparisonServer, Mismatch, open_comparison_server
-from tests.model.strategies import SCRIPTS, Deadline, Script, Send, WorkerReplaced
+from tests.model.strategies import (
+    SCRIPTS,
+    Deadline,
+    Happens,
+    Script,
+    Send,
+    Sleep,
+    WorkerReplaced,
+)
 from tests.proof.counts import counted
 
 PARALLEL_SCRIPTS = 12
@@ -147,6 +156,30 @@ EARLIER_FAILURES = [
             Deadline(),
         ),
         "pm_sandbox_refund_fails_once",
+    ),
+    Script(
+        (
+            Send("client", "submit_requirements", {"requirements": "x"}),
+            Happens(SandboxEvent.DISPUTE_OPENED, 10_000),
+            Sleep(170),
+            Happens(SandboxEvent.REFUND_ELSEWHERE, 10_000),
+            WorkerReplaced(),
+            Happens(SandboxEvent.DISPUTE_WON),
+            Happens(SandboxEvent.REFUND_ELSEWHERE_FAILED),
+            Deadline(),
+            Send("freelancer", "give_refund"),
+        ),
+    ),
+    Script(
+        (
+            Send("freelancer", "give_refund"),
+            Happens(SandboxEvent.DISPUTE_OPENED),
+            Happens(SandboxEvent.REFUND_SENT),
+            Happens(SandboxEvent.REFUND_RETURNED),
+            WorkerReplaced(),
+            Happens(SandboxEvent.DISPUTE_LOST),
+        ),
+        "pm_sandbox_refund_pending",
     ),
 ]
 

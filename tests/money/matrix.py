@@ -15,29 +15,34 @@ News = tuple[Event | tuple[Event, int], ...]
 Notified = Mapping[str, str]
 """Who is notified of which transition: c(lient), f(reelancer), o(perator)."""
 
-Finish = Literal["", "give", "frozen", "settle", "retry", "mark"]
+Finish = Literal["", "give", "frozen", "settle", "retry", "mark", "bank"]
 """How a case ends: by itself; the freelancer gives a refund, or tries to while it is frozen; the
-provider settles the refund, after an operator's retry or not; an operator proves the refund."""
+provider settles the refund; an operator sends the refund again, or proves how it was paid; not at
+all, because the bank has not decided."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
     """`notified` if each event is reported, `notified_late` if only the last look at the payment
     finds it (None: the same). `ends`: outcome, reason, refunded, released, charged back; None: it
-    stays open. `audit`: a part of what the audit finds; empty: nothing."""
+    stays open. `loss`: what the platform loses. `audit`: a part of what the audit finds; empty:
+    nothing."""
 
     news: News
     notified: Notified
     notified_late: Notified | None = None
     finish: Finish = ""
     ends: tuple[str, str, int, int, int] | None = None
+    loss: int = 0
     audit: str = ""
 
 
 OPENED, WON, LOST = Event.DISPUTE_OPENED, Event.DISPUTE_WON, Event.DISPUTE_LOST
 INQUIRY, ELSEWHERE = Event.INQUIRY_OPENED, Event.REFUND_ELSEWHERE
+ELSEWHERE_FAILED = Event.REFUND_ELSEWHERE_FAILED
 SENT, SETTLED = Event.REFUND_SENT, Event.REFUND_SETTLED
 FAILED, RETURNED = Event.REFUND_FAILED, Event.REFUND_RETURNED
+CANCELLED = Event.REFUND_CANCELLED
 
 GIVEN = ("refunded", "freelancer_gave_refund", PRICE, 0, 0)
 BY_BANK = ("charged_back", "bank_dispute_lost", 0, 0, PRICE)
@@ -90,6 +95,13 @@ UNDECIDED: tuple[Case, ...] = (
     Case(
         news=((ELSEWHERE, PART),),
         notified={"refunded_elsewhere": "cfo"},
+        finish="give",
+        ends=GIVEN,
+    ),
+    Case(
+        news=((ELSEWHERE, PART), ELSEWHERE_FAILED),
+        notified={"refunded_elsewhere": "cfo", "refund_elsewhere_failed": "cfo"},
+        notified_late={},
         finish="give",
         ends=GIVEN,
     ),
@@ -153,6 +165,7 @@ PENDING: tuple[Case, ...] = (
         ends=GIVEN,
     ),
     Case(news=(FAILED,), notified=_RETRIED, finish="settle", ends=GIVEN),
+    Case(news=(CANCELLED,), notified={"refund_failed": "co"}, finish="retry", ends=GIVEN),
     Case(
         news=(SENT, RETURNED),
         notified={"refund_sent": "cf", **_RETRIED},
@@ -202,6 +215,13 @@ UNSENT: tuple[Case, ...] = (
         audit="but at the provider it is pending",
     ),
     Case(
+        news=((ELSEWHERE, PART), ELSEWHERE_FAILED),
+        notified={"refunded_elsewhere_late": "o", "refund_elsewhere_failed": "o"},
+        notified_late={},
+        finish="settle",
+        ends=GIVEN,
+    ),
+    Case(
         news=((ELSEWHERE, PART),),
         notified={"refunded_elsewhere_late": "o"},
         finish="mark",
@@ -210,3 +230,82 @@ UNSENT: tuple[Case, ...] = (
     ),
 )
 """The refund is decided and posted, and the provider does not have it yet."""
+
+_AFTER_THE_END = (
+    Case(news=(INQUIRY,), notified={"bank_inquiry": "o"}, notified_late={}),
+    Case(
+        news=(INQUIRY, WON),
+        notified={"bank_inquiry": "o", "bank_dispute_ended": "o"},
+        notified_late={},
+    ),
+    Case(news=(OPENED,), notified={"bank_dispute_after_payout": "o"}, finish="bank"),
+    Case(
+        news=(OPENED, WON),
+        notified={"bank_dispute_after_payout": "o", "bank_dispute_ended": "o"},
+        notified_late={},
+    ),
+    Case(
+        news=(OPENED, LOST),
+        notified={"bank_dispute_after_payout": "oo"},
+        notified_late={"bank_dispute_after_payout": "o"},
+        loss=PRICE,
+    ),
+    Case(
+        news=((OPENED, PART), LOST),
+        notified={"bank_dispute_after_payout": "oo"},
+        notified_late={"bank_dispute_after_payout": "o"},
+        loss=PART,
+    ),
+)
+_CAME_BACK = tuple(
+    Case(news=(RETURNED,), notified={"refund_returned": "co"}, finish=finish)
+    for finish in ("retry", "mark")
+)
+
+
+def _refunded_on_top(*news: Event | tuple[Event, int]) -> Case:
+    """A person settles what was paid twice; the audit goes on to report it."""
+    return Case(
+        news=news,
+        notified={"refunded_elsewhere_late": "o"},
+        notified_late={},
+        finish="mark",
+        audit="the provider refunded",
+    )
+
+
+CLOSED: Mapping[str, tuple[Case, ...]] = {
+    "refunded": (*_AFTER_THE_END, *_CAME_BACK),
+    "released": (
+        *_AFTER_THE_END,
+        _refunded_on_top(ELSEWHERE),
+        _refunded_on_top((ELSEWHERE, PART)),
+    ),
+    "split": (
+        *_AFTER_THE_END,
+        *_CAME_BACK,
+        _refunded_on_top(ELSEWHERE),
+        _refunded_on_top((ELSEWHERE, 5_000)),
+    ),
+    "refunded_elsewhere": (
+        *_AFTER_THE_END,
+        Case(
+            news=(ELSEWHERE_FAILED,),
+            notified={"refund_elsewhere_failed": "o"},
+            notified_late={},
+            finish="mark",
+            audit="the ledger has refunds of 250.00 USD made elsewhere, the provider 0.00 USD",
+        ),
+    ),
+    "partly charged back": (
+        Case(news=((INQUIRY, PART),), notified={"bank_inquiry": "o"}, notified_late={}),
+        Case(
+            news=((OPENED, PART), LOST),
+            notified={"bank_dispute_after_payout": "oo"},
+            notified_late={"bank_dispute_after_payout": "o"},
+            loss=PART,
+        ),
+        *_CAME_BACK,
+    ),
+}
+"""By the end of a purchase: what may happen later. If a bank has kept all of it, nothing may."""

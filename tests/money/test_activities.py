@@ -272,7 +272,7 @@ def test_a_failed_refund_says_why_and_its_money_stays_in_transit(environment: En
     run(environment.money.send_refund, refund(environment, method=method))
     failed = run(environment.money.check_refund, refund(environment, method=method, at=LATER))
     assert failed.status == "failed"
-    assert failed.text.startswith("The client's bank sent the money back")
+    assert failed.text.startswith("The account cannot receive money")
     assert environment.balances == (0, 25000, 0, 0)
     again = refund(environment, method=method, at=LATER).model_copy(
         update={"refund_id": "refund-2"}

@@ -348,5 +348,5 @@ async def test_a_wrong_provider_account_is_reported_for_every_purchase(
 class Elsewhere:
     charged: Iterable[Any]
 
-    def statement(self) -> Statement:
+    def statement(self, *_: object) -> Statement:
         return Statement(tuple(self.charged), ())

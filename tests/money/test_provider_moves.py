@@ -237,7 +237,7 @@ class Provider:
     charges: tuple[ChargeRecord, ...]
     refunds: tuple[RefundRecord, ...] = ()
 
-    def statement(self) -> Statement:
+    def statement(self, *_: object) -> Statement:
         return Statement(self.charges, self.refunds)
 
 

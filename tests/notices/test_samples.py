@@ -8,7 +8,7 @@ import pytest
 
 from activities.notices.render import render
 from activities.requests import NoticeRequest
-from demo.scenarios import SCENARIOS, Scenario
+from demo.scenarios import AT_PROVIDER, SCENARIOS, Scenario
 from docs.notice_samples import SAMPLE_PARTIES, SAMPLE_PURCHASES
 from docs.notices import BEGIN, Sample, write
 from docs.rehearsal import Rehearsal, money_activities
@@ -24,7 +24,7 @@ def shown(request: pytest.FixtureRequest) -> list[Sample]:
     return samples_of(request.param)
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize("scenario", [*SCENARIOS, *AT_PROVIDER], ids=lambda scenario: scenario.name)
 def test_a_rehearsal_sends_the_notices_of_the_scenario(scenario: Scenario) -> None:
     """So samples are real: other tests run the scenarios on a real server."""
     with money_activities() as money:

@@ -224,11 +224,32 @@ def test_a_refund_that_failed_or_was_returned_can_be_sent_again(
         happens(sandbox, event)
     (refund,) = report(sandbox, charge, days=100).refunds
     assert refund.status == "failed"
-    assert "sent the money back" in refund.text
+    assert "cannot receive money" in refund.text
+    assert not refund.cancelled
     assert recorded(sandbox).refunded == 0
     sandbox.refund(f"{REFUND}-2", charge, PRICE, NOW)
     assert happens(sandbox, Event.REFUND_SENT).status == "sent"
     assert [each.status for each in report(sandbox, charge).refunds] == ["failed", "sent"]
+
+
+def test_a_pending_refund_can_be_cancelled(sandbox: SandboxProvider) -> None:
+    charge = charged(sandbox)
+    sandbox.refund(REFUND, charge, PRICE, NOW)
+    assert happens(sandbox, Event.REFUND_CANCELLED).status == "failed"
+    (refund,) = report(sandbox, charge).refunds
+    assert (refund.status, refund.cancelled) == ("failed", True)
+
+
+def test_a_refund_made_elsewhere_can_fail(sandbox: SandboxProvider) -> None:
+    """Then the payment can be refunded again; our own refunds stay as they are."""
+    charge = charged(sandbox)
+    with pytest.raises(EventRejected, match="No refund of this purchase was made elsewhere"):
+        happens(sandbox, Event.REFUND_ELSEWHERE_FAILED)
+    happens(sandbox, Event.REFUND_ELSEWHERE)
+    happens(sandbox, Event.REFUND_ELSEWHERE_FAILED)
+    assert recorded(sandbox).refunded == 0
+    sandbox.refund(REFUND, charge, PRICE, NOW)
+    assert [each.status for each in report(sandbox, charge).refunds] == ["failed", "pending"]
 
 
 @pytest.mark.parametrize(

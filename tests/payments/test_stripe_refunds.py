@@ -115,7 +115,8 @@ def test_a_refund_that_was_canceled_has_failed(fake: FakeStripe, provider: Strip
     charge = charged(provider, "pm_card_pendingRefund")
     refund = provider.refund(REFUND, charge, PRICE, NOW).reference
     fake.cancel_refund(refund)
-    failed = RefundResult("failed", PRICE, refund, "Somebody cancelled the refund at Stripe.")
+    why = "Somebody cancelled the refund at Stripe."
+    failed = RefundResult("failed", PRICE, refund, why, cancelled=True)
     assert provider.find_refund(REFUND, charge, NOW) == failed
     assert provider.refund(REFUND, charge, PRICE, NOW) == failed
 

@@ -79,7 +79,13 @@ def test_a_statement_has_the_succeeded_charges_of_recourse_and_all_their_refunds
             "r-1", usd(1), sent[0], "failed", first, "Stripe says: expired_or_canceled_card."
         ),
         RefundRecord(
-            "r-2", usd(2), sent[1], "failed", first, "Somebody cancelled the refund at Stripe."
+            "r-2",
+            usd(2),
+            sent[1],
+            "failed",
+            first,
+            "Somebody cancelled the refund at Stripe.",
+            cancelled=True,
         ),
         RefundRecord("r-3", usd(3), sent[2], "pending", first, "Stripe is processing the refund."),
         RefundRecord("r-4", usd(4), sent[3], "sent", second),

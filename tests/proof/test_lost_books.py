@@ -230,10 +230,10 @@ class Disturbed(ScenarioRunner):
         self.old = drill.folder / "old.db"
         copy(drill.database, self.old)
 
-    async def _perform(self, scenario: Scenario, handle: Handle, act: Act) -> None:
+    async def _perform(self, scenario: Scenario, handle: Handle, act: Act) -> Handle:
         async with self.lock:
             await self.lose_and_restore()
-        await super()._perform(scenario, handle, act)
+        return await super()._perform(scenario, handle, act)
 
     async def lose_and_restore(self) -> None:
         """Lose what was posted since the time before the last one."""

@@ -41,6 +41,7 @@ def begin_case(terms: Terms, closed: ClosedPurchase, now: datetime) -> State:
     closed at once."""
     is_late = now > closed.closed_at + terms.policy.aftercare_window
     decided = closed.decision
+    failed = {each.reference for each in closed.moves if each.kind == "refund_elsewhere_failed"}
     state = State(
         terms,
         Stage.CLOSED if is_late else Stage.SETTLING,
@@ -58,7 +59,7 @@ def begin_case(terms: Terms, closed: ClosedPurchase, now: datetime) -> State:
             for m in closed.moves
         ),
         refunds_elsewhere=tuple(
-            RefundElsewhere(move.reference, move.amount)
+            RefundElsewhere(move.reference, move.amount, failed=move.reference in failed)
             for move in closed.moves
             if move.kind == "refunded_elsewhere"
         ),
@@ -163,7 +164,7 @@ def acknowledge(draft: Draft) -> Rejection | None:
     """An operator has settled a refund made elsewhere without Recourse. A dispute that the bank has
     not decided stays open."""
     before = draft.state.attention
-    draft.clear_alert(AttentionKind.REFUNDED_ELSEWHERE)
+    draft.clear_alert(AttentionKind.REFUNDED_ELSEWHERE, AttentionKind.REFUND_ELSEWHERE_FAILED)
     if draft.state.attention == before:
         return Rejection(
             Code.NOT_ALLOWED_NOW,

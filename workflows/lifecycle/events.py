@@ -73,6 +73,14 @@ class RefundedElsewhere:
 
 
 @dataclass(frozen=True)
+class RefundElsewhereFailed:
+    """A refund that somebody else made has failed: the client does not have it."""
+
+    reference: str
+    text: str = ""
+
+
+@dataclass(frozen=True)
 class PaymentChecked:
     """The provider has answered the look at the payment with this number."""
 
@@ -93,12 +101,14 @@ class DecisionPosted:
 
 @dataclass(frozen=True)
 class RefundReported:
-    """The provider's status of refund attempt `attempt`; `text` is its reason."""
+    """The provider's status of refund attempt `attempt`; `text` is its reason. `cancelled`: it
+    failed because somebody cancelled it at the provider."""
 
     attempt: int
     status: Literal["pending", "sent", "failed", "settled"]
     reference: str = ""
     text: str = ""
+    cancelled: bool = False
 
 
 @dataclass(frozen=True)
@@ -133,6 +143,7 @@ Fact = (
     | PaymentNeedsClient
     | BankDisputeReported
     | RefundedElsewhere
+    | RefundElsewhereFailed
     | PaymentChecked
     | ProviderMovePosted
     | DecisionPosted

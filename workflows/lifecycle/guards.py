@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
-from workflows.lifecycle import aftercare, provider
+from workflows.lifecycle import aftercare, elsewhere, provider
 from workflows.lifecycle.draft import Draft
 from workflows.lifecycle.events import (
     DeadlineComputed,
@@ -264,10 +264,16 @@ CHANGES_NOTHING = Guard(
     ),
 )
 REPORTED_FIRST_FAILURE = Guard(
-    "the first attempt is open",
-    _reports(lambda refund, report: _is_open(refund, report) and refund.attempt == 1),
+    "the first attempt is open, and nobody has cancelled it",
+    _reports(
+        lambda refund, report: (
+            _is_open(refund, report) and refund.attempt == 1 and not report.cancelled
+        )
+    ),
 )
-REPORTED_FAILURE = Guard("a later attempt is open", _reports(_is_open))
+REPORTED_FAILURE = Guard(
+    "a later attempt is open, or somebody has cancelled it", _reports(_is_open)
+)
 REPORTED_SETTLED = Guard("the current attempt", _reports(_is_same))
 REPORTED_EARLIER_SETTLED = Guard(
     "an earlier attempt that was reported as failed", _reports(lambda *_: True)
@@ -327,6 +333,29 @@ BANK_CHANGED_ITS_MIND = Guard(
         and provider.reported(draft).status != before.newest
     ),
 )
+BANK_CHANGED_WHAT_IS_UNPAID = Guard(
+    "the dispute had ended otherwise, and money is still to be paid",
+    lambda draft: (
+        BANK_CHANGED_ITS_MIND.holds(draft) and provider.payable_from(draft.state) is not None
+    ),
+)
+FREELANCER_MAY_OWE = Guard(
+    "the money was released before, and `chargeback_after_release` is `freelancer`",
+    lambda draft: (
+        _dispute("opened")(draft)
+        and provider.payable_from(draft.state) is None
+        and provider.debt_of_freelancer(draft.state, provider.reported(draft).amount) > 0
+    ),
+)
+FREELANCER_OWES_NOTHING = Guard(
+    "a dispute ended after which the freelancer could have owed money",
+    lambda draft: (
+        _wins(frozen=False)(draft)
+        and (before := provider.known(draft)) is not None
+        and before.status == "opened"
+        and provider.debt_of_freelancer(draft.state, before.amount) > 0
+    ),
+)
 FREELANCER_OWES = Guard(
     "the money was released before, and `chargeback_after_release` is `freelancer`",
     lambda draft: (
@@ -342,7 +371,7 @@ def _elsewhere(holds: Callable[[Draft, int], bool]) -> Callable[[Draft], bool]:
     """A refund that was not there before; `holds` gets its amount."""
 
     def check(draft: Draft) -> bool:
-        event = provider.elsewhere(draft)
+        event = elsewhere.reported(draft)
         is_new = all(made.reference != event.reference for made in draft.state.refunds_elsewhere)
         return draft.state.payment is Payment.HELD and is_new and holds(draft, event.amount)
 
@@ -385,6 +414,18 @@ REFUNDED_BEYOND_DECISION = Guard(
 )
 REFUNDED_LATE = Guard(
     "the decision is posted, or a bank has all of the money", _elsewhere(lambda *_: True)
+)
+REFUND_BACK_IN_ESCROW = Guard(
+    "it was taken from escrow, and no decision is posted",
+    lambda draft: (
+        (made := elsewhere.failed(draft)) is not None
+        and elsewhere.taken_for(draft.state, made) > 0
+        and not draft.state.decision_posted
+        and (draft.state.stage is not Stage.SETTLING or draft.state.decision is not None)
+    ),
+)
+REFUND_ELSEWHERE_KNOWN = Guard(
+    "it was reported before", lambda draft: elsewhere.failed(draft) is not None
 )
 NOTHING_LEFT = Guard("nothing is left to pay", provider.nothing_left)
 MOVE_UNPOSTED = Guard(

@@ -1,5 +1,5 @@
-"""What the rows do about money that moves at the provider without us: bank disputes, and refunds
-that others made.
+"""What the rows do about money that moves at the provider without us: bank disputes, and what is
+common to them and to refunds that others made (`elsewhere.py`).
 
 While a bank has money that the purchase still has to pay, the purchase is frozen: deadlines wait
 with the time they have left, and nothing is paid. What was paid before stays paid.
@@ -9,13 +9,12 @@ from dataclasses import replace
 from typing import cast
 
 from activities.requests import MoveAccount
-from workflows.lifecycle.draft import BANK, ESCROW, IN_TRANSIT, PAYMENT_METHOD, Draft
+from workflows.lifecycle.draft import BANK, ESCROW, IN_TRANSIT, Draft
 from workflows.lifecycle.events import (
     BankDisputeReported,
     CheckPayment,
     PaymentChecked,
     ProviderMovePosted,
-    RefundedElsewhere,
     Rejection,
 )
 from workflows.lifecycle.pending import is_unposted
@@ -24,9 +23,7 @@ from workflows.lifecycle.state import (
     AttentionKind,
     BankDispute,
     Code,
-    Decision,
     Payment,
-    RefundElsewhere,
     RefundStatus,
     State,
 )
@@ -164,7 +161,7 @@ def lose_dispute(draft: Draft) -> None:
     state = draft.state
     if not (state.refund_amount if before.account == "in_transit" else state.escrow):
         draft.set(reason="bank_dispute_lost")
-    _lapse_above_escrow(draft)
+    lapse_above_escrow(draft)
     _unfreeze(draft)
     if draft.state.refund and draft.state.refund.amount:
         draft.pay_on()
@@ -187,6 +184,8 @@ def alert_after_payout(draft: Draft) -> None:
     if lost and state.in_aftercare:  # no person is needed: the loss is posted, and that is all
         _clear_alert_of_disputes(draft)
         return
+    if not lost:
+        draft.values["debt"] = draft.amount(debt_of_freelancer(state, dispute.amount))
     draft.raise_alert(
         AttentionKind.BANK_DISPUTE,
         f"Bank dispute {dispute.dispute_id} about {draft.amount(dispute.amount)}: "
@@ -243,42 +242,7 @@ def _record_loss(draft: Draft, dispute_id: str, amount: int) -> None:
     draft.record_move("bank_dispute_loss", "freelancer_receivable", theirs, dispute_id)
 
 
-# --- refunds made elsewhere
-
-
-def elsewhere(draft: Draft) -> RefundedElsewhere:
-    """The event, in a row about refunds made elsewhere."""
-    return cast(RefundedElsewhere, draft.event)
-
-
-def _note_refund(draft: Draft) -> int:
-    event = elsewhere(draft)
-    made = RefundElsewhere(event.reference, event.amount)
-    draft.set(refunds_elsewhere=(*draft.state.refunds_elsewhere, made))
-    draft.values["reference"] = event.reference
-    return min(event.amount, draft.state.held)
-
-
-def take_refund_elsewhere(draft: Draft) -> None:
-    """Escrow shrinks by what the client has already; offers and decisions above it lapse."""
-    taken = _note_refund(draft)
-    draft.move(taken, ESCROW, PAYMENT_METHOD)
-    draft.record_move("refunded_elsewhere", "escrow", taken, elsewhere(draft).reference)
-    if taken < elsewhere(draft).amount:
-        _alert_refund_elsewhere(draft)
-    decision = draft.state.decision
-    if decision and taken <= decision.refund:
-        rest = Decision(decision.reason, decision.refund - taken, decision.release, decision.at)
-        draft.set(decision=rest if rest.refund or rest.release else None)
-        draft.pay_on()
-    elif decision:
-        draft.drop_decision()
-    if not draft.state.escrow:
-        draft.set(reason="refunded_elsewhere")
-    _lapse_above_escrow(draft)
-
-
-def _lapse_above_escrow(draft: Draft) -> None:
+def lapse_above_escrow(draft: Draft) -> None:
     """An offer or a claim above what is left has no meaning any more."""
     offer, claim = draft.state.offer, draft.state.claim
     if offer and offer.refund > draft.state.escrow:
@@ -287,26 +251,7 @@ def _lapse_above_escrow(draft: Draft) -> None:
         draft.set(claim=None)
 
 
-def alert_refund_elsewhere(draft: Draft) -> None:
-    """The refund was decided before: a person looks into it before more is paid."""
-    _note_refund(draft)
-    _alert_refund_elsewhere(draft)
-
-
-def _alert_refund_elsewhere(draft: Draft) -> None:
-    event, state = elsewhere(draft), draft.state
-    decided = state.decision.refund if state.decision and not state.refund else state.refund_amount
-    draft.values["ours"] = state.refund_name
-    draft.raise_alert(
-        AttentionKind.REFUNDED_ELSEWHERE,
-        f"{draft.amount(event.amount)} were refunded elsewhere ({event.reference}), and "
-        f"{draft.amount(decided)} are decided here ({draft.values['ours']}). "
-        "Compare with the payment provider. Then send resolve_attention: mark_settled if the "
-        "client has the money, or retry to pay it too.",
-    )
-
-
-# --- both
+# --- both, and refunds made elsewhere
 
 
 def look_at_payment(draft: Draft) -> None:

@@ -138,6 +138,7 @@ class AttentionKind(StrEnum):
     BANK_DISPUTE = "bank_dispute"
     BANK_DISPUTE_CHANGED = "bank_dispute_changed"
     REFUNDED_ELSEWHERE = "refunded_elsewhere"
+    REFUND_ELSEWHERE_FAILED = "refund_elsewhere_failed"
 
 
 @dataclass(frozen=True)
@@ -221,10 +222,11 @@ ENDED = ("won", "lost")
 
 @dataclass(frozen=True)
 class RefundElsewhere:
-    """A refund that somebody else made at the provider."""
+    """A refund that somebody else made at the provider. `failed`: the client does not have it."""
 
     reference: str
     amount: int
+    failed: bool = False
 
 
 @dataclass(frozen=True)
@@ -289,7 +291,7 @@ class State:
         """What is to be divided: the price, without what a bank has kept of the escrow or somebody
         has refunded elsewhere."""
         lost = sum(d.amount for d in self.bank_disputes if _took(d, "escrow", "lost"))
-        return self.terms.amount - lost - self._moved("refunded_elsewhere")
+        return self.terms.amount - lost - self._refunded_elsewhere
 
     @property
     def frozen(self) -> BankDispute | None:
@@ -315,7 +317,7 @@ class State:
     def refunded(self) -> int:
         """What is posted as settled to the client, and what others have refunded."""
         settled = self.refund.amount if self.refund and self.refund.posted else 0
-        return settled + self._moved("refunded_elsewhere")
+        return settled + self._refunded_elsewhere
 
     @property
     def refund_amount(self) -> int:
@@ -329,6 +331,10 @@ class State:
 
     def _disputed(self, account: MoveAccount) -> int:
         return sum(d.amount for d in self.bank_disputes if _took(d, account, "opened"))
+
+    @property
+    def _refunded_elsewhere(self) -> int:
+        return self._moved("refunded_elsewhere") - self._moved("refund_elsewhere_failed")
 
     def _moved(self, kind: ProviderMoveKind) -> int:
         return sum(move.amount for move in self.moves if move.kind == kind)

@@ -23,9 +23,10 @@ class Text:
     summary: str
     explanation: str
     expiry: str = ""
-    advice: Mapping[Literal["client", "freelancer", "operator"], tuple[str, ...]] = field(
-        default_factory=dict
-    )
+    advice: "Advice" = field(default_factory=dict)
+
+
+Advice = Mapping[Literal["client", "freelancer", "operator"], tuple[str, ...]]
 
 
 _LATER = (
@@ -387,7 +388,8 @@ REFUND_RETRIED = Text(
     heading="Refund is being sent again",
     summary="{Client's} refund of {refund} did not arrive{because}. The payment provider is "
     "sending it again. {Client} need not do anything.",
-    explanation="A refund that fails is sent once more before a person looks into it.",
+    explanation="A refund that fails is sent once more before a person looks into it. One that "
+    "somebody has cancelled is not.",
 )
 REFUND_FAILED = Text(
     heading="Refund failed",
@@ -471,23 +473,33 @@ BANK_DISPUTE_WON = Text(
     "continues.",
     explanation="Deadlines go on with the time they had left.",
 )
+_LOST_OPERATOR = (
+    "Dispute {reference} is lost. If the bank allows it, appeal at the payment provider."
+)
 BANK_DISPUTE_LOST = Text(
     heading="The bank gave the money to {client}",
-    summary="{Client's} bank has decided: {client} may keep {disputed}. Nothing is left in "
-    "escrow, and the purchase is closed.",
+    summary="{Client's} bank has decided for {client}: it gives {disputed} back to {client}. "
+    "Nothing is left in escrow, and the purchase is closed.",
     explanation=_BANK_DISPUTE,
+    advice={
+        "client": ("The money comes from your bank. Our system sends you no refund.",),
+        "freelancer": ("You are not paid for this purchase. If you disagree, write to our staff.",),
+        "operator": (_LOST_OPERATOR,),
+    },
 )
 BANK_DISPUTE_LOST_PART = Text(
     heading="The bank gave a part of the money to {client}",
-    summary="{Client's} bank has decided: {client} may keep {disputed}. A mediator decides who "
-    "gets the remaining {escrow}.",
+    summary="{Client's} bank has decided for {client}: it gives {disputed} back to {client}. A "
+    "mediator decides who gets the remaining {escrow}.",
     explanation=_BANK_DISPUTE,
+    advice={"operator": (_LOST_OPERATOR,)},
 )
 BANK_DISPUTE_LOST_REFUND = Text(
     heading="The bank gave a part of the refund to {client}",
-    summary="{Client's} bank has decided: {client} may keep {disputed}. The rest of the refund is "
-    "being sent.",
+    summary="{Client's} bank has decided for {client}: it gives {disputed} back to {client}. The "
+    "rest of the refund is being sent.",
     explanation=_BANK_DISPUTE,
+    advice={"operator": (_LOST_OPERATOR,)},
 )
 BANK_DISPUTE_AFTER_PAYOUT = Text(
     heading="A bank disputes money that was paid out",
@@ -495,6 +507,20 @@ BANK_DISPUTE_AFTER_PAYOUT = Text(
     "before.{evidence}",
     explanation="Send the evidence about {reference} to the payment provider. If the bank keeps "
     "money, the policy says who bears it: the platform, or the freelancer.",
+)
+BANK_DISPUTE_AFTER_RELEASE = Text(
+    heading="A bank disputes money that was released",
+    summary="{Client's} bank disputes {disputed} of the payment{because}. The money was released "
+    "to {freelancer} before. If the bank decides for {client}, {freelancer} owes {debt}.",
+    explanation="By the policy of this purchase, what a bank takes back after a release is a debt "
+    "of the freelancer (dispute {reference}).",
+    advice={
+        "freelancer": (
+            "Our staff answers the bank. Send us what shows that you did the work. You need not "
+            "pay anything now.",
+        ),
+        "operator": ("Send the evidence about {reference} to the payment provider.",),
+    },
 )
 BANK_DISPUTE_DEBT = Text(
     heading="A bank took back money that was released",
@@ -506,21 +532,37 @@ BANK_DISPUTE_DEBT = Text(
 )
 BANK_DISPUTE_ENDED = Text(
     heading="A bank dispute has ended",
-    summary="{Client's} bank has ended its dispute; no money was taken.",
-    explanation="You need do nothing more about {reference}.",
+    summary="{Client's} bank has ended its dispute about {disputed}. The bank keeps no money.",
+    explanation="Nothing more needs to be done about {reference}.",
+)
+BANK_DISPUTE_NO_DEBT = Text(
+    heading="A bank dispute has ended",
+    summary="{Client's} bank has ended its dispute about {disputed}. The bank keeps no money, and "
+    "{freelancer} owes nothing.",
+    explanation="Nothing more needs to be done about {reference}.",
 )
 BANK_DISPUTE_CHANGED = Text(
     heading="A bank changed its decision",
     summary="{Client's} bank has changed its decision about dispute {reference}. Nothing more is "
     "paid until a person has looked into it.",
-    explanation="What was booked stays. Compare it with the payment provider.",
+    explanation="What was booked stays until then.",
+    advice={"operator": ("Compare the books with the payment provider.",)},
 )
+_MADE_ELSEWHERE: Advice = {
+    "client": ("It may take {settlement_window} until the money is on your account.",),
+    "freelancer": ("If you think that this refund is a mistake, write to our staff.",),
+    "operator": (
+        "If none of you made this refund, look at it at the payment provider. It cannot be undone "
+        "here.",
+    ),
+}
 REFUNDED_ELSEWHERE = Text(
     heading="Refunded at the payment provider",
     summary="Somebody refunded {elsewhere} to {client} directly at the payment provider. Nothing "
     "is left in escrow.",
     explanation="Our system did not send this refund. Its reference is {reference}. When nothing "
     "is left in escrow, the purchase is closed.",
+    advice=_MADE_ELSEWHERE,
 )
 REFUNDED_ELSEWHERE_PART = Text(
     heading="A part was refunded at the payment provider",
@@ -528,6 +570,7 @@ REFUNDED_ELSEWHERE_PART = Text(
     "{escrow} is left in escrow.",
     explanation="Our system did not send this refund. Its reference is {reference}. An offer above "
     "what is left is no longer open.",
+    advice=_MADE_ELSEWHERE,
 )
 REFUNDED_ELSEWHERE_CLAIM = Text(
     heading="A part was refunded at the payment provider",
@@ -548,6 +591,19 @@ REFUNDED_ELSEWHERE_LATE = Text(
     summary="Somebody refunded {elsewhere} directly at the payment provider ({reference}). Our "
     "system refunds {refund} ({ours}).",
     explanation="Nothing more is paid until a person has compared the two.",
+)
+REFUND_ELSEWHERE_FAILED = Text(
+    heading="A refund made at the payment provider has failed",
+    summary="The refund of {failed} that somebody made directly at the payment provider did not "
+    "reach {client}{because}. The money is back in escrow: now it has {escrow}.",
+    explanation="Our system did not send this refund. Its reference is {reference}. What was "
+    "decided meanwhile gives the money to {client}; else it is part of the next decision.",
+)
+REFUND_ELSEWHERE_FAILED_LATE = Text(
+    heading="A refund made at the payment provider has failed",
+    summary="The refund of {failed} that somebody made directly at the payment provider "
+    "({reference}) did not reach {client}{because}. {next}",
+    explanation="Our system did not send this refund, and does not send it again.",
 )
 CLOSED_BY_PROVIDER = Text(
     heading="Purchase closed",

@@ -23,7 +23,7 @@ SECOND = import_module("activities.database.migrations.versions.0002_triggers")
 
 MOVES = (
     "'bank_dispute_opened', 'bank_dispute_won', 'bank_dispute_lost', 'bank_dispute_loss',"
-    " 'refunded_elsewhere', 'refund_returned'"
+    " 'refunded_elsewhere', 'refund_elsewhere_failed', 'refund_returned'"
 )
 
 OLD_KINDS = f"kind IN {FIRST.KINDS}"
@@ -53,6 +53,9 @@ MORE_ROUTES = f"""
     OR (kind = 'refunded_elsewhere' AND leg = 1
         AND debit_account = 'escrow:' || purchase_id
         AND credit_account = 'provider-clearing:' || currency)
+    OR (kind = 'refund_elsewhere_failed' AND leg = 1
+        AND debit_account = 'provider-clearing:' || currency
+        AND credit_account = 'escrow:' || purchase_id)
     OR (kind = 'refund_returned' AND leg = 1
         AND debit_account = 'provider-clearing:' || currency
         AND credit_account = 'refunds-in-transit:' || purchase_id)
@@ -100,6 +103,19 @@ FORBIDDEN = (
         """,
     ),
     (
+        "a refund that others made goes back to escrow before the decision",
+        f"NEW.kind = 'refund_elsewhere_failed' AND {HAS_DECISION}",
+    ),
+    (
+        "no more fails than others have refunded",
+        """
+        NEW.kind = 'refund_elsewhere_failed' AND 0 > (SELECT sum(CASE kind
+            WHEN 'refunded_elsewhere' THEN amount
+            WHEN 'refund_elsewhere_failed' THEN -amount ELSE 0 END)
+            FROM transfer WHERE purchase_id = NEW.purchase_id)
+        """,
+    ),
+    (
         "a freelancer owes no more than was released",
         """
         NEW.debit_account = 'freelancer-receivable:' || NEW.purchase_id AND 0 > (
@@ -117,9 +133,11 @@ VIEW = """
         CAST(coalesce(escrow.balance, 0) AS BIGINT) AS held,
         CAST(coalesce(transit.balance, 0) AS BIGINT) AS in_transit,
         CAST(coalesce((
-            SELECT sum(CASE transfer.kind WHEN 'refund_returned' THEN -amount ELSE amount END)
+            SELECT sum(CASE WHEN transfer.kind IN ('refund_returned', 'refund_elsewhere_failed')
+                THEN -amount ELSE amount END)
             FROM transfer WHERE transfer.purchase_id = hold.purchase_id
-            AND transfer.kind IN ('settled', 'refunded_elsewhere', 'refund_returned')
+            AND transfer.kind IN ('settled', 'refunded_elsewhere', 'refund_elsewhere_failed',
+                'refund_returned')
         ), 0) AS BIGINT) AS refunded,
         CAST(coalesce(freelancer.balance, 0) AS BIGINT) AS released,
         CAST(coalesce(bank.balance, 0) + coalesce((
