@@ -74,7 +74,8 @@ class Sessions:
 
     def open(self, claims: Mapping[str, Any], current: Session | None) -> Session:
         """The session that a link with these claims opens; it goes on with the person's own."""
-        sender, purchase_id = _sender(claims), claims["purchase"]
+        sender = _sender(claims)
+        purchase_id = None if claims.get("everywhere") else claims["purchase"]
         if current and current.sender == sender:
             return current.widened(purchase_id)
         purchases = None if purchase_id is None else (purchase_id,)
