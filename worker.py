@@ -62,9 +62,6 @@ from workflows.lifecycle.versions import ACTIVE, VERSIONS
 from workflows.messages import Role, Sender
 from workflows.notifying import PurchaseNotices
 from workflows.purchase import ProjectPurchase
-from workroom.local import serve_workroom, with_workroom
-from workroom.server import day_link
-from workroom.settings import WorkroomSettings
 
 ACTIVITY_THREADS = 20
 CACHED_WORKFLOWS = 1000
@@ -246,7 +243,7 @@ async def run(dev: DevServer | None = None) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     config = WorkerConfig.from_environment()
-    environment = with_workroom() if dev else os.environ
+    environment = _with_workroom() if dev else os.environ
     async with AsyncExitStack() as stack:
         services = Services(Settings.from_environment(environment), seal_of())
         stack.callback(services.close)
@@ -261,7 +258,7 @@ async def run(dev: DevServer | None = None) -> None:
         tune_garbage_collection()
         await stack.enter_async_context(build_worker(client, services, threads, config))
         if dev:
-            await _serve_workroom(stack, client, WorkroomSettings.from_environment(environment))
+            await _serve_workroom(stack, client, environment)
         health.ready = True
         log.info(
             "worker_started",
@@ -306,9 +303,20 @@ async def _client(stack: AsyncExitStack, metrics: Runtime | None, dev: DevServer
     return environment.client
 
 
+def _with_workroom() -> Mapping[str, str]:
+    from workroom.local import with_workroom  # brings a web server along
+
+    return with_workroom()
+
+
 async def _serve_workroom(
-    stack: AsyncExitStack, client: Client, settings: WorkroomSettings
+    stack: AsyncExitStack, client: Client, environment: Mapping[str, str]
 ) -> None:
+    from workroom.local import serve_workroom
+    from workroom.server import day_link
+    from workroom.settings import WorkroomSettings
+
+    settings = WorkroomSettings.from_environment(environment)
     await stack.enter_async_context(serve_workroom(client, settings))
     operator = Sender(role=Role.OPERATOR, id="operator-1")
     log.info("workroom", address=settings.base_url, operator=day_link(settings, operator))

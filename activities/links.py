@@ -19,7 +19,7 @@ ALGORITHM = "HS256"
 LONGEST = 8_192
 """Characters of what is accepted."""
 
-Purpose = Literal["link", "session", "form"]
+Purpose = Literal["link", "session", "form", "sign-in"]
 
 
 class NotSigned(Exception):

@@ -59,7 +59,7 @@ def workroom(client: Client, settings: WorkroomSettings) -> Starlette:
     if settings.tokens:
         routes += Api(client, settings.tokens, limits).routes
     if settings.links:
-        routes += Pages.signed_with(client, settings.links, settings.base_url, limits).routes
+        routes += Pages.of(client, settings.links, settings, limits).routes
     return Starlette(
         routes=routes,
         middleware=[Middleware(UndecodedPaths)],
