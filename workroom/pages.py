@@ -4,6 +4,7 @@ They work without JavaScript. A link signs somebody in, and only a form that its
 a message: as the session's person, once.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +19,7 @@ from starlette.routing import Route
 from temporalio.client import Client
 
 from activities.links import LinkKeys
+from activities.notices.formats import reader as reader_for
 from temporal.aftercare import current, status_of
 from temporal.errors import Rejected
 from temporal.purchases import Purchase
@@ -25,17 +27,20 @@ from workflows.lifecycle.state import Code
 from workflows.messages import PurchaseStart
 from workroom import lists
 from workroom.access import NotYours, is_party, opened, send, terms_for
+from workroom.audits import Audits
 from workroom.error_pages import SignedOut, error_page
 from workroom.forms import Form, Invalid, form_at, message_of, prefilled, read
 from workroom.limits import Limits
+from workroom.live import Live
 from workroom.oidc import OpenIdProvider
+from workroom.readers import Readers
 from workroom.reading import fields_of
 from workroom.sessions import Session, Sessions
 from workroom.settings import WorkroomSettings
 from workroom.show import View, page, reader_of
 from workroom.sign_in import SIGN_OUT, SWITCH, SignIn
 
-STYLE = Path(__file__).parent / "workroom.css"
+FILES = ("workroom.css", "workroom.js")
 
 Show = Callable[[Request, Session], Awaitable[Response]]
 
@@ -48,6 +53,9 @@ class Pages:
     sessions: Sessions
     limits: Limits
     signing: SignIn
+    readers: Readers
+    audits: Audits
+    live: Live
 
     @classmethod
     def of(
@@ -59,20 +67,23 @@ class Pages:
         provider = None
         if settings.oidc:
             provider = OpenIdProvider(settings.oidc, f"{base_url}/signed-in")
-        return cls(client, sessions, limits, SignIn(sessions, provider, base_url))
+        signing = SignIn(sessions, provider, base_url)
+        return cls(client, sessions, limits, signing, Readers(client), Audits(client), Live())
 
     @cached_property
     def routes(self) -> list[Route]:
         """Everything that people open."""
         one = "/purchases/{id}"
         return [
-            Route("/workroom.css", _style),
+            *(Route(f"/{name}", _file) for name in FILES),
             *self.signing.routes,
             Route("/", self._route(self._jobs)),
             Route("/staff", self._route(self._staff)),
+            Route("/staff/{queue}", self._route(self._queue)),
             Route(f"/{SIGN_OUT}", self._route(self.signing.sign_out), methods=["POST"]),
             Route(f"/{SWITCH}", self._route(self.signing.switch), methods=["POST"]),
             Route(one, self._route(self._purchase)),
+            Route(f"{one}/live", self._route(self._live)),
             Route(f"{one}/{{form}}", self._route(self._form), methods=["GET"]),
             Route(f"{one}/{{form}}", self._route(self._submit), methods=["POST"]),
         ]
@@ -95,13 +106,26 @@ class Pages:
 
     async def _jobs(self, request: Request, session: Session) -> Response:
         found = await lists.jobs(self.client, session, request.query_params)
-        return page("jobs", session, **self._tokens(session), jobs=found)
+        reader = await self.readers.of(session.sender, found.found)
+        return page("jobs", session, **self._tokens(session), jobs=found, reader=reader)
 
     async def _staff(self, _: Request, session: Session) -> Response:
-        if is_party(session.sender) or session.purchases is not None:
-            raise NotYours
-        queue = await lists.queue(self.client)
-        return page("staff", session, **self._tokens(session), queue=queue)
+        _check_is_staff(session)
+        queues, audit = await asyncio.gather(lists.queues(self.client), self.audits.last())
+        return page(
+            "staff",
+            session,
+            **self._tokens(session),
+            queues=queues,
+            audit=audit,
+            reader=reader_for(None),
+        )
+
+    async def _queue(self, request: Request, session: Session) -> Response:
+        _check_is_staff(session)
+        name, at = request.path_params["queue"], request.query_params.get("page", "")
+        queue = await lists.queue(self.client, name, at)
+        return page("queue", session, **self._tokens(session), queue=queue, reader=reader_for(None))
 
     def _tokens(self, session: Session) -> dict[str, Any]:
         """The tokens of the forms in a page's header."""
@@ -129,7 +153,12 @@ class Pages:
             view=view,
             buttons=view.buttons(actions),
             sent=sent,
+            live=f"{view.path}/live",
         )
+
+    async def _live(self, request: Request, session: Session) -> Response:
+        purchase, _ = await self._opened(request, session)
+        return self.live.stream(request, await current(purchase))
 
     async def _form(self, request: Request, session: Session) -> Response:
         form = _form_of(request, session)
@@ -214,8 +243,14 @@ class Pages:
         )
 
 
-async def _style(_: Request) -> Response:
-    return FileResponse(STYLE, media_type="text/css", headers={"Cache-Control": "max-age=3600"})
+async def _file(request: Request) -> Response:
+    path = Path(__file__).with_name(request.url.path.removeprefix("/"))
+    return FileResponse(path, headers={"Cache-Control": "max-age=3600"})
+
+
+def _check_is_staff(session: Session) -> None:
+    if is_party(session.sender) or session.purchases is not None:
+        raise NotYours
 
 
 def _form_of(request: Request, session: Session) -> Form:

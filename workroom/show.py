@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from babel.dates import format_date, format_time
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
@@ -31,8 +32,8 @@ BAR = 600
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; "
-        "frame-ancestors 'none'"
+        "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
     "Cross-Origin-Opener-Policy": "same-origin",
     "Referrer-Policy": "same-origin",
@@ -215,6 +216,14 @@ def _turn(stage: str | None) -> str:
     return next((each.waiting_for for each in rules if stage and each.governs == stage), "")
 
 
+def _short(at: datetime, reader: Reader) -> str:
+    """An instant in the reader's zone, for lists."""
+    local = at.astimezone(reader.zone)
+    date = format_date(local, "medium", locale=reader.locale)
+    time = format_time(local, "short", locale=reader.locale).replace("\u202f", "\xa0")
+    return isolated(f"{date}, {time}")
+
+
 def _path(purchase_id: str) -> str:
     return f"/purchases/{quote(purchase_id, safe='')}"
 
@@ -235,4 +244,6 @@ _TEMPLATES.filters |= {
     "turn": _turn,
     "path": _path,
     "utc": utc,
+    "short": _short,
 }
+_TEMPLATES.globals |= {"STAGES": [each for each in Stage if each is not Stage.CLOSED]}

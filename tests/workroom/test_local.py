@@ -41,7 +41,7 @@ async def test_the_workroom_runs_with_the_worker_and_notices_link_to_it(tmp_path
         link = await link_in(tmp_path / "mail", base, "ana@")
         assert "Send the requirements" in (await Visitor(base).open(link)).text
         staff = await Visitor(base).open(lines["workroom"]["operator"])
-        assert "Needs attention" in staff.text
+        assert "Late and failed refunds" in staff.text
     finally:
         process.terminate()
         await process.communicate()

@@ -94,7 +94,7 @@ async def test_a_client_signs_in_and_is_back_at_the_page_that_was_asked_for(
     await ana.send(reason="Plans")
     await ana.send()
     assert "Done: Cancel Contract." in ana.text
-    await ana.post("/role", {**ana.html.forms[-2].fields, "role": "freelancer"})
+    await ana.press("/role", role="freelancer")
     assert "ana (freelancer)" in ana.text
     await ana.open(f"/purchases/{purchase_id}")
     assert ana.page.status_code == 403
@@ -103,10 +103,10 @@ async def test_a_client_signs_in_and_is_back_at_the_page_that_was_asked_for(
 async def test_staff_have_the_roles_of_their_claim_and_no_other(room: str) -> None:
     operator = await sign_in(await Visitor(room).open("/"), "operator-1")
     assert operator.page.url == f"{room}/staff"
-    await operator.post("/role", {**operator.html.forms[0].fields, "role": "client"})
+    await operator.press("/role", role="client")
     assert operator.page.status_code == 403
     await operator.open("/")
-    await operator.post("/role", {**operator.html.forms[0].fields, "role": "mediator"})
+    await operator.press("/role", role="mediator")
     assert "operator-1 (mediator)" in operator.text
 
 
@@ -137,7 +137,7 @@ async def test_an_answer_counts_once_and_in_the_browser_that_has_asked(room: str
 
 async def test_who_signs_out_can_sign_out_at_the_provider_too(room: str) -> None:
     ana = await sign_in(await Visitor(room).open("/"), "ana")
-    await ana.send()
+    await ana.press("/sign-out")
     assert "Signed out" in ana.text
     await ana.open(ana.html.links[-1])
     await ana.send(logout="yes")

@@ -263,7 +263,7 @@ async def test_staff_sign_in_to_their_queue(url: str, role: Role) -> None:
     staff = Visitor(url)
     await staff.sign_in(role.value, "somebody", None)
     assert staff.page.url.endswith("/staff")
-    assert "Needs attention" in staff.text
+    assert "Late and failed refunds" in staff.text
     ana = Visitor(url)
     await ana.sign_in("client", "ana", None)
     assert (await ana.open("/staff")).page.status_code == 403

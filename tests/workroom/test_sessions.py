@@ -185,7 +185,7 @@ async def test_signing_out_needs_its_form_and_ends_the_session(url: str) -> None
     await ana.sign_in("client", "ana", None)
     await Visitor(url, ana.browser).post("/sign-out", {"token": "x"})
     assert (await ana.open("/")).page.status_code == 200
-    await ana.send()
+    await ana.press("/sign-out")
     assert "You have signed out" in ana.text
     assert (await ana.open("/")).page.status_code == 401
 
@@ -206,6 +206,7 @@ async def test_every_page_has_the_headers_that_protect_it(url: str) -> None:
         assert " style=" not in page.text
 
 
+OUR_SCRIPT = '<script src="/workroom.js" defer></script>'
 HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}\u202e"
 
 
@@ -240,7 +241,7 @@ async def test_text_of_other_people_is_text_on_every_page(
         pages.append(ana.page.text)
     pages.append((await ana.open("/")).page.text)
     for number, text in enumerate(pages):
-        tags = set(Visitor(url, page=_of(text)).html.tags)
+        tags = set(Visitor(url, page=_of(text.replace(OUR_SCRIPT, ""))).html.tags)
         assert not tags & {"script", "img", "b", "i"}, number
         assert "\u202e" not in Visitor(url, page=_of(text)).html.text, number
         assert "49" not in text or "{{7*7}}" in text
