@@ -61,7 +61,7 @@ class Search:
             found.append(NOTHING)
         elif self.text:
             id_, person = literal(workflow_id_of(self.text)), literal(self.text)
-            begins = "=" if "%" in self.text else "STARTS_WITH"  # to a database % is any text
+            begins = "=" if set(self.text) & set("%'") else "STARTS_WITH"  # which misreads them
             people = [f"{key.name} = {person}" for key in (view.CLIENT, view.FREELANCER)]
             found.append(f"({' OR '.join([f'WorkflowId {begins} {id_}', *people])})")
         return found
