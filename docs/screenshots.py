@@ -1,4 +1,4 @@
-"""Takes the pictures in docs/pictures, of the real Web UI and of notices: `make screenshots`."""
+"""Takes the pictures in docs/pictures: of the Web UI, notices and workroom (`make screenshots`)."""
 
 import asyncio
 import tempfile
@@ -15,7 +15,7 @@ from demo.live import open_purchase
 from demo.ports import free_port
 from demo.runner import Handle, ScenarioRunner, say, skip, until
 from demo.scenarios import BRIEF, CANCELS, DECLINES, SCENARIOS, Send, client, freelancer
-from docs import notice_pictures
+from docs import notice_pictures, workroom_pictures
 from docs.browser import WebUI, browser
 from docs.notice_pictures import PICTURES
 from temporal import embedded
@@ -43,6 +43,8 @@ async def main() -> None:
         await _run_purchases(server)
         chrome = await stack.enter_async_context(browser())
         await notice_pictures.take(chrome)
+        async with workroom_pictures.served() as room:
+            await workroom_pictures.take(chrome, room)
         await _take_pictures(await WebUI.open(chrome, f"http://127.0.0.1:{port}"))
 
 

@@ -24,10 +24,11 @@ from temporal.aftercare import current, status_of
 from temporal.errors import Rejected
 from temporal.purchases import Purchase
 from workflows.lifecycle.state import Code
-from workflows.messages import PurchaseStart
+from workflows.messages import PurchaseStart, Role
 from workroom import lists
 from workroom.access import NotYours, is_party, opened, send, terms_for
 from workroom.audits import Audits
+from workroom.correspondence import letters
 from workroom.error_pages import SignedOut, error_page
 from workroom.forms import Form, Invalid, form_at, message_of, prefilled, read
 from workroom.limits import Limits
@@ -84,6 +85,7 @@ class Pages:
             Route(f"/{SWITCH}", self._route(self.signing.switch), methods=["POST"]),
             Route(one, self._route(self._purchase)),
             Route(f"{one}/live", self._route(self._live)),
+            Route(f"{one}/letters", self._route(self._letters)),
             Route(f"{one}/{{form}}", self._route(self._form), methods=["GET"]),
             Route(f"{one}/{{form}}", self._route(self._submit), methods=["POST"]),
         ]
@@ -154,7 +156,14 @@ class Pages:
             buttons=view.buttons(actions),
             sent=sent,
             live=f"{view.path}/live",
+            confirm_url=await _confirm_url(purchase, view),
         )
+
+    async def _letters(self, request: Request, session: Session) -> Response:
+        purchase, terms = await self._opened(request, session)
+        view = View(session.sender, terms, await status_of(purchase))
+        found = await letters(purchase, terms)
+        return page("letters", session, **self._tokens(session), view=view, letters=found)
 
     async def _live(self, request: Request, session: Session) -> Response:
         purchase, _ = await self._opened(request, session)
@@ -241,6 +250,16 @@ class Pages:
             typed=asked,
             division=view.division(form, fields),
         )
+
+
+async def _confirm_url(purchase: Purchase, view: View) -> str | None:
+    """The page of the payment provider on which the client confirms the payment, if the bank asks
+    for that."""
+    if view.sender.role is not Role.CLIENT or not view.awaits_confirmation:
+        return None
+    saved = await purchase.saved_state()
+    url = saved.purchase.confirm_url if saved else ""
+    return url if url.startswith("https://") and url.isascii() and " " not in url else None
 
 
 async def _file(request: Request) -> Response:

@@ -51,7 +51,7 @@ async def test_the_four_steps_of_the_article_and_the_refund(
     await ana.send()
     assert ana.page.status_code == 200
     assert "Done: Cancel Contract" in ana.text
-    assert "Waiting for Bo" in ana.text
+    assert "Bo's turn." in ana.text
     assert (await status(handle)).stage == "refund_requested"
 
     bo = await signed_in(url, "freelancer", "bo", handle, "approve_refund")
@@ -267,3 +267,21 @@ async def test_staff_sign_in_to_their_queue(url: str, role: Role) -> None:
     ana = Visitor(url)
     await ana.sign_in("client", "ana", None)
     assert (await ana.open("/staff")).page.status_code == 403
+
+
+async def test_messages_reasons_and_notes_are_read_in_full(
+    server: WorkflowEnvironment, url: str
+) -> None:
+    """By both sides and by staff; what a stranger signals is nobody's text."""
+    handle = await held(server)
+    await say(handle, Role.CLIENT, "send_message", text="Hello <b>Bo</b>!\nHow are you?")
+    await say(handle, Role.CLIENT, "cancel", reason="Plans have changed.")
+    await say(handle, Role.FREELANCER, "decide_refund", decision="decline", note="Half is done.")
+    await handle.signal("send_message", {"by": {"role": "client", "id": "eve"}, "text": "Forged"})
+    await handle.signal("send_message", "nothing of the kind")
+    for role, person in (("client", "ana"), ("freelancer", "bo"), ("mediator", "m-1")):
+        reader = await signed_in(url, role, person, handle)
+        await reader.open(f"/purchases/{purchase_of(handle)}/letters")
+        for text in ("Hello <b>Bo</b>! How are you?", "Plans have changed.", "Half is done."):
+            assert text in reader.text
+        assert "Forged" not in reader.text
