@@ -9,6 +9,7 @@ from temporalio.api.common.v1 import Payloads
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
 
+from activities.links import form_of
 from temporal.purchases import Purchase
 from workflows.messages import PurchaseStart, Role, Sender
 from workflows.receiving.parsing import InvalidMessage, parse_message
@@ -22,11 +23,11 @@ RUNS = 20
 
 @dataclass(frozen=True)
 class Letter:
-    """One text. `message`: what it was sent with."""
+    """One text. `form`: the form of the workroom that sends such a message."""
 
     at: datetime
     sender: Sender
-    message: str
+    form: str
     text: str
 
 
@@ -63,7 +64,8 @@ async def _letters(
         return
     text = next(filter(None, (getattr(message, each, None) for each in FIELDS)), "")
     if text and _is_theirs(message.by, terms):
-        yield Letter(event.event_time.ToDatetime(UTC), message.by, name, str(text))
+        form = form_of(name, {"decision": getattr(message, "decision", "")})
+        yield Letter(event.event_time.ToDatetime(UTC), message.by, form, str(text))
 
 
 def _message(event: HistoryEvent) -> tuple[str, Payloads]:

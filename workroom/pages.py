@@ -24,9 +24,9 @@ from temporal.aftercare import current, status_of
 from temporal.errors import Rejected
 from temporal.purchases import Purchase
 from workflows.lifecycle.state import Code
-from workflows.messages import PurchaseStart, Role
+from workflows.messages import Permission, PurchaseStart, Role
 from workroom import lists
-from workroom.access import NotYours, is_party, opened, send, terms_for
+from workroom.access import NotYours, is_party, named, send, terms_for
 from workroom.audits import Audits
 from workroom.correspondence import letters
 from workroom.error_pages import SignedOut, error_page
@@ -38,7 +38,7 @@ from workroom.readers import Readers
 from workroom.reading import fields_of
 from workroom.sessions import Session, Sessions
 from workroom.settings import WorkroomSettings
-from workroom.show import View, page, reader_of
+from workroom.show import Button, View, page, reader_of
 from workroom.sign_in import SIGN_OUT, SWITCH, SignIn
 
 FILES = ("workroom.css", "workroom.js")
@@ -140,20 +140,31 @@ class Pages:
         purchase_id = unquote(request.path_params["id"])
         if not session.covers(purchase_id):
             raise NotYours
-        purchase = await opened(self.client, purchase_id, session.sender)
+        purchase = named(self.client, purchase_id)
         return purchase, await terms_for(purchase, session.sender)
 
-    async def _purchase(self, request: Request, session: Session) -> Response:
+    async def _shown(
+        self, request: Request, session: Session
+    ) -> tuple[Purchase, View, list[Button]]:
+        """A purchase, and what the person may do now. Status and actions are asked at once."""
         purchase, terms = await self._opened(request, session)
-        view = View(session.sender, terms, await status_of(purchase))
-        actions = await (await current(purchase)).actions(session.sender.role)
+
+        async def actions() -> list[Permission]:
+            return await (await current(purchase)).actions(session.sender.role)
+
+        status, allowed = await asyncio.gather(status_of(purchase), actions())
+        view = View(session.sender, terms, status)
+        return purchase, view, view.buttons(allowed)
+
+    async def _purchase(self, request: Request, session: Session) -> Response:
+        purchase, view, buttons = await self._shown(request, session)
         sent = form_at(request.query_params.get("sent", ""), session.sender.role)
         return page(
             "purchase",
             session,
             **self._tokens(session),
             view=view,
-            buttons=view.buttons(actions),
+            buttons=buttons,
             sent=sent,
             live=f"{view.path}/live",
             confirm_url=await _confirm_url(purchase, view),
@@ -171,10 +182,8 @@ class Pages:
 
     async def _form(self, request: Request, session: Session) -> Response:
         form = _form_of(request, session)
-        purchase, terms = await self._opened(request, session)
-        view = View(session.sender, terms, await status_of(purchase))
-        actions = await (await current(purchase)).actions(session.sender.role)
-        button = next(each for each in view.buttons(actions) if each.form is form)
+        _, view, buttons = await self._shown(request, session)
+        button = next(each for each in buttons if each.form is form)
         if not button.allowed:
             raise Rejected(button.code or "NOT_ALLOWED_NOW", button.why_not or "Not possible now.")
         return self._asked(session, view, form, prefilled(form, view.status))

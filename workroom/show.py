@@ -24,7 +24,7 @@ from workflows.lifecycle.rejections import STAGE_TEXT
 from workflows.lifecycle.state import Stage
 from workflows.lifecycle.versions import newest_rules
 from workflows.messages import Deadline, Permission, PurchaseStart, Role, Sender, Status
-from workroom.forms import FORMS, Form, division
+from workroom.forms import FORMS, Form, division, form_at
 from workroom.sessions import Session
 
 BAR = 600
@@ -241,10 +241,10 @@ def _turn(stage: str | None, role: Role) -> str:
     return "you" if who == role else who.replace("payments", "payment provider")
 
 
-def _title(message: str, role: Role) -> str:
-    """What a message is called where it is sent."""
-    found = (each.title for each in FORMS if each.message == message and role in each.roles)
-    return next(found, message.replace("_", " "))
+def _title(path: str, role: Role) -> str:
+    """What a form is called."""
+    form = form_at(path, role)
+    return form.title if form else path.replace("_", " ")
 
 
 def _short(at: datetime, reader: Reader) -> str:

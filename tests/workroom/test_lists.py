@@ -22,7 +22,7 @@ from tests.purchases import held, purchase_of
 from tests.workroom.test_pages import listed, signed_in
 from tests.workroom.visitor import Visitor
 from workflows.messages import Role
-from workroom import audits
+from workroom import audits, live
 from workroom.audits import LastAudit
 
 
@@ -167,6 +167,23 @@ async def test_an_open_page_learns_of_what_happens(server: WorkflowEnvironment, 
     eve = Visitor(url)
     await eve.sign_in("client", "eve", None)
     assert (await eve.open(path)).page.status_code == 403
+
+
+async def test_event_streams_are_limited(
+    server: WorkflowEnvironment, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who comes later is told not to try again; each stream ends by itself."""
+    handle = await held(server)
+    ana = await signed_in(url, "client", "ana", handle)
+    monkeypatch.setattr(live, "AT_ONCE", 1)
+    path = f"/purchases/{purchase_of(handle)}/live"
+    with contextlib.closing(ana.browser.get(url + path, stream=True, timeout=30)) as stream:
+        events = ids(stream)
+        await asyncio.to_thread(next, events)
+        assert (await ana.open(path)).page.status_code == 204
+    monkeypatch.setattr(live, "LASTS", 0.0)
+    monkeypatch.setattr(live, "AT_ONCE", 50)
+    assert (await ana.open(path)).page.status_code == 200
 
 
 def ids(stream: requests.Response) -> Iterator[str]:
