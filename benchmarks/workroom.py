@@ -33,6 +33,7 @@ from demo.ports import free_port
 from temporal import embedded
 from temporal.converter import DATA_CONVERTER
 from workflows.messages import Role, Sender
+from workflows.view import DEADLINE
 from workroom.local import serve_workroom, with_workroom
 from workroom.server import day_link
 from workroom.settings import WorkroomSettings
@@ -56,6 +57,14 @@ async def room(place: sides.Place, ready: Event, settings: WorkroomSettings) -> 
     async with serve_workroom(client, settings):
         ready.set()
         await asyncio.Event().wait()
+
+
+async def wait_until_begun(client: Client, count: int) -> None:
+    """Wait until the worker has done the first tasks of every purchase; on a busy machine it seems
+    idle before."""
+    begun = f"{DEADLINE.name} IS NOT NULL"
+    while (await client.count_workflows(begun)).count < count:  # noqa: ASYNC110
+        await asyncio.sleep(1)
 
 
 async def disturb(handles: list[Handle]) -> None:
@@ -147,6 +156,7 @@ async def main(count: int) -> None:
             with ExitStack() as stack:
                 worker = stack.enter_context(sides.running(sides.workflow_alone, place))
                 handles = await start_many(partial(start, server.client), count, worker)
+                await wait_until_begun(server.client, count)
                 stack.enter_context(sides.running(partial(room, settings=settings), place))
                 disturbing = asyncio.create_task(disturb(handles))
                 loop = asyncio.get_running_loop()

@@ -2,12 +2,13 @@
 history. Its status has none, so that it stays small; reading them needs no worker."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from temporalio.api.common.v1 import Payloads
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
 
 from activities.links import form_of
 from temporal.purchases import Purchase
@@ -34,21 +35,33 @@ class Letter:
 async def letters(purchase: Purchase, terms: PurchaseStart) -> list[Letter]:
     """The texts of a purchase, the newest first, also of messages that the rules have rejected.
     Raises Failure, RPCError."""
-    purchase, found, run = await purchase.begun(), [], purchase.run_id
+    found: list[Letter] = []
+    run: Purchase | None = await purchase.begun()
     for _ in range(RUNS):
-        before = ""
-        own: list[Letter] = []
-        handle = purchase.client.get_workflow_handle(purchase.workflow_id, run_id=run)
-        async for event in handle.fetch_history_events():
-            if event.HasField("workflow_execution_started_event_attributes"):
-                begun = event.workflow_execution_started_event_attributes
-                before = begun.continued_execution_run_id
-            own += [each async for each in _letters(purchase.client, event, terms)]
-        found += own[::-1]
-        if not before:
+        if run is None:
             break
-        run = before
+        try:
+            own, run = await _letters_of_run(run, terms)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            break  # the server has deleted the history of an earlier run
+        found += own
     return found
+
+
+async def _letters_of_run(
+    run: Purchase, terms: PurchaseStart
+) -> tuple[list[Letter], Purchase | None]:
+    """The texts of one run, the newest first, and the run that it continues."""
+    found: list[Letter] = []
+    before = ""
+    async for event in run.handle.fetch_history_events():
+        if event.HasField("workflow_execution_started_event_attributes"):
+            begun = event.workflow_execution_started_event_attributes
+            before = begun.continued_execution_run_id
+        found += [each async for each in _letters(run.client, event, terms)]
+    return found[::-1], replace(run, run_id=before) if before else None
 
 
 async def _letters(

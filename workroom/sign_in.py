@@ -58,7 +58,7 @@ class SignIn:
         leave = None
         if session.roles and self.provider:
             leave = await self.provider.sign_out_url(f"{self.base_url}/")
-        response = page("signed_out", None, leave=leave)
+        response = page("signed_out", None, leave=leave, sign_in=self._sign_in)
         self.sessions.end(response)
         return response
 
@@ -116,7 +116,11 @@ class SignIn:
         return response
 
     def _failed(self, why: str) -> Response:
-        return error_page(SignedOut(why, "/sign-in" if self.provider else None), None)
+        return error_page(SignedOut(why, self._sign_in), None)
+
+    @property
+    def _sign_in(self) -> str | None:
+        return "/sign-in" if self.provider else None
 
 
 def _target(session: Session, purchase_id: str | None, form: str) -> str:
