@@ -151,7 +151,7 @@ async def main(count: int) -> None:
         return await buy(client, bought.model_copy(update={"client": person}))
 
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor() as threads:
-        async with embedded.server() as server:
+        async with embedded.server(database=Path(folder, "temporal.db")) as server:
             place = sides.Place(embedded.address(server.client), Path(folder))
             with ExitStack() as stack:
                 worker = stack.enter_context(sides.running(sides.workflow_alone, place))
