@@ -1,7 +1,8 @@
 """The process that runs purchases: workflows and activities.
 
     python worker.py          against the Temporal server of the environment
-    python worker.py --dev    with an embedded server and Web UI; --port and --ui-port are theirs
+    python worker.py --dev    with an embedded server and Web UI, whose ports are --port and
+                              --ui-port, and with the workroom at RECOURSE_WORKROOM or a free port
 
 `RECOURSE_QUEUES` says which of its two task queues it serves (`money,notices`), `RECOURSE_BUILD_ID`
 which version of the deployment `recourse` it is, `RECOURSE_METRICS` and `RECOURSE_HEALTH` where it
@@ -58,6 +59,7 @@ from workflows.acceptance import RULES_PATCH, accept_purchase
 from workflows.aftercare import PurchaseAftercare
 from workflows.audit import BooksAudit
 from workflows.lifecycle.versions import ACTIVE, VERSIONS
+from workflows.messages import Role, Sender
 from workflows.notifying import PurchaseNotices
 from workflows.purchase import ProjectPurchase
 
@@ -241,8 +243,9 @@ async def run(dev: DevServer | None = None) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     config = WorkerConfig.from_environment()
+    environment = _with_workroom() if dev else os.environ
     async with AsyncExitStack() as stack:
-        services = Services(Settings.from_environment(), seal_of())
+        services = Services(Settings.from_environment(environment), seal_of())
         stack.callback(services.close)
         metrics = runtime()
         client = await _client(stack, metrics, dev) if dev else await connect(metrics)
@@ -254,6 +257,8 @@ async def run(dev: DevServer | None = None) -> None:
         threads = stack.enter_context(ThreadPoolExecutor(ACTIVITY_THREADS))
         tune_garbage_collection()
         await stack.enter_async_context(build_worker(client, services, threads, config))
+        if dev:
+            await _serve_workroom(stack, client, environment)
         health.ready = True
         log.info(
             "worker_started",
@@ -296,6 +301,25 @@ async def _client(stack: AsyncExitStack, metrics: Runtime | None, dev: DevServer
         ) from None
     log.info("web_ui", address=f"http://localhost:{ui_port}")
     return environment.client
+
+
+def _with_workroom() -> Mapping[str, str]:
+    from workroom.local import with_workroom  # brings a web server along
+
+    return with_workroom()
+
+
+async def _serve_workroom(
+    stack: AsyncExitStack, client: Client, environment: Mapping[str, str]
+) -> None:
+    from workroom.local import serve_workroom
+    from workroom.server import day_link
+    from workroom.settings import WorkroomSettings
+
+    settings = WorkroomSettings.from_environment(environment)
+    await stack.enter_async_context(serve_workroom(client, settings))
+    operator = Sender(role=Role.OPERATOR, id="operator-1")
+    log.info("workroom", address=settings.base_url, operator=day_link(settings, operator))
 
 
 def main() -> int:

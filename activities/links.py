@@ -19,7 +19,7 @@ ALGORITHM = "HS256"
 LONGEST = 8_192
 """Characters of what is accepted."""
 
-Purpose = Literal["link", "session", "form"]
+Purpose = Literal["link", "session", "form", "sign-in"]
 
 
 class NotSigned(Exception):
@@ -108,8 +108,18 @@ def link(
     until: datetime,
     purchase_id: str | None = None,
     form: str = "",
+    *,
+    everywhere: bool = False,
 ) -> str:
     """A link that signs `person` in and leads to a form of the workroom, to a purchase, or, without
-    `purchase_id`, to all of their purchases. Opening it changes nothing."""
-    claims = {"role": person.role, "sub": person.id, "purchase": purchase_id, "form": form}
+    `purchase_id`, to all of their purchases. Opening it changes nothing. Its session covers that
+    purchase; with `everywhere` all of theirs."""
+    claims: dict[str, Any] = {
+        "role": person.role,
+        "sub": person.id,
+        "purchase": purchase_id,
+        "form": form,
+    }
+    if everywhere:
+        claims["everywhere"] = True
     return f"{base_url.rstrip('/')}/open/{keys.sign('link', claims, until)}"

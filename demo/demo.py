@@ -5,9 +5,10 @@ import json
 import shutil
 import signal
 import sys
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
@@ -20,6 +21,7 @@ from activities.amounts import format_amount
 from activities.audit import reconcile
 from activities.payments.sandbox import SandboxProvider
 from activities.services import Services, Settings
+from demo.live import invitations, open_purchases
 from demo.ports import free_port
 from demo.runner import ScenarioRunner
 from demo.scenarios import AT_PROVIDER, SCENARIOS, Scenario
@@ -27,6 +29,8 @@ from temporal import embedded
 from temporal.directory import TemporalPurchaseDirectory
 from worker import ACTIVITY_THREADS, build_worker
 from workflows.messages import PurchaseResult
+from workroom.local import serve_workroom, with_workroom
+from workroom.settings import WorkroomSettings
 
 FOLDER = Path("var/demo")
 UI_PORT = 8233
@@ -70,7 +74,9 @@ async def demo(*, exit_at_once: bool, json_output: bool) -> int:
     shutil.rmtree(FOLDER, ignore_errors=True)
     ui_port = free_port(UI_PORT)
     async with AsyncExitStack() as stack:
-        services = Services(_settings())
+        variables = with_workroom({})
+        room = WorkroomSettings.from_environment(variables)
+        services = Services(_settings(variables))
         stack.callback(services.close)
         console.print("Starting a Temporal server with its Web UI, and a worker ...")
         environment = await stack.enter_async_context(
@@ -92,13 +98,17 @@ async def demo(*, exit_at_once: bool, json_output: bool) -> int:
             )
             console.print(f"Web UI: http://localhost:{ui_port}", highlight=False)
         if sys.stdout.isatty() and not exit_at_once:
+            await stack.enter_async_context(serve_workroom(environment.client, room))
+            await open_purchases(environment, _sandbox(services))
+            _invite(console, room)
             console.print("The server keeps running; press Ctrl-C to stop it.")
             await _interrupted()
     return 0 if passed else 1
 
 
-def _settings() -> Settings:
-    return Settings(
+def _settings(variables: Mapping[str, str]) -> Settings:
+    return replace(
+        Settings.from_environment(variables),
         database_url=f"sqlite:///{FOLDER}/recourse.db",
         mail_url=f"maildir:{FOLDER}/mail",
         payments=f"sandbox:{FOLDER}/sandbox.db",
@@ -113,8 +123,7 @@ async def _play(
             f"[bold]{scenario.name:>28}[/]  {escape(line)}", soft_wrap=True, highlight=False
         )
 
-    assert isinstance(services.provider, SandboxProvider)
-    runner = ScenarioRunner(environment, report, services.provider)
+    runner = ScenarioRunner(environment, report, _sandbox(services))
 
     async def one(number: int, scenario: Scenario) -> Played:
         purchase_id = f"demo-{number:02}"
@@ -139,6 +148,18 @@ async def _play(
     return await asyncio.gather(
         *(one(n, scenario) for n, scenario in enumerate((*SCENARIOS, *AT_PROVIDER), start=1))
     )
+
+
+def _sandbox(services: Services) -> SandboxProvider:
+    assert isinstance(services.provider, SandboxProvider)
+    return services.provider
+
+
+def _invite(console: Console, room: WorkroomSettings) -> None:
+    """Print the links into the open purchases."""
+    console.print("\nThese purchases are open; each link signs somebody in for a day:")
+    for who, what, link in invitations(room):
+        console.print(f"[bold]{who}[/], {what}:\n  {link}", soft_wrap=True, highlight=False)
 
 
 def _show(console: Console, played: list[Played], services: Services) -> None:

@@ -1,4 +1,4 @@
-"""Takes the pictures in docs/pictures, of the real Web UI and of notices: `make screenshots`."""
+"""Takes the pictures in docs/pictures: of the Web UI, notices and workroom (`make screenshots`)."""
 
 import asyncio
 import tempfile
@@ -11,15 +11,16 @@ from playwright.async_api import Locator
 from temporalio.testing import WorkflowEnvironment
 
 from activities.services import Services, Settings
+from demo.live import open_purchase
 from demo.ports import free_port
-from demo.runner import Handle, ScenarioRunner, say, skip, start, until
+from demo.runner import Handle, ScenarioRunner, say, skip, until
 from demo.scenarios import BRIEF, CANCELS, DECLINES, SCENARIOS, Send, client, freelancer
-from docs import notice_pictures
+from docs import notice_pictures, workroom_pictures
 from docs.browser import WebUI, browser
 from docs.notice_pictures import PICTURES
 from temporal import embedded
 from worker import ACTIVITY_THREADS, build_worker
-from workflows.messages import PurchaseStart, Role
+from workflows.messages import Role
 from workflows.view import SEARCH_ATTRIBUTES
 
 FULL_SCENARIO = "refund_approved"
@@ -42,6 +43,8 @@ async def main() -> None:
         await _run_purchases(server)
         chrome = await stack.enter_async_context(browser())
         await notice_pictures.take(chrome)
+        async with workroom_pictures.served() as room:
+            await workroom_pictures.take(chrome, room)
         await _take_pictures(await WebUI.open(chrome, f"http://127.0.0.1:{port}"))
 
 
@@ -64,9 +67,7 @@ async def _run_purchases(server: WorkflowEnvironment) -> None:
     await _purchase(server, "p-1005", "Translation", BRIEF, freelancer("deliver"))
     dispute = client("open_dispute", reason="Nothing was delivered.")
     await _purchase(server, "p-1006", "Logo design", BRIEF, CANCELS, DECLINES, dispute)
-    failed = await _purchase(
-        server, "p-1007", "Voice-over", freelancer("give_refund"), method="pm_sandbox_refund_fails"
-    )
+    failed = await _purchase(server, "p-1007", "Voice-over", freelancer("give_refund"), fails=True)
     await skip(server, failed, timedelta(days=4))
     await until(failed, lambda found: bool(found.attention))
     rejected = await _purchase(server, "p-1008", "Book cover", BRIEF, CANCELS)
@@ -80,12 +81,9 @@ async def _purchase(
     purchase_id: str,
     title: str,
     *messages: Send,
-    method: str = "pm_sandbox_ok",
+    fails: bool = False,
 ) -> Handle:
-    template = SCENARIOS[0].start(purchase_id).model_dump(mode="json")
-    terms = PurchaseStart.model_validate({**template, "title": title, "payment_method": method})
-    handle = await start(server.client, terms)
-    await until(handle, lambda found: found.payment == "held")
+    handle = await open_purchase(server, purchase_id, title, fails=fails)
     for message in messages:
         await say(handle, message.role, message.message, **message.fields)
     return handle

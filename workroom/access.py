@@ -32,13 +32,18 @@ async def opened(client: Client, purchase_id: str, sender: Sender) -> Purchase:
     which ids are used. Raises Rejected `NOT_FOUND` for what is no id; staff get it later, from the
     purchase.
     """
-    try:
-        purchase = Purchase(client, identifier(purchase_id))
-    except ValueError as error:
-        raise Rejected("NOT_FOUND", f"This is no id of a purchase: it {error}.") from None
+    purchase = named(client, purchase_id)
     if is_party(sender):
         await terms_for(purchase, sender)
     return purchase
+
+
+def named(client: Client, purchase_id: str) -> Purchase:
+    """The purchase of an id, unchecked. Raises Rejected `NOT_FOUND` for what is no id."""
+    try:
+        return Purchase(client, identifier(purchase_id))
+    except ValueError as error:
+        raise Rejected("NOT_FOUND", f"This is no id of a purchase: it {error}.") from None
 
 
 async def send(purchase: Purchase, message: Message) -> Receipt:

@@ -46,7 +46,7 @@ class Form:
     advice: tuple[str, ...] = ()
     questions: tuple[Question, ...] = ()
     fixed: Mapping[str, str] | None = None
-    money: Literal["", "refund", "release", "claim", "split"] = ""
+    money: Literal["", "request", "refund", "release", "claim", "split"] = ""
     confirms: bool = True
 
     @property
@@ -68,6 +68,7 @@ FORMS: tuple[Form, ...] = (
          "A refund is not guaranteed: you ask for it, and the freelancer may decline and claim "
          "what the work was worth."),
         (Question("reason", "Why do you cancel? (optional)", hint="The freelancer reads this."),),
+        money="request",
     ),
     Form(
         "cancel", "cancel", (FREELANCER,), "Cancel Contract", "Cancel and give the money back",
@@ -238,7 +239,7 @@ def division(form: Form, fields: Mapping[str, str | int], status: Status) -> Div
 def _division(form: Form, fields: Mapping[str, str | int], status: Status) -> Division | None:
     escrow = escrow_of(status)
     match form.money:
-        case "refund":
+        case "request" | "refund":
             return Division(refund=escrow, release=0)
         case "release":
             return Division(refund=0, release=escrow)

@@ -1,7 +1,8 @@
 """Lists of purchases, from the search attributes: no purchase is asked."""
 
+import asyncio
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,51 +19,162 @@ from workflows.messages import Role
 from workroom.sessions import Session
 
 PAGE = 25
-QUEUE = 100
-"""Purchases that the staff page shows of each kind."""
+LONGEST_SEARCH = 200
+NOTHING = "WorkflowId = 'none'"
+"""A condition that no purchase fulfils. The server takes an empty id for no condition."""
 
 Wanted = dict[SearchAttributeKey[Any], str | bool]
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a person looks for in Jobs. `text`: a purchase's id, or how it begins, or the id of a
+    party; `stage`: one of `Stage`. Empty: any."""
+
+    closed: bool
+    text: str
+    stage: str
+
+    @classmethod
+    def read(cls, query: Mapping[str, str]) -> "Search":
+        """From the query of a page; what is not understood is left out."""
+        closed, stage = query.get("closed") == "yes", query.get("stage", "")
+        known = stage in {each.value for each in Stage} and not closed
+        text = query.get("search", "").strip()[:LONGEST_SEARCH]
+        return cls(closed, text, stage if known else "")
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The query that asks for it."""
+        found = {
+            "closed": "yes" if self.closed else "",
+            "search": self.text,
+            "stage": self.stage,
+        }
+        return {name: value for name, value in found.items() if value}
+
+    @property
+    def conditions(self) -> list[str]:
+        """In the server's query language."""
+        found = [f"{view.OUTCOME.name} IS {'NOT ' if self.closed else ''}NULL"]
+        if self.text and not can_be_asked(self.text):
+            found.append(NOTHING)
+        elif self.text:
+            id_, person = literal(workflow_id_of(self.text)), literal(self.text)
+            begins = "=" if set(self.text) & set("%'") else "STARTS_WITH"  # which misreads them
+            people = [f"{key.name} = {person}" for key in (view.CLIENT, view.FREELANCER)]
+            found.append(f"({' OR '.join([f'WorkflowId {begins} {id_}', *people])})")
+        return found
 
 
 @dataclass(frozen=True)
 class Jobs:
     """One page of a person's purchases. `following` leads to the next page; empty: the last."""
 
-    closed: bool
+    search: Search
     found: list[Listed]
     following: str
 
 
 @dataclass(frozen=True)
 class Queue:
-    """What waits for staff. `more`: there is more than is shown."""
+    """One page of the purchases of a kind that wait for staff. `following`: as in Jobs."""
 
-    attention: list[Listed]
-    disputed: list[Listed]
-    more: bool
+    name: str
+    heading: str
+    empty: str
+    found: list[Listed]
+    following: str
 
 
 async def jobs(client: Client, session: Session, query: Mapping[str, str]) -> Jobs:
     """The open or the closed purchases that the session covers. Raises RPCError, Rejected."""
-    closed = query.get("closed") == "yes"
-    conditions = [f"{view.OUTCOME.name} IS {'NOT ' if closed else ''}NULL"]
+    search = Search.read(query)
+    conditions = search.conditions
     if session.purchases is not None:
         known = [literal(workflow_id_of(each)) for each in session.purchases if can_be_asked(each)]
-        if not known:
-            return Jobs(closed, [], "")
-        conditions.append(f"WorkflowId IN ({', '.join(known)})")
+        conditions.append(f"WorkflowId IN ({', '.join(known)})" if known else NOTHING)
     own = {Role.CLIENT: view.CLIENT, Role.FREELANCER: view.FREELANCER}.get(session.sender.role)
     wanted: Wanted = {own: session.sender.id} if own else {}
+    if search.stage:
+        wanted[view.STAGE] = search.stage
+    found, following = await _page(client, wanted, conditions, query.get("page", ""))
+    return Jobs(search, found, following)
+
+
+ATTENTION: Wanted = {view.NEEDS_ATTENTION: True}
+SETTLING, DISPUTED, CLOSED = (
+    f"{view.STAGE.name} = {literal(stage.value)}"
+    for stage in (Stage.SETTLING, Stage.DISPUTED, Stage.CLOSED)
+)
+STOPPED = f"{view.DEADLINE.name} IS NULL AND {view.STAGE.name} IS NOT NULL"
+
+QUEUES: Mapping[str, tuple[str, str, Wanted, Sequence[str]]] = {
+    "disputes": (
+        "Disputes for a mediator",
+        "No dispute waits for a decision.",
+        {view.STAGE: Stage.DISPUTED.value},
+        (),
+    ),
+    "refunds": (
+        "Late and failed refunds",
+        "Every refund is on time.",
+        ATTENTION,
+        (SETTLING,),
+    ),
+    "bank": (
+        "Bank disputes, and others that have stopped",
+        "No purchase has stopped.",
+        ATTENTION,
+        (STOPPED, f"NOT {SETTLING}", f"NOT {CLOSED}"),
+    ),
+    "closed": (
+        "News about closed purchases",
+        "Nothing has happened to a closed purchase.",
+        ATTENTION,
+        (CLOSED,),
+    ),
+    "others": (
+        "Everything else that needs attention",
+        "Nothing else needs attention.",
+        ATTENTION,
+        (f"({view.STAGE.name} IS NULL OR NOT ({SETTLING} OR {CLOSED} OR ({STOPPED})))",),
+    ),
+}
+"""What waits for staff: heading, what an empty one says, and its conditions. A purchase that a bank
+dispute has stopped has no deadline."""
+
+
+async def queues(client: Client) -> list[Queue]:
+    """The first page of each queue. Raises RPCError."""
+    return list(await asyncio.gather(*(queue(client, name) for name in QUEUES)))
+
+
+async def queue(client: Client, name: str, page: str = "") -> Queue:
+    """One page of a queue. Raises RPCError, Rejected."""
+    if name not in QUEUES:
+        raise Rejected("NOT_FOUND", "There is no such page.")
+    heading, empty, wanted, conditions = QUEUES[name]
+    return Queue(name, heading, empty, *await _page(client, wanted, conditions, page))
+
+
+async def _page(
+    client: Client, wanted: Wanted, conditions: Sequence[str], page: str
+) -> tuple[list[Listed], str]:
     try:
-        token = read_token(query.get("page", ""))
-        found, following = await find_page(client, wanted, PAGE, token, conditions)
+        found, following = await find_page(client, wanted, PAGE, read_token(page), conditions)
     except ValueError:
         raise Rejected("NOT_FOUND", "There is no such page.") from None
     except RPCError:
-        if query.get("page"):
+        if page:
             raise Rejected("NOT_FOUND", "There is no such page. Begin again at Jobs.") from None
         raise
-    return Jobs(closed, found, written_token(following))
+    return _once(found), written_token(following)
+
+
+def _once(found: Iterable[Listed]) -> list[Listed]:
+    """Each purchase once: one with an open aftercare case is found twice."""
+    return list({each.purchase_id: each for each in reversed(list(found))}.values())[::-1]
 
 
 def read_token(text: str) -> bytes:
@@ -73,10 +185,3 @@ def read_token(text: str) -> bytes:
 def written_token(token: bytes) -> str:
     """The token of a page in the characters of a URL."""
     return base64.urlsafe_b64encode(token).decode()
-
-
-async def queue(client: Client) -> Queue:
-    """The purchases that need attention, and the disputes that wait for a mediator."""
-    attention, more = await find_page(client, {view.NEEDS_ATTENTION: True}, QUEUE)
-    disputed, others = await find_page(client, {view.STAGE: Stage.DISPUTED.value}, QUEUE)
-    return Queue(attention, disputed, bool(more or others))

@@ -4,43 +4,46 @@ They work without JavaScript. A link signs somebody in, and only a form that its
 a message: as the session's person, once.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
 from pathlib import Path
-from urllib.parse import parse_qsl, quote, unquote
+from typing import Any
+from urllib.parse import quote, unquote
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Route
 from temporalio.client import Client
 
-from activities.links import Expired, LinkKeys, NotSigned
+from activities.links import LinkKeys
+from activities.notices.formats import reader as reader_for
 from temporal.aftercare import current, status_of
-from temporal.errors import Failure, Rejected, Unreachable
+from temporal.errors import Rejected
 from temporal.purchases import Purchase
-from temporal.serving import body_of
 from workflows.lifecycle.state import Code
-from workflows.messages import PurchaseStart
-from workflows.receiving.parsing import LARGEST_MESSAGE
+from workflows.messages import Permission, PurchaseStart, Role
 from workroom import lists
-from workroom.access import NotYours, is_party, opened, send, terms_for
+from workroom.access import NotYours, is_party, named, send, terms_for
+from workroom.audits import Audits
+from workroom.correspondence import letters
+from workroom.error_pages import SignedOut, error_page
 from workroom.forms import Form, Invalid, form_at, message_of, prefilled, read
-from workroom.limits import Limits, TooMany
-from workroom.problems import failure_of
+from workroom.limits import Limits
+from workroom.live import Live
+from workroom.oidc import OpenIdProvider
+from workroom.readers import Readers
+from workroom.reading import fields_of
 from workroom.sessions import Session, Sessions
-from workroom.show import View, page, reader_of
+from workroom.settings import WorkroomSettings
+from workroom.show import Button, View, page, reader_of
+from workroom.sign_in import SIGN_OUT, SWITCH, SignIn
 
-STYLE = Path(__file__).parent / "workroom.css"
-MOST_FIELDS = 20
-SIGN_OUT = "sign-out"
+FILES = ("workroom.css", "workroom.js")
 
 Show = Callable[[Request, Session], Awaitable[Response]]
-
-
-class SignedOut(Exception):
-    """There is no session. The message says why."""
 
 
 @dataclass(frozen=True)
@@ -50,23 +53,39 @@ class Pages:
     client: Client
     sessions: Sessions
     limits: Limits
+    signing: SignIn
+    readers: Readers
+    audits: Audits
+    live: Live
 
     @classmethod
-    def signed_with(cls, client: Client, keys: LinkKeys, base_url: str, limits: Limits) -> "Pages":
+    def of(
+        cls, client: Client, keys: LinkKeys, settings: WorkroomSettings, limits: Limits
+    ) -> "Pages":
         """Pages whose links and sessions are signed with these keys."""
-        return cls(client, Sessions(keys, secure=base_url.startswith("https://")), limits)
+        base_url = settings.base_url
+        sessions = Sessions(keys, secure=base_url.startswith("https://"))
+        provider = None
+        if settings.oidc:
+            provider = OpenIdProvider(settings.oidc, f"{base_url}/signed-in")
+        signing = SignIn(sessions, provider, base_url)
+        return cls(client, sessions, limits, signing, Readers(client), Audits(client), Live())
 
     @cached_property
     def routes(self) -> list[Route]:
         """Everything that people open."""
         one = "/purchases/{id}"
         return [
-            Route("/workroom.css", _style),
-            Route("/open/{token}", self._open),
+            *(Route(f"/{name}", _file) for name in FILES),
+            *self.signing.routes,
             Route("/", self._route(self._jobs)),
             Route("/staff", self._route(self._staff)),
-            Route(f"/{SIGN_OUT}", self._route(self._sign_out), methods=["POST"]),
+            Route("/staff/{queue}", self._route(self._queue)),
+            Route(f"/{SIGN_OUT}", self._route(self.signing.sign_out), methods=["POST"]),
+            Route(f"/{SWITCH}", self._route(self.signing.switch), methods=["POST"]),
             Route(one, self._route(self._purchase)),
+            Route(f"{one}/live", self._route(self._live)),
+            Route(f"{one}/letters", self._route(self._letters)),
             Route(f"{one}/{{form}}", self._route(self._form), methods=["GET"]),
             Route(f"{one}/{{form}}", self._route(self._submit), methods=["POST"]),
         ]
@@ -76,48 +95,44 @@ class Pages:
             session = self.sessions.of(request)
             try:
                 if session is None:
-                    raise SignedOut("Your session is over, or you have not signed in.")
+                    why = "Your session is over, or you have not signed in."
+                    raise SignedOut(why, self.signing.wanted(request))
                 self.limits.count(session.sender)
                 return await show(request, session)
             except Exception as error:
-                return _failed(error, session)
+                return error_page(error, session)
 
         return respond
-
-    async def _open(self, request: Request) -> Response:
-        """Sign in by a link, and go where it leads. Nothing else happens."""
-        try:
-            claims = self.sessions.keys.verify("link", request.path_params["token"])
-        except Expired:
-            return _failed(SignedOut("This link is too old. Use a newer one."), None)
-        except NotSigned:
-            return _failed(SignedOut("This link is not valid."), None)
-        session = self.sessions.open(claims, self.sessions.of(request))
-        response = RedirectResponse(_target(session, claims["purchase"], claims["form"]), 303)
-        self.sessions.keep(response, session)
-        return response
-
-    async def _sign_out(self, request: Request, session: Session) -> Response:
-        typed = await _typed(request)
-        self.sessions.message_id(session, "", SIGN_OUT, typed.get("token", ""))
-        response = _failed(SignedOut("You have signed out."), None, HTTPStatus.OK)
-        self.sessions.end(response)
-        return response
 
     # --- lists
 
     async def _jobs(self, request: Request, session: Session) -> Response:
         found = await lists.jobs(self.client, session, request.query_params)
-        return page("jobs", session, token=self._sign_out_token(session), jobs=found)
+        reader = await self.readers.of(session.sender, found.found)
+        return page("jobs", session, **self._tokens(session), jobs=found, reader=reader)
 
     async def _staff(self, _: Request, session: Session) -> Response:
-        if is_party(session.sender) or session.purchases is not None:
-            raise NotYours
-        queue = await lists.queue(self.client)
-        return page("staff", session, token=self._sign_out_token(session), queue=queue)
+        _check_is_staff(session)
+        queues, audit = await asyncio.gather(lists.queues(self.client), self.audits.last())
+        return page(
+            "staff",
+            session,
+            **self._tokens(session),
+            queues=queues,
+            audit=audit,
+            reader=reader_for(None),
+        )
 
-    def _sign_out_token(self, session: Session) -> str:
-        return self.sessions.form_token(session, "", SIGN_OUT)
+    async def _queue(self, request: Request, session: Session) -> Response:
+        _check_is_staff(session)
+        name, at = request.path_params["queue"], request.query_params.get("page", "")
+        queue = await lists.queue(self.client, name, at)
+        return page("queue", session, **self._tokens(session), queue=queue, reader=reader_for(None))
+
+    def _tokens(self, session: Session) -> dict[str, Any]:
+        """The tokens of the forms in a page's header."""
+        names = {"token": SIGN_OUT, "switch_token": SWITCH}
+        return {name: self.sessions.form_token(session, "", of) for name, of in names.items()}
 
     # --- one purchase
 
@@ -125,36 +140,57 @@ class Pages:
         purchase_id = unquote(request.path_params["id"])
         if not session.covers(purchase_id):
             raise NotYours
-        purchase = await opened(self.client, purchase_id, session.sender)
+        purchase = named(self.client, purchase_id)
         return purchase, await terms_for(purchase, session.sender)
 
-    async def _purchase(self, request: Request, session: Session) -> Response:
+    async def _shown(
+        self, request: Request, session: Session
+    ) -> tuple[Purchase, View, list[Button]]:
+        """A purchase, and what the person may do now. Status and actions are asked at once."""
         purchase, terms = await self._opened(request, session)
-        view = View(session.sender, terms, await status_of(purchase))
-        actions = await (await current(purchase)).actions(session.sender.role)
+
+        async def actions() -> list[Permission]:
+            return await (await current(purchase)).actions(session.sender.role)
+
+        status, allowed = await asyncio.gather(status_of(purchase), actions())
+        view = View(session.sender, terms, status)
+        return purchase, view, view.buttons(allowed)
+
+    async def _purchase(self, request: Request, session: Session) -> Response:
+        purchase, view, buttons = await self._shown(request, session)
         sent = form_at(request.query_params.get("sent", ""), session.sender.role)
         return page(
             "purchase",
             session,
-            token=self._sign_out_token(session),
+            **self._tokens(session),
             view=view,
-            buttons=view.buttons(actions),
+            buttons=buttons,
             sent=sent,
+            live=f"{view.path}/live",
+            confirm_url=await _confirm_url(purchase, view),
         )
+
+    async def _letters(self, request: Request, session: Session) -> Response:
+        purchase, terms = await self._opened(request, session)
+        view = View(session.sender, terms, await status_of(purchase))
+        found = await letters(purchase, terms)
+        return page("letters", session, **self._tokens(session), view=view, letters=found)
+
+    async def _live(self, request: Request, session: Session) -> Response:
+        purchase, _ = await self._opened(request, session)
+        return self.live.stream(request, await current(purchase))
 
     async def _form(self, request: Request, session: Session) -> Response:
         form = _form_of(request, session)
-        purchase, terms = await self._opened(request, session)
-        view = View(session.sender, terms, await status_of(purchase))
-        actions = await (await current(purchase)).actions(session.sender.role)
-        button = next(each for each in view.buttons(actions) if each.form is form)
+        _, view, buttons = await self._shown(request, session)
+        button = next(each for each in buttons if each.form is form)
         if not button.allowed:
             raise Rejected(button.code or "NOT_ALLOWED_NOW", button.why_not or "Not possible now.")
         return self._asked(session, view, form, prefilled(form, view.status))
 
     async def _submit(self, request: Request, session: Session) -> Response:
         form = _form_of(request, session)
-        typed = await _typed(request)
+        typed = await fields_of(request)
         purchase, terms = await self._opened(request, session)
         token = typed.pop("token", "")
         message_id = self.sessions.message_id(session, purchase.id, form.path, token)
@@ -225,16 +261,24 @@ class Pages:
         )
 
 
-async def _style(_: Request) -> Response:
-    return FileResponse(STYLE, media_type="text/css", headers={"Cache-Control": "max-age=3600"})
+async def _confirm_url(purchase: Purchase, view: View) -> str | None:
+    """The page of the payment provider on which the client confirms the payment, if the bank asks
+    for that."""
+    if view.sender.role is not Role.CLIENT or not view.awaits_confirmation:
+        return None
+    saved = await purchase.saved_state()
+    url = saved.purchase.confirm_url if saved else ""
+    return url if url.startswith("https://") and url.isascii() and " " not in url else None
 
 
-def _target(session: Session, purchase_id: str | None, form: str) -> str:
-    """A path of ours that a link leads to."""
-    if purchase_id is None:
-        return "/" if is_party(session.sender) else "/staff"
-    path = f"/purchases/{quote(purchase_id, safe='')}"
-    return f"{path}/{form}" if form_at(form, session.sender.role) else path
+async def _file(request: Request) -> Response:
+    path = Path(__file__).with_name(request.url.path.removeprefix("/"))
+    return FileResponse(path, headers={"Cache-Control": "max-age=3600"})
+
+
+def _check_is_staff(session: Session) -> None:
+    if is_party(session.sender) or session.purchases is not None:
+        raise NotYours
 
 
 def _form_of(request: Request, session: Session) -> Form:
@@ -244,53 +288,9 @@ def _form_of(request: Request, session: Session) -> Form:
     return form
 
 
-async def _typed(request: Request) -> dict[str, str]:
-    """The fields of a submitted form."""
-    body = await body_of(request, 3 * LARGEST_MESSAGE)  # a byte may be written as three
-    try:
-        pairs = parse_qsl(
-            (body or b"").decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS
-        )
-    except ValueError:
-        pairs = []
-    return dict(pairs)
-
-
 def _why(rejected: Rejected) -> str:
     if rejected.code == Code.INVALID_MESSAGE:
         return (
             "This form was sent before. Look at the purchase first; then send it again if needed."
         )
     return rejected.text
-
-
-def _failed(
-    error: Exception, session: Session | None, status: HTTPStatus | None = None
-) -> Response:
-    """The page for what went wrong. Raises what is a fault of ours."""
-    found, heading, text = _explained(error)
-    return page("failed", session, status=status or found, heading=heading, text=text)
-
-
-def _explained(error: Exception) -> tuple[HTTPStatus, str, str]:
-    match error:
-        case SignedOut():
-            advice = "To sign in, open the link in the newest mail about your purchase."
-            return HTTPStatus.UNAUTHORIZED, "Sign in", f"{error} {advice}"
-        case NotYours():
-            text = "You are not a party of such a purchase, or you have to open its own link first."
-            return HTTPStatus.FORBIDDEN, "Not yours", text
-        case NotSigned():
-            text = "The page was open for too long, or you have signed in anew. Open it again."
-            return HTTPStatus.FORBIDDEN, "Nothing was sent", text
-        case TooMany():
-            text = "You have opened many pages in a short time. Wait some seconds."
-            return HTTPStatus.TOO_MANY_REQUESTS, "Too many requests", text
-        case Unreachable():
-            text = "Our system does not answer now. Nothing is lost; try again in a minute."
-            return HTTPStatus.SERVICE_UNAVAILABLE, "Try again soon", text
-        case Failure(code="NOT_FOUND"):
-            return HTTPStatus.NOT_FOUND, "Not found", error.text
-        case Failure():
-            return HTTPStatus.CONFLICT, "Not possible now", error.text
-    return _explained(failure_of(error))

@@ -33,12 +33,24 @@ async def serve() -> None:
 def link_for(person: Sender, purchase_id: str | None) -> str:
     """A link that signs a person in for a day: to one purchase, or to all of theirs. Raises
     WrongSetting."""
-    settings = WorkroomSettings.from_environment()
+    return day_link(WorkroomSettings.from_environment(), person, purchase_id)
+
+
+def day_link(
+    settings: WorkroomSettings,
+    person: Sender,
+    purchase_id: str | None = None,
+    form: str = "",
+    *,
+    everywhere: bool = False,
+) -> str:
+    """A link that signs a person in for a day (`activities.links.link`). Raises WrongSetting."""
     if settings.links is None:
         raise WrongSetting(f"{LINK_KEYS} is not set: it signs links.")
-    until = from_now(timedelta(days=1))
-    of = Person(person.role.value, person.id)
-    return link(settings.links, settings.base_url, of, until, purchase_id)
+    of, until = Person(person.role.value, person.id), from_now(timedelta(days=1))
+    return link(
+        settings.links, settings.base_url, of, until, purchase_id, form, everywhere=everywhere
+    )
 
 
 def workroom(client: Client, settings: WorkroomSettings) -> Starlette:
@@ -47,7 +59,7 @@ def workroom(client: Client, settings: WorkroomSettings) -> Starlette:
     if settings.tokens:
         routes += Api(client, settings.tokens, limits).routes
     if settings.links:
-        routes += Pages.signed_with(client, settings.links, settings.base_url, limits).routes
+        routes += Pages.of(client, settings.links, settings, limits).routes
     return Starlette(
         routes=routes,
         middleware=[Middleware(UndecodedPaths)],

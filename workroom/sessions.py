@@ -12,14 +12,15 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from activities.links import LinkKeys, NotSigned, from_now
-from workflows.messages import Sender
+from activities.links import LinkKeys, NotSigned, Purpose, from_now
+from workflows.messages import Role, Sender
 
 SESSION_LIVES = timedelta(hours=12)
+ATTEMPT_LIVES = timedelta(minutes=15)
+"""How long a person may take to sign in at an OpenID Connect provider."""
 FORM_LIVES = timedelta(hours=24)
 """Longer than a session: a form that was left open says that one has to sign in again."""
 LARGEST_LIST = 2_000
@@ -29,11 +30,20 @@ of 4,096 bytes."""
 
 @dataclass(frozen=True)
 class Session:
-    """A signed-in person. `purchases`: those that it covers; None: all of theirs."""
+    """A signed-in person. `purchases`: those that it covers; None: all of theirs. `roles`: those
+    that an OpenID Connect provider gives them; none if a link has opened it."""
 
     id: str
     sender: Sender
     purchases: tuple[str, ...] | None
+    roles: tuple[Role, ...] = ()
+
+    @classmethod
+    def new(
+        cls, sender: Sender, purchases: tuple[str, ...] | None, roles: tuple[Role, ...] = ()
+    ) -> "Session":
+        """A session with a new id."""
+        return cls(str(uuid.uuid4()), sender, purchases, roles)
 
     def covers(self, purchase_id: str) -> bool:
         """Whether a link to this purchase, or to all, was opened."""
@@ -67,18 +77,22 @@ class Sessions:
             claims = self.keys.verify("session", request.cookies.get(self.cookie, ""))
             purchases = claims["purchases"]
             return Session(
-                claims["sid"], _sender(claims), None if purchases is None else tuple(purchases)
+                claims["sid"],
+                _sender(claims),
+                None if purchases is None else tuple(purchases),
+                tuple(map(Role, claims.get("roles", ()))),
             )
-        except (NotSigned, KeyError, TypeError, ValidationError):
+        except (NotSigned, KeyError, TypeError, ValueError):
             return None
 
     def open(self, claims: Mapping[str, Any], current: Session | None) -> Session:
         """The session that a link with these claims opens; it goes on with the person's own."""
-        sender, purchase_id = _sender(claims), claims["purchase"]
+        sender = _sender(claims)
+        purchase_id = None if claims.get("everywhere") else claims["purchase"]
         if current and current.sender == sender:
             return current.widened(purchase_id)
         purchases = None if purchase_id is None else (purchase_id,)
-        return Session(str(uuid.uuid4()), sender, purchases)
+        return Session.new(sender, purchases)
 
     def keep(self, response: Response, session: Session) -> None:
         """Give the browser the session's cookie."""
@@ -87,19 +101,50 @@ class Sessions:
             "role": session.sender.role.value,
             "sub": session.sender.id,
             "purchases": session.purchases,
+            "roles": [role.value for role in session.roles],
         }
-        response.set_cookie(
-            self.cookie,
-            self.keys.sign("session", claims, from_now(SESSION_LIVES)),
-            max_age=int(SESSION_LIVES.total_seconds()),
-            secure=self.secure,
-            httponly=True,
-            samesite="lax",
-        )
+        self._set(response, self.cookie, "session", claims, SESSION_LIVES)
 
     def end(self, response: Response) -> None:
         """Take the cookie back."""
         response.delete_cookie(self.cookie, secure=self.secure, httponly=True, samesite="lax")
+
+    @property
+    def attempt_cookie(self) -> str:
+        """The name of the cookie of somebody who is at the OpenID Connect provider."""
+        return f"{self.cookie}-sign-in"
+
+    def keep_attempt(self, response: Response, attempt: Mapping[str, str]) -> None:
+        """Give the browser what it must bring back from the provider."""
+        self._set(response, self.attempt_cookie, "sign-in", attempt, ATTEMPT_LIVES)
+
+    def attempt(self, request: Request) -> dict[str, str]:
+        """What `keep_attempt` has given. Raises NotSigned."""
+        claims = self.keys.verify("sign-in", request.cookies.get(self.attempt_cookie, ""))
+        return {name: value for name, value in claims.items() if name not in ("aud", "exp")}
+
+    def end_attempt(self, response: Response) -> None:
+        """Take the cookie of an attempt back."""
+        response.delete_cookie(
+            self.attempt_cookie, secure=self.secure, httponly=True, samesite="lax"
+        )
+
+    def _set(
+        self,
+        response: Response,
+        name: str,
+        purpose: Purpose,
+        claims: Mapping[str, Any],
+        lives: timedelta,
+    ) -> None:
+        response.set_cookie(
+            name,
+            self.keys.sign(purpose, claims, from_now(lives)),
+            max_age=int(lives.total_seconds()),
+            secure=self.secure,
+            httponly=True,
+            samesite="lax",
+        )
 
     def form_token(self, session: Session, purchase_id: str, form: str) -> str:
         """A token for one form on one page, with a new `message_id`."""

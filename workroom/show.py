@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from babel.dates import format_date, format_time
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
@@ -22,8 +23,8 @@ from activities.sanitize import isolated, lines, one_line
 from workflows.lifecycle.rejections import STAGE_TEXT
 from workflows.lifecycle.state import Stage
 from workflows.lifecycle.versions import newest_rules
-from workflows.messages import Permission, PurchaseStart, Role, Sender, Status
-from workroom.forms import FORMS, Form, division
+from workflows.messages import Deadline, Permission, PurchaseStart, Role, Sender, Status
+from workroom.forms import FORMS, Form, division, form_at
 from workroom.sessions import Session
 
 BAR = 600
@@ -31,8 +32,8 @@ BAR = 600
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; "
-        "frame-ancestors 'none'"
+        "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
     "Cross-Origin-Opener-Policy": "same-origin",
     "Referrer-Policy": "same-origin",
@@ -102,10 +103,14 @@ class View:
         )
 
     @property
-    def waits_for(self) -> str:
-        """Whose turn it is."""
+    def turn(self) -> str:
+        """Whose turn it is; empty if nobody has to act."""
         who = self.status.waiting_for
-        return "nobody" if who == "nobody" else self.formatter.name(who)
+        if who in ("nobody", "payments"):
+            return ""
+        if who == self.sender.role:
+            return "Your turn."
+        return capitalized(f"{self.formatter.name(who)}'s turn.")
 
     def name(self, role: str) -> str:
         """A role, or the person in it."""
@@ -116,8 +121,26 @@ class View:
         return self.reader.amount(minor, self.status.price.currency)
 
     def moment(self, at: datetime) -> str:
-        """An instant in the reader's zone."""
+        """An instant in the reader's zone, with the zone."""
         return self.reader.moment(at)
+
+    def short(self, at: datetime) -> str:
+        """An instant in the reader's zone, which the page names once."""
+        return _short(at, self.reader)
+
+    @property
+    def awaits_confirmation(self) -> bool:
+        """Whether the client has to confirm the payment to the bank."""
+        asked = (each.transition == "payment_needs_client" for each in self.status.timeline)
+        return self.status.payment == "pending" and any(asked)
+
+    @property
+    def next(self) -> Deadline | None:
+        """The deadline of the stage; the first one if it has none."""
+        stages = {each.name.value: each.governs for each in newest_rules().deadlines}
+        found = self.status.deadlines
+        own = (each for each in found if stages.get(each.name) == self.status.stage)
+        return next(own, found[0] if found else None)
 
     def left(self, at: datetime) -> str:
         """How long until an instant."""
@@ -151,6 +174,8 @@ class View:
         found = division(form, fields, self.status)
         if found is None:
             return ""
+        if form.money == "request":
+            return f"You ask for all of the money: {self.amount(found.refund)}"
         amounts = {"refund": found.refund, "release": found.release}
         text = self.formatter.format("{division}", Facts(amounts=amounts))
         other = "freelancer" if self.sender.role is Role.CLIENT else "client"
@@ -209,10 +234,25 @@ def _stage(stage: str | None) -> str:
     return capitalized(STAGE_TEXT[Stage(stage)]) if stage else "Starting"
 
 
-def _turn(stage: str | None) -> str:
-    """Who has to act in a stage, for lists."""
+def _turn(stage: str | None, role: Role) -> str:
+    """Who has to act in a stage, for lists of this reader."""
     rules = newest_rules().deadlines
-    return next((each.waiting_for for each in rules if stage and each.governs == stage), "")
+    who = next((each.waiting_for for each in rules if stage and each.governs == stage), "")
+    return "you" if who == role else who.replace("payments", "payment provider")
+
+
+def _title(path: str, role: Role) -> str:
+    """What a form is called."""
+    form = form_at(path, role)
+    return form.title if form else path.replace("_", " ")
+
+
+def _short(at: datetime, reader: Reader) -> str:
+    """An instant in the reader's zone, for lists."""
+    local = at.astimezone(reader.zone)
+    date = format_date(local, "medium", locale=reader.locale)
+    time = format_time(local, "short", locale=reader.locale).replace("\u202f", "\xa0")
+    return isolated(f"{date}, {time}")
 
 
 def _path(purchase_id: str) -> str:
@@ -235,4 +275,8 @@ _TEMPLATES.filters |= {
     "turn": _turn,
     "path": _path,
     "utc": utc,
+    "short": _short,
+    "first_upper": capitalized,
+    "title_of": _title,
 }
+_TEMPLATES.globals |= {"STAGES": [each for each in Stage if each is not Stage.CLOSED]}

@@ -6,11 +6,13 @@ as a secret.
 """
 
 import asyncio
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import jwt
 import requests
@@ -31,7 +33,8 @@ FETCHED_AGAIN_AFTER = timedelta(seconds=30)
 """The shortest time between two fetches: tokens that name unknown keys cause no more."""
 FETCHED_WITHIN = timedelta(seconds=5)
 LONGEST_TOKEN = 8_192
-LARGEST_KEYS = 1_000_000
+LARGEST_DOCUMENT = 1_000_000
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 LEEWAY = timedelta(seconds=10)
 """By how much the clock of the tokens' issuer may differ from ours."""
 
@@ -110,13 +113,24 @@ class Jwks:
 
 def _published(url: str) -> dict[str | None, jwt.PyJWK]:
     """Fetch the key set, without the keys that are secrets. Raises an error of requests or jwt."""
+    found = jwt.PyJWKSet.from_dict(fetch_json(url))
+    return {key.key_id: key for key in found.keys if key.key_type != "oct"}
+
+
+def fetch_json(url: str) -> Any:
+    """The JSON document at an address; redirects are not followed. Raises an error of requests, or
+    ValueError."""
     with requests.get(
         url, timeout=FETCHED_WITHIN.total_seconds(), allow_redirects=False, stream=True
     ) as answer:
         answer.raise_for_status()
-        body = answer.raw.read(LARGEST_KEYS, decode_content=True)
-    found = jwt.PyJWKSet.from_json(body.decode())
-    return {key.key_id: key for key in found.keys if key.key_type != "oct"}
+        return json.loads(answer.raw.read(LARGEST_DOCUMENT, decode_content=True))
+
+
+def is_safe(url: str) -> bool:
+    """Whether nobody can change what is fetched there: over TLS, or on this machine."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
 
 
 @dataclass(frozen=True)

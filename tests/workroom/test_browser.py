@@ -9,9 +9,13 @@ from playwright.async_api import Browser, Page
 from temporalio.testing import WorkflowEnvironment
 
 from activities.links import Person, from_now, link
-from demo.runner import say, status, until
+from activities.payments.sandbox import SandboxProvider
+from activities.payments.sandbox_events import SandboxEvent
+from activities.services import Services
+from demo.runner import happen, say, start, status, until
+from demo.scenarios import Happens
 from docs.browser import browser
-from tests.purchases import held, purchase_of
+from tests.purchases import held, purchase, purchase_of
 from tests.workroom.visitor import KEYS
 from workflows.messages import Role
 
@@ -179,3 +183,74 @@ async def check(page: Page) -> None:
     """No rule of axe is violated."""
     found = await Axe().run(page)
     assert found.violations_count == 0, f"{page.url}\n{found.generate_report()}"
+
+
+@pytest.mark.parametrize(
+    ("locale", "currency", "typed", "shown"),
+    [
+        ("de_DE", "EUR", "1.100,50", "399,50 € goes back to Ana and 1.100,50 € goes to you"),
+        ("pt_PT", "EUR", "1 100,50", "399,50 € goes back to Ana and 1 100,50 € goes to you"),
+        ("ja_JP", "JPY", "110,050", "￥39,950 goes back to Ana and ￥110,050 goes to you"),
+    ],
+    ids=["German", "Portuguese", "Japanese"],
+)
+async def test_amounts_are_typed_and_shown_as_the_reader_writes_them(
+    server: WorkflowEnvironment,
+    url: str,
+    chrome: Browser,
+    locale: str,
+    currency: str,
+    typed: str,
+    shown: str,
+) -> None:
+    """With thousands and decimals; dates too."""
+    bo = {"id": "bo", "name": "Bo", "email": "bo@example.com", "locale": locale}
+    handle = await held(server, price={"amount": 150_000, "currency": currency}, freelancer=bo)
+    await say(handle, Role.CLIENT, "cancel")
+    person, until_then = Person("freelancer", "bo"), from_now(timedelta(days=1))
+    page, _ = await signed_in(chrome, link(KEYS, url, person, until_then, purchase_of(handle)))
+    assert await page.locator(f"time[lang={locale.replace('_', '-')}]").count()
+    await page.get_by_role("link", name="Decline and claim").click()
+    await page.get_by_label("How much do you claim?").fill(typed)
+    await page.get_by_role("button", name="Continue").click()
+    text = " ".join((await page.locator(".division").inner_text()).split())
+    assert shown in "".join(each for each in text if each not in "\u2066\u2067\u2068\u2069")
+    await page.context.close()
+
+
+async def test_a_payment_that_the_bank_asks_about_has_a_link_to_confirm_it(
+    server: WorkflowEnvironment, url: str, chrome: Browser
+) -> None:
+    """For the client only."""
+    handle = await start(server.client, purchase("pm_sandbox_needs_client"))
+    await until(handle, lambda found: found.timeline[-1].transition == "payment_needs_client")
+    until_then = from_now(timedelta(days=1))
+    for person, links in ((Person("client", "ana"), 1), (Person("freelancer", "bo"), 0)):
+        page, _ = await signed_in(chrome, link(KEYS, url, person, until_then, purchase_of(handle)))
+        await page.get_by_role("heading", name="The payment is not confirmed yet").wait_for()
+        confirm = page.get_by_role("link", name="Confirm the payment")
+        assert await confirm.count() == links
+        await check(page)
+        await page.context.close()
+
+
+async def test_a_bank_dispute_is_shown_to_both_and_stops_what_pays(
+    server: WorkflowEnvironment, url: str, chrome: Browser, services: Services
+) -> None:
+    """The page is shown anew by itself when the bank takes the money."""
+    assert isinstance(services.provider, SandboxProvider)
+    handle = await held(server)
+    until_then = from_now(timedelta(days=1))
+    at = link(KEYS, url, Person("client", "ana"), until_then, purchase_of(handle))
+    page, _ = await signed_in(chrome, at)
+    await page.get_by_role("link", name="Cancel Contract").wait_for()
+    async with page.expect_response(lambda answer: answer.url.endswith("/live")):
+        pass
+    bank = Happens(SandboxEvent.DISPUTE_OPENED)
+    await happen(server.client, services.provider, purchase_of(handle), bank)
+    await page.get_by_role("heading", name="Frozen").wait_for()
+    await page.get_by_text("taken back by the client's bank").wait_for()
+    assert await page.locator("#news").inner_text() == "This page was updated."
+    await page.goto(f"{url}/purchases/{purchase_of(handle)}/accept_delivery")
+    await check(page)
+    await page.context.close()

@@ -36,7 +36,7 @@ async def test_the_command_serves_the_api_and_the_pages(
         assert (await Caller(url, token(*ANA)).get("")).json()["purchases"] is not None
         printed = await cli("workroom", "--link", "operator:op-1", **KEYS, RECOURSE_BASE_URL=url)
         staff = await Visitor(url).open(printed.out.strip())
-        assert "Needs attention" in staff.text
+        assert "Late and failed refunds" in staff.text
     finally:
         process.terminate()
         await process.wait()

@@ -4,6 +4,8 @@ import asyncio
 import re
 
 import pytest
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.testing import WorkflowEnvironment
 
 from activities.links import form_of
@@ -12,6 +14,7 @@ from activities.payments.sandbox_events import SandboxEvent
 from activities.services import Services
 from demo.runner import Handle, happen, say, skip, status, until
 from demo.scenarios import Happens
+from temporal.purchases import Purchase
 from tests.purchases import held, purchase_of
 from tests.workroom.visitor import Visitor
 from workflows.lifecycle.versions import newest_rules
@@ -51,7 +54,7 @@ async def test_the_four_steps_of_the_article_and_the_refund(
     await ana.send()
     assert ana.page.status_code == 200
     assert "Done: Cancel Contract" in ana.text
-    assert "Waiting for Bo" in ana.text
+    assert "Bo's turn." in ana.text
     assert (await status(handle)).stage == "refund_requested"
 
     bo = await signed_in(url, "freelancer", "bo", handle, "approve_refund")
@@ -263,7 +266,55 @@ async def test_staff_sign_in_to_their_queue(url: str, role: Role) -> None:
     staff = Visitor(url)
     await staff.sign_in(role.value, "somebody", None)
     assert staff.page.url.endswith("/staff")
-    assert "Needs attention" in staff.text
+    assert "Late and failed refunds" in staff.text
     ana = Visitor(url)
     await ana.sign_in("client", "ana", None)
     assert (await ana.open("/staff")).page.status_code == 403
+
+
+async def test_messages_reasons_and_notes_are_read_in_full(
+    server: WorkflowEnvironment, url: str
+) -> None:
+    """By both sides and by staff; what a stranger signals is nobody's text."""
+    handle = await held(server)
+    await say(handle, Role.CLIENT, "send_message", text="Hello <b>Bo</b>!\nHow are you?")
+    await say(handle, Role.CLIENT, "cancel", reason="Plans have changed.")
+    await say(handle, Role.FREELANCER, "decide_refund", decision="decline", note="Half is done.")
+    await handle.signal("send_message", {"by": {"role": "client", "id": "eve"}, "text": "Forged"})
+    await handle.signal("send_message", "nothing of the kind")
+    for role, person in (("client", "ana"), ("freelancer", "bo"), ("mediator", "m-1")):
+        reader = await signed_in(url, role, person, handle)
+        await reader.open(f"/purchases/{purchase_of(handle)}/letters")
+        for text in ("Hello <b>Bo</b>! How are you?", "Plans have changed.", "Half is done."):
+            assert text in reader.text
+        assert "Decline and claim" in reader.text
+        assert "Forged" not in reader.text
+
+
+async def test_texts_of_earlier_runs_are_read_while_the_server_has_them(
+    server: WorkflowEnvironment, url: str
+) -> None:
+    """A purchase with many signals continues as new; then the server deletes the first run."""
+    handle = await held(server)
+    newest = Purchase(server.client, purchase_of(handle))
+    first = await newest.newest()
+    assert first
+    await say(handle, Role.CLIENT, "send_message", text="The very first")
+    ana = {"role": "client", "id": "ana"}
+    while (run := await newest.newest()) and run.run_id == first.run_id:
+        await handle.signal("send_message", {"by": ana, "text": "In between"})
+    await say(handle, Role.CLIENT, "send_message", text="The last")
+    bo = await signed_in(url, "freelancer", "bo", handle)
+    path = f"/purchases/{purchase_of(handle)}/letters"
+    await bo.open(path)
+    assert bo.text.index("The last") < bo.text.index("The very first")
+    await server.client.workflow_service.delete_workflow_execution(
+        DeleteWorkflowExecutionRequest(
+            namespace=server.client.namespace,
+            workflow_execution=WorkflowExecution(workflow_id=first.id, run_id=first.run_id),
+        )
+    )
+    while "The very first" in (await bo.open(path)).text:  # noqa: ASYNC110
+        await asyncio.sleep(0.1)
+    assert bo.page.status_code == 200
+    assert "The last" in bo.text

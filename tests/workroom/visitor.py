@@ -94,6 +94,11 @@ class Visitor:
         form = self.html.forms[-1]
         return await self.post(form.action, {**form.fields, **typed})
 
+    async def press(self, action: str, **typed: str) -> "Visitor":
+        """Send the page's first form that goes to this path."""
+        form = next(each for each in self.html.forms if each.action == action)
+        return await self.post(form.action, {**form.fields, **typed})
+
     async def post(self, path: str, fields: dict[str, str], *, follow: bool = True) -> "Visitor":
         """Send these very fields, and follow a redirect."""
         return await self._go("POST", urljoin(self.url, path), fields, follow=follow)

@@ -1,0 +1,193 @@
+"""Jobs and the queues of staff: found by search attributes, and live where there is JavaScript."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import requests
+from temporalio.client import Client
+from temporalio.testing import WorkflowEnvironment
+
+from activities.payments.sandbox import SandboxProvider
+from activities.payments.sandbox_events import SandboxEvent
+from activities.requests import TASK_QUEUE, AuditReport, Difference
+from activities.services import Services
+from demo.live import REFUND_FAILS, open_purchase
+from demo.runner import happen, say, skip, until
+from demo.scenarios import Happens
+from tests.purchases import held, purchase_of
+from tests.workroom.test_pages import listed, signed_in
+from tests.workroom.visitor import Visitor
+from workflows.messages import Role
+from workroom import audits, live
+from workroom.audits import LastAudit
+
+
+async def staff_at(url: str) -> Visitor:
+    """An operator at the staff page."""
+    staff = Visitor(url)
+    await staff.sign_in("operator", "op-1", None)
+    return staff
+
+
+async def test_jobs_are_searched_by_id_by_person_and_by_stage(
+    server: WorkflowEnvironment, url: str
+) -> None:
+    """A purchase is found by the beginning of its id; nobody finds what is not theirs."""
+    first, second = await held(server), await held(server)
+    await say(second, Role.CLIENT, "submit_requirements", requirements="A lighthouse.")
+    pages = [f"/purchases/{purchase_of(each)}" for each in (first, second)]
+    ana = Visitor(url)
+    await ana.sign_in("client", "ana", None)
+    await listed(ana, f"/?search={purchase_of(first)}", pages[0])
+    assert pages[1] not in ana.html.links
+    await listed(ana, "/?search=bo&stage=freelancer_review", pages[1])
+    assert pages[0] not in ana.html.links
+    for search in ("nobody", "'", '"', "' OR PurchaseClient = 'x", "\\", "%", "x" * 999):
+        await ana.open(f"/?search={quote(search)}")
+        assert "No purchase of yours is like that." in ana.text
+    eve = Visitor(url)
+    await eve.sign_in("client", "eve", None)
+    await eve.open(f"/?search={purchase_of(first)}")
+    assert pages[0] not in eve.html.links
+
+
+async def test_lists_ask_no_purchase(
+    server: WorkflowEnvironment, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not one query goes to a worker; the formats of the reader come from one purchase's start."""
+    handles = [await held(server) for _ in range(3)]
+    ana = Visitor(url)
+    await ana.sign_in("client", "ana", None)
+    for handle in handles:
+        await listed(ana, "/", f"/purchases/{purchase_of(handle)}")
+    asked = []
+
+    async def query(*_: Any, **__: Any) -> None:
+        asked.append("a query")
+
+    monkeypatch.setattr("temporalio.client._impl._ClientImpl.query_workflow", query)
+    await ana.open("/")
+    staff = await staff_at(url)
+    assert (ana.page.status_code, staff.page.status_code) == (200, 200)
+    assert asked == []
+    assert "Europe/Lisbon" in ana.text
+
+
+async def test_deadlines_are_in_the_readers_zone(server: WorkflowEnvironment, url: str) -> None:
+    handle = await held(server)
+    ana, bo = Visitor(url), Visitor(url)
+    await ana.sign_in("client", "ana", None)
+    await bo.sign_in("freelancer", "bo", None)
+    for each, zone in ((ana, "Europe/Lisbon"), (bo, "UTC")):
+        await listed(each, "/", f"/purchases/{purchase_of(handle)}")
+        assert f"Next deadline ({zone})" in each.text
+
+
+async def test_staff_see_what_waits_for_them_by_kind(
+    server: WorkflowEnvironment, url: str, services: Services
+) -> None:
+    """A dispute, a refund that failed, and a bank dispute, each in its own queue."""
+    assert isinstance(services.provider, SandboxProvider)
+    disputed = await held(server)
+    await say(disputed, Role.CLIENT, "cancel")
+    await say(disputed, Role.FREELANCER, "decide_refund", decision="decline")
+    await say(disputed, Role.CLIENT, "open_dispute", reason="Nothing came.")
+    frozen = await held(server)
+    bank = Happens(SandboxEvent.DISPUTE_OPENED)
+    await happen(server.client, services.provider, purchase_of(frozen), bank)
+    failed = await open_purchase(server, "t-refund-fails", "Voice-over", fails=True)
+    await say(failed, Role.FREELANCER, "give_refund")
+    await skip(server, failed, REFUND_FAILS)
+    await until(failed, lambda found: bool(found.attention))
+    staff = await staff_at(url)
+    for handle, queue in ((disputed, "disputes"), (frozen, "bank"), (failed, "refunds")):
+        page = f"/purchases/{purchase_of(handle)}"
+        await listed(staff, f"/staff/{queue}", page)
+        for other in {"disputes", "bank", "refunds", "others", "closed"} - {queue}:
+            assert page not in (await staff.open(f"/staff/{other}")).html.links
+        assert page in (await staff.open("/staff")).html.links
+    assert (await staff.open("/staff/nothing")).page.status_code == 404
+
+
+async def test_staff_see_what_the_last_audit_has_found(
+    server: WorkflowEnvironment, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await server.client.execute_workflow(
+        "BooksAudit", id="audit-of-the-page", task_queue=TASK_QUEUE, result_type=AuditReport
+    )
+    staff = await staff_at(url)
+    while "it compared" not in (await staff.open("/staff")).text:  # noqa: ASYNC110
+        await asyncio.sleep(0.1)
+    found = Difference(purchase_id="p-1", what="<b>Escrow is short.</b>", what_to_do="Look.")
+    report = AuditReport(purchases=2, totals=(), differences=(found,), more=3)
+
+    async def last(_: audits.Audits) -> LastAudit:
+        known = await audits_last(server.client)
+        return LastAudit(known.at, report)
+
+    monkeypatch.setattr(audits.Audits, "last", last)
+    await staff.open("/staff")
+    assert "compared 2 purchases" in staff.text
+    assert "found 4 differences" in staff.text
+    assert "<b>Escrow is short.</b> Look." in staff.text
+    assert "/purchases/p-1" in staff.html.links
+
+
+async def audits_last(client: Client) -> LastAudit:
+    """The last audit that the server has."""
+    found = await REAL_LAST(audits.Audits(client))
+    assert found
+    return found
+
+
+REAL_LAST = audits.Audits.last
+
+
+async def test_an_open_page_learns_of_what_happens(server: WorkflowEnvironment, url: str) -> None:
+    """The stream names the newest event, and again when there is another; only to a party."""
+    handle = await held(server)
+    ana = await signed_in(url, "client", "ana", handle)
+    path = f"{url}/purchases/{purchase_of(handle)}/live"
+    with contextlib.closing(ana.browser.get(path, stream=True, timeout=30)) as stream:
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        events = ids(stream)
+        first = await asyncio.to_thread(next, events)
+        await say(handle, Role.FREELANCER, "send_message", text="Hello!")
+        assert await asyncio.to_thread(next, events) > first
+    again = {"Last-Event-ID": first}
+    with contextlib.closing(
+        ana.browser.get(path, stream=True, timeout=30, headers=again)
+    ) as stream:
+        assert await asyncio.to_thread(next, ids(stream)) > first
+    assert (await Visitor(url).open(path)).page.status_code == 401
+    eve = Visitor(url)
+    await eve.sign_in("client", "eve", None)
+    assert (await eve.open(path)).page.status_code == 403
+
+
+async def test_event_streams_are_limited(
+    server: WorkflowEnvironment, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who comes later is told not to try again; each stream ends by itself."""
+    handle = await held(server)
+    ana = await signed_in(url, "client", "ana", handle)
+    monkeypatch.setattr(live, "AT_ONCE", 1)
+    path = f"/purchases/{purchase_of(handle)}/live"
+    with contextlib.closing(ana.browser.get(url + path, stream=True, timeout=30)) as stream:
+        events = ids(stream)
+        await asyncio.to_thread(next, events)
+        assert (await ana.open(path)).page.status_code == 204
+    monkeypatch.setattr(live, "LASTS", 0.0)
+    monkeypatch.setattr(live, "AT_ONCE", 50)
+    assert (await ana.open(path)).page.status_code == 200
+
+
+def ids(stream: requests.Response) -> Iterator[str]:
+    """The ids of the events in a stream."""
+    for line in stream.iter_lines():
+        if line.startswith(b"id: "):
+            yield line.decode().removeprefix("id: ")

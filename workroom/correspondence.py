@@ -1,0 +1,99 @@
+"""What the parties and staff have written to each other: the texts of the messages in a purchase's
+history. Its status has none, so that it stays small; reading them needs no worker."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from temporalio.api.common.v1 import Payloads
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities.links import form_of
+from temporal.purchases import Purchase
+from workflows.messages import PurchaseStart, Role, Sender
+from workflows.receiving.parsing import InvalidMessage, parse_message
+from workroom.access import is_party, party_id
+
+FIELDS = ("text", "reason", "note")
+"""The fields in which people write to each other."""
+RUNS = 20
+"""Runs of one purchase whose histories are read, the newest: one has up to 2 MB."""
+
+
+@dataclass(frozen=True)
+class Letter:
+    """One text. `form`: the form of the workroom that sends such a message."""
+
+    at: datetime
+    sender: Sender
+    form: str
+    text: str
+
+
+async def letters(purchase: Purchase, terms: PurchaseStart) -> list[Letter]:
+    """The texts of a purchase, the newest first, also of messages that the rules have rejected.
+    Raises Failure, RPCError."""
+    found: list[Letter] = []
+    run: Purchase | None = await purchase.begun()
+    for _ in range(RUNS):
+        if run is None:
+            break
+        try:
+            own, run = await _letters_of_run(run, terms)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            break  # the server has deleted the history of an earlier run
+        found += own
+    return found
+
+
+async def _letters_of_run(
+    run: Purchase, terms: PurchaseStart
+) -> tuple[list[Letter], Purchase | None]:
+    """The texts of one run, the newest first, and the run that it continues."""
+    found: list[Letter] = []
+    before = ""
+    async for event in run.handle.fetch_history_events():
+        if event.HasField("workflow_execution_started_event_attributes"):
+            begun = event.workflow_execution_started_event_attributes
+            before = begun.continued_execution_run_id
+        found += [each async for each in _letters(run.client, event, terms)]
+    return found[::-1], replace(run, run_id=before) if before else None
+
+
+async def _letters(
+    client: Client, event: HistoryEvent, terms: PurchaseStart
+) -> AsyncIterator[Letter]:
+    """The text that an event brings, if any."""
+    name, given = _message(event)
+    if not name:
+        return
+    try:
+        message = parse_message(name, await client.data_converter.decode(given.payloads))
+    except (InvalidMessage, ValueError, RuntimeError):
+        return
+    text = next(filter(None, (getattr(message, each, None) for each in FIELDS)), "")
+    if text and _is_theirs(message.by, terms):
+        form = form_of(name, {"decision": getattr(message, "decision", "")})
+        yield Letter(event.event_time.ToDatetime(UTC), message.by, form, str(text))
+
+
+def _message(event: HistoryEvent) -> tuple[str, Payloads]:
+    """The name and the input of a signal or an update; empty for other events."""
+    if event.HasField("workflow_execution_signaled_event_attributes"):
+        signal = event.workflow_execution_signaled_event_attributes
+        return signal.signal_name, signal.input
+    if event.HasField("workflow_execution_update_accepted_event_attributes"):
+        update = event.workflow_execution_update_accepted_event_attributes.accepted_request.input
+        return update.name, update.args
+    return "", Payloads()
+
+
+def _is_theirs(sender: Sender, terms: PurchaseStart) -> bool:
+    """Whether a sender is a party of the purchase, or staff. Others are rejected."""
+    if is_party(sender):
+        return party_id(terms, sender.role) == sender.id
+    return sender.role in (Role.MEDIATOR, Role.OPERATOR)

@@ -1,0 +1,131 @@
+"""Signing in and out: by the link of a notice, or at an OpenID Connect provider."""
+
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from urllib.parse import quote, urlencode
+
+import structlog
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from activities.links import Expired, NotSigned
+from temporal.errors import Unreachable
+from workroom.access import is_party
+from workroom.error_pages import SignedOut, error_page
+from workroom.forms import form_at
+from workroom.oidc import Attempt, OpenIdProvider, SignInFailed
+from workroom.reading import fields_of
+from workroom.sessions import Session, Sessions
+from workroom.show import page
+
+SIGN_OUT, SWITCH = "sign-out", "role"
+PATH = re.compile(r"/(staff|purchases/[A-Za-z0-9%._~-]{1,400}(/[a-z_]{1,40})?)?")
+"""Where a person may go after signing in: pages of ours only."""
+
+log = structlog.get_logger()
+
+Routed = Callable[..., Route]
+
+
+@dataclass(frozen=True)
+class SignIn:
+    """The pages that open and end sessions."""
+
+    sessions: Sessions
+    provider: OpenIdProvider | None
+    base_url: str
+
+    @cached_property
+    def routes(self) -> list[Route]:
+        """Those that need no session."""
+        found = [Route("/open/{token}", self._open)]
+        if self.provider:
+            found += [Route("/sign-in", self._begin), Route("/signed-in", self._finish)]
+        return found
+
+    def wanted(self, request: Request) -> str | None:
+        """Our page that signs people in and comes back to this one; None without a provider."""
+        if self.provider is None:
+            return None
+        return f"/sign-in?{urlencode({'to': request.url.path})}"
+
+    async def sign_out(self, request: Request, session: Session) -> Response:
+        """End the session; with a provider's session, say where that one ends."""
+        self.sessions.message_id(session, "", SIGN_OUT, (await fields_of(request)).get("token", ""))
+        leave = None
+        if session.roles and self.provider:
+            leave = await self.provider.sign_out_url(f"{self.base_url}/")
+        response = page("signed_out", None, leave=leave, sign_in=self._sign_in)
+        self.sessions.end(response)
+        return response
+
+    async def switch(self, request: Request, session: Session) -> Response:
+        """Go on in another of the person's roles."""
+        fields = await fields_of(request)
+        self.sessions.message_id(session, "", SWITCH, fields.get("token", ""))
+        chosen = next((role for role in session.roles if role.value == fields.get("role")), None)
+        if chosen is None:
+            raise NotSigned("no role of this session")
+        sender = session.sender.model_copy(update={"role": chosen})
+        return self._opened(Session.new(sender, None, session.roles), "/")
+
+    async def _open(self, request: Request) -> Response:
+        """Sign in by a link, and go where it leads. Nothing else happens."""
+        try:
+            claims = self.sessions.keys.verify("link", request.path_params["token"])
+        except Expired:
+            return self._failed("This link is too old. Use a newer one.")
+        except NotSigned:
+            return self._failed("This link is not valid.")
+        session = self.sessions.open(claims, self.sessions.of(request))
+        return self._opened(session, _target(session, claims["purchase"], claims["form"]))
+
+    async def _begin(self, request: Request) -> Response:
+        assert self.provider
+        to = request.query_params.get("to", "/")
+        attempt = Attempt.new(to if PATH.fullmatch(to) else "/")
+        try:
+            response = RedirectResponse(await self.provider.sign_in_url(attempt), 303)
+        except Unreachable as error:
+            return error_page(error, None)
+        self.sessions.keep_attempt(response, asdict(attempt))
+        return response
+
+    async def _finish(self, request: Request) -> Response:
+        assert self.provider
+        try:
+            attempt = Attempt(**self.sessions.attempt(request))
+            first, *others = await self.provider.senders(attempt, request.query_params)
+        except Unreachable as error:
+            return error_page(error, None)
+        except (NotSigned, SignInFailed) as error:
+            log.warning("sign_in_failed", why=str(error))
+            return self._failed("Signing in did not work.")
+        roles = tuple(each.role for each in (first, *others))
+        to = attempt.to if attempt.to != "/" or is_party(first) else "/staff"
+        response = self._opened(Session.new(first, None, roles), to)
+        self.sessions.end_attempt(response)
+        return response
+
+    def _opened(self, session: Session, to: str) -> Response:
+        response = RedirectResponse(to, 303)
+        self.sessions.keep(response, session)
+        return response
+
+    def _failed(self, why: str) -> Response:
+        return error_page(SignedOut(why, self._sign_in), None)
+
+    @property
+    def _sign_in(self) -> str | None:
+        return "/sign-in" if self.provider else None
+
+
+def _target(session: Session, purchase_id: str | None, form: str) -> str:
+    """A path of ours that a link leads to."""
+    if purchase_id is None:
+        return "/" if is_party(session.sender) else "/staff"
+    path = f"/purchases/{quote(purchase_id, safe='')}"
+    return f"{path}/{form}" if form_at(form, session.sender.role) else path
