@@ -8,6 +8,7 @@ import typer
 
 from starter import books, messages, queries, start
 from starter.adopt import adopt
+from starter.bounces import bounces
 from starter.exits import command
 from starter.options import Json, read_id, read_sender
 from starter.restore import restore_
@@ -99,6 +100,7 @@ app.command("restore")(restore_)
 app.command()(adopt)
 app.command()(sandbox)
 app.command()(webhooks)
+app.command()(bounces)
 app.command()(codec)
 app.command()(metrics)
 app.command()(workroom)
