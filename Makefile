@@ -12,7 +12,7 @@ TEST := $(BIN)/pytest -n 3 --dist loadfile --max-worker-restart 0
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-uncached test-node test-browser test-releases kills soak storm mutants audit failover reliability bench bench-workroom histories lint format docs notices screenshots lock clean
+.PHONY: help demo run test test-uncached test-node test-browser test-releases image kills soak storm mutants audit failover day reliability bench bench-workroom histories lint format docs notices screenshots lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -44,7 +44,7 @@ run: $(RUN) ## Run a worker with an embedded Temporal server and its Web UI; dat
 	@$(BIN)/python worker.py --dev $(if $(PORT),--port $(PORT)) $(if $(UI_PORT),--ui-port $(UI_PORT))
 
 test: $(READY) ## Run all tests
-	@$(TEST) -m "not node and not browser and not releases"
+	@$(TEST) -m "not node and not browser and not releases and not image"
 
 test-node: $(READY) ## Run the tests that need Node.js with npm
 	@$(BIN)/pytest -m node
@@ -56,7 +56,10 @@ test-releases: $(READY) ## Replay recorded purchases with other releases of libr
 	@$(BIN)/pytest -m releases
 
 test-uncached: $(READY) ## Run all tests with workers that replay the whole history in every task
-	@RECOURSE_UNCACHED=1 $(TEST) -m "not node and not browser and not releases"
+	@RECOURSE_UNCACHED=1 $(TEST) -m "not node and not browser and not releases and not image"
+
+image: $(READY) ## Build the image, and run a purchase in it; needs root, mmdebstrap and buildah
+	@$(BIN)/pytest -m image tests/deploy -q -rP
 
 kills: $(READY) ## Kill workers, servers and databases at every event of every scenario; half an hour
 	@RECOURSE_KILLS=all $(BIN)/pytest -n 2 --dist loadfile --max-worker-restart 0 tests/proof
@@ -70,10 +73,14 @@ storm: $(READY) ## Kill one of three workers under load every few seconds, then 
 failover: $(READY) ## Replace PostgreSQL's primary by its standby under load, and back; TIMES=20
 	@RECOURSE_FAILOVERS=$(or $(TIMES),20) $(BIN)/pytest tests/proof/test_failover.py -q
 
+day: $(READY) ## Play a day of operation with failovers, deploys and outages; SEED=1 PURCHASES=150
+	@RECOURSE_DAY_SEED=$(or $(SEED),1) RECOURSE_DAY_PURCHASES=$(or $(PURCHASES),150) \
+		$(BIN)/pytest tests/operation/test_day.py -q -rP
+
 mutants: $(READY) ## Change lifecycle and ledger in small ways; a test must fail for each change; slow
 	@$(BIN)/python -m tests.proof.mutants
 
-reliability: test test-uncached soak kills storm failover mutants ## Run every proof again, and write docs/reliability.md; two hours
+reliability: test test-uncached soak kills storm failover day mutants ## Run every proof again, and write docs/reliability.md; two hours
 	@$(BIN)/python -m docs.reliability
 
 lint: $(READY) ## Check style, format and types

@@ -55,7 +55,7 @@ from temporal.process import exit_process
 from temporal.registration import register_search_attributes
 from temporal.runner import Runner, WritesCards
 from temporal.telemetry import runtime
-from workflows.acceptance import RULES_PATCH, accept_purchase
+from workflows.acceptance import RULES_PATCH, AcceptanceActivities
 from workflows.aftercare import PurchaseAftercare
 from workflows.audit import BooksAudit
 from workflows.lifecycle.versions import ACTIVE, VERSIONS
@@ -188,12 +188,13 @@ def _money(
     directory = TemporalPurchaseDirectory(client)
     saver = EndedPurchases(client, services.ledger, services.seal)
     cases = partial(open_case, client)
+    acceptance = AcceptanceActivities(services.mail_problem)
     audit = AuditActivities(services.ledger, services.provider, directory, saver.save, cases)
     worker = Worker(
         client,
         task_queue=TASK_QUEUE,
         workflows=[ProjectPurchase, PurchaseAftercare, PurchaseNotices, BooksAudit],
-        activities=[accept_purchase, *services.activities, audit.audit_books],
+        activities=[acceptance.accept_purchase, *services.activities, audit.audit_books],
         activity_executor=threads,
         max_concurrent_activities=ACTIVITY_THREADS,
         workflow_runner=Runner(lambda run_id: forget(worker, run_id)),

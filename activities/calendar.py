@@ -24,7 +24,7 @@ from activities.requests import (
 TABLE = f"holidays {version('holidays')}"
 """The name and version of the holiday table."""
 
-CENTRAL_BANKS = {"US": "XFED"}
+CENTRAL_BANKS = {"US": "XFED", "USA": "XFED"}
 """Where banks are open on other days than the government, and the library knows the bank's."""
 BANK_SYSTEMS = {"XFED", "XECB"}
 

@@ -18,6 +18,8 @@ from activities.amounts import MAX_AMOUNT, decimals
 
 LONGEST_LINE = 200
 LONGEST_ID = 64
+LONGEST_LOCAL_PART = 64
+"""Bytes before the @ of a mail address (RFC 5321)."""
 
 
 def _chars(*ranges: tuple[int, int]) -> frozenset[str]:
@@ -92,21 +94,23 @@ _ADDRESS = re.compile(
 )
 
 
-_LETTERS = {"Ll", "Lo", "Lm", "Mn", "Mc", "Nd"}
+_LETTERS = frozenset({"Ll", "Lo", "Lm", "Mn", "Mc", "Nd"})
 """Unicode's categories of what IDNA 2008 allows in a domain."""
+_CAPITALS = frozenset({"Lu", "Lt"})
 
 
 def mail_address(value: str) -> tuple[str, str]:
-    """The local part and the domain of a mail address; a domain beyond ASCII in its IDNA form."""
+    """The local part and the domain of a mail address; a domain beyond ASCII in its IDNA form.
+
+    Letters beyond ASCII in the local part need SMTPUTF8 at every mail server on the way.
+    """
     local, _, domain = value.rpartition("@")
-    if not local.isascii():
-        raise ValueError(
-            "must have only ASCII characters before the @: not every mail server delivers to others"
-        )
-    match = _ADDRESS.fullmatch(f"{local}@{'.'.join(map(_ascii_label, domain.split('.')))}")
-    if match is None:
+    local = composed(local)
+    plain = "".join("x" if _is_letter(char, _LETTERS | _CAPITALS) else char for char in local)
+    match = _ADDRESS.fullmatch(f"{plain}@{'.'.join(map(_ascii_label, domain.split('.')))}")
+    if match is None or len(local.encode()) > LONGEST_LOCAL_PART:
         raise ValueError("is not a mail address, such as ana@example.com")
-    return match[1], match[2]
+    return local, match[2]
 
 
 def _ascii_label(label: str) -> str:
@@ -122,10 +126,10 @@ def _ascii_label(label: str) -> str:
     return f"xn--{label.encode('punycode').decode()}"
 
 
-def _is_letter(char: str) -> bool:
+def _is_letter(char: str, categories: frozenset[str] = _LETTERS) -> bool:
     """Whether a domain may have this character, except for some of ancient scripts. The categories
     of Unicode 3.2 never change, and neither does NFKC of its characters."""
-    in_category = unicodedata.ucd_3_2_0.category(char) in _LETTERS or char == "〇"
+    in_category = unicodedata.ucd_3_2_0.category(char) in categories or char == "〇"
     return in_category and unicodedata.normalize("NFKC", char) == char
 
 

@@ -459,6 +459,11 @@ class Undelivered(Model):
     why: str
 
 
+NOTICE_CAME_BACK = "notice_came_back"
+"""The signal that reports an Undelivered notice that the mail server had accepted. Not part of the
+contract: `recourse bounces` sends it."""
+
+
 class NoticeAnswer(Model):
     """How many notices were delivered, and which were not."""
 

@@ -15,6 +15,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -30,7 +31,7 @@ from activities.ledger import Ledger
 from activities.links import LINK_KEYS, LinkKeys
 from activities.money import MoneyActivities
 from activities.notices.activity import SENDER, NoticeActivities
-from activities.notices.channels import channels_from_urls
+from activities.notices.channels import channels_from_urls, mail_problem
 from activities.notices.log import DeliveryLog
 from activities.notices.message import mail_address, sender, web_address
 from activities.payments import PaymentProvider, ProviderUnreachable
@@ -124,6 +125,7 @@ class Services:
             raise
         self.ledger = Ledger(self.engine, settings.deployment)
         self.notices = DeliveryLog(self.engine)
+        self.mail_problem = partial(mail_problem, channels)
         self.seal = seal
         self._money = MoneyActivities(self.ledger, self.provider, self.seal)
         self._notifying = NoticeActivities(

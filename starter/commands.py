@@ -117,6 +117,10 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
             "starter.serve:webhooks",
             "Receive the payment provider's webhooks: POST /webhooks/stripe.",
         ),
+        "bounces": (
+            "starter.bounces:bounces",
+            "Read reports of mail that came back, and show these notices as undelivered.",
+        ),
         "codec": (
             "starter.serve:codec",
             "Decrypt payloads for the Web UI, for users with a token: POST /decode.",

@@ -124,6 +124,7 @@ def test_the_bank_holidays_of_the_united_states_are_those_of_the_federal_reserve
     closed, and closed on the Monday after one that falls on a Sunday."""
     assert ends("2026-07-02T09:00Z") == ends("2026-07-02T09:00Z", country="XFED")
     assert ends("2026-07-02T09:00Z") == "2026-07-04T00:00Z"
+    assert ends("2026-07-02T09:00Z", country="USA") == "2026-07-04T00:00Z"
     assert ends("2027-07-02T09:00Z") == "2027-07-07T00:00Z"
 
 

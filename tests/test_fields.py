@@ -205,7 +205,8 @@ def _is_note(text: str) -> bool:
     [
         ("ana@example.com", True),
         ("ana@b\u00fccher.example", True),
-        ("j\u00f6rg@example.com", False),
+        ("j\u00f6rg@example.com", True),
+        ("\u2615@example.com", False),
         ("ana@exa_mple.com", False),
         ("ana@example..com", False),
         ("a" * 65 + "@example.com", False),

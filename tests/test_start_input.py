@@ -193,19 +193,14 @@ def test_a_title_and_a_name_are_one_line_of_text(bad: object) -> None:
         *("", "ana", "@example.com", "ana@", "a b@example.com", "a@b\nc", "<a@b>", "a@b,c@d", None),
         *("ana@☕.example", "ana@bücher。example", "ana@a\u200bß.example", "ana@ﬁ.example"),
         *("ana@-ß.example", "ana@ß-.example", "ana@ab--ß.example", "ana@\u0301a.example"),
-        f"ana@{'ß' * 60}.example",
+        *(f"ana@{'ß' * 60}.example", f"{'é' * 33}@example.com", "jos\u200bé@example.com"),
+        *("☕@example.com", "\u202ejosé@example.com", "jo\u0300 sé@example.com", "ﬁ@example.com"),
     ],
     ids=ascii,
 )
 def test_an_email_is_one_mail_address(bad: object) -> None:
     """Anything but one plain address is rejected, so that nobody can add recipients."""
     assert_rejected("client.email", start, client={**START["client"], "email": bad})
-
-
-def test_an_email_has_only_ascii_before_the_at() -> None:
-    """Mail servers may or may not deliver to others, so each notice would be a gamble."""
-    with pytest.raises(ValidationError, match="must have only ASCII characters before the @"):
-        start(client={**START["client"], "email": "josé@example.com"})
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ of a purchase.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from temporalio import activity, workflow
@@ -82,17 +82,27 @@ class Acceptance(Model):
 ACCEPT_PURCHASE = ActivityType("accept_purchase", StartToAccept, Acceptance)
 
 
-@activity.defn(name=ACCEPT_PURCHASE.name)
-async def accept_purchase(request: StartToAccept) -> Acceptance:
-    """Validate a start; the answer is recorded."""
-    try:
-        _check_settings(request.unsuitable)
-        terms = accept(request.document, request.workflow_id, request.began)
-    except ValueError as error:
-        return Acceptance(problem=str(error))
-    late = request.began - request.at > DELAYED
-    starts_at = request.at + (await _start_delay() if late else timedelta(0))
-    return Acceptance(terms=terms, starts_at=min(starts_at, request.began))
+class AcceptanceActivities:
+    """Validates starts."""
+
+    def __init__(self, mail_problem: Callable[[str], Awaitable[str]]) -> None:
+        """`mail_problem` says why an address can get no mail from here; empty if it can."""
+        self._mail_problem = mail_problem
+
+    @activity.defn(name=ACCEPT_PURCHASE.name)
+    async def accept_purchase(self, request: StartToAccept) -> Acceptance:
+        """Validate a start; the answer is recorded."""
+        try:
+            _check_settings(request.unsuitable)
+            terms = accept(request.document, request.workflow_id, request.began)
+        except ValueError as error:
+            return Acceptance(problem=str(error))
+        for role, party in (("client", terms.client), ("freelancer", terms.freelancer)):
+            if problem := await self._mail_problem(party.email):
+                return Acceptance(problem=f"{role}.email {problem}")
+        late = request.began - request.at > DELAYED
+        starts_at = request.at + (await _start_delay() if late else timedelta(0))
+        return Acceptance(terms=terms, starts_at=min(starts_at, request.began))
 
 
 async def _start_delay() -> timedelta:

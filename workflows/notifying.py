@@ -168,6 +168,16 @@ class Notifier:
         for notice in undelivered:
             given_up.add(1, {"channel": notice.channel})
 
+    def came_back(self, lost: Undelivered, at: datetime) -> None:
+        """Give up a notice that came back after it was sent; operators are notified, once."""
+        key = (lost.transition, lost.role, lost.channel, lost.at)
+        known = ((one.transition, one.role, one.channel, one.at) for one in self._state.undelivered)
+        if key not in known:
+            self._give_up([lost])
+            row = Notify("notice_undelivered", "system", texts.NOTICE_UNDELIVERED, ("operator",))
+            values = _undelivered_values(lost.transition, [lost])
+            self.notify(replace(row, values=values), at)
+
     async def stop(self) -> None:
         """Send nothing more, and wait a moment for what is in delivery: the next run continues.
 
@@ -379,8 +389,6 @@ def undelivered_report(
     lost = [one for one in undelivered if one.role != "operator"]
     if not lost or not notice.about_money:
         return None
-    ways = "; ".join(f"to the {one.role} by {one.channel}: {one.why.rstrip('.')}" for one in lost)
-    name = spaced(notice.transition)
     return notice.model_copy(
         update={
             "transition_id": f"{notice.transition_id}-undelivered",
@@ -388,12 +396,18 @@ def undelivered_report(
             "at": now,
             "actor": "system",
             "text": _text(texts.NOTICE_UNDELIVERED),
-            "values": {"notice": name, "problem": budget.cut(ways, budget.LONGEST_PROBLEM)},
+            "values": _undelivered_values(notice.transition, lost),
             "note": None,
             "money_text": None,
             "recipients": (Recipient(role="operator"),),
         }
     )
+
+
+def _undelivered_values(transition: str, lost: Sequence[Undelivered]) -> dict[str, str]:
+    """What the report to operators quotes."""
+    ways = "; ".join(f"to the {one.role} by {one.channel}: {one.why.rstrip('.')}" for one in lost)
+    return {"notice": spaced(transition), "problem": budget.cut(ways, budget.LONGEST_PROBLEM)}
 
 
 def _undelivered_by(notice: NoticeRequest, error: ActivityError) -> Sequence[Undelivered]:

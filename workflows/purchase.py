@@ -29,7 +29,7 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
 from activities.keys import purchase_of_workflow
-from activities.requests import ErrorType, WorkflowPostings
+from activities.requests import NOTICE_CAME_BACK, ErrorType, WorkflowPostings
 from workflows import budget, lifecycle, view
 from workflows.acceptance import (
     UnreadableState,
@@ -67,6 +67,7 @@ from workflows.receiving.parsing import (
     json_of,
     parse_message,
     size_to_parse,
+    undelivered_in,
 )
 from workflows.receiving.queue import MessageQueue
 from workflows.receiving.waiting import take_waiting, with_waiting
@@ -274,6 +275,10 @@ class ProjectPurchase(Receiver):
         return answer
 
     def _handle_signal(self, name: str, payloads: Sequence[object], at: datetime) -> None:
+        if name == NOTICE_CAME_BACK and (lost := undelivered_in(payloads)):
+            if not self._closed:
+                self._notifier.came_back(lost, at)
+            return
         try:
             message = parse_message(name, payloads)
         except InvalidMessage as invalid:

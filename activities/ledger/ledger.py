@@ -315,9 +315,10 @@ class Ledger:
         ids, if they were held: each with the provider's name for its charge."""
         return read(self._engine, lambda connection: watched(connection, since, ids))
 
-    def audit(self) -> list[Difference]:
-        """Return what is wrong in the ledger; empty if nothing is. Reads every transfer."""
-        return read(self._engine, audit)
+    def audit(self, since: datetime | None = None) -> list[Difference]:
+        """Return what is wrong in the ledger; empty if nothing is. Reads every transfer, or those
+        of the purchases with an operation recorded since this instant, and every balance."""
+        return read(self._engine, partial(audit, since=since))
 
     def _post(self, operation: Operation) -> bool:
         try:

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from pathlib import Path
@@ -15,9 +16,13 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 import aiosmtplib
 
 from activities.notices.failures import ChannelUrlError, PermanentFailure, TransientFailure
-from activities.notices.message import Outgoing
+from activities.notices.message import Outgoing, address, is_ascii
 from activities.notices.webhook import webhook_from_url
 from activities.sanitize import redacted
+
+ASKED_WITHIN = 3
+"""Seconds for a mail server to say what it offers; the activity that validates a start waits."""
+NO_UTF8 = "mail server takes only ASCII characters before the @ of an address."
 
 
 class Channel(Protocol):
@@ -121,6 +126,8 @@ class SmtpChannel:
             raise _rejection(error.recipients[0], to) from None
         except aiosmtplib.SMTPDataError as error:
             raise _rejection(error, to) from None
+        except aiosmtplib.SMTPNotSupported:
+            raise PermanentFailure(f"The {NO_UTF8}") from None
         except aiosmtplib.SMTPResponseException as error:
             reply = _reply(error, to)
             raise TransientFailure(f"The mail server rejects our connection: {reply}") from None
@@ -128,8 +135,22 @@ class SmtpChannel:
             why = redacted(str(error), to) or type(error).__name__
             raise TransientFailure(f"The mail server could not be used: {why}") from None
 
-    async def _send(self, message: EmailMessage, to: str) -> None:
-        client = aiosmtplib.SMTP(
+    async def offers_utf8(self) -> bool | None:
+        """Whether the mail server delivers to addresses beyond ASCII (SMTPUTF8, RFC 6531). None if
+        it cannot be asked now."""
+        client = self._client()
+        try:
+            async with asyncio.timeout(ASKED_WITHIN):
+                await client.connect()
+                await client.ehlo()
+                return client.supports_extension("smtputf8")
+        except (aiosmtplib.SMTPException, OSError):
+            return None
+        finally:
+            client.close()
+
+    def _client(self) -> aiosmtplib.SMTP:
+        return aiosmtplib.SMTP(
             hostname=self.host,
             port=self.port,
             use_tls=self.tls,
@@ -138,10 +159,14 @@ class SmtpChannel:
             password=self.password,
             timeout=self.wait,
         )
+
+    async def _send(self, message: EmailMessage, to: str) -> None:
+        client = self._client()
+        options = () if to.isascii() else ("SMTPUTF8", "BODY=8BITMIME")
         try:
             await client.connect()
             origin = message["From"].addresses[0].addr_spec
-            await client.sendmail(origin, [to], message.as_bytes())
+            await client.sendmail(origin, [to], message.as_bytes(), mail_options=options)
             # The server has the message: a failure from here on changes nothing.
             with contextlib.suppress(aiosmtplib.SMTPException, OSError):
                 await client.quit(timeout=1)
@@ -159,6 +184,16 @@ def _rejection(
 
 def _reply(error: aiosmtplib.SMTPResponseException, to: str) -> str:
     return f"{error.code} {redacted(error.message, to)}".rstrip()
+
+
+async def mail_problem(channels: Sequence[Channel], text: str) -> str:
+    """Why mail to this valid address is certain to fail; empty if it is not. A mail server is asked
+    only about an address beyond ASCII; one that does not answer rejects none."""
+    if is_ascii(address(text)):
+        return ""
+    servers = [channel for channel in channels if isinstance(channel, SmtpChannel)]
+    offers = await asyncio.gather(*(server.offers_utf8() for server in servers))
+    return f"cannot get mail: the {NO_UTF8} Give another address." if False in offers else ""
 
 
 _STARTTLS = {"auto": None, "require": True, "off": False}

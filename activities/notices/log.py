@@ -36,7 +36,8 @@ Status = Literal["pending", "sent", "failed", "undelivered"]
 class Notice:
     """One notice to one reader through one channel.
 
-    `sent` and `failed` are final. `pending` has not been delivered yet; `last_error` says why.
+    `sent` and `failed` are final, but mail that comes back makes `failed` of `sent`. `pending` has
+    not been delivered yet; `last_error` says why.
     `undelivered` is never stored: `effective_status` derives it from `pending` after a day. `at` is
     the time of the transition; `updated_at` is when the log last changed.
     """
@@ -140,6 +141,23 @@ class DeliveryLog:
         ]
         with self._engine.begin() as connection:
             connection.execute(_RECORD, rows)
+
+    def sent(self, message_id: str) -> Notice | None:
+        """The sent notice with this Message-ID."""
+        found = select(_NOTICES).where(
+            _NOTICES.c.message_id == message_id, _NOTICES.c.status == "sent"
+        )
+        with self._engine.connect() as connection:
+            row = connection.execute(found).one_or_none()
+        return _notice(row) if row else None
+
+    def record_bounce(self, message_id: str, why: str) -> None:
+        """Record that a sent notice came back."""
+        values = {"status": "failed", "last_error": why, "updated_at": datetime.now(UTC)}
+        with self._engine.begin() as connection:
+            connection.execute(
+                update(_NOTICES).where(_NOTICES.c.message_id == message_id).values(values)
+            )
 
     def list(self, purchase_id: str) -> tuple[Notice, ...]:
         """All notices of a purchase, in the order of their transitions."""

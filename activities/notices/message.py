@@ -33,6 +33,7 @@ class _Headers(HeaderRegistry):
 
 
 _POLICY = SMTP.clone(cte_type="7bit", header_factory=_Headers())
+_UTF8 = _POLICY.clone(utf8=True)
 
 
 @dataclass(frozen=True)
@@ -49,16 +50,17 @@ class Outgoing:
         return self.notice.updated_at is None
 
     def mail(self) -> EmailMessage:
-        """The notice as a mail message, in ASCII.
+        """The notice as a mail message; in ASCII, unless the address needs SMTPUTF8.
 
         All notices of one purchase to one reader refer to the same root, so mail programs show them
         as one thread. Raises PermanentFailure if the reader's address is invalid.
         """
         notice = self.notice
         root = f"<{_digest(notice.purchase_id, notice.role)}@{self.origin.domain}>"
-        message = EmailMessage(policy=_POLICY)
+        to = address(notice.address, self.name)
+        message = EmailMessage(policy=_POLICY if is_ascii(to) else _UTF8)
         message["From"] = self.origin
-        message["To"] = address(notice.address, self.name)
+        message["To"] = to
         message["Subject"] = header(notice.subject, 200)
         message["Date"] = notice.at
         message["Message-ID"] = notice.message_id
@@ -88,22 +90,30 @@ def address(text: str, name: str = "") -> Address:
     return Address(display_name=display, username=username, domain=domain)
 
 
+def is_ascii(parsed: Address) -> bool:
+    """Whether every mail server takes the address; others need SMTPUTF8."""
+    return parsed.username.isascii()
+
+
 def sender(text: str) -> Address:
-    """The From address in `Name <address>`. Raises ValueError for anything else."""
+    """The From address in `Name <address>`, in ASCII. Raises ValueError for anything else."""
     name, plain = parseaddr(text)
     try:
-        return address(plain, name)
+        if is_ascii(parsed := address(plain, name)):
+            return parsed
     except PermanentFailure:
-        raise ValueError(f"Not a sender for notices: {text!r}; write Name <address>.") from None
+        pass
+    raise ValueError(f"Not a sender for notices: {text!r}; write Name <address>, in ASCII.")
 
 
 def mail_address(text: str) -> str:
-    """Returns `text`. Raises ValueError if it is not a plain mail address."""
+    """Returns `text`. Raises ValueError if it is not a plain mail address in ASCII."""
     try:
-        address(text)
+        if is_ascii(address(text)):
+            return text
     except PermanentFailure:
-        raise ValueError(f"Not a mail address: {text!r}; write NAME@HOST.") from None
-    return text
+        pass
+    raise ValueError(f"Not a mail address: {text!r}; write NAME@HOST, in ASCII.")
 
 
 def web_address(text: str) -> str:

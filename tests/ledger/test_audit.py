@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -210,6 +210,31 @@ def test_the_audit_finds_each_manipulation(
     with without_rules(engine) as connection:
         connection.execute(sa.text(statement))
         differences = audit(connection)
+        of_window = audit(connection, datetime.now(UTC) - timedelta(days=1))
+        of_nothing = audit(connection, datetime.now(UTC) + timedelta(days=1))
     assert {(one.purchase_id, one.what) for one in differences} == found
     assert all("Stop the workers" in one.what_to_do for one in differences)
+    # Without its only operation a purchase is in no window.
+    assert of_window or "DELETE FROM operation" in statement
+    assert {(one.purchase_id, one.what) for one in of_window} <= found
+    assert all("sum to" in one.what for one in of_nothing)  # the balances of each currency
     assert ledger.audit() == []
+
+
+def test_the_audit_of_a_window_reads_its_purchases_from_their_beginning(
+    ledger: Ledger, engine: Engine
+) -> None:
+    """A purchase that was held before and is decided within; none that only rests."""
+    for purchase in ("p-1", "p-2"):
+        ledger.hold(key=f"{purchase}/hold", purchase_id=purchase, amount=100, currency="USD", at=AT)
+    since = datetime.now(UTC)
+    ledger.decide(
+        key="p-2/decided", purchase_id="p-2", refund=60, release=40, currency="USD", at=AT
+    )
+    assert ledger.audit(since) == []
+    with without_rules(engine) as connection:
+        connection.execute(sa.text("UPDATE transfer SET amount = 99 WHERE kind = 'hold'"))
+        found = {one.purchase_id for one in audit(connection, since)}
+        everything = {one.purchase_id for one in audit(connection)}
+    assert found == {"p-2"}
+    assert everything == {"p-1", "p-2", None}

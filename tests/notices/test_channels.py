@@ -111,7 +111,7 @@ def test_names_titles_and_ids_add_no_header(text: str) -> None:
         "a@b, c@d",
         "Ana <a@b.c>",
         "a b@c.d",
-        "josé@example.com",
+        "☕@example.com",
         "a@-x.com",
         "=?utf-8?q?x?=@example.com",
         "a@" + "x" * 300,

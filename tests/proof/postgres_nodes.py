@@ -115,6 +115,12 @@ class Pair:
         await self.primary.kill()
         await self._exchange()
 
+    async def restart(self) -> None:
+        """Stop the primary and start it again."""
+        await asyncio.to_thread(self.primary.stop)
+        await asyncio.to_thread(self.primary.start)
+        await self.until_replicating()
+
     async def _exchange(self) -> None:
         self.primary, self.standby = self.standby, self.primary
         await asyncio.to_thread(self.primary.promote)

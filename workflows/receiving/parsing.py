@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from temporalio.common import RawValue
 
+from activities.fields import LONGEST_ID
+from activities.requests import Undelivered
 from workflows.budget import LARGEST_ANSWER, LONGEST_PROBLEM, cut
 from workflows.lifecycle.events import Rejection
 from workflows.lifecycle.state import Code
@@ -66,6 +69,17 @@ def parse_answer(
             f"The activity {activity} was completed with what is not its answer: {error} It is "
             "asked again; leave its completion to the worker."
         ) from None
+
+
+def undelivered_in(payloads: Sequence[object]) -> Undelivered | None:
+    """What the signal NOTICE_CAME_BACK reports; None if it cannot be read."""
+    if _size(payloads) > LARGEST_MESSAGE:
+        return None
+    with suppress(ValueError):
+        lost = parse(Undelivered, payloads)
+        if max(len(lost.transition), len(lost.role)) <= LONGEST_ID:
+            return lost
+    return None
 
 
 def read(kind: type[Model], document: bytes | str) -> Model:
