@@ -6,7 +6,8 @@ import contextlib
 import hashlib
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from pathlib import Path
@@ -93,9 +94,57 @@ def _sync(folder: Path) -> None:
         os.close(descriptor)
 
 
+class SmtpConnections:
+    """Connections to one mail server. While messages are being sent, one that is free serves the
+    next; after the last message all are closed."""
+
+    def __init__(self) -> None:
+        self._free: list[aiosmtplib.SMTP] = []
+        self._users = 0
+
+    @asynccontextmanager
+    async def one(self, client: Callable[[], aiosmtplib.SMTP]) -> AsyncIterator[aiosmtplib.SMTP]:
+        """A connection for one message; `client` makes one. It is closed if the block raises."""
+        self._users += 1
+        try:
+            connected = await self._connected(client)
+            try:
+                yield connected
+            except BaseException:
+                connected.close()
+                raise
+            self._free.append(connected)
+        finally:
+            self._users -= 1
+            if not self._users:
+                await self._close()
+
+    async def _connected(self, client: Callable[[], aiosmtplib.SMTP]) -> aiosmtplib.SMTP:
+        while self._free:
+            free = self._free.pop()
+            if free.is_connected:
+                return free
+            free.close()
+        new = client()
+        try:
+            await new.connect()
+        except BaseException:
+            new.close()
+            raise
+        return new
+
+    async def _close(self) -> None:
+        """The server has every message: a failure from here on changes nothing."""
+        free, self._free = self._free, []
+        for each in free:
+            with contextlib.suppress(aiosmtplib.SMTPException, OSError):
+                await each.quit(timeout=1)
+            each.close()
+
+
 @dataclass(frozen=True)
 class SmtpChannel:
-    """Sends messages to a mail server, one connection each.
+    """Sends messages to a mail server.
 
     `starttls`: True requires it, None uses it if offered, False never uses it. `wait` bounds each
     exchange and `limit` the whole delivery, in seconds.
@@ -110,6 +159,7 @@ class SmtpChannel:
     wait: float = 20
     limit: float = 60
     name: str = "smtp"
+    connections: SmtpConnections = field(default_factory=SmtpConnections, repr=False, compare=False)
 
     async def deliver(self, outgoing: Outgoing) -> None:
         """Send the message. A 5xx for the reader or the message is a permanent failure.
@@ -161,17 +211,10 @@ class SmtpChannel:
         )
 
     async def _send(self, message: EmailMessage, to: str) -> None:
-        client = self._client()
         options = () if to.isascii() else ("SMTPUTF8", "BODY=8BITMIME")
-        try:
-            await client.connect()
-            origin = message["From"].addresses[0].addr_spec
+        origin = message["From"].addresses[0].addr_spec
+        async with self.connections.one(self._client) as client:
             await client.sendmail(origin, [to], message.as_bytes(), mail_options=options)
-            # The server has the message: a failure from here on changes nothing.
-            with contextlib.suppress(aiosmtplib.SMTPException, OSError):
-                await client.quit(timeout=1)
-        finally:
-            client.close()
 
 
 def _rejection(

@@ -196,6 +196,24 @@ async def test_smtp_delivers_the_message_unchanged() -> None:
     assert envelope.content == message().as_bytes()
 
 
+async def test_while_messages_are_sent_a_free_connection_sends_the_next_one() -> None:
+    """One message takes long; meanwhile five others need one more connection. Then all end."""
+    handler, servers = SmtpHandler(), list[SMTP]()
+
+    def counted() -> SMTP:
+        servers.append(SMTP(handler, hostname="mail.test"))
+        return servers[-1]
+
+    async with listening(counted) as port:
+        channel = channel_to(port)
+        async with channel.connections.one(channel._client):
+            for number in range(5):
+                await channel.deliver(outgoing(str(number)))
+        assert (len(handler.kept), len(servers)) == (5, 2)
+        await channel.deliver(outgoing("6"))
+        assert (len(handler.kept), len(servers)) == (6, 3)
+
+
 @pytest.mark.parametrize(
     ("handler", "failure", "text"),
     [
