@@ -49,6 +49,8 @@ class Place:
 
     address: str
     folder: Path
+    books: str = ""
+    """The URL of a ledger to which the steps are posted."""
 
     @property
     def settings(self) -> Settings:

@@ -18,7 +18,7 @@ POLL_INTERVAL = 0.1
 
 async def dbos_worker(place: Place, ready: Event) -> None:
     """Run the application with its workflow."""
-    recorder = Recorder(place.folder)
+    recorder = Recorder(place.folder, place.books)
     DBOS(
         config={
             "name": "peer",
@@ -29,7 +29,7 @@ async def dbos_worker(place: Place, ready: Event) -> None:
     )
 
     async def carry_out(purchase: str, step: str) -> None:
-        recorder.record(purchase, step)
+        await asyncio.to_thread(recorder.record, purchase, step)
 
     run_step = DBOS.step()(carry_out)
 

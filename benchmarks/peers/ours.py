@@ -1,6 +1,7 @@
 """Recourse as one of the sides: the production worker with activities that only record their
 steps."""
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from functools import partial
 from multiprocessing.synchronize import Event
@@ -11,16 +12,21 @@ from temporalio.client import Client
 
 from activities.requests import (
     POST_DECISION,
+    POST_SETTLEMENT,
     SEND_NOTICES,
+    TAKE_PAYMENT,
     DecisionPosting,
     NoticeAnswer,
     NoticeRequest,
+    PaymentAnswer,
+    PaymentRequest,
     Posted,
+    SettlementPosting,
 )
 from activities.services import Settings
 from benchmarks.lifecycles import buy, message, terms
 from benchmarks.peers.recorder import Recorder
-from benchmarks.peers.script import LAST, MOVED
+from benchmarks.peers.script import LAST, MOVED, SETTLE, TAKE
 from benchmarks.sides import IdleServices, Place, recourse
 from workflows.messages import Role
 
@@ -38,10 +44,20 @@ class RecordingServices(IdleServices):
         super().__init__(settings)
         self._recorder = recorder
 
+    @activity.defn(name=TAKE_PAYMENT.name)
+    async def take_payment(self, request: PaymentRequest) -> PaymentAnswer:
+        await asyncio.to_thread(self._recorder.record, request.purchase_id, TAKE)
+        return await super().take_payment(request)
+
     @activity.defn(name=POST_DECISION.name)
     async def post_decision(self, request: DecisionPosting) -> Posted:
-        self._recorder.record(request.purchase_id, MOVED)
+        await asyncio.to_thread(self._recorder.record, request.purchase_id, MOVED)
         return await super().post_decision(request)
+
+    @activity.defn(name=POST_SETTLEMENT.name)
+    async def post_settlement(self, request: SettlementPosting) -> Posted:
+        await asyncio.to_thread(self._recorder.record, request.purchase_id, SETTLE)
+        return await super().post_settlement(request)
 
     @activity.defn(name=SEND_NOTICES.name)
     async def send_notices(self, request: NoticeRequest) -> NoticeAnswer:
@@ -53,7 +69,7 @@ class RecordingServices(IdleServices):
 def our_worker(place: Place, ready: Event) -> Coroutine[Any, Any, None]:
     """Run the production worker."""
     create: Callable[[Settings], RecordingServices] = partial(
-        RecordingServices, Recorder(place.folder)
+        RecordingServices, Recorder(place.folder, place.books)
     )
     return recourse(place, ready, create)
 

@@ -32,7 +32,7 @@ Connection = psycopg.AsyncConnection[Any]
 
 async def poller_worker(place: Place, ready: Event) -> None:
     """Run the job."""
-    recorder = Recorder(place.folder)
+    recorder = Recorder(place.folder, place.books)
     async with await psycopg.AsyncConnection.connect(place.address, autocommit=True) as connection:
         await connection.execute(TABLES)
         ready.set()
@@ -62,7 +62,7 @@ async def _process(connection: Connection, recorder: Recorder, purchase: str) ->
     done += LAST_STEPS if waits_for == CLOSED else ()
     until = None if waits_for == CLOSED else time.time() + WINDOWS[MESSAGES[waits_for]]
     for step in done:
-        recorder.record(purchase, step)
+        await asyncio.to_thread(recorder.record, purchase, step)
     await connection.execute(
         "UPDATE purchase SET waits_for = %s, until = %s, done = done || %s WHERE id = %s",
         [waits_for, until, done, purchase],

@@ -1,4 +1,5 @@
-"""Records when each side carried out a step, in a file that another process reads."""
+"""Carries out each side's steps: posts to the ledger, and records the time in a file that another
+process reads."""
 
 import asyncio
 import json
@@ -6,9 +7,16 @@ import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+from activities.database import create_engine
+from activities.ledger import Ledger
+from benchmarks.peers import script
 from benchmarks.peers.script import LAST, MOVED
+
+PRICE = 25_000
 
 POLL_INTERVAL, TIMEOUT = 0.005, 120
 """Seconds between two reads of the file, and until a missing step is an error."""
@@ -17,14 +25,18 @@ POLL_INTERVAL, TIMEOUT = 0.005, 120
 class Recorder:
     """Appends purchase, step and time of the measured steps to a file, in whole lines.
 
-    Times are seconds of the machine's monotonic clock, which all its processes share.
+    Times are seconds of the machine's monotonic clock, which all its processes share. With the URL
+    of a ledger, the steps that move money are also posted there, the same rows for every side.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, books: str = "") -> None:
         self.file = folder / "steps.jsonl"
+        self._ledger = Ledger(create_engine(books)) if books else None
 
     def record(self, purchase: str, step: str) -> None:
-        """Record that a step was carried out, if it is a measured one."""
+        """Post a step, and record that it was carried out, if it is a measured one."""
+        if self._ledger:
+            post(self._ledger, purchase, step)
         if step not in (MOVED, LAST):
             return
         line = json.dumps([purchase, step, time.monotonic()]) + "\n"
@@ -33,6 +45,24 @@ class Recorder:
             os.write(out, line.encode())
         finally:
             os.close(out)
+
+
+def post(ledger: Ledger, purchase: str, step: str) -> None:
+    """Post one step to the ledger, once."""
+    key = f"purchase-{purchase}/{step.replace(' ', '-')}"
+    given: dict[str, Any] = {
+        "key": key,
+        "purchase_id": purchase,
+        "currency": "USD",
+        "at": datetime.now(UTC),
+    }
+    match step:
+        case script.TAKE:
+            ledger.hold(amount=PRICE, **given)
+        case script.MOVED:
+            ledger.decide(refund=PRICE, release=0, **given)
+        case script.SETTLE:
+            ledger.settle(amount=PRICE, reference="re", **given)
 
 
 class Watcher:

@@ -7,10 +7,12 @@ MESSAGES = ("submit_requirements", "cancel", "decide_refund")
 WINDOWS = {"submit_requirements": 48 * HOUR, "cancel": 24 * HOUR, "decide_refund": 7 * DAY}
 """The messages that a purchase waits for in turn, and for how many seconds at most."""
 
-FIRST_STEPS = ("take payment", "notify: held")
+TAKE = "take payment"
+FIRST_STEPS = (TAKE, "notify: held")
 MOVED = "post decision"
 LAST = "notify: settled"
-LAST_STEPS = ("compute deadline", MOVED, "send refund", "post settlement", LAST)
+SETTLE = "post settlement"
+LAST_STEPS = ("compute deadline", MOVED, "send refund", SETTLE, LAST)
 """The steps at the start and after the approval. Each message adds a step that notifies both."""
 
 
