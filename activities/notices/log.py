@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from sqlalchemy import (
     Column,
+    Connection,
     Engine,
     Integer,
     MetaData,
@@ -26,6 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
+from activities.database.personal import Forgotten, PersonalData
 from activities.database.types import Instant
 from activities.requests import GIVE_UP_AFTER
 
@@ -63,6 +65,12 @@ def effective_status(notice: Notice, now: datetime) -> Notice:
     given_up = notice.status == "pending" and now >= notice.at + GIVE_UP_AFTER
     return replace(notice, status="undelivered") if given_up else notice
 
+
+PERSONAL = ("address", "subject", "text", "html")
+"""The columns that are encrypted with the key of the purchase."""
+
+FORGOTTEN = "(forgotten)"
+"""What is read in them when the persons of the purchase were forgotten."""
 
 _TYPES = {"at": Instant, "attempts": Integer, "updated_at": Instant}
 _NOTICES = Table(
@@ -110,9 +118,11 @@ class DeliveryLog:
         now = datetime.now(UTC)
         rows = [asdict(notice) | {"updated_at": now} for notice in notices]
         with self._engine.begin() as connection:
+            for row in rows:
+                _seal(connection, row)
             connection.execute(_INSERT[connection.dialect.name], rows)
             found = [connection.execute(_FIND, _key_values(notice)).one() for notice in notices]
-        return tuple(map(_notice, found))
+            return _notices(connection, found)
 
     def record(self, notice: Notice, status: Status, error: str = "") -> None:
         """Record one attempt. A sent notice stays sent, also if a late attempt failed."""
@@ -128,7 +138,7 @@ class DeliveryLog:
             .order_by(_NOTICES.c.at, _NOTICES.c.id)
         )
         with self._engine.connect() as connection:
-            return tuple(_notice(row) for row in connection.execute(rows))
+            return _notices(connection, connection.execute(rows).all())
 
     def undelivered(self, since: datetime, now: datetime) -> dict[str, int]:
         """Counts by channel the notices of transitions after `since` that were given up."""
@@ -149,7 +159,24 @@ def _key_values(notice: Notice) -> dict[str, str]:
     return {f"key_{name}": getattr(notice, name) for name in _KEY}
 
 
-def _notice(row: Row[Any]) -> Notice:
+def _seal(connection: Connection, row: dict[str, Any]) -> None:
+    """Encrypt what is about persons; an alert about no purchase names none."""
+    if row["purchase_id"]:
+        personal = PersonalData(connection, row["purchase_id"])
+        row.update({name: personal.seal_text(row[name]) for name in PERSONAL})
+
+
+def _notices(connection: Connection, rows: Sequence[Row[Any]]) -> tuple[Notice, ...]:
+    """The notices in these rows; each purchase's key is read once."""
+    keys = {row.purchase_id: PersonalData(connection, row.purchase_id) for row in rows}
+    return tuple(_notice(row, keys[row.purchase_id]) for row in rows)
+
+
+def _notice(row: Row[Any], personal: PersonalData) -> Notice:
     values = dict(row._mapping)
     del values["id"]
+    try:
+        values.update({name: personal.unseal_text(values[name]) for name in PERSONAL})
+    except Forgotten:
+        values.update(dict.fromkeys(PERSONAL, FORGOTTEN), last_error="")
     return Notice(**values)
