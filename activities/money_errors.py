@@ -10,6 +10,7 @@ from temporalio.exceptions import ApplicationError
 from activities.amounts import UnknownCurrency
 from activities.calendar import UnknownCalendar
 from activities.database import DatabaseUnreachable, SchemaMismatch
+from activities.database.personal import Forgotten
 from activities.ledger import LedgerRejected, PurchaseExists
 from activities.payments import ProviderRejected, ProviderUnreachable
 from activities.requests import ErrorType
@@ -47,6 +48,10 @@ def application_errors(payment_method: str = "") -> Iterator[None]:
     except PurchaseExists as error:
         raise ApplicationError(
             str(error), type=ErrorType.PURCHASE_EXISTS, non_retryable=True
+        ) from None
+    except Forgotten as error:
+        raise ApplicationError(
+            str(error), type=ErrorType.LEDGER_REJECTED, non_retryable=True
         ) from None
     except LedgerRejected as error:
         _count_rejection(error.code)

@@ -75,7 +75,7 @@ async def send(
     client = await connect()
     work = Send(client, name, _message(name, sender, data, batch_id), dry_run=not yes)
     found = await _found(client, where)
-    if yes and not as_json:
+    if yes:
         print(
             f"Message id {batch_id}: to go on after an interruption, add --message-id {batch_id}",
             file=sys.stderr,

@@ -33,6 +33,11 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
             "starter.importing:import_",
             "Continue purchases here that already run elsewhere: their stage, deadlines and money.",
         ),
+        "forget": (
+            "starter.forget:forget",
+            "Destroy names, addresses and texts of a purchase that has ended; without --yes, only "
+            "check.",
+        ),
         "adopt": (
             "starter.adopt:adopt",
             "Continue a purchase that was terminated with money in escrow; no money moves twice.",

@@ -18,12 +18,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from temporalio.service import RPCError
 
 from activities.database import DatabaseUnreachable, SchemaMismatch
+from activities.database.personal import Forgotten
 from activities.payments import ProviderUnreachable
 from activities.sanitize import one_line
 from activities.services import Unavailable, WrongSetting
 from temporal.codec import WrongKeys
 from temporal.connection_errors import server_failure
-from temporal.errors import Failure, InvalidInput, Unreachable
+from temporal.errors import Failure, InvalidInput, Rejected, Unreachable
 from workflows.receiving.encrypted import Undecipherable
 from workflows.receiving.parsing import explain
 
@@ -90,6 +91,8 @@ def _failure(error: Exception) -> Failure | None:
             return InvalidInput(str(error), "WRONG_SETTING")
         case Unavailable() | DatabaseUnreachable() | SchemaMismatch():
             return Unreachable("DATABASE_UNREACHABLE", str(error))
+        case Forgotten():
+            return Rejected("FORGOTTEN", f"{error} Its books stay: recourse ledger")
         case ProviderUnreachable():
             text = f"The payment provider cannot be reached: {error}"
             return Unreachable("PROVIDER_UNREACHABLE", text)

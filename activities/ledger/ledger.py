@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from activities.database.engine import first_line, read, transact
 from activities.keys import LOCAL
-from activities.ledger import operations, purchases, schema, states
+from activities.ledger import forgetting, operations, purchases, schema, states
 from activities.ledger.audit import WHAT_TO_DO, audit
 from activities.ledger.errors import LedgerRejected
 from activities.ledger.history import Posting, postings
@@ -269,6 +269,16 @@ class Ledger:
     def purchases_of(self, fingerprints: Collection[str]) -> list[str]:
         """Return the ids of the purchases whose parties have one of these fingerprints, sorted."""
         return read(self._engine, lambda c: purchases.of_person(c, fingerprints))
+
+    def forget(self, purchase_id: str, now: datetime, *, dry_run: bool = False) -> None:
+        """Destroy the key of a purchase that has ended, and its entries in the index of people.
+
+        Raises LedgerRejected: NOT_FOUND, MONEY_INSIDE, or TOO_EARLY during its aftercare window.
+        """
+        transact(
+            self._engine,
+            lambda connection: forgetting.forget(connection, purchase_id, now, dry_run=dry_run),
+        )
 
     def transfers(self, purchase_id: str) -> list[Transfer]:
         """Return every transfer of a purchase, the oldest first."""

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from activities.database.engine import insert_if_absent
+from activities.database.personal import PersonalData
 from activities.ledger import schema
 from activities.ledger.errors import PurchaseExists
 
@@ -33,20 +34,32 @@ _FIELDS = (_STATE.purchase_id, _STATE.run_id, _STATE.kind, _STATE.document)
 def save(connection: Connection, saved: SavedState) -> None:
     """Insert it; the first one of a run stays."""
     if find(connection, saved.purchase_id, saved.run_id) is None:
-        connection.execute(insert_if_absent(connection, schema.saved_state), vars(saved))
+        connection.execute(
+            insert_if_absent(connection, schema.saved_state), _row(connection, saved)
+        )
 
 
 def save_terms(connection: Connection, purchase_id: str, document: bytes) -> None:
     """Insert the terms of a purchase that is registered in this transaction, and so has none."""
-    row = vars(SavedState(purchase_id, TERMS, "terms", document))
-    connection.execute(insert_if_absent(connection, schema.saved_state), row)
+    saved = SavedState(purchase_id, TERMS, "terms", document)
+    connection.execute(insert_if_absent(connection, schema.saved_state), _row(connection, saved))
+
+
+def _row(connection: Connection, saved: SavedState) -> dict[str, object]:
+    sealed = PersonalData(connection, saved.purchase_id).seal(saved.document)
+    return vars(saved) | {"document": sealed}
+
+
+def _opened(connection: Connection, row: Any) -> SavedState:
+    document = PersonalData(connection, row.purchase_id).unseal(row.document)
+    return SavedState(row.purchase_id, row.run_id, row.kind, document)
 
 
 def find(connection: Connection, purchase_id: str, run_id: str) -> SavedState | None:
-    """The state of a run."""
+    """The state of a run. Raises Forgotten, like all that reads a document."""
     query = sa.select(*_FIELDS).where(_STATE.purchase_id == purchase_id, _STATE.run_id == run_id)
     row = connection.execute(query).first()
-    return SavedState(**row._mapping) if row else None
+    return _opened(connection, row) if row else None
 
 
 def newest(connection: Connection, purchase_id: str, kinds: Sequence[Kind]) -> SavedState | None:
@@ -62,7 +75,7 @@ def newest(connection: Connection, purchase_id: str, kinds: Sequence[Kind]) -> S
     for kind in kinds:
         row = connection.execute(newest.where(_STATE.kind == kind)).first()
         if row and (kind == "terms" or not row.is_adopted):
-            return SavedState(row.purchase_id, row.run_id, row.kind, row.document)
+            return _opened(connection, row)
     return None
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from sqlalchemy import (
     Column,
+    Connection,
     Engine,
     Integer,
     MetaData,
@@ -26,6 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
+from activities.database.personal import Forgotten, PersonalData
 from activities.database.types import Instant
 from activities.requests import GIVE_UP_AFTER
 
@@ -64,6 +66,12 @@ def effective_status(notice: Notice, now: datetime) -> Notice:
     given_up = notice.status == "pending" and now >= notice.at + GIVE_UP_AFTER
     return replace(notice, status="undelivered") if given_up else notice
 
+
+PERSONAL = ("address", "subject", "text", "html")
+"""The columns that are encrypted with the key of the purchase."""
+
+FORGOTTEN = "(forgotten)"
+"""What is read in them when the persons of the purchase were forgotten."""
 
 _TYPES = {"at": Instant, "attempts": Integer, "updated_at": Instant}
 _NOTICES = Table(
@@ -115,19 +123,20 @@ class DeliveryLog:
         rows = [asdict(notice) | {"updated_at": now} for notice in notices]
         transitions = {(notice.purchase_id, notice.transition_id) for notice in notices}
         with self._engine.begin() as connection:
+            _seal(connection, rows)
             connection.execute(_INSERT[connection.dialect.name], rows)
-            found = {
-                _key(row): _notice(row)
+            found = [
+                row
                 for purchase_id, transition_id in transitions
                 for row in connection.execute(
                     _OF_TRANSITION,
                     {"key_purchase_id": purchase_id, "key_transition_id": transition_id},
                 )
-            }
-        stored = [found[_key(notice)] for notice in notices]
+            ]
+            stored = {_key(notice): notice for notice in _notices(connection, found)}
         return tuple(
             replace(notice, updated_at=None) if notice.updated_at == now else notice
-            for notice in stored
+            for notice in (stored[_key(given)] for given in notices)
         )
 
     def record(self, attempted: Sequence[Notice]) -> None:
@@ -148,8 +157,7 @@ class DeliveryLog:
             _NOTICES.c.message_id == message_id, _NOTICES.c.status == "sent"
         )
         with self._engine.connect() as connection:
-            row = connection.execute(found).one_or_none()
-        return _notice(row) if row else None
+            return next(iter(_notices(connection, connection.execute(found).all())), None)
 
     def record_bounce(self, message_id: str, why: str) -> None:
         """Record that a sent notice came back."""
@@ -167,7 +175,7 @@ class DeliveryLog:
             .order_by(_NOTICES.c.at, _NOTICES.c.id)
         )
         with self._engine.connect() as connection:
-            return tuple(_notice(row) for row in connection.execute(rows))
+            return _notices(connection, connection.execute(rows).all())
 
     def undelivered(self, since: datetime, now: datetime) -> dict[str, int]:
         """Counts by channel the notices of transitions after `since` that were given up."""
@@ -184,11 +192,30 @@ class DeliveryLog:
             return {row.channel: row.given_up for row in connection.execute(counted)}
 
 
-def _key(notice: Notice | Row[Any]) -> tuple[str, ...]:
+def _key(notice: Notice) -> tuple[str, ...]:
     return tuple(getattr(notice, name) for name in _KEY)
 
 
-def _notice(row: Row[Any]) -> Notice:
+def _seal(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Encrypt what is about persons; an alert about no purchase names none."""
+    ids = {row["purchase_id"] for row in rows} - {""}
+    keys = {purchase_id: PersonalData(connection, purchase_id) for purchase_id in ids}
+    for row in rows:
+        if personal := keys.get(row["purchase_id"]):
+            row.update({name: personal.seal_text(row[name]) for name in PERSONAL})
+
+
+def _notices(connection: Connection, rows: Sequence[Row[Any]]) -> tuple[Notice, ...]:
+    """The notices in these rows; each purchase's key is read once."""
+    keys = {row.purchase_id: PersonalData(connection, row.purchase_id) for row in rows}
+    return tuple(_notice(row, keys[row.purchase_id]) for row in rows)
+
+
+def _notice(row: Row[Any], personal: PersonalData) -> Notice:
     values = dict(row._mapping)
     del values["id"]
+    try:
+        values.update({name: personal.unseal_text(values[name]) for name in PERSONAL})
+    except Forgotten:
+        values.update(dict.fromkeys(PERSONAL, FORGOTTEN), last_error="")
     return Notice(**values)

@@ -11,7 +11,7 @@ from docs.samples import START
 from tests.lifecycle.builders import ESCROW, NOON, Purchase, terms
 from workflows.acceptance import accept
 from workflows.imported import DEADLINES, KEPT_BY_REQUEST, REQUESTED, GivenImport, Imported
-from workflows.lifecycle import begin, continue_imported
+from workflows.lifecycle import begin, begin_again, continue_imported
 from workflows.lifecycle.deadlines import DEADLINES as TABLE
 from workflows.lifecycle.deadlines import UNDECIDED
 from workflows.lifecycle.events import Accepted, DeadlineExpired, PaymentHeld, Rejection
@@ -112,6 +112,14 @@ def test_its_claim_lapses_as_if_it_had_begun_here() -> None:
 def test_a_payment_that_is_not_there_closes_it_and_nothing_is_charged() -> None:
     bought = imported(standing("in_progress"), held=False)
     assert bought.state.held == 0
+
+
+def test_adopted_from_its_terms_it_has_the_time_that_it_had_when_it_came() -> None:
+    """Its messages since then are lost; its deadlines are as far ahead as at the import."""
+    bought = imported(standing("contested"), held=False)
+    later = begin_again(bought.state, NOON + timedelta(days=5), None)
+    assert later.deadlines[DeadlineName.CLAIM] == IN_TWO_DAYS + timedelta(days=5)
+    assert (later.stage, later.claim) == (Stage.CONTESTED, 10_000)
 
 
 # --- the start input

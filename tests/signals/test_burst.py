@@ -236,6 +236,8 @@ async def test_a_decision_at_the_end_of_a_burst_is_executed(
     async with run_worker():
         found = await until(target, lambda found: found.refund is not None)
         notified = await until_notified(services, found.purchase_id, "freelancer_gave_refund")
+        while (await target.describe()).run_id == target.first_execution_run_id:  # noqa: ASYNC110
+            await asyncio.sleep(LOOK_EVERY)
         await target.terminate("seen")
 
     assert (found.reason, found.escrow.in_transit) == ("freelancer_gave_refund", PRICE)

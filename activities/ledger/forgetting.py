@@ -1,0 +1,56 @@
+"""Forgetting the persons of a purchase: its key and its index are destroyed, its books stay."""
+
+import json
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from pydantic import TypeAdapter
+from sqlalchemy.engine import Connection
+
+from activities.amounts import format_amount
+from activities.database import personal
+from activities.ledger import operations, schema
+from activities.ledger.errors import LedgerRejected
+
+_DURATION = TypeAdapter(timedelta)
+_AT = schema.operation.c.at
+_FORGET_ERRORS = sa.text("UPDATE notices SET last_error = '' WHERE purchase_id = :purchase_id")
+"""A mail server's answer may quote the address."""
+
+
+def forget(connection: Connection, purchase_id: str, now: datetime, *, dry_run: bool) -> None:
+    """Destroy the purchase's key and its entries in the index; `dry_run`: only check. Raises
+    LedgerRejected."""
+    name = {"purchase_id": purchase_id}
+    bought = connection.execute(sa.select(schema.purchase).filter_by(**name)).first()
+    if bought is None:
+        raise LedgerRejected("NOT_FOUND", f"The books have no purchase {purchase_id}.")
+    _check_money(connection, purchase_id)
+    last = connection.scalar(sa.select(sa.func.max(_AT)).filter_by(**name)) or bought.at
+    window = _DURATION.validate_python(json.loads(bought.terms)["policy"]["aftercare_window"])
+    if now <= last + window:
+        raise LedgerRejected(
+            "TOO_EARLY",
+            f"News about the payment of purchase {purchase_id} may come until "
+            f"{last + window:%Y-%m-%d %H:%M} UTC, and its client has to be notified then. Forget "
+            "it after that.",
+        )
+    if not dry_run:
+        connection.execute(sa.delete(schema.person).filter_by(**name))
+        personal.forget(connection, purchase_id)
+        connection.execute(_FORGET_ERRORS, name)
+
+
+def _check_money(connection: Connection, purchase_id: str) -> None:
+    row = connection.execute(
+        sa.select(schema.purchase_balances).filter_by(purchase_id=purchase_id)
+    ).first()
+    disputed = connection.scalar(
+        sa.select(schema.account.c.balance).filter_by(id=operations.bank_disputes(purchase_id))
+    )
+    inside = int((row.held + row.in_transit if row else 0) + (disputed or 0))
+    if row and inside:
+        amount = format_amount(inside, row.currency)
+        raise LedgerRejected(
+            "MONEY_INSIDE", f"Purchase {purchase_id} still has {amount} inside; it has not ended."
+        )

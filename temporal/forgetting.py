@@ -1,0 +1,67 @@
+"""Forgets the persons of a purchase that has ended: in the books and at the Temporal server.
+
+The books keep ids, amounts, times and policy. Names, addresses, texts and notices are encrypted
+with the purchase's own key, which is destroyed; its histories are deleted.
+"""
+
+import asyncio
+from datetime import datetime
+
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities.keys import aftercare_id_of, workflow_id_of
+from activities.ledger import Ledger, LedgerRejected
+from activities.requests import Model
+from temporal.aftercare import AftercareCase
+from temporal.errors import Rejected
+from temporal.executions import executions
+from temporal.purchases import Purchase, literal
+
+
+class ForgottenPurchase(Model):
+    """What was forgotten, or would be. `histories`: of the purchase, its aftercare and notices."""
+
+    purchase_id: str
+    forgotten: bool
+    histories: int
+
+
+async def forget(
+    client: Client, ledger: Ledger, purchase_id: str, now: datetime, *, dry_run: bool
+) -> ForgottenPurchase:
+    """Forget the persons of a purchase; again it finds nothing to do and succeeds.
+
+    Raises Failure: RUNNING, or the code with which the ledger rejects it.
+    """
+    for each in (Purchase(client, purchase_id), AftercareCase(client, purchase_id)):
+        if await each.is_running():
+            raise Rejected(
+                "RUNNING", f"{each.workflow_id} is running: its parties still need its messages."
+            )
+    try:
+        await asyncio.to_thread(ledger.forget, purchase_id, now, dry_run=dry_run)
+    except LedgerRejected as error:
+        raise Rejected(error.code, error.text) from None
+    workflow, aftercare = workflow_id_of(purchase_id), aftercare_id_of(purchase_id)
+    query = (
+        f"WorkflowId IN ({literal(workflow)}, {literal(aftercare)}) OR WorkflowId STARTS_WITH "
+        f"{literal(f'{workflow}/notices/')} OR WorkflowId STARTS_WITH "
+        f"{literal(f'{aftercare}/notices/')}"
+    )
+    found = [(each.id, each.run_id) async for each in executions(client, query)]
+    if not dry_run:
+        for workflow_id, run_id in found:
+            await _delete(client, WorkflowExecution(workflow_id=workflow_id, run_id=run_id))
+    return ForgottenPurchase(purchase_id=purchase_id, forgotten=not dry_run, histories=len(found))
+
+
+async def _delete(client: Client, run: WorkflowExecution) -> None:
+    request = DeleteWorkflowExecutionRequest(namespace=client.namespace, workflow_execution=run)
+    try:
+        await client.workflow_service.delete_workflow_execution(request, retry=True)
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:  # it is deleted already
+            raise
