@@ -218,10 +218,6 @@ def _facts(status: Status) -> list[tuple[str, str]]:
         facts.insert(1, ("Frozen", text))
     if status.outcome:
         facts.insert(1, ("Outcome", f"{status.outcome} ({status.reason})"))
-    if frozen := status.frozen:
-        taken = format_amount(frozen.amount, currency)
-        since = f"since {instant(frozen.since)}: {frozen.reference}"
-        facts.append(("Frozen", f"the client's bank has taken {taken} back ({since})"))
     if refund := status.refund:
         amount = format_amount(refund.amount, currency)
         names = f"{refund.refund_id}, {refund.reference}" if refund.reference else refund.refund_id
@@ -239,10 +235,11 @@ def _facts(status: Status) -> list[tuple[str, str]]:
 
 
 def _refunded_elsewhere(status: Status) -> int:
-    """What others have refunded. Our own refund counts as refunded when it closes the purchase."""
-    closed_by_refund = status.refund and status.outcome in ("refunded", "split")
-    ours = status.refund.amount if status.refund and closed_by_refund else 0
-    return status.escrow.refunded - ours
+    """What others have refunded. Our own refund counts as refunded when it closes the purchase, and
+    no more if it came back."""
+    refund, is_closed = status.refund, status.outcome in ("refunded", "split")
+    ours = refund.amount if refund and is_closed and refund.status == "settled" else 0
+    return max(0, status.escrow.refunded - ours)
 
 
 def _places(money: Escrow | PurchaseBalances) -> str:

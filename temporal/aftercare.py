@@ -12,6 +12,7 @@ from activities.requests import TASK_QUEUE
 from activities.sanitize import markdown
 from temporal.errors import Failure, Rejected
 from temporal.purchases import ANSWER_WITHIN, Purchase
+from workflows.lifecycle.state import Stage
 from workflows.messages import AttentionItem, CheckPayment, Message, Role, Sender, Status
 
 log = structlog.get_logger()
@@ -63,10 +64,12 @@ async def current(purchase: Purchase) -> Purchase:
 
 async def status_of(purchase: Purchase) -> Status:
     """Return the status of a purchase. While an aftercare case is open, money, refund and what
-    needs attention are as the case says."""
+    needs attention are as the case says. Of the last case that has ended, what happened to money
+    and refund stays to be seen."""
     case = await current(purchase)
     if case is purchase:
-        return await purchase.status()
+        found = await purchase.status()
+        return await _with_ended_case(found, purchase) if found.stage == Stage.CLOSED else found
     exists = await purchase.newest()  # or the server has deleted its history
     try:
         found = await case.status()
@@ -81,6 +84,20 @@ async def status_of(purchase: Purchase) -> Status:
     changed = {name: getattr(found, name) for name in from_case}
     timeline = (*closed.timeline, *found.timeline)
     return _with_case(closed.model_copy(update={**changed, "timeline": timeline}), case)
+
+
+async def _with_ended_case(closed: Status, purchase: Purchase) -> Status:
+    case = AftercareCase(purchase.client, purchase.id)
+    if await case.newest() is None:
+        return closed
+    try:
+        found = await case.status()
+    except Failure:  # it could not begin: the purchase was not closed by the ledger
+        return closed
+    timeline = (*closed.timeline, *found.timeline)
+    return closed.model_copy(
+        update={"escrow": found.escrow, "refund": found.refund, "timeline": timeline}
+    )
 
 
 def _with_case(found: Status, case: Purchase) -> Status:

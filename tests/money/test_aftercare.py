@@ -17,6 +17,7 @@ from activities.payments.sandbox_events import SandboxEvent
 from activities.requests import Difference, Money
 from activities.services import Services
 from demo.runner import Handle, say, start, until
+from starter import show
 from temporal.aftercare import AftercareCase, current, open_case, report_news, status_of
 from temporal.converter import DATA_CONVERTER
 from temporal.directory import TemporalPurchaseDirectory
@@ -24,6 +25,7 @@ from temporal.errors import Rejected
 from temporal.purchases import Purchase, Wanted, find
 from temporal.runner import Runner, WritesCards
 from tests.purchases import OPERATOR, PAYMENTS, deleted, held, purchase, purchase_of
+from tests.starter.test_shown_ledger import printed
 from workflows import view
 from workflows.aftercare import PurchaseAftercare
 from workflows.messages import CheckPayment, PurchaseResult, Role, Sender, Status
@@ -136,6 +138,7 @@ async def test_a_refund_that_comes_back_is_sent_again(world: World) -> None:
     assert "aftercare-" in found.attention[0].text
     assert found.attention[1].kind == "refund_failed"
     assert (found.escrow.in_transit, found.escrow.refunded) == (100_00, 0)
+    assert "by others" not in printed(show.status(found))
 
     await resolve(case, "retry")
     result = await case.result()
@@ -153,7 +156,11 @@ async def test_a_refund_that_comes_back_is_sent_again(world: World) -> None:
     assert {"refund_returned: client", "refund_returned: operator"} <= world.notices(handle)
     assert "refund_returned: freelancer" not in world.notices(handle)
     assert await world.differences(handle) == []
-    assert (await world.status(handle)).attention == ()
+    ended = await world.status(handle)
+    assert ended.attention == ()
+    assert "refund_returned" in {entry.transition for entry in ended.timeline}
+    assert ended.refund
+    assert (ended.refund.refund_id, ended.refund.status) == (f"{handle.id}/refund-2", "settled")
 
 
 async def test_an_operator_records_how_a_returned_refund_was_paid(world: World) -> None:
