@@ -220,6 +220,16 @@ class Purchase:
         why = status.attention[0].text if status.attention else ""
         return found if status.outcome else [ended.refused(each, why) for each in found]
 
+    async def open_view(self, role: Role) -> tuple[Status, list[Permission]] | None:
+        """Return status and actions of an open purchase, asked at once after one look at its run;
+        None if it is not open. Then `status` and `actions` find out what became of it."""
+        found = await self.newest()
+        if found is None or not found.is_open or found.type != WORKFLOW_TYPE:
+            return None
+        status = self._query("status", Status)
+        actions = self._query("actions", list[Permission], role.value)
+        return await asyncio.gather(status, actions)
+
     async def _ended(self) -> Execution | None:
         """Its newest run if it was ended from outside. Raises Failure if it never started."""
         found = await self.newest()

@@ -24,7 +24,7 @@ from temporal.aftercare import current, status_of
 from temporal.errors import Rejected
 from temporal.purchases import Purchase
 from workflows.lifecycle.state import Code
-from workflows.messages import Permission, PurchaseStart, Role
+from workflows.messages import PurchaseStart, Role
 from workroom import lists
 from workroom.access import NotYours, is_party, named, send, terms_for
 from workroom.audits import Audits
@@ -146,13 +146,14 @@ class Pages:
     async def _shown(
         self, request: Request, session: Session
     ) -> tuple[Purchase, View, list[Button]]:
-        """A purchase, and what the person may do now. Status and actions are asked at once."""
+        """A purchase, and what the person may do now."""
         purchase, terms = await self._opened(request, session)
-
-        async def actions() -> list[Permission]:
-            return await (await current(purchase)).actions(session.sender.role)
-
-        status, allowed = await asyncio.gather(status_of(purchase), actions())
+        role = session.sender.role
+        if found := await purchase.open_view(role):
+            status, allowed = found
+        else:
+            status = await status_of(purchase)
+            allowed = await (await current(purchase)).actions(role)
         view = View(session.sender, terms, status)
         return purchase, view, view.buttons(allowed)
 

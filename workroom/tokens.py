@@ -128,7 +128,7 @@ def fetch_json(url: str) -> Any:
 
 
 def is_safe(url: str) -> bool:
-    """Whether nobody can change what is fetched there: over TLS, or on this machine."""
+    """Whether what is fetched there cannot be changed on its way: over TLS, or on this machine."""
     parts = urlsplit(url)
     return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
 

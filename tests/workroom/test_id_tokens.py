@@ -1,4 +1,4 @@
-"""Answers of an OpenID Connect provider that sign nobody in."""
+"""Invalid answers of an OpenID Connect provider: they open no session."""
 
 import time
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ ANSWER = {"code": "a-code", "state": ATTEMPT.state}
 
 
 class Provider:
-    """A provider that gives the id token it is told to give."""
+    """A provider that returns a given id token."""
 
     def __init__(self) -> None:
         self.token: Any = None

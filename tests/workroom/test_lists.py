@@ -36,7 +36,7 @@ async def staff_at(url: str) -> Visitor:
 async def test_jobs_are_searched_by_id_by_person_and_by_stage(
     server: WorkflowEnvironment, url: str
 ) -> None:
-    """A purchase is found by the beginning of its id; nobody finds what is not theirs."""
+    """A purchase is found by the beginning of its id; other people do not find it."""
     first, second = await held(server), await held(server)
     await say(second, Role.CLIENT, "submit_requirements", requirements="A lighthouse.")
     pages = [f"/purchases/{purchase_of(each)}" for each in (first, second)]
@@ -172,7 +172,7 @@ async def test_an_open_page_learns_of_what_happens(server: WorkflowEnvironment, 
 async def test_event_streams_are_limited(
     server: WorkflowEnvironment, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who comes later is told not to try again; each stream ends by itself."""
+    """A further one gets 204, and the browser does not retry; each stream ends by itself."""
     handle = await held(server)
     ana = await signed_in(url, "client", "ana", handle)
     monkeypatch.setattr(live, "AT_ONCE", 1)

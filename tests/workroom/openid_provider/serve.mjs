@@ -3,14 +3,14 @@
 import { createServer } from "node:http";
 import { Provider } from "oidc-provider";
 
-const [port, workroom] = process.argv.slice(2);
+const [port, workroom, client_secret] = process.argv.slice(2);
 const roles = { "operator-1": ["operator", "mediator"], "mediator-1": ["mediator"] };
 const provider = new Provider(`http://127.0.0.1:${port}`, {
   claims: { openid: ["sub", "roles"] },
   clients: [
     {
       client_id: "workroom",
-      client_secret: "a-secret-of-the-workroom-alone",
+      client_secret,
       redirect_uris: [`${workroom}/signed-in`],
       post_logout_redirect_uris: [`${workroom}/`],
     },
