@@ -40,6 +40,9 @@ class Node:
     def initialize(self) -> None:
         """Make an empty cluster of databases."""
         self._made.ensure_pgdata_inited()
+        # In a file, so that pg_rewind's recovery has them too: else it recycles WAL that it needs.
+        with (self.data / "postgresql.conf").open("a") as file:
+            file.writelines(f"{name} = '{value}'\n" for name, value in SETTINGS.items())
 
     def copy(self, primary: "Node") -> None:
         """Become a copy of the primary that follows it."""
@@ -54,8 +57,7 @@ class Node:
 
     def start(self) -> None:
         """Start, and wait until it accepts connections."""
-        options = " ".join(f"-c {name}='{value}'" for name, value in SETTINGS.items())
-        self._control("start", "-l", f"{self.data}.log", "-o", f"-p {self.port} {options}")
+        self._control("start", "-l", f"{self.data}.log", "-o", f"-p {self.port}")
 
     def stop(self) -> None:
         """Stop cleanly: the standby has received everything."""
