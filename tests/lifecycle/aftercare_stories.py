@@ -200,6 +200,29 @@ def a_bank_is_still_deciding_when_the_purchase_closes() -> Recorded:
 
 
 @story
+def a_bank_is_deciding_when_the_case_begins() -> Recorded:
+    decided = {"refund": 0, "release": 20_000, "at": NOON}
+    opened = posting("bank_dispute_opened", "escrow", 5_000)
+    case = RecordedCase(0, decision=decided, moves=(opened,))
+    case.fact(PaymentChecked(1))
+    case.fact(AftercareReviewed())
+    return case
+
+
+@story
+def a_refund_fails_again_after_the_end() -> Recorded:
+    case = RecordedCase(10_000)
+    case.fact(PaymentChecked(1))
+    case.fact(RefundReported(1, "failed", "re_1"))
+    operator(case, "retry")
+    case.calendar(DeadlineName.SETTLEMENT)
+    case.after(days=1).fact(RefundReported(2, "failed", "re_2"))
+    operator(case, "retry")
+    case.calendar(DeadlineName.SETTLEMENT)
+    return case
+
+
+@story
 def a_closed_purchase_is_refunded_elsewhere() -> Recorded:
     case = RecordedCase(0)
     case.fact(PaymentChecked(1))

@@ -62,7 +62,8 @@ def the_client_confirms_the_payment() -> Recorded:
     purchase.send(Role.PAYMENTS, "check_payment")
     purchase.after(minutes=2).fact(PaymentHeld("ch_1"))
     purchase.send(Role.OPERATOR, "check_payment")
-    purchase.fact(PaymentChecked(2))
+    purchase.send(Role.PAYMENTS, "check_payment")
+    purchase.fact(PaymentChecked(3))
     return purchase
 
 
@@ -146,7 +147,8 @@ def a_refund_without_a_name_of_the_provider_is_presumed_to_arrive() -> Recorded:
 @story
 def a_refund_fails_twice_and_an_operator_sends_it_again() -> Recorded:
     purchase = refund_posted(Recorded(), 10_000)
-    purchase.fact(RefundReported(1, "failed", "re_1", "The account is closed."))
+    purchase.fact(EffectBlocked("send_refund", "The provider is busy."))
+    purchase.fact(RefundReported(1, "failed", "re_1", "Declined with code X."))
     purchase.fact(EffectBlocked("send_refund", "The provider is away."))
     purchase.fact(RefundReported(2, "failed", "re_2", "The account is closed."))
     operator(purchase, "retry")
@@ -227,6 +229,8 @@ def a_bank_asks_then_takes_a_part_and_gives_it_back() -> Recorded:
 def a_bank_takes_everything_and_keeps_it() -> Recorded:
     purchase = Recorded().delivered().from_here()
     dispute(purchase, "opened", ESCROW + 500)
+    dispute(purchase, "opened", 5_000, "dp_2")
+    dispute(purchase, "won", 5_000, "dp_2")
     dispute(purchase, "lost", ESCROW + 500)
     post_moves(purchase)
     return purchase
@@ -318,6 +322,7 @@ def a_bank_keeps_a_refund_that_had_failed() -> Recorded:
     purchase.fact(RefundReported(1, "failed", "re_1"))
     purchase.fact(RefundReported(2, "failed", "re_2"))
     dispute(purchase, "opened", ESCROW)
+    post_moves(purchase)
     operator(purchase, "retry")
     operator(purchase, "mark_settled", "transfer 7")
     dispute(purchase, "lost", ESCROW)
@@ -333,6 +338,8 @@ def a_bank_keeps_money_that_was_paid() -> Recorded:
     dispute(purchase, "lost", 12_000)
     dispute(purchase, "lost", ESCROW, "dp_2")
     post_moves(purchase)
+    purchase.fact(RefundReported(1, "settled", "arn_7"))
+    purchase.fact(SettlementPosted())
     return purchase
 
 
@@ -345,6 +352,7 @@ def a_bank_disputes_a_sent_refund_and_changes_its_decision() -> Recorded:
     dispute(purchase, "won", 1_000, "dp_2")
     dispute(purchase, "lost", 10_000)
     dispute(purchase, "lost", 10_000)
+    operator(purchase, "retry")
     return purchase
 
 

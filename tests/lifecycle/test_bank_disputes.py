@@ -11,6 +11,7 @@ from workflows.lifecycle.events import (
     PlatformCancelled,
     PostDecision,
     PostProviderMove,
+    PostSettlement,
     ProviderMovePosted,
     RefundedElsewhere,
     RefundReported,
@@ -221,6 +222,14 @@ def test_a_refund_of_which_nothing_is_left_is_not_sent() -> None:
     assert not is_pending(purchase.state, SendRefund(1))
     state = posted(purchase).state
     assert (state.outcome, state.reason) == ("charged_back", "bank_dispute_lost")
+
+
+def test_a_refund_that_the_bank_has_kept_is_not_settled_on_top() -> None:
+    """R-54, R-84: there is nothing in transit that a settlement could be posted from."""
+    purchase = reported(refund_unsent(), "lost")
+    purchase.fact(RefundReported(1, "settled", "re_1"))
+    assert purchase.last.effects == (PostSettlement("re_1", purchase.now),)
+    assert not is_pending(purchase.state, PostSettlement("re_1", purchase.now))
 
 
 def test_a_refund_shrinks_by_what_the_bank_keeps() -> None:

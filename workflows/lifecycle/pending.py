@@ -30,7 +30,7 @@ def is_pending(state: State, effect: Effect) -> bool:
             is_newest = state.refund is not None and state.refund.attempt == attempt
             return is_newest and is_kind_pending(state, effect.kind)
         case PostProviderMove(number):
-            return number < len(state.moves) and not state.moves[number].posted
+            return not state.moves[number].posted
         case CheckPayment(number):
             return number == state.payment_checks and is_kind_pending(state, effect.kind)
         case PostDecision(refund, release):
@@ -58,12 +58,12 @@ def is_kind_pending(state: State, kind: str) -> bool:
         case PostDecision.kind:
             return is_unposted(state) and may_pay(state)
         case SendRefund.kind:
-            left = refund is not None and refund.amount > 0
+            left = refund is not None and bool(refund.amount)
             return left and status is RefundStatus.UNSENT and may_pay(state)
         case CheckRefund.kind:
             return status in (RefundStatus.PENDING, RefundStatus.SENT)
         case PostSettlement.kind:
-            left = refund is not None and refund.amount > 0 and not refund.posted
+            left = refund is not None and bool(refund.amount) and not refund.posted
             return status is RefundStatus.SETTLED and left
     computed = (DeadlineName.CLAIM, DeadlineName.SETTLEMENT)
     return kind == ComputeDeadline.kind and any(_awaits_computation(state, d) for d in computed)

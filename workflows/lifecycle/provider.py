@@ -88,11 +88,13 @@ def _left(state: State, account: str) -> int:
 # --- bank disputes
 
 
-def note_dispute(draft: Draft, account: MoveAccount | None = None, taken: int = 0) -> BankDispute:
+def note_dispute(
+    draft: Draft, account: MoveAccount | None = None, taken: int | None = None
+) -> BankDispute:
     """Remember the dispute as it is reported; `taken` was taken from `account`, if anything."""
     event, before = reported(draft), known(draft)
     at = before.since if before else draft.now
-    amount = taken if account else event.amount
+    amount = event.amount if taken is None else taken
     dispute = BankDispute(event.dispute_id, event.status, amount, at, event.reason, account or "")
     others = (d for d in draft.state.bank_disputes if d.dispute_id != event.dispute_id)
     draft.set(bank_disputes=(*others, dispute))
