@@ -63,7 +63,10 @@ from workflows.messages import Role, Sender
 from workflows.notifying import PurchaseNotices
 from workflows.purchase import ProjectPurchase
 
-ACTIVITY_THREADS = 20
+ACTIVITIES_AT_ONCE = 20
+LOCAL_ACTIVITIES_AT_ONCE = 20
+ACTIVITY_THREADS = ACTIVITIES_AT_ONCE + LOCAL_ACTIVITIES_AT_ONCE
+"""Activities that wait for a slow provider never keep a local activity from its thread."""
 CACHED_WORKFLOWS = 1000
 """Purchases that a worker keeps in memory between workflow tasks; others are replayed."""
 POLLERS: PollerBehavior = PollerBehaviorSimpleMaximum(5)
@@ -196,7 +199,8 @@ def _money(
         workflows=[ProjectPurchase, PurchaseAftercare, PurchaseNotices, BooksAudit],
         activities=[acceptance.accept_purchase, *services.activities, audit.audit_books],
         activity_executor=threads,
-        max_concurrent_activities=ACTIVITY_THREADS,
+        max_concurrent_activities=ACTIVITIES_AT_ONCE,
+        max_concurrent_local_activities=LOCAL_ACTIVITIES_AT_ONCE,
         workflow_runner=Runner(lambda run_id: forget(worker, run_id)),
         interceptors=[WritesCards()],
         graceful_shutdown_timeout=SHUTDOWN_GRACE,

@@ -125,7 +125,7 @@ async def bare_worker(place: Place, ready: Event) -> None:
         workflows=[bare.AutoCancel, bare.ApprovedRefund],
         activities=[bare.nothing],
         workflow_runner=UnsandboxedWorkflowRunner(),
-        max_concurrent_activities=worker.ACTIVITY_THREADS,
+        max_concurrent_activities=worker.ACTIVITIES_AT_ONCE,
     ):
         ready.set()
         await asyncio.Event().wait()
