@@ -157,7 +157,7 @@ async def test_a_token_that_the_provider_has_not_signed_signs_nobody_in(fake: Pr
         {"state": ATTEMPT.state, "error": "access_denied"},
         {**ANSWER, "iss": "https://another.example"},
     ],
-    ids=str,
+    ids=["another state", "no state", "no code", "refused", "another provider"],
 )
 async def test_an_answer_to_another_request_signs_nobody_in(
     fake: Provider, answer: dict[str, str]
