@@ -234,6 +234,29 @@ SAMPLE_PURCHASES: tuple[SamplePurchase, ...] = (
         ),
         method("pm_sandbox_refund_fails"),
     ),
+    SamplePurchase(
+        "refund_elsewhere_fails",
+        (
+            BRIEF,
+            Happens(SandboxEvent.REFUND_ELSEWHERE, 10_000),
+            Happens(SandboxEvent.REFUND_ELSEWHERE_FAILED),
+        ),
+    ),
+    *(
+        SamplePurchase(
+            f"dispute_after_the_release_{end}",
+            (
+                BRIEF,
+                freelancer("deliver"),
+                client("accept_delivery"),
+                END,
+                Happens(SandboxEvent.DISPUTE_OPENED),
+                Happens(SandboxEvent(f"dispute-{end}")),
+            ),
+            policy(chargeback_after_release="freelancer"),
+        )
+        for end in ("won", "lost")
+    ),
 )
 
 

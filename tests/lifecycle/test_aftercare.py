@@ -276,7 +276,7 @@ def test_a_freelancer_who_may_owe_knows_of_the_dispute() -> None:
         case.fact(BankDisputeReported("dp_1", status, ESCROW))
         (notice,) = case.notices
         assert notice.recipients == ("freelancer", "operator")
-    assert "owes nothing" in case.last.text
+    assert "need not pay anything back" in case.last.text
     assert not case.state.attention
 
 

@@ -24,11 +24,11 @@ ROWS = [(version, row) for version, rules in VERSIONS.items() for row in rules.t
 DEADLINE_ROWS = [(version, rule) for version, rules in VERSIONS.items() for rule in rules.deadlines]
 EVERY_AMOUNT = (
     *("escrow", "claim", "rest", "refund", "release", "offer_refund", "offer_release"),
-    *("disputed", "elsewhere"),
+    *("disputed", "elsewhere", "failed"),
 )
 VALUES = (
     *("because", "attempt", "newest", "effect", "problem", "notice", "message", "code"),
-    *("reference", "evidence", "ours", "debt", "failed", "next"),
+    *("reference", "evidence", "ours", "debt", "next"),
 )
 DURATION = re.compile(r"\d+ ?(h|hours?|days?|d|minutes?|weeks?)\b|business day")
 

@@ -591,6 +591,19 @@ ROWS: tuple[Row, ...] = (
         (*PAID, "refunded_elsewhere: client, freelancer, operator"),
         shows=(r"100\.00", r"150\.00"),
     ),
+    Row(
+        "refunded elsewhere, and the refund fails",
+        (
+            Happens(SandboxEvent.REFUND_ELSEWHERE, 10_000),
+            Happens(SandboxEvent.REFUND_ELSEWHERE_FAILED),
+        ),
+        (
+            *PAID,
+            "refunded_elsewhere: client, freelancer, operator",
+            "refund_elsewhere_failed: client, freelancer, operator",
+        ),
+        shows=(r"100\.00", r"250\.00"),
+    ),
     # --- rejections: the sender is notified, if it is a party of the purchase
     Row(
         "rejected, NOT_ALLOWED_NOW",

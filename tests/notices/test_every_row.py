@@ -116,7 +116,7 @@ def test_every_transition_with_recipients_is_in_a_row() -> None:
     covered = {entry.split(":")[0] for row in ROWS for entry in row.notices}
     blocked = [row for row in TRANSITIONS if row.cause.fact is EffectBlocked]
     notified = {row.name for row in TRANSITIONS if row.notify and row not in blocked}
-    elsewhere = {"refund_returned", "bank_dispute_debt"}
+    elsewhere = {"refund_returned", "bank_dispute_debt", "bank_dispute_after_release"}
     elsewhere |= {"bank_dispute_changed", "refunded_elsewhere_late"}
     assert notified - covered == elsewhere
 

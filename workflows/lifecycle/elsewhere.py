@@ -81,10 +81,10 @@ def _note_failure(draft: Draft) -> int:
     """Remember it; what left escrow for it. A doubt about it is gone."""
     made = failed(draft)
     assert made is not None
-    gone = replace(made, failed=True)
-    known = tuple(gone if it is made else it for it in draft.state.refunds_elsewhere)
+    others = (it for it in draft.state.refunds_elsewhere if it is not made)
+    known = (*others, replace(made, failed=True))  # the last, because the texts quote it
     draft.set(refunds_elsewhere=known)
-    draft.values.update(reference=made.reference, failed=draft.amount(made.amount))
+    draft.values["reference"] = made.reference
     draft.quote_reason(cast(RefundElsewhereFailed, draft.event).text)
     if not any(not it.failed and taken_for(draft.state, it) < it.amount for it in known):
         draft.clear_alert(AttentionKind.REFUNDED_ELSEWHERE)

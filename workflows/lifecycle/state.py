@@ -361,6 +361,8 @@ class State:
             found["disputed"] = self.bank_disputes[-1].amount
         if self.refunds_elsewhere:
             found["elsewhere"] = self.refunds_elsewhere[-1].amount
+        if failed := [made.amount for made in self.refunds_elsewhere if made.failed]:
+            found["failed"] = failed[-1]
         return found
 
     @property

@@ -511,7 +511,7 @@ BANK_DISPUTE_AFTER_PAYOUT = Text(
 BANK_DISPUTE_AFTER_RELEASE = Text(
     heading="A bank disputes money that was released",
     summary="{Client's} bank disputes {disputed} of the payment{because}. The money was released "
-    "to {freelancer} before. If the bank decides for {client}, {freelancer} owes {debt}.",
+    "to {freelancer} before. If the bank decides for {client}, {freelancer} must pay back {debt}.",
     explanation="By the policy of this purchase, what a bank takes back after a release is a debt "
     "of the freelancer (dispute {reference}).",
     advice={
@@ -525,7 +525,8 @@ BANK_DISPUTE_AFTER_RELEASE = Text(
 BANK_DISPUTE_DEBT = Text(
     heading="A bank took back money that was released",
     summary="{Client's} bank has decided that {disputed} of the payment stay with {client}"
-    "{because}. The money was released to {freelancer} before, so {freelancer} owes {debt}.",
+    "{because}. The money was released to {freelancer} before, so {freelancer} must pay back "
+    "{debt}.",
     explanation="By the policy of this purchase, what a bank takes back after a release is a debt "
     "of the freelancer (dispute {reference}).",
     advice={"freelancer": ("Our staff will write to you about it. Nothing is taken by itself.",)},
@@ -538,7 +539,7 @@ BANK_DISPUTE_ENDED = Text(
 BANK_DISPUTE_NO_DEBT = Text(
     heading="A bank dispute has ended",
     summary="{Client's} bank has ended its dispute about {disputed}. The bank keeps no money, and "
-    "{freelancer} owes nothing.",
+    "{freelancer} need not pay anything back.",
     explanation="Nothing more needs to be done about {reference}.",
 )
 BANK_DISPUTE_CHANGED = Text(
@@ -596,8 +597,8 @@ REFUND_ELSEWHERE_FAILED = Text(
     heading="A refund made at the payment provider has failed",
     summary="The refund of {failed} that somebody made directly at the payment provider did not "
     "reach {client}{because}. The money is back in escrow: now it has {escrow}.",
-    explanation="Our system did not send this refund. Its reference is {reference}. What was "
-    "decided meanwhile gives the money to {client}; else it is part of the next decision.",
+    explanation="Our system did not send this refund. Its reference is {reference}. The money "
+    "is divided with the rest of the escrow. If that was decided already, it goes to {client}.",
 )
 REFUND_ELSEWHERE_FAILED_LATE = Text(
     heading="A refund made at the payment provider has failed",
