@@ -271,9 +271,9 @@ def test_the_client_accepts_the_claim() -> None:
 
 
 def test_the_client_opens_a_dispute() -> None:
-    """R-23: the mediator has thirty days, and no other deadline is open."""
+    """R-23: the mediator has thirty days, and no other deadline is open. Staff are notified."""
     purchase = Purchase().disputed()
-    becomes(purchase, Stage.DISPUTED)
+    becomes(purchase, Stage.DISPUTED, notified={"client", "freelancer", "operator"})
     assert dict(purchase.state.deadlines) == {
         DeadlineName.DISPUTE: purchase.now + timedelta(days=30)
     }
