@@ -221,6 +221,9 @@ NEWS: dict[str, tuple[Event, ...]] = {
     "the bank takes a part, a part is refunded elsewhere": (
         *(BankDisputeReported("dp_1", status, 5_000) for status in STATUSES),
         RefundedElsewhere("re_x", 18_000),
+    ),
+    "a part is refunded elsewhere, and that refund fails": (
+        RefundedElsewhere("re_x", 18_000),
         RefundElsewhereFailed("re_x"),
     ),
     AFTER_THE_END: (

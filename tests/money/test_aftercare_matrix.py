@@ -75,10 +75,10 @@ async def test_what_the_provider_does_after_the_end_is_booked_and_reported(
     async def played(case: Case, reports: str) -> tuple[str, AfterTheEnd]:
         async with slots:
             handle = await start(server.client, purchase("pm_sandbox_at_once"))
-            await until(handle, lambda found: found.payment == "held")
             one = AfterTheEnd(server, Played(handle, services, Held(set())), case, reports)
             try:
                 async with asyncio.timeout(90):
+                    await until(handle, lambda found: found.payment == "held")
                     await ENDS[end](one.purchase)
                     await handle.result()
                     problems = await one.play()

@@ -142,9 +142,9 @@ async def test_what_the_provider_does_is_booked_paid_once_and_reported(
         async with slots:
             handle = await start(server.client, purchase(method))
             one = Played(handle, services, held_back)
-            await until(handle, lambda found: found.payment == "held")
             try:
-                async with asyncio.timeout(60):
+                async with asyncio.timeout(90):
+                    await until(handle, lambda found: found.payment == "held")
                     return await play(one, reach, case, reports), case.audit, handle
             except TimeoutError:
                 shown = view.status(await one.state())
