@@ -16,6 +16,8 @@ def find_zone(name: str) -> ZoneInfo | None:
 def find_locale(name: str) -> Locale | None:
     """Return the locale of a name such as pt_PT or pt-PT; None if it is unknown."""
     try:
-        return Locale.parse(name.replace("-", "_"))
+        found = Locale.parse(name.replace("-", "_"))
     except (ValueError, TypeError, UnknownLocaleError):
         return None
+    # "C" is the language of no person; Babel knows it as a variant of English since 2.19.
+    return None if found.variant == "POSIX" else found
