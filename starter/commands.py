@@ -124,7 +124,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         ),
         "bounces": (
             "starter.bounces:bounces",
-            "Read reports of mail that came back, and show these notices as undelivered.",
+            "Read reports of mail that came back from a Maildir, again and again.",
         ),
         "codec": (
             "starter.serve:codec",

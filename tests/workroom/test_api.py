@@ -371,12 +371,13 @@ async def test_a_failure_of_ours_shows_no_detail(
     """Neither in the API nor on a page."""
     handle = await held(server)
 
-    async def fails(_: Purchase) -> Status:
+    async def fails(_: Purchase, *__: object) -> Status:
         raise error
 
     ana = Visitor(url)
     await ana.sign_in("client", "ana", purchase_of(handle))
-    monkeypatch.setattr(Purchase, "status", fails)
+    for look in ("status", "open_view"):
+        monkeypatch.setattr(Purchase, look, fails)
     answer = await Caller(url, token(*ANA)).get(f"/{purchase_of(handle)}")
     assert problem(answer) == expected
     page = (await ana.open(f"/purchases/{purchase_of(handle)}")).page
