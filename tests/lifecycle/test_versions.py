@@ -160,7 +160,7 @@ def test_a_new_row_may_apply_in_another_stage(monkeypatch: pytest.MonkeyPatch) -
     with_row(replace(row("R-23"), stages=(Stage.REFUND_REQUESTED,)), monkeypatch)
     purchase = Purchase().requested()
     purchase.client("open_dispute", reason="no answer")
-    becomes(purchase, Stage.DISPUTED)
+    becomes(purchase, Stage.DISPUTED, notified={"client", "freelancer", "operator"})
     assert set(purchase.state.deadlines) == {DeadlineName.DISPUTE}
 
 
