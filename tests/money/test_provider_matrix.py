@@ -50,7 +50,6 @@ def held_back(services: Services) -> Iterator[Held]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(services.provider, "refund", unreachable)
-        patch.setattr("workflows.activity_calls.BLOCKED_AFTER", timedelta(seconds=3))
         yield found
 
 
@@ -134,8 +133,11 @@ async def test_what_the_provider_does_is_booked_paid_once_and_reported(
     worker: Worker,
     services: Services,
     held_back: Held,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     reach, cases, method = STAGES[stage]
+    if reach is unsent:  # in the others, a slow machine must not block what only takes long
+        monkeypatch.setattr("workflows.activity_calls.BLOCKED_AFTER", timedelta(seconds=10))
     slots = asyncio.Semaphore(PARALLEL)
 
     async def played(case: Case, reports: str) -> tuple[str, str, Handle]:
