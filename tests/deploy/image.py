@@ -50,7 +50,10 @@ def missing() -> str:
     tools = [name for name in TOOLS if not shutil.which(name)]
     if tools:
         return f"no {', '.join(tools)} (apt-get install mmdebstrap buildah)"
-    return "" if os.geteuid() == 0 else "only root may build and run an image"
+    if os.geteuid() != 0:
+        return "only root may build and run an image"
+    probe = subprocess.run(["unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"])
+    return "nothing may be mounted here" if probe.returncode else ""
 
 
 @dataclass(frozen=True)
