@@ -7,7 +7,7 @@ copied. Then each copy is restored in turn.
 import asyncio
 import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
@@ -73,6 +73,11 @@ def copy(source: Path, target: Path) -> None:
         old.backup(new)
 
 
+def mails(folder: Path) -> list[Path]:
+    """The files of all notices that were delivered."""
+    return sorted(folder.glob("mail/new/*"))
+
+
 @contextmanager
 def ledger_in(file: Path) -> Iterator[Ledger]:
     """The ledger in a restored file."""
@@ -130,7 +135,7 @@ class Drill:
         handles = [self.handle(scenario.name) for scenario in SCENARIOS]
         return (
             self.services.provider.statement(),
-            sorted(self.folder.glob("mail/new/*")),
+            mails(self.folder),
             [(await handle.describe()).history_length for handle in handles],
             [await status(handle) for handle in handles],
         )
@@ -374,8 +379,7 @@ async def test_an_older_temporal_pays_nothing_twice_and_says_what_to_do(
         handle = await held(drill.server, method="pm_sandbox_at_once")
         decided = purchase_of(handle)
         await say(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
-        while under_way((await handle.describe()).raw_description):  # noqa: ASYNC110 - other process
-            await asyncio.sleep(LOOK_EVERY)
+        await at_rest(handle)
     copy(world.file, backup := tmp_path / "backup.db")
     async with world.running() as drill:
         await say(drill.handle(decided), Role.FREELANCER, "give_refund")
@@ -405,3 +409,64 @@ async def test_an_older_temporal_pays_nothing_twice_and_says_what_to_do(
         assert drill.services.provider.statement() == statement
         assert (await drill.restore()).differences == ()
         assert await drill.audit() == ()
+
+
+@pytest.mark.timeout(285)
+async def test_every_scenario_goes_on_from_an_older_temporal(
+    tmp_path: Path, threads: ThreadPoolExecutor
+) -> None:
+    """Temporal is copied in the middle of every scenario and put back when all have ended. The
+    same messages and the same time lead to the same end: the books and the provider's records stay
+    as they are, and no notice goes out twice."""
+    world = Twice(tmp_path, threads)
+    async with world.running() as drill:
+        await asyncio.gather(*(begun(drill, scenario) for scenario in SCENARIOS))
+        await asyncio.gather(*(performed(drill, one, half(one)[0]) for one in SCENARIOS))
+        await asyncio.gather(*(at_rest(drill.handle(one.name)) for one in SCENARIOS))
+    copy(world.file, older := tmp_path / "older.db")
+    async with world.running() as drill:
+        ends = await asyncio.gather(*(ended(drill, scenario) for scenario in SCENARIOS))
+        expected, statement = books(drill.services.ledger), drill.services.provider.statement()
+        mail = mails(tmp_path)
+    copy(older, world.file)
+
+    async with world.running() as drill:
+        report = await drill.restore()
+        assert report.rebuilt == ()
+        assert len(report.differences) > len(SCENARIOS) / 2, "what a person has to look at"
+        assert await asyncio.gather(*(ended(drill, scenario) for scenario in SCENARIOS)) == ends
+        assert books(drill.services.ledger) == expected
+        assert drill.services.provider.statement() == statement
+        assert mails(tmp_path) == mail
+        assert (await drill.restore()).differences == ()
+        assert await drill.audit() == ()
+
+
+def half(scenario: Scenario) -> tuple[Sequence[Act], Sequence[Act]]:
+    """The acts before and after the copy."""
+    middle = len(scenario.acts) // 2
+    return scenario.acts[:middle], scenario.acts[middle:]
+
+
+async def begun(drill: Drill, scenario: Scenario) -> None:
+    handle = await start(drill.server.client, scenario.start(scenario.name))
+    await until(handle, lambda found: found.payment != "pending")
+
+
+async def performed(drill: Drill, scenario: Scenario, acts: Sequence[Act]) -> None:
+    runner, handle = ScenarioRunner(drill.server), drill.handle(scenario.name)
+    for act in acts:
+        await runner._perform(scenario, handle, act)
+
+
+async def ended(drill: Drill, scenario: Scenario) -> tuple[str, str, int, int]:
+    """Perform the second half; how the purchase ended."""
+    await performed(drill, scenario, half(scenario)[1])
+    result = await drill.handle(scenario.name).result()
+    return result.outcome, result.reason, result.refunded, result.released
+
+
+async def at_rest(handle: Handle) -> None:
+    """Wait until a purchase has nothing to do, so that a copy of the server has all of it."""
+    while under_way((await handle.describe()).raw_description):  # noqa: ASYNC110 - other process
+        await asyncio.sleep(LOOK_EVERY)

@@ -1,7 +1,6 @@
 """The drill of a second region: the first is lost, the standby of PostgreSQL is promoted, and
 Temporal comes back from a copy that is a minute older than the books."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing
@@ -12,14 +11,14 @@ import pytest
 
 from activities.database import migrate
 from activities.services import Services
-from demo.runner import LOOK_EVERY, Handle, say, skip, start, until
+from demo.runner import say, skip, start, until
 from temporal import embedded
 from temporal.directory import TemporalPurchaseDirectory
 from tests.conftest import settings
 from tests.ledger.conftest import engine_of
 from tests.proof.postgres_nodes import Pair, pair_of_nodes
-from tests.proof.test_lost_books import Drill, books, copy
-from tests.purchases import adopted, held, purchase, purchase_of, under_way
+from tests.proof.test_lost_books import Drill, at_rest, books, copy
+from tests.purchases import adopted, held, purchase, purchase_of
 from worker import build_worker
 from workflows.messages import Role
 
@@ -46,12 +45,6 @@ class Region:
             ):
                 directory = TemporalPurchaseDirectory(server.client)
                 yield Drill(server, services, self.folder, directory)
-
-
-async def at_rest(handle: Handle) -> None:
-    """Wait until a purchase has nothing to do, so that a copy of the server has all of it."""
-    while under_way((await handle.describe()).raw_description):  # noqa: ASYNC110 - other process
-        await asyncio.sleep(LOOK_EVERY)
 
 
 @pytest.mark.timeout(285)
