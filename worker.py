@@ -21,7 +21,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 
 import structlog
@@ -29,44 +28,36 @@ from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.runtime import Runtime
 from temporalio.worker import (
-    PatchActivationInput,
     PollerBehavior,
     PollerBehaviorSimpleMaximum,
     Worker,
     WorkerDeploymentConfig,
 )
 
-from activities.audit import AuditActivities
 from activities.logs import configure_logs
-from activities.requests import NOTICE_QUEUE, TASK_QUEUE
+from activities.requests import TASK_QUEUE
 from activities.services import Services, Settings, Unavailable, WrongSetting
 from temporal import embedded
-from temporal.adoption import EndedPurchases
-from temporal.aftercare import open_case
 from temporal.client import connect, seal_of
 from temporal.codec import WrongKeys
 from temporal.deployment import DEPLOYMENT, gets_no_tasks
-from temporal.directory import TemporalPurchaseDirectory
 from temporal.errors import NotPermitted, ServerUnreachable
 from temporal.health import HEALTH, Health, serve_health
 from temporal.limits import missing_limits
+from temporal.plugin import (
+    ACTIVITIES_AT_ONCE,
+    ACTIVITY_THREADS,
+    LOCAL_ACTIVITIES_AT_ONCE,
+    RecoursePlugin,
+    notices_worker,
+)
 from temporal.ports import free_port
 from temporal.process import exit_process
 from temporal.registration import register_search_attributes
-from temporal.runner import Runner, WritesCards
 from temporal.telemetry import runtime
-from workflows.acceptance import RULES_PATCH, AcceptanceActivities
-from workflows.aftercare import PurchaseAftercare
-from workflows.audit import BooksAudit
 from workflows.lifecycle.versions import ACTIVE, VERSIONS
 from workflows.messages import Role, Sender
-from workflows.notifying import PurchaseNotices
-from workflows.purchase import ProjectPurchase
 
-ACTIVITIES_AT_ONCE = 20
-LOCAL_ACTIVITIES_AT_ONCE = 20
-ACTIVITY_THREADS = ACTIVITIES_AT_ONCE + LOCAL_ACTIVITIES_AT_ONCE
-"""Activities that wait for a slow provider never keep a local activity from its thread."""
 CACHED_WORKFLOWS = 1000
 """Purchases that a worker keeps in memory between workflow tasks; others are replayed."""
 POLLERS: PollerBehavior = PollerBehaviorSimpleMaximum(5)
@@ -128,12 +119,6 @@ class WorkerConfig:
             )
         return cls(queues, build_id, version)
 
-    def activates(self, patch: PatchActivationInput) -> bool:
-        """Whether a purchase that begins now gets the version of the rules that the patch names."""
-        if not patch.patch_id.startswith(RULES_PATCH):
-            return True
-        return int(patch.patch_id.removeprefix(RULES_PATCH)) <= self.rules_version
-
     @property
     def deployment(self) -> WorkerDeploymentConfig | None:
         """Return the SDK's deployment options."""
@@ -188,47 +173,30 @@ async def build_worker(
 def _money(
     client: Client, services: Services, threads: ThreadPoolExecutor, config: WorkerConfig
 ) -> Worker:
-    directory = TemporalPurchaseDirectory(client)
-    saver = EndedPurchases(client, services.ledger, services.seal)
-    cases = partial(open_case, client)
-    acceptance = AcceptanceActivities(services.mail_problem)
-    audit = AuditActivities(services.ledger, services.provider, directory, saver.save, cases)
-    worker = Worker(
+    return Worker(
         client,
         task_queue=TASK_QUEUE,
-        workflows=[ProjectPurchase, PurchaseAftercare, PurchaseNotices, BooksAudit],
-        activities=[acceptance.accept_purchase, *services.activities, audit.audit_books],
+        plugins=[RecoursePlugin(services, rules_version=config.rules_version, notices=False)],
         activity_executor=threads,
         max_concurrent_activities=ACTIVITIES_AT_ONCE,
         max_concurrent_local_activities=LOCAL_ACTIVITIES_AT_ONCE,
-        workflow_runner=Runner(lambda run_id: forget(worker, run_id)),
-        interceptors=[WritesCards()],
         graceful_shutdown_timeout=SHUTDOWN_GRACE,
         sticky_queue_schedule_to_start_timeout=MISSED_AFTER,
         max_cached_workflows=CACHED_WORKFLOWS,
         workflow_task_poller_behavior=POLLERS,
         activity_task_poller_behavior=POLLERS,
         deployment_config=config.deployment,
-        patch_activation_callback=config.activates,
     )
-    return worker
 
 
 def _notices(client: Client, services: Services, config: WorkerConfig) -> Worker:
-    return Worker(
+    return notices_worker(
         client,
-        task_queue=NOTICE_QUEUE,
-        activities=services.notice_activities,
+        services,
         max_concurrent_activities=NOTICES_AT_ONCE,
         graceful_shutdown_timeout=NOTICES_GRACE,
         deployment_config=config.deployment,
     )
-
-
-def forget(worker: Worker, run_id: str) -> None:
-    """Evict a run from the worker's cache after its current task; the SDK has no public method
-    for this."""
-    worker._bridge_worker.request_workflow_eviction(run_id)
 
 
 def tune_garbage_collection() -> None:

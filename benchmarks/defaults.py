@@ -24,7 +24,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "two pollers for each kind of task": {"POLLERS": PollerBehaviorSimpleMaximum(2)},
     "twenty pollers for each kind of task": {"POLLERS": PollerBehaviorSimpleMaximum(20)},
     "the SDK's autoscaling pollers": {"POLLERS": PollerBehaviorAutoscaling()},
-    "100 slots for activities": {"ACTIVITIES_AT_ONCE": 100, "ACTIVITY_THREADS": 120},
+    "40 slots for activities": {"ACTIVITIES_AT_ONCE": 40},
     "a cache of 20 purchases": {"CACHED_WORKFLOWS": 20},
     "Python's default garbage collection thresholds": {"GC_THRESHOLDS": (700, 10, 10)},
 }

@@ -38,6 +38,7 @@ from activities.requests import (
 )
 from activities.services import Services, Settings
 from benchmarks import bare, plain
+from temporal import plugin
 from temporal.converter import DATA_CONVERTER
 
 processes = multiprocessing.get_context("spawn")
@@ -107,7 +108,7 @@ async def recourse(place: Place, ready: Event, create: Callable[[Settings], Serv
     client = await Client.connect(place.address, data_converter=DATA_CONVERTER)
     with (
         closing(create(place.settings)) as services,
-        ThreadPoolExecutor(worker.ACTIVITY_THREADS) as threads,
+        ThreadPoolExecutor(plugin.ACTIVITY_THREADS) as threads,
     ):
         worker.tune_garbage_collection()
         async with worker.build_worker(client, services, threads):
@@ -125,7 +126,7 @@ async def bare_worker(place: Place, ready: Event) -> None:
         workflows=[bare.AutoCancel, bare.ApprovedRefund],
         activities=[bare.nothing],
         workflow_runner=UnsandboxedWorkflowRunner(),
-        max_concurrent_activities=worker.ACTIVITIES_AT_ONCE,
+        max_concurrent_activities=plugin.ACTIVITIES_AT_ONCE,
     ):
         ready.set()
         await asyncio.Event().wait()

@@ -27,7 +27,8 @@ from demo.runner import ScenarioRunner
 from demo.scenarios import AT_PROVIDER, SCENARIOS, Scenario
 from temporal import embedded
 from temporal.directory import TemporalPurchaseDirectory
-from worker import ACTIVITY_THREADS, build_worker
+from temporal.plugin import ACTIVITY_THREADS
+from worker import build_worker
 from workflows.messages import PurchaseResult
 from workroom.local import serve_workroom, with_workroom
 from workroom.settings import WorkroomSettings

@@ -19,7 +19,8 @@ from docs import notice_pictures, workroom_pictures
 from docs.browser import WebUI, browser
 from docs.notice_pictures import PICTURES
 from temporal import embedded
-from worker import ACTIVITY_THREADS, build_worker
+from temporal.plugin import ACTIVITY_THREADS
+from worker import build_worker
 from workflows.messages import Role
 from workflows.view import SEARCH_ATTRIBUTES
 

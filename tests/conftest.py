@@ -13,9 +13,10 @@ from temporalio.worker import Worker
 
 from activities.services import Services, Settings
 from temporal import embedded
+from temporal.plugin import ACTIVITY_THREADS
 from tests.proof.counts import report_counts
 from tests.time_limits import seconds_for, with_time_limit
-from worker import ACTIVITY_THREADS, GC_THRESHOLDS, build_worker, tune_garbage_collection
+from worker import GC_THRESHOLDS, build_worker, tune_garbage_collection
 
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")

@@ -23,9 +23,10 @@ from activities.services import Services
 from demo.runner import Handle, ScenarioRunner, status, until
 from demo.scenarios import SCENARIOS, Scenario
 from temporal import embedded
+from temporal.plugin import ACTIVITY_THREADS
 from tests.conftest import settings
 from tests.histories.borderline import BORDERLINE, Borderline
-from worker import ACTIVITY_THREADS, build_worker
+from worker import build_worker
 
 HERE = Path(__file__).parent
 RELEASE: str = tomllib.loads(Path("pyproject.toml").read_text())["project"]["version"]

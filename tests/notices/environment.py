@@ -13,9 +13,10 @@ from activities.notices.log import Notice
 from activities.services import Services
 from demo.runner import Handle
 from temporal import embedded
+from temporal.plugin import ACTIVITY_THREADS
 from tests.conftest import settings
 from tests.purchases import purchase_of
-from worker import ACTIVITY_THREADS, build_worker
+from worker import build_worker
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ import pytest
 from activities.payments import ProviderUnreachable
 from activities.payments.stripe import StripeProvider
 from activities.payments.stripe_account import CONNECTIONS
+from temporal.plugin import ACTIVITY_THREADS
 from tests.payments.builders import DEPLOYMENT, HASTE, KEY, NOW, PART, PRICE, REFUND, VISA, charged
 from tests.stripe.fake import FakeStripe
-from worker import ACTIVITY_THREADS
 
 
 def connections(fake: FakeStripe) -> int:

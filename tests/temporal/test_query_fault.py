@@ -13,8 +13,8 @@ from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, Worker, WorkflowInstance
 
+from temporal.plugin import forget
 from temporal.runner import Runner
-from worker import forget
 
 RUNS = 12
 """Chance decides whether a worker gets a run's query or its task first. The query came first in 4
