@@ -11,11 +11,13 @@ import pytest
 from temporalio.api.enums.v1 import EventType, WorkflowTaskFailedCause
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Replayer
 
 from activities.services import Services
 from demo.runner import Handle, say, start, status, until
 from demo.scenarios import PRICE
 from temporal import embedded
+from temporal.plugin import RecoursePlugin
 from tests.lifecycle.test_versions import a_second_version
 from tests.purchases import CLIENT, FREELANCER, purchase, rejection
 from worker import WorkerConfig, build_worker
@@ -89,6 +91,23 @@ async def test_purchases_of_two_versions_run_side_by_side(
     assert [end.reason for end in ends] == ["freelancer_cancelled", "freelancer_gave_refund"]
     assert [end.refunded for end in ends] == [PRICE, PRICE]
     assert [await version_attribute(client, handle) for handle in (old, new)] == [None, ["rules-2"]]
+
+
+async def test_the_version_of_a_purchase_is_found_on_replay(
+    bare_server: WorkflowEnvironment,
+    services: Services,
+    threads: ThreadPoolExecutor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its marker is recorded in the task that validates the terms. Queries would split that task."""
+    async with deployed(bare_server.client, services, threads, monkeypatch, 1, 2):
+        handle = await start(bare_server.client, purchase())
+        async for event in handle.fetch_history_events(wait_new_event=True):
+            if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
+                break
+        replayer = Replayer(workflows=[], plugins=[RecoursePlugin()])
+        await replayer.replay_workflow(await handle.fetch_history())
+        await handle.terminate("seen")
 
 
 async def settle_refund(handle: Handle) -> PurchaseResult:

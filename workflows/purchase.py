@@ -75,9 +75,6 @@ from workflows.summary import memo
 from workflows.timers import Timers
 from workflows.workflow_state import WorkflowState
 
-MEMO_PATCH = "memo"
-"""A purchase that began before this patch keeps the memo that it was started with."""
-
 
 @workflow.defn(name="ProjectPurchase")
 @receives_every_message
@@ -151,14 +148,16 @@ class ProjectPurchase(Receiver):
 
     def _set_memo(self) -> None:
         """Let lists show the terms also if another program has started it, without our memo."""
-        if "terms" not in workflow.info().raw_memo and workflow.patched(MEMO_PATCH):
+        if "terms" not in workflow.info().raw_memo:
             workflow.upsert_memo(memo(self._state.start))
 
     async def _first_state(self) -> WorkflowState:
         if self._adopted_run:
             return await adopted_state(workflow.info().workflow_start_time, self._adopted_run)
+        # First: behind a local activity, a replay does not always find the marker of a patch.
+        version = rules_version()
         terms, started = await accepted_terms(self._given, self._began)
-        return WorkflowState.begin(terms, self._began, rules_version(), started)
+        return WorkflowState.begin(terms, self._began, version, started)
 
     def _begin(self, state: WorkflowState) -> None:
         self._state = state

@@ -128,6 +128,7 @@ def a_split_is_sent_and_presumed_to_arrive() -> Recorded:
     purchase.fact(RefundReported(1, "pending", "re_1"))
     purchase.fact(RefundReported(1, "pending", "re_2", "The balance is too low."))
     purchase.fact(RefundReported(1, "pending", "", "The balance is too low."))
+    purchase.fact(RefundReported(1, "pending"))
     purchase.fact(RefundReported(1, "sent", "arn_7"))
     purchase.fact(RefundReported(1, "sent", "arn_7"))
     purchase.deadline(DeadlineName.SETTLEMENT)
@@ -271,8 +272,8 @@ def an_inquiry_ends_well() -> Recorded:
 def a_bank_takes_what_is_decided_and_gives_it_back() -> Recorded:
     purchase = Recorded().delivered().from_here()
     purchase.client("accept_delivery")
-    dispute(purchase, "opened")
-    dispute(purchase, "won")
+    dispute(purchase, "opened", ESCROW + 500)
+    dispute(purchase, "won", ESCROW + 500)
     purchase.posted()
     return purchase
 
@@ -353,6 +354,8 @@ def a_bank_disputes_a_sent_refund_and_changes_its_decision() -> Recorded:
     dispute(purchase, "lost", 10_000)
     dispute(purchase, "lost", 10_000)
     operator(purchase, "retry")
+    dispute(purchase, "won", 10_000)
+    purchase.fact(RefundReported(1, "settled"))
     return purchase
 
 

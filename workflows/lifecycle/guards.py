@@ -249,11 +249,12 @@ def _came_back(draft: Draft) -> bool:
     """Whether the report says that the settled refund failed. What a person has proved is no such
     refund: its attempts had failed before."""
     report, refund, settlement = report_of(draft), draft.state.refund, draft.state.settlement
-    if report is None or refund is None or settlement is None or not refund.posted:
+    if report is None or settlement is None:
         return False
+    assert refund is not None
     names = (draft.state.refund_id(report.attempt), refund.references[report.attempt - 1])
     settled = settlement.reference in names and not settlement.proved_by_person
-    return draft.state.in_aftercare and settled
+    return draft.state.in_aftercare and refund.posted and settled
 
 
 REFUND_CAME_BACK = Guard("in aftercare, the refund that was settled", _came_back)
