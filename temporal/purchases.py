@@ -133,7 +133,6 @@ class Purchase:
             memo=wording.memo(terms) | memo,
             static_summary=wording.summary(terms),
             static_details=wording.details(terms),
-            request_eager_start=True,  # if this client has a worker, its first task needs no poll
             rpc_timeout=ANSWER_WITHIN,
         )
         return handle.result_run_id or ""

@@ -99,7 +99,7 @@ async def test_the_version_of_a_purchase_is_found_on_replay(
     threads: ThreadPoolExecutor,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Its marker is recorded in the task that validates the terms. Queries would split that task."""
+    """Its marker is in the task that validates the terms, which queries would split."""
     async with deployed(bare_server.client, services, threads, monkeypatch, 1, 2):
         handle = await start(bare_server.client, purchase())
         async for event in handle.fetch_history_events(wait_new_event=True):

@@ -65,7 +65,7 @@ async def test_the_card_shows_who_acts_next_where_the_money_is_and_what_staff_ma
         "Waiting for: a mediator, until ",
         "If nobody acts by then: our staff looks into it; the money stays in escrow",
         "Money: 250.00 USD held in escrow",
-        'resolve_dispute with {"by": {"role": "mediator", "id": "your-id"}, "refund": 25000}',
+        'resolve_dispute with {"by": {"role": "mediator", "id": "your-id"}, "refund": "AMOUNT"}',
         "Ana opened a dispute",
         "Rejected signals: 1",
         "deliver by the freelancer (bo), NOT_ALLOWED_NOW",
