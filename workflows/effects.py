@@ -180,8 +180,8 @@ class EffectRunner:
         answer."""
         state, first_run = self._state, workflow.info().first_execution_run_id
         call = activity_call(effect, state.purchase, state.start, workflow.now(), first_run)
-        # A posting lasts, and a task whose worker is killed does not: what a posting follows from is
-        # recorded before. A deadline may be computed again.
+        # A posting lasts, and the task of a worker that is killed does not: what a posting follows
+        # from is recorded before. A deadline may be computed again.
         if call.is_short and (isinstance(effect, ComputeDeadline) or self._is_recorded()):
             self.at_once += 1
             try:
