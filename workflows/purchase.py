@@ -108,9 +108,12 @@ class ProjectPurchase(Receiver):
     @workflow.run
     async def run(self, *given: RawValue) -> PurchaseResult:
         """Run until the purchase is closed; return its result."""
+        self._check_input()
+        lacks_memo = "terms" not in workflow.info().raw_memo and workflow.patched(MEMO_PATCH)
         if not self._accepted:
             await self._accept()
-        self._set_memo()
+        if lacks_memo:  # another program has started it: let lists show the terms, too
+            workflow.upsert_memo(memo(self._state.start))
         self._effects.resume()
         self._notifier.resume()
         self._queue.open()
@@ -138,7 +141,6 @@ class ProjectPurchase(Receiver):
 
     async def _accept(self) -> None:
         """Begin with the recorded terms. What arrives before waits in the queue."""
-        self._check_input()
         task = asyncio.create_task(self._first_state())
         await self._wait_until(task.done)
         try:
@@ -152,16 +154,12 @@ class ProjectPurchase(Receiver):
             work = partial(self._handle_signal, name, payloads, at)
             self._queue.process_first(work, size_to_parse(payloads), message)
 
-    def _set_memo(self) -> None:
-        """Let lists show the terms also if another program has started it, without our memo."""
-        if "terms" not in workflow.info().raw_memo and workflow.patched(MEMO_PATCH):
-            workflow.upsert_memo(memo(self._state.start))
-
     async def _first_state(self) -> WorkflowState:
         if self._adopted_run:
             return await adopted_state(workflow.info().workflow_start_time, self._adopted_run)
+        version = rules_version()
         terms, started = await accepted_terms(self._given, self._began)
-        return WorkflowState.begin(terms, self._began, rules_version(), started)
+        return WorkflowState.begin(terms, self._began, version, started)
 
     def _begin(self, state: WorkflowState) -> None:
         self._state = state
