@@ -24,6 +24,7 @@ from activities.payments import (
     ChargeResult,
     PaymentProvider,
     ProviderRejected,
+    ProviderUnreachable,
     RefundResult,
 )
 from activities.requests import (
@@ -129,12 +130,15 @@ class MoneyActivities:
         The provider is asked before a new decision. If a bank disputes the payment, or somebody
         else has refunded it, and the workflow does not know, nothing is posted and the answer has
         the news. A refund of ours is sent only after its decision was posted: if the provider has
-        one already, the ledger has lost the decision.
+        one already, the ledger has lost the decision. An attempt that has timed out posts nothing:
+        the next one may have other news.
         """
         with application_errors():
             if news := self._news_before_decision(request):
                 log.warning("decision_has_to_wait", purchase_id=request.purchase_id)
                 return DecisionAnswer(key=request.key, created=False, news=news)
+            if activity.is_cancelled():
+                raise ProviderUnreachable("it answered after the attempt had timed out.")
             created = self._ledger.decide(
                 key=request.key,
                 purchase_id=request.purchase_id,

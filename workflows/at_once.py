@@ -2,6 +2,10 @@
 
 Each is tried once, for seconds. What does not succeed at once is carried out by the ordinary
 activity of the same name and with the same request, whose retries and failures are visible.
+
+A query that meets the task ends it early: what follows from the answer is then in the next task,
+while a replay knows the answer in the first one, in which it does not see the patches of the next.
+So `workflow.patched` is called before a local activity, never after it in the same task.
 """
 
 from datetime import timedelta

@@ -88,6 +88,9 @@ class ProjectPurchase(Receiver):
         self._indexed = view.known(workflow.info().typed_search_attributes)
         self._queue = MessageQueue()
         self._signals = 0
+        self._last_update = 0
+        """The length of the history in the task with the newest update: the server records the
+        update at the end of that task."""
         self._given, self._began = given, workflow.now()
         self._adopted_run = ""
         self._accepted = False
@@ -154,14 +157,14 @@ class ProjectPurchase(Receiver):
     async def _first_state(self) -> WorkflowState:
         if self._adopted_run:
             return await adopted_state(workflow.info().workflow_start_time, self._adopted_run)
-        # First: behind a local activity, a replay does not always find the marker of a patch.
+        # First: a replay does not find a patch behind a local activity if a query split the task.
         version = rules_version()
         terms, started = await accepted_terms(self._given, self._began)
         return WorkflowState.begin(terms, self._began, version, started)
 
     def _begin(self, state: WorkflowState) -> None:
         self._state = state
-        self._effects = EffectRunner(state, self._apply_fact)
+        self._effects = EffectRunner(state, self._apply_fact, lambda: self._is_recorded)
         self._notifier = Notifier(state, lambda: self._effects.deadlines_known)
         self._timers = Timers(state, self._deadline_reached, self._remind)
         self._accepted = True
@@ -261,6 +264,7 @@ class ProjectPurchase(Receiver):
 
     async def receive_update(self, name: str, payloads: Sequence[object]) -> Receipt:
         """Handle an update; its effect is readable by `status` when this returns."""
+        self._last_update = workflow.info().get_current_history_length()
         message, now = parse_message(name, payloads), workflow.now()
         answered: asyncio.Future[Receipt | Rejection] = asyncio.get_running_loop().create_future()
         self._queue.process(
@@ -343,6 +347,11 @@ class ProjectPurchase(Receiver):
     @property
     def _closed(self) -> bool:
         return self._state.purchase.stage is Stage.CLOSED
+
+    @property
+    def _is_recorded(self) -> bool:
+        """Whether every message that was handled stands in the history."""
+        return self._last_update != workflow.info().get_current_history_length()
 
     # --- timers and search attributes
 

@@ -37,7 +37,7 @@ class Timers:
     def sync(self) -> None:
         """Make the timers match the deadlines of the state."""
         purchase = self._state.purchase
-        soon = lifecycle.first_payment_attempt_ends(purchase, workflow.now())
+        soon = lifecycle.payment_attempt_ends(purchase, workflow.now())
         open_ones = {
             name: at for name, at in purchase.deadlines.items() if soon is None or at <= soon
         }

@@ -45,7 +45,7 @@ Searchable = dict[SearchAttributeKey[Any], str | bool | datetime]
 def search_attributes(state: State, now: datetime) -> Searchable:
     """The search attributes as they should be now."""
     deadlines = dict(state.deadlines)
-    if lifecycle.first_payment_attempt_ends(state, now):
+    if lifecycle.payment_attempt_ends(state, now):
         del deadlines[DeadlineName.PAYMENT]
     found: Searchable = {
         STAGE: shown_stage(state).value,

@@ -51,14 +51,16 @@ def on_expiry(state: State, deadline: DeadlineName) -> Transition | None:
     return rules_of(state).row_for(draft)
 
 
-def first_payment_attempt_ends(state: State, now: datetime) -> datetime | None:
-    """When the first attempt to charge is answered at the latest; None if it has been. Nearly
-    always it is answered within a second, so nothing that ends later needs a timer meanwhile."""
+def payment_attempt_ends(state: State, now: datetime) -> datetime | None:
+    """When an attempt to charge is answered at the latest that is made while the purchase begins;
+    None if none is. Nearly always it is answered within a second, so nothing that ends later needs
+    a timer meanwhile."""
     due = state.deadlines.get(DeadlineName.PAYMENT)
     if due is None or state.attention or state.confirm_url:
         return None
-    ends = due - state.terms.policy.payment_window + PAYMENT_BLOCKED_AFTER
-    return ends if now < ends <= due else None
+    begins_until = due - state.terms.policy.payment_window + PAYMENT_BLOCKED_AFTER
+    ends = now + PAYMENT_BLOCKED_AFTER
+    return ends if now < begins_until and ends <= due else None
 
 
 def deadlines(state: State) -> tuple[Deadline, ...]:
