@@ -58,7 +58,7 @@ test-releases: $(READY) ## Replay recorded purchases with other releases of libr
 test-uncached: $(READY) ## Run all tests with workers that replay the whole history in every task
 	@RECOURSE_UNCACHED=1 $(TEST) -m "not node and not browser and not releases and not image"
 
-image: $(READY) ## Build the image, and run a purchase in it; needs root, mmdebstrap and buildah
+image: $(READY) ## Build the image and run a purchase in it; needs root, mmdebstrap and buildah
 	@$(BIN)/pytest -m image tests/deploy -q -rP
 
 kills: $(READY) ## Kill workers, servers and databases at every event of every scenario; half an hour

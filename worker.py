@@ -277,7 +277,7 @@ async def _client(stack: AsyncExitStack, metrics: Runtime | None, dev: DevServer
 
 
 def _with_workroom() -> Mapping[str, str]:
-    from workroom.local import with_workroom  # brings a web server along
+    from workroom.local import with_workroom  # imports a web server
 
     return with_workroom()
 
@@ -292,7 +292,7 @@ async def _serve_workroom(
     settings = WorkroomSettings.from_environment(environment)
     await stack.enter_async_context(serve_workroom(client, settings))
     operator = Sender(role=Role.OPERATOR, id="operator-1")
-    log.info("workroom", address=settings.base_url, operator=day_link(settings, operator))
+    log.info("workroom", address=settings.base_url, staff=day_link(settings, operator))
 
 
 def main() -> int:

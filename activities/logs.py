@@ -80,8 +80,8 @@ def redact(_logger: Any, _method: str, event: Event) -> Event:
 
 def add_context(_logger: Any, _method: str, event: Event) -> Event:
     """Add purchase id, workflow id and attempt to a line written in a workflow or activity."""
-    for added_by_sdk in ("temporal_workflow", "temporal_activity"):
-        event.pop(added_by_sdk, None)
+    for added_by_library in ("temporal_workflow", "temporal_activity", "color_message"):
+        event.pop(added_by_library, None)
     if activity.in_activity():
         info = activity.info()
         event.setdefault("workflow_id", info.workflow_id)

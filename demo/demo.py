@@ -50,6 +50,19 @@ class Played:
     notices: int
 
     @property
+    def ends(self) -> str:
+        """Outcome, reason, and who received how much."""
+        amounts = (
+            (self.result.refunded, "to the client"),
+            (self.result.released, "to the freelancer"),
+            (self.charged_back, "kept by the client's bank"),
+        )
+        currency = self.result.currency
+        shares = [f"{format_amount(amount, currency)} {to}" for amount, to in amounts if amount]
+        ended = f"{self.result.outcome}, {self.result.reason}"
+        return f"{ended}; {', '.join(shares) or 'no money moved'}"
+
+    @property
     def as_expected(self) -> bool:
         """Whether it ended as the scenario expects."""
         ends, result = self.scenario.ends, self.result
@@ -132,19 +145,11 @@ async def _play(
         notices = services.notices.list(purchase_id)
         balances = services.ledger.balances(purchase_id)
         charged_back = balances.charged_back if balances else 0
-        got = ", ".join(
-            f"{format_amount(amount, result.currency)} {recipient}"
-            for amount, recipient in (
-                (result.refunded, "to the client"),
-                (result.released, "to the freelancer"),
-                (charged_back, "kept by the client's bank"),
-            )
-            if amount
-        )
-        report(scenario, f"ends: {result.outcome}, {result.reason}; {got or 'no money moved'}")
+        played = Played(scenario, purchase_id, result, charged_back, len(notices))
+        report(scenario, f"ends: {played.ends}")
         sent = "; ".join(f"{notice.transition} ({notice.role})" for notice in notices)
         report(scenario, f"notices: {sent}")
-        return Played(scenario, purchase_id, result, charged_back, len(notices))
+        return played
 
     return await asyncio.gather(
         *(one(n, scenario) for n, scenario in enumerate((*SCENARIOS, *AT_PROVIDER), start=1))
@@ -165,22 +170,12 @@ def _invite(console: Console, room: WorkroomSettings) -> None:
 
 def _show(console: Console, played: list[Played], services: Services) -> None:
     table = Table(title="Results of the purchases")
-    for heading in ("purchase", "scenario", "outcome", "reason"):
-        table.add_column(heading, no_wrap=heading in ("scenario", "reason"))
-    for heading in ("to client", "to freelancer", "to bank", "notices"):
-        table.add_column(heading, justify="right")
+    table.add_column("purchase", no_wrap=True)
+    table.add_column("scenario", no_wrap=True)
+    table.add_column("result")
     for one in played:
-        result = one.result
-        table.add_row(
-            one.purchase_id,
-            one.scenario.name,
-            result.outcome if one.as_expected else f"[red]{result.outcome}, not as expected[/]",
-            result.reason,
-            format_amount(result.refunded, result.currency),
-            format_amount(result.released, result.currency),
-            format_amount(one.charged_back, result.currency),
-            str(one.notices),
-        )
+        ends = one.ends if one.as_expected else f"[red]not as expected:[/] {one.ends}"
+        table.add_row(one.purchase_id, one.scenario.name, ends)
     console.print(table)
     accounts = Table(title="Ledger accounts with a balance")
     accounts.add_column("account")

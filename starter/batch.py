@@ -20,14 +20,14 @@ from temporal.errors import Unreachable
 
 Item = TypeVar("Item")
 
-AT_ONCE = 20
+CONCURRENT = 20
 """Purchases that are worked on at the same time."""
 
 SHOWN = 50
 """Purchases that the report for people names; the one for programs names all."""
 
 Rate = Annotated[
-    float, typer.Option(min=0.1, max=10_000, help="How many purchases a second at most.")
+    float, typer.Option(min=0.1, max=10_000, help="At most this many purchases a second.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and report; change nothing.")]
 
@@ -80,7 +80,7 @@ async def run(
         bar = progress.add_task("Checking" if dry_run else "Working", total=len(items))
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(AT_ONCE):
+                for _ in range(CONCURRENT):
                     group.create_task(work_on_next())
         except asyncio.CancelledError:  # Ctrl-C
             print(_stopped(found, items, "Interrupted."), file=sys.stderr)
@@ -99,9 +99,11 @@ def _stopped(found: Sequence[Outcome], items: Sequence[object], why: str) -> str
 
 
 def shown(report: Report, title: str) -> RenderableType:
-    """The report for people: how many, and what is not done or, in a dry run, what would be."""
+    """The report for people: how many, and what is not done or, in a dry run, what would be. The
+    title is a line of its own: a table wraps its title to its width."""
     counts = [(result.replace("_", " "), str(number)) for result, number in report.results.items()]
-    blocks: list[RenderableType] = [show.table(title, ("result", "purchases"), counts)]
+    counted = show.table("", ("result", "purchases"), counts)
+    blocks: list[RenderableType] = [show.prose(title), counted]
     named = [each for each in report.purchases if report.dry_run or not each.done]
     if named:
         rows = (

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 import typer
+from rich.console import RenderableType
 from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
 
 from activities.amounts import format_amount
 from activities.keys import purchase_of_workflow
 from starter import batch, show
-from starter.batch import Outcome, Rate
+from starter.batch import Outcome, Rate, Report
 from starter.exits import ExitStatus, command
 from starter.options import Json, read_id, read_model, read_object, read_sender
 from temporal.client import connect
@@ -49,8 +51,8 @@ Yes = Annotated[bool, typer.Option("--yes", help="Send. Without it, only check a
 MessageId = Annotated[
     str | None,
     typer.Option(
-        help="The id of the message in every purchase; with that of an interrupted batch "
-        "it goes on, and each purchase counts it once."
+        help="The id of the message in every purchase. With the id of an interrupted batch it "
+        "goes on, and each purchase counts the message once."
     ),
 ]
 
@@ -75,16 +77,25 @@ async def send(
     client = await connect()
     work = Send(client, name, _message(name, sender, data, batch_id), dry_run=not yes)
     found = await _found(client, where)
-    if yes:
+    if yes and found:
         print(
             f"Message id {batch_id}: to go on after an interruption, add --message-id {batch_id}",
             file=sys.stderr,
         )
     report = await batch.run(found, work.to, rate=rate, dry_run=not yes)
-    title = f"{name} to {len(found)} purchases"
-    shown = batch.shown(report, title if yes else f"{title}: checked, not sent. --yes sends it")
-    show.answer({"message_id": batch_id, **report.model_dump()}, shown, as_json=as_json)
+    answer = {"message_id": batch_id, **report.model_dump()}
+    show.answer(answer, _shown(report, name, sent=yes), as_json=as_json)
     return 0 if report.complete else ExitStatus.REJECTED
+
+
+def _shown(report: Report, name: str, *, sent: bool) -> RenderableType:
+    count = len(report.purchases)
+    if not count:
+        return "The query finds no running purchase."
+    title = f"{name} to {count} {'purchase' if count == 1 else 'purchases'}"
+    return batch.shown(
+        report, title if sent else f"Check of {title}; nothing was sent. --yes sends it."
+    )
 
 
 def _message(name: str, sender: str | None, data: str, message_id: str) -> Message | None:
@@ -103,9 +114,17 @@ def _message(name: str, sender: str | None, data: str, message_id: str) -> Messa
 
 
 async def _found(client: Client, where: str) -> list[str]:
-    """The ids of the running purchases that the query finds, each once."""
+    """The ids of the running purchases that the query finds, each once. Raises InvalidInput."""
     query = f"{RUNNING} AND ({where})"
-    runs = [each async for each in executions(client, query)]
+    try:
+        runs = [each async for each in executions(client, query)]
+    except RPCError as error:
+        if error.status is not RPCStatusCode.INVALID_ARGUMENT:
+            raise
+        raise InvalidInput(
+            f"--where: the server does not take this query: {error.message}. If it names search "
+            "attributes of Recourse, has `recourse setup` registered them?"
+        ) from None
     return list(
         dict.fromkeys(
             purchase_of_workflow(each.id)
@@ -135,7 +154,7 @@ class Send:
             outcome = _outcome(purchase, "rejected", f"{error.code}: {error.text}")
         except Unreachable as error:
             self.unanswered += 1
-            if error.code != "NO_WORKER" or self.unanswered > batch.AT_ONCE:
+            if error.code != "NO_WORKER" or self.unanswered > batch.CONCURRENT:
                 raise
             return _outcome(purchase, "unanswered", error.text)
         self.unanswered = 0
@@ -146,7 +165,7 @@ class Send:
             money = (await purchase.status()).escrow
             held = format_amount(money.held, money.currency)
             if money.held:
-                return _outcome(purchase, "can_be_cancelled", f"{held} go back to the client.")
+                return _outcome(purchase, "can_be_cancelled", f"{held} goes back to the client.")
             return _outcome(purchase, "rejected", "Nothing is held in escrow.")
         for each in await purchase.actions(self.message.by.role):
             if each.message == self.message.name and not each.allowed:

@@ -169,7 +169,8 @@ def _read(file: Path) -> Iterator[Line]:
             documents = _rows(opened_file) if file.suffix == ".csv" else _objects(opened_file)
             lines = [_line(number, document) for number, document in documents]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InvalidInput(f"FILE: {file} cannot be read: {error}.") from None
+        reason = getattr(error, "strerror", None) or error
+        raise InvalidInput(f"FILE: {file} cannot be read: {reason}.") from None
     starts = [line.start for line in lines if line.start]
     seen = Counter(name for start in starts for name in _unique(start))
     for line in lines:

@@ -31,7 +31,7 @@ async def webhooks(host: Host = "127.0.0.1", port: Port = 8088) -> None:
 @command
 async def codec(host: Host = "127.0.0.1", port: Port = 8089) -> None:
     """Decrypt payloads for the Web UI, for users with a token: POST /decode. Ends on Ctrl-C."""
-    from starter.codec import serve  # brings a web server along
+    from starter.codec import serve  # imports a web server
 
     await serve(host, port)
 
@@ -39,7 +39,7 @@ async def codec(host: Host = "127.0.0.1", port: Port = 8089) -> None:
 @command
 async def metrics(host: Host = "127.0.0.1", port: Port = 9465) -> None:
     """Serve business metrics to Prometheus: GET /metrics. Ends on Ctrl-C."""
-    from starter.metrics import serve  # brings a web server along
+    from starter.metrics import serve  # imports a web server
 
     await serve(host, port)
 
@@ -47,7 +47,7 @@ async def metrics(host: Host = "127.0.0.1", port: Port = 9465) -> None:
 @command
 async def workroom(link: Link = None, purchase: LinkTo = None) -> None:
     """Serve the HTTP API and the pages at RECOURSE_WORKROOM, or print a link. Ends on Ctrl-C."""
-    from workroom.server import link_for, serve  # brings a web server along
+    from workroom.server import link_for, serve  # imports a web server
 
     if link is not None:
         print(

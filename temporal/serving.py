@@ -58,9 +58,10 @@ def bound(host: str, port: int, what: str) -> Iterator[socket.socket]:
     try:
         listener = socket.create_server((host, port), family=family)
     except OSError as error:
+        reason = str(error.strerror or error).partition(" (while ")[0]  # the address follows
         raise WrongSetting(
-            f"Cannot listen at {host}:{port} ({error.strerror or error}). Give an address of "
-            "this machine and a free port."
+            f"Cannot listen at {host}:{port} ({reason}). Give an address of this machine and a "
+            "free port."
         ) from None
     with listener:
         log.info(what, address="{}:{}".format(*listener.getsockname()[:2]))

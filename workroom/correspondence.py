@@ -30,11 +30,12 @@ class Letter:
     sender: Sender
     form: str
     text: str
+    message_id: str | None
 
 
 async def letters(purchase: Purchase, terms: PurchaseStart) -> list[Letter]:
-    """The texts of a purchase, the newest first, also of messages that the rules have rejected.
-    Raises Failure, RPCError."""
+    """The texts of a purchase, the newest first, also of messages that the rules have rejected. A
+    message that was sent again is shown once. Raises Failure, RPCError."""
     found: list[Letter] = []
     run: Purchase | None = await purchase.begun()
     for _ in range(RUNS):
@@ -47,7 +48,16 @@ async def letters(purchase: Purchase, terms: PurchaseStart) -> list[Letter]:
                 raise
             break  # the server has deleted the history of an earlier run
         found += own
-    return found
+    return _once(found)
+
+
+def _once(found: list[Letter]) -> list[Letter]:
+    """The texts without repetitions under one `message_id`; the oldest of each stays."""
+    kept: dict[object, Letter] = {}
+    for number, each in enumerate(reversed(found)):
+        again = (each.sender, each.message_id, each.form, each.text)
+        kept.setdefault(again if each.message_id else number, each)
+    return list(kept.values())[::-1]
 
 
 async def _letters_of_run(
@@ -78,7 +88,8 @@ async def _letters(
     text = next(filter(None, (getattr(message, each, None) for each in FIELDS)), "")
     if text and _is_theirs(message.by, terms):
         form = form_of(name, {"decision": getattr(message, "decision", "")})
-        yield Letter(event.event_time.ToDatetime(UTC), message.by, form, str(text))
+        at = event.event_time.ToDatetime(UTC)
+        yield Letter(at, message.by, form, str(text), message.message_id)
 
 
 def _message(event: HistoryEvent) -> tuple[str, Payloads]:

@@ -35,10 +35,14 @@ def _explained(error: Exception) -> tuple[HTTPStatus, str, str]:
             text = str(error) if error.at else f"{error} {advice}"
             return HTTPStatus.UNAUTHORIZED, "Sign in", text
         case NotYours():
-            text = "You are not a party of such a purchase, or you have to open its own link first."
+            text = (
+                "This page is not for you, or you have to open the link in a mail about it first."
+            )
             return HTTPStatus.FORBIDDEN, "Not yours", text
         case NotSigned():
-            text = "The page was open for too long, or you have signed in anew. Open it again."
+            text = (
+                "The form was open for too long, or you have signed in again since. Open it again."
+            )
             return HTTPStatus.FORBIDDEN, "Nothing was sent", text
         case TooMany():
             text = "You have opened many pages in a short time. Wait some seconds."

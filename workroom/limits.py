@@ -1,4 +1,4 @@
-"""Limits how often one person may ask: so that nobody takes the workers' time from all others."""
+"""Limits how often one person may send requests, so that workers have time for everybody else."""
 
 import time
 from collections import OrderedDict
@@ -7,11 +7,11 @@ from collections.abc import Callable
 from workflows.messages import Sender
 
 PER_SECOND = 20.0
-AT_ONCE = 100.0
-"""Requests: how many a person may make again each second, and how many in one burst. A page of a
-busy shop's own service makes more: give it several operators' ids."""
+BURST = 100.0
+"""Requests of one person: how many each second, and how many in one burst. A service that makes
+more needs several operators' ids."""
 PEOPLE_KEPT = 10_000
-"""Who asked longest ago is forgotten first, and has a whole burst again."""
+"""The person whose last request is oldest is removed first, and has a whole burst again."""
 
 
 class TooMany(Exception):
@@ -32,8 +32,8 @@ class Limits:
     def count(self, sender: Sender) -> None:
         """Count one request. Raises TooMany."""
         now = self._clock()
-        left, since = self._left.pop(sender, (AT_ONCE, now))
-        left = min(AT_ONCE, left + (now - since) * PER_SECOND)
+        left, since = self._left.pop(sender, (BURST, now))
+        left = min(BURST, left + (now - since) * PER_SECOND)
         self._left[sender] = (max(left - 1, 0), now) if left >= 1 else (left, now)
         while len(self._left) > PEOPLE_KEPT:
             self._left.popitem(last=False)

@@ -1,4 +1,4 @@
-"""Tells an open page when something has happened to its purchase: server-sent events."""
+"""Notifies an open page when its purchase has changed, by server-sent events."""
 
 import asyncio
 import time
@@ -11,10 +11,10 @@ from temporalio.service import RPCError
 from temporal.executions import last_event_at
 from temporal.purchases import Purchase
 
-LOOK_EVERY, LASTS = 3.0, 12.0
+CHECK_EVERY, STREAM_LASTS = 3.0, 12.0
 """Seconds. A stream ends before the server's limit on a request; the browser opens it again."""
-AT_ONCE = 50
-"""Streams in this process, of 400 connections. Further pages have to be loaded again by hand."""
+MOST_STREAMS = 50
+"""Open streams in this process, which has 400 connections. People reload further pages by hand."""
 
 
 class Live:
@@ -26,7 +26,7 @@ class Live:
     def stream(self, request: Request, purchase: Purchase) -> Response:
         """An event with the time of the newest entry of the purchase's history, at once and
         whenever it changes. The browser repeats it when it opens the stream again."""
-        if self._open >= AT_ONCE:
+        if self._open >= MOST_STREAMS:
             return Response(status_code=204)  # the browser does not try again
         seen = request.headers.get("last-event-id", "")
         return StreamingResponse(
@@ -39,13 +39,13 @@ class Live:
         self._open += 1
         try:
             yield "retry: 1000\n\n"
-            ends = time.monotonic() + LASTS
+            ends = time.monotonic() + STREAM_LASTS
             while time.monotonic() < ends:
                 at = await last_event_at(purchase.client, purchase.workflow_id)
                 if at and at.isoformat() != seen:
                     seen = at.isoformat()
                     yield f"id: {seen}\ndata: changed\n\n"
-                await asyncio.sleep(LOOK_EVERY)
+                await asyncio.sleep(CHECK_EVERY)
         except RPCError:  # the browser asks again
             return
         finally:

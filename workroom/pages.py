@@ -11,7 +11,7 @@ from functools import cached_property
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
@@ -38,7 +38,7 @@ from workroom.readers import Readers
 from workroom.reading import fields_of
 from workroom.sessions import Session, Sessions
 from workroom.settings import WorkroomSettings
-from workroom.show import Button, View, page, reader_of
+from workroom.show import Button, View, page, purchase_path, reader_of
 from workroom.sign_in import SIGN_OUT, SWITCH, SignIn
 
 FILES = ("workroom.css", "workroom.js")
@@ -213,10 +213,10 @@ class Pages:
         try:
             await send(purchase, message)
         except Rejected as rejected:
-            return self._asked(
-                session, await view(), form, typed, {"": _why(rejected)}, HTTPStatus.CONFLICT
-            )
-        return RedirectResponse(f"/purchases/{quote(purchase.id, safe='')}?sent={form.path}", 303)
+            shown = await view()
+            why = {"": _why(rejected, shown)}
+            return self._asked(session, shown, form, typed, why, HTTPStatus.CONFLICT)
+        return RedirectResponse(f"{purchase_path(purchase.id)}?sent={form.path}", 303)
 
     def _asked(
         self,
@@ -289,9 +289,9 @@ def _form_of(request: Request, session: Session) -> Form:
     return form
 
 
-def _why(rejected: Rejected) -> str:
+def _why(rejected: Rejected, view: View) -> str:
     if rejected.code == Code.INVALID_MESSAGE:
         return (
             "This form was sent before. Look at the purchase first; then send it again if needed."
         )
-    return rejected.text
+    return view.why_not(rejected.code, rejected.text) or rejected.text

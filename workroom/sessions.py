@@ -107,7 +107,7 @@ class Sessions:
 
     def end(self, response: Response) -> None:
         """Take the cookie back."""
-        response.delete_cookie(self.cookie, secure=self.secure, httponly=True, samesite="lax")
+        self._delete(response, self.cookie)
 
     @property
     def attempt_cookie(self) -> str:
@@ -125,9 +125,7 @@ class Sessions:
 
     def end_attempt(self, response: Response) -> None:
         """Take the cookie of an attempt back."""
-        response.delete_cookie(
-            self.attempt_cookie, secure=self.secure, httponly=True, samesite="lax"
-        )
+        self._delete(response, self.attempt_cookie)
 
     def _set(
         self,
@@ -145,6 +143,9 @@ class Sessions:
             httponly=True,
             samesite="lax",
         )
+
+    def _delete(self, response: Response, name: str) -> None:
+        response.delete_cookie(name, secure=self.secure, httponly=True, samesite="lax")
 
     def form_token(self, session: Session, purchase_id: str, form: str) -> str:
         """A token for one form on one page, with a new `message_id`."""

@@ -21,14 +21,18 @@ from activities.notices.render import display_name
 from activities.requests import Party
 from activities.sanitize import isolated, lines, one_line
 from workflows.lifecycle.rejections import STAGE_TEXT
-from workflows.lifecycle.state import Stage
+from workflows.lifecycle.state import Code, Stage
+from workflows.lifecycle.texts import WHY_REJECTED
 from workflows.lifecycle.versions import newest_rules
 from workflows.messages import Deadline, Permission, PurchaseStart, Role, Sender, Status
+from workroom.access import is_party
 from workroom.forms import FORMS, Form, division, form_at
 from workroom.sessions import Session
 
 BAR = 600
 """Units of the money bar's width."""
+EXACT = (Code.INVALID_AMOUNT, Code.INVALID_MESSAGE)
+"""Rejections whose exact answer says what to type instead."""
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": (
@@ -69,6 +73,11 @@ def reader_of(sender: Sender, terms: PurchaseStart) -> Reader:
     return reader(parties.get(sender.role))
 
 
+def purchase_path(purchase_id: str) -> str:
+    """The path of a purchase's page."""
+    return f"/purchases/{quote(purchase_id, safe='')}"
+
+
 @dataclass(frozen=True)
 class View:
     """One purchase for one reader."""
@@ -85,12 +94,12 @@ class View:
     @property
     def language(self) -> str:
         """The language of dates and amounts, for browsers."""
-        return str(self.reader.locale).replace("_", "-")
+        return _language(self.reader)
 
     @property
     def path(self) -> str:
         """The path of the purchase's page."""
-        return f"/purchases/{quote(self.status.purchase_id, safe='')}"
+        return purchase_path(self.status.purchase_id)
 
     @cached_property
     def formatter(self) -> Formatter:
@@ -197,13 +206,18 @@ class View:
             if self.sender.role in form.roles
         ]
 
+    def why_not(self, code: str | None, answer: str | None) -> str | None:
+        """Why something is not possible. Parties read a plain sentence; staff read the exact
+        answer, which names messages."""
+        plain = None if code is None or code in EXACT else WHY_REJECTED.get(code)
+        return self.formatter.format(plain, Facts()) if plain and is_party(self.sender) else answer
+
     def _button(self, form: Form, permission: Permission) -> Button:
         if form.path == "decline_refund" and self.status.stage == Stage.CONTESTED:
-            why = "You have declined and claimed already."
-            return Button(form, False, why, "NOT_ALLOWED_NOW", None)
-        return Button(
-            form, permission.allowed, permission.why_not, permission.code, permission.until
-        )
+            declined = "You have declined and claimed already."
+            return Button(form, False, declined, "NOT_ALLOWED_NOW", None)
+        why = self.why_not(permission.code, permission.why_not)
+        return Button(form, permission.allowed, why, permission.code, permission.until)
 
 
 def page(
@@ -247,16 +261,17 @@ def _title(path: str, role: Role) -> str:
     return form.title if form else path.replace("_", " ")
 
 
+def _language(reader: Reader) -> str:
+    """The language of dates and amounts, for browsers."""
+    return str(reader.locale).replace("_", "-")
+
+
 def _short(at: datetime, reader: Reader) -> str:
     """An instant in the reader's zone, for lists."""
     local = at.astimezone(reader.zone)
     date = format_date(local, "medium", locale=reader.locale)
     time = format_time(local, "short", locale=reader.locale).replace("\u202f", "\xa0")
     return isolated(f"{date}, {time}")
-
-
-def _path(purchase_id: str) -> str:
-    return f"/purchases/{quote(purchase_id, safe='')}"
 
 
 _TEMPLATES = Environment(
@@ -273,7 +288,8 @@ _TEMPLATES.filters |= {
     "lines": _lines,
     "stage": _stage,
     "turn": _turn,
-    "path": _path,
+    "path": purchase_path,
+    "language": _language,
     "utc": utc,
     "short": _short,
     "first_upper": capitalized,

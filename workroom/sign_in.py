@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import structlog
 from starlette.requests import Request
@@ -19,7 +19,7 @@ from workroom.forms import form_at
 from workroom.oidc import Attempt, OpenIdProvider, SignInFailed
 from workroom.reading import fields_of
 from workroom.sessions import Session, Sessions
-from workroom.show import page
+from workroom.show import page, purchase_path
 
 SIGN_OUT, SWITCH = "sign-out", "role"
 PATH = re.compile(r"/(staff|purchases/[A-Za-z0-9%._~-]{1,400}(/[a-z_]{1,40})?)?")
@@ -127,5 +127,5 @@ def _target(session: Session, purchase_id: str | None, form: str) -> str:
     """A path of ours that a link leads to."""
     if purchase_id is None:
         return "/" if is_party(session.sender) else "/staff"
-    path = f"/purchases/{quote(purchase_id, safe='')}"
+    path = purchase_path(purchase_id)
     return f"{path}/{form}" if form_at(form, session.sender.role) else path

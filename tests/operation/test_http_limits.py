@@ -13,7 +13,7 @@ from starlette.routing import Route
 from structlog.testing import CapturingLogger
 from temporalio.testing import WorkflowEnvironment
 
-from activities.services import Services
+from activities.services import Services, WrongSetting
 from demo.ports import free_port
 from temporal.health import Health, serve_health
 from temporal.http_limits import HttpLimits
@@ -68,6 +68,16 @@ async def serving(limits: HttpLimits) -> AsyncIterator[int]:
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+
+def test_an_address_that_is_taken_is_named_once() -> None:
+    with bound("127.0.0.1", 0, "listening") as listener:
+        port = listener.getsockname()[1]
+        with pytest.raises(WrongSetting) as failed, bound("127.0.0.1", port, "listening"):
+            pass
+    assert str(failed.value).startswith(
+        f"Cannot listen at 127.0.0.1:{port} (Address already in use)."
+    )
 
 
 @asynccontextmanager

@@ -98,13 +98,28 @@ async def test_the_platform_cancels_many_and_the_clients_get_their_money(
     words = ("send", "cancel-by-platform", "--where", "PurchaseClient = 'platform'")
 
     checked = await cli(*words)
-    assert "250.00 USD go back to the client." in checked.out
+    assert f"Check of cancel-by-platform to {SEVERAL} purchases; nothing was sent" in checked.out
+    assert "250.00 USD goes back to the client." in checked.out
     assert (await cli(*words, "--yes", "--json")).document["results"] == {
         "cancellation_requested": SEVERAL
     }
     for each in bought:
         found = await until(each.handle, lambda found: found.escrow.held == 0)
         assert found.reason == "cancelled_by_platform"
+
+
+async def test_a_query_that_finds_nothing_says_so(cli: Cli, cli_worker: None) -> None:
+    answer = await cli("send", "cancel-by-platform", "--where", "PurchaseClient = 'nobody'")
+    assert (answer.status, answer.out.strip()) == (0, "The query finds no running purchase.")
+
+
+async def test_a_query_with_an_unknown_attribute_is_the_mistake_of_its_author(
+    cli: Cli, cli_worker: None
+) -> None:
+    """It does not say that the server is not set up."""
+    answer = await cli("send", "cancel-by-platform", "--where", "PurchaseStag = 'disputed'")
+    assert answer.rejection == (2, "INVALID_INPUT")
+    assert "PurchaseStag" in answer.err
 
 
 @pytest.mark.parametrize(

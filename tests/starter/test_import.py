@@ -181,7 +181,9 @@ async def test_a_spreadsheet_is_imported(
 
 
 async def test_a_file_that_cannot_be_read(cli: Cli, cli_worker: None, tmp_path: Path) -> None:
-    assert (await cli("import", str(tmp_path / "none.jsonl"))).rejection == (2, "INVALID_INPUT")
+    answer = await cli("import", str(tmp_path / "none.jsonl"))
+    assert answer.rejection == (2, "INVALID_INPUT")
+    assert answer.err.endswith("none.jsonl cannot be read: No such file or directory.\n")
 
 
 def test_the_example_in_the_runbook_is_a_start_input() -> None:

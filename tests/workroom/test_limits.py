@@ -12,7 +12,7 @@ from tests.workroom.callers import MEDIATOR, Caller, problem, token
 from tests.workroom.conftest import ENVIRONMENT
 from workflows.messages import Sender
 from workroom import limits
-from workroom.limits import AT_ONCE, PER_SECOND, Limits, TooMany
+from workroom.limits import BURST, PER_SECOND, Limits, TooMany
 from workroom.server import workroom
 from workroom.settings import WorkroomSettings
 
@@ -45,7 +45,7 @@ async def test_one_person_who_asks_too_often_waits_and_nobody_else(
 def test_a_burst_is_allowed_and_then_so_many_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     counted = Limits(lambda: now)
-    for _ in range(int(AT_ONCE)):
+    for _ in range(int(BURST)):
         counted.count(person("ana"))
     with pytest.raises(TooMany) as late:
         counted.count(person("ana"))

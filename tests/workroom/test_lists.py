@@ -48,7 +48,7 @@ async def test_jobs_are_searched_by_id_by_person_and_by_stage(
     assert pages[0] not in ana.html.links
     for search in ("nobody", "'", '"', "' OR PurchaseClient = 'x", "\\", "%", "x" * 999):
         await ana.open(f"/?search={quote(search)}")
-        assert "No purchase of yours is like that." in ana.text
+        assert "No purchase matches the search." in ana.text
     eve = Visitor(url)
     await eve.sign_in("client", "eve", None)
     await eve.open(f"/?search={purchase_of(first)}")
@@ -175,14 +175,14 @@ async def test_event_streams_are_limited(
     """A further one gets 204, and the browser does not retry; each stream ends by itself."""
     handle = await held(server)
     ana = await signed_in(url, "client", "ana", handle)
-    monkeypatch.setattr(live, "AT_ONCE", 1)
+    monkeypatch.setattr(live, "MOST_STREAMS", 1)
     path = f"/purchases/{purchase_of(handle)}/live"
     with contextlib.closing(ana.browser.get(url + path, stream=True, timeout=30)) as stream:
         events = ids(stream)
         await asyncio.to_thread(next, events)
         assert (await ana.open(path)).page.status_code == 204
-    monkeypatch.setattr(live, "LASTS", 0.0)
-    monkeypatch.setattr(live, "AT_ONCE", 50)
+    monkeypatch.setattr(live, "STREAM_LASTS", 0.0)
+    monkeypatch.setattr(live, "MOST_STREAMS", 50)
     assert (await ana.open(path)).page.status_code == 200
 
 

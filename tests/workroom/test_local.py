@@ -40,7 +40,7 @@ async def test_the_workroom_runs_with_the_worker_and_notices_link_to_it(tmp_path
         base = lines["workroom"]["address"]
         link = await link_in(tmp_path / "mail", base, "ana@")
         assert "Send the requirements" in (await Visitor(base).open(link)).text
-        staff = await Visitor(base).open(lines["workroom"]["operator"])
+        staff = await Visitor(base).open(lines["workroom"]["staff"])
         assert "Late and failed refunds" in staff.text
     finally:
         process.terminate()

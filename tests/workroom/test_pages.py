@@ -187,10 +187,34 @@ async def test_what_the_rules_reject_is_said_where_it_was_typed(
     await ana.send()
     assert ana.page.status_code == 409
     assert "There is a problem" in ana.text
+    assert "It is already decided who gets the money." in ana.text
     assert ana.html.forms[-1].fields["reason"] == "Plans"
     await ana.open(f"/purchases/{purchase_of(handle)}/accept_delivery")
     assert ana.page.status_code == 409
     assert "Not possible now" in ana.text
+
+
+async def test_parties_read_no_names_of_messages(server: WorkflowEnvironment, url: str) -> None:
+    """They know buttons; staff read the exact answer of the rules."""
+    handle = await held(server)
+    await say(handle, Role.CLIENT, "cancel")
+    ana = await signed_in(url, "client", "ana", handle)
+    assert "Your cancellation has to be answered or taken back first." in ana.text
+    assert "has to wait" not in ana.text
+    assert "can now send" not in ana.text
+    staff = await signed_in(url, "mediator", "m-1", handle)
+    assert "resolve_dispute is not possible" in staff.text
+
+
+async def test_a_message_that_was_sent_again_is_shown_once(
+    server: WorkflowEnvironment, url: str
+) -> None:
+    handle = await held(server)
+    for text, message_id in (("Hello", "m-1"), ("Hello", "m-1"), ("Hello", "m-2")):
+        await say(handle, Role.CLIENT, "send_message", text=text, message_id=message_id)
+    bo = await signed_in(url, "freelancer", "bo", handle)
+    await bo.open(f"/purchases/{purchase_of(handle)}/letters")
+    assert bo.text.count("Hello") == 2
 
 
 async def test_requirements_work_and_changes_are_sent_from_pages(
