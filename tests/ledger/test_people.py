@@ -32,7 +32,7 @@ def register(ledger: Ledger, seal: Seal, purchase_id: str = "p-1", **client: str
 def test_a_purchase_is_found_by_address_name_and_word(
     text: str, seal: Seal, ledger: Ledger
 ) -> None:
-    """Whatever the case, of either party; accents count."""
+    """Upper and lower case are the same, accents are not; of either party."""
     register(ledger, seal)
     found = ledger.purchases_of(fingerprints_for(text, seal))
     assert found == ([] if text == "Oscar" else ["p-1"])

@@ -90,7 +90,7 @@ async def test_what_moves_now_at_an_old_charge_is_found(environment: Environment
 async def test_an_old_purchase_with_money_inside_is_always_compared(
     environment: Environment,
 ) -> None:
-    """Whatever its age, and also if nothing was made at the provider for a year."""
+    """At any age, and also if nothing was made at the provider for a year."""
     bought(environment, "open", years_ago=True, released=False)
     environment.sandbox.make_happen(
         SandboxEvent.INQUIRY_OPENED, "purchase-open/hold", None, LAST_YEAR

@@ -200,7 +200,7 @@ async def test_a_day_of_operation_ends_with_every_purchase_accounted_for(
 
 
 def environment_of(given: Settings, mail_port: int) -> dict[str, str]:
-    """What every worker of the day is told."""
+    """The settings of every worker of the day."""
     return {
         "RECOURSE_DATABASE_URL": given.database_url,
         "RECOURSE_PAYMENTS": given.payments,

@@ -53,7 +53,7 @@ async def test_a_team_runs_purchases_in_its_own_worker(
 async def test_a_worker_of_another_queue_is_rejected(
     bare_server: WorkflowEnvironment, services: Services
 ) -> None:
-    """Purchases would wait for ever on theirs."""
+    """No purchase would ever be run."""
     with pytest.raises(WrongSetting, match="task queue is 'mine'"):
         Worker(bare_server.client, task_queue="mine", plugins=[RecoursePlugin(services)])
 
