@@ -10,12 +10,12 @@ import asyncio
 
 from temporalio import workflow
 from temporalio.common import RawValue
-from temporalio.exceptions import ApplicationError
 
 from activities.keys import purchase_of_workflow
 from activities.requests import ErrorType
 from workflows import lifecycle
 from workflows.acceptance import closed_purchase, rules_version
+from workflows.failures import failure
 from workflows.lifecycle.events import Accepted, AftercareReviewed
 from workflows.lifecycle.state import Code
 from workflows.messages import PurchaseResult
@@ -58,14 +58,10 @@ class PurchaseAftercare(ProjectPurchase):
             raise self._input_error
         if self._input_error:
             why = f"No aftercare case was opened, and no money moved: {self._input_error}"
-            raise _error(ErrorType.INVALID_INPUT, why)
+            raise failure(ErrorType.INVALID_INPUT, why)
 
     def _readable_state(self) -> WorkflowState:
         self._check_input()
         if not self._accepted:
-            raise _error(Code.NOT_ALLOWED_NOW, "The case is being opened; ask again.")
+            raise failure(Code.NOT_ALLOWED_NOW, "The case is being opened; ask again.")
         return self._state
-
-
-def _error(code: str, text: str) -> ApplicationError:
-    return ApplicationError(text, type=code, non_retryable=True)

@@ -19,7 +19,8 @@ from workflows.receiving.encrypted import Deciphered
 from workflows.receiving.parsing import parse_answer
 
 PATIENCE = timedelta(seconds=3)
-"""Less than the timeout of a workflow task, so that a slow database does not end one."""
+"""For the wait for its turn and the attempt. Less than the timeout of a workflow task, so that a
+slow database does not end one."""
 
 
 async def answer_at_once(
@@ -31,7 +32,7 @@ async def answer_at_once(
             kind.name,
             request,
             result_type=Deciphered,
-            start_to_close_timeout=PATIENCE,
+            schedule_to_close_timeout=PATIENCE,
             retry_policy=RetryPolicy(maximum_attempts=1),
             summary=summary[:200],
         )

@@ -84,9 +84,9 @@ class GivenImport(Imported):
         for field, is_needed in needed.items():
             if is_needed is (getattr(self, field) is None):
                 raise ValueError(f"{field} is {'missing' if is_needed else 'not for this stage'}")
-        expected = {DEADLINES[self.stage]} | {
-            DEADLINES[before] for before in (before,) if before in KEPT_BY_REQUEST
-        }
+        expected = {DEADLINES[self.stage]}
+        if before in KEPT_BY_REQUEST:
+            expected.add(DEADLINES[before])
         if set(self.deadlines) != expected:
             raise ValueError(f"deadlines must be exactly {' and '.join(sorted(expected))}")
         return self

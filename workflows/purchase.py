@@ -21,15 +21,13 @@ import json
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime
 from functools import partial
-from shlex import quote
 from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
-from activities.keys import purchase_of_workflow
-from activities.requests import NOTICE_CAME_BACK, ErrorType, WorkflowPostings
+from activities.requests import NOTICE_CAME_BACK, WorkflowPostings
 from workflows import budget, lifecycle, view
 from workflows.acceptance import (
     UnreadableState,
@@ -44,6 +42,7 @@ from workflows.acceptance import (
 from workflows.activity_calls import postings
 from workflows.card import card
 from workflows.effects import EffectRunner
+from workflows.failures import failure, never_started, not_continued, not_this_one
 from workflows.lifecycle.events import Accepted, DeadlineExpired, Fact, PlatformCancelled, Rejection
 from workflows.lifecycle.state import Code, DeadlineName, Stage
 from workflows.messages import (
@@ -124,9 +123,9 @@ class ProjectPurchase(Receiver):
             await asyncio.sleep(0)  # what changed may have started an effect
             await self._wait_until(lambda: not self._effects.at_once)
             if self._effects.invalid_input and self._effects.id_is_used:
-                raise _not_this_one(self._effects.invalid_input)
+                raise not_this_one(self._effects.invalid_input)
             if self._effects.invalid_input:
-                raise _never_started(self._effects.invalid_input)
+                raise never_started(self._effects.invalid_input)
             if self._should_continue_as_new and not self._closed:
                 await self._continue_as_new()
         self._sync()
@@ -184,7 +183,7 @@ class ProjectPurchase(Receiver):
             role = Role(json.loads(json_of(given)))
         except (ValueError, TypeError, RecursionError):
             roles = ", ".join(f'"{role}"' for role in Role)
-            raise _error(Code.INVALID_MESSAGE, f"actions takes one role: {roles}.") from None
+            raise failure(Code.INVALID_MESSAGE, f"actions takes one role: {roles}.") from None
         return list(lifecycle.permissions(state.purchase, role, workflow.now()))
 
     @workflow.query(description="The postings that the ledger must have: for recourse restore.")
@@ -212,9 +211,9 @@ class ProjectPurchase(Receiver):
         if isinstance(self._input_error, Undecipherable | UnreadableState):
             raise self._input_error
         if self._input_error and self._adopted_run:
-            raise _not_continued(str(self._input_error))
+            raise not_continued(str(self._input_error))
         if self._input_error:
-            raise _never_started(str(self._input_error))
+            raise never_started(str(self._input_error))
 
     def _readable_state(self) -> WorkflowState:
         """The state for queries. Until the terms are recorded, the one that the purchase will
@@ -223,12 +222,12 @@ class ProjectPurchase(Receiver):
         if self._accepted:
             return self._state
         if self._adopted_run:
-            raise _error(Code.NOT_ALLOWED_NOW, "The purchase is being continued; ask again.")
+            raise failure(Code.NOT_ALLOWED_NOW, "The purchase is being continued; ask again.")
         try:
             document = document_of(self._given)
             terms = accept(document, workflow.info().workflow_id, self._began)
         except ValueError as error:
-            raise _never_started(str(error)) from None
+            raise never_started(str(error)) from None
         started = workflow.info().workflow_start_time
         return WorkflowState.begin(terms, self._began, lifecycle.newest(), started)
 
@@ -252,7 +251,7 @@ class ProjectPurchase(Receiver):
             message = parse_message(name, payloads)
         except InvalidMessage as invalid:
             _count_rejected(name, invalid.rejection.code)
-            raise _error(invalid.rejection.code, invalid.rejection.text) from None
+            raise failure(invalid.rejection.code, invalid.rejection.text) from None
         if self._queue.waiting or not self._accepted:
             return
         answer = self._state.answers.get(message) or lifecycle.decide(
@@ -260,7 +259,7 @@ class ProjectPurchase(Receiver):
         )
         if isinstance(answer, Rejection):
             _count_rejected(name, answer.code)
-            raise _error(answer.code, answer.text)
+            raise failure(answer.code, answer.text)
 
     async def receive_update(self, name: str, payloads: Sequence[object]) -> Receipt:
         """Handle an update; its effect is readable by `status` when this returns."""
@@ -274,7 +273,7 @@ class ProjectPurchase(Receiver):
         )
         answer = await answered
         if isinstance(answer, Rejection):
-            raise _error(answer.code, answer.text)
+            raise failure(answer.code, answer.text)
         return answer
 
     def _handle_signal(self, name: str, payloads: Sequence[object], at: datetime) -> None:
@@ -429,37 +428,3 @@ def _count_rejected(name: str, code: Code) -> None:
         "recourse_messages_rejected", "Signals and updates that the rules rejected"
     )
     rejected.add(1, {"message": known, "code": code.value})
-
-
-def _error(code: str, text: str) -> ApplicationError:
-    return ApplicationError(text, type=code, non_retryable=True)
-
-
-def _not_continued(why: str) -> ApplicationError:
-    """The failure of a run that `recourse adopt` began and that could not continue the purchase."""
-    purchase_id = quote(purchase_of_workflow(workflow.info().workflow_id))
-    return _error(
-        ErrorType.INVALID_INPUT,
-        f"This run did not continue the purchase, and no money moved: {why} Run: recourse adopt "
-        f"{purchase_id}",
-    )
-
-
-def _not_this_one(why: str) -> ApplicationError:
-    """The failure of a start under an id that another purchase has."""
-    purchase_id = purchase_of_workflow(workflow.info().workflow_id)
-    return _error(
-        ErrorType.INVALID_INPUT,
-        f"This start of purchase {purchase_id} was rejected, and no money moved: {why}",
-    )
-
-
-def _never_started(why: str) -> ApplicationError:
-    """The failure of a purchase whose start input is rejected."""
-    purchase_id = purchase_of_workflow(workflow.info().workflow_id)
-    return _error(
-        ErrorType.INVALID_INPUT,
-        f"Purchase {purchase_id} never started, and no money moved: {why} Send the corrected input "
-        "under the same id with `recourse purchase`, or with the workflow id reuse policy "
-        "AllowDuplicateFailedOnly.",
-    )

@@ -5,7 +5,8 @@ and what follows from that answer is in the next task. A replay knows the answer
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,9 +21,12 @@ from temporal.converter import DATA_CONVERTER
 from temporal.runner import Runner, WritesCards
 from tests.conftest import settings
 from tests.contract import START
-from tests.purchases import FREELANCER, numbers, purchase
+from tests.purchases import CLIENT, FREELANCER, numbers, purchase
 from worker import build_worker
+from workflows import view
+from workflows.messages import Status
 from workflows.purchase import ProjectPurchase
+from workflows.workflow_state import WorkflowState
 
 PURCHASES = 6
 QUERIES = 3
@@ -52,6 +56,18 @@ async def ours(server: WorkflowEnvironment) -> Handle:
     return await start(server.client, purchase())
 
 
+async def replay(handles: Iterable[Handle]) -> None:
+    """Replay purchases as a worker that has restarted does."""
+    replayer = Replayer(
+        workflows=[ProjectPurchase],
+        workflow_runner=Runner(),
+        interceptors=[WritesCards()],
+        data_converter=DATA_CONVERTER,
+    )
+    for handle in handles:
+        await replayer.replay_workflow(await handle.fetch_history())
+
+
 @pytest.mark.parametrize("begin", [bare, ours])
 async def test_a_purchase_that_is_queried_during_its_local_activities_replays(
     begin: Callable[[WorkflowEnvironment], Awaitable[Handle]],
@@ -74,11 +90,37 @@ async def test_a_purchase_that_is_queried_during_its_local_activities_replays(
             await skip(bare_server, handle)
             await handle.result()
 
-    replayer = Replayer(
-        workflows=[ProjectPurchase],
-        workflow_runner=Runner(),
-        interceptors=[WritesCards()],
-        data_converter=DATA_CONVERTER,
-    )
-    for handle in handles:
-        await replayer.replay_workflow(await handle.fetch_history())
+    await replay(handles)
+
+
+async def test_a_purchase_replays_that_is_queried_and_gets_a_message_while_its_terms_are_validated(
+    bare_server: WorkflowEnvironment,
+    services: Services,
+    threads: ThreadPoolExecutor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While the first task answers the query, the terms are validated and the message arrives. The
+    answer of the validation is in the first task, what follows from it in the second."""
+    loop, asked, read = asyncio.get_running_loop(), asyncio.Event(), view.status
+
+    def slow_status(state: WorkflowState) -> Status:
+        loop.call_soon_threadsafe(asked.set)
+        time.sleep(0.4)
+        return read(state)
+
+    monkeypatch.setattr(view, "status", slow_status)
+    handle = await ours(bare_server)
+    query = asyncio.create_task(status(handle))
+    await asyncio.sleep(0.5)  # the server does not show that a query waits for a worker
+    async with build_worker(bare_server.client, services, threads):
+        await asked.wait()
+        await handle.signal("cancel", {"by": CLIENT})
+        await query
+        monkeypatch.undo()
+        await until(handle, lambda found: found.stage == "refund_requested")
+        await until(handle, lambda found: found.payment == "held")
+        await handle.signal("give_refund", {"by": FREELANCER})
+        await skip(bare_server, handle)
+        await handle.result()
+
+    await replay([handle])

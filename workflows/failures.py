@@ -1,0 +1,45 @@
+"""How a purchase fails: with a code and a sentence, and only before it has begun, so that no money
+is inside."""
+
+from shlex import quote
+
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError
+
+from activities.keys import purchase_of_workflow
+from activities.requests import ErrorType
+
+
+def failure(code: str, text: str) -> ApplicationError:
+    """The error of a workflow, a query or an update, with a code and a sentence."""
+    return ApplicationError(text, type=code, non_retryable=True)
+
+
+def not_continued(why: str) -> ApplicationError:
+    """The failure of a run that `recourse adopt` began and that could not continue the purchase."""
+    purchase_id = quote(purchase_of_workflow(workflow.info().workflow_id))
+    return failure(
+        ErrorType.INVALID_INPUT,
+        f"This run did not continue the purchase, and no money moved: {why} Run: recourse adopt "
+        f"{purchase_id}",
+    )
+
+
+def not_this_one(why: str) -> ApplicationError:
+    """The failure of a start under an id that another purchase has."""
+    purchase_id = purchase_of_workflow(workflow.info().workflow_id)
+    return failure(
+        ErrorType.INVALID_INPUT,
+        f"This start of purchase {purchase_id} was rejected, and no money moved: {why}",
+    )
+
+
+def never_started(why: str) -> ApplicationError:
+    """The failure of a purchase whose start input is rejected."""
+    purchase_id = purchase_of_workflow(workflow.info().workflow_id)
+    return failure(
+        ErrorType.INVALID_INPUT,
+        f"Purchase {purchase_id} never started, and no money moved: {why} Send the corrected input "
+        "under the same id with `recourse purchase`, or with the workflow id reuse policy "
+        "AllowDuplicateFailedOnly.",
+    )
