@@ -21,7 +21,8 @@ from starter.options import As, Json, PurchaseId, read_id, read_purchase, read_s
 from temporal.aftercare import current, status_of
 from temporal.client import connect, seal_of
 from temporal.errors import InvalidInput, Rejected
-from temporal.purchases import Purchase, find
+from temporal.listing import find
+from temporal.purchases import Purchase
 from workflows import view
 from workflows.lifecycle.state import Stage
 from workflows.messages import Role, Status

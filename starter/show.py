@@ -21,7 +21,7 @@ from activities.notices.log import Notice
 from activities.sanitize import isolated, lines, one_line, plain_text
 from temporal.ended import BY
 from temporal.executions import ENDED
-from temporal.purchases import Listed
+from temporal.listing import Listed
 from workflows.card import instant
 from workflows.messages import Escrow, Permission, Receipt, Status, TimelineEntry
 

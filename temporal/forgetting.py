@@ -17,8 +17,8 @@ from activities.ledger import Ledger, LedgerRejected
 from activities.requests import Model
 from temporal.aftercare import AftercareCase
 from temporal.errors import Rejected
-from temporal.executions import executions
-from temporal.purchases import Purchase, literal
+from temporal.executions import executions, literal
+from temporal.purchases import Purchase
 
 
 class ForgottenPurchase(Model):
