@@ -26,10 +26,11 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.keys import hint_for, workflow_id_of
 from activities.requests import TASK_QUEUE, ErrorType, WorkflowPostings
 from temporal import ended
-from temporal import terms as wording
 from temporal.deployment import worker_missing
 from temporal.errors import Failure, Rejected, Unreachable
 from temporal.executions import Execution, executions, literal, newest, task_failure
+from temporal.terms import details, stored
+from workflows import summary
 from workflows.messages import (
     Message,
     Permission,
@@ -120,9 +121,9 @@ class Purchase:
             task_queue=TASK_QUEUE,
             id_reuse_policy=reuse,
             id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-            memo=wording.memo(terms) | memo,
-            static_summary=wording.summary(terms),
-            static_details=wording.details(terms),
+            memo=summary.memo(terms) | memo,
+            static_summary=summary.summary(terms),
+            static_details=details(terms),
             request_eager_start=True,  # if this client has a worker, its first task needs no poll
             rpc_timeout=ANSWER_WITHIN,
         )
@@ -133,7 +134,7 @@ class Purchase:
         given = (await self._started()).input.payloads
         payloads = await self.client.data_converter.decode(given)
         try:
-            return wording.stored(payloads)
+            return stored(payloads)
         except ValueError:
             why = await self.input_error() or f"Purchase {self.id} has an invalid start input."
             raise Rejected("INVALID_INPUT", why) from None
@@ -211,8 +212,8 @@ class Purchase:
         return found if status.outcome else [ended.refused(each, why) for each in found]
 
     async def open_view(self, role: Role) -> tuple[Status, list[Permission]] | None:
-        """Return status and actions of an open purchase, asked at once after one look at its run;
-        None if it is not open. Then `status` and `actions` find out what became of it."""
+        """Return status and actions of an open purchase, queried at the same time; None if it is
+        not open: `status` and `actions` then say what ended it."""
         found = await self.newest()
         if found is None or not found.is_open or found.type != WORKFLOW_TYPE:
             return None

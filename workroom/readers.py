@@ -1,4 +1,4 @@
-"""How people read dates in lists: as the newest of their purchases says."""
+"""The formats of dates in lists: those of the person's newest purchase."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
