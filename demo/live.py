@@ -1,4 +1,4 @@
-"""Purchases that the demo leaves open, one in each stage, and links to their forms."""
+"""Purchases that the demo leaves open, one in each stage that waits, and links to their forms."""
 
 import asyncio
 from dataclasses import dataclass

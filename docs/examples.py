@@ -10,8 +10,8 @@ from activities.requests import TASK_QUEUE
 from docs.samples import PURCHASE, SAMPLES, START
 from temporal.client import DEFAULT_ADDRESS
 from temporal.purchases import WORKFLOW_TYPE
-from temporal.terms import summary
 from workflows.messages import PurchaseStart
+from workflows.summary import summary
 
 WORKFLOW = workflow_id_of(PURCHASE)
 CANCEL = json.dumps(SAMPLES["cancel"])

@@ -77,8 +77,8 @@ Everything = Annotated[
 async def audit(everything: Everything = False, as_json: Json = False) -> int:
     """Compare the ledger with the workflows and the provider; exit 1 on any difference.
 
-    Compared are purchases with money inside, running ones, and those of which something moved in
-    the last 127 days.
+    It compares purchases with money inside, running ones, and those with a posting or a change at
+    the provider in the last 127 days.
     """
     client = await connect()
     since = None if everything else datetime.now(UTC) - WINDOW

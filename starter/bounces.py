@@ -19,7 +19,7 @@ from temporal.client import connect
 from temporal.errors import InvalidInput
 
 EVERY = 10
-"""Seconds between two looks into the mailbox."""
+"""Seconds between two readings of the mailbox."""
 
 Folder = Annotated[
     Path, typer.Argument(metavar="MAILDIR", help="Where mail to the sender of notices arrives.")
@@ -46,8 +46,8 @@ async def bounces(folder: Folder, once: Once = False) -> None:
 
 
 async def collect(folder: Path, deliveries: DeliveryLog, client: Client) -> int:
-    """Report each new bounce in a Maildir to its purchase and to the log; how many notices of ours
-    came back. A mail is marked as seen when that is done, so a crash loses none."""
+    """Report each new bounce in a Maildir to its purchase and to the log; return how many notices
+    came back. A mail is marked as seen after that, so a crash loses none."""
     found = 0
     for file in sorted((folder / "new").iterdir()):
         too_large = file.stat().st_size > LARGEST_REPORT
@@ -61,8 +61,8 @@ async def collect(folder: Path, deliveries: DeliveryLog, client: Client) -> int:
 
 
 def _notice_of(bounce: Bounce, deliveries: DeliveryLog) -> Notice | None:
-    """The notice that came back. Anybody can write such a report: it must know the Message-ID and
-    the address, and can do no more than show a notice as undelivered."""
+    """The notice that came back. Anybody can write such a report, so it must have the Message-ID
+    and the address of the notice. It can only make a notice undelivered."""
     notice = deliveries.sent(bounce.message_id)
     if notice and notice.address.casefold() == bounce.address.casefold():
         return notice

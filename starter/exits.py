@@ -92,7 +92,9 @@ def _failure(error: Exception) -> Failure | None:
         case Unavailable() | DatabaseUnreachable() | SchemaMismatch():
             return Unreachable("DATABASE_UNREACHABLE", str(error))
         case Forgotten():
-            return Rejected("FORGOTTEN", f"{error} Its books stay: recourse ledger")
+            return Rejected(
+                "FORGOTTEN", f"{error} Its postings stay: `recourse ledger` shows them."
+            )
         case ProviderUnreachable():
             text = f"The payment provider cannot be reached: {error}"
             return Unreachable("PROVIDER_UNREACHABLE", text)

@@ -21,7 +21,8 @@ from starter.options import As, Json, PurchaseId, read_id, read_purchase, read_s
 from temporal.aftercare import current, status_of
 from temporal.client import connect, seal_of
 from temporal.errors import InvalidInput, Rejected
-from temporal.purchases import Purchase, find
+from temporal.listing import find
+from temporal.purchases import Purchase
 from workflows import view
 from workflows.lifecycle.state import Stage
 from workflows.messages import Role, Status
@@ -122,7 +123,11 @@ async def list_(
         if not ids:
             raise Rejected("NOT_FOUND", "No purchase has a party with that address or name.")
         if len(ids) > MOST_OF_PERSON:
-            raise Rejected("TOO_MANY", f"{len(ids)} purchases match; write the mail address.")
+            raise Rejected(
+                "TOO_MANY",
+                f"{len(ids)} purchases match. Give the mail address; or list by id, with --client or "
+                "--freelancer.",
+            )
     wanted: dict[SearchAttributeKey[Any], str | bool] = {}
     if client is not None:
         wanted[view.CLIENT] = read_id(client, "--client")

@@ -1,4 +1,4 @@
-"""Real answers of a purchase, as examples in the schemas: Ana cancels, Bo declines, both agree."""
+"""Real answers of a purchase, as examples in the schemas: Ana cancels, both agree on a split."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -62,7 +62,7 @@ def examples() -> dict[str, Any]:
 
 
 def _happen(state: WorkflowState, hours: int, event: Event) -> str:
-    """Apply an event so many hours after the purchase."""
+    """Apply an event that happens this many hours after the purchase; return its text."""
     now = NOON + timedelta(hours=hours)
     answer = lifecycle.decide(state.purchase, event, now)
     assert isinstance(answer, Accepted), answer

@@ -21,7 +21,7 @@ from activities.notices.log import Notice
 from activities.sanitize import isolated, lines, one_line, plain_text
 from temporal.ended import BY
 from temporal.executions import ENDED
-from temporal.purchases import Listed
+from temporal.listing import Listed
 from workflows.card import instant
 from workflows.messages import Escrow, Permission, Receipt, Status, TimelineEntry
 
@@ -67,7 +67,7 @@ def receipt(answer: Receipt) -> RenderableType:
 
 @contextmanager
 def progress() -> Iterator[Callable[[str], None]]:
-    """Show what is being done, one line that changes; nothing without a terminal."""
+    """Show progress in one line that is replaced; nothing without a terminal."""
     shown = Console(stderr=True, markup=False, emoji=False, highlight=False)
     with shown.status("") as line:
         yield line.update
@@ -85,7 +85,7 @@ def status(status: Status) -> RenderableType:
         rows = ((instant(item.at), item.name, item.then) for item in status.deadlines)
         blocks.append(table("Deadlines", ("until", "what", "on expiry"), rows))
     rows = (
-        (instant(entry.at), f"{entry.by} {entry.by_id or ''}".strip(), prose(_told(entry)))
+        (instant(entry.at), f"{entry.by} {entry.by_id or ''}".strip(), prose(_entry_text(entry)))
         for entry in status.timeline
     )
     blocks.append(table("Timeline", ("when", "by", "what"), rows))
@@ -235,8 +235,8 @@ def _facts(status: Status) -> list[tuple[str, str]]:
 
 
 def _refunded_elsewhere(status: Status) -> int:
-    """What others have refunded. Our own refund counts as refunded when it closes the purchase, and
-    no more if it came back."""
+    """The amount that others have refunded. Our own refund counts as refunded when it closes the
+    purchase, and no longer if it came back."""
     refund, is_closed = status.refund, status.outcome in ("refunded", "split")
     ours = refund.amount if refund and is_closed and refund.status == "settled" else 0
     return max(0, status.escrow.refunded - ours)
@@ -254,7 +254,7 @@ def _places(money: Escrow | PurchaseBalances) -> str:
     return ", ".join(f"{format_amount(amount, money.currency)} {where}" for amount, where in shown)
 
 
-def _told(entry: TimelineEntry) -> str:
+def _entry_text(entry: TimelineEntry) -> str:
     note = f" “{entry.note}”" if entry.note else ""
     late = f" ({entry.late_by:g} s late)" if entry.late_by else ""
     return f"{entry.text}{note}{late}"

@@ -108,7 +108,8 @@ def _opens_case(event: PaymentEvent) -> bool:
 
 
 def _message(event: PaymentEvent) -> Message:
-    """A report on a refund of ours; of one that has failed or waits, the purchase asks why."""
+    """A report on one of our refunds; for any other event, or if the refund has failed or is
+    pending, the purchase asks the provider."""
     if event.refund is None or event.refund.status in ("pending", "failed"):
         return CheckPayment(by=STRIPE, message_id=event.event_id)
     return SettlementUpdate(

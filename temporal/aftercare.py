@@ -64,8 +64,8 @@ async def current(purchase: Purchase) -> Purchase:
 
 async def status_of(purchase: Purchase) -> Status:
     """Return the status of a purchase. While an aftercare case is open, money, refund and what
-    needs attention are as the case says. Of the last case that has ended, what happened to money
-    and refund stays to be seen."""
+    needs attention are as the case says. After the last case has ended, money and refund stay as
+    it left them."""
     case = await current(purchase)
     if case is purchase:
         found = await purchase.status()

@@ -27,7 +27,7 @@ from workflows.receiving.encrypted import ENCODING, SETTING, is_encrypted
 CIPHER = b"AES-256-GCM"
 KEY_BYTES, NONCE_BYTES = 32, 12
 INDEX = b"recourse: index of people"
-"""Makes of each key another one, which encrypts nothing."""
+"""Derives a second key from each key, which is used for fingerprints only."""
 
 
 class WrongKeys(ValueError):
@@ -66,7 +66,7 @@ class Encryption(PayloadCodec):
         return opened.data.decode()
 
     def fingerprints(self, text: str) -> tuple[str, ...]:
-        """Return what a text is called in the index of people, under each key."""
+        """Return the fingerprint of a text under each key, as the index of people has it."""
         return tuple(_digest(key, text.encode()).hexdigest() for key in self._index_keys)
 
     def _encrypt(self, payload: Payload) -> Payload:

@@ -15,7 +15,8 @@ from activities.sanitize import one_line
 from temporal.aftercare import AUDIT, current
 from temporal.errors import Failure
 from temporal.executions import task_failure
-from temporal.purchases import Purchase, known, running
+from temporal.listing import known, running
+from temporal.purchases import Purchase
 from workflows.messages import CheckPayment
 from workflows.receiving.encrypted import SETTING, Undecipherable
 

@@ -151,3 +151,17 @@ def _execution(info: WorkflowExecutionInfo) -> Execution:
         info.close_time.ToDatetime(UTC) if info.HasField("close_time") else None,
         info.task_queue,
     )
+
+
+def can_be_asked(value: str | bool) -> bool:
+    """False with quotes or backslashes: the server compares their escaped form, and `literal` does
+    not escape a backslash."""
+    return isinstance(value, bool) or not set(value) & set('"\\')
+
+
+def literal(value: str | bool) -> str:
+    """Quote a value for a visibility query; it cannot end its string literal."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    escaped = value.replace("'", "''")
+    return f"'{escaped}'"

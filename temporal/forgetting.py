@@ -17,8 +17,8 @@ from activities.ledger import Ledger, LedgerRejected
 from activities.requests import Model
 from temporal.aftercare import AftercareCase
 from temporal.errors import Rejected
-from temporal.executions import executions
-from temporal.purchases import Purchase, literal
+from temporal.executions import executions, literal
+from temporal.purchases import Purchase
 
 
 class ForgottenPurchase(Model):
@@ -32,7 +32,7 @@ class ForgottenPurchase(Model):
 async def forget(
     client: Client, ledger: Ledger, purchase_id: str, now: datetime, *, dry_run: bool
 ) -> ForgottenPurchase:
-    """Forget the persons of a purchase; again it finds nothing to do and succeeds.
+    """Forget the persons of a purchase. Repeated, it succeeds and changes nothing.
 
     Raises Failure: RUNNING, or the code with which the ledger rejects it.
     """

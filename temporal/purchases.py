@@ -1,8 +1,8 @@
-"""Starts, queries, messages and lists purchases. Each failure has a code and a text; no call waits
-longer than `ANSWER_WITHIN` for an answer."""
+"""Starts and queries purchases, and sends them messages. Each failure has a code and a text; no
+call waits longer than `ANSWER_WITHIN` for an answer."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -19,24 +19,18 @@ from temporalio.client import (
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
-from temporalio.common import (
-    SearchAttributeKey,
-    TypedSearchAttributes,
-    WorkflowIDConflictPolicy,
-    WorkflowIDReusePolicy,
-)
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.fields import UtcDatetime
-from activities.keys import aftercare_id_of, hint_for, purchase_of_workflow, workflow_id_of
-from activities.requests import TASK_QUEUE, ErrorType, Model, WorkflowPostings
+from activities.keys import hint_for, workflow_id_of
+from activities.requests import TASK_QUEUE, ErrorType, WorkflowPostings
 from temporal import ended
-from temporal import terms as wording
 from temporal.deployment import worker_missing
 from temporal.errors import Failure, Rejected, Unreachable
-from temporal.executions import Execution, executions, memo, newest, page, task_failure
-from workflows import view
+from temporal.executions import Execution, executions, literal, newest, task_failure
+from temporal.terms import details, stored
+from workflows import summary
 from workflows.messages import (
     Message,
     Permission,
@@ -53,10 +47,7 @@ ANSWER_WITHIN = timedelta(seconds=10)
 
 WORKFLOW_TYPE = "ProjectPurchase"
 OURS = f"WorkflowType = '{WORKFLOW_TYPE}'"
-OPEN_CASES = "(WorkflowType = 'PurchaseAftercare' AND ExecutionStatus IN ('Running', 'Paused'))"
-"""The aftercare cases of closed purchases."""
 RUNNING = f"{OURS} AND ExecutionStatus IN ('Running', 'Paused')"
-ENDED_EARLY = "ExecutionStatus IN ('Terminated', 'Failed', 'TimedOut', 'Canceled')"
 TRIED_AGAIN_AFTER = timedelta(milliseconds=200)
 NOT_NOW = RPCStatusCode.FAILED_PRECONDITION
 """No worker has polled for a while, or the purchase is continuing as a new run."""
@@ -130,9 +121,9 @@ class Purchase:
             task_queue=TASK_QUEUE,
             id_reuse_policy=reuse,
             id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-            memo=wording.memo(terms) | memo,
-            static_summary=wording.summary(terms),
-            static_details=wording.details(terms),
+            memo=summary.memo(terms) | memo,
+            static_summary=summary.summary(terms),
+            static_details=details(terms),
             rpc_timeout=ANSWER_WITHIN,
         )
         return handle.result_run_id or ""
@@ -142,7 +133,7 @@ class Purchase:
         given = (await self._started()).input.payloads
         payloads = await self.client.data_converter.decode(given)
         try:
-            return wording.stored(payloads)
+            return stored(payloads)
         except ValueError:
             why = await self.input_error() or f"Purchase {self.id} has an invalid start input."
             raise Rejected("INVALID_INPUT", why) from None
@@ -220,8 +211,8 @@ class Purchase:
         return found if status.outcome else [ended.refused(each, why) for each in found]
 
     async def open_view(self, role: Role) -> tuple[Status, list[Permission]] | None:
-        """Return status and actions of an open purchase, asked at once after one look at its run;
-        None if it is not open. Then `status` and `actions` find out what became of it."""
+        """Return status and actions of an open purchase, queried at the same time; None if it is
+        not open: `status` and `actions` then say what ended it."""
         found = await self.newest()
         if found is None or not found.is_open or found.type != WORKFLOW_TYPE:
             return None
@@ -406,144 +397,7 @@ class Purchase:
         return ended.what_to_do(self.id, run, money)
 
 
-Wanted = Mapping[SearchAttributeKey[Any], str | bool]
-
-
-class Listed(Model):
-    """A purchase in a list: its search attributes. Needs no worker.
-
-    One that was ended from outside keeps the stage that it had: its `workflow_status` is then
-    `terminated`, `failed`, `timed_out` or `canceled`, it needs attention, and no deadline runs.
-    """
-
-    purchase_id: str
-    title: str
-    terms: str
-    client: str | None
-    freelancer: str | None
-    stage: str | None
-    outcome: str | None
-    next_deadline: UtcDatetime | None
-    needs_attention: bool
-    workflow_status: str
-
-
-async def find(client: Client, wanted: Wanted, ids: Sequence[str] = ()) -> list[Listed]:
-    """Return the purchases with these search attributes, the newest first; `ids`: of these only. A
-    closed purchase with an open aftercare case is listed once, as its case says."""
-    found: dict[str, Listed] = {}
-    workflows = (name for each in ids for name in (workflow_id_of(each), aftercare_id_of(each)))
-    among = f" AND WorkflowId IN ({', '.join(map(literal, workflows))})" if ids else ""
-    async for execution in executions(client, _query_for(wanted) + among):
-        purchase_id = purchase_of_workflow(execution.id)
-        shown = None if purchase_id in found else await _run_to_list(client, execution, wanted)
-        if shown:
-            found[purchase_id] = await _listed(client, shown)
-    return list(found.values())
-
-
-async def find_page(
-    client: Client, wanted: Wanted, size: int, token: bytes = b"", conditions: Sequence[str] = ()
-) -> tuple[list[Listed], bytes]:
-    """Return one page of them, of `size` or fewer, and the token of the next page; empty after the
-    last one. `conditions`: more of them, in the server's query language."""
-    query = " AND ".join([_query_for(wanted), *conditions])
-    runs, token = await page(client, query, token, size, retry=not token)
-    shown = [await _run_to_list(client, each, wanted) for each in runs]
-    return [await _listed(client, each) for each in shown if each], token
-
-
-def _query_for(wanted: Wanted) -> str:
-    conditions = [_condition(key, value) for key, value in wanted.items() if can_be_asked(value)]
-    ours = f"({OURS} OR {OPEN_CASES})"
-    return " AND ".join([ours, "ExecutionStatus != 'ContinuedAsNew'", *conditions])
-
-
-async def running(client: Client) -> dict[str, str | None]:
-    """Return the stages of the running purchases by id. One with an open aftercare case counts."""
-    return {
-        purchase_of_workflow(each.id): each.attributes.get(view.STAGE)
-        async for each in executions(client, f"({RUNNING}) OR {OPEN_CASES}")
-    }
-
-
-async def known(client: Client) -> set[str]:
-    """Return the ids of all purchases, also closed ones."""
-    return {purchase_of_workflow(each.id) async for each in executions(client, OURS)}
-
-
-async def _run_to_list(client: Client, execution: Execution, wanted: Wanted) -> Execution | None:
-    """Return the run that a list shows: None for one that is not wanted, or that was replaced and
-    keeps its attributes; of a rejected start the run before it, or the start without a stage."""
-    if not _is_wanted(execution, wanted):
-        return None
-    if not execution.is_ended:
-        return execution
-    purchase = Purchase(client, purchase_of_workflow(execution.id))
-    runs = await purchase.last_runs()
-    if runs is None or execution.run_id not in {run.run_id for run in runs}:
-        return None
-    last, begun = runs
-    if last.run_id != begun.run_id:
-        return begun if _is_wanted(begun, wanted) else None
-    if await purchase.was_only_rejected():
-        execution = replace(execution, attributes=TypedSearchAttributes.empty)
-    return execution if _is_wanted(execution, wanted) else None
-
-
-async def _listed(client: Client, execution: Execution) -> Listed:
-    attributes = execution.attributes
-    return Listed(
-        purchase_id=purchase_of_workflow(execution.id),
-        title=await memo(client, execution, "title"),
-        terms=await memo(client, execution, "terms"),
-        client=attributes.get(view.CLIENT),
-        freelancer=attributes.get(view.FREELANCER),
-        stage=attributes.get(view.STAGE),
-        outcome=attributes.get(view.OUTCOME),
-        next_deadline=None if execution.is_ended else attributes.get(view.DEADLINE),
-        needs_attention=_needs_attention(execution),
-        workflow_status=execution.status,
-    )
-
-
 def _may_arrive(message: Message) -> str:
     """Advice to repeat the message: the server may still deliver an unanswered update."""
     again = f"repeat the message with --message-id {message.message_id}"
     return f". Then {again}: if the first one still arrives, it counts once."
-
-
-def _condition(key: SearchAttributeKey[Any], value: str | bool) -> str:
-    condition = f"{key.name} = {literal(value)}"
-    return f"({condition} OR {ENDED_EARLY})" if key == view.NEEDS_ATTENTION else condition
-
-
-def _is_wanted(execution: Execution, wanted: Wanted) -> bool:
-    found = {key: execution.attributes.get(key) for key in wanted}
-    if view.NEEDS_ATTENTION in found:
-        found[view.NEEDS_ATTENTION] = _needs_attention(execution)
-    return found == wanted
-
-
-def _needs_attention(execution: Execution) -> bool:
-    """What the purchase said, or: it was ended before it was closed. One that never started, since
-    its input was rejected, has no stage."""
-    attributes = execution.attributes
-    if not execution.is_ended:
-        return bool(attributes.get(view.NEEDS_ATTENTION))
-    started = execution.status != "failed" or attributes.get(view.STAGE) is not None
-    return started and not attributes.get(view.OUTCOME)
-
-
-def can_be_asked(value: str | bool) -> bool:
-    """False with quotes or backslashes: the server compares their escaped form, and `literal` does
-    not escape a backslash."""
-    return isinstance(value, bool) or not set(value) & set('"\\')
-
-
-def literal(value: str | bool) -> str:
-    """Quote a value for a visibility query; it cannot end its string literal."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    escaped = value.replace("'", "''")
-    return f"'{escaped}'"

@@ -21,9 +21,6 @@ from workflows.acceptance import purchase_time
 from workflows.card import instant
 from workflows.messages import PurchaseStart
 from workflows.receiving.encrypted import check_deciphered
-from workflows.summary import listed, memo, summary
-
-__all__ = ["InvalidTerms", "check", "details", "listed", "memo", "stored", "summary"]
 
 LONGEST_DETAILS = 20_000
 """Bytes of UTF-8: what the server takes for its Web UI."""

@@ -29,7 +29,8 @@ from activities.requests import Model
 from temporal import terms as start_terms
 from temporal.aftercare import current, status_of
 from temporal.errors import Rejected
-from temporal.purchases import Listed, Purchase, find_page
+from temporal.listing import Listed, find_page
+from temporal.purchases import Purchase
 from temporal.serving import body_of
 from temporal.terms import InvalidTerms
 from workflows import view

@@ -1,4 +1,4 @@
-"""What the last daily audit has found, for the staff page."""
+"""The result of the last daily audit, for the staff page."""
 
 from dataclasses import dataclass
 from datetime import datetime

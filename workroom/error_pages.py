@@ -22,7 +22,7 @@ class SignedOut(Exception):
 
 
 def error_page(error: Exception, session: Session | None) -> Response:
-    """The page for what went wrong. Raises what is a fault of ours."""
+    """The page for what went wrong. Raises an unexpected error again."""
     status, heading, text = _explained(error)
     at = error.at if isinstance(error, SignedOut) else None
     return page("failed", session, status=status, heading=heading, text=text, sign_in=at)

@@ -32,7 +32,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Form:
-    """One form: its path, the message it sends, who has it, and its words.
+    """One form: its path, the message it sends, who has it, and its texts.
 
     `money`: which way money goes, in terms of the typed amount. `confirms`: another page repeats
     what will be sent. `fixed`: fields that are not asked for.

@@ -12,7 +12,8 @@ from temporalio.service import RPCError
 
 from activities.keys import workflow_id_of
 from temporal.errors import Rejected
-from temporal.purchases import Listed, can_be_asked, find_page, literal
+from temporal.executions import can_be_asked, literal
+from temporal.listing import Listed, find_page
 from workflows import view
 from workflows.lifecycle.state import Stage
 from workflows.messages import Role

@@ -36,7 +36,7 @@ log = structlog.get_logger()
 
 
 class SignInFailed(Exception):
-    """The provider has not signed this person in, or its answer is not valid."""
+    """The provider has not signed this person in, or its answer is invalid."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class OidcSettings:
 
 @dataclass(frozen=True)
 class Attempt:
-    """What the browser keeps while its person is at the provider. `to`: where to go then."""
+    """What the browser keeps while its person is at the provider. `to`: the page that follows."""
 
     to: str
     state: str

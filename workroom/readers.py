@@ -1,4 +1,4 @@
-"""How people read dates in lists: as the newest of their purchases says."""
+"""The formats of dates in lists: those of the person's newest purchase."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -7,7 +7,8 @@ from temporalio.client import Client
 
 from activities.notices.formats import Reader, reader
 from temporal.errors import Failure
-from temporal.purchases import Listed, Purchase
+from temporal.listing import Listed
+from temporal.purchases import Purchase
 from workflows.messages import Sender
 from workroom.access import is_party
 from workroom.show import reader_of

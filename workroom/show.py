@@ -244,7 +244,7 @@ def _json(value: object) -> str:
 
 
 def _stage(stage: str | None) -> str:
-    """A stage in words."""
+    """The text of a stage."""
     return capitalized(STAGE_TEXT[Stage(stage)]) if stage else "Starting"
 
 

@@ -53,7 +53,7 @@ class SignIn:
         return f"/sign-in?{urlencode({'to': request.url.path})}"
 
     async def sign_out(self, request: Request, session: Session) -> Response:
-        """End the session; with a provider's session, say where that one ends."""
+        """End the session; link to the page that ends the provider's session, if there is one."""
         self.sessions.message_id(session, "", SIGN_OUT, (await fields_of(request)).get("token", ""))
         leave = None
         if session.roles and self.provider:
@@ -73,7 +73,7 @@ class SignIn:
         return self._opened(Session.new(sender, None, session.roles), "/")
 
     async def _open(self, request: Request) -> Response:
-        """Sign in by a link, and go where it leads. Nothing else happens."""
+        """Sign in by a link, and redirect to its page. Nothing else happens."""
         try:
             claims = self.sessions.keys.verify("link", request.path_params["token"])
         except Expired:
@@ -124,7 +124,7 @@ class SignIn:
 
 
 def _target(session: Session, purchase_id: str | None, form: str) -> str:
-    """A path of ours that a link leads to."""
+    """The path of the page that a link opens."""
     if purchase_id is None:
         return "/" if is_party(session.sender) else "/staff"
     path = purchase_path(purchase_id)

@@ -24,7 +24,8 @@ from demo.runner import Handle, say, skip, start, status, until
 from temporal.adoption import EndedPurchases
 from temporal.directory import TemporalPurchaseDirectory
 from temporal.errors import Failure
-from temporal.purchases import Purchase, find, running
+from temporal.listing import find, running
+from temporal.purchases import Purchase
 from tests.money.environment import NOW
 from tests.purchases import FREELANCER, adopted, deleted, held, input_error, purchase, purchase_of
 from worker import build_worker

@@ -22,7 +22,8 @@ from temporal.aftercare import AftercareCase, current, open_case, report_news, s
 from temporal.converter import DATA_CONVERTER
 from temporal.directory import TemporalPurchaseDirectory
 from temporal.errors import Rejected
-from temporal.purchases import Purchase, Wanted, find
+from temporal.listing import Wanted, find
+from temporal.purchases import Purchase
 from temporal.runner import Runner, WritesCards
 from tests.purchases import OPERATOR, PAYMENTS, deleted, held, purchase, purchase_of
 from tests.starter.test_shown_ledger import printed

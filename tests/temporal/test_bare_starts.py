@@ -9,7 +9,7 @@ from temporalio.worker import Replayer, Worker
 from activities.requests import TASK_QUEUE
 from demo.runner import Handle, skip, until
 from temporal.converter import DATA_CONVERTER
-from temporal.purchases import find
+from temporal.listing import find
 from temporal.runner import Runner, WritesCards
 from tests.contract import START
 from tests.purchases import numbers

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from activities.requests import Undelivered
 from demo.scenarios import SCENARIOS
-from temporal.terms import details, summary
+from temporal.terms import details
 from tests.lifecycle.builders import NOON, Purchase, pending_refund, purchase_in
 from workflows import lifecycle
 from workflows.card import card
@@ -15,6 +15,7 @@ from workflows.lifecycle.events import Accepted, DeadlineExpired, PaymentDecline
 from workflows.lifecycle.rejections import STAGE_TEXT
 from workflows.lifecycle.state import DeadlineName, Stage
 from workflows.messages import MESSAGES, RejectedSignal, Role, Sender
+from workflows.summary import summary
 from workflows.workflow_state import AcceptedStart, WorkflowState
 
 OPEN_STAGES = [stage for stage in Stage if stage not in (Stage.SETTLING, Stage.CLOSED)]

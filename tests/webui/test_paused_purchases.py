@@ -8,7 +8,8 @@ from activities.audit import reconcile
 from demo.runner import Handle
 from temporal.directory import TemporalPurchaseDirectory
 from temporal.errors import Failure
-from temporal.purchases import Purchase, find
+from temporal.listing import find
+from temporal.purchases import Purchase
 from tests.purchases import held, purchase_of
 from tests.webui.conftest import WebUiServer
 
