@@ -125,8 +125,8 @@ async def list_(
         if len(ids) > MOST_OF_PERSON:
             raise Rejected(
                 "TOO_MANY",
-                f"{len(ids)} purchases match. Give the mail address, or list by id: --client or "
-                "--freelancer.",
+                f"{len(ids)} purchases match. Give the mail address; or list by id, with --client "
+                "or --freelancer.",
             )
     wanted: dict[SearchAttributeKey[Any], str | bool] = {}
     if client is not None:
