@@ -85,12 +85,12 @@ async def test_no_purchase_waits_for_the_local_activities_of_others(
     threads: ThreadPoolExecutor,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The provider does not answer about three purchases, and the worker carries out one local
-    activity at a time. The refund of a fourth purchase is posted as soon as an attempt may take."""
+    """The provider does not answer about six purchases, and the worker carries out one local
+    activity at a time. The refund of a seventh purchase does not wait for six attempts."""
     monkeypatch.setattr("worker.LOCAL_ACTIVITIES_AT_ONCE", 1)
     ask, answered = services.provider.payment, Event()
     async with build_worker(bare_server.client, services, threads):
-        *others, last = [await held(bare_server) for _ in range(4)]
+        *others, last = [await held(bare_server) for _ in range(7)]
         charge = services.provider.find_charge(f"{last.id}/hold")
         assert charge is not None
 
@@ -103,7 +103,7 @@ async def test_no_purchase_waits_for_the_local_activities_of_others(
         try:
             for handle in (*others, last):
                 await handle.signal("give_refund", {"by": FREELANCER})
-            async with asyncio.timeout(2 * PATIENCE.total_seconds()):
+            async with asyncio.timeout(4 * PATIENCE.total_seconds()):
                 while services.ledger.decision(purchase_of(last)) is None:  # noqa: ASYNC110
                     await asyncio.sleep(LOOK_EVERY)
         finally:
