@@ -47,7 +47,6 @@ from temporal.limits import missing_limits
 from temporal.plugin import (
     ACTIVITIES_AT_ONCE,
     ACTIVITY_THREADS,
-    LOCAL_ACTIVITIES_AT_ONCE,
     RecoursePlugin,
     notices_worker,
 )
@@ -179,7 +178,6 @@ def _money(
         plugins=[RecoursePlugin(services, rules_version=config.rules_version, notices=False)],
         activity_executor=threads,
         max_concurrent_activities=ACTIVITIES_AT_ONCE,
-        max_concurrent_local_activities=LOCAL_ACTIVITIES_AT_ONCE,
         graceful_shutdown_timeout=SHUTDOWN_GRACE,
         sticky_queue_schedule_to_start_timeout=MISSED_AFTER,
         max_cached_workflows=CACHED_WORKFLOWS,

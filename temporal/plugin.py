@@ -41,9 +41,7 @@ from workflows.purchase import ProjectPurchase
 
 WORKFLOWS: tuple[type, ...] = (ProjectPurchase, PurchaseAftercare, PurchaseNotices, BooksAudit)
 ACTIVITIES_AT_ONCE = 20
-LOCAL_ACTIVITIES_AT_ONCE = 20
-ACTIVITY_THREADS = ACTIVITIES_AT_ONCE + LOCAL_ACTIVITIES_AT_ONCE
-"""Activities that wait for a slow provider never keep a local activity from its thread."""
+ACTIVITY_THREADS = ACTIVITIES_AT_ONCE
 
 
 class RecoursePlugin(SimplePlugin):
@@ -95,7 +93,6 @@ class RecoursePlugin(SimplePlugin):
         if config.get("activity_executor") is None:
             config["activity_executor"] = ThreadPoolExecutor(ACTIVITY_THREADS)
             config["max_concurrent_activities"] = ACTIVITIES_AT_ONCE
-            config["max_concurrent_local_activities"] = LOCAL_ACTIVITIES_AT_ONCE
         theirs = config.get("patch_activation_callback")
         config["patch_activation_callback"] = partial(self._activates, theirs)
         return config

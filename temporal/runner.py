@@ -28,16 +28,9 @@ seconds later. Whether a run may be ahead follows from its activations, not from
   case is not recognised: another worker begins a task of such a run and dies, while this worker
   does not poll for 5 seconds and a query waits.
 
-A third fault concerns queries that come with a task in which a local activity runs. Core ends the
-task with the answer to the query. If the local activity ends meanwhile, its answer is recorded in
-this task, and the workflow is activated with it in the next one, together with the messages of
-that. A replay activates it before these messages, and expects other commands. Such a run is evicted
-with the query, too: the next task begins as a replay does.
-
 `tests/temporal/test_query_fault.py` reproduces the first fault with the SDK alone and fails once
 the SDK fixes it. Then delete `_Instance`'s eviction, `Runner.evict` and that test.
-`tests/temporal/test_queries_with_updates.py` shows that queries of cached runs lose no task,
-`tests/temporal/test_queries_with_local_activities.py` that such a run replays.
+`tests/temporal/test_queries_with_updates.py` shows that queries of cached runs lose no task.
 """
 
 from collections.abc import Callable
@@ -96,8 +89,6 @@ class _Instance(WorkflowInstance):
         """Whether this worker has completed a task, or its first is the current one."""
         self._last = WorkflowActivation()
         """The last activation without a query."""
-        self._local_activities: set[int] = set()
-        """The sequence numbers of those that run."""
         self._may_be_ahead = False
 
     def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
@@ -108,15 +99,11 @@ class _Instance(WorkflowInstance):
             self._note_progress(act)
         elif LEGACY_QUERY not in queries:
             self._may_be_ahead = False  # such a query comes with the task of the last events
-            if self._local_activities:
-                self._runner.evict(act.run_id)
         elif self._may_be_ahead or act.history_length > self._last.history_length:
             if self._executed:
                 self._runner.executed[act.run_id] = self._executed
             self._runner.evict(act.run_id)  # before the answer: core then holds back the next task
-        completion = self._instance.activate(act)
-        self._note_local_activities(act, completion)
-        return completion
+        return self._instance.activate(act)
 
     def _note_progress(self, act: WorkflowActivation) -> None:
         """Note whether a query may have brought these events (see the module's docstring)."""
@@ -130,19 +117,6 @@ class _Instance(WorkflowInstance):
             self._is_ours = True
             self._executed = self._executed or act.timestamp
         self._last = act
-
-    def _note_local_activities(
-        self, act: WorkflowActivation, completion: WorkflowActivationCompletion
-    ) -> None:
-        """Note which local activities were started and which have ended."""
-        self._local_activities -= {
-            job.resolve_activity.seq for job in act.jobs if job.resolve_activity.is_local
-        }
-        self._local_activities |= {
-            command.schedule_local_activity.seq
-            for command in completion.successful.commands
-            if command.HasField("schedule_local_activity")
-        }
 
     def get_serialization_context(self, command_info: Any) -> SerializationContext | None:
         """Return None: our converter and codec do not use the context, and the SDK would compute it

@@ -29,7 +29,6 @@ from activities.requests import (
     SavedStateRequest,
 )
 from workflows import budget, lifecycle
-from workflows.at_once import answer_at_once
 from workflows.imported import check_deadlines
 from workflows.messages import PurchaseStart
 from workflows.policy import LONGEST
@@ -169,10 +168,7 @@ async def accepted_terms(
     )
     while True:
         try:
-            summary = "Validate the terms of the purchase"
-            answer = await answer_at_once(ACCEPT_PURCHASE, request, summary) or await _answer(
-                ACCEPT_PURCHASE, request, summary
-            )
+            answer = await _answer(ACCEPT_PURCHASE, request, "Validate the terms of the purchase")
         except ActivityError:  # an operator has failed it by hand
             await workflow.sleep(ANSWERED_WITHIN, summary="The terms are validated again")
             continue

@@ -88,10 +88,6 @@ RETRY = RetryPolicy(
 RETRY_FOR_DAYS = replace(RETRY, maximum_interval=timedelta(hours=1))
 """For an effect that may wait for days, so that an unreachable provider costs little."""
 
-SHORT = (POST_DECISION, POST_SETTLEMENT, POST_PROVIDER_MOVE, BUSINESS_DEADLINE)
-"""Effects in our own database, or in none. A decision also asks the provider what it has, which
-moves no money."""
-
 LONGEST_REASON = 200
 """Bytes of a reason that provider or bank gives; it becomes a part of a sentence."""
 
@@ -117,11 +113,6 @@ class ActivityCall:
             case CHECK_PAYMENT.name | CHECK_REFUND.name:
                 return priorities.NEWS
         return priorities.MONEY
-
-    @property
-    def is_short(self) -> bool:
-        """Whether it is tried at once, within the workflow task."""
-        return self.type in SHORT
 
 
 def activity_call(

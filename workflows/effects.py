@@ -15,8 +15,7 @@ from temporalio.workflow import ActivityCancellationType
 
 from activities.requests import ErrorType
 from workflows import budget
-from workflows.activity_calls import activity_call, has_news
-from workflows.at_once import answer_at_once
+from workflows.activity_calls import activity_call
 from workflows.lifecycle import is_pending
 from workflows.lifecycle.events import (
     CONCURRENT,
@@ -63,21 +62,12 @@ class EffectRunner:
     """Runs the effects of a purchase. An effect runs until it yields a fact or is no longer
     pending; the next run continues the others, so none is dropped."""
 
-    def __init__(
-        self,
-        state: WorkflowState,
-        apply_fact: Callable[[Fact], None],
-        is_recorded: Callable[[], bool],
-    ) -> None:
-        """`is_recorded`: whether everything that the state was made of stands in the history."""
+    def __init__(self, state: WorkflowState, apply_fact: Callable[[Fact], None]) -> None:
         self._state = state
         self._apply_fact = apply_fact
-        self._is_recorded = is_recorded
         self._running = 0
         self._stopping = False
         self._attempting = False
-        self.at_once = 0
-        """How many effects are being tried within this workflow task."""
         self.invalid_input: str | None = None
         """Why the start input is invalid; found before any money moved."""
         self.id_is_used = False
@@ -182,14 +172,6 @@ class EffectRunner:
         call = activity_call(effect, state.purchase, state.start, workflow.now(), first_run)
         # A posting lasts, and the task of a worker that is killed does not: what a posting follows
         # from is recorded before. A deadline may be computed again.
-        if call.is_short and (isinstance(effect, ComputeDeadline) or self._is_recorded()):
-            self.at_once += 1
-            try:
-                answer = await answer_at_once(call.type, call.request, call.summary)
-            finally:
-                self.at_once -= 1
-            if answer is not None and not has_news(answer):
-                return call.facts(answer)
         activity = workflow.start_activity(
             call.type.name,
             call.request,

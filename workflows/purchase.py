@@ -87,9 +87,6 @@ class ProjectPurchase(Receiver):
         self._indexed = view.known(workflow.info().typed_search_attributes)
         self._queue = MessageQueue()
         self._signals = 0
-        self._last_update = 0
-        """The length of the history in the task with the newest update: the server records the
-        update at the end of that task."""
         self._given, self._began = given, workflow.now()
         self._adopted_run = ""
         self._accepted = False
@@ -120,8 +117,6 @@ class ProjectPurchase(Receiver):
                     or self._effects.invalid_input is not None
                 )
             )
-            await asyncio.sleep(0)  # what changed may have started an effect
-            await self._wait_until(lambda: not self._effects.at_once)
             if self._effects.invalid_input and self._effects.id_is_used:
                 raise not_this_one(self._effects.invalid_input)
             if self._effects.invalid_input:
@@ -156,14 +151,13 @@ class ProjectPurchase(Receiver):
     async def _first_state(self) -> WorkflowState:
         if self._adopted_run:
             return await adopted_state(workflow.info().workflow_start_time, self._adopted_run)
-        # First: a replay does not find a patch behind a local activity if a query split the task.
         version = rules_version()
         terms, started = await accepted_terms(self._given, self._began)
         return WorkflowState.begin(terms, self._began, version, started)
 
     def _begin(self, state: WorkflowState) -> None:
         self._state = state
-        self._effects = EffectRunner(state, self._apply_fact, lambda: self._is_recorded)
+        self._effects = EffectRunner(state, self._apply_fact)
         self._notifier = Notifier(state, lambda: self._effects.deadlines_known)
         self._timers = Timers(state, self._deadline_reached, self._remind)
         self._accepted = True
@@ -263,7 +257,6 @@ class ProjectPurchase(Receiver):
 
     async def receive_update(self, name: str, payloads: Sequence[object]) -> Receipt:
         """Handle an update; its effect is readable by `status` when this returns."""
-        self._last_update = workflow.info().get_current_history_length()
         message, now = parse_message(name, payloads), workflow.now()
         answered: asyncio.Future[Receipt | Rejection] = asyncio.get_running_loop().create_future()
         self._queue.process(
@@ -346,11 +339,6 @@ class ProjectPurchase(Receiver):
     @property
     def _closed(self) -> bool:
         return self._state.purchase.stage is Stage.CLOSED
-
-    @property
-    def _is_recorded(self) -> bool:
-        """Whether every message that was handled stands in the history."""
-        return self._last_update != workflow.info().get_current_history_length()
 
     # --- timers and search attributes
 

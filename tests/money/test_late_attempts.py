@@ -1,10 +1,9 @@
-"""Local activities that take too long."""
+"""Attempts that take too long: their threads go on."""
 
-import asyncio
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
 
@@ -14,12 +13,12 @@ from temporalio.testing import WorkflowEnvironment
 from activities.payments.sandbox import SandboxProvider
 from activities.payments.sandbox_events import SandboxEvent
 from activities.services import Services
-from demo.runner import LOOK_EVERY, until
+from demo.runner import until
 from demo.scenarios import PRICE
 from tests.conftest import settings
 from tests.purchases import FREELANCER, held, purchase_of
 from worker import build_worker
-from workflows.at_once import PATIENCE
+from workflows import effects
 
 
 @pytest.fixture
@@ -39,6 +38,7 @@ async def test_a_look_at_the_payment_that_took_too_long_decides_nothing(
     """The provider answers the first question before a refund so late that a second one is asked.
     In between, the client's bank withdraws the money. The first answer, which does not know that,
     arrives before the bank dispute is posted."""
+    monkeypatch.setattr(effects, "ATTEMPT_TIMEOUT", timedelta(seconds=3))
     provider = services.provider
     assert isinstance(provider, SandboxProvider)
     asked: list[str] = []
@@ -77,36 +77,3 @@ async def test_a_look_at_the_payment_that_took_too_long_decides_nothing(
         assert balances is not None
         assert balances.charged_back == PRICE
         await handle.terminate("seen")
-
-
-async def test_no_purchase_waits_for_the_local_activities_of_others(
-    bare_server: WorkflowEnvironment,
-    services: Services,
-    threads: ThreadPoolExecutor,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The provider does not answer about six purchases, and the worker carries out one local
-    activity at a time. The refund of a seventh purchase does not wait for six attempts."""
-    monkeypatch.setattr("worker.LOCAL_ACTIVITIES_AT_ONCE", 1)
-    ask, answered = services.provider.payment, Event()
-    async with build_worker(bare_server.client, services, threads):
-        *others, last = [await held(bare_server) for _ in range(7)]
-        charge = services.provider.find_charge(f"{last.id}/hold")
-        assert charge is not None
-
-        def payment(reference: str, at: datetime) -> object:
-            if reference != charge.reference:
-                answered.wait(60)
-            return ask(reference, at)
-
-        monkeypatch.setattr(services.provider, "payment", payment)
-        try:
-            for handle in (*others, last):
-                await handle.signal("give_refund", {"by": FREELANCER})
-            async with asyncio.timeout(4 * PATIENCE.total_seconds()):
-                while services.ledger.decision(purchase_of(last)) is None:  # noqa: ASYNC110
-                    await asyncio.sleep(LOOK_EVERY)
-        finally:
-            answered.set()
-        for handle in (*others, last):
-            await handle.terminate("seen")

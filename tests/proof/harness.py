@@ -2,7 +2,6 @@
 worker process, and kills that worker at given crash points."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, replace
@@ -76,8 +75,8 @@ class _QueuePerPurchase(OutboundInterceptor):
 @dataclass(frozen=True)
 class CrashPoint:
     """A point of a scenario at which a worker is killed: an event of its history; or, with
-    `activity`, the moment after the activity scheduled there is done and before that is reported;
-    or after a local activity is done and before its task is."""
+    `activity`, the moment after the activity scheduled there is done and before that is
+    reported."""
 
     event_id: int
     kind: str
@@ -93,11 +92,6 @@ def crash_points(events: Sequence[Any]) -> list[CrashPoint]:
             scheduled = event.activity_task_scheduled_event_attributes
             done = f"{scheduled.activity_type.name} done, not reported"
             points.append(CrashPoint(event.event_id, done, scheduled.activity_id))
-        marker = event.marker_recorded_event_attributes
-        if marker.marker_name == "core_local_activity":
-            data = json.loads(marker.details["data"].payloads[0].data)
-            done = f"{data['activity_type']} done, not recorded"
-            points.append(CrashPoint(event.event_id, done, data["activity_id"]))
     return points
 
 

@@ -17,7 +17,7 @@ from activities.services import Services
 from demo.runner import LOOK_EVERY, Handle, say, skip, start, status, until
 from temporal.runner import LEGACY_QUERY, Runner, _Instance
 from tests.purchases import CLIENT, purchase, under_way
-from worker import MONEY, WorkerConfig, build_worker
+from worker import build_worker
 from workflows.messages import Role, Status
 
 QUERIED = 12
@@ -170,37 +170,3 @@ async def test_a_query_that_waited_for_a_worker_changes_nothing(
         ]
     async with build_worker(bare_server.client, services, threads):
         assert await asyncio.gather(*map(status, handles)) == first
-
-
-async def test_a_query_after_a_task_with_local_activities_changes_nothing(
-    bare_server: WorkflowEnvironment, services: Services, threads: ThreadPoolExecutor
-) -> None:
-    """The last task of each purchase computed its deadline within the task, and no notice was sent
-    since. Then queries wait for a worker, messages arrive, and a worker starts."""
-    config = WorkerConfig(queues=frozenset({MONEY}))
-    handles = [
-        await start(bare_server.client, purchase(purchase_id=f"declined-{number}"))
-        for number in range(QUERIED)
-    ]
-    async with build_worker(bare_server.client, services, threads, config):
-        for handle in handles:
-            await until(handle, lambda found: found.payment == "held")
-            await say(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
-            await say(handle, Role.CLIENT, "cancel")
-            await say(handle, Role.FREELANCER, "decide_refund", decision="decline", claim=10000)
-            await until(handle, lambda found: any(d.name == "claim" for d in found.deadlines))
-
-    queries = [asyncio.create_task(status(handle)) for handle in handles]
-    await asyncio.sleep(0.5)  # the server does not show that a query waits for a worker
-    for handle in handles:
-        await handle.signal("send_message", {"by": CLIENT, "text": "Why?"})
-        await handle.signal("accept_claim", {"by": CLIENT})
-    async with build_worker(bare_server.client, services, threads, config):
-        await asyncio.gather(*queries)
-        first = [await until(handle, lambda found: found.stage == "settling") for handle in handles]
-    async with build_worker(bare_server.client, services, threads):
-        for handle, before in zip(handles, first, strict=True):
-            after = await until(handle, lambda found: found.stage in ("settling", "closed"))
-            assert after.timeline[: len(before.timeline)] == before.timeline
-            await skip(bare_server, handle)
-            assert (await handle.result()).released == 10000
