@@ -74,7 +74,7 @@ def newest(connection: Connection, purchase_id: str, kinds: Sequence[Kind]) -> S
     )
     for kind in kinds:
         row = connection.execute(newest.where(_STATE.kind == kind)).first()
-        if row and not row.is_adopted:  # terms never are
+        if row and (kind == "terms" or not row.is_adopted):
             return _opened(connection, row)
     return None
 

@@ -13,7 +13,6 @@ from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
-import worker as worker_module
 from activities.services import Services
 from demo.runner import LOOK_EVERY, Handle, say, skip, start, until
 from tests.notices.environment import environment
@@ -111,7 +110,7 @@ async def test_terms_that_are_failed_or_completed_by_hand_are_validated_again(
     other = AcceptedStart.of(purchase()).model_dump(mode="json")
     by_hand = ByHand({"terms": other}, ApplicationError("by hand", non_retryable=True))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(worker_module, "WritesCards", lambda: by_hand)
+        patch.setattr("temporal.plugin.WritesCards", lambda: by_hand)
         async with build_worker(bare_server.client, services, threads):
             handle = await start(bare_server.client, terms)
             await skip(bare_server, handle, timedelta(minutes=1))
