@@ -61,7 +61,7 @@ from workflows.lifecycle.events import (
     Rejection,
 )
 from workflows.lifecycle.state import Stage
-from workflows.messages import PurchaseStart, Role
+from workflows.messages import Message, PurchaseStart, Role
 from workflows.notifying import notice_request
 from workflows.receiving.parsing import InvalidMessage, parse_message
 from workflows.workflow_state import AcceptedStart, PendingNotice, WorkflowState
@@ -196,12 +196,12 @@ class Rehearsal:
         answer = lifecycle.decide(self.state.purchase, event, self.now)
         if isinstance(answer, Rejection):
             return answer
-        self._apply(answer)
+        self._apply(answer, event if isinstance(event, Message) else None)
         self._run_effects()
         return None
 
-    def _apply(self, answer: Accepted) -> None:
-        self.state.record(answer, self.now)
+    def _apply(self, answer: Accepted, message: Message | None = None) -> None:
+        self.state.record(answer, self.now, message)
         amounts = self.state.purchase.amounts
         for effect in answer.effects:
             if isinstance(effect, ComputeDeadline):

@@ -25,7 +25,8 @@ from demo.live import (
 from demo.scenarios import PEOPLE
 from docs.browser import browser
 from temporal import embedded
-from worker import ACTIVITY_THREADS, build_worker
+from temporal.plugin import ACTIVITY_THREADS
+from worker import build_worker
 from workflows.messages import Role, Sender
 from workroom.local import serve_workroom, with_workroom
 from workroom.server import day_link
