@@ -36,6 +36,7 @@ from temporalio.worker import (
 
 import worker
 from activities.services import Settings
+from temporal import plugin
 from temporal.converter import DATA_CONVERTER
 from temporal.process import exit_process
 from temporal.runner import Runner
@@ -177,9 +178,9 @@ def run_worker(setup: WorkerSetup, plan: CrashPlan | None) -> None:
     changes = [
         *SHORT_TIMEOUTS,
         (activity_calls, "BLOCKED_AFTER", setup.give_up_after),
-        (worker, "Runner", CrashingRunner),
-        (worker, "TASK_QUEUE", setup.queue),
-        *((module, "NOTICE_QUEUE", f"{setup.queue}-notices") for module in (worker, notifying)),
+        (plugin, "Runner", CrashingRunner),
+        *((module, "TASK_QUEUE", setup.queue) for module in (worker, plugin)),
+        *((module, "NOTICE_QUEUE", f"{setup.queue}-notices") for module in (plugin, notifying)),
     ]
     for module, name, value in changes:
         setattr(module, name, value)
