@@ -45,7 +45,6 @@ from temporal.errors import NotPermitted, ServerUnreachable
 from temporal.health import HEALTH, Health, serve_health
 from temporal.limits import missing_limits
 from temporal.plugin import (
-    ACTIVITIES_AT_ONCE,
     ACTIVITY_THREADS,
     RecoursePlugin,
     notices_worker,
@@ -177,7 +176,7 @@ def _money(
         task_queue=TASK_QUEUE,
         plugins=[RecoursePlugin(services, rules_version=config.rules_version, notices=False)],
         activity_executor=threads,
-        max_concurrent_activities=ACTIVITIES_AT_ONCE,
+        max_concurrent_activities=ACTIVITY_THREADS,
         graceful_shutdown_timeout=SHUTDOWN_GRACE,
         sticky_queue_schedule_to_start_timeout=MISSED_AFTER,
         max_cached_workflows=CACHED_WORKFLOWS,

@@ -24,7 +24,6 @@ from activities.payments import (
     ChargeResult,
     PaymentProvider,
     ProviderRejected,
-    ProviderUnreachable,
     RefundResult,
 )
 from activities.requests import (
@@ -123,22 +122,19 @@ class MoneyActivities:
             _log_payment("payment_voided", request)
             return PaymentAnswer(status="voided")
 
-    @activity.defn(name=POST_DECISION.name, no_thread_cancel_exception=True)
+    @activity.defn(name=POST_DECISION.name)
     def post_decision(self, request: DecisionPosting) -> DecisionAnswer:
         """Post a decision: `refund` moves to refunds in transit, `release` to the freelancer.
 
         The provider is asked before a new decision. If a bank disputes the payment, or somebody
         else has refunded it, and the workflow does not know, nothing is posted and the answer has
         the news. A refund of ours is sent only after its decision was posted: if the provider has
-        one already, the ledger has lost the decision. An attempt that has timed out posts nothing:
-        the next one may have other news.
+        one already, the ledger has lost the decision.
         """
         with application_errors():
             if news := self._news_before_decision(request):
                 log.warning("decision_has_to_wait", purchase_id=request.purchase_id)
                 return DecisionAnswer(key=request.key, created=False, news=news)
-            if activity.is_cancelled():
-                raise ProviderUnreachable("it answered after the attempt had timed out.")
             created = self._ledger.decide(
                 key=request.key,
                 purchase_id=request.purchase_id,
@@ -193,7 +189,7 @@ class MoneyActivities:
             )
         return answer
 
-    @activity.defn(name=POST_SETTLEMENT.name, no_thread_cancel_exception=True)
+    @activity.defn(name=POST_SETTLEMENT.name)
     def post_settlement(self, request: SettlementPosting) -> Posted:
         """Post a settlement: the refunded money has reached the client."""
         with application_errors():
@@ -215,7 +211,7 @@ class MoneyActivities:
         )
         return Posted(key=request.key, created=created)
 
-    @activity.defn(name=POST_PROVIDER_MOVE.name, no_thread_cancel_exception=True)
+    @activity.defn(name=POST_PROVIDER_MOVE.name)
     def post_provider_move(self, request: ProviderMovePosting) -> Posted:
         """Post money that moved at the provider without Recourse: see ProviderMoveKind."""
         with application_errors():

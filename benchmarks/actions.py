@@ -40,11 +40,12 @@ BILLED = {
     "WORKFLOW_EXECUTION_UPDATE_ACCEPTED",
     "ACTIVITY_TASK_SCHEDULED",
     "UPSERT_WORKFLOW_SEARCH_ATTRIBUTES",
+    "MARKER_RECORDED",
     "WORKFLOW_EXECUTION_CONTINUED_AS_NEW",
     "START_CHILD_WORKFLOW_EXECUTION_INITIATED",
 }
 """The events that Temporal Cloud bills as actions. It also bills each further attempt of an
-activity, and the local activities of a workflow task together as one. There are no queries here."""
+activity. There are no queries here."""
 
 
 @dataclass(frozen=True)
@@ -61,18 +62,13 @@ class Cost:
         """Count the events of a workflow's history."""
         kinds: Counter[str] = Counter()
         attempts = []
-        with_local_activities = set()
         async for event in handle.fetch_history_events():
             kinds[EventType.Name(event.event_type).removeprefix("EVENT_TYPE_")] += 1
             if event.HasField("activity_task_started_event_attributes"):
                 attempts.append(event.activity_task_started_event_attributes.attempt)
-            if event.HasField("marker_recorded_event_attributes"):
-                marker = event.marker_recorded_event_attributes
-                with_local_activities.add(marker.workflow_task_completed_event_id)
         del kinds["WORKFLOW_EXECUTION_TIME_SKIPPING_TRANSITIONED"]
         del kinds["WORKFLOW_EXECUTION_OPTIONS_UPDATED"]
         billed = sum(count for kind, count in kinds.items() if kind in BILLED)
-        billed += len(with_local_activities)
         retries = sum(attempts) - len(attempts)
         return cls(kinds.total(), kinds["WORKFLOW_TASK_COMPLETED"], billed + retries, max(attempts))
 

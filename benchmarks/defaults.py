@@ -16,7 +16,7 @@ from benchmarks.measure import Finding, Pair, in_turn
 from benchmarks.peers.compare import sample
 from benchmarks.peers.ours import Ours, our_worker
 from benchmarks.peers.recorder import Watcher, watching
-from temporal import embedded
+from temporal import embedded, plugin
 
 ROUNDS = 2
 
@@ -24,7 +24,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "two pollers for each kind of task": {"POLLERS": PollerBehaviorSimpleMaximum(2)},
     "twenty pollers for each kind of task": {"POLLERS": PollerBehaviorSimpleMaximum(20)},
     "the SDK's autoscaling pollers": {"POLLERS": PollerBehaviorAutoscaling()},
-    "40 slots for activities": {"ACTIVITIES_AT_ONCE": 40},
+    "100 slots for activities": {"ACTIVITY_THREADS": 100},
     "a cache of 20 purchases": {"CACHED_WORKFLOWS": 20},
     "Python's default garbage collection thresholds": {"GC_THRESHOLDS": (700, 10, 10)},
 }
@@ -33,7 +33,9 @@ CHANGES: dict[str, dict[str, Any]] = {
 async def changed(constants: dict[str, Any], place: sides.Place, ready: Event) -> None:
     """Run the worker with other settings."""
     for name, value in constants.items():
-        setattr(worker, name, value)
+        for module in (worker, plugin):
+            if hasattr(module, name):
+                setattr(module, name, value)
     await our_worker(place, ready)
 
 

@@ -126,7 +126,7 @@ async def bare_worker(place: Place, ready: Event) -> None:
         workflows=[bare.AutoCancel, bare.ApprovedRefund],
         activities=[bare.nothing],
         workflow_runner=UnsandboxedWorkflowRunner(),
-        max_concurrent_activities=plugin.ACTIVITIES_AT_ONCE,
+        max_concurrent_activities=plugin.ACTIVITY_THREADS,
     ):
         ready.set()
         await asyncio.Event().wait()

@@ -40,8 +40,7 @@ from workflows.notifying import PurchaseNotices
 from workflows.purchase import ProjectPurchase
 
 WORKFLOWS: tuple[type, ...] = (ProjectPurchase, PurchaseAftercare, PurchaseNotices, BooksAudit)
-ACTIVITIES_AT_ONCE = 20
-ACTIVITY_THREADS = ACTIVITIES_AT_ONCE
+ACTIVITY_THREADS = 20
 
 
 class RecoursePlugin(SimplePlugin):
@@ -92,7 +91,7 @@ class RecoursePlugin(SimplePlugin):
         config["workflow_runner"] = _ByType(runner, others) if others else runner
         if config.get("activity_executor") is None:
             config["activity_executor"] = ThreadPoolExecutor(ACTIVITY_THREADS)
-            config["max_concurrent_activities"] = ACTIVITIES_AT_ONCE
+            config["max_concurrent_activities"] = ACTIVITY_THREADS
         theirs = config.get("patch_activation_callback")
         config["patch_activation_callback"] = partial(self._activates, theirs)
         return config

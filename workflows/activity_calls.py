@@ -225,11 +225,6 @@ def _post_decision(state: State, start: AcceptedStart) -> ActivityCall:
     return ActivityCall(POST_DECISION, posting, summary, facts)
 
 
-def has_news(answer: Model) -> bool:
-    """Whether an answer says what the provider has, on which the next postings depend."""
-    return isinstance(answer, DecisionAnswer) and answer.news is not None
-
-
 def _refund_request(
     state: State, start: AcceptedStart, attempt: int, now: datetime
 ) -> RefundRequest:

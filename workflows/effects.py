@@ -170,8 +170,6 @@ class EffectRunner:
         answer."""
         state, first_run = self._state, workflow.info().first_execution_run_id
         call = activity_call(effect, state.purchase, state.start, workflow.now(), first_run)
-        # A posting lasts, and the task of a worker that is killed does not: what a posting follows
-        # from is recorded before. A deadline may be computed again.
         activity = workflow.start_activity(
             call.type.name,
             call.request,

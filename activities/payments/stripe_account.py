@@ -20,7 +20,7 @@ logging.getLogger("stripe").setLevel(logging.WARNING)  # it logs payment methods
 TIMEOUT_SECONDS = 4.0
 """Bounds one call: the seven calls that a charge can need fit into one activity attempt."""
 
-CONNECTIONS = 40
+CONNECTIONS = 20
 """Bounds the pooled connections: one for each activity thread."""
 
 Payment = tuple[stripe.PaymentIntent | stripe.Charge, stripe.Charge | None]

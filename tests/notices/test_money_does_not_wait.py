@@ -40,7 +40,7 @@ async def test_a_silent_mail_server_holds_up_no_payment_and_no_refund(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More notices hang than the worker has slots, yet payments and a refund take no longer."""
-    monkeypatch.setattr(worker, "ACTIVITIES_AT_ONCE", SLOTS)
+    monkeypatch.setattr(worker, "ACTIVITY_THREADS", SLOTS)
     monkeypatch.setattr(worker, "NOTICES_AT_ONCE", SLOTS)
     connections: set[asyncio.Transport] = set()
     async with (
