@@ -67,6 +67,13 @@ class Cli:
         out, err = await running.communicate((stdin or "").encode())
         return Answer(running.returncode or 0, out.decode(), err.decode())
 
+    async def differences(self, *purchase_ids: str) -> list[dict[str, Any]]:
+        """What an audit finds about these purchases; other tests leave theirs in the same books."""
+        answer = await self("audit", "--json")
+        found = answer.document["differences"]
+        assert answer.status == bool(found)
+        return [each for each in found if each["purchase_id"] in purchase_ids]
+
     async def __call__(self, *arguments: str, **changed: str | None) -> Answer:
         """Run a command in this process; much quicker. `changed`: environment variables."""
         result = await asyncio.to_thread(

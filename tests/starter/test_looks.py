@@ -187,11 +187,7 @@ async def test_audit(
     cli: Cli, cli_purchase: Purchase, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Clean, then money that no workflow looks after, and money that no book knows."""
-    clean = await cli.process("audit", "--json")
-    assert (clean.status, clean.document["differences"]) == (0, [])
-    for total in clean.document["totals"]:
-        assert total["held"] + total["in_transit"] + total["released"] == -total["provider"]
-    assert "No differences." in (await cli("audit")).out
+    assert await cli.differences(cli_purchase.id) == []
 
     empty = f"sqlite:///{tmp_path_factory.mktemp('empty')}/recourse.db"
     assert (await cli("setup", RECOURSE_DATABASE_URL=empty)).status == 0
@@ -209,16 +205,15 @@ async def test_audit(
     assert "do not know it" in nobody.document["differences"][0]["what"]
 
     await cli_purchase.handle.terminate("for the test")
-    abandoned = await cli("audit", "--json")
-    assert abandoned.status == 1
-    assert [item["purchase_id"] for item in abandoned.document["differences"]] == [cli_purchase.id]
+    [abandoned] = await cli.differences(cli_purchase.id)
+    assert "its workflow is not running" in abandoned["what"]
     person = await cli("audit")
     assert person.status == 1
     assert "its workflow is not running" in " ".join(person.out.split())
 
     adopted = await cli.process("adopt", cli_purchase.id, "--json")
     assert (adopted.status, adopted.document["purchase_id"]) == (0, cli_purchase.id)
-    assert (await cli("audit")).status == 0
+    assert await cli.differences(cli_purchase.id) == []
     assert (await cli("adopt", cli_purchase.id)).rejection == (1, "RUNNING")
     assert (await cli("adopt", "nobody")).rejection == (1, "NOT_FOUND")
 

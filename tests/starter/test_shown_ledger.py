@@ -39,3 +39,10 @@ def test_the_audit_shows_bank_disputes_and_losses() -> None:
     text = printed(books._shown(AuditReport(purchases=1, totals=(total,), differences=())))
     for shown in ("in bank disputes", "1.00 USD", "losses", "-2.00 USD", "-3.00 USD"):
         assert shown in text
+
+
+def test_a_clean_audit_says_how_many_purchases_it_compared() -> None:
+    found = AuditReport(purchases=3, compared=2, totals=(), differences=())
+    assert "2 purchases compared with workflows and provider. No differences." in printed(
+        books._shown(found)
+    )
