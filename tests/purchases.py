@@ -83,6 +83,13 @@ async def reset(server: WorkflowEnvironment, handle: Handle, task: int) -> None:
     )
 
 
+DELETES_SOON = (
+    '--dynamic-config-value=history.transferProcessorUpdateAckInterval="500ms"',
+    '--dynamic-config-value=history.visibilityProcessorUpdateAckInterval="500ms"',
+)
+"""A workflow is deleted when these queues have noted that it ended: by default every 30 s."""
+
+
 async def deleted(server: WorkflowEnvironment, purchase_id: str) -> None:
     """Delete a purchase's history, as the server does after the retention period."""
     await server.client.workflow_service.delete_workflow_execution(

@@ -48,7 +48,7 @@ async def started(server: WorkflowEnvironment, **options: Any) -> Handle:
 @pytest.mark.parametrize(
     ("option", "named"),
     [
-        ({"cron_schedule": "* * * * *"}, "a cron schedule"),
+        ({"cron_schedule": "@every 1s"}, "a cron schedule"),
         ({"execution_timeout": 30 * DAY}, "an execution timeout"),
         ({"run_timeout": 30 * DAY}, "a run timeout"),
         ({"task_timeout": timedelta(seconds=1)}, "a task timeout under 10 s"),

@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 import sqlalchemy as sa
@@ -75,10 +74,12 @@ def test_two_processes_may_migrate_at_once(empty_url: str) -> None:
 
 
 @pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
-def test_concurrent_migrations_wait_for_each_other(empty_url: str) -> None:
+def test_concurrent_migrations_wait_for_each_other(
+    empty_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A second migration waits for the first; here until its lock timeout."""
-    hurry = quote("-c lock_timeout=50ms")
-    with engine_of(empty_url) as first, engine_of(f"{empty_url}&options={hurry}") as second:
+    monkeypatch.setattr("activities.database.engine.LOCK_TIMEOUT_SECONDS", 0.05)
+    with engine_of(empty_url) as first, engine_of(empty_url) as second:
         with first.begin() as connection:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(ADVISORY_LOCK)))
             with pytest.raises(DatabaseUnreachable, match="busy 5 times in a row"):

@@ -17,7 +17,7 @@ from demo.runner import until
 from starter.app import app
 from temporal import embedded
 from temporal.purchases import Purchase
-from tests.purchases import purchase
+from tests.purchases import DELETES_SOON, purchase
 
 HOUSE = Path(__file__).parents[2]
 LONG_HISTORY = 150
@@ -88,7 +88,8 @@ class Cli:
 async def cli_client() -> AsyncIterator[Client]:
     """A client of a server of our own."""
     shorter = f"limit.historyCount.suggestContinueAsNew={LONG_HISTORY}"
-    async with embedded.server(extra=("--dynamic-config-value", shorter)) as environment:
+    extra = ("--dynamic-config-value", shorter, *DELETES_SOON)
+    async with embedded.server(extra=extra) as environment:
         yield environment.client
 
 
