@@ -43,7 +43,7 @@ from activities.requests import (
     dispute_name,
 )
 from workflows import budget, priorities
-from workflows.lifecycle import PAYMENT_BLOCKED_AFTER
+from workflows.lifecycle import BLOCKED_AFTER
 from workflows.lifecycle.events import (
     BankDisputeReported,
     CheckPayment,
@@ -73,11 +73,8 @@ from workflows.lifecycle.events import (
 from workflows.lifecycle.state import Decision, Payment, ProviderMove, State
 from workflows.workflow_state import AcceptedStart
 
-BLOCKED_AFTER = PAYMENT_BLOCKED_AFTER
-"""An effect that could not be carried out for this long is reported as blocked."""
-
-LOOK_FOR = timedelta(seconds=30)
-"""The same for a look at the payment, which keeps effects that move money waiting."""
+CHECK_PAYMENT_FOR = timedelta(seconds=30)
+"""The same for a check of the payment, which keeps effects that move money waiting."""
 
 RETRY = RetryPolicy(
     initial_interval=timedelta(seconds=1),
@@ -106,7 +103,7 @@ class ActivityCall:
 
     @property
     def priority(self) -> Priority:
-        """Before what it is served."""
+        """The priority of its task: money before payments, payments before checks."""
         match self.type.name:
             case TAKE_PAYMENT.name | VOID_PAYMENT.name:
                 return priorities.PAYMENT
@@ -262,7 +259,7 @@ def _check_payment(number: int, state: State, start: AcceptedStart, now: datetim
     def facts(news: PaymentNews) -> Sequence[Fact]:
         return [*_news_facts(state)(news), PaymentChecked(number)]
 
-    return ActivityCall(CHECK_PAYMENT, query, summary, facts, LOOK_FOR)
+    return ActivityCall(CHECK_PAYMENT, query, summary, facts, CHECK_PAYMENT_FOR)
 
 
 def _news_facts(state: State) -> Callable[[PaymentNews], Sequence[Fact]]:

@@ -1,8 +1,9 @@
 """Carries out what the rules ask for: each effect by one activity, whose answer is a fact.
 
-Money effects run one after another, in order; only the calendar does not wait for them. Keys are
-made of the workflow id and the effect, never of a run id: a retry, a reset or a new run asks under
-the same key, and money moves once.
+Effects that move money run one after another, in order; computing a deadline, checking a refund and
+checking the payment do not wait for them (`UNORDERED`). Keys are made of the workflow id and the
+effect, never of a run id: a retry, a reset or a new run asks under the same key, and money moves
+once.
 """
 
 import asyncio
@@ -104,7 +105,8 @@ class EffectRunner:
         )
 
     async def stop(self) -> None:
-        """Stop between two effects; what is left stays in the state for the next run."""
+        """Start nothing more, end the waiting for a retry, and let running activities end. What is
+        not done stays in the state for the next run."""
         self._stopping = True
         await workflow.wait_condition(lambda: not self._running)
 
@@ -120,7 +122,7 @@ class EffectRunner:
             before = self._state.purchase
             facts = await self._attempt_alone(effect)
             if facts and isinstance(effect, CheckPayment) and not self._should_run(effect):
-                break  # a newer look was asked for: this answer may be out of date
+                break  # a newer check was asked for: this answer may be out of date
             for fact in facts:
                 self._apply_fact(fact)
             if self._state.purchase == before and self._should_run(effect):

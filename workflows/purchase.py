@@ -351,7 +351,8 @@ class ProjectPurchase(Receiver):
         self._indexed = attributes
 
     def _deadline_reached(self, name: DeadlineName, at: datetime) -> None:
-        """After everything that arrived before. The deadline may have moved meanwhile."""
+        """Queue the expiry behind all received messages; the deadline may have moved meanwhile. In
+        one workflow task the SDK applies signals and updates before timers."""
         self._queue.process(partial(self._expire, name, at))
 
     def _expire(self, name: DeadlineName, at: datetime) -> None:

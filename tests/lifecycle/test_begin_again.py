@@ -45,7 +45,7 @@ def test_the_freelancer_may_cancel_again() -> None:
 
 
 def test_a_decision_of_the_ledger_is_carried_out_when_the_payment_is_found() -> None:
-    """R-03, R-51: nothing is decided anew; only the window of the payment is open until then."""
+    """R-09, R-51: nothing is decided anew; only the window of the payment is open until then."""
     state, at = first(), NOON + timedelta(days=3)
     decided = LedgerDecision(refund=10_000, release=15_000, at=at)
     again = begin_again(state, LATER, decided)

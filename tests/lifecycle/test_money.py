@@ -11,7 +11,7 @@ from tests.lifecycle.builders import (
     rejected,
     settles,
 )
-from workflows.lifecycle import is_pending
+from workflows.lifecycle import is_pending, texts
 from workflows.lifecycle.draft import PAYMENT_METHOD
 from workflows.lifecycle.events import (
     Accepted,
@@ -80,8 +80,9 @@ def failed_twice() -> Purchase:
 
 @pytest.mark.parametrize("paid", [True, False], ids=["payment held", "payment failed"])
 def test_a_decision_before_the_payment_promises_no_money(paid: bool) -> None:
-    """R-20, R-03, R-04: until the payment is held, the notice shows no movement and says that the
-    money waits for the payment; then the notice of the payment shows both movements."""
+    """R-20, R-09, R-04: until the payment is held, the notice shows no movement and says that the
+    money waits for the payment; then the notice of the payment shows both movements, and does not
+    say that the money stays in escrow."""
     purchase = Purchase(held=False).requested()
     purchase.freelancer("decide_refund", decision="approve")
     (notice,) = purchase.notices
@@ -92,6 +93,7 @@ def test_a_decision_before_the_payment_promises_no_money(paid: bool) -> None:
     to_client = [move for move in notice.movements if move.target == PAYMENT_METHOD]
     assert [move.amount for move in to_client] == ([ESCROW] if paid else [])
     assert notice.money_text == (REFUND_TAKES if paid else None)
+    assert notice.text == (texts.PAYMENT_HELD_AND_DECIDED if paid else texts.PAYMENT_DECLINED)
 
 
 def test_money_is_held_from_the_payment_until_the_decision_is_posted() -> None:
@@ -142,7 +144,7 @@ def test_the_payment_window_stays_open_after_an_early_decision() -> None:
 
 
 def test_a_release_decided_before_the_payment_is_posted_after_it() -> None:
-    """R-02, R-03, R-15, R-52: delivered and accepted while the payment is pending."""
+    """R-02, R-09, R-15, R-52: delivered and accepted while the payment is pending."""
     purchase = Purchase(held=False, requirements_needed=False)
     purchase.freelancer("deliver")
     purchase.client("accept_delivery")
@@ -153,7 +155,7 @@ def test_a_release_decided_before_the_payment_is_posted_after_it() -> None:
 
 
 def test_the_platform_cancels_before_the_payment_is_held() -> None:
-    """R-03, R-50: the payment is still made, then refunded."""
+    """R-09, R-50: the payment is still made, then refunded."""
     purchase = Purchase(held=False)
     purchase.fact(PlatformCancelled())
     becomes(purchase, Stage.SETTLING)

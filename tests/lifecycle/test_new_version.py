@@ -13,7 +13,7 @@ def run_with_second_version(*arguments: str) -> str:
     """The end of what pytest prints when the second version is registered."""
     command = (*(sys.executable, "-m", "pytest", "-p", PLUGIN, "-q", "-p", "no:cacheprovider"),)
     run = subprocess.run(
-        [*command, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120
+        [*command, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=240
     )
     return run.stdout[-3000:] + run.stderr[-1000:]
 

@@ -206,7 +206,7 @@ def test_missing_requirements_end_a_request_a_claim_or_a_dispute_in_a_full_refun
 
 
 def test_a_decision_before_the_payment_is_carried_out_after_it() -> None:
-    """R-03, R-30: the decision is posted when the payment is held."""
+    """R-09, R-30: the decision is posted when the payment is held."""
     purchase = Purchase(held=False)
     purchase.freelancer("cancel")
     becomes(purchase, Stage.SETTLING)

@@ -75,7 +75,7 @@ def test_a_row_is_complete(version: int, row: Transition) -> None:
     if row.cause.message:
         assert row.cause.message in MESSAGES
         assert row.form or row.cause.message == "settlement_update"
-    if row.silent:
+    if row.silent_for_facts:
         assert row.notify == ()
     assert all("{" not in sentence for sentence in format_all(row.text))
 

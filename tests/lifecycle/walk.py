@@ -76,7 +76,6 @@ def position(s: State) -> Key:
     """The part of a node's key that is about the purchase, without its pending effects."""
     undecided = (
         s.requirements_received,
-        s.delivered,
         s.cancel_window_closed_at is not None,
         s.stage_before_request,
         frozenset(s.suspended),
@@ -96,7 +95,7 @@ def position(s: State) -> Key:
         tuple((d.dispute_id, d.status, d.account, d.amount) for d in s.bank_disputes),
         tuple((m.kind, m.account, m.amount, m.posted) for m in s.moves),
         s.refunds_elsewhere,
-        (frozenset(s.suspended), s.suspend_all),
+        (frozenset(s.suspended), s.all_suspended),
         s.refund and (s.refund.amount, bool(s.settlement and s.settlement.presumed)),
     )
 

@@ -41,6 +41,7 @@ from temporal.converter import DATA_CONVERTER
 from temporal.process import exit_process
 from temporal.runner import Runner
 from workflows import acceptance, activity_calls, effects, notifying
+from workflows.lifecycle import BLOCKED_AFTER
 
 CLOSED = {
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED,
@@ -66,7 +67,7 @@ class WorkerSetup:
     settings: Settings
     mailbox: Path
     log: Path
-    give_up_after: timedelta = activity_calls.BLOCKED_AFTER
+    give_up_after: timedelta = BLOCKED_AFTER
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from workflows.lifecycle.decide import begin, begin_again, continue_imported, de
 from workflows.lifecycle.handlers import note_of
 from workflows.lifecycle.pending import is_pending
 from workflows.lifecycle.queries import (
-    PAYMENT_BLOCKED_AFTER,
+    BLOCKED_AFTER,
     allowed_messages,
     deadlines,
     governing_deadline,
@@ -25,7 +25,7 @@ from workflows.lifecycle.queries import (
 from workflows.lifecycle.versions import newest, newest_rules, rules_of
 
 __all__ = [
-    "PAYMENT_BLOCKED_AFTER",
+    "BLOCKED_AFTER",
     "allowed_messages",
     "begin",
     "begin_again",

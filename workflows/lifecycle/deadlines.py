@@ -7,9 +7,19 @@ from workflows.lifecycle import texts
 from workflows.lifecycle.state import DeadlineName, Stage
 from workflows.lifecycle.texts import Text
 
-AWAITING, REVIEW, WORK, DELIVERED, REQUESTED, CONTESTED, DISPUTED, SETTLING, CLOSED = Stage
-BEFORE_REQUEST = (AWAITING, REVIEW, WORK, DELIVERED)
-UNDECIDED = (*BEFORE_REQUEST, REQUESTED, CONTESTED, DISPUTED)
+(
+    AWAITING_REQUIREMENTS,
+    FREELANCER_REVIEW,
+    IN_PROGRESS,
+    DELIVERED,
+    REFUND_REQUESTED,
+    CONTESTED,
+    DISPUTED,
+    SETTLING,
+    CLOSED,
+) = Stage
+BEFORE_REQUEST = (AWAITING_REQUIREMENTS, FREELANCER_REVIEW, IN_PROGRESS, DELIVERED)
+UNDECIDED = (*BEFORE_REQUEST, REFUND_REQUESTED, CONTESTED, DISPUTED)
 OPEN = (*UNDECIDED, SETTLING)
 
 
@@ -67,7 +77,7 @@ DEADLINES: tuple[DeadlineRule, ...] = (
         window="requirements_window",
         starts="the purchase",
         waiting_for="client",
-        governs=AWAITING,
+        governs=AWAITING_REQUIREMENTS,
         label="{client's} requirements are due",
         reminds="client",
         reminder=texts.REQUIREMENTS_REMINDER,
@@ -79,7 +89,7 @@ DEADLINES: tuple[DeadlineRule, ...] = (
         window="freelancer_cancel_window",
         starts="the requirements (or the purchase, if none are needed)",
         waiting_for="freelancer",
-        governs=REVIEW,
+        governs=FREELANCER_REVIEW,
         label="{freelancer's} time to cancel ends",
         reminds="freelancer",
         reminder=texts.FREELANCER_CANCEL_REMINDER,
@@ -87,12 +97,12 @@ DEADLINES: tuple[DeadlineRule, ...] = (
     ),
     DeadlineRule(
         name=DeadlineName.REFUND_DECISION,
-        stages=(REQUESTED,),
+        stages=(REFUND_REQUESTED,),
         window="refund_decision_window",
         starts="the client's cancel",
-        starts_with=REQUESTED,
+        starts_with=REFUND_REQUESTED,
         waiting_for="freelancer",
-        governs=REQUESTED,
+        governs=REFUND_REQUESTED,
         label="{freelancer's} answer to the refund request is due",
         reminds="freelancer",
         reminder=texts.REFUND_DECISION_REMINDER,
@@ -128,13 +138,13 @@ DEADLINES: tuple[DeadlineRule, ...] = (
     ),
     DeadlineRule(
         name=DeadlineName.DORMANCY,
-        stages=(WORK,),
+        stages=(IN_PROGRESS,),
         window="dormancy_window",
         starts="the work, and again each message of a party",
-        starts_with=WORK,
+        starts_with=IN_PROGRESS,
         restarts_with_party_messages=True,
         waiting_for="freelancer",
-        governs=WORK,
+        governs=IN_PROGRESS,
         label="the next message or delivery is due",
         expiry=("R-18",),
     ),

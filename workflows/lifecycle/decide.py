@@ -69,7 +69,6 @@ def continue_imported(state: State, given: Imported) -> State:
         deadlines={DeadlineName.PAYMENT: state.deadlines[DeadlineName.PAYMENT], **deadlines},
         suspended={} if left is None else {DeadlineName.REVIEW: left},
         requirements_received=received,
-        delivered=Stage.DELIVERED in (given.stage, before),
         cancel_window_closed_at=closed_at,
         stage_before_request=Stage(before) if before else None,
         claim=given.claim,
@@ -110,7 +109,7 @@ def decide(state: State, event: Event, now: datetime) -> Accepted | Rejection:
         if event.deadline not in state.deadlines:
             return Accepted(state)
         draft.stop(event.deadline)
-    if row and row.pays and state.frozen and isinstance(event, Message):
+    if row and row.blocked_while_frozen and state.frozen and isinstance(event, Message):
         return frozen(state)
     if row is None:
         return explain(draft, event) if isinstance(event, Message) else Accepted(draft.state)
@@ -144,7 +143,7 @@ def _accepted(
 ) -> Accepted:
     _forget_unblocked(draft)
     is_message = isinstance(draft.event, Message)
-    if row.silent and not is_message:
+    if row.silent_for_facts and not is_message:
         return Accepted(draft.state, tuple(draft.effects))
     text = third_person(draft.state).format(
         row.text.summary, facts(draft.state, actor, draft.values)

@@ -85,7 +85,7 @@ class Draft:
 
     def set_deadline(self, name: DeadlineName, at: datetime) -> None:
         """Set a deadline to `at`; while all are suspended, store its time left instead."""
-        if self.state.suspend_all and rule_named(self.rules, name).can_wait:
+        if self.state.all_suspended and rule_named(self.rules, name).can_wait:
             self.set(suspended={**self.state.suspended, name: at - self.now})
         else:
             self.set(deadlines={**self.state.deadlines, name: at})
@@ -115,11 +115,11 @@ class Draft:
     def suspend_all(self) -> None:
         """Suspend every deadline that can wait, and each that starts until `continue_all`."""
         self.suspend(*(rule.name for rule in self.rules if rule.can_wait))
-        self.set(suspend_all=True)
+        self.set(all_suspended=True)
 
     def continue_all(self) -> None:
         """Continue all deadlines except those that an open refund request suspends."""
-        self.set(suspend_all=False)
+        self.set(all_suspended=False)
         self.continue_suspended(
             *(rule.name for rule in self.rules if self.state.stage in rule.stages)
         )
@@ -170,7 +170,7 @@ class Draft:
 
     # --- money
 
-    def decide(self, reason: str, *, refund: int) -> None:
+    def record_decision(self, reason: str, *, refund: int) -> None:
         """Record the decision, once: `refund` to the client, the rest of the escrow to the
         freelancer. It is carried out when the money is held."""
         release = self.state.escrow - refund
@@ -195,7 +195,7 @@ class Draft:
             self.money_text = REFUND_TAKES
         self.emit(PostDecision(decision.refund, decision.release))
 
-    def pay_on(self) -> None:
+    def resume_payout(self) -> None:
         """Continue what a dispute or a refund elsewhere had stopped."""
         if is_kind_pending(self.state, PostDecision.kind):
             self.carry_out_decision()

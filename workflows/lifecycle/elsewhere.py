@@ -34,7 +34,7 @@ def take_refund_elsewhere(draft: Draft) -> None:
     if decision and taken <= decision.refund:
         rest = Decision(decision.reason, decision.refund - taken, decision.release, decision.at)
         draft.set(decision=rest if rest.refund or rest.release else None)
-        draft.pay_on()
+        draft.resume_payout()
     elif decision:
         draft.drop_decision()
     if not draft.state.escrow:
@@ -104,7 +104,7 @@ def return_to_escrow(draft: Draft) -> None:
     )
     if decision := draft.state.decision:
         draft.set(decision=replace(decision, refund=decision.refund + taken))
-    draft.pay_on()
+    draft.resume_payout()
 
 
 def alert_failed(draft: Draft) -> None:
@@ -120,4 +120,4 @@ def alert_failed(draft: Draft) -> None:
         )
     else:
         draft.values["next"] = "So nobody is paid twice."
-        draft.pay_on()
+        draft.resume_payout()

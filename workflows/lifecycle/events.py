@@ -248,9 +248,8 @@ Effect = (
 """Carried out in order, except those in `UNORDERED`."""
 
 UNORDERED = (ComputeDeadline, CheckRefund, CheckPayment)
-"""Effects that move no money wait for none of the others. But a look at the payment and an effect
-that moves money are never carried out at the same time: what was decided must not change under a
-posting."""
+"""Effects that move no money wait for none of the others. But a check of the payment and an effect
+that moves money never run at the same time: what was decided must not change under a posting."""
 
 CONCURRENT = (ComputeDeadline, CheckRefund)
 

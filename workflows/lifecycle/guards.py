@@ -109,6 +109,10 @@ NEWLY_PAID = Guard(
     "the payment is pending or being cancelled, and the purchase was not imported",
     lambda draft: PAYMENT_UNDECIDED.holds(draft) and draft.state.terms.imported_at is None,
 )
+DECIDED_BEFORE_PAID = Guard(
+    "the payment is pending or being cancelled, and it is already decided who gets the money",
+    lambda draft: NEWLY_PAID.holds(draft) and draft.state.decision is not None,
+)
 IMPORTED = Guard(
     "the payment is pending or being cancelled, and the purchase was imported",
     lambda draft: PAYMENT_UNDECIDED.holds(draft) and draft.state.terms.imported_at is not None,

@@ -74,7 +74,6 @@ def deliver(draft: Draft) -> None:
     """The freelancer's window to cancel ends with the first delivery."""
     if DeadlineName.FREELANCER_CANCEL in {*draft.state.deadlines, *draft.state.suspended}:
         close_cancel_window(draft)
-    draft.set(delivered=True)
 
 
 def close_cancel_window(draft: Draft) -> None:
@@ -113,17 +112,19 @@ def decline_refund(draft: Draft) -> Rejection | None:
 
 def refund_all(reason: str) -> Handler:
     """The client gets all of the escrow back."""
-    return lambda draft: draft.decide(reason, refund=draft.state.escrow)
+    return lambda draft: draft.record_decision(reason, refund=draft.state.escrow)
 
 
 def release_all(reason: str) -> Handler:
     """The freelancer gets all of the escrow."""
-    return lambda draft: draft.decide(reason, refund=0)
+    return lambda draft: draft.record_decision(reason, refund=0)
 
 
 def pay_claim(reason: str) -> Handler:
     """The freelancer gets what was claimed, the client the rest."""
-    return lambda draft: draft.decide(reason, refund=draft.state.escrow - (draft.state.claim or 0))
+    return lambda draft: draft.record_decision(
+        reason, refund=draft.state.escrow - (draft.state.claim or 0)
+    )
 
 
 def split_as_sent(draft: Draft) -> Rejection | None:
@@ -131,7 +132,7 @@ def split_as_sent(draft: Draft) -> Rejection | None:
     message = cast(ResolveDispute, draft.event)
     if rejection := draft.check_amount(message.refund, least=0):
         return rejection
-    draft.decide("dispute_resolved", refund=message.refund)
+    draft.record_decision("dispute_resolved", refund=message.refund)
     return None
 
 
@@ -163,7 +164,7 @@ def accept_split(draft: Draft) -> Rejection | None:
             f"The offer that stands gives {draft.amount(offer.refund)} to the client, not "
             f"{draft.amount(message.refund)}; repeat the amount of the offer you accept.",
         )
-    draft.decide("mutual_split", refund=offer.refund)
+    draft.record_decision("mutual_split", refund=offer.refund)
     return None
 
 
@@ -370,7 +371,7 @@ def retry(draft: Draft) -> Rejection | None:
     )
     if not may_pay(draft.state):
         draft.clear_alert(AttentionKind.REFUNDED_ELSEWHERE, AttentionKind.BANK_DISPUTE_CHANGED)
-        draft.pay_on()
+        draft.resume_payout()
     if refund and failed:
         _send_again(draft, refund)
         if draft.state.in_aftercare:

@@ -140,7 +140,7 @@ def win_dispute(draft: Draft) -> None:
     draft.move(before.amount, BANK, target)
     draft.record_move("bank_dispute_won", before.account, before.amount, before.dispute_id)
     _unfreeze(draft)
-    draft.pay_on()
+    draft.resume_payout()
 
 
 def lose_dispute(draft: Draft) -> None:
@@ -166,7 +166,7 @@ def lose_dispute(draft: Draft) -> None:
     lapse_above_escrow(draft)
     _unfreeze(draft)
     if draft.state.refund and draft.state.refund.amount:
-        draft.pay_on()
+        draft.resume_payout()
 
 
 def _unfreeze(draft: Draft) -> None:

@@ -22,8 +22,8 @@ from workflows.lifecycle.versions import draft_of, is_open, newest_rules, rules_
 from workflows.lifecycle.words import expiry_text
 from workflows.messages import MESSAGES, Deadline, Message, Permission, Role, Sender
 
-PAYMENT_BLOCKED_AFTER = timedelta(minutes=5)
-"""How long an attempt to charge is retried before it needs attention."""
+BLOCKED_AFTER = timedelta(minutes=5)
+"""An effect that could not be carried out for this long is reported as blocked."""
 
 REMINDER = "reminder"
 """The name of every reminder."""
@@ -52,14 +52,13 @@ def on_expiry(state: State, deadline: DeadlineName) -> Transition | None:
 
 
 def payment_attempt_ends(state: State, now: datetime) -> datetime | None:
-    """When an attempt to charge is answered at the latest that is made while the purchase begins;
-    None if none is. Nearly always it is answered within a second, so nothing that ends later needs
-    a timer meanwhile."""
+    """The latest instant at which the first attempt to charge is answered; None after it. It is
+    nearly always answered within a second, so until then no later deadline needs a timer."""
     due = state.deadlines.get(DeadlineName.PAYMENT)
     if due is None or state.attention or state.confirm_url:
         return None
-    begins_until = due - state.terms.policy.payment_window + PAYMENT_BLOCKED_AFTER
-    ends = now + PAYMENT_BLOCKED_AFTER
+    begins_until = due - state.terms.policy.payment_window + BLOCKED_AFTER
+    ends = now + BLOCKED_AFTER
     return ends if now < begins_until and ends <= due else None
 
 

@@ -114,7 +114,8 @@ class Offer:
 
 @dataclass(frozen=True)
 class Decision:
-    """Who gets the escrow: recorded once, never changed. refund + release = escrow."""
+    """Who gets the escrow. refund + release = escrow. Final once the ledger has it; until then a
+    bank dispute or a refund made elsewhere can reduce or drop it."""
 
     reason: str
     refund: int
@@ -246,7 +247,7 @@ class State:
     """Everything the rules know of a purchase.
 
     `deadlines`: the open deadlines and their instants. `suspended`: those that wait, with the time
-    they have left; while `suspend_all`, new ones wait as well. `stage_before_request`: the stage
+    they have left; while `all_suspended`, new ones wait as well. `stage_before_request`: the stage
     that an open refund request left. `decision_posted`: the ledger has the decision. `moves`: what
     moved at the provider without us. `payment_checks`: how often somebody asked to look at the
     payment; `payment_checks_done`: how many of these were answered. `confirm_url`: where the client
@@ -261,11 +262,10 @@ class State:
     payment: Payment = Payment.PENDING
     charge_reference: str = ""
     requirements_received: bool = False
-    delivered: bool = False
     cancel_window_closed_at: datetime | None = None
     stage_before_request: Stage | None = None
     suspended: Mapping[DeadlineName, timedelta] = field(default_factory=dict)
-    suspend_all: bool = False
+    all_suspended: bool = False
     requested_by_system: bool = False
     claim: int | None = None
     offer: Offer | None = None

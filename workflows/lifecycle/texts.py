@@ -55,6 +55,11 @@ PAYMENT_HELD = Text(
     explanation="The money stays in escrow until both sides agree who gets it, or a rule of the "
     "purchase decides.",
 )
+PAYMENT_HELD_AND_DECIDED = Text(
+    heading="The payment was made, and is divided",
+    summary="{Client} paid {escrow}. What was decided before is carried out now: {division}.",
+    explanation="What is decided before the payment is made is carried out once it is made.",
+)
 PAYMENT_DECLINED = Text(
     heading="Payment declined",
     summary="The payment provider declined {client's} payment of {escrow}{because}. No money was "
@@ -680,8 +685,8 @@ REFUND_TAKES = (
 """The start of a sentence; the latest date or a full stop follows."""
 
 DECISION_WAITS = (
-    "The payment is not confirmed yet. The money is divided once it is in escrow; if the payment "
-    "fails, {client} will not be charged"
+    "{Client's} payment is not confirmed yet. Once it is, the decision is carried out; if the "
+    "payment fails, {client} will not be charged"
 )
 """A full stop follows."""
 

@@ -119,9 +119,10 @@ class Transition:
     and leads to `to`.
 
     `source`: A = the article that clients read, U = the marketplace's other published rules, O =
-    our choice. `silent`: no line in the timeline.
-    `hide_settlement_deadline`: notices show the settlement deadline only to operators. `pays`: it
-    decides on money that is held, so its message is rejected while a bank has that money.
+    our choice. `silent_for_facts`: no line in the timeline and no notice if a fact causes it.
+    `hide_settlement_deadline`: notices show the settlement deadline only to operators.
+    `blocked_while_frozen`: it decides on money that is held, so its message is rejected while a
+    bank has that money.
     """
 
     id: str
@@ -135,7 +136,7 @@ class Transition:
     notify: tuple[RecipientRole, ...] = BOTH
     source: str
     form: Form | None = None
-    silent: bool = False
+    silent_for_facts: bool = False
     about_money: bool = True
     hide_settlement_deadline: bool = False
-    pays: bool = False
+    blocked_while_frozen: bool = False

@@ -90,7 +90,7 @@ class Rules:
             row
             for row in self.transitions
             if row.form and role in row.cause.by and is_open(row, draft)
-            if not (row.pays and draft.state.frozen)
+            if not (row.blocked_while_frozen and draft.state.frozen)
         )
 
 
