@@ -2,8 +2,8 @@
 
 No database, provider or mail library is imported here. Amounts are integer minor units of one
 ISO 4217 currency; times are UTC instants. Every request that moves money carries the idempotency
-key of its step, `<workflow id>/<step>`: the same request may arrive any number of times and takes
-effect once.
+key of its effect, `<workflow id>/<effect>`: the same request may arrive any number of times and
+takes effect once.
 """
 
 from collections.abc import Collection

@@ -106,7 +106,10 @@ async def _take_pictures(ui: WebUI) -> None:
     await ui.page.get_by_text("client and freelancer: refund settled").wait_for()
     await _save(ui, "timeline", top=ui.page.get_by_role("heading", name="Timeline"), height=1060)
 
-    for purchase_id, picture, with_page in (("p-1006", "card", True), ("p-1008", "refused", False)):
+    for purchase_id, picture, with_page in (
+        ("p-1006", "card", True),
+        ("p-1008", "rejected", False),
+    ):
         await ui.purchase(purchase_id, "User Metadata")
         card = await ui.card()
         await card.get_by_text("The last events").wait_for()

@@ -184,8 +184,8 @@ print(most / (251 * {worker.CACHED_WORKFLOWS}))
 
 
 def test_purchases_that_a_worker_has_forgotten_do_not_pile_up() -> None:
-    """Each is garbage in circles, of some 250 objects; what is in memory is never much more than
-    twice the purchases that the worker remembers."""
+    """Each leaves some 250 objects in reference cycles; the memory never holds much more than twice
+    the purchases of the worker's cache."""
     ran = [sys.executable, "-c", REMEMBERS_SOME_AND_FORGETS_MANY]
     found = subprocess.run(ran, check=True, capture_output=True, text=True)
     assert float(found.stdout) < 2.5

@@ -20,7 +20,7 @@ _owner = sa.Table(
 def claim(engine: Engine, kind: Kind, value: str) -> str:
     """Record `value` unless the database has one of this kind; return the one that it has.
 
-    The first one stays for ever: a copy or a backup names the deployment that it was made of.
+    The first one is never replaced: a copy or a backup names the deployment that it was made of.
     Raises DatabaseUnreachable and SchemaMismatch.
     """
     query = sa.select(_owner.c.value).where(_owner.c.kind == kind)

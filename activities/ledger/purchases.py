@@ -1,4 +1,4 @@
-"""What was bought: one row for each purchase id, so that an id stands for one purchase for ever."""
+"""What was bought: one row per purchase id, which never stands for another purchase."""
 
 import hashlib
 from collections.abc import Collection, Mapping

@@ -25,7 +25,7 @@ OPEN = (*UNDECIDED, SETTLING)
 
 @dataclass(frozen=True, kw_only=True)
 class DeadlineRule:
-    """One row.
+    """A row of the table of deadlines.
 
     `stages`: where the deadline may be open; entering another stage stops it. `window`: the field
     of the policy that says how long, in elapsed time or in business days. `starts`: what starts it,
@@ -66,7 +66,7 @@ DEADLINES: tuple[DeadlineRule, ...] = (
         stages=OPEN,
         window="payment_window",
         can_wait=False,
-        starts="the first attempt to charge",
+        starts="the purchase",
         waiting_for="payments",
         label="{client's} payment is due",
         expiry=("R-06",),

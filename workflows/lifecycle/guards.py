@@ -238,7 +238,7 @@ REPORTED_DELAY = Guard(
     "the current attempt is open and not sent, and the provider gives a new reason",
     _reports(lambda refund, report: _waits(refund, report) and _is_delayed(refund, report)),
 )
-REPORTED_SENT = Guard("the current attempt is open and not sent", _reports(lambda *it: _waits(*it)))
+REPORTED_SENT = Guard("the current attempt is open and not sent", _reports(_waits))
 REFUND_SENT = Guard(
     "the refund was sent, and `arrival` is `presumed`",
     lambda draft: (
@@ -299,7 +299,7 @@ def _dispute(*statuses: str) -> Callable[[Draft], bool]:
     return check
 
 
-def _lost(draft: Draft) -> int | None:
+def _rest_after_loss(draft: Draft) -> int | None:
     return provider.rest_after_loss(draft) if _dispute("lost")(draft) else None
 
 
@@ -322,13 +322,15 @@ BANK_FREEZES = Guard(
 )
 BANK_RETURNS = Guard("the bank gives back what it took", _wins(frozen=True))
 BANK_WITHDRAWS = Guard("a dispute that took nothing here ended", _wins(frozen=False))
-BANK_KEEPS_ALL = Guard("the bank keeps it, and nothing is left", lambda draft: _lost(draft) == 0)
+BANK_KEEPS_ALL = Guard(
+    "the bank keeps it, and nothing is left", lambda draft: _rest_after_loss(draft) == 0
+)
 BANK_KEEPS_ESCROW = Guard(
     "the bank keeps a part of the escrow",
-    lambda draft: _lost(draft) is not None and not draft.state.decision_posted,
+    lambda draft: _rest_after_loss(draft) is not None and not draft.state.decision_posted,
 )
 BANK_KEEPS_REFUND = Guard(
-    "the bank keeps a part of the refund", lambda draft: _lost(draft) is not None
+    "the bank keeps a part of the refund", lambda draft: _rest_after_loss(draft) is not None
 )
 BANK_CHANGED_ITS_MIND = Guard(
     "the dispute had ended otherwise",
@@ -345,7 +347,7 @@ BANK_CHANGED_WHAT_IS_UNPAID = Guard(
     ),
 )
 FREELANCER_MAY_OWE = Guard(
-    "the money was released before, and `chargeback_after_release` is `freelancer`",
+    "a dispute was opened after the release, and `chargeback_after_release` is `freelancer`",
     lambda draft: (
         _dispute("opened")(draft)
         and provider.payable_from(draft.state) is None
@@ -362,14 +364,16 @@ FREELANCER_OWES_NOTHING = Guard(
     ),
 )
 FREELANCER_OWES = Guard(
-    "the money was released before, and `chargeback_after_release` is `freelancer`",
+    "a dispute was lost after the release, and `chargeback_after_release` is `freelancer`",
     lambda draft: (
         _dispute("lost")(draft)
         and provider.rest_after_loss(draft) is None
         and provider.debt_of_freelancer(draft.state, provider.reported(draft).amount) > 0
     ),
 )
-BANK_AFTER_PAYOUT = Guard("the money was paid before", _dispute("opened", "lost"))
+BANK_AFTER_PAYOUT = Guard(
+    "a dispute was opened or lost after the money was paid", _dispute("opened", "lost")
+)
 
 
 def _elsewhere(holds: Callable[[Draft, int], bool]) -> Callable[[Draft], bool]:

@@ -644,7 +644,7 @@ DEADLINE_COMPUTED = Text(
 NOTICE_UNDELIVERED = Text(
     heading="Notice not delivered",
     summary="The notice “{notice}” could not be delivered {problem}.",
-    explanation="Money and deadlines wait for no notice: inform the reader in another way.",
+    explanation="Money and deadlines do not wait for notices. Inform the reader in another way.",
 )
 
 # --- reminders, by the deadline's row in deadlines.py

@@ -59,7 +59,7 @@ def parse_answer(
     kind: type[Model], activity: str, payload: object, most: int = LARGEST_ANSWER
 ) -> Model:
     """The answer of an activity, which an operator can complete by hand, with anything; of at most
-    so many bytes. Raises ValueError with a sentence."""
+    `most` bytes. Raises ValueError with a sentence."""
     try:
         if _size([payload]) > most:
             raise ValueError(f"send at most {most} bytes.")
