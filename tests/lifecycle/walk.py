@@ -76,6 +76,7 @@ def position(s: State) -> Key:
     """The part of a node's key that is about the purchase, without its pending effects."""
     undecided = (
         s.requirements_received,
+        s.delivered,
         s.cancel_window_closed_at is not None,
         s.stage_before_request,
         frozenset(s.suspended),

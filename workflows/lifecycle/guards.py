@@ -101,17 +101,25 @@ REFUND_UNCERTAIN = Guard(
         bool(draft.state.refund or draft.state.in_aftercare) and bool(draft.state.attention)
     ),
 )
+
+
+def _is_newly_paid(draft: Draft) -> bool:
+    return PAYMENT_UNDECIDED.holds(draft) and draft.state.terms.imported_at is None
+
+
 PAYMENT_UNDECIDED = Guard(
     "the payment is pending or being cancelled",
     lambda draft: draft.state.payment in (Payment.PENDING, Payment.VOIDING),
 )
 NEWLY_PAID = Guard(
-    "the payment is pending or being cancelled, and the purchase was not imported",
-    lambda draft: PAYMENT_UNDECIDED.holds(draft) and draft.state.terms.imported_at is None,
+    "the payment is pending or being cancelled, nothing is decided, and the purchase was not "
+    "imported",
+    lambda draft: _is_newly_paid(draft) and draft.state.decision is None,
 )
 DECIDED_BEFORE_PAID = Guard(
-    "the payment is pending or being cancelled, and it is already decided who gets the money",
-    lambda draft: NEWLY_PAID.holds(draft) and draft.state.decision is not None,
+    "the payment is pending or being cancelled, it is decided who gets the money, and the purchase "
+    "was not imported",
+    lambda draft: _is_newly_paid(draft) and draft.state.decision is not None,
 )
 IMPORTED = Guard(
     "the payment is pending or being cancelled, and the purchase was imported",

@@ -74,6 +74,7 @@ def deliver(draft: Draft) -> None:
     """The freelancer's window to cancel ends with the first delivery."""
     if DeadlineName.FREELANCER_CANCEL in {*draft.state.deadlines, *draft.state.suspended}:
         close_cancel_window(draft)
+    draft.set(delivered=True)
 
 
 def close_cancel_window(draft: Draft) -> None:

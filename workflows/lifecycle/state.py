@@ -262,6 +262,7 @@ class State:
     payment: Payment = Payment.PENDING
     charge_reference: str = ""
     requirements_received: bool = False
+    delivered: bool = False
     cancel_window_closed_at: datetime | None = None
     stage_before_request: Stage | None = None
     suspended: Mapping[DeadlineName, timedelta] = field(default_factory=dict)

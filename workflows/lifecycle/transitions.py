@@ -67,16 +67,6 @@ TRANSITIONS: tuple[Transition, ...] = (
         source="A",
     ),
     Transition(
-        id="R-09",
-        name="payment_held",
-        cause=fact(events.PaymentHeld),
-        stages=OPEN,
-        guard=guards.DECIDED_BEFORE_PAID,
-        handler=handlers.hold_payment,
-        text=texts.PAYMENT_HELD_AND_DECIDED,
-        source="O",
-    ),
-    Transition(
         id="R-03",
         name="payment_held",
         cause=fact(events.PaymentHeld),
@@ -138,6 +128,16 @@ TRANSITIONS: tuple[Transition, ...] = (
         handler=handlers.hold_payment,
         text=texts.IMPORTED,
         notify=(),
+        source="O",
+    ),
+    Transition(
+        id="R-09",
+        name="payment_held",
+        cause=fact(events.PaymentHeld),
+        stages=OPEN,
+        guard=guards.DECIDED_BEFORE_PAID,
+        handler=handlers.hold_payment,
+        text=texts.PAYMENT_HELD_AND_DECIDED,
         source="O",
     ),
     # --- the work
