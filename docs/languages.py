@@ -19,7 +19,6 @@ from activities import formatter
 from activities.languages.catalogue import FOLDER, LANGUAGES
 from activities.notices.render import ACCOUNT_CONTEXTS, MESSAGE_CONTEXT, account_template
 from workflows.lifecycle import draft, texts
-from workflows.lifecycle.events import Notify
 from workflows.lifecycle.rejections import STAGE_TEXT
 from workflows.lifecycle.state import RefundStatus
 from workflows.lifecycle.transition import Transition
@@ -91,7 +90,7 @@ def _of(text: texts.Text) -> Iterator[str]:
 def _of_row(row: Transition) -> Iterator[str]:
     if set(PARTIES) & set(row.notify):
         yield from _of(row.text)
-    elif not row.silent:
+    elif row.cause.message or not row.silent:
         yield row.text.summary  # in the timeline
     if row.text.expiry:
         yield row.text.expiry

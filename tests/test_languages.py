@@ -32,10 +32,14 @@ def translations(language: str) -> Iterator[tuple[Message, str, str]]:
     for message in read(language):
         if message.id == "":
             continue  # the header
-        if isinstance(message.id, str):
-            yield message, message.id, str(message.string)
-        else:
-            yield from ((message, message.id[-1], text) for text in message.string)
+        english = message.id if isinstance(message.id, str) else message.id[-1]
+        yield from ((message, english, text) for text in forms(message))
+
+
+def forms(message: Message) -> list[str]:
+    """The translation, or one for each plural."""
+    found = message.string or ""
+    return [found] if isinstance(found, str) else list(found)
 
 
 def placeholders(text: str) -> set[str]:
@@ -64,11 +68,7 @@ def test_every_text_is_translated_and_no_other(language: str) -> None:
     del found["", ""]
     assert [text for text in NEEDED if text not in found] == [], "run `make languages`"
     assert [text for text in found if text not in NEEDED] == [], "run `make languages`"
-    empty = [
-        text
-        for text, message in found.items()
-        if not all([message.string] if isinstance(message.string, str) else message.string)
-    ]
+    empty = [text for text, message in found.items() if not all(forms(message))]
     assert empty == [], f"translate these in {language}.po"
 
 
@@ -88,7 +88,7 @@ def test_a_catalogue_has_every_plural_of_its_language(language: str) -> None:
     plurals = [message for message in catalog if message.pluralizable]
     assert len(plurals) == 5
     for message in plurals:
-        assert len(message.string) == catalog.num_plurals, message.id
+        assert len(forms(message)) == catalog.num_plurals, message.id
 
 
 # --- the translations

@@ -1,5 +1,5 @@
-"""Who reads a page that shows no single purchase: the language and formats of their newest purchase, or
-of their browser before any is known."""
+"""Who reads a page that shows no single purchase: in the language and formats of their newest
+purchase, or of their browser before any is known."""
 
 from collections import OrderedDict
 from collections.abc import Sequence

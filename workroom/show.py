@@ -25,7 +25,15 @@ from workflows.lifecycle.rejections import STAGE_TEXT
 from workflows.lifecycle.state import Code, Stage
 from workflows.lifecycle.texts import WHY_REJECTED
 from workflows.lifecycle.versions import newest_rules
-from workflows.messages import Deadline, Permission, PurchaseStart, Role, Sender, Status, TimelineEntry
+from workflows.messages import (
+    Deadline,
+    Permission,
+    PurchaseStart,
+    Role,
+    Sender,
+    Status,
+    TimelineEntry,
+)
 from workroom.access import is_party
 from workroom.forms import FORMS, Form, division, form_at
 from workroom.retelling import Retelling
@@ -134,9 +142,9 @@ class View:
         """A role, or the person in it."""
         return self.say("{actor}", role)
 
-    @property
+    @cached_property
     def _retelling(self) -> Retelling:
-        return Retelling(self.terms, self.formatter)
+        return Retelling(self.terms, self.reader, self.formatter)
 
     def event(self, entry: TimelineEntry) -> str:
         """An entry of the timeline."""
@@ -220,7 +228,9 @@ class View:
         return self._divided(offer.refund, offer.release)
 
     def _divided(self, refund: int, release: int) -> str:
-        return self.formatter.value("division", Facts(amounts={"refund": refund, "release": release}))
+        return self.formatter.value(
+            "division", Facts(amounts={"refund": refund, "release": release})
+        )
 
     def buttons(self, permissions: Iterable[Permission]) -> list[Button]:
         """The reader's forms."""

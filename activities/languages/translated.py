@@ -19,7 +19,9 @@ class Translated(Formatter):
         """The text in the reader's language. Raises KeyError for an unknown placeholder."""
         pattern = self.catalogue.pattern(text, context) if self.catalogue else None
         if pattern is None:
-            return Formatter(self.client, self.freelancer, self.amount, self.you).format(text, facts)
+            return Formatter(self.client, self.freelancer, self.amount, self.you).format(
+                text, facts
+            )
         return write(
             pattern,
             lambda placeholder: self.value(placeholder, facts),
@@ -28,7 +30,9 @@ class Translated(Formatter):
 
     def window(self, window: timedelta | int) -> str:
         """How long a window is."""
-        return window_text(window, self.catalogue.plural) if self.catalogue else super().window(window)
+        return (
+            window_text(window, self.catalogue.plural) if self.catalogue else super().window(window)
+        )
 
     def _case(self, placeholder: str, facts: Facts) -> str:
         """Which case of a select applies: `you`, or a role."""

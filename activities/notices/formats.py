@@ -9,10 +9,10 @@ from decimal import Decimal
 from babel import Locale
 from babel.dates import format_date, format_time
 
-from activities.amounts import decimals
+from activities.amounts import InvalidAmount, decimals, parse_amount
+from activities.formatter import Facts
 from activities.languages.catalogue import Catalogue, catalogue
 from activities.languages.translated import Translated
-from activities.formatter import Facts
 from activities.locales import find_locale, find_zone
 from activities.requests import Party
 from activities.sanitize import isolated
@@ -55,9 +55,7 @@ class Reader:
         known = self.catalogue and self.catalogue.has(text)
         return self.text(text) if known else text
 
-    def formatter(
-        self, client: str, freelancer: str, currency: str, you: str
-    ) -> Translated:
+    def formatter(self, client: str, freelancer: str, currency: str, you: str) -> Translated:
         """Writes texts about a purchase for this reader, whose role is `you`; the names are safe to
         show."""
         return Translated(
@@ -80,6 +78,17 @@ class Reader:
         value = Decimal(minor).scaleb(-digits)
         text: str = pattern.apply(value, self.locale, currency=currency, currency_digits=False)
         return isolated(_UNSPACED.sub("\xa0", text))
+
+    def amount_in(self, text: str, currency: str) -> str:
+        """An amount that a workflow has written, such as `250.00 USD`, as the reader writes it; any
+        other text as it is."""
+        number, _, code = text.partition(" ")
+        try:
+            return (
+                self.amount(parse_amount(number, currency), currency) if code == currency else text
+            )
+        except InvalidAmount:
+            return text
 
     def moment(self, at: datetime) -> str:
         """Weekday, date and time in the reader's zone, with the zone and its offset at that time.

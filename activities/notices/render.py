@@ -220,8 +220,11 @@ class _Writer:
         return shown
 
     def _values(self) -> dict[str, str]:
-        """The values that texts quote. The name of a message is in the reader's language."""
-        values, own = dict(self._request.values), self.reader.catalogue
+        """The values that texts quote, as the reader reads amounts and the names of messages."""
+        request, own = self._request, self.reader.catalogue
+        values = dict(request.values)
+        if "debt" in values:
+            values["debt"] = self.reader.amount_in(values["debt"], request.price.currency)
         name = values.get("message", "")
         if own and own.has(name, MESSAGE_CONTEXT):
             values["message"] = self._formatter.format(name, Facts(), MESSAGE_CONTEXT)
