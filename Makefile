@@ -109,7 +109,7 @@ histories: $(READY) ## Record the history of each scenario in this release, for 
 docs: $(READY) ## Generate the pages of docs/ that come from the code: rules, messages, schemas
 	@$(BIN)/python -m docs.generate
 
-languages: $(READY) ## Bring the catalogues of all languages up to date with the texts; LANGUAGE=fr adds one
+languages: $(READY) ## Bring the catalogues of all languages up to date with the texts; LANGUAGE=es adds one
 	@$(BIN)/python -m docs.languages $(LANGUAGE)
 
 notices: $(RUN) ## Write every kind of notice to var/notices/index.html

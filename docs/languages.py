@@ -122,13 +122,14 @@ def _of_code() -> Iterator[Text]:
     for folder in CODE:
         for file in sorted((HOUSE / folder).rglob("*")):
             method = {".py": "python", ".jinja": "jinja2"}.get(file.suffix)
-            if method and not _is_for_staff(file):
+            if method and not is_for_staff(file):
                 with file.open("rb") as source:
                     for _, text, _, _ in extract(method, source, KEYWORDS):
                         yield str(text), "", str(file.relative_to(HOUSE))
 
 
-def _is_for_staff(file: Path) -> bool:
+def is_for_staff(file: Path) -> bool:
+    """Whether only staff and programs read what a file says."""
     return file.name.split(".")[0] in ("staff", "queue", "alert", "api", "tokens", "openapi")
 
 
