@@ -1,7 +1,8 @@
-"""Texts of a status in the reader's language.
+"""Texts of a status as a party reads them: in their language, with "you" and their own formats.
 
-A status has whole English sentences, because workflows write no other language. Each was made of a
-template of the rules; here the template and its values are found again, and written for the reader.
+A status has whole English sentences in the third person, because workflows write nothing else. Each
+was made of a template of the rules; here the template and its values are found again, and written
+for the reader.
 """
 
 import re
@@ -10,7 +11,16 @@ from dataclasses import dataclass
 from string import Formatter as Templates
 
 from activities.amounts import format_amount
-from activities.formatter import BY_ROLE, CLAIMED, DIVISION, OFFER, Facts, Formatter, role_of
+from activities.formatter import (
+    BY_ROLE,
+    CLAIMED,
+    DIVISION,
+    OFFER,
+    PARTIES,
+    Facts,
+    Formatter,
+    role_of,
+)
 from activities.languages.translated import Translated
 from activities.notices.formats import Reader
 from activities.sanitize import isolated
@@ -26,8 +36,8 @@ _ROWS = [row for rules in VERSIONS.values() for row in rules.transitions]
 
 @dataclass(frozen=True)
 class Retelling:
-    """Writes what happened to one purchase, and what will, for one reader. A text that comes from
-    no template of these rules, or that the catalogue lacks, stays English."""
+    """Writes what happened to one purchase, and what will, for one reader. Staff read it as it is;
+    so does everybody a text that comes from no template of these rules."""
 
     terms: PurchaseStart
     reader: Reader
@@ -48,7 +58,7 @@ class Retelling:
         self, text: str, templates: Iterable[str], names: tuple[str, str], actor: str
     ) -> str:
         """The text, for the reader. `names`: what it calls client and freelancer."""
-        if self.formatter.catalogue is None:
+        if self.formatter.you not in PARTIES:
             return text
         writer = Formatter(*names, self._written)
         found = (self._filled(text, template, writer, actor) for template in templates)

@@ -32,7 +32,7 @@ async def bought(server: WorkflowEnvironment, locale: str) -> Handle:
     return await held(server, title="Logo", client=ana, freelancer=bo)
 
 
-async def test_a_dispute_is_opened_in_german(server: WorkflowEnvironment, url: str) -> None:
+async def test_a_dispute_is_opened_in_retelling(server: WorkflowEnvironment, url: str) -> None:
     """From the decline to the dispute, with an error, the question before sending, what happens
     next, and what has happened."""
     handle = await bought(server, "de_AT")
@@ -149,9 +149,9 @@ async def test_before_signing_in_the_browser_says_the_language(
 # --- the timeline and the deadlines, which a status has in English
 
 
-def german(terms: PurchaseStart, role: str = "client") -> Retelling:
-    """Retells for a German reader."""
-    own = reader(Party(id="x", name="x", email="x@example.com", locale="de_DE"))
+def retelling(terms: PurchaseStart, role: str = "client", locale: str = "de_DE") -> Retelling:
+    """Retells for a reader in this locale."""
+    own = reader(Party(id="x", name="x", email="x@example.com", locale=locale))
     formatter = own.formatter("Ana", "Bo", terms.price.currency, role)
     return Retelling(terms, own, formatter)
 
@@ -171,22 +171,22 @@ def entries(policy: str) -> Iterator[tuple[TimelineEntry | Deadline, str]]:
                 yield deadline, deadline.then
 
 
-def retold(retelling: Retelling, found: TimelineEntry | Deadline) -> str:
+def retold(own: Retelling, found: TimelineEntry | Deadline) -> str:
     """What a German reader reads of it."""
     if isinstance(found, Deadline):
-        return retelling.expiry(found)
-    return retelling.event(found)
+        return own.expiry(found)
+    return own.event(found)
 
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_every_event_and_expiry_is_retold(policy: str) -> None:
     """In German, with nothing left of the English; but for what provider and staff wrote."""
-    retelling, seen = german(start(POLICIES[policy])), set()
+    german, seen = retelling(start(POLICIES[policy])), set()
     for found, english in entries(policy):
         if english in seen:
             continue
         seen.add(english)
-        text = retold(retelling, found)
+        text = retold(german, found)
         assert text != english, english
         assert not ENGLISH.search(re.sub(r" \([^)]*\)|: .*", "", text)), (english, text)
     assert seen
@@ -202,10 +202,14 @@ def test_an_event_has_the_amounts_and_windows_of_the_purchase() -> None:
         by="client",
         text="Ana accepted the claim: 1150.00 USD goes back to Ana and 100.00 USD goes to Bo.",
     )
-    shown = german(terms).event(entry).replace("\xa0", " ")
+    shown = retelling(terms).event(entry).replace("\xa0", " ")
     assert shown == (
         "Sie haben die Forderung angenommen: 1.150,00 $ zurück an Sie und 100,00 $ an Bo."
     )
+    assert retelling(terms, "freelancer", "en_US").event(entry) == (
+        "Ana accepted the claim: $1,150.00 goes back to Ana and $100.00 goes to you."
+    )
+    assert retelling(terms, "operator", "en_US").event(entry) == entry.text
 
 
 @pytest.mark.parametrize(
@@ -220,4 +224,4 @@ def test_an_event_has_the_amounts_and_windows_of_the_purchase() -> None:
 def test_a_text_that_we_did_not_write_stays_as_it_is(text: str) -> None:
     """A text of an older release, or one that was cut."""
     entry = TimelineEntry(number=1, at=NOON, transition="claim_accepted", by="client", text=text)
-    assert german(start({})).event(entry) == text
+    assert retelling(start({})).event(entry) == text
