@@ -12,7 +12,7 @@ TEST := $(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder --max-worker-r
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-uncached test-node test-browser test-releases image kills soak storm mutants audit failover day reliability bench bench-pages histories lint format docs notices screenshots lock clean
+.PHONY: help demo run test test-uncached test-node test-browser test-releases image kills soak storm mutants audit failover day reliability bench bench-pages histories lint format docs languages notices screenshots lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -108,6 +108,9 @@ histories: $(READY) ## Record the history of each scenario in this release, for 
 
 docs: $(READY) ## Generate the pages of docs/ that come from the code: rules, messages, schemas
 	@$(BIN)/python -m docs.generate
+
+languages: $(READY) ## Bring the catalogues of all languages up to date with the texts; LANGUAGE=es adds one
+	@$(BIN)/python -m docs.languages $(LANGUAGE)
 
 notices: $(RUN) ## Write every kind of notice to var/notices/index.html
 	@$(BIN)/python -m docs.notices

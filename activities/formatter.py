@@ -24,6 +24,27 @@ OTHERS = {
 BY_ROLE = ("the client", "the freelancer")
 """The parties where no names are shown."""
 
+BOTH = "{refund} goes back to {client} and {release} goes to {freelancer}"
+BACK = "all of the money, {all}, goes back to {client}"
+PAID = "all of the money, {all}, goes to {freelancer}"
+DIVISION = (BOTH, BACK, PAID)
+"""Who gets what: if both get a part, if the client gets all, if the freelancer gets all."""
+OFFER = tuple(text.replace(" goes ", " would go ") for text in DIVISION)
+"""The same, of an offer."""
+CLAIMED_PART, CLAIMED_ALL = CLAIMED = (
+    "{claim} of the {escrow} in escrow",
+    "all of the {escrow} in escrow",
+)
+
+UNITS = (
+    ("{count} day", "{count} days", 86_400),
+    ("{count} hour", "{count} hours", 3_600),
+    ("{count} minute", "{count} minutes", 60),
+    ("{count} second", "{count} seconds", 1),
+)
+"""Units of elapsed time: the singular, the plural and its seconds."""
+BUSINESS_DAYS = ("{count} business day", "{count} business days")
+
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
@@ -66,23 +87,25 @@ class Formatter:
         if placeholder in values:
             return values[placeholder]
         if placeholder in windows:
-            return window_text(windows[placeholder])
+            return self.window(windows[placeholder])
         match placeholder:
             case "division":
-                return self._division(amounts["refund"], amounts["release"], "goes")
+                return self._division(amounts["refund"], amounts["release"], DIVISION)
             case "offer":
-                offered = amounts["offer_refund"], amounts["offer_release"]
-                return self._division(*offered, "would go")
+                return self._division(amounts["offer_refund"], amounts["offer_release"], OFFER)
             case "claim_division":
-                return self._division(amounts["rest"], amounts["claim"], "goes")
+                return self._division(amounts["rest"], amounts["claim"], DIVISION)
             case "claimed":
-                part = self.amount(amounts["claim"]) if amounts["rest"] else "all"
-                return f"{part} of the {self.amount(amounts['escrow'])} in escrow"
+                return self.format(CLAIMED_PART if amounts["rest"] else CLAIMED_ALL, facts)
         return self._person(placeholder, facts.actor)
+
+    def window(self, window: timedelta | int) -> str:
+        """How long a window is."""
+        return window_text(window)
 
     def _person(self, placeholder: str, actor: str) -> str:
         part = placeholder.removesuffix("'s")
-        role = _role(part[:1].lower() + part[1:], actor)
+        role = role_of(part[:1].lower() + part[1:], actor)
         if role is None:
             raise KeyError(placeholder)
         name = self.name(role)
@@ -92,11 +115,11 @@ class Formatter:
         text = name if part == placeholder else "your" if is_you else f"{name}'s"
         return capitalized(text) if part[0].isupper() and not is_name else text
 
-    def _division(self, refund: int, release: int, goes: str) -> str:
-        back, paid = f"{goes} back to {self.name(CLIENT)}", f"{goes} to {self.name(FREELANCER)}"
-        if refund and release:
-            return f"{self.amount(refund)} {back} and {self.amount(release)} {paid}"
-        return f"all of the money, {self.amount(refund + release)}, {back if refund else paid}"
+    def _division(self, refund: int, release: int, texts: tuple[str, ...]) -> str:
+        both, back, paid = texts
+        amounts = {"refund": refund, "release": release, "all": refund + release}
+        text = both if refund and release else back if refund else paid
+        return self.format(text, Facts(amounts=amounts))
 
 
 class _Placeholders(dict[str, str]):
@@ -110,7 +133,7 @@ class _Placeholders(dict[str, str]):
         return self._formatter.value(placeholder, self._facts)
 
 
-def _role(part: str, actor: str) -> str | None:
+def role_of(part: str, actor: str) -> str | None:
     """The role that a placeholder means."""
     if part in PARTIES:
         return part
@@ -131,16 +154,25 @@ def spaced(name: str | None) -> str:
     return (name or "").replace("_", " ")
 
 
-def window_text(window: timedelta | int) -> str:
+Plural = Callable[[str, str, int], str]
+"""Chooses between singular and plural, and fills in the count."""
+
+
+def _english(one: str, many: str, count: int) -> str:
+    spelled = (one, many) == BUSINESS_DAYS and count < len(_NUMBERS)
+    return (one if count == 1 else many).format(count=_NUMBERS[count] if spelled else count)
+
+
+def window_text(window: timedelta | int, plural: Plural = _english) -> str:
     """How long a window is: `48 hours`, `7 days`, `five business days`."""
     if isinstance(window, int):
-        number = _NUMBERS[window] if window < len(_NUMBERS) else str(window)
-        return f"{number} business day{'' if window == 1 else 's'}"
+        return plural(*BUSINESS_DAYS, window)
     left = round(window.total_seconds())
-    sizes = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
     parts = []
-    for unit, size in sizes if window > timedelta(days=2) else sizes[1:]:
+    for one, many, size in UNITS if window > timedelta(days=2) else UNITS[1:]:
         count, left = divmod(left, size)
         if count:
-            parts.append(f"{count} {unit}{'' if count == 1 else 's'}")
-    return " ".join(parts) or "a moment"
+            parts.append(plural(one, many, count))
+    if not parts:
+        return "a moment" if plural is _english else plural(*UNITS[-1][:2], 0)
+    return " ".join(parts)

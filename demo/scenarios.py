@@ -93,7 +93,7 @@ class Scenario:
                     "name": "Ana",
                     "email": "ana@example.com",
                     "timezone": "Europe/Lisbon",
-                    "locale": "pt_PT",
+                    "locale": "en_GB",
                 },
                 "freelancer": {"id": "bo", "name": "Bo", "email": "bo@example.com"},
                 "price": {"amount": PRICE, "currency": CURRENCY},

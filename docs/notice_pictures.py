@@ -21,7 +21,7 @@ Shot = tuple[str, str, str, int, Literal["light", "dark"]]
 SHOTS: tuple[Shot, ...] = (
     ("notice-declined", "en-US", "refund_declined-freelancer-client", DESKTOP, "light"),
     ("notice-declined-phone", "de-DE", "refund_declined-freelancer-client", PHONE, "light"),
-    ("notice-split-dark", "de-DE", "mutual_split-freelancer-client", PHONE, "dark"),
+    ("notice-split-dark", "pt-PT", "mutual_split-freelancer-client", PHONE, "dark"),
     ("notice-hostile", "hostile", "claim_accepted-client-client", PHONE, "light"),
 )
 """Picture, parties, name of the sample, width and colour scheme."""

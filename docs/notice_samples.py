@@ -340,6 +340,14 @@ SAMPLE_PARTIES: tuple[SampleParties, ...] = (
         currency="EUR",
     ),
     SampleParties(
+        "pt-PT",
+        {"name": "Conceição", "timezone": "Europe/Lisbon", "locale": "pt_PT"},
+        {"name": "João", "timezone": "America/Sao_Paulo", "locale": "pt_BR"},
+        title="Tradução de uma brochura",
+        currency="EUR",
+        base_url="https://market.example",
+    ),
+    SampleParties(
         "ja-JP",
         {"name": "花子", "timezone": "Pacific/Kiritimati", "locale": "ja_JP"},
         {"name": "太郎", "timezone": "Pacific/Pago_Pago", "locale": "ja_JP"},
@@ -361,4 +369,4 @@ SAMPLE_PARTIES: tuple[SampleParties, ...] = (
         texts=HOSTILE_TEXTS,
     ),
 )
-"""The formats of several languages, the first and the last time zone, and hostile parties."""
+"""Each language, the formats of others, the first and the last time zone, and hostile parties."""

@@ -264,7 +264,7 @@ def notice_request(state: WorkflowState, pending: PendingNotice) -> NoticeReques
         transition=notify.transition,
         at=at,
         actor=notify.actor,
-        text=_text(text),
+        text=notice_text(text),
         note=notify.note,
         movements=notify.movements,
         deadlines=_deadlines(purchase, notify) if is_current else (),
@@ -282,7 +282,7 @@ def notice_request(state: WorkflowState, pending: PendingNotice) -> NoticeReques
     )
 
 
-def _text(text: Text) -> NoticeText:
+def notice_text(text: Text) -> NoticeText:
     return NoticeText(
         heading=text.heading,
         summary=text.summary,
@@ -395,7 +395,7 @@ def undelivered_report(
             "transition": "notice_undelivered",
             "at": now,
             "actor": "system",
-            "text": _text(texts.NOTICE_UNDELIVERED),
+            "text": notice_text(texts.NOTICE_UNDELIVERED),
             "values": _undelivered_values(notice.transition, lost),
             "note": None,
             "money_text": None,

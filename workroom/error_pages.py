@@ -5,6 +5,7 @@ from http import HTTPStatus
 from starlette.responses import Response
 
 from activities.links import NotSigned
+from activities.notices.formats import Reader
 from temporal.errors import Failure, Unreachable
 from workroom.access import NotYours
 from workroom.limits import TooMany
@@ -21,37 +22,39 @@ class SignedOut(Exception):
         self.at = at
 
 
-def error_page(error: Exception, session: Session | None) -> Response:
+def error_page(error: Exception, session: Session | None, reader: Reader) -> Response:
     """The page for what went wrong. Raises an unexpected error again."""
-    status, heading, text = _explained(error)
+    status, heading, text = _explained(error, reader)
     at = error.at if isinstance(error, SignedOut) else None
-    return page("failed", session, status=status, heading=heading, text=text, sign_in=at)
+    return page("failed", session, reader, status=status, heading=heading, text=text, sign_in=at)
 
 
-def _explained(error: Exception) -> tuple[HTTPStatus, str, str]:
+def _explained(error: Exception, reader: Reader) -> tuple[HTTPStatus, str, str]:
+    own = reader.text
     match error:
         case SignedOut():
-            advice = "To sign in, open the link in the newest mail about your purchase."
-            text = str(error) if error.at else f"{error} {advice}"
-            return HTTPStatus.UNAUTHORIZED, "Sign in", text
+            advice = own("To sign in, open the link in the newest mail about your purchase.")
+            why = reader.text_if_known(str(error))
+            return HTTPStatus.UNAUTHORIZED, own("Sign in"), why if error.at else f"{why} {advice}"
         case NotYours():
-            text = (
+            text = own(
                 "This page is not for you, or you have to open the link in a mail about it first."
             )
-            return HTTPStatus.FORBIDDEN, "Not yours", text
+            return HTTPStatus.FORBIDDEN, own("Not yours"), text
         case NotSigned():
-            text = (
+            text = own(
                 "The form was open for too long, or you have signed in again since. Open it again."
             )
-            return HTTPStatus.FORBIDDEN, "Nothing was sent", text
+            return HTTPStatus.FORBIDDEN, own("Nothing was sent"), text
         case TooMany():
-            text = "You have opened many pages in a short time. Wait some seconds."
-            return HTTPStatus.TOO_MANY_REQUESTS, "Too many requests", text
+            text = own("You have opened many pages in a short time. Wait some seconds.")
+            return HTTPStatus.TOO_MANY_REQUESTS, own("Too many requests"), text
         case Unreachable():
-            text = "Our system does not answer now. Nothing is lost; try again in a minute."
-            return HTTPStatus.SERVICE_UNAVAILABLE, "Try again soon", text
+            text = own("Our system does not answer now. Nothing is lost; try again in a minute.")
+            return HTTPStatus.SERVICE_UNAVAILABLE, own("Try again soon"), text
         case Failure(code="NOT_FOUND"):
-            return HTTPStatus.NOT_FOUND, "Not found", error.text
+            return HTTPStatus.NOT_FOUND, own("Not found"), reader.text_if_known(error.text)
         case Failure():
-            return HTTPStatus.CONFLICT, "Not possible now", error.text
-    return _explained(failure_of(error))
+            text = reader.text_if_known(error.text)
+            return HTTPStatus.CONFLICT, own("Not possible now"), text
+    return _explained(failure_of(error), reader)

@@ -16,6 +16,7 @@ from workroom.typed import read_amount, written
 CLIENT, FREELANCER, MEDIATOR, OPERATOR = Role.CLIENT, Role.FREELANCER, Role.MEDIATOR, Role.OPERATOR
 PEOPLE = (CLIENT, FREELANCER)
 OPTIONAL = " (optional)"
+TOO_MUCH = "The amount is more than what is in escrow."
 
 
 @dataclass(frozen=True)
@@ -196,7 +197,7 @@ def read(
         text = typed.get(question.name, "").replace("\r\n", "\n").strip()
         if not text:
             if question.required:
-                errors[question.name] = "is missing"
+                errors[question.name] = reader.text("is missing")
         elif question.kind == "amount":
             try:
                 fields[question.name] = read_amount(text, price.currency, reader)
@@ -205,7 +206,9 @@ def read(
             else:
                 if int(fields[question.name]) > price.amount:
                     most = written(price.amount, price.currency, reader)
-                    errors[question.name] = f"must be at most {most}: so much was paid"
+                    errors[question.name] = reader.text(
+                        "must be at most {amount}: so much was paid", amount=most
+                    )
         elif question.kind == "hidden":
             fields[question.name] = int(text) if text.isascii() and text.isdecimal() else -1
         else:
@@ -216,15 +219,33 @@ def read(
 
 
 def message_of(
-    form: Form, fields: Mapping[str, str | int], sender: Sender, message_id: str
+    form: Form,
+    fields: Mapping[str, str | int],
+    sender: Sender,
+    message_id: str,
+    reader: Reader,
 ) -> Message:
     """The message to send. Raises Invalid."""
     by = sender.model_dump(mode="json")
     try:
         return MESSAGES[form.message].model_validate({"by": by, "message_id": message_id, **fields})
     except ValidationError as error:
-        found = {str(where[0]) if where else "": why for where, why in problems(error)}
-        raise Invalid(found) from None
+        found = zip(problems(error), error.errors(include_url=False), strict=True)
+        raise Invalid(
+            {
+                str(where[0]) if where else "": _problem(why, dict(item.get("ctx", {})), reader)
+                for (where, why), item in found
+            }
+        ) from None
+
+
+def _problem(why: str, context: Mapping[str, object], reader: Reader) -> str:
+    """What is wrong with a field, in the reader's language."""
+    if reader.catalogue is None:
+        return why
+    if most := context.get("max_length"):
+        return reader.text("must have at most {count} characters", count=most)
+    return reader.text("cannot be sent like this; write it in another way")
 
 
 def division(form: Form, fields: Mapping[str, str | int], status: Status) -> Division | None:
@@ -232,7 +253,7 @@ def division(form: Form, fields: Mapping[str, str | int], status: Status) -> Div
     what is in escrow."""
     found = _division(form, fields, status)
     if found and min(found.refund, found.release) < 0:
-        raise Invalid({"": "The amount is more than what is in escrow."})
+        raise Invalid({"": TOO_MUCH})
     return found
 
 

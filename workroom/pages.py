@@ -68,8 +68,9 @@ class Pages:
         provider = None
         if settings.oidc:
             provider = OpenIdProvider(settings.oidc, f"{base_url}/signed-in")
-        signing = SignIn(sessions, provider, base_url)
-        return cls(client, sessions, limits, signing, Readers(client), Audits(client), Live())
+        readers = Readers(client)
+        signing = SignIn(sessions, readers, provider, base_url)
+        return cls(client, sessions, limits, signing, readers, Audits(client), Live())
 
     @cached_property
     def routes(self) -> list[Route]:
@@ -95,12 +96,15 @@ class Pages:
             session = self.sessions.of(request)
             try:
                 if session is None:
-                    why = "Your session is over, or you have not signed in."
-                    raise SignedOut(why, self.signing.wanted(request))
+                    raise SignedOut(
+                        "Your session is over, or you have not signed in.",
+                        self.signing.wanted(request),
+                    )
                 self.limits.count(session.sender)
                 return await show(request, session)
             except Exception as error:
-                return error_page(error, session)
+                sender = session.sender if session else None
+                return error_page(error, session, self.readers.before(sender, request))
 
         return respond
 
@@ -108,26 +112,20 @@ class Pages:
 
     async def _jobs(self, request: Request, session: Session) -> Response:
         found = await lists.jobs(self.client, session, request.query_params)
-        reader = await self.readers.of(session.sender, found.found)
-        return page("jobs", session, **self._tokens(session), jobs=found, reader=reader)
+        reader = await self.readers.of(session.sender, found.found, request)
+        return page("jobs", session, reader, **self._tokens(session), jobs=found)
 
     async def _staff(self, _: Request, session: Session) -> Response:
         _check_is_staff(session)
         queues, audit = await asyncio.gather(lists.queues(self.client), self.audits.last())
-        return page(
-            "staff",
-            session,
-            **self._tokens(session),
-            queues=queues,
-            audit=audit,
-            reader=reader_for(None),
-        )
+        reader = reader_for(None)
+        return page("staff", session, reader, **self._tokens(session), queues=queues, audit=audit)
 
     async def _queue(self, request: Request, session: Session) -> Response:
         _check_is_staff(session)
         name, at = request.path_params["queue"], request.query_params.get("page", "")
         queue = await lists.queue(self.client, name, at)
-        return page("queue", session, **self._tokens(session), queue=queue, reader=reader_for(None))
+        return page("queue", session, reader_for(None), **self._tokens(session), queue=queue)
 
     def _tokens(self, session: Session) -> dict[str, Any]:
         """The tokens of the forms in a page's header."""
@@ -141,7 +139,10 @@ class Pages:
         if not session.covers(purchase_id):
             raise NotYours
         purchase = named(self.client, purchase_id)
-        return purchase, await terms_for(purchase, session.sender)
+        terms = await terms_for(purchase, session.sender)
+        if is_party(session.sender):
+            self.readers.keep(session.sender, reader_of(session.sender, terms))
+        return purchase, terms
 
     async def _shown(
         self, request: Request, session: Session
@@ -163,6 +164,7 @@ class Pages:
         return page(
             "purchase",
             session,
+            view.reader,
             **self._tokens(session),
             view=view,
             buttons=buttons,
@@ -175,7 +177,8 @@ class Pages:
         purchase, terms = await self._opened(request, session)
         view = View(session.sender, terms, await status_of(purchase))
         found = await letters(purchase, terms)
-        return page("letters", session, **self._tokens(session), view=view, letters=found)
+        tokens = self._tokens(session)
+        return page("letters", session, view.reader, **tokens, view=view, letters=found)
 
     async def _live(self, request: Request, session: Session) -> Response:
         purchase, _ = await self._opened(request, session)
@@ -200,8 +203,9 @@ class Pages:
             return View(session.sender, terms, await status_of(purchase))
 
         try:
-            fields = read(form, typed, terms.price, reader_of(session.sender, terms))
-            message = message_of(form, fields, session.sender, message_id)
+            reader = reader_of(session.sender, terms)
+            fields = read(form, typed, terms.price, reader)
+            message = message_of(form, fields, session.sender, message_id, reader)
         except Invalid as invalid:
             return self._asked(session, await view(), form, typed, invalid.errors)
         if form.confirms and typed.get("confirmed") != "yes":
@@ -229,15 +233,17 @@ class Pages:
     ) -> Response:
         """The form, with what was typed and what is wrong with it."""
         found = HTTPStatus.UNPROCESSABLE_ENTITY if errors else HTTPStatus.OK
+        shown = {name: view.reader.text_if_known(why) for name, why in (errors or {}).items()}
         return page(
             "form",
             session,
+            view.reader,
             status=status or found,
             token=self.sessions.form_token(session, view.status.purchase_id, form.path),
             view=view,
             form=form,
             typed=typed,
-            errors=errors or {},
+            errors=shown,
         )
 
     def _confirmed(
@@ -254,6 +260,7 @@ class Pages:
         return page(
             "confirm",
             session,
+            view.reader,
             token=token,
             view=view,
             form=form,
@@ -291,7 +298,7 @@ def _form_of(request: Request, session: Session) -> Form:
 
 def _why(rejected: Rejected, view: View) -> str:
     if rejected.code == Code.INVALID_MESSAGE:
-        return (
+        return view.reader.text(
             "This form was sent before. Look at the purchase first; then send it again if needed."
         )
     return view.why_not(rejected.code, rejected.text) or rejected.text

@@ -15,7 +15,8 @@ from babel.dates import format_date, format_time
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
-from activities.formatter import Facts, Formatter, capitalized, window_text
+from activities.formatter import Facts, capitalized
+from activities.languages.translated import Translated
 from activities.notices.formats import Reader, reader, utc
 from activities.notices.render import display_name
 from activities.requests import Party
@@ -24,13 +25,32 @@ from workflows.lifecycle.rejections import STAGE_TEXT
 from workflows.lifecycle.state import Code, Stage
 from workflows.lifecycle.texts import WHY_REJECTED
 from workflows.lifecycle.versions import newest_rules
-from workflows.messages import Deadline, Permission, PurchaseStart, Role, Sender, Status
+from workflows.messages import (
+    Deadline,
+    Permission,
+    PurchaseStart,
+    Role,
+    Sender,
+    Status,
+    TimelineEntry,
+)
 from workroom.access import is_party
 from workroom.forms import FORMS, Form, division, form_at
+from workroom.retelling import Retelling
 from workroom.sessions import Session
 
 BAR = 600
 """Units of the money bar's width."""
+MONEY = {
+    "held": "in escrow",
+    "transit": "on its way back",
+    "refunded": "refunded",
+    "released": "paid out",
+    "charged_back": "taken back by the client's bank",
+}
+"""The parts of the money bar, and what follows each amount."""
+STARTING = "starting"
+"""The text of a purchase that has no stage yet."""
 EXACT = (Code.INVALID_AMOUNT, Code.INVALID_MESSAGE)
 """Rejections whose exact answer says what to type instead."""
 HEADERS = {
@@ -92,24 +112,23 @@ class View:
         return reader_of(self.sender, self.terms)
 
     @property
-    def language(self) -> str:
-        """The language of dates and amounts, for browsers."""
-        return _language(self.reader)
-
-    @property
     def path(self) -> str:
         """The path of the purchase's page."""
         return purchase_path(self.status.purchase_id)
 
     @cached_property
-    def formatter(self) -> Formatter:
+    def formatter(self) -> Translated:
         """Writes sentences that address the reader."""
-        return Formatter(
+        return self.reader.formatter(
             display_name(self.terms.client),
             display_name(self.terms.freelancer),
-            self.amount,
-            you=self.sender.role.value,
+            self.status.price.currency,
+            self.sender.role.value,
         )
+
+    def say(self, text: str, actor: str = "system", /, **values: str) -> str:
+        """A text that may name the parties, in the reader's language."""
+        return self.formatter.format(text, Facts(actor, values=values))
 
     @property
     def turn(self) -> str:
@@ -117,13 +136,23 @@ class View:
         who = self.status.waiting_for
         if who in ("nobody", "payments"):
             return ""
-        if who == self.sender.role:
-            return "Your turn."
-        return capitalized(f"{self.formatter.name(who)}'s turn.")
+        return self.say("{Actor's} turn.", who)
 
     def name(self, role: str) -> str:
         """A role, or the person in it."""
-        return self.formatter.name(role)
+        return self.say("{actor}", role)
+
+    @cached_property
+    def _retelling(self) -> Retelling:
+        return Retelling(self.terms, self.reader, self.formatter)
+
+    def event(self, entry: TimelineEntry) -> str:
+        """An entry of the timeline."""
+        return self._retelling.event(entry)
+
+    def expiry(self, deadline: Deadline) -> str:
+        """What happens when a deadline ends, as the end of a sentence."""
+        return self._retelling.expiry(deadline)
 
     def amount(self, minor: int) -> str:
         """An amount of the purchase."""
@@ -155,23 +184,24 @@ class View:
         """How long until an instant."""
         left = at - datetime.now(UTC)
         if left <= timedelta(0):
-            return "now"
+            return self.reader.text("now")
         size = 3600 if left > timedelta(days=2) else 60
-        return f"in {window_text(timedelta(seconds=max(left.total_seconds() // size * size, 60)))}"
+        rounded = timedelta(seconds=max(left.total_seconds() // size * size, 60))
+        return self.reader.text("in {window}", window=self.formatter.window(rounded))
 
     @property
     def money(self) -> list[Part]:
         """The parts of the money bar."""
         escrow = self.status.escrow
-        amounts = {
-            "held": ("in escrow", escrow.held),
-            "transit": ("on its way back", escrow.in_transit),
-            "refunded": ("refunded", escrow.refunded),
-            "released": ("paid out", escrow.released),
-            "charged_back": ("taken back by the client's bank", escrow.charged_back),
-        }
+        amounts = (
+            escrow.held,
+            escrow.in_transit,
+            escrow.refunded,
+            escrow.released,
+            escrow.charged_back,
+        )
         whole, start, parts = max(self.status.price.amount, 1), 0, []
-        for name, (label, minor) in amounts.items():
+        for (name, label), minor in zip(MONEY.items(), amounts, strict=True):
             if minor:
                 width = max(BAR * minor // whole, 2)
                 parts.append(Part(name, label, self.amount(minor), start, width))
@@ -184,18 +214,23 @@ class View:
         if found is None:
             return ""
         if form.money == "request":
-            return f"You ask for all of the money: {self.amount(found.refund)}"
-        amounts = {"refund": found.refund, "release": found.release}
-        text = self.formatter.format("{division}", Facts(amounts=amounts))
-        other = "freelancer" if self.sender.role is Role.CLIENT else "client"
-        return f"If {self.name(other)} accepts: {text}" if found.if_accepted else capitalized(text)
+            amount = self.amount(found.refund)
+            return self.reader.text("You ask for all of the money: {amount}", amount=amount)
+        text = self._divided(found.refund, found.release)
+        if not found.if_accepted:
+            return capitalized(text)
+        return self.say("If {other} accepts: {division}", self.sender.role.value, division=text)
 
     def offered(self) -> str:
         """What the standing offer divides."""
         assert self.status.offer is not None
         offer = self.status.offer
-        amounts = {"refund": offer.refund, "release": offer.release}
-        return self.formatter.format("{division}", Facts(amounts=amounts))
+        return self._divided(offer.refund, offer.release)
+
+    def _divided(self, refund: int, release: int) -> str:
+        return self.formatter.value(
+            "division", Facts(amounts={"refund": refund, "release": release})
+        )
 
     def buttons(self, permissions: Iterable[Permission]) -> list[Button]:
         """The reader's forms."""
@@ -209,22 +244,37 @@ class View:
     def why_not(self, code: str | None, answer: str | None) -> str | None:
         """Why something is not possible. Parties read a plain sentence; staff read the exact
         answer, which names messages."""
-        plain = None if code is None or code in EXACT else WHY_REJECTED.get(code)
-        return self.formatter.format(plain, Facts()) if plain and is_party(self.sender) else answer
+        plain = WHY_REJECTED.get(code or "")
+        if not plain or not is_party(self.sender):
+            return answer
+        if code not in EXACT:
+            return self.say(plain)
+        return f"{self.say(plain)} ({answer})" if self.reader.catalogue and answer else answer
 
     def _button(self, form: Form, permission: Permission) -> Button:
         if form.path == "decline_refund" and self.status.stage == Stage.CONTESTED:
-            declined = "You have declined and claimed already."
+            declined = self.reader.text("You have declined and claimed already.")
             return Button(form, False, declined, "NOT_ALLOWED_NOW", None)
         why = self.why_not(permission.code, permission.why_not)
         return Button(form, permission.allowed, why, permission.code, permission.until)
 
 
 def page(
-    template: str, session: Session | None, *, status: HTTPStatus = HTTPStatus.OK, **values: Any
+    template: str,
+    session: Session | None,
+    reader: Reader,
+    *,
+    status: HTTPStatus = HTTPStatus.OK,
+    **values: Any,
 ) -> HTMLResponse:
-    """A page; one without a session shows no navigation."""
-    text = _TEMPLATES.get_template(f"{template}.html.jinja").render(session=session, **values)
+    """A page for this reader; one without a session shows no navigation."""
+    text = _TEMPLATES.get_template(f"{template}.html.jinja").render(
+        session=session,
+        reader=reader,
+        is_party=session is not None and is_party(session.sender),
+        _=reader.text,
+        **values,
+    )
     return HTMLResponse(text, status, HEADERS)
 
 
@@ -244,26 +294,21 @@ def _json(value: object) -> str:
 
 
 def _stage(stage: str | None) -> str:
-    """The text of a stage."""
-    return capitalized(STAGE_TEXT[Stage(stage)]) if stage else "Starting"
+    """The text of a stage, in English."""
+    return STAGE_TEXT[Stage(stage)] if stage else STARTING
 
 
 def _turn(stage: str | None, role: Role) -> str:
-    """Who has to act in a stage, for lists of this reader."""
+    """Who has to act in a stage, for lists of this reader, in English."""
     rules = newest_rules().deadlines
     who = next((each.waiting_for for each in rules if stage and each.governs == stage), "")
     return "you" if who == role else who.replace("payments", "payment provider")
 
 
 def _title(path: str, role: Role) -> str:
-    """What a form is called."""
+    """What a form is called, in English."""
     form = form_at(path, role)
     return form.title if form else path.replace("_", " ")
-
-
-def _language(reader: Reader) -> str:
-    """The language of dates and amounts, for browsers."""
-    return str(reader.locale).replace("_", "-")
 
 
 def _short(at: datetime, reader: Reader) -> str:
@@ -289,7 +334,6 @@ _TEMPLATES.filters |= {
     "stage": _stage,
     "turn": _turn,
     "path": purchase_path,
-    "language": _language,
     "utc": utc,
     "short": _short,
     "first_upper": capitalized,

@@ -17,6 +17,7 @@ from workroom.access import is_party
 from workroom.error_pages import SignedOut, error_page
 from workroom.forms import form_at
 from workroom.oidc import Attempt, OpenIdProvider, SignInFailed
+from workroom.readers import Readers
 from workroom.reading import fields_of
 from workroom.sessions import Session, Sessions
 from workroom.show import page, purchase_path
@@ -35,6 +36,7 @@ class SignIn:
     """The pages that open and end sessions."""
 
     sessions: Sessions
+    readers: Readers
     provider: OpenIdProvider | None
     base_url: str
 
@@ -58,7 +60,8 @@ class SignIn:
         leave = None
         if session.roles and self.provider:
             leave = await self.provider.sign_out_url(f"{self.base_url}/")
-        response = page("signed_out", None, leave=leave, sign_in=self._sign_in)
+        reader = self.readers.before(session.sender, request)
+        response = page("signed_out", None, reader, leave=leave, sign_in=self._sign_in)
         self.sessions.end(response)
         return response
 
@@ -77,9 +80,9 @@ class SignIn:
         try:
             claims = self.sessions.keys.verify("link", request.path_params["token"])
         except Expired:
-            return self._failed("This link is too old. Use a newer one.")
+            return self._failed(request, "This link is too old. Use a newer one.")
         except NotSigned:
-            return self._failed("This link is not valid.")
+            return self._failed(request, "This link is not valid.")
         session = self.sessions.open(claims, self.sessions.of(request))
         return self._opened(session, _target(session, claims["purchase"], claims["form"]))
 
@@ -90,7 +93,7 @@ class SignIn:
         try:
             response = RedirectResponse(await self.provider.sign_in_url(attempt), 303)
         except Unreachable as error:
-            return error_page(error, None)
+            return error_page(error, None, self.readers.before(None, request))
         self.sessions.keep_attempt(response, asdict(attempt))
         return response
 
@@ -100,10 +103,10 @@ class SignIn:
             attempt = Attempt(**self.sessions.attempt(request))
             first, *others = await self.provider.senders(attempt, request.query_params)
         except Unreachable as error:
-            return error_page(error, None)
+            return error_page(error, None, self.readers.before(None, request))
         except (NotSigned, SignInFailed) as error:
             log.warning("sign_in_failed", why=str(error))
-            return self._failed("Signing in did not work.")
+            return self._failed(request, "Signing in did not work.")
         roles = tuple(each.role for each in (first, *others))
         to = attempt.to if attempt.to != "/" or is_party(first) else "/staff"
         response = self._opened(Session.new(first, None, roles), to)
@@ -115,8 +118,8 @@ class SignIn:
         self.sessions.keep(response, session)
         return response
 
-    def _failed(self, why: str) -> Response:
-        return error_page(SignedOut(why, self._sign_in), None)
+    def _failed(self, request: Request, why: str) -> Response:
+        return error_page(SignedOut(why, self._sign_in), None, self.readers.before(None, request))
 
     @property
     def _sign_in(self) -> str | None:

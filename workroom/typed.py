@@ -21,7 +21,7 @@ def read_amount(text: str, currency: str, reader: Reader) -> int:
 
     The currency may stand beside it. A separator counts only where the locale has it, and groups
     only of three digits (in India also of two): nothing is guessed, nothing rounded. Raises
-    InvalidAmount with an example.
+    InvalidAmount with an example, in the reader's language.
     """
     example = example_of(currency, reader)
     digits = "".join(map(_digit, text.strip().translate(WIDE)))
@@ -35,11 +35,14 @@ def read_amount(text: str, currency: str, reader: Reader) -> int:
     )
     plain = whole.replace(group, "") if grouped else whole
     if not re.fullmatch(r"[0-9]+", plain) or (point and not re.fullmatch(r"[0-9]+", fraction)):
-        raise InvalidAmount(f"must be an amount, such as {example}")
+        raise InvalidAmount(reader.text("must be an amount, such as {example}", example=example))
     try:
         return parse_amount(f"{plain}.{fraction}" if point else plain, currency)
     except InvalidAmount:
-        raise InvalidAmount(f"must be an amount in {currency}, such as {example}") from None
+        why = reader.text(
+            "must be an amount in {currency}, such as {example}", currency=currency, example=example
+        )
+        raise InvalidAmount(why) from None
 
 
 def written(minor: int, currency: str, reader: Reader) -> str:

@@ -24,6 +24,6 @@ async function show() {
 new EventSource(main.dataset.live).onmessage = async ({ lastEventId }) => {
   const changed = known && known !== lastEventId;
   known = lastEventId;
-  if (changed && (await show())) news.textContent = "This page was updated.";
+  if (changed && (await show())) news.textContent = main.dataset.updated;
 };
 setInterval(() => document.hidden || show(), MINUTE);

@@ -1,4 +1,4 @@
-"""Amounts and instants in the format of the reader."""
+"""Words, amounts and instants as the reader reads them."""
 
 import copy
 import re
@@ -9,7 +9,10 @@ from decimal import Decimal
 from babel import Locale
 from babel.dates import format_date, format_time
 
-from activities.amounts import decimals
+from activities.amounts import InvalidAmount, decimals, parse_amount
+from activities.formatter import Facts
+from activities.languages.catalogue import Catalogue, catalogue
+from activities.languages.translated import Translated
 from activities.locales import find_locale, find_zone
 from activities.requests import Party
 from activities.sanitize import isolated
@@ -20,11 +23,48 @@ _UNSPACED = re.compile(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])")
 
 @dataclass(frozen=True)
 class Reader:
-    """How one person reads dates and amounts. Defaults: en_US and UTC."""
+    """How one person reads words, dates and amounts. Defaults: en_US and UTC."""
 
     locale: Locale
     zone: tzinfo
     zone_name: str
+
+    @property
+    def catalogue(self) -> Catalogue | None:
+        """The translations for this person; None for English."""
+        return catalogue(self.locale)
+
+    @property
+    def language(self) -> str:
+        """The language of words, for browsers and mail programs."""
+        return self.catalogue.language if self.catalogue else "en"
+
+    @property
+    def format_language(self) -> str:
+        """The language of dates and amounts, for browsers."""
+        return str(self.locale).replace("_", "-")
+
+    def text(self, text: str, context: str = "", /, **values: object) -> str:
+        """A text that names nobody, in the reader's language, with its placeholders filled in.
+        `context` tells texts apart that are alike in English."""
+        facts = Facts(values={name: str(value) for name, value in values.items()})
+        return Translated("", "", str, catalogue=self.catalogue).format(text, facts, context)
+
+    def text_if_known(self, text: str) -> str:
+        """One of our texts in the reader's language; a text of anybody else as it is."""
+        known = self.catalogue and self.catalogue.has(text)
+        return self.text(text) if known else text
+
+    def formatter(self, client: str, freelancer: str, currency: str, you: str) -> Translated:
+        """Writes texts about a purchase for this reader, whose role is `you`; the names are safe to
+        show."""
+        return Translated(
+            client,
+            freelancer,
+            lambda minor: self.amount(minor, currency),
+            you=you,
+            catalogue=self.catalogue,
+        )
 
     def amount(self, minor: int, currency: str) -> str:
         """The amount with its currency, with as many decimals as ISO 4217 gives the currency.
@@ -39,6 +79,17 @@ class Reader:
         text: str = pattern.apply(value, self.locale, currency=currency, currency_digits=False)
         return isolated(_UNSPACED.sub("\xa0", text))
 
+    def amount_in(self, text: str, currency: str) -> str:
+        """An amount that a workflow has written, such as `250.00 USD`, as the reader writes it; any
+        other text as it is."""
+        number, _, code = text.partition(" ")
+        try:
+            return (
+                self.amount(parse_amount(number, currency), currency) if code == currency else text
+            )
+        except InvalidAmount:
+            return text
+
     def moment(self, at: datetime) -> str:
         """Weekday, date and time in the reader's zone, with the zone and its offset at that time.
 
@@ -47,7 +98,9 @@ class Reader:
         """
         local = at.astimezone(self.zone)
         if local.time() == time.min:
-            return f"{self.day(at)}, at the end of the day ({self._zone(local)})"
+            return self.text(
+                "{day}, at the end of the day ({zone})", day=self.day(at), zone=self._zone(local)
+            )
         date = format_date(local, "full", locale=self.locale)
         # Few fonts have the narrow space that CLDR puts before AM and PM.
         time_text = format_time(local, "short", locale=self.locale).replace("\u202f", "\xa0")

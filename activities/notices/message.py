@@ -23,6 +23,9 @@ from activities.sanitize import header
 # Display names with these need quotes, and Python folds long quoted names wrongly.
 _SPECIALS = re.compile(r"[\"(),:;<>@\[\\\]]+")
 
+_LANGUAGE = re.compile(r'<html lang="([a-z]{2,3})"')
+"""The language of a notice's words, as its page states it before any text of others."""
+
 
 class _Headers(HeaderRegistry):
     """Caches the class of each kind of header, which Python makes anew for each header."""
@@ -67,6 +70,8 @@ class Outgoing:
         message["In-Reply-To"] = root
         message["References"] = root
         message["Auto-Submitted"] = "auto-generated"
+        if language := _LANGUAGE.search(notice.html):
+            message["Content-Language"] = language[1]
         message["X-Recourse-Purchase"] = header(notice.purchase_id)
         message["X-Recourse-Transition"] = header(notice.transition)
         message["MIME-Version"] = "1.0"

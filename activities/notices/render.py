@@ -1,5 +1,6 @@
 """Writes one notice for one reader: subject, plain text and HTML. The request has the texts."""
 
+import re
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from activities.formatter import PARTIES, Facts, Formatter, capitalized
+from activities.formatter import PARTIES, Facts, capitalized
 from activities.links import LINK_LIVES, LinkKeys, Person, form_of, link
 from activities.notices.commands import message_command, status_command
 from activities.notices.formats import Reader, reader, utc
@@ -25,8 +26,11 @@ _WIDTH = 72
 MAX_VALUE = 600
 """Characters of one of the request's `values`; more would bury the sentence that quotes it."""
 
-SIGN_IN = "To see the purchase and to answer, sign in where this project was bought."
-"""For parties where no page is configured."""
+
+ACCOUNT_CONTEXTS = ("from", "to")
+"""In the catalogues: an account that money comes from, and one that it goes to."""
+MESSAGE_CONTEXT = "message"
+"""In the catalogues: the name of a message."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +67,12 @@ class View:
     """Everything that the templates print. Safe except for HTML's own escaping."""
 
     terse: bool
-    language: str
+    format_language: str
     heading: str
     greeting: str
     summary: str
     explanation: str
-    quoted_by: str
+    quoted_by: str | None
     quote: str | None
     advice: tuple[str, ...]
     movements: tuple[tuple[str, str], ...]
@@ -78,7 +82,6 @@ class View:
     confirm_url: str | None
     link: str | None
     command: str | None
-    sign_in: str
     title: str
     purchase_id: str
     price: str
@@ -97,14 +100,17 @@ def render(
     to sign in. Operators get each message's command. Raises UnknownCurrency for an unknown currency
     code, and KeyError for a text with a placeholder that the request cannot fill.
     """
-    view = _Writer(request, recipient, base_url, keys).view()
+    writer = _Writer(request, recipient, base_url, keys)
+    view, words = writer.view(), {"_": writer.reader.text, "language": writer.reader.language}
     title = header(isolated(request.title), 80)
     heading = header(view.heading, 120)
     subject = f"{heading}: {title}" if title else heading
     if view.terse:
         subject = f"[{header(request.purchase_id, 80)}] {subject}"
     return Rendered(
-        subject=subject, text=_TEXT.render(view=view), html=_HTML.render(view=view, subject=subject)
+        subject=subject,
+        text=_TEXT.render(view=view, **words),
+        html=_HTML.render(view=view, subject=subject, **words),
     )
 
 
@@ -116,7 +122,7 @@ def render_alert(alert: OperatorAlert) -> Rendered:
         subject=subject,
         text=_ENVIRONMENT.get_template("alert.txt.jinja").render(rows=rows),
         html=_ENVIRONMENT.get_template("alert.html.jinja").render(
-            subject=subject, heading=plain_text(alert.subject, 200), rows=rows
+            language="en", subject=subject, heading=plain_text(alert.subject, 200), rows=rows
         ),
     )
 
@@ -141,14 +147,14 @@ class _Writer:
         self._recipient = recipient
         self._base_url, self._keys = base_url, keys
         self._party = party_of(request, recipient)
-        self._reader: Reader = reader(self._party)
-        self._formatter = Formatter(
+        self.reader: Reader = reader(self._party)
+        self._formatter = self.reader.formatter(
             display_name(request.client),
             display_name(request.freelancer),
-            lambda minor: self._reader.amount(minor, request.price.currency),
-            you=recipient.role,
+            request.price.currency,
+            recipient.role,
         )
-        values = request.values.items()
+        values = self._values().items()
         self._facts = Facts(
             plain_text(request.actor, 60),
             request.amounts,
@@ -162,12 +168,12 @@ class _Writer:
         advice = text.advice.get(self._recipient.role, ())
         return View(
             terse=terse,
-            language=str(self._reader.locale).replace("_", "-"),
+            format_language=self.reader.format_language,
             heading=self._format(text.heading),
-            greeting=f"Hello {display_name(self._party)}," if self._party else "Hello,",
+            greeting=self._greeting(),
             summary=self._format(text.summary),
             explanation=self._format(text.explanation),
-            quoted_by=self._format("{Actor}"),
+            quoted_by=self._format("{Actor} wrote:") if request.note else None,
             quote=unlinked(lines(request.note)) if request.note else None,
             advice=tuple(self._format(paragraph) for paragraph in advice),
             movements=tuple(
@@ -182,7 +188,6 @@ class _Writer:
             confirm_url=self._confirm_url(),
             link=self._link(),
             command=None if self._base_url or not terse else status_command(request),
-            sign_in=SIGN_IN,
             title=plain_text(isolated(request.title), 80),
             purchase_id=plain_text(request.purchase_id, 80),
             price=self._formatter.amount(request.price.amount),
@@ -198,10 +203,37 @@ class _Writer:
         return self._formatter.format(text, self._facts)
 
     def _route(self, source: str, target: str) -> str:
-        text = plain_text(f"From {source} to {target}", 200)
+        return self.reader.text(
+            "From {source} to {target}",
+            source=self._account(source, "from"),
+            target=self._account(target, "to"),
+        )
+
+    def _account(self, name: str, context: str) -> str:
+        """Where money comes from or goes to; `context` is one of ACCOUNT_CONTEXTS."""
+        text, own = account_template(name), self.reader.catalogue
+        if own and own.has(text, context):
+            return self._formatter.format(text, self._facts, context)
+        shown = plain_text(name, 200)
         for role in PARTIES:
-            text = text.replace(f"the {role}'s", self._format(f"{{{role}'s}}"))
-        return text
+            shown = shown.replace(f"the {role}'s", self._format(f"{{{role}'s}}"))
+        return shown
+
+    def _values(self) -> dict[str, str]:
+        """The values that texts quote, as the reader reads amounts and the names of messages."""
+        request, own = self._request, self.reader.catalogue
+        values = dict(request.values)
+        if "debt" in values:
+            values["debt"] = self.reader.amount_in(values["debt"], request.price.currency)
+        name = values.get("message", "")
+        if own and own.has(name, MESSAGE_CONTEXT):
+            values["message"] = self._formatter.format(name, Facts(), MESSAGE_CONTEXT)
+        return values
+
+    def _greeting(self) -> str:
+        if self._party is None:
+            return self.reader.text("Hello,")
+        return self.reader.text("Hello {name},", name=display_name(self._party))
 
     def _money_text(self) -> str | None:
         """When the money moves, with the latest date where it is known."""
@@ -209,16 +241,18 @@ class _Writer:
             return None
         sentence, by = self._format(self._request.money_text), self._request.refund_by
         if by and by > self._request.at:
-            return f"{sentence}: at the latest on {self._reader.day(by)}."
+            return self.reader.text(
+                "{sentence}: at the latest on {day}.", sentence=sentence, day=self.reader.day(by)
+            )
         return f"{sentence}."
 
     def _deadline(self, deadline: NoticeDeadline) -> Deadline:
-        own = self._reader
+        own, then = self.reader, self._format(deadline.expiry_text)
         return Deadline(
             label=capitalized(self._format(deadline.label)),
             at=own.moment(deadline.at),
             utc=utc(deadline.at) if own.zone_name != "UTC" else None,
-            expiry=f"If nobody acts by then: {self._format(deadline.expiry_text)}.",
+            expiry=own.text("If nobody acts by then: {expiry}.", expiry=then),
             yours=deadline.waiting_for == self._recipient.role,
         )
 
@@ -247,6 +281,11 @@ class _Writer:
 def display_name(party: Party) -> str:
     """A person's name, safe to show; the id if nothing of the name can be shown."""
     return isolated(plain_text(party.name, 60) or plain_text(party.id, 60) or "there")
+
+
+def account_template(account: str) -> str:
+    """The template for an account, such as `{client's} bank` for `the client's bank`."""
+    return re.sub(r"the (client|freelancer)'s", r"{\1's}", account)
 
 
 def _value(text: str) -> str:

@@ -31,6 +31,19 @@ class Installed:
         """What `recourse …` prints before it exits with this status."""
         return self._run([str(self.python.parent / "recourse"), *arguments], cwd, leaves)
 
+    def prints(self, program: str, cwd: Path) -> str:
+        """What a program prints, with its warnings."""
+        ran = subprocess.run(
+            [str(self.python), "-c", program],
+            cwd=cwd,
+            env={**os.environ, "PYTHONSAFEPATH": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=True,
+        )
+        return ran.stdout
+
     def _run(self, command: list[str], cwd: Path, leaves: int) -> str:
         ran = subprocess.run(
             command,
@@ -85,6 +98,7 @@ def test_the_wheel_has_every_file_and_no_other(installed: Installed) -> None:
     assert {name for name in packed if ".dist-info/" not in name} == files
     assert any(name.endswith(".jinja") for name in files)
     assert any(name.endswith(".mako") for name in files)
+    assert any(name.endswith(".po") for name in files)
     assert any("/migrations/versions/" in name for name in files)
 
 
@@ -93,6 +107,16 @@ def test_it_runs_where_it_is_installed(installed: Installed, tmp_path: Path) -> 
     assert "--dev" in installed.runs("worker", "--help", cwd=tmp_path)
     assert "purchase" in installed.runs("starter", "--help", cwd=tmp_path)
     assert '"title": "Cancel"' in installed.runs("starter", "schema", "cancel", cwd=tmp_path)
+
+
+def test_it_speaks_german_where_it_is_installed(installed: Installed, tmp_path: Path) -> None:
+    """The catalogues came along, and a text that they lack brings no warning."""
+    program = (
+        "from activities.notices.formats import reader; from activities.requests import Party; "
+        "ana = reader(Party(id='a', name='A', email='a@example.com', locale='de_AT')); "
+        "print(ana.text('The money'), ana.text('A text of an older release.'))"
+    )
+    assert installed.prints(program, cwd=tmp_path) == "Das Geld A text of an older release.\n"
 
 
 def test_it_makes_its_books_where_it_is_started(installed: Installed, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from activities.requests import (
 )
 from demo.ports import free_port
 
-ANA = Party(id="ana", name="Ana", email="ana@example.com", timezone="Europe/Lisbon", locale="pt_PT")
+ANA = Party(id="ana", name="Ana", email="ana@example.com", timezone="Europe/Lisbon", locale="fr_FR")
 BO = Party(id="bo", name="Bo", email="bo@example.com")
 OPERATORS = "staff@example.com"
 

@@ -209,6 +209,6 @@ def test_five_business_days_by_another_calendar() -> None:
             notice.model_copy(update={"client": in_zone("Europe/Berlin", "de_DE")}), client(), None
         ).text
     )
-    assert "at the latest on Mittwoch, 8. April 2026." in text
-    assert "Mittwoch, 8. April 2026, at the end of the day (Europe/Berlin, UTC+02:00)" in text
+    assert "spätestens am Mittwoch, 8. April 2026." in text
+    assert "Mittwoch, 8. April 2026, am Ende des Tages (Europe/Berlin, UTC+02:00)" in text
     assert "2026-04-08 22:00 UTC" in text

@@ -40,7 +40,7 @@ def test_a_whole_notice() -> None:
         == """\
 Hello Ana,
 
-Bo declined the refund and claimed 100,00 US$ of the 250,00 US$ in
+Bo declined the refund and claimed 100,00 $US of the 250,00 $US in
 escrow.
 
 The rule: You may accept the claim or open a dispute.
@@ -51,8 +51,8 @@ Bo wrote:
 
 The money
 
-  100,00 US$  From escrow to Bo's balance
-  150,00 US$  From escrow to your payment method
+  100,00 $US  From escrow to Bo's balance
+  150,00 $US  From escrow to your payment method
 
 Your refund may take up to five business days.
 
@@ -60,8 +60,7 @@ If you cannot agree with Bo, you may open a dispute.
 
 Next deadline: Your answer to the claim is due
 
-  segunda-feira, 30 de novembro de 2026, 23:59 (Europe/Lisbon,
-  UTC+00:00)
+  lundi 30 novembre 2026, 23:59 (Europe/Lisbon, UTC+00:00)
   2026-11-30 23:59 UTC
   If nobody acts by then: the claim is paid.
 
@@ -74,7 +73,7 @@ To see the purchase and to answer, sign in where this project was
 bought.
 
 —
-Logo design · purchase p-1001 · 250,00 US$
+Logo design · purchase p-1001 · 250,00 $US
 This notice was sent automatically; replies to it are not read.
 """
     )
@@ -94,7 +93,7 @@ def test_advice_is_shown_to_its_reader_only() -> None:
 def test_a_refund_says_how_long_it_takes_and_until_when() -> None:
     """With the latest date where it is known."""
     text = flat(render(request(refund_by=at(2026, 12, 1)), client(), None))
-    assert "up to five business days: at the latest on segunda-feira, 30 de novembro" in text
+    assert "up to five business days: at the latest on lundi 30 novembre" in text
 
 
 def test_a_decision_before_the_payment_says_what_it_waits_for() -> None:

@@ -17,6 +17,9 @@ from tests.notices.html_page import Page
 from tests.notices.sample_notices import parties_named, samples_of
 from workflows.messages import PurchaseStart
 
+WORDS = {"de_DE": "de", "pt_PT": "pt"}
+"""The language of the notices for parties with these locales; of all others, English."""
+
 
 @pytest.fixture(params=[parties.name for parties in SAMPLE_PARTIES])
 def shown(request: pytest.FixtureRequest) -> list[Sample]:
@@ -97,7 +100,8 @@ def test_html_is_what_mail_programs_accept(shown: list[Sample]) -> None:
         assert page.tags <= set(known.split()), sample.name
         links = [link for link in page.links if link != sample.request.confirm_url]
         assert all(link.startswith("https://market.example/purchases/") for link in links)
-        assert '<html lang="en" dir="ltr">' in sample.rendered.html
+        words = "en" if sample.role == "operator" else WORDS.get(sample.request.client.locale, "en")
+        assert f'<html lang="{words}" dir="ltr">' in sample.rendered.html
         assert len(sample.rendered.html.encode()) < 100_000
     assert not re.search(r"url\(|@import|src=", samples_of("en-US")[0].rendered.html)
 
@@ -107,6 +111,11 @@ def test_html_is_what_mail_programs_accept(shown: list[Sample]) -> None:
     [
         ("en-US", "$250.00", "Friday, March 6, 2026, 10:00\xa0AM (America/New_York, UTC−05:00)"),
         ("de-DE", "250,00\xa0€", "Freitag, 6. März 2026, 16:00 (Europe/Berlin, UTC+01:00)"),
+        (
+            "pt-PT",
+            "250,00\xa0€",
+            "sexta-feira, 6 de março de 2026, 15:00 (Europe/Lisbon, UTC+00:00)",
+        ),
         ("ja-JP", "￥25,000", "2026年3月7日土曜日, 5:00 (Pacific/Kiritimati, UTC+14:00)"),
         ("hostile", "د.ب", "⁨الجمعة، 6 مارس 2026, 5:00 م⁩ (Africa/Cairo, UTC+02:00)"),
     ],

@@ -167,7 +167,7 @@ async def test_the_pages_are_accessible(
     await page.get_by_role("button", name="Continue").click()
     await page.get_by_role("alert").wait_for()
     await check(page)
-    await page.get_by_label("How much").fill("100,00")
+    await page.get_by_label("How much").fill("100.00")
     await page.get_by_role("button", name="Continue").click()
     await page.get_by_role("heading", name="Check before sending").wait_for()
     await check(page)
@@ -186,11 +186,29 @@ async def check(page: Page) -> None:
 
 
 @pytest.mark.parametrize(
-    ("locale", "currency", "typed", "shown"),
+    ("locale", "currency", "form", "typed", "shown"),
     [
-        ("de_DE", "EUR", "1.100,50", "399,50 € goes back to Ana and 1.100,50 € goes to you"),
-        ("pt_PT", "EUR", "1 100,50", "399,50 € goes back to Ana and 1 100,50 € goes to you"),
-        ("ja_JP", "JPY", "110,050", "￥39,950 goes back to Ana and ￥110,050 goes to you"),
+        (
+            "de_DE",
+            "EUR",
+            ("Ablehnen und fordern", "Wie viel fordern Sie?", "Weiter"),
+            "1.100,50",
+            "Wenn Ana zustimmt: 399,50 € zurück an Ana und 1.100,50 € an Sie.",
+        ),
+        (
+            "pt_PT",
+            "EUR",
+            ("Recusar e pedir pagamento", "Quanto pede?", "Continuar"),
+            "1 100,50",
+            "Se Ana aceitar: 399,50 € de volta para Ana e 1 100,50 € para o seu saldo.",
+        ),
+        (
+            "ja_JP",
+            "JPY",
+            ("Decline and claim", "How much do you claim?", "Continue"),
+            "110,050",
+            "If Ana accepts: ￥39,950 goes back to Ana and ￥110,050 goes to you.",
+        ),
     ],
     ids=["German", "Portuguese", "Japanese"],
 )
@@ -200,22 +218,79 @@ async def test_amounts_are_typed_and_shown_as_the_reader_writes_them(
     chrome: Browser,
     locale: str,
     currency: str,
+    form: tuple[str, str, str],
     typed: str,
     shown: str,
 ) -> None:
-    """With thousands and decimals; dates too."""
+    """With thousands and decimals; dates too, and the words where there is a catalogue."""
+    title, question, button = form
     bo = {"id": "bo", "name": "Bo", "email": "bo@example.com", "locale": locale}
     handle = await held(server, price={"amount": 150_000, "currency": currency}, freelancer=bo)
     await say(handle, Role.CLIENT, "cancel")
     person, until_then = Person("freelancer", "bo"), from_now(timedelta(days=1))
     page, _ = await signed_in(chrome, link(KEYS, url, person, until_then, purchase_of(handle)))
     assert await page.locator(f"time[lang={locale.replace('_', '-')}]").count()
-    await page.get_by_role("link", name="Decline and claim").click()
-    await page.get_by_label("How much do you claim?").fill(typed)
-    await page.get_by_role("button", name="Continue").click()
+    await page.get_by_role("link", name=title).click()
+    await page.get_by_label(question).fill(typed)
+    await page.get_by_role("button", name=button).click()
     text = " ".join((await page.locator(".division").inner_text()).split())
     assert shown in "".join(each for each in text if each not in "\u2066\u2067\u2068\u2069")
     await page.context.close()
+
+
+@pytest.mark.parametrize(
+    ("locale", "typed"), [("de_DE", "hundert"), ("pt_PT", "cem")], ids=["German", "Portuguese"]
+)
+async def test_long_words_fit_on_a_small_phone(
+    server: WorkflowEnvironment, url: str, chrome: Browser, locale: str, typed: str
+) -> None:
+    """On every page of both parties; and axe finds no violation there."""
+    people = {
+        role: {"id": name.lower(), "name": name, "email": "x@example.com", "locale": locale}
+        for role, name in (("client", "Ana"), ("freelancer", "Bo"))
+    }
+    title = "Donaudampfschifffahrtsgesellschaftskapitänsbroschürenübersetzung"
+    handle = await held(server, title=title, **people)
+    await say(handle, Role.CLIENT, "cancel", reason=title)
+    await say(handle, Role.FREELANCER, "decide_refund", decision="decline", claim=10_000)
+    await say(handle, Role.FREELANCER, "propose_split", refund=20_000)
+    one = f"/purchases/{purchase_of(handle)}"
+    forms = {
+        "client": ("accept_claim", "open_dispute", "accept_split", "withdraw_cancellation"),
+        "freelancer": ("approve_refund", "give_refund", "send_message"),
+    }
+    for role, person in people.items():
+        at = link(KEYS, url, Person(role, person["id"]), from_now(timedelta(days=1)))
+        page, _ = await signed_in(chrome, at, viewport={"width": 320, "height": 640})
+        paths = ("/", "/?closed=yes", one, f"{one}/letters", f"{one}/nothing", f"{one}/cancel")
+        for path in (*paths, *(f"{one}/{form}" for form in (*forms[role], "propose_split"))):
+            await page.goto(f"{url}{path}")
+            await fits(page)
+            if path == one:
+                await page.locator("details summary").click()
+                await fits(page)
+                await check(page)
+        await page.locator("#refund").fill(typed)
+        await page.locator("main button").click()
+        await page.get_by_role("alert").wait_for()
+        await fits(page)
+        await page.locator("#refund").fill("100")
+        await page.locator("main button").click()
+        await page.locator(".division").wait_for()
+        await fits(page)
+        await check(page)
+        await page.context.close()
+
+
+async def fits(page: Page) -> None:
+    """Nothing is wider than the screen, and no text is cut off."""
+    over = await page.evaluate(
+        """[...document.querySelectorAll("body *")].filter(one =>
+            one.getBoundingClientRect().right > innerWidth + 0.5
+            && !one.closest("svg, .skip, .unseen")).map(one => one.outerHTML.slice(0, 200))"""
+    )
+    assert over == [], page.url
+    assert not await page.evaluate("document.documentElement.scrollWidth > innerWidth"), page.url
 
 
 async def test_a_payment_that_the_bank_asks_about_has_a_link_to_confirm_it(

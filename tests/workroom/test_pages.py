@@ -86,7 +86,7 @@ async def test_a_decline_shows_who_gets_what_in_both_ways_before_it_is_sent(
     ana = await signed_in(url, "client", "ana", handle, "accept_claim")
     await ana.send()
     division = ana.text.split("Accept the claim")[-2]
-    assert "150,00" in division, "Ana reads Portuguese amounts"
+    assert "US$150.00" in division, "Ana reads British amounts"
     assert "goes back to you" in division
     await ana.send()
     found = await until(handle, lambda found: found.escrow.released == 10_000)

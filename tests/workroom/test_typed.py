@@ -66,7 +66,7 @@ def test_an_amount_is_read_as_its_locale_writes_it(text: str, locale: str, minor
     ],
 )
 def test_what_could_be_read_in_two_ways_is_not_read(text: str, locale: str) -> None:
-    with pytest.raises(InvalidAmount, match="such as"):
+    with pytest.raises(InvalidAmount, match=r"such as|zum Beispiel|por exemplo"):
         read(text, locale)
 
 
