@@ -132,7 +132,7 @@ def activity_call(
             request = _payment_request(state, start, first_run)
             return ActivityCall(VOID_PAYMENT, request, summary, _payment_facts)
         case PostDecision():
-            return _post_decision(state, start)
+            return _post_decision(state, start, first_run)
         case SendRefund(attempt):
             summary = f"Refund {_refund_amount(state)} to the client, {spaced(state.reason)}"
             refund = _refund_request(state, start, attempt, now)
@@ -185,7 +185,9 @@ def _payment_facts(answer: PaymentAnswer) -> Sequence[Fact]:
             return [PaymentVoided()]
 
 
-def _decision_posting(decision: Decision, state: State, start: AcceptedStart) -> DecisionPosting:
+def _decision_posting(
+    decision: Decision, state: State, start: AcceptedStart, first_run: str
+) -> DecisionPosting:
     refund, release = decision.refund, decision.release
     kind = "split" if refund and release else "refund" if refund else "release"
     return DecisionPosting(
@@ -197,6 +199,7 @@ def _decision_posting(decision: Decision, state: State, start: AcceptedStart) ->
         at=decision.at,
         charge_reference=state.charge_reference,
         known=_known(state),
+        first_run=first_run,
     )
 
 
@@ -207,10 +210,10 @@ def _known(state: State) -> tuple[str, ...]:
     return (*disputes, *refunds)
 
 
-def _post_decision(state: State, start: AcceptedStart) -> ActivityCall:
+def _post_decision(state: State, start: AcceptedStart, first_run: str) -> ActivityCall:
     decision = state.decision
     assert decision is not None
-    posting = _decision_posting(decision, state, start)
+    posting = _decision_posting(decision, state, start, first_run)
     directions = ((decision.refund, "for the client"), (decision.release, "to the freelancer"))
     parts = [
         f"{state.terms.format_amount(amount)} out of escrow {where}"
@@ -348,7 +351,9 @@ def postings(state: State, start: AcceptedStart, first_run: str) -> WorkflowPost
     return WorkflowPostings(
         hold=None if state.payment is Payment.NONE else _payment_request(state, start, first_run),
         held=held,
-        decision=_decision_posting(decision, state, start) if held and decision else None,
+        decision=_decision_posting(decision, state, start, first_run)
+        if held and decision
+        else None,
         decision_posted=state.decision_posted,
         settlement=_settlement_posting(settled.reference, settled.at, state, start)
         if settled
