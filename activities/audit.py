@@ -288,7 +288,8 @@ async def _let_look(reading: _Reading, report: AuditReport) -> bool:
         if records.workflow == "open" and records.has_moved_without_us:
             with suppress(StatusUnavailable):
                 known = await reading.directory.postings(records.purchase_id)
-                names = {*known.disputes, *(move.reference for move in known.moves)}
+                moved = (move.reference for move in known.moves)
+                names = {*known.disputes, *known.elsewhere, *moved}
                 if records.purchase_id in differing or records.made_by_others - names:
                     await reading.directory.look_at_payment(records.purchase_id)
                     looking = True

@@ -203,6 +203,8 @@ class WorkflowPostings(Model):
     disputes: tuple[str, ...] = ()
     """The provider's names of the bank disputes that the workflow knows, also of those about money
     that was paid out before: these are posted only when they are lost."""
+    elsewhere: tuple[str, ...] = ()
+    """The provider's names of the refunds that others made, as far as the workflow knows them."""
 
 
 class Posted(Model):

@@ -361,6 +361,7 @@ def postings(state: State, start: AcceptedStart, first_run: str) -> WorkflowPost
         settlement_posted=state.refund is not None and state.refund.posted,
         moves=tuple(_move_posting(move, state, start) for move in state.moves),
         disputes=tuple(dispute.dispute_id for dispute in state.bank_disputes),
+        elsewhere=tuple(made.reference for made in state.refunds_elsewhere),
         proved_by_person=settled is not None and settled.proved_by_person,
     )
 
