@@ -10,17 +10,21 @@ from temporalio.exceptions import ApplicationError
 
 from activities.keys import workflow_id_of
 from activities.ledger import Ledger, Posting
-from activities.ledger.operations import bank_disputes, escrow, refunds_in_transit
+from activities.ledger.history import closed_at
+from activities.ledger.operations import escrow, refunds_in_transit
 from activities.ledger.states import TERMS
 from activities.money_errors import application_errors
 from activities.payments import PaymentProvider, RefundRecord
 from activities.requests import (
     LOAD_CLOSED,
+    RECORD_NEWS,
     ClosedPurchase,
     ClosedPurchaseRequest,
     ErrorType,
     LedgerDecision,
     MoveAccount,
+    NewsRecord,
+    NewsRecorded,
     ProviderMovePosting,
     RefundNews,
 )
@@ -30,7 +34,7 @@ DECISIONS = ("refund", "release", "split")
 
 
 class AftercareActivities:
-    """Reads closed purchases. Nothing is changed."""
+    """Reads closed purchases, and records which news about them were handled."""
 
     def __init__(self, ledger: Ledger, provider: PaymentProvider, seal: Seal = UNENCRYPTED) -> None:
         self._ledger = ledger
@@ -49,8 +53,8 @@ class AftercareActivities:
             if saved is None:
                 raise _invalid(f"The ledger has no terms of purchase {purchase_id}.")
             posted = self._ledger.postings(purchase_id)
-            closed_at = _closed_at(purchase_id, posted)
-            if closed_at is None:
+            ended_at = closed_at(purchase_id, posted)
+            if ended_at is None:
                 raise _invalid(
                     f"Purchase {purchase_id} is not closed: the ledger has money inside, or never "
                     "held any."
@@ -60,7 +64,7 @@ class AftercareActivities:
             except Unreadable as error:  # somebody may give the worker the key
                 raise ApplicationError(str(error), type=ErrorType.LEDGER_UNREACHABLE) from None
             charge = next(each.reference for each in posted if each.kind == "hold")
-            attempts = self._attempts(purchase_id, charge, max(request.at, closed_at))
+            attempts = self._attempts(purchase_id, charge, max(request.at, ended_at))
             settled = [each for each in posted if each.kind == "settled"]
             proof = settled[-1].reference if settled else ""
             return ClosedPurchase(
@@ -73,8 +77,16 @@ class AftercareActivities:
                 settled_attempt=self._settled_attempt(attempts, charge, proof, request.at),
                 settled_at=settled[-1].at if settled else None,
                 moves=tuple(_moves(purchase_id, posted, json.loads(document)["price"]["currency"])),
-                closed_at=closed_at,
+                closed_at=ended_at,
+                handled=self._ledger.handled_news(purchase_id),
             )
+
+    @activity.defn(name=RECORD_NEWS.name)
+    def record_news(self, request: NewsRecord) -> NewsRecorded:
+        """Record the news that a purchase or its case has handled: the audit opens no case for them
+        any more."""
+        with application_errors():
+            return NewsRecorded(created=self._ledger.record_news(request))
 
     def _attempts(self, purchase_id: str, charge: str, at: datetime) -> list[RefundNews]:
         """Our refunds at the provider, by the number of the attempt. A gap ends the list."""
@@ -113,21 +125,6 @@ def _news(refund: RefundRecord) -> RefundNews:
         status=refund.status,
         text=refund.text,
     )
-
-
-def _closed_at(purchase_id: str, posted: Iterable[Posting]) -> datetime | None:
-    """When nothing was inside for the first time: neither in escrow, in transit nor at a bank."""
-    inside, accounts = 0, _inside(purchase_id)
-    for each in posted:
-        inside += each.amount * (each.credit_account in accounts)
-        inside -= each.amount * (each.debit_account in accounts)
-        if not inside:
-            return each.at
-    return None
-
-
-def _inside(purchase_id: str) -> tuple[str, ...]:
-    return escrow(purchase_id), refunds_in_transit(purchase_id), bank_disputes(purchase_id)
 
 
 def _balance(posted: Iterable[Posting], account: str) -> int:

@@ -31,6 +31,7 @@ from activities.database import DatabaseUnreachable, SchemaMismatch
 from activities.keys import purchase_of, workflow_id_of
 from activities.ledger import AccountBalance, Ledger, Snapshot
 from activities.moves import WITHDRAWN, is_dispute
+from activities.news import too_late, unhandled
 from activities.payments import PaymentProvider, ProviderUnreachable, Statement
 from activities.records import PurchaseRecords, WorkflowStatus, records_of
 from activities.requests import (
@@ -129,13 +130,14 @@ async def reconcile(
     report = await _compare_all(reading)
     if lets_look and await _let_look(reading, report):
         await asyncio.sleep(LOOKS_TAKE)
-    if not report.differences:
+    if not (report.differences or report.news):
         return report
-    differing = {found.purchase_id for found in report.differences}
+    differing = {*(found.purchase_id for found in report.differences), *report.news}
     report_progress("Reading again, because some purchases differ")
     again = await _compare_all(reading, differing)
     lasting = tuple(found for found in again.differences if found in report.differences)
-    return again.model_copy(update={"differences": lasting})
+    news = tuple(each for each in again.news if each in report.news)
+    return again.model_copy(update={"differences": lasting, "news": news})
 
 
 @dataclass(frozen=True)
@@ -225,8 +227,8 @@ class AuditActivities:
             )
             for purchase_id in {each.purchase_id for each in report.differences} - {None}:
                 await self._save_ended(str(purchase_id))
-            for purchase_id in {each.purchase_id for each in report.differences if each.is_news}:
-                await self._open_case(str(purchase_id))
+            for purchase_id in report.news:
+                await self._open_case(purchase_id)
         except (DatabaseUnreachable, SchemaMismatch) as error:
             raise ApplicationError(str(error), type=ErrorType.LEDGER_UNREACHABLE) from None
         except ProviderUnreachable as error:
@@ -236,7 +238,8 @@ class AuditActivities:
             ) from None
         listed = report.differences[:MAX_LISTED]
         more = len(report.differences) - len(listed)
-        return report.model_copy(update={"differences": listed, "more": more})
+        news = report.news[:MAX_LISTED]
+        return report.model_copy(update={"differences": listed, "more": more, "news": news})
 
 
 async def _compare_all(
@@ -250,10 +253,18 @@ async def _compare_all(
     slots = asyncio.Semaphore(QUERIES_AT_ONCE)
     wanted = sorted(ids if only is None else ids & {*only})
     done = itertools.count(1)
+    news: list[str] = []
 
     async def one(records: PurchaseRecords) -> list[Difference]:
         async with slots:
             found = await _judge(reading.directory, records, running.get(records.purchase_id))
+            what = "; ".join(unhandled(records))
+            if what or any(each.is_news for each in found):
+                ends = await asyncio.to_thread(reading.ledger.aftercare_ends, records.purchase_id)
+                if ends and datetime.now(UTC) <= ends:
+                    news.append(records.purchase_id)
+                elif not found:
+                    found = [too_late(records, what)]
             reading.report_progress(f"Comparing purchases: {next(done)} of {len(wanted)}")
             return found
 
@@ -263,6 +274,7 @@ async def _compare_all(
         compared=len(ids),
         totals=tuple(_totals(snapshot.accounts, None if reading.since else statement)),
         differences=(*snapshot.differences, *(each for some in found for each in some)),
+        news=tuple(sorted(news)),
     )
 
 
@@ -276,7 +288,8 @@ async def _let_look(reading: _Reading, report: AuditReport) -> bool:
         if records.workflow == "open" and records.has_moved_without_us:
             with suppress(StatusUnavailable):
                 known = await reading.directory.postings(records.purchase_id)
-                names = {*known.disputes, *(move.reference for move in known.moves)}
+                moved = (move.reference for move in known.moves)
+                names = {*known.disputes, *known.elsewhere, *moved}
                 if records.purchase_id in differing or records.made_by_others - names:
                     await reading.directory.look_at_payment(records.purchase_id)
                     looking = True
@@ -302,7 +315,7 @@ async def _judge(
                 what += " the provider; the ledger has not."
                 return [difference(records, what, restore_advice(records))]
             posted = (move.reference for move in workflow.moves if is_dispute(move.kind))
-            known = frozenset((*workflow.disputes, *posted))
+            known = records.known_disputes.union(workflow.disputes, posted)
             found = list(compare(replace(records, known_disputes=known)))
     except StatusUnavailable as error:
         return [difference(records, str(error), error.what_to_do)]

@@ -148,9 +148,7 @@ def _compare_settlement(
 
 def _news(found: Difference, records: PurchaseRecords) -> Difference:
     """Mark what an aftercare case is opened for."""
-    is_over = records.workflow not in ("open", "ended") and not records.is_money_inside
-    is_closed = is_over and records.balances is not None
-    return found.model_copy(update={"is_news": is_closed})
+    return found.model_copy(update={"is_news": records.is_closed})
 
 
 def is_settled_without_refund(records: PurchaseRecords) -> bool:

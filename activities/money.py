@@ -9,6 +9,7 @@ line contains a payment method.
 
 import json
 import shlex
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import structlog
@@ -66,10 +67,18 @@ CHECK_EVERY = timedelta(hours=24)
 class MoneyActivities:
     """Moves the money of purchases between a payment provider and the ledger."""
 
-    def __init__(self, ledger: Ledger, provider: PaymentProvider, seal: Seal = UNENCRYPTED) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        provider: PaymentProvider,
+        seal: Seal = UNENCRYPTED,
+        check_terms: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`check_terms` raises ValueError for terms that no valid start input has."""
         self._ledger = ledger
         self._provider = provider
         self._seal = seal
+        self._check_terms = check_terms
 
     @activity.defn(name=TAKE_PAYMENT.name)
     def take_payment(self, request: PaymentRequest) -> PaymentAnswer:
@@ -84,6 +93,7 @@ class MoneyActivities:
             if charge is None:
                 check_calendar(request.calendar, request.timezone)
                 check_for_new_purchases(request.price.currency)
+                self._validate(request.document)
             self._register(request, paid=charge is not None and charge.status == "succeeded")
             if request.payment_reference:
                 charge = find_payment(self._ledger, self._provider, request)
@@ -129,7 +139,8 @@ class MoneyActivities:
         The provider is asked before a new decision. If a bank disputes the payment, or somebody
         else has refunded it, and the workflow does not know, nothing is posted and the answer has
         the news. A refund of ours is sent only after its decision was posted: if the provider has
-        one already, the ledger has lost the decision.
+        one already, the ledger has lost the decision. Only the workflow that was registered, or
+        that `adopt` began, decides: no other one's state is believed.
         """
         with application_errors():
             if news := self._news_before_decision(request):
@@ -142,6 +153,7 @@ class MoneyActivities:
                 release=request.release,
                 currency=request.currency,
                 at=request.at,
+                first_run=request.first_run,
             )
         log.info(
             "decision_posted",
@@ -163,7 +175,8 @@ class MoneyActivities:
 
     @activity.defn(name=SEND_REFUND.name)
     def send_refund(self, request: RefundRequest) -> RefundAnswer:
-        """Send the refund at the provider, unless the provider has it already.
+        """Send the refund at the provider, unless the provider has it already. What the ledger does
+        not have in transit is not sent.
 
         A new attempt is sent only if the provider's own records say that every earlier one failed:
         a reported failure may be wrong or out of date, and money must not be sent twice.
@@ -237,13 +250,21 @@ class MoneyActivities:
                 document = self._seal.unseal(saved.document)
             except Unreadable as error:  # somebody may give the worker the key
                 raise ApplicationError(str(error), type=ErrorType.LEDGER_UNREACHABLE) from None
-            decision = self._decision_of(request.purchase_id) if saved.kind == "terms" else None
+            decision = self._decision_of(request.purchase_id)
         log.info("purchase_adopted", purchase_id=request.purchase_id, run_id=request.run_id)
         return SavedStateAnswer(kind=saved.kind, document=json.loads(document), decision=decision)
 
     def _decision_of(self, purchase_id: str) -> LedgerDecision | None:
         found = self._ledger.decision(purchase_id)
         return LedgerDecision(**vars(found)) if found else None
+
+    def _validate(self, document: str) -> None:
+        try:
+            self._check_terms(document)
+        except ValueError as error:
+            raise ApplicationError(
+                str(error), type=ErrorType.INVALID_INPUT, non_retryable=True
+            ) from None
 
     def _register(self, request: PaymentRequest, *, paid: bool = False) -> None:
         self._ledger.register(bought(request, self._seal), paid=paid)
@@ -265,6 +286,8 @@ class MoneyActivities:
         with application_errors(request.payment_method):
             refund = self._find_attempt(request)
             if refund is None:
+                charge = request.charge_reference
+                self._ledger.check_refund(request.purchase_id, request.amount, charge)
                 refund = self._provider.refund(
                     request.refund_id, request.charge_reference, request.amount, request.at
                 )

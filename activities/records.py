@@ -9,7 +9,7 @@ from activities.keys import purchase_of
 from activities.ledger import ProviderMove, PurchaseBalances, Snapshot
 from activities.moves import WITHDRAWN, Moves, is_dispute
 from activities.payments import BankDispute, ChargeRecord, RefundRecord, Statement, UnreadableRecord
-from activities.requests import Money, ProviderMovePosting
+from activities.requests import HandledNews, Money, ProviderMovePosting
 
 WorkflowStatus = Literal["open", "completed", "ended"]
 """`ended`: from outside, for example terminated; `adopt` continues it."""
@@ -31,7 +31,9 @@ class PurchaseRecords:
     posted: tuple[ProviderMove, ...] = ()
     """What the ledger has of money that moved at the provider without Recourse."""
     known_disputes: frozenset[str] = frozenset()
-    """The bank disputes that the workflow knows."""
+    """The bank disputes that the workflow knows, or has handled."""
+    handled: tuple[HandledNews, ...] = ()
+    """The news about its payment that it, or its aftercare case, has handled."""
 
     @property
     def moves(self) -> Moves:
@@ -57,6 +59,12 @@ class PurchaseRecords:
         return balances is not None and bool(
             balances.held or balances.in_transit or self.moves.in_dispute
         )
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it has ended, as far as the ledger and what is known of its workflow say."""
+        is_over = self.workflow not in ("open", "ended") and not self.is_money_inside
+        return is_over and self.balances is not None
 
     @property
     def has_returned(self) -> bool:
@@ -160,6 +168,8 @@ def records_of(
     for purchase_id in sorted(
         balances.keys() | charges.keys() | refunds.keys() | unreadable.keys()
     ):
+        handled = snapshot.handled.get(purchase_id, ())
+        disputes = frozenset(each.reference for each in handled if each.kind == "dispute")
         yield PurchaseRecords(
             purchase_id,
             "open" if purchase_id in running else None,
@@ -170,6 +180,8 @@ def records_of(
             tuple(unreadable[purchase_id]),
             purchase_id in snapshot.registered,
             snapshot.moves.get(purchase_id, ()),
+            disputes,
+            handled,
         )
 
 

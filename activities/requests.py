@@ -100,7 +100,7 @@ class SavedStateRequest(Model):
 
 class SavedStateAnswer(Model):
     """`state`: `document` is the workflow's state. `terms`: it is the start input with every
-    default, and `decision` is what the ledger has about the money."""
+    default. `decision`: what the ledger has about the money."""
 
     kind: Literal["state", "terms"]
     document: JsonValue
@@ -130,6 +130,8 @@ class DecisionPosting(Model):
     known: tuple[str, ...] = ()
     """What the workflow knows of the payment (`PaymentNews.names`). If the provider has anything
     else, nothing is posted, and the answer has the news."""
+    first_run: str = ""
+    """The id of the workflow's first run: another workflow decides about nothing."""
 
 
 class SettlementPosting(Model):
@@ -201,6 +203,8 @@ class WorkflowPostings(Model):
     disputes: tuple[str, ...] = ()
     """The provider's names of the bank disputes that the workflow knows, also of those about money
     that was paid out before: these are posted only when they are lost."""
+    elsewhere: tuple[str, ...] = ()
+    """The provider's names of the refunds that others made, as far as the workflow knows them."""
 
 
 class Posted(Model):
@@ -295,6 +299,37 @@ def dispute_name(dispute_id: str, status: str) -> str:
     return f"{dispute_id}:{status}"
 
 
+class HandledNews(Model):
+    """News about a payment that a closed purchase or its aftercare case has handled.
+
+    `reference`: the provider's name for the bank dispute, or for the refund that others made.
+    `status`: of the dispute; of a refund `made` or `failed`.
+    """
+
+    kind: Literal["dispute", "refund"]
+    reference: str
+    status: str
+    amount: Amount
+
+    @property
+    def name(self) -> tuple[str, str, str]:
+        """What makes it another piece of news."""
+        return self.kind, self.reference, self.status
+
+
+class NewsRecord(Model):
+    """Record the news that a purchase, or its aftercare case, has handled when it ends."""
+
+    purchase_id: str
+    news: tuple[HandledNews, ...]
+
+
+class NewsRecorded(Model):
+    """How many of them the ledger did not have."""
+
+    created: int
+
+
 class ClosedPurchaseRequest(Model):
     """Return what ledger and provider have of a closed purchase, for its aftercare case."""
 
@@ -321,6 +356,8 @@ class ClosedPurchase(Model):
     settled_at: UtcDatetime | None
     moves: tuple[ProviderMovePosting, ...]
     closed_at: UtcDatetime
+    handled: tuple[HandledNews, ...] = ()
+    """The oldest first."""
 
 
 class DecisionAnswer(Posted):
@@ -518,6 +555,8 @@ class AuditReport(Model):
     differences: tuple[Difference, ...]
     more: int = 0
     """Differences that are not listed: a report has to fit into a workflow's history."""
+    news: tuple[str, ...] = ()
+    """The closed purchases about whose payment there is news, for their aftercare cases."""
 
 
 class OperatorAlert(Model):
@@ -547,6 +586,7 @@ class ActivityType(Generic[Request, Answer]):
 TAKE_PAYMENT = ActivityType("take_payment", PaymentRequest, PaymentAnswer)
 LOAD_STATE = ActivityType("load_saved_state", SavedStateRequest, SavedStateAnswer)
 LOAD_CLOSED = ActivityType("load_closed_purchase", ClosedPurchaseRequest, ClosedPurchase)
+RECORD_NEWS = ActivityType("record_news", NewsRecord, NewsRecorded)
 VOID_PAYMENT = ActivityType("void_payment", PaymentRequest, PaymentAnswer)
 POST_DECISION = ActivityType("post_decision", DecisionPosting, DecisionAnswer)
 CHECK_PAYMENT = ActivityType("check_payment", PaymentQuery, PaymentNews)

@@ -127,7 +127,6 @@ class Services:
         self.notices = DeliveryLog(self.engine)
         self.mail_problem = partial(mail_problem, channels)
         self.seal = seal
-        self._money = MoneyActivities(self.ledger, self.provider, self.seal)
         self._notifying = NoticeActivities(
             self.notices,
             channels,
@@ -137,10 +136,11 @@ class Services:
             sender_address=settings.mail_from,
         )
 
-    @property
-    def activities(self) -> Sequence[Callable[..., Any]]:
-        """The activities that move money or compute a date."""
-        money = self._money
+    def activities(self, check_terms: Callable[[str], None]) -> Sequence[Callable[..., Any]]:
+        """The activities that move money or compute a date. `check_terms` raises ValueError for
+        terms that no valid start input has."""
+        money = MoneyActivities(self.ledger, self.provider, self.seal, check_terms)
+        aftercare = AftercareActivities(self.ledger, self.provider, self.seal)
         return (
             money.load_saved_state,
             money.take_payment,
@@ -151,7 +151,8 @@ class Services:
             money.check_payment,
             money.post_settlement,
             money.post_provider_move,
-            AftercareActivities(self.ledger, self.provider, self.seal).load_closed_purchase,
+            aftercare.load_closed_purchase,
+            aftercare.record_news,
             business_deadline_activity,
         )
 

@@ -66,8 +66,7 @@ class Place:
 class IdleServices(Services):
     """Activities that answer at once and do nothing, so that only the workflow is measured."""
 
-    @property
-    def activities(self) -> list[Callable[..., Any]]:
+    def activities(self, check_terms: Callable[[str], None]) -> list[Callable[..., Any]]:
         """The activities, with the names and answers of the real ones."""
         return [
             self.take_payment,

@@ -216,6 +216,8 @@ def _facts(status: Status) -> list[tuple[str, str]]:
         taken, since = format_amount(frozen.amount, currency), instant(frozen.since)
         text = f"since {since}: the client's bank has taken {taken} back ({frozen.reference})"
         facts.insert(1, ("Frozen", text))
+    if status.confirm_url:
+        facts.append(("Confirm", f"the client confirms the payment on {status.confirm_url}"))
     if status.outcome:
         facts.insert(1, ("Outcome", f"{status.outcome} ({status.reason})"))
     if refund := status.refund:

@@ -9,6 +9,7 @@ of a purchase.
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from shlex import quote
 
 from temporalio import activity, workflow
 from temporalio.common import RetryPolicy
@@ -24,6 +25,7 @@ from activities.requests import (
     Answer,
     ClosedPurchase,
     ClosedPurchaseRequest,
+    LedgerDecision,
     Model,
     Request,
     SavedStateRequest,
@@ -130,6 +132,18 @@ def accept(document: str, workflow_id: str, now: datetime) -> AcceptedStart:
     return AcceptedStart.of(start.model_copy(update={"purchased_at": purchased_at}), now)
 
 
+def check_terms(document: str) -> None:
+    """Check that validation accepts these terms, before the client is charged: somebody may have
+    written the recorded answer by hand. Raises ValueError with a sentence."""
+    terms = AcceptedStart.model_validate_json(document)
+    fields = terms.model_dump(mode="json", include=set(PurchaseStart.model_fields))
+    given = {name: value for name, value in fields.items() if value not in ("", None)}
+    start = read(PurchaseStart, json.dumps(given))
+    check_movable(start.price.amount, start.price.currency)
+    if AcceptedStart.of(start, terms.imported_at) != terms:
+        raise ValueError("the recorded terms are not those of a start input.")
+
+
 def purchase_time(given: datetime | None, now: datetime) -> datetime | None:
     """When the purchase was made, if the input says so; never after `now`, because it could be
     cancelled for free until then. Raises ValueError with a sentence."""
@@ -174,9 +188,23 @@ async def accepted_terms(
             continue
         if answer.terms is None:
             raise ValueError(answer.problem)
-        if workflow_id_of(answer.terms.purchase_id) == info.workflow_id:
+        if _is_answer_to(request.document, answer.terms):
             return answer.terms, answer.starts_at or began
         workflow.logger.warning("answer_of_another_purchase")  # completed by hand; asked again
+
+
+def _is_answer_to(document: str, terms: AcceptedStart) -> bool:
+    """Whether the terms have the id of this workflow, and price and payment of the start input,
+    which no release changes when it validates them."""
+    if workflow_id_of(terms.purchase_id) != workflow.info().workflow_id:
+        return False
+    try:
+        given = json.loads(document)
+        payment = [given.get(name) or "" for name in ("payment_method", "payment_reference")]
+        is_paid_so = payment == [terms.payment_method, terms.payment_reference]
+        return is_paid_so and given["price"] == terms.price.model_dump()
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return False  # not one that validation accepts
 
 
 def _unsuitable(settings: Mapping[str, object]) -> tuple[str, ...]:
@@ -247,9 +275,24 @@ async def adopted_state(at: datetime, run_id: str) -> WorkflowState:
         raise ValueError(_why(error)) from None
     document = json.dumps(answer.document)
     if answer.kind == "state":
-        return _restored(WorkflowState.model_validate_json(document))
+        state = _restored(WorkflowState.model_validate_json(document))
+        _check_decision(state, answer.decision)
+        return state
     terms = AcceptedStart.model_validate_json(document)
     return WorkflowState.begin_again(terms, at, rules_version(), answer.decision)
+
+
+def _check_decision(state: WorkflowState, posted: LedgerDecision | None) -> None:
+    """A workflow decides before it posts, so a state without the ledger's decision is older than
+    the ledger: another run has decided since. Raises ValueError with a sentence."""
+    decided = state.purchase.decision
+    if posted and (
+        decided is None or (decided.refund, decided.release) != (posted.refund, posted.release)
+    ):
+        raise ValueError(
+            "the saved state is older than the ledger, which has a decision that it does not have. "
+            f"Run: recourse adopt {quote(state.start.purchase_id)} --from-terms"
+        )
 
 
 async def closed_purchase(purchase_id: str, at: datetime) -> ClosedPurchase:

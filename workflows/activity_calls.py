@@ -129,7 +129,7 @@ def activity_call(
             request = _payment_request(state, start, first_run)
             return ActivityCall(VOID_PAYMENT, request, summary, _payment_facts)
         case PostDecision():
-            return _post_decision(state, start)
+            return _post_decision(state, start, first_run)
         case SendRefund(attempt):
             summary = f"Refund {_refund_amount(state)} to the client, {spaced(state.reason)}"
             refund = _refund_request(state, start, attempt, now)
@@ -182,7 +182,9 @@ def _payment_facts(answer: PaymentAnswer) -> Sequence[Fact]:
             return [PaymentVoided()]
 
 
-def _decision_posting(decision: Decision, state: State, start: AcceptedStart) -> DecisionPosting:
+def _decision_posting(
+    decision: Decision, state: State, start: AcceptedStart, first_run: str
+) -> DecisionPosting:
     refund, release = decision.refund, decision.release
     kind = "split" if refund and release else "refund" if refund else "release"
     return DecisionPosting(
@@ -194,6 +196,7 @@ def _decision_posting(decision: Decision, state: State, start: AcceptedStart) ->
         at=decision.at,
         charge_reference=state.charge_reference,
         known=_known(state),
+        first_run=first_run,
     )
 
 
@@ -204,10 +207,10 @@ def _known(state: State) -> tuple[str, ...]:
     return (*disputes, *refunds)
 
 
-def _post_decision(state: State, start: AcceptedStart) -> ActivityCall:
+def _post_decision(state: State, start: AcceptedStart, first_run: str) -> ActivityCall:
     decision = state.decision
     assert decision is not None
-    posting = _decision_posting(decision, state, start)
+    posting = _decision_posting(decision, state, start, first_run)
     directions = ((decision.refund, "for the client"), (decision.release, "to the freelancer"))
     parts = [
         f"{state.terms.format_amount(amount)} out of escrow {where}"
@@ -345,7 +348,9 @@ def postings(state: State, start: AcceptedStart, first_run: str) -> WorkflowPost
     return WorkflowPostings(
         hold=None if state.payment is Payment.NONE else _payment_request(state, start, first_run),
         held=held,
-        decision=_decision_posting(decision, state, start) if held and decision else None,
+        decision=_decision_posting(decision, state, start, first_run)
+        if held and decision
+        else None,
         decision_posted=state.decision_posted,
         settlement=_settlement_posting(settled.reference, settled.at, state, start)
         if settled
@@ -353,6 +358,7 @@ def postings(state: State, start: AcceptedStart, first_run: str) -> WorkflowPost
         settlement_posted=state.refund is not None and state.refund.posted,
         moves=tuple(_move_posting(move, state, start) for move in state.moves),
         disputes=tuple(dispute.dispute_id for dispute in state.bank_disputes),
+        elsewhere=tuple(made.reference for made in state.refunds_elsewhere),
         proved_by_person=settled is not None and settled.proved_by_person,
     )
 

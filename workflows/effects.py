@@ -8,15 +8,16 @@ once.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 from temporalio.workflow import ActivityCancellationType
 
-from activities.requests import ErrorType
-from workflows import budget
-from workflows.activity_calls import activity_call
+from activities.requests import RECORD_NEWS, ErrorType, NewsRecord
+from workflows import budget, lifecycle, priorities
+from workflows.activity_calls import RETRY, activity_call
 from workflows.lifecycle import is_pending
 from workflows.lifecycle.events import (
     CONCURRENT,
@@ -42,6 +43,7 @@ RETRY_PAYMENT_EVERY = timedelta(minutes=5)
 """The same for a payment, whose window is short, and which its client may have confirmed."""
 
 INVALID_START = (
+    ErrorType.INVALID_INPUT,
     ErrorType.UNKNOWN_CALENDAR,
     ErrorType.WITHDRAWN_CURRENCY,
     ErrorType.PURCHASE_EXISTS,
@@ -103,6 +105,23 @@ class EffectRunner:
                 )
             )
         )
+
+    async def record_news(self) -> None:
+        """Let the ledger know which news about the payment are handled, or the daily audit would
+        open an aftercare case for them. Failed by hand, they are handled once more."""
+        news = tuple(lifecycle.handled_news(self._state.purchase))
+        if not news:
+            return
+        with suppress(ActivityError):
+            await workflow.execute_activity(
+                RECORD_NEWS.name,
+                NewsRecord(purchase_id=self._state.start.purchase_id, news=news),
+                result_type=Deciphered,
+                start_to_close_timeout=ATTEMPT_TIMEOUT,
+                retry_policy=RETRY,
+                summary="Record which news about the payment are handled",
+                priority=priorities.NEWS,
+            )
 
     async def stop(self) -> None:
         """Start nothing more, end the waiting for a retry, and let running activities end. What is

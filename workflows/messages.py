@@ -401,7 +401,8 @@ class Frozen(Model):
 
 class Status(Model):
     """Everything about the purchase. `rejected` holds the newest 50 rejected signals,
-    `rejected_count` how many there were."""
+    `rejected_count` how many there were. `confirm_url`: the page of the payment provider on which
+    the client confirms the payment, while the client's bank asks for that and the page is known."""
 
     purchase_id: str
     title: str
@@ -413,6 +414,7 @@ class Status(Model):
     reason: str | None
     waiting_for: str
     payment: str
+    confirm_url: str | None = None
     escrow: Escrow
     refund: RefundAttempt | None
     frozen: Frozen | None = None

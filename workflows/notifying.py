@@ -6,12 +6,14 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from pydantic import RootModel
 from temporalio import workflow
-from temporalio.common import Priority, RetryPolicy
+from temporalio.common import Priority, RawValue, RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, WorkflowAlreadyStartedError
 from temporalio.workflow import ParentClosePolicy
 
 from activities.formatter import spaced
+from activities.keys import purchase_of_workflow
 from activities.requests import (
     GIVE_UP_AFTER,
     NOTICE_QUEUE,
@@ -27,13 +29,14 @@ from activities.requests import (
 )
 from activities.sanitize import markdown
 from workflows import budget, lifecycle, priorities
+from workflows.failures import failure
 from workflows.lifecycle import texts
 from workflows.lifecycle.events import Notify, RecipientRole
 from workflows.lifecycle.queries import REMINDER
 from workflows.lifecycle.state import DeadlineName, Stage, State
 from workflows.lifecycle.texts import Text
 from workflows.messages import Role
-from workflows.receiving.encrypted import Deciphered
+from workflows.receiving.encrypted import Deciphered, check_deciphered
 from workflows.receiving.parsing import parse, parse_answer
 from workflows.workflow_state import PendingNotice, WorkflowState
 
@@ -48,6 +51,7 @@ CONTINUE_AFTER = timedelta(seconds=5)
 
 CLOSE_AFTER = timedelta(minutes=1)
 """How long a closed purchase waits for its last notices before PurchaseNotices takes over."""
+PURCHASE_NOTICES = "PurchaseNotices"
 TAKEN_OVER = "still being tried when the purchase closed"
 
 RETRY = RetryPolicy(
@@ -214,7 +218,7 @@ class Notifier:
     async def _hand_over(self, child_id: str) -> None:
         purchase_id = markdown(self._state.start.purchase_id)
         await workflow.start_child_workflow(
-            PurchaseNotices.run,
+            PURCHASE_NOTICES,
             self._state.notices,
             id=child_id,
             parent_close_policy=ParentClosePolicy.ABANDON,
@@ -222,13 +226,29 @@ class Notifier:
         )
 
 
-@workflow.defn(name="PurchaseNotices")
+class HandedOver(RootModel[list[NoticeRequest]]):
+    """The input of PurchaseNotices."""
+
+
+@workflow.defn(name=PURCHASE_NOTICES)
 class PurchaseNotices:
     """Delivers what a closed purchase could not deliver yet."""
 
     @workflow.run
-    async def run(self, notices: list[NoticeRequest]) -> list[Undelivered]:
-        """Returns what could not be delivered in the end."""
+    async def run(self, *given: RawValue) -> list[Undelivered]:
+        """Returns what could not be delivered in the end. Only a purchase, or its aftercare case,
+        hands notices over: a start by anybody else fails, and nothing is sent."""
+        check_deciphered(given)
+        try:
+            notices = parse(HandedOver, given).root
+        except ValueError as error:
+            raise failure(ErrorType.INVALID_INPUT, f"Nothing was sent: {error}") from None
+        parent = workflow.info().parent
+        if not parent or {each.purchase_id for each in notices} != {
+            purchase_of_workflow(parent.workflow_id)
+        }:
+            why = "only a purchase hands over its last notices."
+            raise failure(ErrorType.INVALID_INPUT, f"Nothing was sent: {why}")
         found = await asyncio.gather(*(_send_or_report(notice) for notice in notices))
         return [item for items in found for item in items]
 

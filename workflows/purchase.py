@@ -399,8 +399,9 @@ class ProjectPurchase(Receiver):
         workflow.continue_as_new(self._state)
 
     async def _finish(self) -> None:
-        """Wait for postings and running effects, and briefly for the last notices."""
+        """Wait for postings, records and running effects, and briefly for the last notices."""
         await self._shielded(self._effects.post_moves())
+        await self._shielded(self._effects.record_news())
         await self._shielded(self._effects.stop())
         await self._shielded(self._notifier.finish())
         await self._wait_until(lambda: self._all_messages_handled)

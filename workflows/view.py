@@ -7,7 +7,7 @@ from temporalio.common import SearchAttributeKey, SearchAttributeUpdate, TypedSe
 
 from workflows import lifecycle
 from workflows.lifecycle.events import RecipientRole
-from workflows.lifecycle.state import DeadlineName, Stage, State
+from workflows.lifecycle.state import DeadlineName, Payment, Stage, State
 from workflows.messages import (
     AttentionItem,
     Escrow,
@@ -92,6 +92,7 @@ def status(state: WorkflowState) -> Status:
         reason=purchase.reason,
         waiting_for=lifecycle.waiting_for(purchase),
         payment=purchase.payment.value,
+        confirm_url=purchase.confirm_url or None if purchase.payment is Payment.PENDING else None,
         escrow=Escrow(
             held=purchase.held,
             in_transit=purchase.in_transit,

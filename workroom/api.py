@@ -193,7 +193,10 @@ class Api:
         return Page(purchases=tuple(found), next_page_token=written_token(following) or None)
 
     async def _status(self, request: Request, sender: Sender) -> Status:
-        return await status_of(await self._opened(request, sender))
+        found = await status_of(await self._opened(request, sender))
+        if sender.role is Role.FREELANCER:  # the page is the client's own
+            return found.model_copy(update={"confirm_url": None})
+        return found
 
     async def _actions(self, request: Request, sender: Sender) -> list[Permission]:
         return await (await current(await self._opened(request, sender))).actions(sender.role)

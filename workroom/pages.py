@@ -159,7 +159,7 @@ class Pages:
         return purchase, view, view.buttons(allowed)
 
     async def _purchase(self, request: Request, session: Session) -> Response:
-        purchase, view, buttons = await self._shown(request, session)
+        _, view, buttons = await self._shown(request, session)
         sent = form_at(request.query_params.get("sent", ""), session.sender.role)
         return page(
             "purchase",
@@ -170,7 +170,7 @@ class Pages:
             buttons=buttons,
             sent=sent,
             live=f"{view.path}/live",
-            confirm_url=await _confirm_url(purchase, view),
+            confirm_url=_confirm_url(view),
         )
 
     async def _letters(self, request: Request, session: Session) -> Response:
@@ -269,13 +269,12 @@ class Pages:
         )
 
 
-async def _confirm_url(purchase: Purchase, view: View) -> str | None:
+def _confirm_url(view: View) -> str | None:
     """The page of the payment provider on which the client confirms the payment, if the bank asks
     for that."""
-    if view.sender.role is not Role.CLIENT or not view.awaits_confirmation:
+    url = view.status.confirm_url or ""
+    if view.sender.role is not Role.CLIENT:
         return None
-    saved = await purchase.saved_state()
-    url = saved.purchase.confirm_url if saved else ""
     return url if url.startswith("https://") and url.isascii() and " " not in url else None
 
 

@@ -18,24 +18,18 @@ triggers of the database enforce the rules for every program that writes to it.
 The table `purchase` has a row for each purchase id: what was bought under it. `charge` has the one
 purchase that each charge of the provider holds. `saved_state` has
 what `recourse adopt` continues a purchase from, `adoption` which run has continued it. `person`
-has fingerprints of the parties, by which staff find their purchases.
+has fingerprints of the parties, by which staff find their purchases. `handled_news` has the news
+about payments that closed purchases and their aftercare cases have handled.
 
 Amounts are integer minor units; times are UTC instants.
 """
 
 from activities.ledger.errors import LedgerRejected, PurchaseExists
 from activities.ledger.history import Posting
-from activities.ledger.ledger import (
-    AccountBalance,
-    Decision,
-    Ledger,
-    ProviderMove,
-    PurchaseBalances,
-    Snapshot,
-    Transfer,
-)
+from activities.ledger.ledger import Decision, Ledger, Transfer
 from activities.ledger.position import InTransit, Position
 from activities.ledger.purchases import BoughtPurchase, bought
+from activities.ledger.snapshot import AccountBalance, ProviderMove, PurchaseBalances, Snapshot
 from activities.ledger.states import SavedState
 
 __all__ = [

@@ -1,18 +1,16 @@
 """Forgetting the persons of a purchase: its key and its index are destroyed, its books stay."""
 
-import json
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import sqlalchemy as sa
-from pydantic import TypeAdapter
 from sqlalchemy.engine import Connection
 
 from activities.amounts import format_amount
 from activities.database import personal
 from activities.ledger import operations, schema
 from activities.ledger.errors import LedgerRejected
+from activities.ledger.purchases import aftercare_window
 
-_DURATION = TypeAdapter(timedelta)
 _AT = schema.operation.c.at
 _FORGET_ERRORS = sa.text("UPDATE notices SET last_error = '' WHERE purchase_id = :purchase_id")
 """A mail server's answer may quote the address."""
@@ -27,7 +25,8 @@ def forget(connection: Connection, purchase_id: str, now: datetime, *, dry_run: 
         raise LedgerRejected("NOT_FOUND", f"The books have no purchase {purchase_id}.")
     _check_money(connection, purchase_id)
     last = connection.scalar(sa.select(sa.func.max(_AT)).filter_by(**name)) or bought.at
-    window = _DURATION.validate_python(json.loads(bought.terms)["policy"]["aftercare_window"])
+    window = aftercare_window(connection, purchase_id)
+    assert window is not None  # it is registered
     if now <= last + window:
         raise LedgerRejected(
             "TOO_EARLY",

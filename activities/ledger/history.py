@@ -1,6 +1,7 @@
 """Everything that the ledger has posted for one purchase."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -8,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from activities.ledger import schema
+from activities.ledger.operations import bank_disputes, escrow, refunds_in_transit
 
 
 @dataclass(frozen=True)
@@ -47,3 +49,15 @@ def postings(connection: Connection, purchase_id: str) -> list[Posting]:
         reference = str(json.loads(fields.pop("request"))["reference"])
         found.append(Posting(**fields | {"amount": int(row.amount)}, reference=reference))
     return found
+
+
+def closed_at(purchase_id: str, posted: Iterable[Posting]) -> datetime | None:
+    """When nothing was inside for the first time: neither in escrow, in transit nor at a bank."""
+    inside = 0
+    accounts = escrow(purchase_id), refunds_in_transit(purchase_id), bank_disputes(purchase_id)
+    for each in posted:
+        inside += each.amount * (each.credit_account in accounts)
+        inside -= each.amount * (each.debit_account in accounts)
+        if not inside:
+            return each.at
+    return None

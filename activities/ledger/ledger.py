@@ -1,8 +1,7 @@
 """The ledger: its operations and its queries."""
 
-import json
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
@@ -12,35 +11,32 @@ from sqlalchemy.exc import IntegrityError
 
 from activities.database.engine import first_line, read, transact
 from activities.keys import LOCAL
-from activities.ledger import forgetting, operations, purchases, schema, states
-from activities.ledger.audit import WHAT_TO_DO, audit
+from activities.ledger import forgetting, news, operations, purchases, refunds, schema, states
+from activities.ledger.audit import audit
 from activities.ledger.errors import LedgerRejected
-from activities.ledger.history import Posting, postings
+from activities.ledger.history import Posting, closed_at, postings
 from activities.ledger.operations import Operation
 from activities.ledger.position import InTransit, Position, in_transit, positions
 from activities.ledger.purchases import BoughtPurchase
 from activities.ledger.recording import record
+from activities.ledger.snapshot import (
+    AccountBalance,
+    PurchaseBalances,
+    Snapshot,
+    accounts,
+    snapshot,
+)
 from activities.ledger.states import SavedState
 from activities.ledger.watched import watched
-from activities.requests import Difference, MoveAccount, ProviderMoveKind
+from activities.requests import (
+    Difference,
+    HandledNews,
+    Money,
+    MoveAccount,
+    NewsRecord,
+    ProviderMoveKind,
+)
 from activities.spans import span
-
-
-@dataclass(frozen=True)
-class PurchaseBalances:
-    """The money of one purchase, in minor units. The five amounts sum to its hold.
-
-    `refunded`: by us and settled, or by others. `charged_back`: what the client's bank has
-    withdrawn and not given back, before anything was paid out.
-    """
-
-    purchase_id: str
-    currency: str
-    held: int
-    in_transit: int
-    refunded: int
-    released: int
-    charged_back: int = 0
 
 
 @dataclass(frozen=True)
@@ -63,44 +59,6 @@ class Decision:
     refund: int
     release: int
     at: datetime
-
-
-@dataclass(frozen=True)
-class ProviderMove:
-    """Money that moved at the provider without Recourse, in minor units. `reference`: the
-    provider's name for the dispute or the refund."""
-
-    key: str
-    kind: ProviderMoveKind
-    debit_account: str
-    credit_account: str
-    amount: int
-    reference: str
-
-
-@dataclass(frozen=True)
-class AccountBalance:
-    """The balance of one account: credits minus debits, in minor units."""
-
-    account: str
-    currency: str
-    balance: int
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """The whole ledger at one moment."""
-
-    accounts: tuple[AccountBalance, ...]
-    purchases: tuple[PurchaseBalances, ...]
-    proofs: Mapping[str, str]
-    """By purchase id: the reference with which its refund was settled."""
-    differences: tuple[Difference, ...]
-    """What the audit of the ledger found."""
-    registered: frozenset[str] = frozenset()
-    """The ids of all purchases that were registered before their client was charged."""
-    moves: Mapping[str, tuple[ProviderMove, ...]] = field(default_factory=dict)
-    """By purchase id: what moved at the provider without Recourse, the oldest first."""
 
 
 class Ledger:
@@ -184,14 +142,26 @@ class Ledger:
         release: int,
         currency: str,
         at: datetime,
+        first_run: str = "",
     ) -> bool:
         """Move the whole escrow to refunds in transit, to the freelancer's balance, or to both.
 
-        Once per purchase; an amount of 0 has no leg. Waits for the end of a bank dispute. Returns
-        whether this call applied the operation. Raises LedgerRejected: NO_HOLD, ALREADY_DECIDED,
-        NOT_ENOUGH_MONEY, MONEY_LEFT_OVER, BANK_DISPUTE_OPEN, CURRENCY_MISMATCH.
+        Once per purchase; an amount of 0 has no leg. Waits for the end of a bank dispute.
+        `first_run`: of the workflow that has decided; empty if it is not checked, as in `restore`.
+        Returns whether this call applied the operation. Raises LedgerRejected: NO_HOLD,
+        ALREADY_DECIDED, NOT_ENOUGH_MONEY, MONEY_LEFT_OVER, BANK_DISPUTE_OPEN, CURRENCY_MISMATCH,
+        OTHER_WORKFLOW.
         """
+        if first_run:
+            read(self._engine, lambda c: purchases.check_run(c, purchase_id, first_run))
         return self._post(operations.decide(key, purchase_id, refund, release, currency, at))
+
+    def check_refund(self, purchase_id: str, amount: Money, charge: str) -> None:
+        """Check that this much is in transit, and that the purchase was paid by this charge.
+
+        Raises LedgerRejected: NOT_IN_TRANSIT, OTHER_CHARGE.
+        """
+        read(self._engine, lambda c: refunds.check(c, purchase_id, amount, charge))
 
     def settle(
         self,
@@ -280,6 +250,21 @@ class Ledger:
             lambda connection: forgetting.forget(connection, purchase_id, now, dry_run=dry_run),
         )
 
+    def record_news(self, record: NewsRecord) -> int:
+        """Record the news that a purchase has handled; return how many were not there."""
+        return transact(self._engine, lambda c: news.record(c, record.purchase_id, record.news))
+
+    def handled_news(self, purchase_id: str) -> tuple[HandledNews, ...]:
+        """Return the news about a purchase's payment that were handled, the oldest first."""
+        return read(self._engine, lambda connection: news.handled(connection, purchase_id))
+
+    def aftercare_ends(self, purchase_id: str) -> datetime | None:
+        """Return until when news about a closed purchase opens an aftercare case; None if it is not
+        registered, or was never closed."""
+        ended = closed_at(purchase_id, self.postings(purchase_id))
+        window = read(self._engine, lambda c: purchases.aftercare_window(c, purchase_id))
+        return ended + window if ended and window is not None else None
+
     def transfers(self, purchase_id: str) -> list[Transfer]:
         """Return every transfer of a purchase, the oldest first."""
         transfer, operation = schema.transfer.c, schema.operation.c
@@ -306,7 +291,7 @@ class Ledger:
 
     def accounts(self) -> list[AccountBalance]:
         """Return the balance of every account, by name."""
-        return read(self._engine, _accounts)
+        return read(self._engine, accounts)
 
     def positions(self) -> list[Position]:
         """Return the totals of each currency."""
@@ -318,7 +303,7 @@ class Ledger:
 
     def snapshot(self) -> Snapshot:
         """Return the whole ledger at one moment, audited. Reads every transfer."""
-        return read(self._engine, _snapshot)
+        return read(self._engine, snapshot)
 
     def watched(self, since: datetime, ids: Collection[str] = ()) -> dict[str, str]:
         """Return the purchases that have money inside or a posting made since, and those with these
@@ -342,58 +327,3 @@ class Ledger:
         if recorded.rejection:
             raise LedgerRejected(recorded.rejection.code, recorded.rejection.reason)
         return recorded.created
-
-
-def _accounts(connection: Connection) -> list[AccountBalance]:
-    view = schema.account_balances
-    rows = connection.execute(sa.select(view).order_by(view.c.account))
-    return [AccountBalance(**row._mapping) for row in rows]
-
-
-def _snapshot(connection: Connection) -> Snapshot:
-    view, operation, transfer = schema.purchase_balances, schema.operation.c, schema.transfer.c
-    rows = connection.execute(sa.select(view).order_by(view.c.purchase_id))
-    purchases = tuple(PurchaseBalances(**row._mapping) for row in rows)
-    at_provider = (
-        sa.select(
-            operation.key,
-            operation.kind,
-            operation.purchase_id,
-            operation.request,
-            transfer.debit_account,
-            transfer.credit_account,
-            transfer.amount,
-        )
-        .join_from(schema.operation, schema.transfer, transfer.operation_key == operation.key)
-        .where(operation.kind.in_(("settled", *operations.MOVE_ACCOUNTS)))
-        .order_by(transfer.seq)
-    )
-    proofs: dict[str, str] = {}
-    moves: dict[str, tuple[ProviderMove, ...]] = {}
-    differences = audit(connection)
-    for row in connection.execute(at_provider):
-        try:
-            reference = str(json.loads(row.request)["reference"])
-        except (ValueError, KeyError, TypeError):
-            kind = "settlement" if row.kind == "settled" else row.kind.replace("_", " ")
-            what = f"The {kind} of {row.purchase_id} cannot be read."
-            differences.append(
-                Difference(purchase_id=row.purchase_id, what=what, what_to_do=WHAT_TO_DO)
-            )
-            continue
-        if row.kind == "settled":
-            proofs[row.purchase_id] = reference
-        else:
-            move = ProviderMove(
-                row.key,
-                row.kind,
-                row.debit_account,
-                row.credit_account,
-                int(row.amount),
-                reference,
-            )
-            moves[row.purchase_id] = (*moves.get(row.purchase_id, ()), move)
-    registered = frozenset(connection.execute(sa.select(schema.purchase.c.purchase_id)).scalars())
-    return Snapshot(
-        tuple(_accounts(connection)), purchases, proofs, tuple(differences), registered, moves
-    )

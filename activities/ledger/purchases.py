@@ -1,19 +1,21 @@
 """What was bought: one row per purchase id, which never stands for another purchase."""
 
 import hashlib
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from shlex import quote
 from typing import Any
 
 import sqlalchemy as sa
+from pydantic import TypeAdapter
 from sqlalchemy.engine import Connection
 
 from activities.amounts import format_amount
 from activities.database.engine import insert_if_absent
 from activities.ledger import operations, schema, states
-from activities.ledger.errors import PurchaseExists
+from activities.ledger.errors import LedgerRejected, PurchaseExists
 from activities.people import fingerprints_of
 from activities.requests import PaymentRequest
 from activities.sealing import Seal
@@ -92,6 +94,7 @@ def register(connection: Connection, purchase: Mapping[str, Any], paid: bool) ->
     if found.terms_hash == purchase["terms_hash"]:
         balances = connection.execute(_BALANCES, name).first()
         if balances is None and paid:
+            states.save_again(connection, found.purchase_id, purchase["first_run"])
             return False
         disputed = {"id": operations.bank_disputes(found.purchase_id)}
         if balances and (
@@ -106,6 +109,37 @@ def register(connection: Connection, purchase: Mapping[str, Any], paid: bool) ->
         f" {found.freelancer} for {format_amount(int(found.amount), found.currency)} on"
         f" {found.at:%Y-%m-%d}. {advice}"
     )
+
+
+def check_run(connection: Connection, purchase_id: str, first_run: str) -> None:
+    """Check that the workflow with this first run is the one that was registered, or one that has
+    continued it. Raises LedgerRejected. Nothing is known of a purchase that an early release held.
+    """
+    found = connection.execute(_FIND, {"id": purchase_id}).first()
+    if (
+        found is None
+        or found.first_run == first_run
+        or states.is_continued_by(connection, purchase_id, first_run)
+    ):
+        return
+    raise LedgerRejected(
+        "OTHER_WORKFLOW",
+        f"Purchase {purchase_id} belongs to the workflow with the first run {found.first_run}. "
+        f"This one began with {first_run}, and the ledger has not recorded that it continues the "
+        "other. Nothing is posted. Find out who started it. If the ledger was restored from an "
+        f"older backup, terminate it and run: recourse adopt {quote(purchase_id)}",
+    )
+
+
+_DURATION = TypeAdapter(timedelta)
+
+
+def aftercare_window(connection: Connection, purchase_id: str) -> timedelta | None:
+    """The window of its policy; None if it is not registered."""
+    found = connection.execute(_FIND, {"id": purchase_id}).first()
+    if found is None:
+        return None
+    return _DURATION.validate_python(json.loads(found.terms)["policy"]["aftercare_window"])
 
 
 def _index(connection: Connection, purchase_id: str, people: Collection[str]) -> None:

@@ -88,6 +88,17 @@ charge = sa.Table(
     sa.Column("recorded_at", Instant, sa.FetchedValue()),
 )
 
+handled_news = sa.Table(
+    "handled_news",
+    metadata,
+    sa.Column("purchase_id", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("reference", sa.Text, primary_key=True),
+    sa.Column("status", sa.Text, primary_key=True),
+    sa.Column("amount", sa.BigInteger),
+    sa.Column("recorded_at", Instant, sa.FetchedValue()),
+)
+
 person = sa.Table(
     "person",
     metadata,

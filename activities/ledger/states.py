@@ -45,6 +45,17 @@ def save_terms(connection: Connection, purchase_id: str, document: bytes) -> Non
     connection.execute(insert_if_absent(connection, schema.saved_state), _row(connection, saved))
 
 
+def save_again(connection: Connection, purchase_id: str, first_run: str) -> None:
+    """Record that the workflow with this first run begins again with the terms of a purchase that
+    was registered, paid and then lost by Temporal."""
+    terms = find(connection, purchase_id, TERMS)
+    if terms is None or is_continued_by(connection, purchase_id, first_run):
+        return
+    name = f"{first_run}-started"  # the state of that run may be saved under its own name
+    save(connection, SavedState(purchase_id, name, "terms", terms.document))
+    adopt(connection, purchase_id, name, first_run)
+
+
 def _row(connection: Connection, saved: SavedState) -> dict[str, object]:
     sealed = PersonalData(connection, saved.purchase_id).seal(saved.document)
     return vars(saved) | {"document": sealed}

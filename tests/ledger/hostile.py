@@ -131,6 +131,17 @@ def adoption(run: str, by: str, how: str = "INSERT") -> str:
     return f"{how} INTO adoption (purchase_id, run_id, first_run) VALUES ('open', '{run}', '{by}');"
 
 
+def news(how: str = "INSERT", **changed: str) -> str:
+    values = {
+        "purchase_id": "'open'",
+        "kind": "'dispute'",
+        "reference": "'dp_1'",
+        "status": "'inquiry'",
+        "amount": "100",
+    } | changed
+    return f"{how} INTO handled_news ({', '.join(values)}) VALUES ({', '.join(values.values())});"
+
+
 @dataclass(frozen=True)
 class Attempt:
     """`needs_foreign_keys`: SQLite rejects it only on a connection with foreign keys enabled."""
@@ -353,6 +364,13 @@ ON_BOTH = (
     Attempt("forget the terms", "DELETE FROM saved_state;"),
     Attempt("continue a run twice", adoption("terms", "run-2") + adoption("terms", "run-3")),
     Attempt("continue by no run", adoption("terms", "")),
+    Attempt("handle news twice", news() + news()),
+    Attempt("handle news of nobody", news(purchase_id="''")),
+    Attempt("handle news of another kind", news(kind="'rumour'")),
+    Attempt("handle news without a name", news(reference="''")),
+    Attempt("handle news below zero", news(amount="-1")),
+    Attempt("change handled news", news() + "UPDATE handled_news SET status = 'lost';"),
+    Attempt("forget handled news", news() + "DELETE FROM handled_news;"),
     Attempt(
         "let the bank take more than is held",
         account(BANK) + moved("bank_dispute_opened", "escrow:open", BANK, 101),

@@ -79,11 +79,13 @@ def run(engine: Engine, sql: str, *, foreign_keys: bool = True) -> None:
         sqlite.executescript(f"BEGIN; {sql} COMMIT;")
 
 
+TABLES = ("purchase", "owner", "saved_state", "adoption", "charge", "handled_news")
+
+
 def everything(ledger: Ledger, engine: Engine) -> tuple[object, ...]:
     with engine.connect() as connection:
         registered = [
-            connection.execute(sa.text(f"SELECT * FROM {table}")).all()
-            for table in ("purchase", "owner", "saved_state", "adoption", "charge")
+            connection.execute(sa.text(f"SELECT * FROM {table}")).all() for table in TABLES
         ]
     purchases = ("open", "decided", "euro", "disputed", "new")
     return (

@@ -11,7 +11,14 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from activities.database import claim
-from activities.ledger import BoughtPurchase, Ledger, PurchaseExists
+from activities.ledger import (
+    BoughtPurchase,
+    Ledger,
+    LedgerRejected,
+    PurchaseExists,
+    SavedState,
+)
+from activities.requests import Money
 
 AT = datetime(2026, 11, 1, tzinfo=UTC)
 FIRST = BoughtPurchase(
@@ -81,18 +88,75 @@ def test_the_same_terms_in_another_first_run_count_only_until_the_money_is_held(
     ledger: Ledger,
 ) -> None:
     """Before, nothing was decided that a new start could forget. While it is inside, the sentence
-    says how it is continued."""
+    says how it is continued. A retry of the one that was accepted is accepted again."""
     ledger.register(FIRST)
+    once_more = replace(FIRST, first_run="run-3")
     with pytest.raises(PurchaseExists, match="start it with a new id"):
         ledger.register(STARTED_AGAIN)
     assert ledger.register(STARTED_AGAIN, paid=True) is False
     for event in (hold, refund):
         event(ledger)
         with pytest.raises(PurchaseExists, match="run recourse adopt p-1"):
-            ledger.register(STARTED_AGAIN, paid=True)
+            ledger.register(once_more, paid=True)
+        assert ledger.register(STARTED_AGAIN, paid=True) is False
     settle(ledger)
     with pytest.raises(PurchaseExists, match="start it with a new id"):
-        ledger.register(STARTED_AGAIN, paid=True)
+        ledger.register(once_more, paid=True)
+
+
+def test_only_the_workflow_of_a_purchase_decides(ledger: Ledger) -> None:
+    """The one that was registered, one that began again, one that has adopted its state. Another
+    one gets no record under the key, so the right one can decide."""
+    decided: dict[str, Any] = {
+        "key": "p-1/refund",
+        "purchase_id": "p-1",
+        "refund": 25000,
+        "release": 0,
+        "currency": "USD",
+        "at": AT,
+    }
+    ledger.register(FIRST)
+    ledger.register(STARTED_AGAIN, paid=True)
+    ledger.save_state(SavedState("p-1", "run-2", "state", b"a state"))
+    ledger.adopt("p-1", "run-2", "run-3")
+    hold(ledger)
+    with pytest.raises(LedgerRejected) as rejected:
+        ledger.decide(**decided, first_run="run-9")
+    assert rejected.value.code == "OTHER_WORKFLOW"
+    assert ledger.decide(**decided, first_run="run-1") is True
+    assert ledger.decide(**decided, first_run="run-2") is False
+    assert ledger.decide(**decided, first_run="run-3") is False
+
+
+def test_only_a_refund_in_transit_is_sent(ledger: Ledger) -> None:
+    """Of this purchase, of no more than was decided, and of the charge that was held."""
+    usd = partial(Money, currency="USD")
+    ledger.hold(
+        key="p-1/hold", purchase_id="p-1", amount=25000, currency="USD", at=AT, charge="ch_1"
+    )
+    with pytest.raises(LedgerRejected, match=r"has 0\.00 USD in transit.*recourse restore p-1"):
+        ledger.check_refund("p-1", usd(amount=25000), "ch_1")
+    refund(ledger)
+    ledger.check_refund("p-1", usd(amount=25000), "ch_1")
+    for purchase_id, amount, charge, code in (
+        ("p-1", usd(amount=25001), "ch_1", "NOT_IN_TRANSIT"),
+        ("p-1", Money(amount=25000, currency="EUR"), "ch_1", "NOT_IN_TRANSIT"),
+        ("p-2", usd(amount=25000), "ch_1", "NOT_IN_TRANSIT"),
+        ("p-1", usd(amount=25000), "ch_2", "OTHER_CHARGE"),
+    ):
+        with pytest.raises(LedgerRejected) as rejected:
+            ledger.check_refund(purchase_id, amount, charge)
+        assert rejected.value.code == code
+    settle(ledger)
+    with pytest.raises(LedgerRejected, match=r"0\.00 USD in transit"):
+        ledger.check_refund("p-1", usd(amount=25000), "ch_1")
+
+
+def test_a_hold_of_an_early_release_names_no_charge(ledger: Ledger) -> None:
+    """So its refund is not compared with one."""
+    hold(ledger)
+    refund(ledger)
+    ledger.check_refund("p-1", Money(amount=25000, currency="USD"), "ch_1")
 
 
 def test_money_in_a_bank_dispute_is_inside_until_it_is_lost(ledger: Ledger) -> None:

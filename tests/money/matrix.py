@@ -232,7 +232,7 @@ UNSENT: tuple[Case, ...] = (
 """The refund is decided and posted, and the provider does not have it yet."""
 
 _AFTER_THE_END = (
-    Case(news=(INQUIRY,), notified={"bank_inquiry": "o"}, notified_late={}),
+    Case(news=(INQUIRY,), notified={"bank_inquiry": "o"}),
     Case(
         news=(INQUIRY, WON),
         notified={"bank_inquiry": "o", "bank_dispute_ended": "o"},
@@ -268,7 +268,6 @@ def _refunded_on_top(*news: Event | tuple[Event, int]) -> Case:
     return Case(
         news=news,
         notified={"refunded_elsewhere_late": "o"},
-        notified_late={},
         finish="mark",
         audit="the provider refunded",
     )
@@ -292,13 +291,12 @@ CLOSED: Mapping[str, tuple[Case, ...]] = {
         Case(
             news=(ELSEWHERE_FAILED,),
             notified={"refund_elsewhere_failed": "o"},
-            notified_late={},
             finish="mark",
             audit="the ledger has refunds of 250.00 USD made elsewhere, the provider 0.00 USD",
         ),
     ),
     "partly charged back": (
-        Case(news=((INQUIRY, PART),), notified={"bank_inquiry": "o"}, notified_late={}),
+        Case(news=((INQUIRY, PART),), notified={"bank_inquiry": "o"}),
         Case(
             news=((OPENED, PART), LOST),
             notified={"bank_dispute_after_payout": "oo"},

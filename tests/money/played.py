@@ -174,5 +174,10 @@ async def audited(
         for purchase_id, what in expected.items()
         if (what not in found.get(purchase_id, "")) or (not what and purchase_id in found)
     ]
+    problems += [
+        f"the audit would open another case of {purchase_id}"
+        for purchase_id in report.news
+        if purchase_id in expected
+    ]
     assert not [each for each in report.differences if each.purchase_id is None]
     return problems

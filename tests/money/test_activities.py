@@ -17,12 +17,14 @@ from activities.database import DatabaseUnreachable, create_engine, migrate
 from activities.ledger import LedgerRejected
 from activities.money import MoneyActivities
 from activities.payments import ProviderRejected, ProviderUnreachable
+from activities.payments.sandbox_events import SandboxEvent
 from activities.requests import (
     ErrorType,
     Model,
     Money,
     RefundRequest,
 )
+from activities.restore import post
 from tests.money.environment import (
     LATER,
     NOW,
@@ -228,6 +230,7 @@ def under_way(environment: Environment, request: RefundRequest) -> None:
 
 def test_a_later_check_uses_its_own_time(environment: Environment) -> None:
     run(environment.money.take_payment, payment())
+    post(environment.ledger, decision())
     run(environment.money.send_refund, refund(environment))
     env = ActivityEnvironment()
     env.info = replace(env.info, current_attempt_scheduled_time=LATER)
@@ -252,12 +255,14 @@ def test_a_refund_that_the_provider_does_not_know_is_sent_when_checked(
     environment: Environment,
 ) -> None:
     run(environment.money.take_payment, payment())
+    post(environment.ledger, decision(400, 24600))
     under_way(environment, refund(environment, 400))
     assert [each.amount.amount for each in environment.sandbox.refunds()] == [400]
 
 
 def test_a_refund_whose_answer_was_lost_is_not_sent_again(environment: Environment) -> None:
     retried(environment.money.take_payment, payment("pm_sandbox_flaky"))
+    post(environment.ledger, decision())
     with pytest.raises(ApplicationError) as failure:
         run(environment.money.send_refund, refund(environment))
     assert failure.value.type == ErrorType.PROVIDER_UNREACHABLE
@@ -290,6 +295,7 @@ def second_attempt(environment: Environment, **changed: Any) -> RefundRequest:
 def test_no_second_attempt_is_sent_while_the_first_is_pending(environment: Environment) -> None:
     """A false report of a failure does not send money twice."""
     run(environment.money.take_payment, payment())
+    post(environment.ledger, decision(400, 24600))
     first = run(environment.money.send_refund, refund(environment, 400))
     again = run(environment.money.send_refund, second_attempt(environment, amount=400))
     assert (again.status, again.reference) == ("pending", first.reference)
@@ -301,24 +307,45 @@ def test_no_second_attempt_is_sent_while_the_first_is_pending(environment: Envir
 def test_a_second_attempt_is_sent_when_the_first_has_failed(environment: Environment) -> None:
     method = "pm_sandbox_refund_fails_once"
     run(environment.money.take_payment, payment(method))
+    post(environment.ledger, decision())
     run(environment.money.send_refund, refund(environment, method=method))
     again = run(environment.money.send_refund, second_attempt(environment, method=method, at=LATER))
     assert again.status == "pending"
     assert len(environment.sandbox.refunds()) == 2
 
 
-def test_a_refund_above_the_charge_is_rejected_by_the_provider(environment: Environment) -> None:
+def test_a_refund_that_is_not_in_transit_is_not_sent(environment: Environment) -> None:
+    """Whoever asks for it: nothing leaves the provider before its decision is posted."""
     run(environment.money.take_payment, payment())
+    for decided in (None, decision()):
+        if decided:
+            post(environment.ledger, decided)
+        with pytest.raises(
+            ApplicationError, match="Nothing is sent before its decision"
+        ) as failure:
+            run(environment.money.send_refund, refund(environment, 25001))
+        assert failure.value.details == ("NOT_IN_TRANSIT",)
+        assert failure.value.non_retryable
+    assert environment.sandbox.refunds() == []
+
+
+def test_a_refund_above_the_charge_is_rejected_by_the_provider(environment: Environment) -> None:
+    """Somebody else has refunded a part since it was decided."""
+    run(environment.money.take_payment, payment())
+    post(environment.ledger, decision())
+    part = Money(amount=100, currency="USD")
+    environment.sandbox.make_happen(SandboxEvent.REFUND_ELSEWHERE, payment().key, part, NOW)
     with pytest.raises(
         ApplicationError, match="The payment provider rejected the request: "
     ) as failure:
-        run(environment.money.send_refund, refund(environment, 25001))
+        run(environment.money.send_refund, refund(environment))
     assert failure.value.type == ErrorType.PROVIDER_REJECTED
     assert failure.value.non_retryable
 
 
 def test_a_refund_of_another_amount_under_the_same_id_is_rejected(environment: Environment) -> None:
     run(environment.money.take_payment, payment())
+    post(environment.ledger, decision(400, 24600))
     run(environment.money.send_refund, refund(environment, 400))
     with pytest.raises(
         ApplicationError, match=r"a refund of 4\.00 USD under the same key"

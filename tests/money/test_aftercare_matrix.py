@@ -2,7 +2,7 @@
 reordered.
 
 On a real server, with a real ledger and the sandbox. A report opens the aftercare case; if it is
-lost, the audit does, unless there is nothing to settle.
+lost, the audit does, once, unless there is nothing that anybody has to know.
 """
 
 import asyncio
@@ -151,9 +151,7 @@ class AfterTheEnd:
     async def _audit(self) -> None:
         services, directory = self.purchase.services, TemporalPurchaseDirectory(self.server.client)
         report = await reconcile(services.ledger, services.provider, directory)
-        if (self.purchase.purchase_id, True) in {
-            (each.purchase_id, each.is_news) for each in report.differences
-        }:
+        if self.purchase.purchase_id in report.news:
             await open_case(self.server.client, self.purchase.purchase_id)
             self._go_on_in_the_case()
 

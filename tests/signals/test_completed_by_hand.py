@@ -1,7 +1,9 @@
 """An operator completes an activity by hand (`temporal activity complete`), with anything."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,13 @@ from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
+from activities.audit import reconcile
+from activities.requests import Money
 from activities.services import Services
 from demo.runner import LOOK_EVERY, Handle, say, skip, start, until
+from temporal.directory import TemporalPurchaseDirectory
 from tests.notices.environment import environment
-from tests.purchases import held, purchase
+from tests.purchases import held, input_error, purchase, purchase_of
 from tests.signals.payloads import failed_tasks, raw, whole_history
 from worker import build_worker
 from workflows.acceptance import ACCEPT_PURCHASE
@@ -81,10 +86,10 @@ async def test_a_notice_completed_by_hand_is_undelivered(tmp_path: Path) -> None
 
 
 class ByHand(Interceptor):
-    """Completes the next attempts to accept a purchase, as an operator does."""
+    """Completes the next attempts of activities of these types, as an operator does."""
 
-    def __init__(self, *answers: object) -> None:
-        self.answers = list(answers)
+    def __init__(self, answers: dict[str, list[object]]) -> None:
+        self.answers = answers
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
         """Wrap each activity."""
@@ -92,9 +97,10 @@ class ByHand(Interceptor):
 
         class Answers(ActivityInboundInterceptor):
             async def execute_activity(self, input: ExecuteActivityInput) -> object:
-                if activity.info().activity_type != ACCEPT_PURCHASE.name or not answers:
+                waiting = answers.get(activity.info().activity_type)
+                if not waiting:
                     return await super().execute_activity(input)
-                answer = answers.pop()
+                answer = waiting.pop()
                 if isinstance(answer, Exception):
                     raise answer
                 return answer
@@ -102,18 +108,123 @@ class ByHand(Interceptor):
         return Answers(next)
 
 
+@asynccontextmanager
+async def completing(
+    server: WorkflowEnvironment, services: Services, threads: ThreadPoolExecutor, by_hand: ByHand
+) -> AsyncIterator[None]:
+    """A worker whose activities somebody completes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("temporal.plugin.WritesCards", lambda: by_hand)
+        async with build_worker(server.client, services, threads):
+            yield
+
+
 async def test_terms_that_are_failed_or_completed_by_hand_are_validated_again(
     bare_server: WorkflowEnvironment, services: Services, threads: ThreadPoolExecutor
 ) -> None:
-    """The purchase neither ends, with its id used up, nor begins as another purchase."""
+    """The purchase neither ends, with its id used up, nor begins as another purchase, with another
+    price or with somebody else's card."""
     terms = purchase()
-    other = AcceptedStart.of(purchase()).model_dump(mode="json")
-    by_hand = ByHand({"terms": other}, ApplicationError("by hand", non_retryable=True))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("temporal.plugin.WritesCards", lambda: by_hand)
-        async with build_worker(bare_server.client, services, threads):
-            handle = await start(bare_server.client, terms)
-            await skip(bare_server, handle, timedelta(minutes=1))
-            found = await until(handle, lambda found: found.payment == "held")
-            assert (found.purchase_id, by_hand.answers) == (terms.purchase_id, [])
-            await handle.terminate("seen")
+    known = AcceptedStart.of(terms)
+    dear = known.model_copy(update={"price": Money(amount=99_999_00, currency="USD")})
+    answers = (
+        AcceptedStart.of(purchase()),
+        dear,
+        known.model_copy(update={"payment_method": "pm_of_somebody_else"}),
+    )
+    lies = [{"terms": each.model_dump(mode="json")} for each in answers]
+    failed = ApplicationError("by hand", non_retryable=True)
+    by_hand = ByHand({ACCEPT_PURCHASE.name: [*lies, failed]})
+    async with completing(bare_server, services, threads, by_hand):
+        handle = await start(bare_server.client, terms)
+        await skip(bare_server, handle, timedelta(minutes=1))
+        found = await until(handle, lambda found: found.payment == "held")
+        assert (found.purchase_id, str(found.price)) == (terms.purchase_id, "250.00 USD")
+        assert by_hand.answers == {ACCEPT_PURCHASE.name: []}
+        await handle.terminate("seen")
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"freelancer": purchase().client.model_dump()}, "are the same person"),
+        ({"policy": {"review_window": "P999999D"}}, "at most ten years"),
+        ({"decimals": 0}, "the recorded terms are not those of a start input"),
+        ({"title": "two\nlines"}, "must be one line"),
+    ],
+    ids=["one person", "a window of 2,700 years", "no cents", "a title of two lines"],
+)
+async def test_terms_that_no_start_can_have_are_never_charged(
+    bare_server: WorkflowEnvironment,
+    services: Services,
+    threads: ThreadPoolExecutor,
+    changed: dict[str, object],
+    says: str,
+) -> None:
+    """Somebody has completed their validation by hand: they are validated again before the client
+    is charged, and the id can be used again."""
+    terms = purchase()
+    given = AcceptedStart.of(terms).model_dump(mode="json")
+    lie = {"terms": given | changed}
+    async with completing(bare_server, services, threads, ByHand({ACCEPT_PURCHASE.name: [lie]})):
+        handle = await start(bare_server.client, terms)
+        why = await input_error(handle)
+    assert says in why
+    assert services.provider.find_charge(f"{handle.id}/hold") is None
+    assert services.ledger.find_state(terms.purchase_id) is None
+
+
+HELD = {"status": "held", "reference": "ch_invented"}
+DONE = {"key": "purchase-x/refund", "created": True}
+ALL_ELSEWHERE = {"refund_id": "", "reference": "re_invented", "amount": 250_00, "status": "sent"}
+LOST = {"dispute_id": "dp_invented", "status": "lost", "amount": 250_00}
+LIES: dict[str, tuple[str, object, str]] = {
+    "paid": ("take_payment", HELD, "has recorded a hold of 250.00 USD; the ledger has none"),
+    "decided": ("post_decision", DONE, "recorded its decision as posted; the ledger has none"),
+    "refunded": (
+        "send_refund",
+        {"status": "settled", "reference": "re_invented"},
+        "the provider has none, and no person has proved it",
+    ),
+    "settled": (
+        "post_settlement",
+        DONE,
+        "has 0.00 USD in escrow and 250.00 USD in transit, but its workflow is not running",
+    ),
+    "refunded elsewhere": (
+        "check_payment",
+        {"refunds": [ALL_ELSEWHERE]},
+        "the ledger has refunds of 250.00 USD made elsewhere, the provider 0.00 USD",
+    ),
+    "charged back": (
+        "check_payment",
+        {"disputes": [LOST]},
+        "the ledger has the bank dispute dp_invented, which the provider has not",
+    ),
+}
+"""By what somebody pretends: the activity, its answer, and what the audit says."""
+
+
+@pytest.mark.parametrize("lie", LIES)
+async def test_the_audit_finds_each_plausible_lie_and_no_money_follows_it(
+    bare_server: WorkflowEnvironment, services: Services, threads: ThreadPoolExecutor, lie: str
+) -> None:
+    """Somebody completes an activity with an answer that could be true."""
+    kind, answer, says = LIES[lie]
+    async with completing(bare_server, services, threads, ByHand({kind: [answer]})):
+        handle = await held(bare_server, payment_method="pm_sandbox_at_once")
+        if kind == "check_payment":
+            await say(handle, Role.OPERATOR, "check_payment")
+        elif kind != "take_payment":
+            await say(handle, Role.FREELANCER, "give_refund")
+        if kind == "post_decision":
+            found = await until(handle, lambda found: bool(found.attention))
+            assert "has 0.00 USD in transit" in found.attention[0].text
+        elif kind != "take_payment":
+            await handle.result()
+        directory = TemporalPurchaseDirectory(bare_server.client)
+        report = await reconcile(services.ledger, services.provider, directory)
+        found_in = [each for each in report.differences if each.purchase_id == purchase_of(handle)]
+    assert says in " ".join(each.what for each in found_in)
+    sent = [each.refund_id for each in services.provider.statement().refunds]
+    assert sent.count(f"{handle.id}/refund") == (lie == "settled")

@@ -63,6 +63,18 @@ async def test_a_purchase_is_bought_cancelled_and_refunded_over_http(call: Call)
     assert [entry.by for entry in found.timeline[:2]] != ["freelancer", "freelancer"]
 
 
+async def test_only_the_client_and_staff_see_where_the_payment_is_confirmed(call: Call) -> None:
+    """The link is the client's own: the bank asks who has the card."""
+    terms = purchase("pm_sandbox_needs_client").model_dump(mode="json")
+    path, ana = f"/{terms['purchase_id']}", call(ANA)
+    await ana.post("", terms)
+    while not (link := (await ana.get(path)).json()["confirm_url"]):
+        pass
+    assert link.startswith("https://")
+    assert (await call(OPERATOR).get(path)).json()["confirm_url"] == link
+    assert (await call(BO).get(path)).json()["confirm_url"] is None
+
+
 async def test_a_client_cannot_say_where_a_purchase_stands(call: Call) -> None:
     """Only operators import: a client could give themselves a refund that is nearly due."""
     terms = purchase().model_dump(mode="json", exclude={"payment_method"})

@@ -3,7 +3,7 @@
 Read `transitions.py` (the table), then `deadlines.py`, `handlers.py` and `decide.py`.
 """
 
-from workflows.lifecycle.aftercare import begin_case
+from workflows.lifecycle.aftercare import begin_case, handled_news
 from workflows.lifecycle.decide import begin, begin_again, continue_imported, decide
 from workflows.lifecycle.handlers import note_of
 from workflows.lifecycle.pending import is_pending
@@ -34,6 +34,7 @@ __all__ = [
     "deadlines",
     "decide",
     "governing_deadline",
+    "handled_news",
     "is_pending",
     "newest",
     "newest_rules",

@@ -8,8 +8,9 @@ too. It ends when nothing is open any more.
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
+from typing import Literal, cast
 
-from activities.requests import ClosedPurchase
+from activities.requests import ClosedPurchase, HandledNews
 from workflows.lifecycle.draft import IN_TRANSIT, PAYMENT_METHOD, Draft
 from workflows.lifecycle.events import RefundReported, Rejection
 from workflows.lifecycle.state import (
@@ -41,7 +42,6 @@ def begin_case(terms: Terms, closed: ClosedPurchase, now: datetime) -> State:
     closed at once."""
     is_late = now > closed.closed_at + terms.policy.aftercare_window
     decided = closed.decision
-    failed = {each.reference for each in closed.moves if each.kind == "refund_elsewhere_failed"}
     state = State(
         terms,
         Stage.CLOSED if is_late else Stage.SETTLING,
@@ -58,11 +58,7 @@ def begin_case(terms: Terms, closed: ClosedPurchase, now: datetime) -> State:
             ProviderMove(m.kind, m.account, m.amount, m.reference, m.at, posted=True)
             for m in closed.moves
         ),
-        refunds_elsewhere=tuple(
-            RefundElsewhere(move.reference, move.amount, failed=move.reference in failed)
-            for move in closed.moves
-            if move.kind == "refunded_elsewhere"
-        ),
+        refunds_elsewhere=tuple(_refunds_elsewhere(closed)),
         payment_checks=0 if is_late else 1,
         reason=RESTORED,
         closed_at=closed.closed_at,
@@ -102,7 +98,8 @@ def _with_refund(state: State, closed: ClosedPurchase) -> State:
 
 
 def _disputes(closed: ClosedPurchase) -> Iterator[BankDispute]:
-    """The bank disputes about which the ledger has a posting, as they ended."""
+    """The bank disputes about which the ledger has a posting, as they ended, and those that were
+    handled without one, as they were then."""
     found: dict[str, BankDispute] = {}
     for move in closed.moves:
         name = move.reference
@@ -116,7 +113,44 @@ def _disputes(closed: ClosedPurchase) -> Iterator[BankDispute]:
             case "bank_dispute_loss":
                 before = found[name].amount if name in found else 0
                 found[name] = BankDispute(name, "lost", before + move.amount, move.at)
+    posted = frozenset(found)
+    for each in closed.handled:
+        name = each.reference
+        if each.kind != "dispute":
+            continue
+        if name not in posted:
+            status = cast(Literal["inquiry", "opened", "won", "lost"], each.status)
+            found[name] = BankDispute(name, status, each.amount, closed.closed_at)
+        elif found[name].ended and found[name].status != each.status:
+            found[name] = replace(found[name], changed_to=each.status)
     yield from found.values()
+
+
+def _refunds_elsewhere(closed: ClosedPurchase) -> Iterator[RefundElsewhere]:
+    """Those that the ledger has, and those that a person has settled."""
+    made = {m.reference: m.amount for m in closed.moves if m.kind == "refunded_elsewhere"}
+    failed = {m.reference for m in closed.moves if m.kind == "refund_elsewhere_failed"}
+    for each in closed.handled:
+        if each.kind == "refund" and each.status == "made":
+            made.setdefault(each.reference, each.amount)
+        elif each.kind == "refund":
+            failed.add(each.reference)
+    for reference, amount in made.items():
+        yield RefundElsewhere(reference, amount, failed=reference in failed)
+
+
+def handled_news(state: State) -> Iterator[HandledNews]:
+    """The news about its payment that the purchase, or its case, has handled when it ends."""
+    for it in state.bank_disputes:
+        yield HandledNews(
+            kind="dispute", reference=it.dispute_id, status=it.newest, amount=it.amount
+        )
+    for made in state.refunds_elsewhere:
+        statuses = ("made", "failed") if made.failed else ("made",)
+        for status in statuses:
+            yield HandledNews(
+                kind="refund", reference=made.reference, status=status, amount=made.amount
+            )
 
 
 def _outcome(state: State) -> str:
