@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from temporalio.client import Client
 
 from activities.notices.formats import Reader, reader
+from temporal.access import is_party
 from temporal.errors import Failure
 from temporal.listing import Listed
 from temporal.purchases import Purchase
 from workflows.messages import Sender
-from workroom.access import is_party
 from workroom.show import reader_of
 
 KEPT = 10_000
