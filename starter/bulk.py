@@ -15,6 +15,7 @@ from activities.keys import purchase_of_workflow
 from starter import batch, show
 from starter.batch import Outcome, Rate, Report
 from starter.exits import ExitStatus, command
+from starter.messages import AMOUNTS, division
 from starter.options import Json, read_id, read_model, read_object, read_sender
 from temporal.client import connect
 from temporal.errors import InvalidInput, Rejected, Unreachable
@@ -170,7 +171,8 @@ class Send:
         for each in await purchase.actions(self.message.by.role):
             if each.message == self.message.name and not each.allowed:
                 return _outcome(purchase, "rejected", f"{each.code}: {each.why_not}")
-        return _outcome(purchase, "can_be_sent")
+        given = self.message.model_dump(include=set(AMOUNTS), exclude_none=True)
+        return _outcome(purchase, "can_be_sent", await division(purchase, given) if given else "")
 
     async def _send(self, purchase: Purchase) -> Outcome:
         if self.message is None:

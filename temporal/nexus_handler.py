@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
+import structlog
 from nexusrpc import HandlerError, HandlerErrorType, OperationError, OperationErrorState
 from nexusrpc.handler import StartOperationContext, service_handler, sync_operation
 from pydantic import ValidationError
@@ -45,8 +46,13 @@ from workflows.receiving.parsing import parse, read
 ENDPOINTS = "RECOURSE_NEXUS_ENDPOINTS"
 MAY_START = (Role.CLIENT, Role.OPERATOR)
 
+AT_ONCE = 20
+"""Calls that a worker answers at the same time: each may have to replay a purchase."""
+
 Endpoints = Mapping[str, frozenset[Role]]
 """The roles of each endpoint."""
+
+log = structlog.get_logger()
 
 Document = TypeVar("Document", bound=Model)
 
@@ -85,6 +91,7 @@ class PurchasesHandler:
         """Start a purchase."""
         with _failures():
             terms, roles = _parsed(PurchaseStart, given), self._roles()
+            _log(terms.purchase_id)
             if not roles & set(MAY_START):
                 raise Forbidden("Only endpoints of clients and operators start purchases.")
             if terms.imported and Role.OPERATOR not in roles:
@@ -124,6 +131,7 @@ class PurchasesHandler:
 
     async def _opened(self, purchase_id: str, sender: Sender) -> Purchase:
         """The purchase, for a sender as whom this endpoint may act. Raises Forbidden, NotYours."""
+        _log(purchase_id, by=f"{sender.role}:{sender.id}")
         if sender.role not in (roles := self._roles()):
             allowed = ", ".join(sorted(roles))
             raise Forbidden(f"This endpoint may not act as {sender.role}, only as: {allowed}.")
@@ -134,6 +142,11 @@ class PurchasesHandler:
         if name not in self._endpoints:
             raise Forbidden(f"The endpoint {name!r} is not in {ENDPOINTS} of the worker.")
         return self._endpoints[name]
+
+
+def _log(purchase_id: str, **by: str) -> None:
+    """A purchase does not know through which endpoint a message came; the log does."""
+    log.info("nexus_called", endpoint=nexus.info().endpoint, purchase_id=purchase_id, **by)
 
 
 def _parsed(kind: type[Document], given: RawValue) -> Document:

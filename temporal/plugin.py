@@ -32,7 +32,7 @@ from temporal.adoption import EndedPurchases
 from temporal.aftercare import open_case
 from temporal.client import data_converter, interceptors
 from temporal.directory import TemporalPurchaseDirectory
-from temporal.nexus_handler import ENDPOINTS, Endpoints, PurchasesHandler, read_endpoints
+from temporal.nexus_handler import AT_ONCE, ENDPOINTS, Endpoints, PurchasesHandler, read_endpoints
 from temporal.runner import Runner, WritesCards
 from workflows.acceptance import RULES_PATCH, AcceptanceActivities
 from workflows.aftercare import PurchaseAftercare
@@ -95,6 +95,8 @@ class RecoursePlugin(SimplePlugin):
         if self._nexus:
             served = config.get("nexus_service_handlers", ())
             config["nexus_service_handlers"] = [*served, PurchasesHandler(self._nexus)]
+            if config.get("max_concurrent_nexus_tasks") is None:
+                config["max_concurrent_nexus_tasks"] = AT_ONCE
         config["interceptors"] = [*config.get("interceptors", ()), WritesCards()]
         runner = Runner(lambda run_id: self._evict(run_id))
         others = config.get("workflow_runner")
