@@ -45,7 +45,9 @@ PRICE = Money(amount=250_00, currency="USD")
 RATE = 1_000
 """Purchases a second at most; more than any machine reaches, so that the rate is the machine's."""
 KILLED_AFTER = 0.4
-"""The part of the purchases after which the first command is killed."""
+"""The part of the purchases after which the import is killed."""
+ALREADY_PAID = 0.9
+"""The batch is killed when fewer than this part still have their money; the worker is behind it."""
 CONCURRENT = 100
 UNTIL_BLOCKED = timedelta(minutes=6)
 """After five minutes of failed attempts an effect is reported as blocked."""
@@ -284,8 +286,7 @@ async def _continue(place: sides.Place, client: Client, worker: int, count: int)
     checked = await command(place, *words)
     expect("checked", checked.answer["results"], {"can_be_sent": count})
     sent = (*words, "--yes", "--message-id", checked.answer["message_id"])
-    enough = count * (1 - KILLED_AFTER)
-    first = await command(place, *sent, killed_when=lambda: held(place) < enough)
+    first = await command(place, *sent, killed_when=lambda: held(place) < count * ALREADY_PAID)
     expect("exit status of the first batch", first.status, -9)
     second = await command(place, *sent)
     print(second.answer["results"], flush=True)
