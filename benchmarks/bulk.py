@@ -36,7 +36,7 @@ from benchmarks import sides
 from benchmarks.growth import Handle
 from benchmarks.lifecycles import buy, message, terms
 from temporal import embedded
-from temporal.purchases import RUNNING
+from temporal.runs import RUNNING
 from workflows.messages import Role
 from workflows.view import NEEDS_ATTENTION
 

@@ -20,7 +20,8 @@ from starter.options import Json, read_id, read_model, read_object, read_sender
 from temporal.client import connect
 from temporal.errors import InvalidInput, Rejected, Unreachable
 from temporal.executions import executions
-from temporal.purchases import RUNNING, WORKFLOW_TYPE, Purchase
+from temporal.purchases import Purchase
+from temporal.runs import RUNNING, WORKFLOW_TYPE
 from workflows.messages import MESSAGES, Message, Sender
 
 PLATFORM = "cancel-by-platform"
