@@ -60,7 +60,7 @@ class Caller:
     async def __call__(self, operation: str, given: Any, endpoint: str = SHOP) -> Any:
         self.calls += 1
         return await self.client.execute_workflow(
-            Call.run, args=[endpoint, operation, given], id=f"call-{self.calls}", task_queue="shop"
+            Call.run, args=[endpoint, operation, given], id=f"call-{self.calls}", task_queue="calls"
         )
 
     async def send(self, bought: str, name: str, endpoint: str = SHOP, **message: Any) -> Any:
@@ -98,7 +98,7 @@ async def caller(bare_server: WorkflowEnvironment, services: Services) -> AsyncI
     plugin = RecoursePlugin(services, nexus=ENDPOINTS)
     async with (
         Worker(bare_server.client, task_queue=TASK_QUEUE, plugins=[plugin]),
-        Worker(other, task_queue="shop", workflows=[Call]),
+        Worker(other, task_queue="calls", workflows=[Call]),
     ):
         yield Caller(other)
 
