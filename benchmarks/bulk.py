@@ -50,7 +50,7 @@ KILLED_AFTER = 0.4
 ALREADY_PAID = 0.9
 """The batch is killed when fewer than this part still have their money; the worker is behind it."""
 CONCURRENT = 400
-"""Purchases whose clocks are skipped at the same time; the server needs a second for each attempt."""
+"""Purchases whose clocks are skipped at the same time; each attempt takes the server a second."""
 UNTIL_BLOCKED = timedelta(minutes=6)
 """After five minutes of failed attempts an effect is reported as blocked."""
 OUTAGE = timedelta(hours=6)
@@ -307,9 +307,9 @@ async def _continue(place: sides.Place, client: Client, worker: int, count: int)
         row(f"the same with `--yes`, killed after {count - rest:,}", count - rest, first),
         row("the same again", rest, second),
         row("`recourse audit`, without a difference", count, audited),
-        f"\nThe check finds {ready:,} that wait; {count - ready} have gone on by themselves since the "
-        f"provider is back. The last\nrefund was posted {drained:.0f} s after the command. The worker "
-        f"has {sides.memory(worker):.0f} MB at the end.",
+        f"\nThe check finds {ready:,} that wait; the others have gone on by themselves since the "
+        f"provider is back.\nThe last refund was posted {drained:.0f} s after the command. The "
+        f"worker has {sides.memory(worker):.0f} MB at the end.",
     ]
 
 
