@@ -12,7 +12,7 @@ TEST := $(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder --max-worker-r
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-uncached test-node test-browser test-releases image kills soak storm mutants audit failover day reliability bench bench-pages histories lint format docs languages notices screenshots lock clean
+.PHONY: help demo run test test-uncached test-node test-browser test-releases image kills soak storm mutants audit failover day reliability bench bench-pages bench-bulk histories lint format docs languages notices screenshots lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -102,6 +102,9 @@ bench: $(BENCH) ## Measure against the engine alone and its peers, and write doc
 
 bench-pages: $(READY) ## Measure the workroom's pages, and write docs/workroom-speed.md; COUNT=10000
 	@$(BIN)/python -m benchmarks.workroom $(or $(COUNT),10000)
+
+bench-bulk: $(READY) ## Import 10,000 purchases, continue 2,000 after an outage, and write docs/bulk.md; IMPORTED, BLOCKED
+	@$(BIN)/python -m benchmarks.bulk $(or $(IMPORTED),10000) $(or $(BLOCKED),2000)
 
 histories: $(READY) ## Record the history of each scenario in this release, for later releases to replay
 	@$(BIN)/python -m tests.histories.record

@@ -9,7 +9,7 @@ from activities.keys import workflow_id_of
 from activities.requests import TASK_QUEUE
 from docs.samples import PURCHASE, SAMPLES, START
 from temporal.client import DEFAULT_ADDRESS
-from temporal.purchases import WORKFLOW_TYPE
+from temporal.runs import WORKFLOW_TYPE
 from workflows.messages import PurchaseStart
 from workflows.summary import summary
 

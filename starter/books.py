@@ -1,4 +1,4 @@
-"""`audit`: checks the ledger and compares it with the workflows and the provider."""
+"""Commands that read the database: ledger, notices, audit."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -13,8 +13,11 @@ from sqlalchemy.exc import ArgumentError
 
 from activities.amounts import format_amount
 from activities.audit import WINDOW, reconcile
+from activities.keys import hint_for
 from activities.ledger import Ledger
+from activities.notices.log import DeliveryLog, effective_status
 from activities.payments import PaymentProvider
+from activities.people import fingerprints_for
 from activities.requests import AuditReport
 from activities.services import (
     Settings,
@@ -25,9 +28,10 @@ from activities.services import (
 )
 from starter import show
 from starter.exits import ExitStatus, command
-from starter.options import Json
-from temporal.client import connect
+from starter.options import Json, PurchaseId, read_purchase
+from temporal.client import connect, seal_of
 from temporal.directory import TemporalPurchaseDirectory
+from temporal.errors import InvalidInput, Rejected
 
 
 @contextmanager
@@ -66,6 +70,52 @@ def _check_exists(file: Path | None, what: str, setting: str) -> None:
             f"There is no {what} at {file.absolute()}. Run the command in the worker's folder, or "
             f"set {setting} to the worker's {what}. A worker or `recourse setup` makes a new one."
         )
+
+
+def purchases_of(person: str) -> list[str]:
+    """The ids of the purchases that have a party with this mail address, name or word of a name."""
+    with opened() as engine:
+        return Ledger(engine).purchases_of(fingerprints_for(person, seal_of()))
+
+
+Number = Annotated[
+    int | None, typer.Option("--show", min=1, metavar="N", help="Show notice N as it was sent.")
+]
+
+
+@command
+async def ledger(purchase_id: PurchaseId, as_json: Json = False) -> None:
+    """Show every movement of a purchase's money, and its balances."""
+    purchase_id = read_purchase(purchase_id)
+    with opened() as engine:
+        books = Ledger(engine)
+        balances, transfers = books.balances(purchase_id), books.transfers(purchase_id)
+    if balances is None:
+        text = (
+            f"The ledger has no purchase {purchase_id}: no money was held.{hint_for(purchase_id)}"
+        )
+        raise Rejected("NOT_FOUND", text)
+    document = {"balances": balances, "transfers": transfers}
+    show.answer(document, show.ledger(balances, transfers), as_json=as_json)
+
+
+@command
+async def notices(purchase_id: PurchaseId, number: Number = None, as_json: Json = False) -> None:
+    """Show the notices to both parties, and whether they were delivered."""
+    purchase_id = read_purchase(purchase_id)
+    with opened() as engine:
+        now = datetime.now(UTC)
+        sent = [effective_status(notice, now) for notice in DeliveryLog(engine).list(purchase_id)]
+    if not sent:
+        text = f"Purchase {purchase_id} has no notices; check its id.{hint_for(purchase_id)}"
+        raise Rejected("NOT_FOUND", text)
+    if number is None:
+        show.answer(sent, show.notices(purchase_id, sent), as_json=as_json)
+    elif number > len(sent):
+        raise InvalidInput(f"--show: there are {len(sent)} notices, so 1 to {len(sent)}.")
+    else:
+        notice = sent[number - 1]
+        show.answer(notice, show.notice(notice), as_json=as_json)
 
 
 Everything = Annotated[

@@ -15,11 +15,13 @@ from activities.keys import purchase_of_workflow
 from starter import batch, show
 from starter.batch import Outcome, Rate, Report
 from starter.exits import ExitStatus, command
+from starter.messages import AMOUNTS, division
 from starter.options import Json, read_id, read_model, read_object, read_sender
 from temporal.client import connect
 from temporal.errors import InvalidInput, Rejected, Unreachable
 from temporal.executions import executions
-from temporal.purchases import RUNNING, WORKFLOW_TYPE, Purchase
+from temporal.purchases import Purchase
+from temporal.runs import RUNNING, WORKFLOW_TYPE
 from workflows.messages import MESSAGES, Message, Sender
 
 PLATFORM = "cancel-by-platform"
@@ -170,7 +172,8 @@ class Send:
         for each in await purchase.actions(self.message.by.role):
             if each.message == self.message.name and not each.allowed:
                 return _outcome(purchase, "rejected", f"{each.code}: {each.why_not}")
-        return _outcome(purchase, "can_be_sent")
+        given = self.message.model_dump(include=set(AMOUNTS), exclude_none=True)
+        return _outcome(purchase, "can_be_sent", await division(purchase, given) if given else "")
 
     async def _send(self, purchase: Purchase) -> Outcome:
         if self.message is None:

@@ -26,7 +26,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         ),
         "list": ("starter.queries:list_", "List purchases, the newest first."),
         "notices": (
-            "starter.queries:notices",
+            "starter.books:notices",
             "Show the notices to both parties, and whether they were delivered.",
         ),
         "import": (
@@ -92,7 +92,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Money": {
         "ledger": (
-            "starter.queries:ledger",
+            "starter.books:ledger",
             "Show every movement of a purchase's money, and its balances.",
         ),
         "audit": (

@@ -14,14 +14,9 @@ from typing import Any, ParamSpec
 
 import typer
 from pydantic import ValidationError
-from sqlalchemy.exc import SQLAlchemyError
 from temporalio.service import RPCError
 
-from activities.database import DatabaseUnreachable, SchemaMismatch
-from activities.database.personal import Forgotten
-from activities.payments import ProviderUnreachable
 from activities.sanitize import one_line
-from activities.services import Unavailable, WrongSetting
 from temporal.codec import WrongKeys
 from temporal.connection_errors import server_failure
 from temporal.errors import Failure, InvalidInput, Rejected, Unreachable
@@ -87,7 +82,28 @@ def _failure(error: Exception) -> Failure | None:
     match error:
         case Failure():
             return error
-        case WrongSetting() | WrongKeys() | Undecipherable():
+        case WrongKeys() | Undecipherable():
+            return InvalidInput(str(error), "WRONG_SETTING")
+        case RPCError():
+            return server_failure(error)
+        case ValidationError():
+            return Unreachable(
+                "NOT_UNDERSTOOD", f"The worker has another version: {explain(error)}"
+            )
+    return _failure_of_books(error)
+
+
+def _failure_of_books(error: Exception) -> Failure | None:
+    """The same for errors of database and provider, whose libraries take a while to load."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from activities.database import DatabaseUnreachable, SchemaMismatch
+    from activities.database.personal import Forgotten
+    from activities.payments import ProviderUnreachable
+    from activities.services import Unavailable, WrongSetting
+
+    match error:
+        case WrongSetting():
             return InvalidInput(str(error), "WRONG_SETTING")
         case Unavailable() | DatabaseUnreachable() | SchemaMismatch():
             return Unreachable("DATABASE_UNREACHABLE", str(error))
@@ -100,11 +116,4 @@ def _failure(error: Exception) -> Failure | None:
             return Unreachable("PROVIDER_UNREACHABLE", text)
         case SQLAlchemyError():
             return Unreachable("DATABASE_UNREACHABLE", f"The database cannot be used: {error}")
-        case RPCError():
-            return server_failure(error)
-        case ValidationError():
-            return Unreachable(
-                "NOT_UNDERSTOOD", f"The worker has another version: {explain(error)}"
-            )
-        case _:
-            return None
+    return None

@@ -159,18 +159,23 @@ def at_terminal() -> bool:
     return sys.stdin.isatty()
 
 
-async def _confirm(purchase: Purchase, amounts: Mapping[str, int]) -> None:
-    """Show who would get how much, and ask. Raises Failure NOT_CONFIRMED."""
+async def division(purchase: Purchase, amounts: Mapping[str, int]) -> str:
+    """Who would get how much; empty if it is not possible: the rules say then what is."""
     terms, held = await purchase.terms(), (await purchase.status()).escrow.held
     refund = amounts["refund"] if "refund" in amounts else held - amounts["claim"]
-    shares = ((refund, terms.client.name), (held - refund, terms.freelancer.name))
     if min(refund, held - refund) < 0:
-        return  # the rules reject it, and say which amounts are possible
-    text = ", ".join(
+        return ""
+    shares = ((refund, terms.client.name), (held - refund, terms.freelancer.name))
+    return ", ".join(
         f"{format_amount(amount, terms.price.currency)} to {one_line(name)}"
         for amount, name in shares
     )
-    if not typer.confirm(f"{text}. Send?", err=True):
+
+
+async def _confirm(purchase: Purchase, amounts: Mapping[str, int]) -> None:
+    """Show who would get how much, and ask. Raises Failure NOT_CONFIRMED."""
+    divided = await division(purchase, amounts)
+    if divided and not typer.confirm(f"{divided}. Send?", err=True):
         raise Rejected("NOT_CONFIRMED", "Nothing was sent.")
 
 

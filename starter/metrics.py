@@ -26,7 +26,7 @@ from activities.requests import AuditReport
 from starter.books import opened
 from temporal.client import connect
 from temporal.executions import executions
-from temporal.purchases import RUNNING
+from temporal.runs import RUNNING
 from temporal.serving import LISTENS, listen
 from workflows import view
 from workflows.lifecycle.state import Stage

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from pydantic_core import to_jsonable_python
 from rich import box
@@ -16,14 +17,16 @@ from rich.text import Text
 
 from activities.amounts import format_amount
 from activities.formatter import spaced
-from activities.ledger import PurchaseBalances, Transfer
-from activities.notices.log import Notice
 from activities.sanitize import isolated, lines, one_line, plain_text
 from temporal.ended import BY
 from temporal.executions import ENDED
 from temporal.listing import Listed
 from workflows.card import instant
 from workflows.messages import Escrow, Permission, Receipt, Status, TimelineEntry
+
+if TYPE_CHECKING:  # the database's library takes a while to load
+    from activities.ledger import PurchaseBalances, Transfer
+    from activities.notices.log import Notice
 
 Row = Sequence[str | Text]
 
@@ -146,7 +149,7 @@ def _stage(item: Listed) -> str:
     return f"ended by {BY[item.workflow_status]}{before}{mark}"
 
 
-def ledger(balances: PurchaseBalances, transfers: Iterable[Transfer]) -> RenderableType:
+def ledger(balances: "PurchaseBalances", transfers: "Iterable[Transfer]") -> RenderableType:
     """Every movement of a purchase's money, and where it is."""
     rows = (
         (
@@ -162,7 +165,7 @@ def ledger(balances: PurchaseBalances, transfers: Iterable[Transfer]) -> Rendera
     return Group(table("Transfers", columns, rows), fields([("Balances", _places(balances))]))
 
 
-def notices(purchase_id: str, sent: Iterable[Notice]) -> RenderableType:
+def notices(purchase_id: str, sent: "Iterable[Notice]") -> RenderableType:
     """The delivery log of a purchase."""
     rows = (
         (
@@ -179,7 +182,7 @@ def notices(purchase_id: str, sent: Iterable[Notice]) -> RenderableType:
     return table(title, ("#", "when (UTC)", "notice", "to", "channel", "status"), rows)
 
 
-def notice(notice: Notice) -> RenderableType:
+def notice(notice: "Notice") -> RenderableType:
     """Show one notice as its recipient received it."""
     head = (
         ("To", f"{notice.role} {notice.address}"),
@@ -191,7 +194,7 @@ def notice(notice: Notice) -> RenderableType:
     return Group(fields(head), Text(), Text(lines(notice.text, limit=20_000, most=1_000)))
 
 
-def _delivery(notice: Notice) -> str:
+def _delivery(notice: "Notice") -> str:
     tried = f", tried {notice.attempts} times" if notice.attempts > 1 else ""
     why = f": {notice.last_error}" if notice.last_error else ""
     return f"{notice.status}{tried}{why}"
@@ -244,7 +247,7 @@ def _refunded_elsewhere(status: Status) -> int:
     return max(0, status.escrow.refunded - ours)
 
 
-def _places(money: Escrow | PurchaseBalances) -> str:
+def _places(money: "Escrow | PurchaseBalances") -> str:
     shown = [
         (money.held, "held in escrow"),
         (money.in_transit, "in transit"),

@@ -25,7 +25,8 @@ from activities.requests import Model, Money
 from activities.sealing import Seal, Unreadable
 from temporal.errors import Failure, Rejected, Unreachable
 from temporal.executions import Execution
-from temporal.purchases import ANSWER_WITHIN, WORKFLOW_TYPE, Purchase
+from temporal.purchases import ANSWER_WITHIN, Purchase
+from temporal.runs import WORKFLOW_TYPE
 from workflows.acceptance import ADOPTED_RUN
 from workflows.lifecycle.state import Payment
 from workflows.messages import PurchaseStart

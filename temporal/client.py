@@ -12,7 +12,7 @@ from temporalio.runtime import Runtime
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.sealing import UNENCRYPTED, Seal
-from temporal.codec import Encryption, read_keys
+from temporal.codec import NEXUS_SETTING, Encryption, read_keys
 from temporal.connection_errors import denied, explain, short
 from temporal.converter import DATA_CONVERTER, EncryptedFailureConverter
 from temporal.errors import ServerUnreachable
@@ -87,8 +87,11 @@ def seal_of(environment: Mapping[str, str] = os.environ) -> Seal:
 
 
 def _encryption(environment: Mapping[str, str]) -> Encryption | None:
-    setting = environment.get(SETTING, "")
-    return Encryption(read_keys(setting)) if setting else None
+    setting, shared = environment.get(SETTING, ""), environment.get(NEXUS_SETTING, "")
+    if not setting:
+        return None
+    nexus = Encryption(read_keys(shared, NEXUS_SETTING)) if shared else None
+    return Encryption(read_keys(setting), nexus)
 
 
 async def check_namespace(client: Client, address: str) -> None:

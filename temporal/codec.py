@@ -15,17 +15,25 @@ import binascii
 import hmac
 import os
 from collections.abc import Mapping, Sequence
+from typing import Self
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from temporalio.api.common.v1 import Payload
-from temporalio.converter import PayloadCodec
+from temporalio.converter import (
+    NexusSerializationContext,
+    PayloadCodec,
+    SerializationContext,
+    WithSerializationContext,
+)
 
 from activities.sealing import ENCRYPTED, READABLE, Unreadable
 from workflows.receiving.encrypted import ENCODING, SETTING, is_encrypted
 
 CIPHER = b"AES-256-GCM"
 KEY_BYTES, NONCE_BYTES = 32, 12
+NEXUS_SETTING = "RECOURSE_NEXUS_KEYS"
+"""Keys that callers in other namespaces share, so that they need none of the purchases' keys."""
 INDEX = b"recourse: index of people"
 """Derives a second key from each key, which is used for fingerprints only."""
 
@@ -34,14 +42,22 @@ class WrongKeys(ValueError):
     """The setting is invalid. The text never contains a key."""
 
 
-class Encryption(PayloadCodec):
+class Encryption(PayloadCodec, WithSerializationContext):
     """Encrypts each payload with its metadata, and authenticates the id of its key."""
 
-    def __init__(self, keys: Mapping[str, bytes]) -> None:
-        """`keys` by their ids, the one that encrypts first."""
+    def __init__(self, keys: Mapping[str, bytes], nexus: "Encryption | None" = None) -> None:
+        """`keys` by their ids, the one that encrypts first. `nexus`: for calls of other namespaces
+        and their answers; None: the same keys."""
+        self._nexus = nexus
         self._ciphers = {name.encode(): AESGCM(key) for name, key in keys.items()}
         self._current = next(iter(self._ciphers))
         self._index_keys = [_digest(key, INDEX).digest() for key in keys.values()]
+
+    def with_context(self, context: SerializationContext) -> Self:
+        """Return what encrypts payloads of this context."""
+        if isinstance(context, NexusSerializationContext) and isinstance(self._nexus, type(self)):
+            return self._nexus
+        return self
 
     async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
         """Encrypt each with the first key."""
@@ -96,22 +112,22 @@ def _digest(key: bytes, data: bytes) -> hmac.HMAC:
     return hmac.new(key, data, "sha256")
 
 
-def read_keys(setting: str) -> dict[str, bytes]:
+def read_keys(setting: str, source: str = SETTING) -> dict[str, bytes]:
     """The keys of the setting, by their ids. Raises WrongKeys."""
     keys: dict[str, bytes] = {}
     for number, item in enumerate(filter(None, map(str.strip, setting.split(","))), start=1):
         name, colon, encoded = item.partition(":")
         if not (colon and name and name.isascii() and len(name) <= 64):
-            raise WrongKeys(f"{SETTING}: entry {number} has to be `id:key`, its id in ASCII.")
+            raise WrongKeys(f"{source}: entry {number} has to be `id:key`, its id in ASCII.")
         try:
             key = base64.b64decode(encoded, validate=True)
         except binascii.Error:
-            raise WrongKeys(f"{SETTING}: the key {name!r} is not base64.") from None
+            raise WrongKeys(f"{source}: the key {name!r} is not base64.") from None
         if len(key) != KEY_BYTES:
-            raise WrongKeys(f"{SETTING}: the key {name!r} has {len(key)} bytes, not {KEY_BYTES}.")
+            raise WrongKeys(f"{source}: the key {name!r} has {len(key)} bytes, not {KEY_BYTES}.")
         if name in keys:
-            raise WrongKeys(f"{SETTING}: two keys are called {name!r}.")
+            raise WrongKeys(f"{source}: two keys are called {name!r}.")
         keys[name] = key
     if not keys:
-        raise WrongKeys(f"{SETTING} has no key in it.")
+        raise WrongKeys(f"{source} has no key in it.")
     return keys

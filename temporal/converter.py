@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from nexusrpc import HandlerError
 from temporalio.api.common.v1 import Payload
 from temporalio.api.failure.v1 import Failure
 from temporalio.common import RawValue
@@ -55,7 +56,7 @@ class RawUnlessTyped(CompositePayloadConverter):
 def _without_trace(exception: BaseException) -> BaseException:
     """An error that we raise for a person says everything in its sentence; the Web UI would show
     the stack trace next to it. An unexpected error keeps its trace."""
-    if isinstance(exception, ApplicationError | Undecipherable):
+    if isinstance(exception, ApplicationError | HandlerError | Undecipherable):
         return exception.with_traceback(None)
     return exception
 

@@ -11,7 +11,8 @@ from activities.fields import UtcDatetime
 from activities.keys import aftercare_id_of, purchase_of_workflow, workflow_id_of
 from activities.requests import Model
 from temporal.executions import Execution, can_be_asked, executions, literal, memo, page
-from temporal.purchases import OURS, RUNNING, Purchase
+from temporal.purchases import Purchase
+from temporal.runs import OURS, RUNNING
 from workflows import view
 
 OPEN_CASES = "(WorkflowType = 'PurchaseAftercare' AND ExecutionStatus IN ('Running', 'Paused'))"

@@ -6,6 +6,7 @@ async with Worker(client, task_queue=TASK_QUEUE, workflows=[Yours], activities=[
     ...
 """
 
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
@@ -31,6 +32,7 @@ from temporal.adoption import EndedPurchases
 from temporal.aftercare import open_case
 from temporal.client import data_converter, interceptors
 from temporal.directory import TemporalPurchaseDirectory
+from temporal.nexus_handler import AT_ONCE, ENDPOINTS, Endpoints, PurchasesHandler, read_endpoints
 from temporal.runner import Runner, WritesCards
 from workflows.acceptance import RULES_PATCH, AcceptanceActivities, check_terms
 from workflows.aftercare import PurchaseAftercare
@@ -58,9 +60,14 @@ class RecoursePlugin(SimplePlugin):
         *,
         rules_version: int = ACTIVE,
         notices: bool = True,
+        nexus: Endpoints | None = None,
     ) -> None:
-        """`rules_version`: the version of the rules that new purchases get."""
+        """`rules_version`: the version of the rules that new purchases get. `nexus`: the endpoints
+        whose calls a worker serves; None: those of RECOURSE_NEXUS_ENDPOINTS."""
         super().__init__("recourse", data_converter=data_converter())
+        if nexus is None:
+            nexus = read_endpoints(os.environ.get(ENDPOINTS, "")) if services else {}
+        self._nexus = nexus
         self._services = services
         self._rules_version = rules_version
         self._notices = notices
@@ -85,6 +92,11 @@ class RecoursePlugin(SimplePlugin):
         ours = activities_of(config["client"], services)
         config["activities"] = [*config.get("activities", ()), *ours]
         config["workflows"] = [*config.get("workflows", ()), *WORKFLOWS]
+        if self._nexus:
+            served = config.get("nexus_service_handlers", ())
+            config["nexus_service_handlers"] = [*served, PurchasesHandler(self._nexus)]
+            if config.get("max_concurrent_nexus_tasks") is None:
+                config["max_concurrent_nexus_tasks"] = AT_ONCE
         config["interceptors"] = [*config.get("interceptors", ()), WritesCards()]
         runner = Runner(lambda run_id: self._evict(run_id))
         others = config.get("workflow_runner")

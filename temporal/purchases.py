@@ -4,17 +4,11 @@ call waits longer than `ANSWER_WITHIN` for an answer."""
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
-from shlex import quote
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from temporalio.api.enums.v1 import EventType
-from temporalio.api.history.v1 import WorkflowExecutionStartedEventAttributes
 from temporalio.client import (
-    Client,
-    WorkflowFailureError,
-    WorkflowHandle,
     WorkflowQueryFailedError,
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
@@ -23,18 +17,17 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.keys import hint_for, workflow_id_of
-from activities.requests import TASK_QUEUE, ErrorType, WorkflowPostings
+from activities.requests import TASK_QUEUE, WorkflowPostings
 from temporal import ended
 from temporal.deployment import worker_missing
 from temporal.errors import Failure, Rejected, Unreachable
-from temporal.executions import Execution, executions, literal, newest, task_failure
-from temporal.terms import details, stored
+from temporal.executions import Execution, task_failure
+from temporal.runs import WORKFLOW_TYPE, Runs
+from temporal.terms import details
 from workflows import summary
 from workflows.messages import (
     Message,
     Permission,
-    PurchaseResult,
     PurchaseStart,
     Receipt,
     Role,
@@ -45,9 +38,6 @@ from workflows.workflow_state import WorkflowState
 ANSWER_WITHIN = timedelta(seconds=10)
 """How long to wait for a worker to answer a query or an update."""
 
-WORKFLOW_TYPE = "ProjectPurchase"
-OURS = f"WorkflowType = '{WORKFLOW_TYPE}'"
-RUNNING = f"{OURS} AND ExecutionStatus IN ('Running', 'Paused')"
 TRIED_AGAIN_AFTER = timedelta(milliseconds=200)
 NOT_NOW = RPCStatusCode.FAILED_PRECONDITION
 """No worker has polled for a while, or the purchase is continuing as a new run."""
@@ -56,29 +46,12 @@ Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
-class Purchase:
+class Purchase(Runs):
     """One purchase on the server; it may not exist.
 
     Its methods raise Failure: `NOT_FOUND`, `CLOSED`, `NO_WORKER`, or the code of a rejection; and
     RPCError when the server itself fails.
     """
-
-    client: Client
-    id: str
-    run_id: str | None = None
-    """A run of its workflow; None: the newest."""
-
-    @property
-    def workflow_id(self) -> str:
-        """The id of its workflow."""
-        return workflow_id_of(self.id)
-
-    @property
-    def handle(self) -> WorkflowHandle[Any, PurchaseResult]:
-        """Its workflow's run."""
-        return self.client.get_workflow_handle(
-            self.workflow_id, run_id=self.run_id, result_type=PurchaseResult
-        )
 
     async def start(
         self,
@@ -128,35 +101,6 @@ class Purchase:
         )
         return handle.result_run_id or ""
 
-    async def terms(self) -> PurchaseStart:
-        """Return the terms it was started with. Needs no worker."""
-        given = (await self._started()).input.payloads
-        payloads = await self.client.data_converter.decode(given)
-        try:
-            return stored(payloads)
-        except ValueError:
-            why = await self.input_error() or f"Purchase {self.id} has an invalid start input."
-            raise Rejected("INVALID_INPUT", why) from None
-
-    async def _started(self) -> WorkflowExecutionStartedEventAttributes:
-        """Return what the server recorded when the run was started."""
-        async with self._found():
-            first = await anext(self.handle.fetch_history_events(page_size=1))
-        return first.workflow_execution_started_event_attributes
-
-    async def input_error(self) -> str | None:
-        """Why its start input was rejected, and what to do; None if it was not. Needs no worker."""
-        found = await self.newest()
-        if found is None or found.status != "failed":
-            return None
-        try:
-            await self.client.get_workflow_handle(self.workflow_id, run_id=found.run_id).result()
-        except WorkflowFailureError as error:
-            cause = error.cause
-            if isinstance(cause, ApplicationError) and cause.type == ErrorType.INVALID_INPUT:
-                return cause.message
-        return None
-
     async def status(self) -> Status:
         """Return the full status. One that was ended from outside waits for an operator."""
         purchase = await self.begun()
@@ -174,31 +118,6 @@ class Purchase:
             return await self.carried_state()
         found = await self._query("saved_state", list[WorkflowState])
         return found[0] if found else None
-
-    async def carried_state(self) -> WorkflowState | None:
-        """Return the state that the run was continued as new with; None if it was started. Needs
-        no worker."""
-        begun = await self._started()
-        if not begun.continued_execution_run_id or begun.cron_schedule or begun.attempt > 1:
-            return None
-        payloads = begun.input.payloads
-        (state,) = await self.client.data_converter.decode(payloads, [WorkflowState])
-        return state  # type: ignore[no-any-return]
-
-    async def _has_begun(self) -> bool:
-        """Whether a worker has completed a task of the run; before, no query has an answer."""
-        done = EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
-        async with self._found():
-            async for event in self.handle.fetch_history_events():
-                if event.event_type == done:
-                    return True
-        return False
-
-    async def memo(self, name: str) -> str:
-        """Return a text of the run's memo; empty if it has none."""
-        async with self._found():
-            found = await self.handle.describe()
-            return str(await found.memo_value(name, ""))
 
     async def actions(self, role: Role) -> list[Permission]:
         """Return what a role may do now, and until when."""
@@ -220,15 +139,6 @@ class Purchase:
         actions = self._query("actions", list[Permission], role.value)
         return await asyncio.gather(status, actions)
 
-    async def _ended(self) -> Execution | None:
-        """Its newest run if it was ended from outside. Raises Failure if it never started."""
-        found = await self.newest()
-        if found is None or not found.is_ended:
-            return None
-        if why := await self.input_error():
-            raise Rejected("INVALID_INPUT", why)
-        return found
-
     async def send(self, message: Message) -> Receipt:
         """Send a message as an update and wait for its answer.
 
@@ -237,7 +147,7 @@ class Purchase:
         """
         try:
             advice = _may_arrive(message)
-            async with self._found(open_only=True), self._awake(advice), self._answered(advice):
+            async with self._open(), self._awake(advice), self._answered(advice):
                 while True:
                     try:
                         return await self._update(message)
@@ -264,13 +174,8 @@ class Purchase:
 
     async def signal(self, message: Message) -> None:
         """Send a message as a signal; the status shows its result."""
-        async with self._found(open_only=True):
+        async with self._open():
             await self.handle.signal(message.name, message, rpc_timeout=ANSWER_WITHIN)
-
-    async def is_running(self) -> bool:
-        """Whether its workflow exists and is open. Needs no worker."""
-        found = await self.newest()
-        return found is not None and found.is_open
 
     async def _query(self, name: str, kind: type[Answer], *args: str) -> Answer:
         try:
@@ -280,46 +185,6 @@ class Purchase:
         except WorkflowQueryFailedError as error:
             await self._ended()
             raise Rejected("NO_ANSWER", f"Purchase {self.id} could not answer: {error}") from None
-
-    async def newest(self) -> Execution | None:
-        """Return its newest run, or the run that it is bound to; None if there is none. Needs no
-        worker."""
-        return await newest(self.client, self.workflow_id, self.run_id)
-
-    async def last_runs(self) -> tuple[Execution, Execution] | None:
-        """Return the newest run under its workflow id, and the newest of its own that began. They
-        are the same if nobody has tried to start it again, or to take its workflow id."""
-        last = await self.newest()
-        if last is None:
-            return None
-        if not await self._did_begin(last):
-            id_ = literal(self.workflow_id)
-            query = f"{OURS} AND WorkflowId = {id_} AND ExecutionStatus != 'Failed'"
-            async for run in executions(self.client, query):
-                if run.run_id != last.run_id and await self._did_begin(run):
-                    return last, run
-        return last, last
-
-    async def _did_begin(self, run: Execution) -> bool:
-        """Whether a run is open, or was when it had a state. Without one it moved no money."""
-        purchase = replace(self, run_id=run.run_id)
-        if run.type != WORKFLOW_TYPE or (run.status == "failed" and await purchase.input_error()):
-            return False
-        if not run.is_ended or await purchase._has_begun():
-            return True
-        return bool((await purchase._started()).continued_execution_run_id)
-
-    async def was_only_rejected(self) -> bool:
-        """Whether its newest run is a rejected start, and no run before it began."""
-        runs = await self.last_runs()
-        return runs is not None and runs[0] == runs[1] and bool(await self.input_error())
-
-    async def begun(self) -> "Purchase":
-        """Return it, bound to the run that began if a later run under its id never did."""
-        found = await self.last_runs()
-        if found is None or found[0] == found[1]:
-            return self
-        return replace(self, run_id=found[1].run_id)
 
     @asynccontextmanager
     async def _awake(self, advice: str = "") -> AsyncIterator[None]:
@@ -368,26 +233,24 @@ class Purchase:
         raise Unreachable("NO_WORKER", f"{why} {await worker_missing(self.client)}{advice}")
 
     @asynccontextmanager
-    async def _found(self, *, open_only: bool = False) -> AsyncIterator[None]:
-        """Raise Failure `NOT_FOUND` for an unknown purchase, `CLOSED` for a closed one."""
-        try:
-            yield
-        except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:
+    async def _open(self) -> AsyncIterator[None]:
+        """Raise Failure `NOT_FOUND` for an unknown purchase; `CLOSED` or `ENDED` for one that takes
+        no messages."""
+        async with self._found():
+            try:
+                yield
+            except RPCError as error:
+                if error.status is not RPCStatusCode.NOT_FOUND:
+                    raise
+                if run := await (await self.begun())._ended():
+                    raise Rejected(
+                        ended.CODE, f"Purchase {self.id} takes no messages. {await self._left(run)}"
+                    ) from None
+                if await self.newest():
+                    raise Rejected(
+                        "CLOSED", f"Purchase {self.id} is closed; nothing can be changed any more."
+                    ) from None
                 raise
-            if open_only and (run := await (await self.begun())._ended()):
-                raise Rejected(
-                    ended.CODE, f"Purchase {self.id} takes no messages. {await self._left(run)}"
-                ) from None
-            if open_only and await self.newest():
-                raise Rejected(
-                    "CLOSED", f"Purchase {self.id} is closed; nothing can be changed any more."
-                ) from None
-            raise Rejected(
-                "NOT_FOUND",
-                f"The server has no purchase {self.id}.{hint_for(self.id)} If its history was "
-                f"deleted, this shows its money: recourse ledger {quote(self.id)}",
-            ) from None
 
     async def _left(self, run: Execution) -> str:
         """What ended the run and what to do, with the money inside if a worker says how much."""

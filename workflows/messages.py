@@ -297,6 +297,14 @@ class PurchaseStart(Model):
         return self
 
 
+class Started(Model):
+    """A purchase that was started, now or before with the same input."""
+
+    purchase_id: str
+    workflow_id: str
+    already_started: bool
+
+
 class Receipt(Model):
     """The answer to an accepted update. Its effect is already readable by `status`."""
 

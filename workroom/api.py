@@ -27,6 +27,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.fields import Identifier
 from activities.requests import Model
 from temporal import terms as start_terms
+from temporal.access import NotYours, is_party, opened, send
 from temporal.aftercare import current, status_of
 from temporal.errors import Rejected
 from temporal.listing import Listed, find_page
@@ -43,11 +44,11 @@ from workflows.messages import (
     Receipt,
     Role,
     Sender,
+    Started,
     Status,
 )
 from workflows.receiving.parsing import LARGEST_MESSAGE, problems
 from workroom import openapi
-from workroom.access import NotYours, is_party, opened, send
 from workroom.limits import Limits, TooMany
 from workroom.lists import read_token, written_token
 from workroom.problems import FORESEEN, NO_STORE, Problem, failure_of, pointer, problem_of
@@ -87,14 +88,6 @@ class Page(Model):
 
     purchases: tuple[Listed, ...]
     next_page_token: str | None
-
-
-class Started(Model):
-    """A purchase that was started, now or before with the same input."""
-
-    purchase_id: str
-    workflow_id: str
-    already_started: bool
 
 
 @dataclass(frozen=True)

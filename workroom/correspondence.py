@@ -11,10 +11,10 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.links import form_of
+from temporal.access import is_party, party_id
 from temporal.purchases import Purchase
 from workflows.messages import PurchaseStart, Role, Sender
 from workflows.receiving.parsing import InvalidMessage, parse_message
-from workroom.access import is_party, party_id
 
 FIELDS = ("text", "reason", "note")
 """The fields in which people write to each other."""

@@ -6,8 +6,8 @@ from starlette.responses import Response
 
 from activities.links import NotSigned
 from activities.notices.formats import Reader
+from temporal.access import NotYours
 from temporal.errors import Failure, Unreachable
-from workroom.access import NotYours
 from workroom.limits import TooMany
 from workroom.problems import failure_of
 from workroom.sessions import Session

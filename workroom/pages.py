@@ -20,13 +20,13 @@ from temporalio.client import Client
 
 from activities.links import LinkKeys
 from activities.notices.formats import reader as reader_for
+from temporal.access import NotYours, is_party, named, send, terms_for
 from temporal.aftercare import current, status_of
 from temporal.errors import Rejected
 from temporal.purchases import Purchase
 from workflows.lifecycle.state import Code
 from workflows.messages import PurchaseStart, Role
 from workroom import lists
-from workroom.access import NotYours, is_party, named, send, terms_for
 from workroom.audits import Audits
 from workroom.correspondence import letters
 from workroom.error_pages import SignedOut, error_page

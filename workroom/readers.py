@@ -11,11 +11,11 @@ from temporalio.client import Client
 from activities.languages.catalogue import LANGUAGES
 from activities.locales import find_locale
 from activities.notices.formats import Reader, reader
+from temporal.access import is_party
 from temporal.errors import Failure
 from temporal.listing import Listed
 from temporal.purchases import Purchase
 from workflows.messages import Sender
-from workroom.access import is_party
 from workroom.show import reader_of
 
 SPOKEN = ("en", *LANGUAGES)

@@ -21,6 +21,7 @@ from activities.notices.formats import Reader, reader, utc
 from activities.notices.render import display_name
 from activities.requests import Party
 from activities.sanitize import isolated, lines, one_line
+from temporal.access import is_party
 from workflows.lifecycle.rejections import STAGE_TEXT
 from workflows.lifecycle.state import Code, Stage
 from workflows.lifecycle.texts import WHY_REJECTED
@@ -34,7 +35,6 @@ from workflows.messages import (
     Status,
     TimelineEntry,
 )
-from workroom.access import is_party
 from workroom.forms import FORMS, Form, division, form_at
 from workroom.retelling import Retelling
 from workroom.sessions import Session

@@ -12,8 +12,8 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from activities.links import Expired, NotSigned
+from temporal.access import is_party
 from temporal.errors import Unreachable
-from workroom.access import is_party
 from workroom.error_pages import SignedOut, error_page
 from workroom.forms import form_at
 from workroom.oidc import Attempt, OpenIdProvider, SignInFailed

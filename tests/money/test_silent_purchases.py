@@ -24,6 +24,7 @@ from demo.runner import Handle
 from temporal import embedded, purchases
 from temporal.client import data_converter
 from temporal.directory import TemporalPurchaseDirectory
+from temporal.runs import WORKFLOW_TYPE
 from tests.conftest import settings
 from tests.money.environment import Environment, payment, run
 from tests.money.test_audit import FakeDirectory
@@ -58,7 +59,7 @@ async def started(client: Client, queue: str) -> Handle:
     """A purchase that another program starts on a task queue."""
     terms = purchase()
     handle: Handle = await client.start_workflow(
-        purchases.WORKFLOW_TYPE,
+        WORKFLOW_TYPE,
         terms,
         id=workflow_id_of(terms.purchase_id),
         task_queue=queue,

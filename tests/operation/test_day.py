@@ -23,7 +23,7 @@ from demo.runner import ScenarioRunner
 from demo.scenarios import Ending
 from temporal import embedded
 from temporal.directory import TemporalPurchaseDirectory
-from temporal.purchases import RUNNING
+from temporal.runs import RUNNING
 from tests.conftest import settings
 from tests.ledger.conftest import engine_of
 from tests.notices.builders import listening

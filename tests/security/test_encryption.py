@@ -13,6 +13,7 @@ import pytest
 from temporalio.api.common.v1 import Payload
 from temporalio.client import Client
 from temporalio.common import RawValue
+from temporalio.converter import NexusSerializationContext, WorkflowSerializationContext
 from temporalio.testing import WorkflowEnvironment
 
 from activities.sealing import Unreadable
@@ -22,7 +23,7 @@ from demo.scenarios import SCENARIOS
 from temporal import embedded
 from temporal.adoption import Adoption
 from temporal.client import data_converter, seal_of
-from temporal.codec import Encryption, WrongKeys, read_keys
+from temporal.codec import NEXUS_SETTING, Encryption, WrongKeys, read_keys
 from temporal.errors import Failure
 from temporal.purchases import Purchase
 from temporal.terms import stored
@@ -48,6 +49,23 @@ async def test_a_payload_can_be_decrypted_with_its_own_key_only() -> None:
     assert b"ana" not in first.SerializeToString()
     assert await Encryption(read_keys(NEW)).decode([first]) == [HELLO]
     assert await Encryption(read_keys(OLD)).decode([first]) == [first]
+
+
+async def test_callers_of_the_nexus_service_need_none_of_the_purchases_keys() -> None:
+    """Their calls and the answers have keys of their own; without those, the purchases' keys."""
+    call = NexusSerializationContext(endpoint="shop", service="Purchases", operation="status")
+    purchase_of_ours = WorkflowSerializationContext(namespace="default", workflow_id="purchase-1")
+    shared = data_converter({SETTING: NEW, NEXUS_SETTING: OLD})
+    callers, ours = Encryption(read_keys(OLD)), Encryption(read_keys(NEW))
+
+    answer = await shared.with_context(call).encode(["Ana"])
+    stored_at_ours = await shared.with_context(purchase_of_ours).encode(["Ana"])
+    without = await data_converter({SETTING: NEW}).with_context(call).encode(["Ana"])
+
+    assert not is_encrypted((await callers.decode(answer))[0])
+    assert not is_encrypted((await ours.decode(stored_at_ours))[0])
+    assert is_encrypted((await callers.decode(stored_at_ours))[0])
+    assert not is_encrypted((await ours.decode(without))[0])
 
 
 async def test_the_first_key_encrypts_and_each_decrypts() -> None:

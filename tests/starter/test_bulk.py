@@ -89,6 +89,21 @@ async def test_the_report_names_the_purchases_that_do_not_take_the_message(
         assert "NOT_ALLOWED_NOW" in answer.out
 
 
+async def test_the_check_shows_amounts_as_money(
+    cli: Cli, cli_client: Client, cli_worker: None
+) -> None:
+    """Minor units are typed; a slip of 100 is seen before anything is sent."""
+    bought = [await of_client(cli_client, "splitting") for _ in range(SEVERAL)]
+    await visible(cli, "splitting")
+    where = ("--where", "PurchaseClient = 'splitting'")
+    words = ("send", "propose-split", *where, "--as", "client:splitting", "--data")
+
+    checked = await cli(*words, '{"refund": 200}', "--json")
+
+    shown = {each["purchase_id"]: each["text"] for each in checked.document["purchases"]}
+    assert shown == {each.id: "2.00 USD to Ana, 248.00 USD to Bo" for each in bought}
+
+
 async def test_the_platform_cancels_many_and_the_clients_get_their_money(
     cli: Cli, cli_client: Client, cli_worker: None
 ) -> None:

@@ -13,7 +13,8 @@ from temporalio.testing import WorkflowEnvironment
 from activities.keys import workflow_id_of
 from activities.requests import TASK_QUEUE
 from demo.runner import until
-from temporal.purchases import WORKFLOW_TYPE, Purchase
+from temporal.purchases import Purchase
+from temporal.runs import WORKFLOW_TYPE
 from tests.purchases import deleted, purchase
 from tests.starter.conftest import Cli
 from tests.starter.test_looks import ANA, eventually

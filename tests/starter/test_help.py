@@ -43,6 +43,16 @@ def test_help_needs_neither_the_sdk_nor_the_database() -> None:
     assert set(ran.stdout.split()) & HEAVY == set()
 
 
+@pytest.mark.parametrize("module", ["starter.queries", "starter.messages", "starter.start"])
+def test_what_people_use_most_does_not_load_the_database(module: str) -> None:
+    """Commands that ask the workflows: its library takes longer to load than all the rest."""
+    program = f"import sys, {module}; print(*sys.modules)"
+    ran = subprocess.run(
+        [sys.executable, "-c", program], cwd=HOUSE, check=True, capture_output=True, text=True
+    )
+    assert "sqlalchemy" not in ran.stdout.split()
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_is_there_and_its_help_begins_with_the_sentence_of_the_list(name: str) -> None:
     text = " ".join((command(name).help or "").split())
