@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.headerregistry import Address
+from weakref import WeakValueDictionary
 
 from sqlalchemy.exc import SQLAlchemyError
 from temporalio import activity
@@ -34,6 +35,9 @@ event pending, so that it takes few slots from the notices of people."""
 
 LONGEST_ATTEMPT = 60
 """Seconds after which an attempt posts no further event; the next attempt continues."""
+
+LONGEST_RIDE = 1
+"""The same for an attempt that brings events along: a notice may be waiting for its end."""
 
 
 @dataclass(frozen=True)
@@ -57,23 +61,26 @@ class EventDelivery:
         self._consumers = {consumer.name: consumer for consumer in consumers}
         self._source = source
         self._origin = origin
-        self._failing: set[str] = set()
+        self._failed_at: dict[str, float] = {}
+        """When each consumer that does not answer has failed last."""
         self._posting: Counter[str] = Counter()
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def deliver(self, purchase_id: str, events: Sequence[EventRecord] = ()) -> Sent:
-        """Store these events and post all that are pending of the purchase, in order."""
+        """Store these events and post all that are pending of the purchase, in order. With events
+        it does not wait for another call that posts those of the same purchase."""
         if not self._consumers:
             return Sent()
+        began = time.monotonic()
+        # One at a time for each purchase: two would send the same events, the later one first.
+        lock = self._locks.setdefault(purchase_id, asyncio.Lock())
         try:
             refused = await asyncio.to_thread(self._store, purchase_id, events)
-            pending = await asyncio.to_thread(self._log.pending_events, purchase_id)
-            streams = (
-                self._post_in_order(name, [one for one in pending if one.channel == name])
-                for name in self._consumers
-            )
-            attempted = [one for each in await asyncio.gather(*streams) for one in each]
-            if tried := [one for one in attempted if one.last_error != _WAITS]:
-                await asyncio.to_thread(self._log.record, tried)
+            if events and lock.locked():
+                return Sent(refused, pending=True)
+            async with lock:
+                limit = LONGEST_RIDE if events else LONGEST_ATTEMPT
+                attempted = await self._send_pending(purchase_id, began, limit)
         except SQLAlchemyError as error:
             # Without the error's text: it holds the statement.
             activity.logger.warning("events_not_logged", extra={"why": type(error).__name__})
@@ -84,6 +91,17 @@ class EventDelivery:
                 f"Event {one.transition} to {one.channel} is given up: {one.last_error}"
             )
         return Sent(failed, any(one.status == "pending" for one in attempted))
+
+    async def _send_pending(self, purchase_id: str, began: float, limit: float) -> Sequence[Notice]:
+        pending = await asyncio.to_thread(self._log.pending_events, purchase_id)
+        streams = (
+            self._post_in_order(name, [one for one in pending if one.channel == name], began, limit)
+            for name in self._consumers
+        )
+        attempted = [one for each in await asyncio.gather(*streams) for one in each]
+        if tried := [one for one in attempted if one.last_error != _WAITS]:
+            await asyncio.to_thread(self._log.record, tried)
+        return attempted
 
     def _store(self, purchase_id: str, events: Sequence[EventRecord]) -> Sequence[Notice]:
         """Store what is new. Returns those of them that have failed in an earlier attempt."""
@@ -106,18 +124,25 @@ class EventDelivery:
             text=cloud_event(event, purchase_id, self._source),
         )
 
-    async def _post_in_order(self, name: str, events: Sequence[Notice]) -> Sequence[Notice]:
+    async def _post_in_order(
+        self, name: str, events: Sequence[Notice], began: float, limit: float
+    ) -> Sequence[Notice]:
         """Post to one consumer up to the first event that it cannot take now."""
         attempted: list[Notice] = []
-        began = time.monotonic()
         for event in events:
-            is_late = time.monotonic() - began > LONGEST_ATTEMPT
-            if is_late or (name in self._failing and self._posting[name] >= PROBES):
+            is_late = time.monotonic() - began > limit
+            if is_late or not self._may_post(name, began):
                 return [*attempted, replace(event, last_error=_WAITS)]
             attempted.append(await self._attempt(self._consumers[name], event))
             if attempted[-1].status == "pending":
                 break
         return attempted
+
+    def _may_post(self, name: str, began: float) -> bool:
+        """Whether to try a consumer: not if it failed while this call was waiting, and not if
+        enough others are trying one that has failed."""
+        failed_at = self._failed_at.get(name)
+        return failed_at is None or (failed_at <= began and self._posting[name] < PROBES)
 
     async def _attempt(self, consumer: WebhookChannel, event: Notice) -> Notice:
         """Post one event; never raises. Returns it with its status."""
@@ -126,10 +151,10 @@ class EventDelivery:
             with span(f"event {consumer.name}", id=event.message_id, role=CONSUMER):
                 await consumer.deliver(Outgoing(event, consumer.name, self._origin))
         except PermanentFailure as error:
-            self._failing.discard(consumer.name)
+            self._failed_at.pop(consumer.name, None)
             return replace(event, status="failed", last_error=str(error))
         except Exception as error:
-            self._failing.add(consumer.name)
+            self._failed_at[consumer.name] = time.monotonic()
             why = str(error)
             if not isinstance(error, TransientFailure):
                 why = f"Internal error: {type(error).__name__}."
@@ -138,7 +163,7 @@ class EventDelivery:
             return replace(event, status="failed" if over else "pending", last_error=why)
         finally:
             self._posting[consumer.name] -= 1
-        self._failing.discard(consumer.name)
+        self._failed_at.pop(consumer.name, None)
         return replace(event, status="sent", last_error="")
 
 

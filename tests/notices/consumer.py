@@ -22,6 +22,8 @@ SCHEMA: dict[str, Any] = json.loads(
     Path(HERE / "contract" / "event.schema.json").read_text(encoding="utf-8")
 )
 
+VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+
 
 class Consumer:
     """Replies to successive posts with `replies`, then with `always`, and keeps each event that it
@@ -41,7 +43,7 @@ class Consumer:
         body = await request.body()
         headers = dict(request.headers)
         event = Webhook(SECRET).verify(body, headers)
-        jsonschema.validate(event, SCHEMA)
+        VALIDATOR.validate(event)
         assert from_http_event(HTTPMessage(headers, body)).get_id() == event["id"]
         self.posts.append(event)
         self.bodies.append(body)
