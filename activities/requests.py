@@ -410,6 +410,31 @@ class Movement:
 
 Role = Literal["client", "freelancer", "operator"]
 
+CONSUMER = "consumer"
+"""The role of another system that receives events, in the delivery log and in Undelivered."""
+
+GIVE_UP_EVENTS_AFTER = timedelta(days=3)
+"""How long an event is retried. It outlasts a weekend, and its number says that it is late."""
+
+
+class EventRecord(Model):
+    """What happened in one transition, for other systems. `id` is unique, and the same whenever the
+    transition is reported again; `data`: as in docs/contract/event.schema.json."""
+
+    id: str
+    type: str
+    transition: str
+    at: UtcDatetime
+    data: dict[str, JsonValue]
+
+
+class EventsRequest(Model):
+    """Store these events of a purchase, and send all that no consumer has yet, in order. Without
+    events: retry until each is sent or given up."""
+
+    purchase_id: str
+    events: tuple[EventRecord, ...] = ()
+
 
 class NoticeText(Model):
     """The texts of a notice: templates for `activities.formatter`. `advice`: further paragraphs, by
@@ -484,6 +509,8 @@ class NoticeRequest(Model):
     """The page of the payment provider on which the client confirms the payment."""
     about_money: bool = True
     """Whether operators are notified if a party cannot be reached."""
+    events: tuple[EventRecord, ...] = ()
+    """Events that no activity has stored yet, also of transitions that notify nobody."""
 
 
 class Undelivered(Model):
@@ -502,10 +529,12 @@ contract: `recourse bounces` sends it."""
 
 
 class NoticeAnswer(Model):
-    """How many notices were delivered, and which were not."""
+    """How many notices were delivered, and which notices and events were not. `events_pending`:
+    events are stored, and a consumer could not take them yet."""
 
     delivered: int = 0
     undelivered: tuple[Undelivered, ...] = ()
+    events_pending: bool = False
 
 
 # --- Audit -----------------------------------------------------------------------------------
@@ -597,14 +626,15 @@ POST_PROVIDER_MOVE = ActivityType("post_provider_move", ProviderMovePosting, Pos
 BUSINESS_DEADLINE = ActivityType("business_deadline", BusinessDeadlineRequest, BusinessDeadline)
 AUDIT_BOOKS = ActivityType("audit_books", AuditRequest, AuditReport)
 SEND_NOTICES = ActivityType("send_notices", NoticeRequest, NoticeAnswer)
+SEND_EVENTS = ActivityType("send_events", EventsRequest, NoticeAnswer)
 ALERT_OPERATORS = ActivityType("alert_operators", OperatorAlert, NoticeAnswer)
 
 TASK_QUEUE = "project-purchases"
 """The task queue of purchases and of the activities that move money."""
 
 NOTICE_QUEUE = "project-purchases-notices"
-"""The task queue of the last two activities: a slow mail server takes no slot from those that move
-money."""
+"""The task queue of the last three activities: a slow mail server takes no slot from those that
+move money."""
 
 
 class ErrorType:

@@ -7,8 +7,10 @@
 - `RECOURSE_PAYMENTS`: `sandbox` (its file is under `var/`), `sandbox:PATH`, or `stripe`, which
   reads `STRIPE_API_KEY`, `STRIPE_WEBHOOK_SECRET` and, behind a proxy, `STRIPE_API_BASE`.
 - `RECOURSE_MAIL_URL`: `maildir:var/mail` by default; several URLs are separated by white space.
+- `RECOURSE_EVENTS_URL`: where other systems receive the events of purchases that start from then
+  on, such as `webhook+https://HOST/PATH?secret=whsec_…`; none by default.
 - `RECOURSE_MAIL_FROM`, `RECOURSE_OPERATOR_EMAIL`, `RECOURSE_BASE_URL`, `RECOURSE_LINK_KEYS`,
-  `RECOURSE_WEBHOOK_SECRET`: for notices.
+  `RECOURSE_WEBHOOK_SECRET`: for notices; the last one also for events.
 """
 
 import os
@@ -32,6 +34,7 @@ from activities.links import LINK_KEYS, LinkKeys
 from activities.money import MoneyActivities
 from activities.notices.activity import SENDER, NoticeActivities
 from activities.notices.channels import channels_from_urls, mail_problem
+from activities.notices.events import EventDelivery, consumers_from_urls, source_of
 from activities.notices.log import DeliveryLog
 from activities.notices.message import mail_address, sender, web_address
 from activities.payments import PaymentProvider, ProviderUnreachable
@@ -72,6 +75,7 @@ class Settings:
     payments: str = "sandbox"
     mail_url: str = field(default="maildir:var/mail", repr=False)
     mail_from: str = SENDER
+    events_url: str = field(default="", repr=False)
     operator_email: str = "operators@recourse.invalid"
     base_url: str | None = None
     link_keys: str = field(default="", repr=False)
@@ -109,7 +113,10 @@ class Services:
         """`seal`: for personal data in the database; by default it is stored unencrypted."""
         urls = (settings.mail_url, settings.webhook_secret)
         channels = _parsed("RECOURSE_MAIL_URL", channels_from_urls, *urls)
-        _parsed("RECOURSE_MAIL_FROM", sender, settings.mail_from)
+        consumers = _parsed(
+            "RECOURSE_EVENTS_URL", consumers_from_urls, settings.events_url, settings.webhook_secret
+        )
+        origin = _parsed("RECOURSE_MAIL_FROM", sender, settings.mail_from)
         _parsed("RECOURSE_OPERATOR_EMAIL", mail_address, settings.operator_email)
         if settings.base_url:
             _parsed("RECOURSE_BASE_URL", web_address, settings.base_url)
@@ -126,6 +133,7 @@ class Services:
         self.ledger = Ledger(self.engine, settings.deployment)
         self.notices = DeliveryLog(self.engine)
         self.mail_problem = partial(mail_problem, channels)
+        self.sends_events = bool(consumers)
         self.seal = seal
         self._notifying = NoticeActivities(
             self.notices,
@@ -134,6 +142,7 @@ class Services:
             base_url=settings.base_url,
             keys=links,
             sender_address=settings.mail_from,
+            events=EventDelivery(self.notices, consumers, source_of(settings.deployment), origin),
         )
 
     def activities(self, check_terms: Callable[[str], None]) -> Sequence[Callable[..., Any]]:
@@ -158,8 +167,9 @@ class Services:
 
     @property
     def notice_activities(self) -> Sequence[Callable[..., Any]]:
-        """The activities that send notices."""
-        return self._notifying.send_notices, self._notifying.alert_operators
+        """The activities that send notices and events."""
+        notifying = self._notifying
+        return notifying.send_notices, notifying.send_events, notifying.alert_operators
 
     def close(self) -> None:
         """Close every connection."""

@@ -90,7 +90,7 @@ def _of(text: texts.Text) -> Iterator[str]:
 def _of_row(row: Transition) -> Iterator[str]:
     if set(PARTIES) & set(row.notify):
         yield from _of(row.text)
-    elif row.cause.message or not row.silent:
+    elif row.cause.message or not row.silent_for_facts:
         yield row.text.summary  # in the timeline
     if row.text.expiry:
         yield row.text.expiry

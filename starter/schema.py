@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 import typer
 from pydantic import TypeAdapter
 
+from activities.notices.events import SCHEMA
 from starter import show
 from starter.exits import command
 from starter.options import Json
@@ -12,6 +13,7 @@ from starter.schema_examples import examples
 from temporal.errors import InvalidInput
 from workflows.descriptions import describe
 from workflows.messages import MESSAGES, Permission, PurchaseResult, PurchaseStart, Receipt, Status
+from workflows.purchase_events import PurchaseEvent
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -23,12 +25,15 @@ WRITTEN: dict[str, Any] = {
     "status": Status,
     "actions": list[Permission],
     "result": PurchaseResult,
+    "event": PurchaseEvent,
 }
-"""Answers of a purchase by name."""
+"""Answers of a purchase by name, and what it sends."""
 
 Name = Annotated[
     str | None,
-    typer.Argument(metavar="NAME", help="A message, start, receipt, status, actions or result."),
+    typer.Argument(
+        metavar="NAME", help="A message, start, receipt, status, actions, result or event."
+    ),
 ]
 
 
@@ -49,6 +54,7 @@ def schemas_by_name() -> dict[str, dict[str, Any]]:
     written = {name: _of(kind, "serialization") for name, kind in WRITTEN.items()}
     for name, example in examples().items():
         written[name]["examples"] = [example]
+    written["event"]["$id"] = SCHEMA.partition("#")[0]
     return read | written
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
+from activities.notices.events import cloud_event, source_of
 from workflows import lifecycle, view
 from workflows.acceptance import accept
 from workflows.lifecycle.events import (
@@ -33,7 +34,8 @@ ANA, BO = {"role": "client", "id": "ana"}, {"role": "freelancer", "id": "bo"}
 
 def examples() -> dict[str, Any]:
     """An example of each answer, by the name of its schema."""
-    state = WorkflowState.begin(accept(json.dumps(START), "purchase-p-1001", NOON), NOON, 1)
+    terms = accept(json.dumps(START), "purchase-p-1001", NOON)
+    state = WorkflowState.begin(terms.model_copy(update={"events": True}), NOON, 1)
     _happen(state, 1, PaymentHeld("ch_1"))
     _happen(state, 2, MESSAGES["cancel"].model_validate({"by": ANA, "reason": "Plans changed."}))
     text = _happen(
@@ -42,6 +44,7 @@ def examples() -> dict[str, Any]:
         MESSAGES["propose_split"].model_validate({"by": BO, "refund": 15000, "note": "Half?"}),
     )
     open_status = view.status(state)
+    event = json.loads(cloud_event(state.events[-1], "p-1001", source_of("production")))
     deadline = lifecycle.next_deadline(state.purchase)
     receipt = Receipt(stage=open_status.stage, text=text, next_deadline=deadline and deadline.at)
     actions = lifecycle.permissions(state.purchase, Role.FREELANCER, NOON + timedelta(hours=3))
@@ -57,6 +60,7 @@ def examples() -> dict[str, Any]:
         "status": open_status,
         "actions": list(actions),
         "result": view.result(state),
+        "event": event,
     }
     return {name: to_jsonable_python(example) for name, example in found.items()}
 

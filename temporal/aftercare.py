@@ -62,6 +62,10 @@ async def current(purchase: Purchase) -> Purchase:
     return purchase
 
 
+EVENTS = ("stream", "sequence")
+"""The fields of a status that say which event was the newest."""
+
+
 async def status_of(purchase: Purchase) -> Status:
     """Return the status of a purchase. While an aftercare case is open, money, refund and what
     needs attention are as the case says. After the last case has ended, money and refund stay as
@@ -80,7 +84,7 @@ async def status_of(purchase: Purchase) -> Status:
     if not exists:
         return _with_case(found, case)
     closed = await purchase.status()
-    from_case = ("waiting_for", "escrow", "refund", "frozen", "deadlines", "attention")
+    from_case = ("waiting_for", "escrow", "refund", "frozen", "deadlines", "attention", *EVENTS)
     changed = {name: getattr(found, name) for name in from_case}
     timeline = (*closed.timeline, *found.timeline)
     return _with_case(closed.model_copy(update={**changed, "timeline": timeline}), case)
@@ -94,10 +98,10 @@ async def _with_ended_case(closed: Status, purchase: Purchase) -> Status:
         found = await case.status()
     except Failure:  # it could not begin: the purchase was not closed by the ledger
         return closed
+    from_case = ("escrow", "refund", *EVENTS)
+    changed = {name: getattr(found, name) for name in from_case}
     timeline = (*closed.timeline, *found.timeline)
-    return closed.model_copy(
-        update={"escrow": found.escrow, "refund": found.refund, "timeline": timeline}
-    )
+    return closed.model_copy(update={**changed, "timeline": timeline})
 
 
 def _with_case(found: Status, case: Purchase) -> Status:

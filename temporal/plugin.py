@@ -146,7 +146,7 @@ def activities_of(client: Client, services: Services) -> Sequence[Callable[..., 
         saver.save,
         partial(open_case, client),
     )
-    acceptance = AcceptanceActivities(services.mail_problem)
+    acceptance = AcceptanceActivities(services.mail_problem, events=services.sends_events)
     return acceptance.accept_purchase, *services.activities(check_terms), audit.audit_books
 
 

@@ -89,6 +89,7 @@ WORST_START: dict[str, Any] = {
 def state() -> WorkflowState:
     """A purchase with the most expensive start input."""
     terms = accept(json.dumps(WORST_START), f"purchase-{LONGEST_ID}", NOW)
+    terms = terms.model_copy(update={"events": True})
     return WorkflowState.begin(terms, NOW, lifecycle.newest())
 
 

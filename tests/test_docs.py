@@ -61,8 +61,8 @@ def test_the_diagram_shows_every_stage_and_no_way_twice() -> None:
 
 
 def test_there_is_a_schema_of_everything_that_is_sent_and_answered() -> None:
-    """The messages, the start input and the four answers."""
-    others = {"start", "receipt", "status", "actions", "result"}
+    """The messages, the start input, the four answers and the event."""
+    others = {"start", "receipt", "status", "actions", "result", "event"}
     assert {path.name.removesuffix(".schema.json") for path in SCHEMAS} == {*MESSAGES, *others}
 
 
@@ -91,7 +91,7 @@ def test_every_field_says_what_it_means(path: Path) -> None:
                 jsonschema.validate(field["default"], reader)
 
 
-@pytest.mark.parametrize("name", ["receipt", "status", "actions", "result"])
+@pytest.mark.parametrize("name", ["receipt", "status", "actions", "result", "event"])
 def test_an_answer_has_an_example(name: str) -> None:
     """A real one, which the schema accepts."""
     schema = json.loads((HERE / "contract" / f"{name}.schema.json").read_text(encoding="utf-8"))

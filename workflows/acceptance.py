@@ -86,9 +86,13 @@ ACCEPT_PURCHASE = ActivityType("accept_purchase", StartToAccept, Acceptance)
 class AcceptanceActivities:
     """Validates starts."""
 
-    def __init__(self, mail_problem: Callable[[str], Awaitable[str]]) -> None:
-        """`mail_problem` says why an address can get no mail from here; empty if it can."""
+    def __init__(
+        self, mail_problem: Callable[[str], Awaitable[str]], *, events: bool = False
+    ) -> None:
+        """`mail_problem` says why an address can get no mail from here; empty if it can. `events`:
+        whether other systems receive the events of purchases that begin now."""
         self._mail_problem = mail_problem
+        self._events = events
 
     @activity.defn(name=ACCEPT_PURCHASE.name)
     async def accept_purchase(self, request: StartToAccept) -> Acceptance:
@@ -103,6 +107,7 @@ class AcceptanceActivities:
                 return Acceptance(problem=f"{role}.email {problem}")
         late = request.began - request.at > DELAYED
         starts_at = request.at + (await _start_delay() if late else timedelta(0))
+        terms = terms.model_copy(update={"events": self._events})
         return Acceptance(terms=terms, starts_at=min(starts_at, request.began))
 
 

@@ -39,7 +39,8 @@ class PurchaseAftercare(ProjectPurchase):
     async def _first_state(self) -> WorkflowState:
         purchase_id = purchase_of_workflow(workflow.info().workflow_id)
         closed = await closed_purchase(purchase_id, self._began)
-        return WorkflowState.begin_case(closed, self._began, rules_version())
+        started = workflow.info().workflow_start_time
+        return WorkflowState.begin_case(closed, self._began, rules_version(), started)
 
     async def _end_when_over(self) -> None:
         """After the last notice, so that the case is still there for news that come meanwhile."""

@@ -15,6 +15,7 @@ in, so that no list has to be measured again. Together they keep `WorkflowState`
 | `undelivered` | 50 sentences | 30 KB |
 | answers to repeated messages | 500 accepted, 100 rejected | 280 KB |
 | waiting notices | 30, with notes of 64 KiB in all | 300 KB |
+| events that are not stored | 64 KB of JSON | 64 KB |
 """
 
 import json
@@ -52,6 +53,10 @@ NOTICES_WAITING = 30
 
 NOTES_WAITING = 64 * 1024
 """The notes of people in those notices, together."""
+
+EVENTS_WAITING = 64_000
+"""Bytes of events that may wait for an activity to store them: about 45 events. Further ones are
+given up; a consumer sees the gap in their numbers."""
 
 LONG_HISTORY = 2_000_000
 """Bytes of history after which a purchase continues as new. By default a server suggests it at 4 MB

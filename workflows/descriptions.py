@@ -18,6 +18,10 @@ _STAGE = (
     "refund_requested, contested, disputed, settling or closed"
 )
 _OUTCOME = "refunded, released, split, charged_back, payment_declined or payment_failed"
+_STREAM = (
+    "The name under which its events are numbered: the workflow id, for an aftercare case and a "
+    "purchase that began again with the time of its beginning"
+)
 
 _SENDER = {
     "role": "The role in which the sender acts",
@@ -198,6 +202,76 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "undelivered": "Notices that did not reach their recipient, the newest 50",
         "late_by": "Seconds by which the last late deadline had passed when it was applied; null "
         "if none was late",
+        "stream": f"{_STREAM}; null if it sends none",
+        "sequence": "The number of its newest event; 0 if it sends none",
+    },
+    "PurchaseEvent": {
+        "specversion": "The version of CloudEvents",
+        "id": "The event's id: unique within the source, and the same when it is sent again",
+        "source": "The deployment that sends it: /recourse/ and its name, such as "
+        "/recourse/production",
+        "type": "recourse.purchase., the name of the transition, and the version of the event, "
+        "such as recourse.purchase.refund_declined.v1",
+        "subject": "The purchase's id",
+        "time": f"When the transition took effect, {_UTC}",
+        "datacontenttype": "The media type of data",
+        "dataschema": "The name of the schema of data; it changes with the version of the event",
+        "data": "The transition, and how the purchase stands after it",
+    },
+    "EventData": {
+        "purchase_id": "The purchase's id",
+        "stream": _STREAM,
+        "sequence": "The event's number in its stream, from 1, without gaps",
+        "transition": "The name of the transition, as in docs/rules.md",
+        "row": "The id of its row in docs/rules.md, such as R-32",
+        "rules_version": "The version of the rules that the purchase was bought under, such as 1",
+        "actor": "Who caused it",
+        "stage_before": f"{_STAGE}, before the transition; null if the purchase begins with it",
+        "stage": f"{_STAGE}, after the transition",
+        "waiting_for": "Who acts next: client, freelancer, mediator, operator, payments or nobody",
+        "client": "The client's id",
+        "freelancer": "The freelancer's id",
+        "price": "What the client pays",
+        "payment": "pending, voiding, held, or none: nothing was paid",
+        "escrow": "Where the money is",
+        "claim": f"What the freelancer wants to keep, {_MINOR}; null if nothing is claimed",
+        "offer": "The split that stands; null if none",
+        "decision": "Who gets the escrow; null before it is decided",
+        "refund": "The refund; null if there is none",
+        "frozen": "Why nothing is paid now; null if nothing is frozen",
+        "deadlines": "The open deadlines, the next one first",
+        "attention": "What needs a person",
+        "outcome": f"How it ended: {_OUTCOME}; null while it is open",
+        "reason": "The decision or the event that ended it, such as refund_approved; null before",
+        "closed_at": f"When it was closed, {_UTC}; null while it is open",
+        "references": "What the payment provider calls the same things",
+    },
+    "EventActor": {
+        "role": "client, freelancer, mediator, operator, payments or system",
+        "id": "The id of the sender; null if no message caused it",
+    },
+    "EventDeadline": {
+        "name": "Its name, such as refund_decision",
+        "at": f"When it takes effect, {_UTC}",
+        "waiting_for": "Who has to act by then, such as freelancer",
+        "row": "The id of the row in docs/rules.md that applies if nobody acts, such as R-21",
+    },
+    "EventAttention": {
+        "kind": "Why a person is needed, such as effect_blocked",
+        "since": f"Since when, {_UTC}",
+    },
+    "EventDecision": {
+        "refund": f"What the client gets back, {_MINOR}",
+        "release": f"What the freelancer gets, {_MINOR}",
+        "reason": "The decision or the event, such as refund_approved",
+        "at": f"When it was decided, {_UTC}",
+    },
+    "EventReferences": {
+        "payment": "The provider's charge or payment intent; null before the payment is held",
+        "refund": "The provider's name for the newest refund attempt; null if it has given none",
+        "settlement": "The provider's or the bank's name for the settled refund, such as an ARN; "
+        "null if there is none",
+        "bank_dispute": "The provider's name for the newest bank dispute; null if there is none",
     },
     "Escrow": {
         "held": f"Held for the purchase, {_MINOR}",

@@ -436,6 +436,8 @@ class Status(Model):
     rejected_count: int
     undelivered: tuple[Undelivered, ...]
     late_by: float | None = None
+    stream: str | None = None
+    sequence: int = 0
 
 
 class Permission(Model):

@@ -8,18 +8,20 @@ from datetime import datetime, timedelta
 
 from pydantic import RootModel
 from temporalio import workflow
-from temporalio.common import Priority, RawValue, RetryPolicy
+from temporalio.common import Priority, RawValue
 from temporalio.exceptions import ActivityError, ApplicationError, WorkflowAlreadyStartedError
 from temporalio.workflow import ParentClosePolicy
 
 from activities.formatter import spaced
 from activities.keys import purchase_of_workflow
 from activities.requests import (
+    CONSUMER,
     GIVE_UP_AFTER,
     NOTICE_QUEUE,
     SEND_NOTICES,
     AllowedMessage,
     ErrorType,
+    EventsRequest,
     NoticeAnswer,
     NoticeDeadline,
     NoticeRequest,
@@ -29,6 +31,13 @@ from activities.requests import (
 )
 from activities.sanitize import markdown
 from workflows import budget, lifecycle, priorities
+from workflows.emitting import (
+    CLOSE_AFTER,
+    RETRY,
+    EventSender,
+    deliver_events,
+    undelivered_events,
+)
 from workflows.failures import failure
 from workflows.lifecycle import texts
 from workflows.lifecycle.events import Notify, RecipientRole
@@ -49,16 +58,8 @@ AT_LEAST = timedelta(minutes=1)
 CONTINUE_AFTER = timedelta(seconds=5)
 """How long continue-as-new waits for notices in delivery; then the next run sends them again."""
 
-CLOSE_AFTER = timedelta(minutes=1)
-"""How long a closed purchase waits for its last notices before PurchaseNotices takes over."""
 PURCHASE_NOTICES = "PurchaseNotices"
 TAKEN_OVER = "still being tried when the purchase closed"
-
-RETRY = RetryPolicy(
-    initial_interval=timedelta(seconds=5),
-    backoff_coefficient=2.0,
-    maximum_interval=timedelta(minutes=15),
-)
 
 
 class Notifier:
@@ -66,6 +67,7 @@ class Notifier:
 
     def __init__(self, state: WorkflowState, deadlines_known: Callable[[], bool]) -> None:
         self._state = state
+        self._events = EventSender(state, self._give_up)
         self._deadlines_known = deadlines_known
         self._in_delivery = 0
         self._unbounded = 0
@@ -76,18 +78,25 @@ class Notifier:
 
     @property
     def done(self) -> bool:
-        """Whether every notice was delivered, given up, or is for PurchaseNotices to deliver."""
+        """Whether every notice was delivered, given up, or is for PurchaseNotices to deliver; and
+        every event stored."""
         state = self._state
-        return not state.pending_notices and len(state.notices) == len(self._late)
+        delivered = not state.pending_notices and len(state.notices) == len(self._late)
+        return delivered and self._events.done
 
-    def notify(self, notify: Notify, at: datetime) -> None:
-        """Notify of a transition, as soon as the deadlines that follow from it are computed."""
+    def send_events(self) -> None:
+        """Send the events that no notice takes along."""
+        self._events.send()
+
+    def notify(self, notify: Notify, at: datetime) -> bool:
+        """Notify of a transition, as soon as the deadlines that follow from it are computed. The
+        notice takes the events along that wait then. False: it was given up."""
         state = self._state
         state.notice_count += 1
         if not self._has_room(notify):
             why = "too many notices were waiting"
             self._give_up(_undelivered(notify.transition, notify.recipients, at, why))
-            return
+            return False
         number = f"{state.notice_count}-{notify.transition}"
         pending = PendingNotice(
             notify=notify,
@@ -98,6 +107,7 @@ class Notifier:
         )
         state.pending_notices.append(pending)
         asyncio.create_task(self._write(pending))
+        return True
 
     def _has_room(self, notify: Notify) -> bool:
         """Whether one more notice may wait. Those about nothing but a message leave half of the
@@ -115,11 +125,14 @@ class Notifier:
             asyncio.create_task(self._write(pending))
         for notice in self._state.notices:
             asyncio.create_task(self._deliver(notice))
+        self._events.resume()
 
     async def _write(self, pending: PendingNotice) -> None:
         await workflow.wait_condition(self._deadlines_known)
         state = self._state
-        notice = notice_request(state, pending)
+        # A reminder may be withdrawn, so it takes none along.
+        events = () if pending.notify.transition == REMINDER else self._events.take()
+        notice = notice_request(state, pending).model_copy(update={"events": events})
         state.pending_notices = [one for one in state.pending_notices if one is not pending]
         state.notices.append(notice)
         await self._deliver(notice)
@@ -129,19 +142,20 @@ class Notifier:
             return
         self._in_delivery += 1
         try:
-            undelivered = await self._send(notice)
+            answer = await self._send(notice)
         except ActivityError:
             self._late.append(notice)
             return
         finally:
             self._in_delivery -= 1
-        self._give_up(undelivered)
+        self._give_up(answer.undelivered)
         self._state.notices = [one for one in self._state.notices if one is not notice]
-        if report := undelivered_report(notice, undelivered, workflow.now()):
+        self._events.answered(answer.events_pending)
+        if report := undelivered_report(notice, answer.undelivered, workflow.now()):
             self._state.notices.append(report)
             await self._deliver(report)
 
-    async def _send(self, notice: NoticeRequest) -> Sequence[Undelivered]:
+    async def _send(self, notice: NoticeRequest) -> NoticeAnswer:
         """Deliver a notice. Raises ActivityError if the purchase is closed and it is late."""
         reminds = notice.transition == REMINDER
         if self._state.purchase.stage is Stage.CLOSED and not reminds:
@@ -152,7 +166,7 @@ class Notifier:
         finally:
             self._unbounded -= 1
 
-    async def _remind(self, notice: NoticeRequest) -> Sequence[Undelivered]:
+    async def _remind(self, notice: NoticeRequest) -> NoticeAnswer:
         """Deliver a reminder, unless its deadline ends or is no longer open."""
         sending = asyncio.create_task(send(notice))
         await workflow.wait_condition(
@@ -162,7 +176,8 @@ class Notifier:
             return sending.result()
         sending.cancel()
         over = notice.deadlines and notice.deadlines[0].at <= workflow.now()
-        return _all_undelivered(notice, "its deadline has passed") if over else ()
+        why = "its deadline has passed"
+        return NoticeAnswer(undelivered=_all_undelivered(notice, why) if over else ())
 
     def _give_up(self, undelivered: Sequence[Undelivered]) -> None:
         self._state.add_undelivered(undelivered)
@@ -189,9 +204,10 @@ class Notifier:
         replays thousands of events, and every sender waits.
         """
         self._stopping = True
+        self._events.stop()
         with suppress(TimeoutError):
             await workflow.wait_condition(
-                lambda: not self._in_delivery,
+                lambda: not self._in_delivery and not self._events.storing,
                 timeout=CONTINUE_AFTER,
                 timeout_summary="notices in delivery",
             )
@@ -202,10 +218,11 @@ class Notifier:
         with suppress(TimeoutError):
             await workflow.wait_condition(
                 lambda: self.done,
-                timeout=CLOSE_AFTER if self._unbounded else None,
+                timeout=CLOSE_AFTER if self._unbounded or self._events.unbounded else None,
                 timeout_summary="the last notices",
             )
-        if not self._state.notices:
+        self._events.stop()
+        if not self._state.notices and not self._events.left():
             return
         for notice in self._state.notices:
             self._give_up(_all_undelivered(notice, TAKEN_OVER))
@@ -217,9 +234,10 @@ class Notifier:
 
     async def _hand_over(self, child_id: str) -> None:
         purchase_id = markdown(self._state.start.purchase_id)
+        events = self._events.left()
         await workflow.start_child_workflow(
             PURCHASE_NOTICES,
-            self._state.notices,
+            args=[self._state.notices, events] if events else [self._state.notices],
             id=child_id,
             parent_close_policy=ParentClosePolicy.ABANDON,
             static_summary=budget.cut(f"Last notices of purchase {purchase_id}", 200),
@@ -232,31 +250,38 @@ class HandedOver(RootModel[list[NoticeRequest]]):
 
 @workflow.defn(name=PURCHASE_NOTICES)
 class PurchaseNotices:
-    """Delivers what a closed purchase could not deliver yet."""
+    """Delivers the notices and events that a closed purchase could not deliver yet."""
 
     @workflow.run
     async def run(self, *given: RawValue) -> list[Undelivered]:
         """Returns what could not be delivered in the end. Only a purchase, or its aftercare case,
-        hands notices over: a start by anybody else fails, and nothing is sent."""
+        hands notices and events over: a start by anybody else fails, and nothing is sent."""
         check_deciphered(given)
         try:
-            notices = parse(HandedOver, given).root
+            notices = parse(HandedOver, given[:1]).root
+            events = parse(EventsRequest, given[1:]) if given[1:] else None
         except ValueError as error:
             raise failure(ErrorType.INVALID_INPUT, f"Nothing was sent: {error}") from None
         parent = workflow.info().parent
-        if not parent or {each.purchase_id for each in notices} != {
-            purchase_of_workflow(parent.workflow_id)
-        }:
+        purchases = {each.purchase_id for each in notices}
+        if events:
+            purchases.add(events.purchase_id)
+        if not parent or purchases != {purchase_of_workflow(parent.workflow_id)}:
             why = "only a purchase hands over its last notices."
             raise failure(ErrorType.INVALID_INPUT, f"Nothing was sent: {why}")
-        found = await asyncio.gather(*(_send_or_report(notice) for notice in notices))
+        delivering = [_send_or_report(notice) for notice in notices]
+        found = await asyncio.gather(*delivering, *([deliver_events(events)] if events else []))
         return [item for items in found for item in items]
 
 
 async def _send_or_report(notice: NoticeRequest) -> Sequence[Undelivered]:
-    undelivered = await send(notice)
-    report = undelivered_report(notice, undelivered, workflow.now())
-    return (*undelivered, *(await send(report))) if report else undelivered
+    answer = await send(notice)
+    found = [*answer.undelivered]
+    if report := undelivered_report(notice, answer.undelivered, workflow.now()):
+        found += (await send(report)).undelivered
+    if answer.events_pending:
+        found += await deliver_events(EventsRequest(purchase_id=notice.purchase_id))
+    return found
 
 
 # --- the content of a notice
@@ -347,18 +372,18 @@ def _allowed(state: State, role: RecipientRole, at: datetime) -> tuple[AllowedMe
 # --- delivery
 
 
-async def send(notice: NoticeRequest) -> Sequence[Undelivered]:
+async def send(notice: NoticeRequest) -> NoticeAnswer:
     """Deliver a notice, for a day at most. What could not be delivered is returned, not raised."""
     left = time_left(notice, workflow.now())
     if left <= timedelta(0):
-        return _all_undelivered(notice, "its deadline has passed")
+        return NoticeAnswer(undelivered=_all_undelivered(notice, "its deadline has passed"))
     try:
         return await attempt(notice, left)
     except ActivityError as error:
-        return _undelivered_by(notice, error)
+        return _answer_in(notice, error)
 
 
-async def attempt(notice: NoticeRequest, left: timedelta) -> Sequence[Undelivered]:
+async def attempt(notice: NoticeRequest, left: timedelta) -> NoticeAnswer:
     """Deliver a notice, retried for the time that is left; what can never be delivered is
     returned. Raises ActivityError."""
     recipients = " and ".join(each.role for each in notice.recipients)
@@ -374,9 +399,11 @@ async def attempt(notice: NoticeRequest, left: timedelta) -> Sequence[Undelivere
         priority=_priority(notice),
     )
     try:
-        return parse_answer(NoticeAnswer, SEND_NOTICES.name, payload).undelivered
+        return parse_answer(NoticeAnswer, SEND_NOTICES.name, payload)
     except ValueError:
-        return _all_undelivered(notice, "its activity was completed by hand")
+        return NoticeAnswer(
+            undelivered=_all_undelivered(notice, "its activity was completed by hand")
+        )
 
 
 def _priority(notice: NoticeRequest) -> Priority:
@@ -406,7 +433,7 @@ def undelivered_report(
 ) -> NoticeRequest | None:
     """The notice to operators that one about money did not reach a party; None if there is nothing
     to report. A report that is not delivered is not reported again."""
-    lost = [one for one in undelivered if one.role != "operator"]
+    lost = [one for one in undelivered if one.role not in ("operator", CONSUMER)]
     if not lost or not notice.about_money:
         return None
     return notice.model_copy(
@@ -420,6 +447,7 @@ def undelivered_report(
             "note": None,
             "money_text": None,
             "recipients": (Recipient(role="operator"),),
+            "events": (),
         }
     )
 
@@ -430,20 +458,21 @@ def _undelivered_values(transition: str, lost: Sequence[Undelivered]) -> dict[st
     return {"notice": spaced(transition), "problem": budget.cut(ways, budget.LONGEST_PROBLEM)}
 
 
-def _undelivered_by(notice: NoticeRequest, error: ActivityError) -> Sequence[Undelivered]:
-    """The recipients that the notice did not reach, from the activity's last failure."""
+def _answer_in(notice: NoticeRequest, error: ActivityError) -> NoticeAnswer:
+    """The answer in the activity's last failure: what reached its recipients, and what did not."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ApplicationError) and cause.type == ErrorType.NOTICE_DELAYED:
             with suppress(ValueError):
-                return parse(NoticeAnswer, cause.details).undelivered
+                return parse(NoticeAnswer, cause.details)
         cause = cause.__cause__
-    return _all_undelivered(notice, "not delivered within a day")
+    return NoticeAnswer(undelivered=_all_undelivered(notice, "not delivered within a day"))
 
 
 def _all_undelivered(notice: NoticeRequest, why: str) -> Sequence[Undelivered]:
     roles = (recipient.role for recipient in notice.recipients)
-    return _undelivered(notice.transition, roles, notice.at, why)
+    lost = _undelivered(notice.transition, roles, notice.at, why)
+    return (*lost, *undelivered_events(notice.events, why))
 
 
 def _undelivered(

@@ -70,6 +70,7 @@ from workflows.receiving.parsing import (
 )
 from workflows.receiving.queue import MessageQueue
 from workflows.receiving.waiting import take_waiting, with_waiting
+from workflows.shown import shown_stage
 from workflows.summary import memo
 from workflows.timers import Timers
 from workflows.workflow_state import WorkflowState
@@ -295,7 +296,7 @@ class ProjectPurchase(Receiver):
             self._apply(decided, at, message)
             deadline = lifecycle.next_deadline(self._state.purchase)
             answer: Receipt | Rejection = Receipt(
-                stage=view.shown_stage(self._state.purchase).value,
+                stage=shown_stage(self._state.purchase).value,
                 text=budget.cut(decided.text, budget.LONGEST_SENTENCE),
                 next_deadline=deadline.at if deadline else None,
             )
@@ -328,13 +329,14 @@ class ProjectPurchase(Receiver):
             self._apply(answer, now)
 
     def _apply(self, answer: Accepted, at: datetime, message: Message | None = None) -> None:
-        """A transition takes effect: the state, its effects and its notices."""
+        """A transition takes effect: the state, its effects, its notices and its event."""
         self._state.record(answer, at, message)
         self._changed = True
         for effect in answer.effects:
             self._effects.add(effect)
-        for notice in answer.notices:
-            self._notifier.notify(notice, at)
+        notified = [self._notifier.notify(notice, at) for notice in answer.notices]
+        if True not in notified:
+            self._notifier.send_events()
 
     @property
     def _closed(self) -> bool:

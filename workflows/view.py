@@ -5,20 +5,10 @@ from typing import Any
 
 from temporalio.common import SearchAttributeKey, SearchAttributeUpdate, TypedSearchAttributes
 
-from workflows import lifecycle
+from workflows import lifecycle, shown
 from workflows.lifecycle.events import RecipientRole
-from workflows.lifecycle.state import DeadlineName, Payment, Stage, State
-from workflows.messages import (
-    AttentionItem,
-    Escrow,
-    Frozen,
-    Offer,
-    PurchaseResult,
-    RefundAttempt,
-    Role,
-    Sender,
-    Status,
-)
+from workflows.lifecycle.state import DeadlineName, Payment, State
+from workflows.messages import AttentionItem, PurchaseResult, Role, Sender, Status
 from workflows.workflow_state import AcceptedStart, WorkflowState
 
 STAGE = SearchAttributeKey.for_keyword("PurchaseStage")
@@ -48,7 +38,7 @@ def search_attributes(state: State, now: datetime) -> Searchable:
     if lifecycle.payment_attempt_ends(state, now):
         del deadlines[DeadlineName.PAYMENT]
     found: Searchable = {
-        STAGE: shown_stage(state).value,
+        STAGE: shown.shown_stage(state).value,
         CLIENT: state.terms.client.id,
         FREELANCER: state.terms.freelancer.id,
         NEEDS_ATTENTION: bool(state.attention),
@@ -58,11 +48,6 @@ def search_attributes(state: State, now: datetime) -> Searchable:
     if deadlines:
         found[DEADLINE] = min(deadlines.values())
     return found
-
-
-def shown_stage(state: State) -> Stage:
-    """The stage that others see: the purchase of an aftercare case is closed."""
-    return Stage.CLOSED if state.in_aftercare else state.stage
 
 
 def known(attributes: TypedSearchAttributes) -> Searchable:
@@ -79,7 +64,6 @@ def updates(before: Searchable, after: Searchable) -> list[SearchAttributeUpdate
 def status(state: WorkflowState) -> Status:
     """Everything about the purchase."""
     purchase, start = state.purchase, state.start
-    refund, offer = purchase.refund, purchase.offer
     late = next((entry.late_by for entry in reversed(state.timeline) if entry.late_by), None)
     return Status(
         purchase_id=start.purchase_id,
@@ -87,38 +71,17 @@ def status(state: WorkflowState) -> Status:
         client=start.client.id,
         freelancer=start.freelancer.id,
         price=start.price,
-        stage=shown_stage(purchase).value,
+        stage=shown.shown_stage(purchase).value,
         outcome=purchase.outcome,
         reason=purchase.reason,
         waiting_for=lifecycle.waiting_for(purchase),
         payment=purchase.payment.value,
         confirm_url=purchase.confirm_url or None if purchase.payment is Payment.PENDING else None,
-        escrow=Escrow(
-            held=purchase.held,
-            in_transit=purchase.in_transit,
-            refunded=purchase.refunded,
-            released=purchase.released,
-            charged_back=purchase.charged_back,
-            currency=start.price.currency,
-        ),
-        refund=RefundAttempt(
-            refund_id=purchase.refund_id(refund.attempt),
-            amount=refund.amount,
-            status=refund.status.value,
-            reference=refund.references[-1],
-        )
-        if refund
-        else None,
-        frozen=_frozen(purchase),
+        escrow=shown.escrow(purchase),
+        refund=shown.refund_attempt(purchase),
+        frozen=shown.frozen(purchase),
         deadlines=lifecycle.deadlines(purchase),
-        offer=Offer(
-            by=offer.by,
-            refund=offer.refund,
-            release=purchase.escrow - offer.refund,
-            at=offer.at,
-        )
-        if offer
-        else None,
+        offer=shown.offer(purchase),
         claim=purchase.claim,
         requirements=state.requirements,
         attention=tuple(
@@ -130,17 +93,8 @@ def status(state: WorkflowState) -> Status:
         rejected_count=state.rejected_count,
         undelivered=tuple(state.undelivered),
         late_by=late,
-    )
-
-
-def _frozen(state: State) -> Frozen | None:
-    if (dispute := state.frozen) is None:
-        return None
-    return Frozen(
-        why="bank_dispute",
-        since=dispute.since,
-        amount=dispute.amount,
-        reference=dispute.dispute_id,
+        stream=state.stream or None,
+        sequence=state.sequence,
     )
 
 

@@ -1,6 +1,7 @@
 """Everything a purchase keeps: what continue-as-new carries from one run to the next."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
@@ -8,9 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from activities import fields
 from activities.amounts import decimals, step_of
-from activities.keys import workflow_id_of
+from activities.keys import aftercare_id_of, workflow_id_of
 from activities.requests import (
+    CONSUMER,
     ClosedPurchase,
+    EventRecord,
     LedgerDecision,
     Money,
     NoticeRequest,
@@ -23,6 +26,7 @@ from workflows.lifecycle.events import Accepted, CheckPayment, Effect, Notify
 from workflows.lifecycle.state import Person, Stage, State, Terms
 from workflows.messages import Message, PurchaseStart, RejectedSignal, TimelineEntry
 from workflows.policy import Policy
+from workflows.purchase_events import event_record
 from workflows.receiving.idempotency import IdempotencyCache
 
 NOTIFY_REJECTION_EVERY = timedelta(hours=1)
@@ -53,6 +57,8 @@ class AcceptedStart(BaseModel):
     imported: Imported | None = None
     imported_at: datetime | None = None
     """When it was accepted as a purchase that runs elsewhere; None for any other one."""
+    events: bool = False
+    """Whether other systems receive its events, as the worker that accepted it was set."""
 
     @classmethod
     def of(cls, start: PurchaseStart, now: datetime | None = None) -> "AcceptedStart":
@@ -114,6 +120,13 @@ class WorkflowState(BaseModel):
     reminded_until: datetime
     waiting: list[WaitingMessage] = Field(default_factory=list)
     """Only in a state that was saved of an ended run; handled before anything else."""
+    stream: str = ""
+    """The name under which its events are numbered without gaps; empty if it sends none."""
+    sequence: int = 0
+    events: list[EventRecord] = Field(default_factory=list)
+    """Events that no activity has stored yet."""
+    events_pending: bool = False
+    """Whether a consumer has not taken some of those that are stored."""
 
     @classmethod
     def begin(
@@ -125,13 +138,8 @@ class WorkflowState(BaseModel):
     ) -> "WorkflowState":
         """The state of a purchase at its first moment: the payment is the first effect. `started`:
         when its workflow started, if that was before `now`."""
-        first = lifecycle.begin(_terms(start, started or now, rules_version), now)
-        state = cls(start=start, purchase=first.state, reminded_until=now)
-        state.record(first, now)
-        if start.imported:
-            state.purchase = lifecycle.continue_imported(first.state, start.imported)
-        state.effects = list(first.effects)
-        return state
+        first = _first(start, now, rules_version, started or now)
+        return cls._begun(start, first, now, workflow_id_of(start.purchase_id))
 
     @classmethod
     def begin_again(
@@ -143,30 +151,52 @@ class WorkflowState(BaseModel):
     ) -> "WorkflowState":
         """The state of a purchase that is known by its terms only: its deadlines start `now`. What
         the ledger has decided stays decided."""
-        state = cls.begin(start, now, rules_version)
-        state.purchase = lifecycle.begin_again(state.purchase, now, decision)
+        first = _first(start, now, rules_version, now)
+        again = lifecycle.begin_again(first.state, now, decision)
+        # The lost runs have numbered their events, too: these are another stream.
+        stream = _stream(workflow_id_of(start.purchase_id), now)
+        state = cls._begun(start, replace(first, state=again), now, stream)
         # Above the numbers of the lost runs: the delivery log sends a notice once per number.
         state.notice_count = int(now.timestamp())
         return state
 
     @classmethod
-    def begin_case(
-        cls, closed: ClosedPurchase, now: datetime, rules_version: int
+    def _begun(
+        cls, start: AcceptedStart, first: Accepted, now: datetime, stream: str
     ) -> "WorkflowState":
-        """The state of a closed purchase's aftercare case: it looks at the payment first."""
+        stream = stream if start.events else ""
+        state = cls(start=start, purchase=first.state, reminded_until=now, stream=stream)
+        state.record(first, now)
+        state.effects = list(first.effects)
+        return state
+
+    @classmethod
+    def begin_case(
+        cls,
+        closed: ClosedPurchase,
+        now: datetime,
+        rules_version: int,
+        started: datetime | None = None,
+    ) -> "WorkflowState":
+        """The state of a closed purchase's aftercare case: it looks at the payment first.
+        `started`: when its workflow started, if that was before `now`."""
         start = AcceptedStart.model_validate(closed.document)
         purchase = lifecycle.begin_case(_terms(start, now, rules_version), closed, now)
         state = cls(start=start, purchase=purchase, reminded_until=now)
         # Above the purchase's own numbers: the delivery log sends a notice once per number.
         state.notice_count = int(now.timestamp())
+        if start.events:
+            state.stream = _stream(aftercare_id_of(start.purchase_id), started or now)
         if purchase.payment_checks:
             state.effects = [CheckPayment(purchase.payment_checks)]
         return state
 
     def record(self, answer: Accepted, now: datetime, message: Message | None = None) -> None:
-        """A transition takes effect, `message` is its cause if it is one: the new state, and a line
-        in the timeline."""
-        self.purchase = answer.state
+        """A transition takes effect, `message` is its cause if it is one: the new state, its event,
+        and a line in the timeline."""
+        before, self.purchase = self.purchase, answer.state
+        if self.stream:
+            self._add_event(before, answer, now, message)
         if not answer.transition:
             return
         self.transitions += 1
@@ -182,6 +212,24 @@ class WorkflowState(BaseModel):
             late_by=answer.late_by.total_seconds() if answer.late_by else None,
         )
         self.timeline = [*self.timeline, entry][-budget.TIMELINE_KEPT :]
+
+    def _add_event(
+        self, before: State, answer: Accepted, now: datetime, message: Message | None
+    ) -> None:
+        number, purchase_id = self.sequence + 1, self.start.purchase_id
+        event = event_record(purchase_id, self.stream, number, before, answer, now, message)
+        if event is None:
+            return
+        self.sequence = number
+        waiting = [*self.events, *(one for notice in self.notices for one in notice.events)]
+        if sum(map(_bytes_of, (*waiting, event))) <= budget.EVENTS_WAITING:
+            self.events.append(event)
+            return
+        why = "too many events were waiting"
+        lost = Undelivered(
+            transition=event.transition, role=CONSUMER, channel="any", at=now, why=why
+        )
+        self.add_undelivered([lost])
 
     def add_effect(self, effect: Effect) -> None:
         """Run after those before it; the same effect asked for again replaces the older one."""
@@ -216,6 +264,22 @@ class WorkflowState(BaseModel):
             return False
         self.rejections_notified[f"{recipient}:{code}"] = now
         return True
+
+
+def _first(start: AcceptedStart, now: datetime, rules_version: int, started: datetime) -> Accepted:
+    """The first moment of a purchase, of an imported one where it stands."""
+    first = lifecycle.begin(_terms(start, started, rules_version), now)
+    if start.imported is None:
+        return first
+    return replace(first, state=lifecycle.continue_imported(first.state, start.imported))
+
+
+def _bytes_of(event: EventRecord) -> int:
+    return len(event.model_dump_json().encode())
+
+
+def _stream(workflow_id: str, began: datetime) -> str:
+    return f"{workflow_id}/{int(began.timestamp())}"
 
 
 def _terms(start: AcceptedStart, started: datetime, rules_version: int) -> Terms:

@@ -29,18 +29,20 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from activities.database.personal import Forgotten, PersonalData
 from activities.database.types import Instant
-from activities.requests import GIVE_UP_AFTER
+from activities.requests import CONSUMER, GIVE_UP_AFTER, GIVE_UP_EVENTS_AFTER
 
 Status = Literal["pending", "sent", "failed", "undelivered"]
 
 
 @dataclass(frozen=True)
 class Notice:
-    """One notice to one reader through one channel.
+    """One notice to one reader through one channel, or one event to one consumer: then `text` is
+    its JSON.
 
     `sent` and `failed` are final, but mail that comes back makes `failed` of `sent`. `pending` has
     not been delivered yet; `last_error` says why.
-    `undelivered` is never stored: `effective_status` derives it from `pending` after a day. `at` is
+    `undelivered` is never stored: `effective_status` derives it from `pending` when it is retried
+    no longer. `at` is
     the time of the transition; `updated_at` is when the log last changed.
     """
 
@@ -63,8 +65,13 @@ class Notice:
 
 def effective_status(notice: Notice, now: datetime) -> Notice:
     """The notice with its status at `now`: `undelivered` if it is pending and no longer retried."""
-    given_up = notice.status == "pending" and now >= notice.at + GIVE_UP_AFTER
+    given_up = notice.status == "pending" and now >= retried_until(notice)
     return replace(notice, status="undelivered") if given_up else notice
+
+
+def retried_until(notice: Notice) -> datetime:
+    """When a notice or an event that is still pending is given up."""
+    return notice.at + (GIVE_UP_EVENTS_AFTER if notice.role == CONSUMER else GIVE_UP_AFTER)
 
 
 PERSONAL = ("address", "subject", "text", "html")
@@ -102,6 +109,7 @@ _RECORD = (
         updated_at=bindparam("now"),
     )
 )
+_PENDING_EVENT = (_NOTICES.c.role == CONSUMER, _NOTICES.c.status == "pending")
 
 
 class DeliveryLog:
@@ -151,6 +159,14 @@ class DeliveryLog:
         with self._engine.begin() as connection:
             connection.execute(_RECORD, rows)
 
+    def pending_events(self, purchase_id: str) -> tuple[Notice, ...]:
+        """The events of a purchase that are not sent and not given up, the oldest first."""
+        rows = select(_NOTICES).where(_NOTICES.c.purchase_id == purchase_id, *_PENDING_EVENT)
+        with self._engine.connect() as connection:
+            found = _notices(connection, connection.execute(rows).all())
+        readable = (event for event in found if event.text != FORGOTTEN)
+        return tuple(sorted(readable, key=lambda event: (event.at, _number(event))))
+
     def sent(self, message_id: str) -> Notice | None:
         """The sent notice with this Message-ID."""
         found = select(_NOTICES).where(
@@ -179,10 +195,12 @@ class DeliveryLog:
 
     def undelivered(self, since: datetime, now: datetime) -> dict[str, int]:
         """Counts by channel the notices of transitions after `since` that were given up."""
-        given_up = or_(
-            _NOTICES.c.status == "failed",
-            and_(_NOTICES.c.status == "pending", _NOTICES.c.at <= now - GIVE_UP_AFTER),
+        is_event, at = _NOTICES.c.role == CONSUMER, _NOTICES.c.at
+        too_old = or_(
+            and_(~is_event, at <= now - GIVE_UP_AFTER),
+            and_(is_event, at <= now - GIVE_UP_EVENTS_AFTER),
         )
+        given_up = or_(_NOTICES.c.status == "failed", and_(_NOTICES.c.status == "pending", too_old))
         counted = (
             select(_NOTICES.c.channel, func.count().label("given_up"))
             .where(given_up, _NOTICES.c.status != "sent", _NOTICES.c.at >= since)
@@ -190,6 +208,12 @@ class DeliveryLog:
         )
         with self._engine.connect() as connection:
             return {row.channel: row.given_up for row in connection.execute(counted)}
+
+
+def _number(event: Notice) -> int:
+    """The number of an event in its stream, which its id has. Two of one workflow task have the
+    same time, and may be stored in any order."""
+    return int(event.transition_id.rpartition("/")[2].partition("-")[0])
 
 
 def _key(notice: Notice) -> tuple[str, ...]:

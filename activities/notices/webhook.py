@@ -1,4 +1,4 @@
-"""Sends notices as signed events to other systems, by the Standard Webhooks scheme."""
+"""Sends notices and events to other systems, signed by the Standard Webhooks scheme."""
 
 import asyncio
 import json
@@ -14,6 +14,7 @@ from standardwebhooks import Webhook
 from activities.notices.failures import ChannelUrlError, PermanentFailure, TransientFailure
 from activities.notices.log import Notice
 from activities.notices.message import Outgoing
+from activities.requests import CONSUMER
 
 _TRANSIENT = frozenset({408, 425, 429})
 """The 4xx that ask for another attempt."""
@@ -21,13 +22,16 @@ _TRANSIENT = frozenset({408, 425, 429})
 _CONCURRENT_POSTS = 16
 """Bounds the threads of one receiver. More would not help a receiver that hangs."""
 
+CLOUD_EVENT = "application/cloudevents+json"
+"""The content type of a CloudEvent in structured mode."""
+
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _USAGE = "write webhook+https://HOST/PATH?secret=whsec_…"
 
 
 @dataclass(frozen=True)
 class WebhookChannel:
-    """Posts each notice as one event to `url`, with a fresh signature at each attempt.
+    """Posts each notice or event to `url`, with a fresh signature at each attempt.
 
     Every attempt at a notice has the same `webhook-id` and the same body, so a receiver can drop
     duplicates. The URL is the operator's setting, never a user's: it is not filtered and may lead
@@ -54,11 +58,13 @@ class WebhookChannel:
         """
         # The digest in the Message-ID: one for each purchase, transition, role and channel.
         digest, _, _ = outgoing.notice.message_id.strip("<>").partition("@")
-        body = event(outgoing.notice)
+        is_event = outgoing.notice.role == CONSUMER
+        body = outgoing.notice.text if is_event else event(outgoing.notice)
+        kind = CLOUD_EVENT if is_event else "application/json"
         try:
             async with asyncio.timeout(self.limit):
                 status = await asyncio.get_running_loop().run_in_executor(
-                    self._threads, self._post, f"msg_{digest}", body
+                    self._threads, self._post, f"msg_{digest}", kind, body
                 )
         except (requests.RequestException, TimeoutError) as error:
             # Without the error's text: it would show the path, which may be a secret.
@@ -70,10 +76,10 @@ class WebhookChannel:
             raise PermanentFailure(f"The receiver of webhooks rejects the notice: {status}")
         raise TransientFailure(f"The receiver of webhooks cannot take the notice now: {status}")
 
-    def _post(self, number: str, body: str) -> int:
+    def _post(self, number: str, kind: str, body: str) -> int:
         now = datetime.now(UTC)
         headers = {
-            "content-type": "application/json",
+            "content-type": kind,
             "user-agent": "recourse",
             "webhook-id": number,
             "webhook-timestamp": str(int(now.timestamp())),
@@ -92,7 +98,7 @@ class WebhookChannel:
 
 
 def event(notice: Notice) -> str:
-    """The body of the event. The same notice always gives the same body.
+    """The body in which a notice is posted. The same notice always gives the same body.
 
     It holds the reader's role and the notice's text, but no mail address.
     """

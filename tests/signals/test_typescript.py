@@ -2,67 +2,38 @@
 payloads."""
 
 import asyncio
-import hashlib
 import json
+import os
+import re
 import shutil
-import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
+from standardwebhooks import Webhook
 from temporalio.testing import WorkflowEnvironment
 
 from activities.requests import TASK_QUEUE
 from demo.runner import Handle, until
+from docs.generate import HERE
+from starter.schema_examples import examples
 from temporal import embedded
 from temporal.purchases import Purchase
-from tests.purchases import held, purchase
+from tests.notices.consumer import SECRET
+from tests.purchases import held, purchase, purchase_of
+from tests.signals.node import SOURCE, installed, program, run
 from tests.signals.payloads import GOOD, code_of, failed_tasks, whole_history
+from tests.signals.typescript_types import TYPES, types
 
 pytestmark = pytest.mark.node
 
-SOURCE = Path(__file__).parent / "typescript"
-FILES = ("package.json", "package-lock.json", ".npmrc", "send.mjs")
-
-
-def program(name: str) -> str:
-    """The path of a program of Node.js."""
-    found = shutil.which(name)
-    if found is None:
-        pytest.fail(f"`{name}` is missing: install Node.js 20.3 or newer, which brings npm along.")
-    return found
-
-
-async def run(*command: str | Path, folder: Path, given: str = "") -> str:
-    """Run a program; what it prints. Fails with its stderr."""
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        cwd=folder,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, errors = await process.communicate(given.encode())
-    assert process.returncode == 0, errors.decode()
-    return out.decode()
-
 
 @pytest.fixture(scope="module")
-async def installed() -> Path:
-    """A folder with the script and its packages. It stays in this Python environment, so that later
-    runs need not install again."""
-    contents = b"".join((SOURCE / name).read_bytes() for name in FILES)
-    ready = Path(sys.prefix) / f"typescript-{hashlib.sha256(contents).hexdigest()[:12]}"
-    if not ready.exists():
-        new_folder = ready.with_suffix(".new")
-        shutil.rmtree(new_folder, ignore_errors=True)
-        new_folder.mkdir()
-        for name in FILES:
-            shutil.copy(SOURCE / name, new_folder)
-        npm = program("npm")
-        await run(npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", folder=new_folder)
-        new_folder.rename(ready)
-    return ready
+async def packages() -> Path:
+    """A folder with the scripts and their packages."""
+    return await installed()
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +47,7 @@ STARTS = (purchase(), purchase())
 
 
 @pytest.fixture(scope="module")
-async def outcome(installed: Path, target: Handle, server: WorkflowEnvironment) -> dict[str, Any]:
+async def outcome(packages: Path, target: Handle, server: WorkflowEnvironment) -> dict[str, Any]:
     """What the script reports after it has sent everything."""
     given = {
         "taskQueue": TASK_QUEUE,
@@ -86,7 +57,7 @@ async def outcome(installed: Path, target: Handle, server: WorkflowEnvironment) 
     }
     address = embedded.address(server.client)
     output = await run(
-        program("node"), "send.mjs", address, folder=installed, given=json.dumps(given)
+        program("node"), "send.mjs", address, folder=packages, given=json.dumps(given)
     )
     found: dict[str, Any] = json.loads(output)
     return found
@@ -134,3 +105,82 @@ async def test_requirements_can_be_sent_with_the_start(
         assert found.stage == "freelancer_review"
         assert found.requirements == GOOD["submit_requirements"]["requirements"]
         await handle.terminate("seen")
+
+
+# --- types
+
+
+async def test_the_types_say_what_the_schemas_say(packages: Path) -> None:
+    """`python -m tests.signals.typescript_types` writes them anew."""
+    assert await types(packages) == TYPES.read_text(encoding="utf-8")
+
+
+async def test_the_typed_example_sends_reads_and_receives(
+    packages: Path, tmp_path: Path, server: WorkflowEnvironment, worker: object
+) -> None:
+    """The one on the page about events, checked by `tsc --strict` with the types that are checked
+    in. It rejects a forged event."""
+    handle = await held(server)
+    folder = tmp_path / "example"
+    folder.mkdir()
+    page = (HERE / "events.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^```ts\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (folder / "example.ts").write_text(example.replace("p-1001", purchase_of(handle)))
+    shutil.copy(TYPES, folder)
+    (folder / "package.json").write_text('{"type": "module"}')
+    (folder / "node_modules").symlink_to(packages / "node_modules")
+    # The types of @temporalio/common need some of another package that has none.
+    options = (
+        "--strict",
+        "--skipLibCheck",
+        "--target",
+        "es2022",
+        "--module",
+        "nodenext",
+        "--types",
+        "node",
+    )
+    tsc = packages / "node_modules" / ".bin" / "tsc"
+    await run(tsc, *options, "example.ts", folder=folder)
+
+    process = await asyncio.create_subprocess_exec(
+        program("node"),
+        "example.js",
+        cwd=folder,
+        env={
+            **os.environ,
+            "TEMPORAL_ADDRESS": embedded.address(server.client),
+            "PORT": "0",
+            "EVENTS_SECRET": SECRET,
+        },
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout
+    try:
+        stage, port = [(await process.stdout.readline()).decode().strip() for _ in range(2)]
+        assert stage == "refund_requested"
+        body = json.dumps(examples()["event"]).encode()
+        url = f"http://127.0.0.1:{port}/"
+        good = await asyncio.to_thread(requests.post, url, body, headers=signed(body), timeout=10)
+        forged = {**signed(body), "webhook-signature": "v1,Zm9yZ2Vk"}
+        bad = await asyncio.to_thread(requests.post, url, body, headers=forged, timeout=10)
+        assert (good.status_code, bad.status_code) == (204, 401)
+        assert (await process.stdout.readline()).decode().split() == [
+            "refund_requested",
+            "USD",
+            "25000",
+        ]
+    finally:
+        process.kill()
+        await process.wait()
+        await handle.terminate("seen")
+
+
+def signed(body: bytes) -> dict[str, str]:
+    """The headers of a signed event."""
+    now = datetime.now(UTC)
+    return {
+        "webhook-id": "msg_1",
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": Webhook(SECRET).sign("msg_1", now, body.decode()),
+    }

@@ -145,7 +145,7 @@ def _accepted(
     _forget_unblocked(draft)
     is_message = isinstance(draft.event, Message)
     if row.silent_for_facts and not is_message:
-        return Accepted(draft.state, tuple(draft.effects))
+        return Accepted(draft.state, tuple(draft.effects), actor=actor, row=row.id)
     text = third_person(draft.state).format(
         row.text.summary, facts(draft.state, actor, draft.values)
     )
@@ -169,6 +169,7 @@ def _accepted(
         text,
         actor,
         draft.now - overdue if overdue else None,
+        row.id,
     )
 
 

@@ -281,9 +281,9 @@ class Notify:
 class Accepted:
     """The event took effect: the new state, and what it asks for, in order.
 
-    `transition` is the row's name and `text` its summary for the timeline; both are empty if the
-    event changed nothing that anyone needs to see. `late_by`: how long the earliest deadline had
-    passed without having taken effect.
+    `row` is the id of the row that was applied; empty if none was. `transition` is the row's name
+    and `text` its summary for the timeline; both are empty if no person needs to see it.
+    `late_by`: how long the earliest deadline had passed without having taken effect.
     """
 
     state: State
@@ -293,6 +293,7 @@ class Accepted:
     text: str = ""
     actor: str = "system"
     late_by: timedelta | None = None
+    row: str = ""
 
 
 @dataclass(frozen=True)
