@@ -6,7 +6,6 @@ An operation that no balance can make valid is rejected here and not recorded.
 import hashlib
 import json
 import re
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -98,7 +97,8 @@ class Operation:
         whole = provider_clearing(self.currency)
         if not any(whole in (leg.debit, leg.credit) for leg in self.legs):
             return self
-        part = zlib.crc32(self.purchase_id.encode()) % number  # the same in every process
+        digest = hashlib.sha256(self.purchase_id.encode()).digest()  # the same in every process
+        part = int.from_bytes(digest[:8], "big") % number
         own = {whole: f"{whole}:{part}" if part else whole}
         legs = (
             Leg(own.get(leg.debit, leg.debit), own.get(leg.credit, leg.credit), leg.amount)
@@ -130,7 +130,7 @@ def provider_clearing(currency: str) -> str:
 def clearing_accounts(number: str) -> int:
     """Read how many provider clearing accounts a currency has. Raises ValueError."""
     if not re.fullmatch("[1-9][0-9]?", number) or int(number) > MAX_CLEARING_ACCOUNTS:
-        raise ValueError(f"must be a whole number from 1 to {MAX_CLEARING_ACCOUNTS}")
+        raise ValueError(f"give a whole number from 1 to {MAX_CLEARING_ACCOUNTS}, not {number!r}.")
     return int(number)
 
 

@@ -1,7 +1,10 @@
 """The provider clearing account of a currency may be split into several."""
 
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +12,8 @@ from sqlalchemy import Engine
 
 from activities.ledger import Ledger, PurchaseBalances
 from activities.ledger.operations import MAX_CLEARING_ACCOUNTS, clearing_accounts
+from activities.services import Services, Settings, WrongSetting
+from tests.conftest import settings
 from tests.ledger.test_concurrency import race
 
 AT = datetime(2026, 11, 1, tzinfo=UTC)
@@ -152,3 +157,20 @@ def test_a_number_of_clearing_accounts_is_read(value: str) -> None:
 def test_an_invalid_number_of_clearing_accounts_is_rejected(value: str) -> None:
     with pytest.raises(ValueError, match="whole number from 1 to 64"):
         clearing_accounts(value)
+
+
+def test_a_worker_with_an_invalid_number_does_not_start(tmp_path: Path) -> None:
+    with pytest.raises(WrongSetting) as failure:
+        Services(replace(settings(tmp_path), clearing_accounts="0"))
+    assert str(failure.value) == (
+        "RECOURSE_CLEARING_ACCOUNTS: give a whole number from 1 to 64, not '0'."
+    )
+
+
+def test_a_worker_posts_to_as_many_clearing_accounts_as_are_set(tmp_path: Path) -> None:
+    environment = {"RECOURSE_CLEARING_ACCOUNTS": "2"}
+    number = Settings.from_environment(environment).clearing_accounts
+    with closing(Services(replace(settings(tmp_path), clearing_accounts=number))) as services:
+        for purchase in (f"p-{number}" for number in range(10)):
+            hold(services.ledger, purchase)
+        assert len(clearing(services.ledger)) == 2
