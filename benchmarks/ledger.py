@@ -165,7 +165,7 @@ async def _split(url: str) -> Finding:
     return found["per second"].finding(
         f"{what}, {CLEARING_ACCOUNTS} clearing accounts",
         "one clearing account",
-        1.0,
+        1.5,
         "/s",
         better="more",
     )

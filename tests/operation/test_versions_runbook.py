@@ -50,7 +50,9 @@ async def until_refused(server: WorkflowEnvironment, command: str, sentence: str
 
 def quoted(beginning: str) -> str:
     """A sentence of the server that the page explains, up to what differs each time."""
-    return re.findall(rf"`({beginning}[^`]*)`", PAGE.read_text())[0].partition("…")[0].strip(" (")
+    found = re.search(rf"`({beginning}[^`]*)`", PAGE.read_text())
+    assert found, f"docs/operations.md does not explain: {beginning}"
+    return found[1].partition("…")[0].strip(" (")
 
 
 def pinning(workflow_id: str, build_id: str) -> tuple[str, str]:
