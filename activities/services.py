@@ -4,6 +4,8 @@
   and the payment provider gets it with each key.
 - `RECOURSE_DATABASE_URL`: SQLite under `var/` by default: in the current folder, or else in the
   checkout that the program runs from.
+- `RECOURSE_CLEARING_ACCOUNTS`: over how many clearing accounts the purchases of a currency are
+  divided, 1 by default; more let more purchases be held at the same moment (`docs/growth.md`).
 - `RECOURSE_PAYMENTS`: `sandbox` (its file is under `var/`), `sandbox:PATH`, or `stripe`, which
   reads `STRIPE_API_KEY`, `STRIPE_WEBHOOK_SECRET` and, behind a proxy, `STRIPE_API_BASE`.
 - `RECOURSE_MAIL_URL`: `maildir:var/mail` by default; several URLs are separated by white space.
@@ -30,6 +32,7 @@ from activities.calendar import business_deadline_activity
 from activities.database import DatabaseUnreachable, SchemaMismatch
 from activities.keys import DEPLOYMENT, LOCAL
 from activities.ledger import Ledger
+from activities.ledger.operations import clearing_accounts
 from activities.links import LINK_KEYS, LinkKeys
 from activities.money import MoneyActivities
 from activities.notices.activity import SENDER, NoticeActivities
@@ -72,6 +75,7 @@ class Settings:
 
     deployment: str = LOCAL
     database_url: str = "sqlite:///var/recourse.db"
+    clearing_accounts: str = "1"
     payments: str = "sandbox"
     mail_url: str = field(default="maildir:var/mail", repr=False)
     mail_from: str = SENDER
@@ -123,6 +127,7 @@ class Services:
         links = (
             _parsed(LINK_KEYS, LinkKeys.parse, settings.link_keys) if settings.link_keys else None
         )
+        parts = _parsed("RECOURSE_CLEARING_ACCOUNTS", clearing_accounts, settings.clearing_accounts)
         self.provider = provider_of(settings)
         self.engine = open_database(settings)
         try:
@@ -130,7 +135,7 @@ class Services:
         except (WrongSetting, Unavailable):
             self.close()
             raise
-        self.ledger = Ledger(self.engine, settings.deployment)
+        self.ledger = Ledger(self.engine, settings.deployment, clearing_accounts=parts)
         self.notices = DeliveryLog(self.engine)
         self.mail_problem = partial(mail_problem, channels)
         self.sends_events = bool(consumers)

@@ -1,12 +1,13 @@
 """Measures postings per second: the ledger against bare INSERTs of the same rows with the same
 durability, into tables without constraints and into tables with the ledger's keys, checks and
-triggers."""
+triggers; and, from several threads on PostgreSQL, a split clearing account against one."""
 
 import itertools
 import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -24,6 +25,8 @@ from tests.ledger.conftest import PostgresDatabases, postgres_server
 
 PURCHASES = 150
 ROUNDS = 5
+THREADS = 8
+CLEARING_ACCOUNTS = 8
 AT = datetime(2026, 11, 1, tzinfo=UTC)
 TABLES = (
     "CREATE TABLE account (id text, currency text, min_balance bigint)",
@@ -141,7 +144,31 @@ async def measure() -> list[Finding]:
         return [
             *await _compared("SQLite", file, bare_sqlite),
             *await _compared("PostgreSQL", database, bare_postgresql),
+            await _split(database("split")),
         ]
+
+
+async def _split(url: str) -> Finding:
+    """Compare a split clearing account with one, in the same database."""
+    engine = _migrated(url)
+    one, several = Ledger(engine), Ledger(engine, clearing_accounts=CLEARING_ACCOUNTS)
+    with ThreadPoolExecutor(THREADS) as threads:
+
+        async def rate(ledger: Ledger) -> dict[str, float]:
+            began = time.monotonic()
+            list(threads.map(lambda _: post_ours(ledger), range(PURCHASES)))
+            return {"per second": PURCHASES * 3 / (time.monotonic() - began)}
+
+        found = await in_turn(partial(rate, several), partial(rate, one), ROUNDS)
+    engine.dispose()
+    what = f"ledger postings per second, PostgreSQL, {THREADS} threads"
+    return found["per second"].finding(
+        f"{what}, {CLEARING_ACCOUNTS} clearing accounts",
+        "one clearing account",
+        1.5,
+        "/s",
+        better="more",
+    )
 
 
 async def _compared(name: str, create: Callable[[str], str], bare: Bare) -> list[Finding]:

@@ -8,6 +8,7 @@ triggers of the database enforce the rules for every program that writes to it.
 | account | minimum balance | holds |
 |---|---|---|
 | `provider-clearing:<currency>` | none | minus what the provider collected and did not pay back |
+| `provider-clearing:<currency>:<part>` | none | the same, if the clearing account is split |
 | `escrow:<purchase id>` | 0 | held for the purchase |
 | `refunds-in-transit:<purchase id>` | 0 | decided for the client, not settled yet |
 | `freelancer-balance:<purchase id>` | 0 | released to the freelancer |

@@ -1,17 +1,21 @@
 """The audit of the ledger against itself. It relies on no constraint.
 
 It reads every row, or those of a window: of the purchases with an operation recorded since an
-instant. Everything that a purchase has is then read, also what is older.
+instant. Everything that a purchase has is then read, also what is older. The purchases of a window
+are read in batches, by indexes only, so that its cost does not grow with what is older.
 """
 
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import product
 from typing import Literal
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from activities.database.types import Instant
+from activities.ledger import operations, schema
 from activities.requests import Difference
 
 
@@ -66,7 +70,7 @@ CHECKS = (
                 SELECT credit_account AS account, amount FROM transfer
                 UNION ALL
                 SELECT debit_account, -amount FROM transfer
-            ) AS movement ON movement.account = account.id /* window */
+            ) AS movement ON movement.account = account.id
             GROUP BY account.id, account.balance
         ) AS sums WHERE balance <> moved ORDER BY id
         """,
@@ -117,7 +121,8 @@ CHECKS = (
         SELECT purchase_id, released, owed FROM (
             SELECT purchase_id, released, coalesce(-account.balance, 0) AS owed
             FROM purchase_balances
-            JOIN account ON account.id = 'freelancer-receivable:' || purchase_id
+            JOIN account ON account.id LIKE 'freelancer-receivable:%'
+                AND account.id = 'freelancer-receivable:' || purchase_id
         ) AS sums WHERE owed > released ORDER BY purchase_id
         """,
     ),
@@ -147,61 +152,96 @@ CHECKS = (
         "A transfer of {0}, in operation {1}, names an unknown account.",
         """
         SELECT transfer.purchase_id, transfer.operation_key FROM transfer
-        LEFT JOIN account AS debited ON debited.id = transfer.debit_account
-        LEFT JOIN account AS credited ON credited.id = transfer.credit_account
-        WHERE debited.id IS NULL OR credited.id IS NULL ORDER BY transfer.seq
+        LEFT JOIN account_balances AS debited ON debited.account = transfer.debit_account
+        LEFT JOIN account_balances AS credited ON credited.account = transfer.credit_account
+        WHERE debited.account IS NULL OR credited.account IS NULL ORDER BY transfer.seq
         """,
     ),
 )
 
 
-WINDOW = """
-    WITH recent AS (SELECT DISTINCT purchase_id FROM {schema}operation WHERE recorded_at >= :since),
-    operation AS (
-        SELECT * FROM {schema}operation WHERE purchase_id IN (SELECT purchase_id FROM recent)),
-    transfer AS (
-        SELECT * FROM {schema}transfer WHERE purchase_id IN (SELECT purchase_id FROM recent)),
-    purchase_balances AS (
-        SELECT * FROM {schema}purchase_balances
-        WHERE purchase_id IN (SELECT purchase_id FROM recent)),
-    account AS (
-        SELECT * FROM {schema}account WHERE id IN (
-            SELECT column1 || purchase_id FROM recent CROSS JOIN (VALUES ('escrow:'),
-                ('refunds-in-transit:'), ('freelancer-balance:'), ('bank-disputes:'),
-                ('freelancer-receivable:')) AS kind
-            UNION SELECT credit_account FROM transfer UNION SELECT debit_account FROM transfer))
-"""
-"""Hides the tables behind their rows of the window. SQLite reads an unqualified name in a common
-table expression of the same name as a reference to itself."""
+BATCH = 200
+"""Bounds the purchases of a window that one query reads: few enough for PostgreSQL to look each up
+in an index, whatever its estimates are."""
 
-OF_PURCHASES = """
-    WHERE account.id NOT LIKE 'provider-clearing:%' AND account.id NOT LIKE 'platform-losses:%'
+WINDOW = """
+    WITH operation AS (SELECT * FROM {schema}operation WHERE purchase_id {of_batch}),
+    transfer AS (SELECT * FROM {schema}transfer WHERE purchase_id {of_batch}),
+    purchase_balances AS (SELECT * FROM {schema}purchase_balances WHERE purchase_id {of_batch}),
+    account AS (SELECT * FROM {schema}account WHERE id {of_accounts})
 """
-"""Accounts whose transfers are all of one purchase. The others follow: all balances sum to 0."""
+"""Hides the tables behind the rows of a batch of purchases. SQLite reads an unqualified name in a
+common table expression of the same name as a reference to itself."""
+
+OF_PURCHASE = (
+    operations.escrow(""),
+    operations.refunds_in_transit(""),
+    operations.freelancer_balance(""),
+    operations.bank_disputes(""),
+    operations.freelancer_receivable(""),
+)
+"""Prefixes of the accounts whose transfers are all of one purchase. A window has no others; their
+balances follow: all balances sum to 0."""
 
 
 def audit(connection: Connection, since: datetime | None = None) -> list[Difference]:
     """Return every difference that the checks find in the snapshot of `connection`: of all
     purchases, or of those with an operation recorded since this instant."""
+    if since is None:
+        return [found for check in CHECKS for found in _differences(connection, check)]
+    found = [
+        each for check in CHECKS if not check.has_window for each in _differences(connection, check)
+    ]
+    for ids in _recent(connection, since):
+        batch = _parameters(connection, ids)
+        for check in CHECKS:
+            if check.has_window:
+                found += _differences(connection, check, batch)
+    return found
+
+
+def _differences(
+    connection: Connection, check: Check, batch: Mapping[str, object] | None = None
+) -> list[Difference]:
+    query = check.query
+    if batch:
+        query = _window(connection) + query
     return [
         Difference(
             purchase_id=_purchase(check, row[0]),
             what=check.what.format(*row),
             what_to_do=WHAT_TO_DO,
         )
-        for check in CHECKS
-        for row in connection.execute(*_statement(connection, check, since))
+        for row in connection.execute(sa.text(query), batch)
     ]
 
 
-def _statement(
-    connection: Connection, check: Check, since: datetime | None
-) -> tuple[sa.TextClause, dict[str, datetime]]:
-    if since is None or not check.has_window:
-        return sa.text(check.query), {}
-    schema = "main." if connection.dialect.name == "sqlite" else ""
-    query = WINDOW.format(schema=schema) + check.query.replace("/* window */", OF_PURCHASES)
-    return sa.text(query).bindparams(sa.bindparam("since", type_=Instant)), {"since": since}
+def _recent(connection: Connection, since: datetime) -> Iterator[Sequence[str]]:
+    """Yield the ids of the purchases of a window, in batches."""
+    operation = schema.operation.c
+    # An expression, because SQLite would read the whole index of a column to find distinct values.
+    purchase_id = operation.purchase_id + sa.literal("")
+    query = sa.select(purchase_id).where(operation.recorded_at >= since).distinct()
+    found = connection.execute(query, execution_options={"yield_per": BATCH})
+    yield from found.scalars().partitions()
+
+
+def _parameters(connection: Connection, ids: Sequence[str]) -> Mapping[str, object]:
+    accounts = [prefix + purchase_id for prefix, purchase_id in product(OF_PURCHASE, ids)]
+    given: dict[str, Sequence[str]] = {"ids": list(ids), "accounts": accounts}
+    if connection.dialect.name == "sqlite":
+        return {name: json.dumps(value) for name, value in given.items()}
+    return given
+
+
+def _window(connection: Connection) -> str:
+    if connection.dialect.name == "sqlite":
+        is_in, database = "IN (SELECT value FROM json_each(:{}))", "main."
+    else:
+        is_in, database = "= ANY(:{})", ""
+    return WINDOW.format(
+        schema=database, of_batch=is_in.format("ids"), of_accounts=is_in.format("accounts")
+    )
 
 
 def _purchase(check: Check, subject: str) -> str | None:

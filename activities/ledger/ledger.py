@@ -73,11 +73,17 @@ class Ledger:
 
     Amounts are whole minor units from 1 to MAX_AMOUNT. Every method raises DatabaseUnreachable when
     the database is away or overloaded, and SchemaMismatch when it is not set up.
+
+    `clearing_accounts`: over how many provider clearing accounts the purchases of a currency are
+    divided. It may change at any time, and differ between processes.
     """
 
-    def __init__(self, engine: Engine, deployment: str = LOCAL) -> None:
+    def __init__(
+        self, engine: Engine, deployment: str = LOCAL, *, clearing_accounts: int = 1
+    ) -> None:
         self._engine = engine
         self._deployment = deployment
+        self._clearing_accounts = clearing_accounts
 
     def register(self, purchase: BoughtPurchase, *, paid: bool = False) -> bool:
         """Record what is bought under a purchase id, before the client is charged.
@@ -316,6 +322,7 @@ class Ledger:
         return read(self._engine, partial(audit, since=since))
 
     def _post(self, operation: Operation) -> bool:
+        operation = operation.with_clearing_accounts(self._clearing_accounts)
         try:
             with span(f"ledger {operation.kind}", key=operation.key):
                 recorded = transact(self._engine, lambda connection: record(connection, operation))

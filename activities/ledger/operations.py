@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +17,10 @@ from activities.ledger.errors import LedgerRejected
 from activities.requests import MoveAccount, ProviderMoveKind
 
 DECISIONS = ("refund", "release", "split")
+
+MAX_CLEARING_ACCOUNTS = 64
+"""Bounds the provider clearing accounts of a currency: more than a database server has cores. The
+database has a check for it."""
 
 _PAID_OUT: tuple[MoveAccount, ...] = ("platform_losses", "freelancer_receivable")
 MOVE_ACCOUNTS: Mapping[ProviderMoveKind, tuple[MoveAccount, ...]] = {
@@ -53,6 +57,8 @@ class Operation:
     reference: str = ""
     opens: Mapping[str, int | None] = field(default_factory=dict)
     """The minimum balances of the accounts that it opens if they are missing."""
+    requested: tuple[Leg, ...] = ()
+    """The legs as its request has them, if a clearing account is split."""
 
     @property
     def total(self) -> int:
@@ -82,13 +88,34 @@ class Operation:
         """
         return hashlib.sha256(_json(self._terms).encode()).hexdigest()
 
+    def with_clearing_accounts(self, number: int) -> "Operation":
+        """The operation, posted to its purchase's own of `number` provider clearing accounts.
+
+        The request still names the clearing account of the currency. So a key has the same meaning
+        with every number, and a retry may come with another one.
+        """
+        whole = provider_clearing(self.currency)
+        if not any(whole in (leg.debit, leg.credit) for leg in self.legs):
+            return self
+        digest = hashlib.sha256(self.purchase_id.encode()).digest()  # the same in every process
+        part = int.from_bytes(digest[:8], "big") % number
+        own = {whole: f"{whole}:{part}" if part else whole}
+        legs = (
+            Leg(own.get(leg.debit, leg.debit), own.get(leg.credit, leg.credit), leg.amount)
+            for leg in self.legs
+        )
+        opens = {name: self.opens[name] for name in self.opens if name != whole}
+        return replace(
+            self, legs=tuple(legs), opens=opens | {own[whole]: None}, requested=self.legs
+        )
+
     @property
     def _terms(self) -> dict[str, Any]:
         return {
             "kind": self.kind,
             "purchase_id": self.purchase_id,
             "currency": self.currency,
-            "legs": [vars(leg) for leg in self.legs],
+            "legs": [vars(leg) for leg in self.requested or self.legs],
         }
 
 
@@ -98,6 +125,13 @@ def _json(value: Mapping[str, Any]) -> str:
 
 def provider_clearing(currency: str) -> str:
     return f"provider-clearing:{currency}"
+
+
+def clearing_accounts(number: str) -> int:
+    """Read how many provider clearing accounts a currency has. Raises ValueError."""
+    if not re.fullmatch("[1-9][0-9]?", number) or int(number) > MAX_CLEARING_ACCOUNTS:
+        raise ValueError(f"give a whole number from 1 to {MAX_CLEARING_ACCOUNTS}, not {number!r}.")
+    return int(number)
 
 
 def escrow(purchase_id: str) -> str:

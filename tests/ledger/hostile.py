@@ -335,6 +335,45 @@ ON_BOTH = (
     Attempt("open an account of an unknown kind", account("mine")),
     Attempt("open an escrow without a purchase", account("escrow:")),
     Attempt("open clearing in two currencies", account("provider-clearing:CHF", "USD", "NULL")),
+    Attempt("open clearing with a minimum balance", account("provider-clearing:CHF", "CHF")),
+    *(
+        Attempt(
+            f"open clearing account {part!r}", account(f"{CLEARING}:{part}", min_balance="NULL")
+        )
+        for part in ("", "0", "01", "64", "100", "-1", "1.0", "x", " 1", "1:1")
+    ),
+    Attempt("open a part of clearing with a minimum balance", account(f"{CLEARING}:1")),
+    Attempt(
+        "open a part of clearing in two currencies",
+        account("provider-clearing:CHF:1", "USD", "NULL"),
+    ),
+    Attempt(
+        "hold with a clearing account of another currency",
+        account("provider-clearing:CHF:1", "CHF", "NULL")
+        + accounts("new")
+        + operation("hold", "new")
+        + leg("hold", "provider-clearing:CHF:1", "escrow:new", 1, purchase="new"),
+    ),
+    Attempt(
+        "hold with a part of clearing that does not exist",
+        accounts("new")
+        + operation("hold", "new")
+        + leg("hold", f"{CLEARING}:2", "escrow:new", 1, purchase="new"),
+    ),
+    Attempt(
+        "hold a second time with another clearing account",
+        account(f"{CLEARING}:2", min_balance="NULL")
+        + operation("hold")
+        + leg("hold", f"{CLEARING}:2", "escrow:open", 1),
+    ),
+    *(
+        Attempt(
+            f"move between clearing accounts as {kind}",
+            account(f"{CLEARING}:2", min_balance="NULL")
+            + moved(kind, CLEARING, f"{CLEARING}:2", 1, purchase),
+        )
+        for kind, purchase in (("hold", "new"), ("settled", "decided"), ("refund_returned", "open"))
+    ),
     Attempt("open an account twice", account("escrow:open")),
     Attempt("buy under a used id", bought("open", client="'eve'")),
     Attempt("buy the same again", bought("open")),

@@ -238,3 +238,19 @@ def test_the_audit_of_a_window_reads_its_purchases_from_their_beginning(
         everything = {one.purchase_id for one in audit(connection)}
     assert found == {"p-2"}
     assert everything == {"p-1", "p-2", None}
+
+
+def test_the_audit_of_a_window_reads_it_in_batches(
+    ledger: Ledger, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault in any batch is found, once."""
+    monkeypatch.setattr("activities.ledger.audit.BATCH", 2)
+    purchases = {f"p-{number}" for number in range(7)}
+    for purchase in purchases:
+        ledger.hold(key=f"{purchase}/hold", purchase_id=purchase, amount=100, currency="USD", at=AT)
+    since = datetime.now(UTC) - timedelta(days=1)
+    assert ledger.audit(since) == []
+    with without_rules(engine) as connection:
+        connection.execute(sa.text("UPDATE operation SET legs = 2"))
+        found = [one.purchase_id for one in audit(connection, since)]
+    assert sorted(map(str, found)) == sorted(purchases)

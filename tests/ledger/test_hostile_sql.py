@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from activities.database import claim
 from activities.ledger import BoughtPurchase, Ledger, LedgerRejected
 from tests.ledger.hostile import (
+    CLEARING,
     HASH,
     ON_BOTH,
     ON_POSTGRESQL,
@@ -155,5 +156,12 @@ def test_the_database_accepts_valid_sql(ledger: Ledger, engine: Engine) -> None:
         engine,
         new_hold(100).replace("'bad'", "'good'").replace(":new", ":n").replace("'new'", "'n'"),
     )
-    assert [ledger.balances(purchase) is not None for purchase in ("new", "n")] == [True, True]
+    part = new_hold(100).replace(CLEARING, f"{CLEARING}:63")
+    run(
+        engine,
+        account(f"{CLEARING}:63", min_balance="NULL")
+        + part.replace("'bad'", "'part'").replace(":new", ":q").replace("'new'", "'q'"),
+    )
+    held = [ledger.balances(purchase) is not None for purchase in ("new", "n", "q")]
+    assert held == [True, True, True]
     assert ledger.audit() == []

@@ -26,9 +26,9 @@ SPLIT = next(
 
 @pytest.fixture
 def on_postgresql(postgres_databases: PostgresDatabases, tmp_path: Path) -> Iterator[Settings]:
-    """Settings with an empty database."""
+    """Settings with an empty database, whose clearing accounts will be split."""
     url = postgres_databases.create("purchase", migrated=False)
-    yield replace(settings(tmp_path), database_url=url)
+    yield replace(settings(tmp_path), database_url=url, clearing_accounts="64")
     postgres_databases.drop("purchase")
 
 
@@ -48,10 +48,12 @@ async def test_a_purchase_on_postgresql(
                     services.ledger, services.provider, TemporalPurchaseDirectory(server.client)
                 )
             balances = services.ledger.balances("pg-1")
+            credited = {each.credit_account for each in services.ledger.transfers("pg-1")}
             notices = services.notices.list("pg-1")
     ends = SPLIT.ends
     assert (result.refunded, result.released) == (ends.refunded, ends.released)
     assert balances is not None
     assert (balances.refunded, balances.released) == (ends.refunded, ends.released)
+    assert any(account.startswith("provider-clearing:USD:") for account in credited)
     assert report.differences == ()
     assert {notice.status for notice in notices} == {"sent"}

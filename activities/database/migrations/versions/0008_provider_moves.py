@@ -5,6 +5,7 @@ back. Losses and receivables may be of any size: a bank may take more than was c
 exchange rates. Their accounts have no minimum balance.
 """
 
+from collections.abc import Sequence
 from importlib import import_module
 
 import sqlalchemy as sa
@@ -60,7 +61,8 @@ MORE_ROUTES = f"""
         AND debit_account = 'provider-clearing:' || currency
         AND credit_account = 'refunds-in-transit:' || purchase_id)
 """
-CHECKS = (
+Change = tuple[str, str, str, str]
+CHECKS: tuple[Change, ...] = (
     ("account", "terms", FIRST.ACCOUNT_TERMS, FIRST.ACCOUNT_TERMS + MORE_ACCOUNTS),
     ("operation", "kind", OLD_KINDS, NEW_KINDS),
     ("transfer", "route", FIRST.TRANSFER_ROUTE, FIRST.TRANSFER_ROUTE + MORE_ROUTES),
@@ -184,7 +186,7 @@ def create_charge(dialect: str) -> None:
     protect("charge", ["reference"], "the charge belongs to a purchase already")
 
 
-def change_checks_of_sqlite() -> None:
+def change_checks_of_sqlite(checks: Sequence[Change] = CHECKS) -> None:
     """Replace the conditions in the text of the tables, without copying a row.
 
     SQLite has no statement that changes a check. Its documentation of ALTER TABLE describes this
@@ -193,7 +195,7 @@ def change_checks_of_sqlite() -> None:
     connection = op.get_bind()
     version = connection.exec_driver_sql("PRAGMA schema_version").scalar_one()
     connection.exec_driver_sql("PRAGMA writable_schema = ON")
-    for table, _, old, new in CHECKS:
+    for table, _, old, new in checks:
         changed = connection.execute(
             sa.text(
                 "UPDATE sqlite_master SET sql = replace(sql, :old, :new)"
