@@ -188,6 +188,7 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "reason": "The decision or the event that ended it; null before",
         "waiting_for": "Who acts next: client, freelancer, mediator, operator or payments",
         "payment": "pending, voiding, held, or none: nothing was paid",
+        "confirm_url": "Where the client confirms the payment to their bank; null if nobody has to",
         "escrow": "Where the money is",
         "refund": "The refund; null if there is none",
         "frozen": "Why nothing is paid now; null if nothing is frozen",

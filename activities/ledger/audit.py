@@ -160,7 +160,7 @@ CHECKS = (
 )
 
 
-BATCH = 200
+BATCH = 500
 """Bounds the purchases of a window that one query reads: few enough for PostgreSQL to look each up
 in an index, whatever its estimates are."""
 
