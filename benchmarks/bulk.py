@@ -64,10 +64,9 @@ PAGE = Path("docs/bulk.md")
 
 @dataclass(frozen=True)
 class Ran:
-    """A command that has ended. `memory`: its largest, in MB."""
+    """A command that has ended."""
 
     seconds: float
-    memory: float
     status: int
     answer: Any
 
@@ -104,13 +103,11 @@ def _command(
     ended = threading.Event()
     if killed_when:
         threading.Thread(target=_kill, args=(process.pid, killed_when, ended)).start()
-    _, status, used = os.wait4(process.pid, 0)
+    process.wait()
     ended.set()
-    process.returncode = os.waitstatus_to_exitcode(status)
     text = out.read_text(encoding="utf-8")
     return Ran(
         time.monotonic() - began,
-        used.ru_maxrss / 1024,
         process.returncode,
         json.loads(text) if text else None,
     )
@@ -199,7 +196,7 @@ def row(what: str, count: int, ran: Ran) -> str:
     """A row of a table; `count`: how many purchases the command has worked on."""
     print(f"{what}: {count} in {ran.seconds:.0f} s", flush=True)
     took = f"{ran.seconds:.0f} s" if ran.seconds < 120 else f"{ran.seconds / 60:.1f} min"
-    return f"| {what} | {count:,} | {took} | {count / ran.seconds:.0f} | {ran.memory:.0f} |"
+    return f"| {what} | {count:,} | {took} | {count / ran.seconds:.0f} |"
 
 
 # --- 2,000 after an outage
@@ -307,9 +304,11 @@ async def _continue(place: sides.Place, client: Client, worker: int, count: int)
         row(f"the same with `--yes`, killed after {count - rest:,}", count - rest, first),
         row("the same again", rest, second),
         row("`recourse audit`, without a difference", count, audited),
-        f"\nThe check finds {ready:,} that wait; the others have gone on by themselves since the "
-        f"provider is back.\nThe last refund was posted {drained:.0f} s after the command. The "
-        f"worker has {sides.memory(worker):.0f} MB at the end.",
+        f"\nThe check finds {ready:,} that wait. The last batch retries "
+        f"{second.answer['results'].get('accepted', 0):,}, and reports as rejected\n"
+        "those that have gone on by themselves since the provider is back. The last refund\n"
+        f"was posted {drained:.0f} s after the command. The worker has "
+        f"{sides.memory(worker):.0f} MB at the end.",
     ]
 
 
@@ -351,8 +350,8 @@ OUTAGE_TEXT = (
     "The provider cannot be reached while the freelancers give refunds. The purchases' clocks are\n"
     f"skipped until all need attention, those of {WHOLE_OUTAGE} over six hours. Then it is back."
 )
-TABLE = """| command | purchases | took | a second | its memory, MB |
-|---|---:|---:|---:|---:|"""
+TABLE = """| command | purchases | took | a second |
+|---|---:|---:|---:|"""
 
 
 if __name__ == "__main__":
