@@ -7,13 +7,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import alembic.command
 import pytest
 from sqlalchemy import Engine
 
+from activities.database import migrate
 from activities.ledger import Ledger, PurchaseBalances
 from activities.ledger.operations import MAX_CLEARING_ACCOUNTS, clearing_accounts
 from activities.services import Services, Settings, WrongSetting
 from tests.conftest import settings
+from tests.ledger.conftest import engine_of
 from tests.ledger.test_concurrency import race
 
 AT = datetime(2026, 11, 1, tzinfo=UTC)
@@ -95,6 +98,27 @@ def test_the_number_may_change_while_money_moves(engine: Engine) -> None:
     assert few.audit() == []
     assert few.audit(datetime.now(UTC) - timedelta(days=1)) == []
     assert few.positions() == many.positions()
+
+
+def test_books_of_before_keep_their_clearing_account(
+    empty_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their purchases continue after the migration, also at a part of it."""
+    upgrade = alembic.command.upgrade
+    with engine_of(empty_url) as engine:
+        with monkeypatch.context() as before:
+            before.setattr("alembic.command.upgrade", lambda config, _: upgrade(config, "0009"))
+            migrate(engine)
+        hold(Ledger(engine), "p-1")
+        assert migrate(engine)
+        ledger = Ledger(engine, clearing_accounts=LAST)
+        assert not hold(ledger, "p-1")
+        assert decide(ledger, "p-1")
+        assert settle(ledger, "p-1")
+        assert ledger.balances("p-1") == PurchaseBalances("p-1", "USD", 0, 0, 60, 40)
+        assert clearing(ledger)["provider-clearing:USD"] == -100
+        assert sum(clearing(ledger).values()) == -40
+        assert ledger.audit() == []
 
 
 def test_every_move_of_the_provider_is_posted_to_a_clearing_account(engine: Engine) -> None:
