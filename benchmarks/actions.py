@@ -114,7 +114,7 @@ async def plain_signal(handle: WorkflowHandle[Any, Any], step: Send) -> None:
 
 
 async def _run(server: Skips, scenario: Scenario, handle: Any, signal: Any) -> Cost:
-    for step in scenario.acts:
+    for step in scenario.steps:
         await quiet(handle)
         match step:
             case Send(rejected=None):

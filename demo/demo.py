@@ -141,7 +141,7 @@ async def _play(
 
     async def one(number: int, scenario: Scenario) -> Played:
         purchase_id = f"demo-{number:02}"
-        result = await runner.play(scenario, purchase_id)
+        result = await runner.run(scenario, purchase_id)
         notices = services.notices.list(purchase_id)
         balances = services.ledger.balances(purchase_id)
         charged_back = balances.charged_back if balances else 0

@@ -9,7 +9,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from activities.payments.sandbox import SandboxProvider
 from activities.payments.sandbox_events import SandboxEvent
-from demo.runner import Handle, happen, say, skip, start, until
+from demo.runner import Handle, happen, send, skip, start, until
 from demo.scenarios import (
     BRIEF,
     CANCELS,
@@ -32,11 +32,11 @@ REFUND_FAILS = timedelta(days=4)
 
 @dataclass(frozen=True)
 class Live:
-    """A purchase that stays open. `fails`: its refund fails, and staff have to act."""
+    """A purchase that stays open. `fails`: its refund fails, and staff have to step."""
 
     purchase_id: str
     title: str
-    acts: tuple[Send | Happens, ...] = ()
+    steps: tuple[Send | Happens, ...] = ()
     fails: bool = False
 
 
@@ -72,11 +72,11 @@ async def open_purchases(server: WorkflowEnvironment, provider: SandboxProvider)
 
 async def _open(server: WorkflowEnvironment, provider: SandboxProvider, live: Live) -> None:
     handle = await open_purchase(server, live.purchase_id, live.title, fails=live.fails)
-    for act in live.acts:
-        if isinstance(act, Send):
-            await say(handle, act.role, act.message, **act.fields)
+    for step in live.steps:
+        if isinstance(step, Send):
+            await send(handle, step.role, step.message, **step.fields)
         else:
-            await happen(server.client, provider, live.purchase_id, act)
+            await happen(server.client, provider, live.purchase_id, step)
     if live.fails:
         await skip(server, handle, REFUND_FAILS)
         await until(handle, lambda found: bool(found.attention))

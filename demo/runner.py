@@ -16,12 +16,12 @@ from activities.requests import Money
 from demo.scenarios import (
     CURRENCY,
     PEOPLE,
-    Act,
     CancelWorkflow,
     Happens,
     Scenario,
     Send,
     Sleep,
+    Step,
     UntilClosed,
 )
 from temporal.aftercare import AftercareCase, status_of
@@ -67,7 +67,7 @@ async def start(client: Client, terms: PurchaseStart) -> Handle:
     return bought.handle
 
 
-async def say(handle: Handle, role: Role, message: str, **fields: Any) -> Receipt:
+async def send(handle: Handle, role: Role, message: str, **fields: Any) -> Receipt:
     """Send a message as an update and wait for its answer.
 
     Raises ApplicationError, whose type is the code, when it is rejected.
@@ -116,16 +116,16 @@ async def skip(environment: Skips, handle: Handle, duration: timedelta | None = 
 
 
 async def happen(
-    client: Client, provider: SandboxProvider, purchase_id: str, act: Happens
+    client: Client, provider: SandboxProvider, purchase_id: str, step: Happens
 ) -> Handle:
     """Let something happen at the provider, and wait until the purchase knows; for a closed one,
     until its aftercare case needs a person. Return the handle of the one that knows."""
     handle: Handle = client.get_workflow_handle(workflow_id_of(purchase_id))
     at = await last_event_at(client, handle.id)
-    amount = act.amount and Money(amount=act.amount, currency=CURRENCY)
-    provider.make_happen(act.event, f"{handle.id}/hold", amount or None, at or datetime.now(UTC))
+    amount = step.amount and Money(amount=step.amount, currency=CURRENCY)
+    provider.make_happen(step.event, f"{handle.id}/hold", amount or None, at or datetime.now(UTC))
     if await Purchase(client, purchase_id).is_running():
-        await say(handle, Role.PAYMENTS, "check_payment")
+        await send(handle, Role.PAYMENTS, "check_payment")
         await until(handle, lambda found: found.timeline[-1].transition != "payment_checked")
         return handle
     case = AftercareCase(client, purchase_id)
@@ -144,22 +144,22 @@ class ScenarioRunner:
     report: Callable[[Scenario, str], None] = lambda _scenario, _line: None
     provider: SandboxProvider | None = None
 
-    async def play(self, scenario: Scenario, purchase_id: str) -> PurchaseResult:
+    async def run(self, scenario: Scenario, purchase_id: str) -> PurchaseResult:
         """Run a scenario to its end. Raises UnexpectedOutcome if an answer is not as expected."""
         self.report(scenario, f"{scenario.title} ({workflow_id_of(purchase_id)})")
         handle = await start(self.environment.client, scenario.start(purchase_id))
         await until(handle, lambda found: found.payment != "pending")
         found = handle
-        for act in scenario.acts:
-            found = await self._perform(scenario, found, act)
+        for step in scenario.steps:
+            found = await self._perform(scenario, found, step)
         await found.result()
         return await handle.result()
 
-    async def _perform(self, scenario: Scenario, handle: Handle, act: Act) -> Handle:
-        """Perform an act; return the workflow that takes the next one."""
-        match act:
+    async def _perform(self, scenario: Scenario, handle: Handle, step: Step) -> Handle:
+        """Perform a step; return the workflow that takes the next one."""
+        match step:
             case Send():
-                self.report(scenario, await _answer(handle, act))
+                self.report(scenario, await _answer(handle, step))
             case Sleep(duration):
                 await skip(self.environment, handle, duration)
                 self.report(scenario, f"{duration / timedelta(hours=1):g} h later")
@@ -170,7 +170,7 @@ class ScenarioRunner:
                 assert self.provider
                 purchase_id = purchase_of_workflow(handle.id)
                 self.report(scenario, f"at the provider: {event}")
-                found = await happen(self.environment.client, self.provider, purchase_id, act)
+                found = await happen(self.environment.client, self.provider, purchase_id, step)
                 if found.id != handle.id:
                     self.report(scenario, f"the case {found.id} opens, and needs a person")
                 return found
@@ -180,15 +180,15 @@ class ScenarioRunner:
         return handle
 
 
-async def _answer(handle: Handle, act: Send) -> str:
+async def _answer(handle: Handle, step: Send) -> str:
     try:
-        receipt = await say(handle, act.role, act.message, **act.fields)
+        receipt = await send(handle, step.role, step.message, **step.fields)
     except ApplicationError as error:
-        if error.type != act.rejected:
+        if error.type != step.rejected:
             raise UnexpectedOutcome(
-                f"{act.message} was rejected: {error.type}, {error.message}"
+                f"{step.message} was rejected: {error.type}, {error.message}"
             ) from None
-        return f"{act.role} {act.message}: {error.type}. {error.message}"
-    if act.rejected:
-        raise UnexpectedOutcome(f"{act.message} was accepted, not rejected as {act.rejected}")
+        return f"{step.role} {step.message}: {error.type}. {error.message}"
+    if step.rejected:
+        raise UnexpectedOutcome(f"{step.message} was accepted, not rejected as {step.rejected}")
     return receipt.text

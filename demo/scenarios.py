@@ -51,13 +51,13 @@ class CancelWorkflow:
 @dataclass(frozen=True)
 class Happens:
     """Something happens at the payment provider, and the purchase is asked to look. If the purchase
-    is closed, its aftercare case opens, and takes the acts that follow."""
+    is closed, its aftercare case opens, and takes the steps that follow."""
 
     event: SandboxEvent
     amount: int | None = None
 
 
-Act = Send | Sleep | UntilClosed | CancelWorkflow | Happens
+Step = Send | Sleep | UntilClosed | CancelWorkflow | Happens
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Scenario:
 
     name: str
     title: str
-    acts: tuple[Act, ...]
+    steps: tuple[Step, ...]
     ends: Ending
     notices: tuple[str, ...]
     payment_method: str = "pm_sandbox_ok"

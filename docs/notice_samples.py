@@ -16,11 +16,11 @@ from demo.scenarios import (
     DECLINES,
     END,
     SCENARIOS,
-    Act,
     CancelWorkflow,
     Happens,
     Send,
     Sleep,
+    Step,
     client,
     freelancer,
 )
@@ -51,7 +51,7 @@ class SamplePurchase:
     """The steps of one purchase, and what differs in its start input."""
 
     name: str
-    steps: tuple[Act | Outage, ...]
+    steps: tuple[Step | Outage, ...]
     changed: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -67,7 +67,7 @@ def method(name: str) -> dict[str, Any]:
 
 SAMPLE_PURCHASES: tuple[SamplePurchase, ...] = (
     *(
-        SamplePurchase(scenario.name, scenario.acts, method(scenario.payment_method))
+        SamplePurchase(scenario.name, scenario.steps, method(scenario.payment_method))
         for scenario in (*SCENARIOS, *AT_PROVIDER)
     ),
     SamplePurchase("payment_never_comes", (Outage(("take_payment",)), END)),
@@ -289,7 +289,7 @@ class SampleParties:
             **sample.changed,
         }
 
-    def steps(self, sample: SamplePurchase) -> Iterator[Act | Outage]:
+    def steps(self, sample: SamplePurchase) -> Iterator[Step | Outage]:
         """The steps of a sample purchase with the amounts and texts of these parties."""
         refund = f"purchase-{self.start(sample)['purchase_id']}/refund"
         for number, step in enumerate(sample.steps):

@@ -58,7 +58,7 @@ def all_notices(money: Rehearsed, parties: SampleParties) -> Iterator[NoticeRequ
     """Every notice of every sample purchase."""
     for sample in SAMPLE_PURCHASES:
         start = PurchaseStart.model_validate(parties.start(sample))
-        yield from Rehearsal(money, start, BEGIN).play(*parties.steps(sample))
+        yield from Rehearsal(money, start, BEGIN).run(*parties.steps(sample))
 
 
 def samples(parties: SampleParties) -> list[Sample]:

@@ -41,7 +41,7 @@ from activities.requests import (
     Money,
     NoticeRequest,
 )
-from demo.scenarios import PEOPLE, Act, CancelWorkflow, Happens, Send, Sleep, UntilClosed
+from demo.scenarios import PEOPLE, CancelWorkflow, Happens, Send, Sleep, Step, UntilClosed
 from workflows import lifecycle
 from workflows.activity_calls import activity_call
 from workflows.lifecycle.events import (
@@ -132,16 +132,16 @@ class Rehearsal:
             BUSINESS_DEADLINE.name: business_deadline,
         }
 
-    def play(self, *acts: Act | Outage) -> list[NoticeRequest]:
-        """Run all acts; returns every notice."""
-        for act in acts:
-            if isinstance(act, Outage):
-                self._outage = act
+    def run(self, *steps: Step | Outage) -> list[NoticeRequest]:
+        """Run all steps; returns every notice."""
+        for step in steps:
+            if isinstance(step, Outage):
+                self._outage = step
                 continue
             self._run_effects()
-            match act:
+            match step:
                 case Send():
-                    self.receive(act.role, act.message, act.fields)
+                    self.receive(step.role, step.message, step.fields)
                 case Sleep(duration):
                     until = self.now + duration
                     self._wait(until)

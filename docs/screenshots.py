@@ -13,7 +13,7 @@ from temporalio.testing import WorkflowEnvironment
 from activities.services import Services, Settings
 from demo.live import open_purchase
 from demo.ports import free_port
-from demo.runner import Handle, ScenarioRunner, say, skip, until
+from demo.runner import Handle, ScenarioRunner, send, skip, until
 from demo.scenarios import BRIEF, CANCELS, DECLINES, SCENARIOS, Send, client, freelancer
 from docs import notice_pictures, workroom_pictures
 from docs.browser import WebUI, browser
@@ -61,8 +61,8 @@ async def _run_purchases(server: WorkflowEnvironment) -> None:
     """A typical mix of open and closed purchases."""
     runner = ScenarioRunner(server)
     scenarios = {scenario.name: scenario for scenario in SCENARIOS}
-    await runner.play(scenarios[FULL_SCENARIO], "p-1001")
-    await runner.play(scenarios["card_declined"], "p-1002")
+    await runner.run(scenarios[FULL_SCENARIO], "p-1001")
+    await runner.run(scenarios["card_declined"], "p-1002")
     await _purchase(server, "p-1003", "Song mix", client("send_message", text="Hello!"))
     await _purchase(server, "p-1004", "Web shop", BRIEF)
     await _purchase(server, "p-1005", "Translation", BRIEF, freelancer("deliver"))
@@ -86,7 +86,7 @@ async def _purchase(
 ) -> Handle:
     handle = await open_purchase(server, purchase_id, title, fails=fails)
     for message in messages:
-        await say(handle, message.role, message.message, **message.fields)
+        await send(handle, message.role, message.message, **message.fields)
     return handle
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from temporalio.testing import WorkflowEnvironment
 
 from activities.requests import TASK_QUEUE
-from demo.runner import Handle, say, status, until
+from demo.runner import Handle, send, status, until
 from temporal import embedded
 from tests.contract import START
 from tests.operation.processes import working
@@ -44,8 +44,8 @@ async def test_changed_defaults_move_no_deadline_of_a_running_purchase(tmp_path:
         async with working(server, tmp_path, "other_release", PYTHONPATH="tests"):
             after = [await windows(without), await windows(partly)]
             for handle in (without, partly):
-                await say(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
-                await say(handle, Role.CLIENT, "cancel")
+                await send(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
+                await send(handle, Role.CLIENT, "cancel")
             later = [await windows(without), await windows(partly)]
             new = await windows(await bought(server, "t-new"))
 

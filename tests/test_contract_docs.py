@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
-from demo.runner import Handle, say, status, until
+from demo.runner import Handle, send, status, until
 from docs.generate import HERE
 from docs.samples import PURCHASE, SAMPLES
 from temporal import embedded
@@ -165,7 +165,9 @@ async def _prepare(handle: Handle, name: str) -> None:
     if name == "resolve_attention":
         for refund in (first, second):
             await until(handle, lambda found, refund=refund: _is_sent(found, refund))  # type: ignore[misc]
-            await say(handle, Role.PAYMENTS, "settlement_update", refund_id=refund, status="failed")
+            await send(
+                handle, Role.PAYMENTS, "settlement_update", refund_id=refund, status="failed"
+            )
 
 
 def _is_sent(found: Status, refund_id: str) -> bool:

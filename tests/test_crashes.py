@@ -20,7 +20,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from activities.requests import TASK_QUEUE
 from activities.services import Services
-from demo.runner import Handle, say, skip, start, status, until
+from demo.runner import Handle, send, skip, start, status, until
 from demo.scenarios import PRICE
 from temporal import embedded
 from tests.conftest import settings
@@ -265,14 +265,14 @@ async def test_while_the_database_is_down_the_decision_stands_and_the_purchase_a
         handle = await start(bare_server.client, purchase())
         await until(handle, lambda found: found.payment == "held")
         with locked(tmp_path / "recourse.db"):
-            await say(handle, Role.FREELANCER, "give_refund")
+            await send(handle, Role.FREELANCER, "give_refund")
             found = await until(handle, lambda found: bool(found.attention))
             assert found.attention[0].kind == "effect_blocked"
             assert found.reason == "freelancer_gave_refund"
             assert found.escrow.held == PRICE
-            await say(handle, Role.CLIENT, "send_message", text="Is it on its way?")
+            await send(handle, Role.CLIENT, "send_message", text="Is it on its way?")
 
-        await say(handle, Role.OPERATOR, "resolve_attention", action="retry")
+        await send(handle, Role.OPERATOR, "resolve_attention", action="retry")
         await skip(bare_server, handle)
         result = await handle.result()
 
@@ -292,14 +292,14 @@ async def test_while_mail_is_down_money_moves_and_deadlines_take_effect(
     async with running_worker(bare_server, services, threads):
         handle = await start(bare_server.client, purchase())
         await until(handle, lambda found: found.payment == "held")
-        await say(handle, Role.FREELANCER, "give_refund")
+        await send(handle, Role.FREELANCER, "give_refund")
         sent = await until(handle, lambda found: found.refund is not None)
         assert sent.refund is not None
         if taken:
             child_id = f"{handle.id}/notices/{(await handle.describe()).run_id}"
             await bare_server.client.start_workflow("Stranger", id=child_id, task_queue="nobody")
         settle_refund = {"refund_id": sent.refund.refund_id, "status": "settled"}
-        await say(handle, Role.PAYMENTS, "settlement_update", **settle_refund)
+        await send(handle, Role.PAYMENTS, "settlement_update", **settle_refund)
         await skip(bare_server, handle)
         result = await handle.result()
 

@@ -13,7 +13,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from activities.requests import CHECK_REFUND, TASK_QUEUE
 from activities.services import Services
-from demo.runner import LOOK_EVERY, Handle, say, skip, start, status, until
+from demo.runner import LOOK_EVERY, Handle, send, skip, start, status, until
 from demo.scenarios import PRICE
 from tests.notices.mailbox import quiet
 from tests.purchases import (
@@ -38,7 +38,7 @@ async def test_an_accepted_update_is_visible_in_the_status_at_once(
     """When an update returns its receipt, `status` already shows the same stage and deadline."""
     handle = await held(server)
 
-    receipt = await say(handle, Role.CLIENT, "submit_requirements", requirements={"color": "blue"})
+    receipt = await send(handle, Role.CLIENT, "submit_requirements", requirements={"color": "blue"})
 
     found = await status(handle)
     assert receipt.stage == found.stage == "freelancer_review"
@@ -142,7 +142,7 @@ async def test_a_rejected_signal_is_shown_and_answered_by_one_notice_an_hour(
     for _ in range(3):
         await handle.signal("deliver", {"by": FREELANCER})
     found = await until(handle, lambda found: found.rejected_count == 3)
-    await say(handle, Role.FREELANCER, "give_refund")
+    await send(handle, Role.FREELANCER, "give_refund")
     await skip(server, handle)
 
     assert [item.code for item in found.rejected] == ["NOT_ALLOWED_NOW"] * 3
@@ -197,8 +197,8 @@ async def test_only_what_the_provider_can_move_is_offered(server: WorkflowEnviro
     error = await rejection(handle, "propose_split", {"by": CLIENT, "refund": 5_005})
     assert error.type == "INVALID_AMOUNT"
     assert "The nearest possible: 5.000 KWD or 5.010 KWD." in error.message
-    await say(handle, Role.CLIENT, "propose_split", refund=5_010)
-    await say(handle, Role.FREELANCER, "accept_split", refund=5_010)
+    await send(handle, Role.CLIENT, "propose_split", refund=5_010)
+    await send(handle, Role.FREELANCER, "accept_split", refund=5_010)
     found = await until(handle, lambda found: found.escrow.in_transit == 5_010)
     assert found.escrow.released == 4_990
 
@@ -236,7 +236,7 @@ async def test_an_unreachable_provider_ends_in_attention_and_resumes_on_retry(
     assert "cannot be reached" in found.attention[0].text
     assert found.payment == "voiding"
     assert services.ledger.balances(found.purchase_id) is None
-    receipt = await say(handle, Role.OPERATOR, "resolve_attention", action="retry")
+    receipt = await send(handle, Role.OPERATOR, "resolve_attention", action="retry")
     assert receipt.accepted
     again = await until(handle, lambda found: bool(found.attention))
     assert again.attention[0].since > found.attention[0].since
@@ -262,10 +262,10 @@ async def test_a_false_report_of_a_failed_refund_sends_no_second_refund(
 ) -> None:
     """A second refund is sent only if the provider itself confirms that the first failed."""
     handle = await held(server)
-    await say(handle, Role.FREELANCER, "give_refund")
+    await send(handle, Role.FREELANCER, "give_refund")
     await until(handle, lambda found: found.escrow.in_transit == PRICE)
     refund_id = f"{handle.id}/refund"
-    await say(handle, Role.PAYMENTS, "settlement_update", refund_id=refund_id, status="failed")
+    await send(handle, Role.PAYMENTS, "settlement_update", refund_id=refund_id, status="failed")
     await skip(server, handle)
 
     assert (await handle.result()).refunded == PRICE
@@ -283,7 +283,7 @@ async def test_a_refund_that_fails_twice_waits_for_an_operator(
     """A failed refund is sent once more under a new id; when that fails, an operator has to resolve
     it."""
     handle = await held(server, method="pm_sandbox_refund_fails")
-    await say(handle, Role.FREELANCER, "give_refund")
+    await send(handle, Role.FREELANCER, "give_refund")
 
     await skip(server, handle, timedelta(days=4))
     found = await until(handle, lambda found: bool(found.attention))
@@ -308,7 +308,7 @@ async def test_a_pending_refund_is_checked_daily_without_workflow_tasks(
     """Temporal retries the activity that checks the refund once a day; only its final answer starts
     a workflow task."""
     handle = await held(server)
-    await say(handle, Role.FREELANCER, "give_refund")
+    await send(handle, Role.FREELANCER, "give_refund")
     check = await until_refund_check(handle)
     await quiet(handle)
     before = await workflow_tasks(handle)
@@ -327,12 +327,12 @@ async def test_an_operators_retry_of_a_late_refund_checks_with_the_provider_at_o
     """An operator's `resolve_attention` with `retry` replaces the pending daily check by a check at
     once."""
     handle = await held(server, method="pm_sandbox_slow")
-    await say(handle, Role.FREELANCER, "give_refund")
+    await send(handle, Role.FREELANCER, "give_refund")
     await skip(server, handle, timedelta(days=9))
     await until(handle, lambda found: "settlement_late" in {item.kind for item in found.attention})
     asked = await until_refund_check(handle)
 
-    await say(handle, Role.OPERATOR, "resolve_attention", action="retry")
+    await send(handle, Role.OPERATOR, "resolve_attention", action="retry")
 
     while asked.activity_id in await pending_checks(handle):  # noqa: ASYNC110 - another process
         await asyncio.sleep(LOOK_EVERY)
@@ -369,7 +369,7 @@ async def until_refund_check(handle: Handle, attempt: int = 2) -> Any:
 async def test_search_attributes_follow_every_transition(server: WorkflowEnvironment) -> None:
     """Stage, parties, next deadline and attention are search attributes with current values."""
     handle = await held(server)
-    await say(handle, Role.CLIENT, "cancel")
+    await send(handle, Role.CLIENT, "cancel")
     deadline = (await status(handle)).deadlines[0].at
 
     found = (await handle.describe()).typed_search_attributes
@@ -385,8 +385,8 @@ async def test_search_attributes_follow_every_transition(server: WorkflowEnviron
 async def test_every_open_deadline_is_one_timer(server: WorkflowEnvironment) -> None:
     """After a cancellation during review three timers run: 24 h, 7 days, and the reminder."""
     handle = await held(server)
-    await say(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
-    await say(handle, Role.CLIENT, "cancel")
+    await send(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
+    await send(handle, Role.CLIENT, "cancel")
 
     open_timers = await timers(handle)
 

@@ -14,7 +14,7 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Replayer
 
 from activities.services import Services
-from demo.runner import Handle, say, start, status, until
+from demo.runner import Handle, send, start, status, until
 from demo.scenarios import PRICE
 from temporal import embedded
 from temporal.plugin import RecoursePlugin
@@ -66,7 +66,7 @@ async def purchase_in_review(client: Client) -> Handle:
     """A purchase in the review by its freelancer, who may cancel under version 1 of the rules."""
     handle = await start(client, purchase())
     await until(handle, lambda found: found.payment == "held")
-    await say(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
+    await send(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
     return handle
 
 
@@ -83,8 +83,8 @@ async def test_purchases_of_two_versions_run_side_by_side(
     async with deployed(client, services, threads, monkeypatch, 1, 2):
         new = await purchase_in_review(client)
         error = await rejection(new, "cancel", {"by": FREELANCER})
-        await say(old, Role.FREELANCER, "cancel")
-        await say(new, Role.FREELANCER, "give_refund")
+        await send(old, Role.FREELANCER, "cancel")
+        await send(new, Role.FREELANCER, "give_refund")
         ends = [await settle_refund(old), await settle_refund(new)]
 
     assert error.type == "WRONG_ROLE"
@@ -114,7 +114,7 @@ async def settle_refund(handle: Handle) -> PurchaseResult:
     """Report the refund as settled; the purchase's result."""
     await until(handle, lambda found: found.escrow.in_transit == PRICE)
     report = {"refund_id": f"{handle.id}/refund", "status": "settled"}
-    await say(handle, Role.PAYMENTS, "settlement_update", **report)
+    await send(handle, Role.PAYMENTS, "settlement_update", **report)
     return await handle.result()
 
 

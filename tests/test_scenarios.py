@@ -27,7 +27,7 @@ async def played(server: WorkflowEnvironment, worker: Worker, services: Services
     assert isinstance(services.provider, SandboxProvider)
     runner = ScenarioRunner(server, provider=services.provider)
     return {
-        scenario.name: asyncio.create_task(runner.play(scenario, purchase_of(scenario)))
+        scenario.name: asyncio.create_task(runner.run(scenario, purchase_of(scenario)))
         for scenario in EVERY
     }
 
@@ -81,7 +81,7 @@ async def test_a_server_that_cannot_skip_time_ends_the_scenario(
     )
 
     with pytest.raises(RPCError, match="busy"):
-        await ScenarioRunner(Stuck(server.client)).play(scenario, "stuck")
+        await ScenarioRunner(Stuck(server.client)).run(scenario, "stuck")
 
     await server.client.get_workflow_handle("purchase-stuck").terminate("seen")
 

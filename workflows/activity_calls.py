@@ -108,7 +108,7 @@ class ActivityCall:
             case TAKE_PAYMENT.name | VOID_PAYMENT.name:
                 return priorities.PAYMENT
             case CHECK_PAYMENT.name | CHECK_REFUND.name:
-                return priorities.NEWS
+                return priorities.CHECKS
         return priorities.MONEY
 
 

@@ -120,7 +120,7 @@ class EffectRunner:
                 start_to_close_timeout=ATTEMPT_TIMEOUT,
                 retry_policy=RETRY,
                 summary="Record which news about the payment are handled",
-                priority=priorities.NEWS,
+                priority=priorities.CHECKS,
             )
 
     async def stop(self) -> None:

@@ -25,7 +25,7 @@ def not_continued(why: str) -> ApplicationError:
     )
 
 
-def not_this_one(why: str) -> ApplicationError:
+def id_already_used(why: str) -> ApplicationError:
     """The failure of a start under an id that another purchase has."""
     purchase_id = purchase_of_workflow(workflow.info().workflow_id)
     return failure(

@@ -409,7 +409,7 @@ async def attempt(notice: NoticeRequest, left: timedelta) -> NoticeAnswer:
 def _priority(notice: NoticeRequest) -> Priority:
     if notice.transition == REMINDER:
         return priorities.REMINDERS
-    return priorities.MONEY if notice.about_money else priorities.NEWS
+    return priorities.MONEY if notice.about_money else priorities.CHECKS
 
 
 def time_left(notice: NoticeRequest, now: datetime) -> timedelta:

@@ -8,7 +8,7 @@ from temporalio.common import Priority
 
 MONEY = Priority(priority_key=1)
 PAYMENT = Priority(priority_key=2)
-NEWS = Priority(priority_key=3)
+CHECKS = Priority(priority_key=3)
 REMINDERS = Priority(priority_key=4)
 EVENTS = Priority(priority_key=4)
 AUDIT = Priority(priority_key=5)

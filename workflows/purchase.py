@@ -42,7 +42,7 @@ from workflows.acceptance import (
 from workflows.activity_calls import postings
 from workflows.card import card
 from workflows.effects import EffectRunner
-from workflows.failures import failure, never_started, not_continued, not_this_one
+from workflows.failures import failure, id_already_used, never_started, not_continued
 from workflows.lifecycle.events import Accepted, DeadlineExpired, Fact, PlatformCancelled, Rejection
 from workflows.lifecycle.state import Code, DeadlineName, Stage
 from workflows.messages import (
@@ -119,7 +119,7 @@ class ProjectPurchase(Receiver):
                 )
             )
             if self._effects.invalid_input and self._effects.id_is_used:
-                raise not_this_one(self._effects.invalid_input)
+                raise id_already_used(self._effects.invalid_input)
             if self._effects.invalid_input:
                 raise never_started(self._effects.invalid_input)
             if self._should_continue_as_new and not self._closed:

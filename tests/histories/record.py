@@ -85,7 +85,7 @@ async def _keep(
     environment: WorkflowEnvironment, scenario: Scenario, folder: Path, runs: bool = False
 ) -> None:
     """Run a scenario and write its history; with `runs`, one file per run."""
-    await ScenarioRunner(environment).play(scenario, f"recorded-{scenario.name}")
+    await ScenarioRunner(environment).run(scenario, f"recorded-{scenario.name}")
     client, workflow_id = environment.client, f"purchase-recorded-{scenario.name}"
     found = [
         execution async for execution in client.list_workflows(f"WorkflowId = '{workflow_id}'")

@@ -118,7 +118,7 @@ async def test_a_purchase_behind_pgbouncer(
     async with embedded.server(skip_time=True) as server:
         with closing(Services(given)) as services:
             async with build_worker(server.client, services, threads):
-                result = await ScenarioRunner(server).play(SPLIT, "pooled-1")
+                result = await ScenarioRunner(server).run(SPLIT, "pooled-1")
                 report = await reconcile(
                     services.ledger, services.provider, TemporalPurchaseDirectory(server.client)
                 )

@@ -43,7 +43,7 @@ async def test_a_purchase_on_postgresql(
     async with embedded.server(skip_time=True) as server:
         with closing(Services(on_postgresql)) as services:
             async with build_worker(server.client, services, threads):
-                result = await ScenarioRunner(server).play(SPLIT, "pg-1")
+                result = await ScenarioRunner(server).run(SPLIT, "pg-1")
                 report = await reconcile(
                     services.ledger, services.provider, TemporalPurchaseDirectory(server.client)
                 )

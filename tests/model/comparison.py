@@ -148,7 +148,7 @@ class RulesModel(Rehearsal):
         assert isinstance(services.provider, SandboxProvider)
         super().__init__(Rehearsed(services.ledger, services.provider), terms, now)
         self._activities = {name: _retried(run) for name, run in self._activities.items()}
-        self.play()
+        self.run()
 
     @property
     def closed(self) -> bool:
@@ -211,7 +211,7 @@ class Comparison:
             case CancelWorkflow():
                 await self._move_away_from_deadlines()
                 await self.handle.cancel()
-                self.rules.play(scenarios.CancelWorkflow())
+                self.rules.run(scenarios.CancelWorkflow())
             case WorkerReplaced():
                 await self.comparison_server.replace_worker()
 
@@ -250,7 +250,7 @@ class Comparison:
             await self.check_agreement("away from a deadline")
 
     async def _wait(self, duration: timedelta) -> None:
-        self.rules.play(scenarios.Sleep(duration))
+        self.rules.run(scenarios.Sleep(duration))
         await skip(self.comparison_server.environment, self.handle, duration)
 
     async def _send(self, step: Send) -> None:
@@ -260,7 +260,7 @@ class Comparison:
         if "refund_id" in fields:
             fields["refund_id"] = f"{self.handle.id}/{fields['refund_id']}"
         rejection = self.rules.receive(role, step.message, fields)
-        self.rules.play()
+        self.rules.run()
         expected = rejection.code.value if rejection else None
         self.messages_sent += 1
         given = {"by": {"role": role.value, "id": PEOPLE[role]}, **fields}

@@ -64,7 +64,7 @@ class Played:
         assert isinstance(self.services.provider, SandboxProvider)
         return self.services.provider
 
-    async def say(self, role: Role, name: str, **fields: object) -> None:
+    async def send(self, role: Role, name: str, **fields: object) -> None:
         by = {"role": role.value, "id": PEOPLE[role]}
         await self.handle.signal(name, {"by": by, **fields})
 
@@ -119,7 +119,7 @@ async def happens(played: Played, case: Case, reports: str) -> None:
         for name, given in [*reversed(webhooks), *webhooks]:
             await played.signal(name, **given)
     if reports == "lost":
-        await played.say(Role.OPERATOR, "check_payment")
+        await played.send(Role.OPERATOR, "check_payment")
 
 
 def wrong_books(played: Played, state: WorkflowState, case: Case) -> Iterator[str]:

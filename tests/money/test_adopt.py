@@ -20,7 +20,7 @@ from activities.requests import TASK_QUEUE, Difference
 from activities.restore import restore
 from activities.sealing import UNENCRYPTED
 from activities.services import Services
-from demo.runner import Handle, say, skip, start, status, until
+from demo.runner import Handle, send, skip, start, status, until
 from temporal.adoption import EndedPurchases
 from temporal.directory import TemporalPurchaseDirectory
 from temporal.errors import Failure
@@ -46,15 +46,15 @@ async def in_escrow(_: WorkflowEnvironment, handle: Handle) -> None:
 
 async def cancelled(server: WorkflowEnvironment, handle: Handle) -> None:
     """The client cancelled two days ago."""
-    await say(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
-    await say(handle, Role.CLIENT, "cancel")
+    await send(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
+    await send(handle, Role.CLIENT, "cancel")
     await skip(server, handle, 2 * DAY)
 
 
 async def decided(server: WorkflowEnvironment, handle: Handle) -> None:
     """The refund is pending."""
     await cancelled(server, handle)
-    await say(handle, Role.FREELANCER, "decide_refund", decision="approve")
+    await send(handle, Role.FREELANCER, "decide_refund", decision="approve")
     await until(handle, lambda found: found.escrow.in_transit > 0)
 
 
@@ -132,7 +132,7 @@ async def test_concurrent_adoptions_leave_one_run(
     assert [each.code for each in both if isinstance(each, Failure)] == ["RUNNING"]
     handle = server.client.get_workflow_handle(handle.id)
     assert (await status(handle)).stage == "awaiting_requirements"
-    await say(handle, Role.FREELANCER, "give_refund")
+    await send(handle, Role.FREELANCER, "give_refund")
     await skip(server, handle)
     assert moved(services, purchase_id) == ["hold", "refund", "settled"]
 
@@ -194,17 +194,17 @@ async def test_an_adopted_purchase_keeps_its_answered_messages_and_its_notices(
     handle = await held(server)
     purchase_id = purchase_of(handle)
     once = {"message_id": "cancel-1"}
-    first = await say(handle, Role.CLIENT, "cancel", **once)
+    first = await send(handle, Role.CLIENT, "cancel", **once)
     before = await status(handle)
     await notified(services, handle, 4)
     sent = notices_of(services, purchase_id)
     await handle.terminate("by mistake")
 
     handle = await adopted(server, services, purchase_id)
-    assert await say(handle, Role.CLIENT, "cancel", **once) == first
+    assert await send(handle, Role.CLIENT, "cancel", **once) == first
     after = await status(handle)
     assert (after.timeline, after.deadlines) == (before.timeline, before.deadlines)
-    await say(handle, Role.FREELANCER, "give_refund")
+    await send(handle, Role.FREELANCER, "give_refund")
     await notified(services, handle, 6)
     assert notices_of(services, purchase_id)[:4] == sent
 
@@ -219,7 +219,7 @@ async def test_a_second_adopt_that_arrives_late_changes_nothing(
     late = (await handle.describe()).run_id
     await handle.terminate("by mistake")
     handle = await adopted(server, services, purchase_id)
-    await say(handle, Role.CLIENT, "cancel")
+    await send(handle, Role.CLIENT, "cancel")
     await handle.terminate("by mistake again")
 
     handle = await server.client.start_workflow(
@@ -260,7 +260,7 @@ async def test_a_run_that_was_ended_before_its_first_task_is_adopted_with_what_i
     handle = await held(server)
     purchase_id = purchase_of(handle)
     first = (await handle.describe()).run_id
-    await say(handle, Role.CLIENT, "cancel")
+    await send(handle, Role.CLIENT, "cancel")
 
     resume = EffectRunner.resume
 
@@ -281,7 +281,7 @@ async def test_a_run_that_was_ended_before_its_first_task_is_adopted_with_what_i
     found = await status(handle)
     assert (found.stage, found.payment) == ("refund_requested", "held")
     assert len(found.timeline) > budget.SIGNALS_PER_RUN
-    await say(handle, Role.FREELANCER, "give_refund")
+    await send(handle, Role.FREELANCER, "give_refund")
     await skip(server, handle)
     assert moved(services, purchase_id) == ["hold", "refund", "settled"]
 
@@ -301,7 +301,7 @@ async def test_a_purchase_is_adopted_after_its_history_was_deleted(
     handle = await adopted(server, services, purchase_id)
     resumed = await status(handle)
     assert (resumed.stage, resumed.deadlines) == (was.stage, was.deadlines)
-    await say(handle, Role.FREELANCER, "decide_refund", decision="approve")
+    await send(handle, Role.FREELANCER, "decide_refund", decision="approve")
     await skip(server, handle)
     assert (await handle.result()).refunded == 25000
 
@@ -329,7 +329,7 @@ async def test_without_a_history_or_a_state_a_purchase_begins_again_with_its_ter
         if not number:
             await handle.terminate("by mistake again")
             await deleted(server, purchase_id)
-    await say(handle, Role.FREELANCER, "give_refund")
+    await send(handle, Role.FREELANCER, "give_refund")
     await skip(server, handle)
     assert (await handle.result()).reason == "freelancer_gave_refund"
     assert moved(services, purchase_id) == ["hold", "refund", "settled"]
@@ -341,8 +341,8 @@ async def test_a_decision_in_the_ledger_outlives_the_history(
     """A split with the client's part in transit: it is settled, and nothing is decided again."""
     handle = await held(server)
     purchase_id = purchase_of(handle)
-    await say(handle, Role.CLIENT, "propose_split", refund=10000)
-    await say(handle, Role.FREELANCER, "accept_split", refund=10000)
+    await send(handle, Role.CLIENT, "propose_split", refund=10000)
+    await send(handle, Role.FREELANCER, "accept_split", refund=10000)
     await until(handle, lambda found: found.escrow.in_transit > 0)
     await handle.terminate("by mistake")
     await deleted(server, purchase_id)
@@ -442,8 +442,8 @@ async def test_a_rejected_second_start_keeps_no_books_from_being_restored(
     """What was released is known by the run that was closed."""
     handle = await held(server, requirements_needed=False)
     purchase_id = purchase_of(handle)
-    await say(handle, Role.FREELANCER, "deliver")
-    await say(handle, Role.CLIENT, "accept_delivery")
+    await send(handle, Role.FREELANCER, "deliver")
+    await send(handle, Role.CLIENT, "accept_delivery")
     await handle.result()
     other = purchase(title="Another logo").model_dump(mode="json")
     given = {"purchase_id": purchase_id}
@@ -477,7 +477,7 @@ async def test_a_workflow_that_takes_its_id_hides_no_ended_purchase(
     handle = await held(server)
     purchase_id = purchase_of(handle)
     terms = await Purchase(server.client, purchase_id).terms()
-    await say(handle, Role.CLIENT, "cancel")
+    await send(handle, Role.CLIENT, "cancel")
     was = await status(handle)
     await handle.terminate("by mistake")
     given = [terms] if kind == "ProjectPurchase" else []
@@ -510,8 +510,8 @@ async def test_a_purchase_that_decided_otherwise_than_the_ledger_carries_the_led
     services.ledger.decide(
         key=key, purchase_id=purchase_id, refund=25000, release=0, currency="USD", at=NOW
     )
-    await say(handle, Role.FREELANCER, "deliver")
-    await say(handle, Role.CLIENT, "accept_delivery")
+    await send(handle, Role.FREELANCER, "deliver")
+    await send(handle, Role.CLIENT, "accept_delivery")
     await until(handle, lambda found: bool(found.attention))
     directory = TemporalPurchaseDirectory(server.client)
     report = await restore(services.ledger, services.provider, directory, purchase_id)
@@ -567,7 +567,7 @@ async def test_a_settled_purchase_without_history_has_nothing_to_adopt(
     """The provider still shows its charge."""
     handle = await held(server)
     purchase_id = purchase_of(handle)
-    await say(handle, Role.FREELANCER, "give_refund")
+    await send(handle, Role.FREELANCER, "give_refund")
     await skip(server, handle)
     await handle.result()
     await deleted(server, purchase_id)
@@ -608,7 +608,7 @@ async def test_a_closed_purchase_that_temporal_forgot_is_not_begun_by_a_second_s
     terms = purchase()
     handle = await start(server.client, terms)
     await until(handle, lambda found: found.payment == "held")
-    await say(handle, Role.FREELANCER, "give_refund")
+    await send(handle, Role.FREELANCER, "give_refund")
     await skip(server, handle)
     await handle.result()
     await deleted(server, terms.purchase_id)

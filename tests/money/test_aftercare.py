@@ -16,7 +16,7 @@ from activities.payments.sandbox import SandboxProvider
 from activities.payments.sandbox_events import SandboxEvent
 from activities.requests import Difference, Money
 from activities.services import Services
-from demo.runner import Handle, say, start, until
+from demo.runner import Handle, send, start, until
 from starter import show
 from temporal.aftercare import AftercareCase, current, open_case, report_news, status_of
 from temporal.converter import DATA_CONVERTER
@@ -45,8 +45,8 @@ class World:
     async def closed(self, *, refund: int = 250_00, **given: Any) -> Handle:
         """A closed purchase of 250.00 USD: `refund` is with the client, the rest released."""
         handle = await held(self.server, payment_method=AT_ONCE, **given)
-        await say(handle, Role.CLIENT, "propose_split", refund=refund)
-        await say(handle, Role.FREELANCER, "accept_split", refund=refund)
+        await send(handle, Role.CLIENT, "propose_split", refund=refund)
+        await send(handle, Role.FREELANCER, "accept_split", refund=refund)
         await handle.result()
         return handle
 

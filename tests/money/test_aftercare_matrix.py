@@ -29,18 +29,18 @@ PARALLEL = 6
 
 
 async def refunded(played: Played) -> None:
-    await played.say(Role.FREELANCER, "give_refund")
+    await played.send(Role.FREELANCER, "give_refund")
 
 
 async def released(played: Played) -> None:
-    await played.say(Role.CLIENT, "submit_requirements", requirements="A logo.")
-    await played.say(Role.FREELANCER, "deliver")
-    await played.say(Role.CLIENT, "accept_delivery")
+    await played.send(Role.CLIENT, "submit_requirements", requirements="A logo.")
+    await played.send(Role.FREELANCER, "deliver")
+    await played.send(Role.CLIENT, "accept_delivery")
 
 
 async def split(played: Played) -> None:
-    await played.say(Role.CLIENT, "propose_split", refund=12_500)
-    await played.say(Role.FREELANCER, "accept_split", refund=12_500)
+    await played.send(Role.CLIENT, "propose_split", refund=12_500)
+    await played.send(Role.FREELANCER, "accept_split", refund=12_500)
 
 
 async def refunded_elsewhere(played: Played) -> None:
@@ -53,7 +53,7 @@ async def partly_charged_back(played: Played) -> None:
         played.happen(event, amount)
         await played.signal("check_payment")
         await played.quiet()
-    await played.say(Role.FREELANCER, "give_refund")
+    await played.send(Role.FREELANCER, "give_refund")
 
 
 ENDS: dict[str, Callable[[Played], Awaitable[None]]] = {
@@ -161,7 +161,7 @@ class AfterTheEnd:
         action, proof = "retry", {}
         if self.case.finish == "mark":
             action, proof = "mark_settled", {"reference": "bank transfer 7"}
-        await self.found.say(Role.OPERATOR, "resolve_attention", action=action, **proof)
+        await self.found.send(Role.OPERATOR, "resolve_attention", action=action, **proof)
 
     def _wrong_end(self, state: WorkflowState) -> Iterator[str]:
         is_open = state.purchase.closed_at is None or state.purchase.stage != "closed"

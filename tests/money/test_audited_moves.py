@@ -16,7 +16,7 @@ from activities.payments.sandbox_events import SandboxEvent
 from activities.requests import Money
 from activities.restore import restore
 from activities.services import Services
-from demo.runner import Handle, say, until
+from demo.runner import Handle, send, until
 from temporal.directory import TemporalPurchaseDirectory
 from tests.purchases import held, purchase_of
 from workflows.messages import Role, Status
@@ -128,7 +128,7 @@ async def test_a_refund_made_elsewhere(
     )
     await until_posted(services, handle, 2)
     await assert_audited(server, services, handle, (15000, 0, 10000, 0, 0))
-    await say(handle, Role.FREELANCER, "give_refund")
+    await send(handle, Role.FREELANCER, "give_refund")
     await handle.result()
     await assert_audited(server, services, handle, (0, 0, 25000, 0, 0))
     await assert_restored(server, services, handle, tmp_path)

@@ -94,7 +94,7 @@ async def played(services: Services, threads: ThreadPoolExecutor) -> dict[str, A
         build_worker(server.client, services, threads),
     ):
         runner = ScenarioRunner(server)
-        plays = (runner.play(scenario, scenario.name) for scenario in SCENARIOS)
+        plays = (runner.run(scenario, scenario.name) for scenario in SCENARIOS)
         results = await asyncio.gather(*plays)
         report = await reconcile(
             services.ledger, services.provider, TemporalPurchaseDirectory(server.client)

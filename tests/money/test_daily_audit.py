@@ -11,7 +11,7 @@ from temporalio.worker import Worker
 from activities.payments.sandbox_events import SandboxEvent
 from activities.requests import AuditReport
 from activities.services import Services
-from demo.runner import say, until
+from demo.runner import send, until
 from temporal.aftercare import AftercareCase
 from temporal.registration import AUDIT, register_schedules
 from tests.money.test_aftercare import World
@@ -69,7 +69,7 @@ async def test_the_daily_audit_opens_the_case_of_a_refund_that_came_back(
     """Also if its webhook was lost; the next audit finds money in transit with an open case."""
     await register_schedules(server.client)
     handle = await held(server, payment_method="pm_sandbox_at_once")
-    await say(handle, Role.FREELANCER, "give_refund")
+    await send(handle, Role.FREELANCER, "give_refund")
     await handle.result()
     World(server, services).happen(handle, SandboxEvent.REFUND_RETURNED)
     purchase_id = purchase_of(handle)
@@ -142,7 +142,7 @@ async def test_each_piece_of_news_about_a_closed_purchase_opens_one_case(
         assert f"{amount / 100:.2f} USD were refunded elsewhere" in found.attention[1].text
         assert purchase_id not in (await audited(server)).news
         proof = {"action": "mark_settled", "reference": f"agreed {number}"}
-        await say(case.handle, Role.OPERATOR, "resolve_attention", **proof)
+        await send(case.handle, Role.OPERATOR, "resolve_attention", **proof)
         await case.handle.result()
         assert purchase_id not in (await audited(server)).news
         notified = [each.transition for each in services.notices.list(purchase_id)]
@@ -188,11 +188,11 @@ async def test_what_a_purchase_knew_when_it_was_closed_is_no_news(
     await register_schedules(server.client)
     handle = await held(server, payment_method="pm_sandbox_at_once")
     World(server, services).happen(handle, SandboxEvent.INQUIRY_OPENED)
-    await say(handle, Role.OPERATOR, "check_payment")
+    await send(handle, Role.OPERATOR, "check_payment")
     await until(
         handle, lambda found: "bank_inquiry" in {each.transition for each in found.timeline}
     )
-    await say(handle, Role.FREELANCER, "give_refund")
+    await send(handle, Role.FREELANCER, "give_refund")
     await handle.result()
     assert purchase_of(handle) not in (await audited(server)).news
     assert not await AftercareCase(server.client, purchase_of(handle)).newest()

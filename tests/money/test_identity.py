@@ -20,7 +20,7 @@ from activities.ledger import Ledger
 from activities.requests import TASK_QUEUE
 from activities.restore import restore
 from activities.services import Services
-from demo.runner import Handle, say, skip, start, status, until
+from demo.runner import Handle, send, skip, start, status, until
 from temporal.directory import TemporalPurchaseDirectory
 from temporal.purchases import Purchase
 from tests.purchases import adopted, deleted, held, input_error, purchase, purchase_of
@@ -56,7 +56,7 @@ async def refunded(server: WorkflowEnvironment, terms: PurchaseStart) -> None:
     """Buy, give the money back, and wait until the purchase is closed."""
     handle = await start(server.client, terms)
     await until(handle, lambda found: found.payment == "held")
-    await say(handle, Role.FREELANCER, "give_refund")
+    await send(handle, Role.FREELANCER, "give_refund")
     await skip(server, handle)
     assert (await handle.result()).outcome == "refunded"
 
@@ -174,8 +174,8 @@ async def test_a_purchase_with_money_inside_is_not_started_again_but_adopted(
     terms = purchase()
     handle = await start(server.client, terms)
     await until(handle, lambda found: found.payment == "held")
-    await say(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
-    await say(handle, Role.FREELANCER, "deliver")
+    await send(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
+    await send(handle, Role.FREELANCER, "deliver")
     was = await status(handle)
     await handle.terminate("by mistake")
     before = moved(services, terms.purchase_id)

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
-from demo.runner import say, skip, start, until
+from demo.runner import send, skip, start, until
 from tests.purchases import purchase
 from workflows import activity_calls
 from workflows.messages import Role
@@ -24,7 +24,7 @@ async def test_the_payment_window_ends_while_an_attempt_that_an_operator_asked_f
     await until(handle, lambda found: bool(found.attention))
     monkeypatch.setattr(activity_calls, "BLOCKED_AFTER", timedelta(minutes=5))
     await skip(server, handle, timedelta(minutes=2))
-    await say(handle, Role.OPERATOR, "resolve_attention", action="retry")
+    await send(handle, Role.OPERATOR, "resolve_attention", action="retry")
 
     await skip(server, handle, timedelta(minutes=4, seconds=10))
 

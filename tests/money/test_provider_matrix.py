@@ -57,37 +57,37 @@ def held_back(services: Services) -> Iterator[Held]:
 
 
 async def review(played: Played) -> None:
-    await played.say(Role.CLIENT, "submit_requirements", requirements="A logo.")
+    await played.send(Role.CLIENT, "submit_requirements", requirements="A logo.")
 
 
 async def delivered(played: Played) -> None:
     await review(played)
-    await played.say(Role.FREELANCER, "deliver")
+    await played.send(Role.FREELANCER, "deliver")
 
 
 async def in_progress(played: Played) -> None:
     await delivered(played)
-    await played.say(Role.CLIENT, "request_changes")
+    await played.send(Role.CLIENT, "request_changes")
 
 
 async def requested(played: Played) -> None:
     await in_progress(played)
-    await played.say(Role.CLIENT, "cancel")
+    await played.send(Role.CLIENT, "cancel")
 
 
 async def contested(played: Played) -> None:
     await requested(played)
-    await played.say(Role.FREELANCER, "decide_refund", decision="decline", claim=10_000)
+    await played.send(Role.FREELANCER, "decide_refund", decision="decline", claim=10_000)
 
 
 async def disputed(played: Played) -> None:
     await contested(played)
-    await played.say(Role.CLIENT, "open_dispute", reason="Nothing came.")
+    await played.send(Role.CLIENT, "open_dispute", reason="Nothing came.")
 
 
 async def pending(played: Played) -> None:
     await in_progress(played)
-    await played.say(Role.FREELANCER, "give_refund")
+    await played.send(Role.FREELANCER, "give_refund")
     await until(played.handle, lambda found: bool(found.refund and found.refund.status != "unsent"))
 
 
@@ -101,7 +101,7 @@ async def sent(played: Played) -> None:
 async def unsent(played: Played) -> None:
     played.held.workflows.add(played.handle.id)
     await in_progress(played)
-    await played.say(Role.FREELANCER, "give_refund")
+    await played.send(Role.FREELANCER, "give_refund")
     await until(played.handle, lambda found: bool(found.attention))
 
 
@@ -193,18 +193,18 @@ async def finish(played: Played, case: Case) -> list[str]:
     """Bring the purchase to its end."""
     match case.finish:
         case "give":
-            await played.say(Role.FREELANCER, "give_refund")
+            await played.send(Role.FREELANCER, "give_refund")
         case "frozen":
             return await frozen(played)
         case "settle":
             await settle(played)
         case "retry":
-            await played.say(Role.OPERATOR, "resolve_attention", action="retry")
+            await played.send(Role.OPERATOR, "resolve_attention", action="retry")
             await until(played.handle, lambda found: not found.attention)
             await settle(played)
         case "mark":
             made = (await played.state()).purchase.refunds_elsewhere[0].reference
-            await played.say(
+            await played.send(
                 Role.OPERATOR, "resolve_attention", action="mark_settled", reference=made
             )
     result = await played.handle.result()
@@ -212,7 +212,7 @@ async def finish(played: Played, case: Case) -> list[str]:
 
 
 async def frozen(played: Played) -> list[str]:
-    await played.say(Role.FREELANCER, "give_refund")
+    await played.send(Role.FREELANCER, "give_refund")
     found = view.status(await played.quiet())
     problems = [] if found.frozen else ["it is not frozen"]
     code = "ALREADY_SETTLED" if found.stage == "settling" else "FROZEN"
@@ -225,7 +225,7 @@ async def settle(played: Played) -> None:
     """The provider gets the refund, and settles it."""
     if played.handle.id in played.held.workflows:
         played.held.workflows.discard(played.handle.id)
-        await played.say(Role.OPERATOR, "resolve_attention", action="retry")
+        await played.send(Role.OPERATOR, "resolve_attention", action="retry")
 
     def at_provider(found: Status) -> bool:
         return bool(found.refund and found.refund.status in ("pending", "sent"))

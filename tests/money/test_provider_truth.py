@@ -1,6 +1,6 @@
 """The audit reads what the provider knows about each charge, also what somebody else did to it."""
 
-from demo.runner import Handle, say, start, until
+from demo.runner import Handle, send, start, until
 from tests.money.conftest import SHOP, StripeWorld
 from tests.purchases import purchase
 from workflows.messages import Role
@@ -37,7 +37,7 @@ async def test_a_disputed_payment_is_found_and_nothing_is_sent_back(stripe: Stri
 async def test_a_refund_without_our_metadata_is_found_by_its_charge(stripe: StripeWorld) -> None:
     stripe.stripe.new_refunds("pending")
     handle, intent = await held(stripe)
-    await say(handle, Role.FREELANCER, "give_refund")
+    await send(handle, Role.FREELANCER, "give_refund")
     await until(handle, lambda found: bool(found.refund and found.refund.status == "pending"))
     assert await stripe.differences(handle) == []
     (refund,) = (each for each in stripe.stripe.refunds if each["payment_intent"] == intent)

@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 
-from demo.runner import Handle, say, skip, start, until
+from demo.runner import Handle, send, skip, start, until
 from tests.money.conftest import SHOP, StripeWorld
 from tests.purchases import purchase
 from tests.stripe.fake import Fault
@@ -68,11 +68,11 @@ async def live(stripe: StripeWorld, claim: int) -> tuple[Handle, PurchaseResult,
     while (await until(handle, lambda _: True)).payment in ("pending", "voiding"):
         await skip(stripe.server, handle, timedelta(minutes=1))
     if (await until(handle, lambda _: True)).payment == "held":
-        await say(handle, Role.CLIENT, "cancel")
+        await send(handle, Role.CLIENT, "cancel")
         if claim:
-            await say(handle, Role.FREELANCER, "decide_refund", decision="decline", claim=claim)
-            await say(handle, Role.CLIENT, "accept_claim")
+            await send(handle, Role.FREELANCER, "decide_refund", decision="decline", claim=claim)
+            await send(handle, Role.CLIENT, "accept_claim")
         else:
-            await say(handle, Role.FREELANCER, "decide_refund", decision="approve")
+            await send(handle, Role.FREELANCER, "decide_refund", decision="approve")
         await skip(stripe.server, handle)
     return handle, await handle.result(), 25000 - claim

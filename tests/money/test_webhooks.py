@@ -16,7 +16,7 @@ from temporalio.client import Client
 from temporalio.service import RetryConfig
 
 from activities.payments.stripe import StripeProvider
-from demo.runner import LOOK_EVERY, Handle, say, skip, start, status, until
+from demo.runner import LOOK_EVERY, Handle, send, skip, start, status, until
 from starter.webhooks import receiver
 from temporal import embedded
 from temporal.aftercare import AftercareCase, status_of
@@ -45,7 +45,7 @@ async def in_transit(stripe: StripeWorld) -> tuple[Handle, str]:
     """Return a purchase with a pending refund, and the provider's id of the refund."""
     handle = await start(stripe.client, purchase("pm_card_visa"))
     await until(handle, lambda found: found.payment == "held")
-    await say(handle, Role.FREELANCER, "give_refund")
+    await send(handle, Role.FREELANCER, "give_refund")
     await until(handle, lambda _: refund_of(stripe, handle) is not None)
     refund = refund_of(stripe, handle)
     assert refund is not None
@@ -263,8 +263,8 @@ async def test_a_dispute_after_the_end_opens_an_aftercare_case(
     """Lost, it is a loss of the platform."""
     handle = await start(stripe.client, purchase("pm_card_visa"))
     await until(handle, lambda found: found.payment == "held")
-    await say(handle, Role.CLIENT, "propose_split", refund=0)
-    await say(handle, Role.FREELANCER, "accept_split", refund=0)
+    await send(handle, Role.CLIENT, "propose_split", refund=0)
+    await send(handle, Role.FREELANCER, "accept_split", refund=0)
     await handle.result()
     group = f"{SHOP}/{handle.id}/hold"
     (intent,) = [i["id"] for i in stripe.stripe.intents if i["transfer_group"] == group]

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from activities.payments.sandbox import SandboxProvider
-from demo.runner import Handle, happen, say, skip, start, until
+from demo.runner import Handle, happen, send, skip, start, until
 from demo.scenarios import CancelWorkflow, Happens, Send, Sleep
 from tests.notices.environment import Environment
 from tests.notices.mailbox import expected_id, no_pending_task, quiet
@@ -60,9 +60,9 @@ async def perform(env: Environment, handle: Handle, step: Step) -> None:
             assert found.refund is not None
             current = found.refund.refund_id
             named = f"{handle.id}/refund" if fields.get("attempt") == 1 else current
-            await say(handle, role, step.message, refund_id=named, status=fields["status"])
+            await send(handle, role, step.message, refund_id=named, status=fields["status"])
         case Send(role, message, fields):
-            await say(handle, role, message, **fields)
+            await send(handle, role, message, **fields)
         case Happens():
             await quiet(handle)
             provider = env.services.provider

@@ -9,7 +9,7 @@ from temporalio.testing import WorkflowEnvironment
 from activities.notices.bounces import parse_bounce
 from activities.notices.log import Notice
 from activities.services import Services
-from demo.runner import Handle, say, status, until
+from demo.runner import Handle, send, status, until
 from starter.bounces import collect
 from tests.purchases import held, purchase_of
 from workflows.messages import Role
@@ -165,7 +165,7 @@ async def test_a_notice_of_a_closed_purchase_that_came_back_is_in_the_log(
     server: WorkflowEnvironment, services: Services, tmp_path: Path
 ) -> None:
     handle = await held(server, method="pm_sandbox_at_once")
-    await say(handle, Role.FREELANCER, "cancel")
+    await send(handle, Role.FREELANCER, "cancel")
     await handle.result()
     notice, *_ = logged(services, handle, "client")
     folder = mailbox(tmp_path / "box", report(notice.message_id, notice.address))

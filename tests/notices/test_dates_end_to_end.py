@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from demo.runner import Handle, say, skip, until
+from demo.runner import Handle, send, skip, until
 from tests.notices.driver import NO_REMINDERS
 from tests.notices.environment import Environment, environment
 from tests.notices.mailbox import Mail, inbox, quiet
@@ -106,7 +106,7 @@ async def test_24_hours_are_elapsed_time_in_every_zone(
     """24 h after the requirements, without daylight saving, in UTC and in the reader's zone."""
     handle = await _bought(setup, zone)
     await _skip_to(setup, handle, _utc(when))
-    await say(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
+    await send(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
     deadline = (await _deadline(handle, "freelancer_cancel")).at
     mail = await _notice_of(setup, handle, "requirements_submitted")
 
@@ -132,11 +132,11 @@ async def test_a_claim_over_the_years_end_is_due_after_the_holidays(
     """Five business days: the end of the fifth in the calendar's zone, shown in UTC and in the
     reader's zone."""
     handle = await _bought(setup, zone, calendar="US", calendar_timezone="America/New_York")
-    await say(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
-    await say(handle, Role.FREELANCER, "deliver")
+    await send(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
+    await send(handle, Role.FREELANCER, "deliver")
     await _skip_to(setup, handle, _utc(when))
-    await say(handle, Role.CLIENT, "cancel")
-    await say(handle, Role.FREELANCER, "decide_refund", decision="decline", claim=10_000)
+    await send(handle, Role.CLIENT, "cancel")
+    await send(handle, Role.FREELANCER, "decide_refund", decision="decline", claim=10_000)
     deadline = (await _deadline(handle, "claim")).at
     mail = await _notice_of(setup, handle, "refund_declined")
 
@@ -159,7 +159,7 @@ async def test_a_refund_over_the_years_end_may_take_until_after_the_holidays(
     zone = "America/New_York"
     handle = await _bought(setup, zone, calendar="US", calendar_timezone=zone)
     await _skip_to(setup, handle, _utc(when))
-    await say(handle, Role.FREELANCER, "give_refund")
+    await send(handle, Role.FREELANCER, "give_refund")
     await _deadline(handle, "settlement")
     mail = await _notice_of(setup, handle, "freelancer_gave_refund")
 

@@ -8,7 +8,7 @@ from activities.formatter import window_text
 from activities.notices.formats import reader, utc
 from activities.notices.render import Rendered, render
 from activities.requests import NoticeRequest, Party
-from demo.scenarios import BRIEF, CANCELS, Act, freelancer
+from demo.scenarios import BRIEF, CANCELS, Step, freelancer
 from docs.rehearsal import Rehearsal, money_activities
 from tests.notices.builders import ANA, at, client, due, request
 from workflows.messages import PurchaseStart
@@ -105,7 +105,7 @@ def test_window_text(value: timedelta | int, text: str) -> None:
 
 
 def last_notice(
-    begin: datetime, *steps: Act, calendar: str = "US", zone: str = "UTC"
+    begin: datetime, *steps: Step, calendar: str = "US", zone: str = "UTC"
 ) -> NoticeRequest:
     """The last notice after these steps, with the real rules and bank holidays."""
     given = {
@@ -119,7 +119,7 @@ def last_notice(
     }
     with money_activities() as money:
         rehearsal = Rehearsal(money, PurchaseStart.model_validate(given), begin)
-        return rehearsal.play(*steps)[-1]
+        return rehearsal.run(*steps)[-1]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,16 @@ from activities.notices.log import Notice
 from activities.payments.sandbox import SandboxProvider
 from activities.payments.sandbox_events import SandboxEvent
 from activities.requests import CONSUMER, Undelivered
-from demo.runner import LOOK_EVERY, Handle, ScenarioRunner, happen, say, skip, status, until
+from demo.runner import (
+    LOOK_EVERY,
+    Handle,
+    ScenarioRunner,
+    happen,
+    send,
+    skip,
+    status,
+    until,
+)
 from demo.scenarios import PRICE, SCENARIOS, Happens
 from temporal.aftercare import status_of
 from temporal.purchases import Purchase
@@ -80,7 +89,7 @@ async def test_scenarios_are_reported_event_by_event(tmp_path: Path) -> None:
         assert isinstance(provider, SandboxProvider)
         runner = ScenarioRunner(env.server, provider=provider)
         scenarios = [each for each in SCENARIOS if each.name in PLAYED]
-        await asyncio.gather(*(runner.play(each, f"e-{each.name}") for each in scenarios))
+        await asyncio.gather(*(runner.run(each, f"e-{each.name}") for each in scenarios))
         for scenario in scenarios:
             purchase = Purchase(env.server.client, f"e-{scenario.name}")
             found = await status_of(purchase)
@@ -106,11 +115,11 @@ async def test_a_consumer_that_is_down_delays_nothing_and_gets_all_when_it_is_ba
     async with with_consumer(tmp_path, consumer) as env:
         async with asyncio.timeout(SOON):
             handle = await held(env.server)
-            await say(handle, Role.FREELANCER, "give_refund")
+            await send(handle, Role.FREELANCER, "give_refund")
             found = await until(handle, lambda found: found.escrow.in_transit == PRICE)
             assert found.refund is not None
             settled = {"refund_id": found.refund.refund_id, "status": "settled"}
-            await say(handle, Role.PAYMENTS, "settlement_update", **settled)
+            await send(handle, Role.PAYMENTS, "settlement_update", **settled)
             await handle.result()
         people = {one.status for one in env.notices(handle) if one.role != CONSUMER}
         assert people == {"sent"}
@@ -142,7 +151,7 @@ async def test_one_call_retries_all_events_of_a_purchase(tmp_path: Path) -> None
     async with with_consumer(tmp_path, consumer) as env:
         handle = await held(env.server)
         for number in range(10):
-            await say(handle, Role.CLIENT, "send_message", text=f"Hello {number}?")
+            await send(handle, Role.CLIENT, "send_message", text=f"Hello {number}?")
         await until(handle, lambda found: found.sequence >= 12)
         while len(events_in_log(env, handle)) < 12:  # noqa: ASYNC110
             await asyncio.sleep(LOOK_EVERY)
@@ -153,7 +162,7 @@ async def test_one_call_retries_all_events_of_a_purchase(tmp_path: Path) -> None
         ]
         assert len(retrying) == 1
         consumer.always = 204
-        await say(handle, Role.CLIENT, "send_message", text="And now?")
+        await send(handle, Role.CLIENT, "send_message", text="And now?")
         assert has_no_gap(await arrived(consumer, handle))
         assert consumer.numbers(purchase_of(handle)) == list(range(1, 14))
 
@@ -168,9 +177,9 @@ async def test_continue_as_new_keeps_the_numbers(
         handle = await held(env.server)
         first_run = (await handle.describe()).run_id
         while (await handle.describe()).run_id == first_run:
-            await say(handle, Role.CLIENT, "send_message", text="In the first run.")
+            await send(handle, Role.CLIENT, "send_message", text="In the first run.")
         consumer.always = 204
-        await say(handle, Role.CLIENT, "send_message", text="In the next run.")
+        await send(handle, Role.CLIENT, "send_message", text="In the next run.")
         assert has_no_gap(await arrived(consumer, handle))
 
 
@@ -179,7 +188,7 @@ async def test_reset_and_adopt_keep_the_ids(tmp_path: Path) -> None:
     consumer = Consumer()
     async with with_consumer(tmp_path, consumer) as env:
         handle = await held(env.server)
-        await say(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
+        await send(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
         before = await arrived(consumer, handle)
         await reset(env.server, handle, -1)
         await until(handle, lambda found: found.stage == "freelancer_review")
@@ -188,7 +197,7 @@ async def test_reset_and_adopt_keep_the_ids(tmp_path: Path) -> None:
 
         await handle.terminate("by mistake")
         handle = await adopted(env.server, env.services, purchase_of(handle))
-        await say(handle, Role.CLIENT, "send_message", text="Hello?")
+        await send(handle, Role.CLIENT, "send_message", text="Hello?")
         events = await arrived(consumer, handle)
         assert has_no_gap(events)
         assert [one["id"] for one in events[:-1]] == [one["id"] for one in before]
@@ -202,7 +211,7 @@ async def test_after_a_reset_in_another_order_the_last_event_is_the_status(
     consumer = Consumer()
     async with with_consumer(tmp_path, consumer) as env:
         handle = await held(env.server)
-        await say(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
+        await send(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
         before = await arrived(consumer, handle)
         await reset(env.server, handle, 0)
         found = await until(handle, lambda found: found.payment == "held" and found.sequence == 3)
@@ -219,7 +228,7 @@ async def test_an_aftercare_case_has_a_stream_of_its_own(tmp_path: Path) -> None
     consumer = Consumer()
     async with with_consumer(tmp_path, consumer) as env:
         handle = await held(env.server)
-        await say(handle, Role.FREELANCER, "give_refund")
+        await send(handle, Role.FREELANCER, "give_refund")
         await skip(env.server, handle)
         provider = env.services.provider
         assert isinstance(provider, SandboxProvider)
@@ -241,7 +250,7 @@ async def test_a_purchase_without_events_has_no_activity_more(tmp_path: Path) ->
     consumer = Consumer()
     async with environment(tmp_path) as env:
         handle = await held(env.server)
-        await say(handle, Role.CLIENT, "cancel")
+        await send(handle, Role.CLIENT, "cancel")
         runs = await whole_history(env.server.client, handle)
         scheduled = of_type(runs, EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED)
         names = {

@@ -8,7 +8,7 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 
 import worker
-from demo.runner import say, until
+from demo.runner import send, until
 from demo.scenarios import PRICE
 from temporal.purchases import Purchase
 from tests.conftest import CONTINUE_AS_NEW_SOON
@@ -49,11 +49,11 @@ async def test_a_silent_mail_server_holds_up_no_payment_and_no_refund(
     ):
         async with asyncio.timeout(SOON):
             bought = [await held(env.server) for _ in range(SLOTS + 1)]
-            await say(bought[-1], Role.FREELANCER, "give_refund")
+            await send(bought[-1], Role.FREELANCER, "give_refund")
             found = await until(bought[-1], lambda found: found.escrow.in_transit == PRICE)
             assert found.refund is not None
             settled = {"refund_id": found.refund.refund_id, "status": "settled"}
-            await say(bought[-1], Role.PAYMENTS, "settlement_update", **settled)
+            await send(bought[-1], Role.PAYMENTS, "settlement_update", **settled)
             await until(bought[-1], lambda found: found.stage == "closed")
         assert {notice.status for one in bought for notice in env.notices(one)} == {"pending"}
         for connection in connections:

@@ -18,7 +18,7 @@ from temporalio.common import RetryPolicy
 from activities.payments import ProviderUnreachable
 from activities.payments.sandbox import SandboxProvider
 from activities.requests import Undelivered
-from demo.runner import LOOK_EVERY, Handle, say, skip, start, status, until
+from demo.runner import LOOK_EVERY, Handle, send, skip, start, status, until
 from demo.scenarios import PRICE
 from tests.notices.builders import SmtpHandler, mail_server
 from tests.notices.environment import Environment, environment
@@ -59,11 +59,11 @@ def arrived(handler: SmtpHandler, to: str = OPERATORS) -> list[Mail]:
 async def refunded(env: Environment, **changed: Any) -> Handle:
     """A closed purchase: paid, refunded and settled, all by messages."""
     handle = await held(env.server, **changed)
-    await say(handle, Role.FREELANCER, "give_refund")
+    await send(handle, Role.FREELANCER, "give_refund")
     found = await until(handle, lambda found: found.escrow.in_transit == PRICE)
     assert found.refund is not None
     settled = {"refund_id": found.refund.refund_id, "status": "settled"}
-    await say(handle, Role.PAYMENTS, "settlement_update", **settled)
+    await send(handle, Role.PAYMENTS, "settlement_update", **settled)
     await until(handle, lambda found: found.stage == "closed")
     return handle
 
@@ -108,10 +108,10 @@ async def test_a_refund_that_cannot_be_sent_is_reported_once_and_resumes(
         with monkeypatch.context() as patch:
             patch.setattr(SandboxProvider, "refund", away)
             patch.setattr(SandboxProvider, "find_refund", away)
-            await say(handle, Role.FREELANCER, "give_refund")
+            await send(handle, Role.FREELANCER, "give_refund")
             await skip(env.server, handle, NEXT_RETRY)
             await until(handle, lambda found: bool(found.attention))
-        await say(handle, Role.OPERATOR, "resolve_attention", action="retry")
+        await send(handle, Role.OPERATOR, "resolve_attention", action="retry")
         await until(handle, lambda found: not found.attention and found.refund is not None)
         await quiet(handle)
 
@@ -129,8 +129,8 @@ async def test_a_rejected_notice_about_money_is_reported_once(tmp_path: Path) ->
     the reason and the amount, but not of a message from the freelancer."""
     async with mail_replies(tmp_path, client="550 no such user") as (env, handler):
         handle = await held(env.server)
-        await say(handle, Role.FREELANCER, "send_message", text="Hello?")
-        await say(handle, Role.FREELANCER, "give_refund")
+        await send(handle, Role.FREELANCER, "send_message", text="Hello?")
+        await send(handle, Role.FREELANCER, "give_refund")
         await skip(env.server, handle, 2 * HOUR)
         await quiet(handle)
         found = await status(handle)

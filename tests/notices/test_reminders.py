@@ -14,7 +14,7 @@ from temporalio.common import RetryPolicy
 from temporalio.testing import WorkflowEnvironment
 
 from activities.services import Services
-from demo.runner import Handle, say, skip, status, until
+from demo.runner import Handle, send, skip, status, until
 from tests.conftest import settings
 from tests.notices.builders import SmtpHandler, closed_port, mail_server
 from tests.notices.environment import environment
@@ -50,14 +50,14 @@ async def _reach(handle: Handle, deadline: str) -> None:
     """Bring the purchase to a stage where `deadline` is the only one."""
     if deadline == "requirements":
         return
-    await say(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
+    await send(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
     if deadline == "freelancer_cancel":
         return
-    await say(handle, Role.FREELANCER, "deliver")
+    await send(handle, Role.FREELANCER, "deliver")
     if deadline != "review":
-        await say(handle, Role.CLIENT, "cancel")
+        await send(handle, Role.CLIENT, "cancel")
     if deadline == "claim":
-        await say(handle, Role.FREELANCER, "decide_refund", decision="decline")
+        await send(handle, Role.FREELANCER, "decide_refund", decision="decline")
 
 
 async def _deadline(handle: Handle, deadline: str) -> datetime:
@@ -98,10 +98,10 @@ async def test_a_deadline_that_no_longer_applies_has_no_reminder(shared: Any) ->
     env, mail = shared
     handle = await held(env.server)
     await skip(env.server, handle, 10 * HOUR)
-    await say(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
-    await say(handle, Role.FREELANCER, "deliver")
+    await send(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
+    await send(handle, Role.FREELANCER, "deliver")
     await skip(env.server, handle, 3 * DAY)
-    await say(handle, Role.CLIENT, "request_changes")
+    await send(handle, Role.CLIENT, "request_changes")
     await skip(env.server, handle, 20 * DAY)
     await quiet(handle)
 
@@ -197,7 +197,7 @@ async def test_mail_server_down_over_the_deadline_gets_no_reminder_later(
         handle = await held(env.server, policy=policy)
         await skip(env.server, handle, 3 * HOUR)
         if settled:
-            await say(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
+            await send(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
         else:
             await skip(env.server, handle, 2 * HOUR)
         async with mail_server(handler := SmtpHandler(), port):

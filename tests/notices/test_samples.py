@@ -31,7 +31,7 @@ def shown(request: pytest.FixtureRequest) -> list[Sample]:
 def test_a_rehearsal_sends_the_notices_of_the_scenario(scenario: Scenario) -> None:
     """So samples are real: other tests run the scenarios on a real server."""
     with money_activities() as money:
-        requests = Rehearsal(money, scenario.start("p-1"), BEGIN).play(*scenario.acts)
+        requests = Rehearsal(money, scenario.start("p-1"), BEGIN).run(*scenario.steps)
     sent = [
         f"{each.transition}: {', '.join(reader.role for reader in each.recipients)}"
         for each in requests
@@ -133,7 +133,7 @@ def test_the_windows_are_those_of_the_purchase() -> None:
     sample = next(each for each in SAMPLE_PURCHASES if each.name == "requirements_never_come")
     given = SAMPLE_PARTIES[0].start(sample) | {"policy": {"requirements_window": "PT36H30M"}}
     with money_activities() as money:
-        requests = Rehearsal(money, PurchaseStart.model_validate(given), BEGIN).play(*sample.steps)
+        requests = Rehearsal(money, PurchaseStart.model_validate(given), BEGIN).run(*sample.steps)
     late = next(each for each in requests if each.transition == "requirements_timeout")
     text = render(late, late.recipients[0], None).text
     assert "within 36 hours 30 minutes of the purchase" in " ".join(text.split())

@@ -44,7 +44,7 @@ async def test_each_recipient_is_notified_through_each_channel(
                 embedded.server(skip_time=True) as server,
                 build_worker(server.client, services, threads),
             ):
-                await ScenarioRunner(server).play(DECLINED, "two-1")
+                await ScenarioRunner(server).run(DECLINED, "two-1")
             logged = await asyncio.to_thread(services.notices.list, "two-1")
     assert {notice.status for notice in logged} == {"sent"}
     assert len({notice.channel for notice in logged}) == 2

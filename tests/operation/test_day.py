@@ -88,7 +88,7 @@ class Day:
                     task.add_done_callback(lambda _: room.release())
 
     async def purchase(self, entry: Entry) -> None:
-        result = await self.runner.play(STORIES[entry.what], entry.purchase_id)
+        result = await self.runner.run(STORIES[entry.what], entry.purchase_id)
         self.results[entry.purchase_id] = result
 
     async def meet(self, incident: Incident, staff: AsyncExitStack) -> None:

@@ -10,7 +10,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from activities.services import Services
 from demo.ports import free_port
-from demo.runner import Handle, say, status, until
+from demo.runner import Handle, send, status, until
 from demo.scenarios import PRICE
 from temporal import embedded
 from temporal.deployment import DEPLOYMENT, gets_no_tasks
@@ -56,7 +56,7 @@ async def build_of(handle: Handle) -> str:
 async def reviewed(server: WorkflowEnvironment) -> Handle:
     """A purchase that its freelancer may cancel, under the first version of the rules."""
     handle = await held(server)
-    await say(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
+    await send(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
     return handle
 
 
@@ -82,11 +82,11 @@ async def test_a_changed_rule_is_rolled_out_and_back_while_purchases_run(
             await make_current(server, NEW)
             after = await reviewed(server)
             rejected = await rejection(after, "cancel", {"by": FREELANCER})
-            await say(before, Role.FREELANCER, "cancel")
+            await send(before, Role.FREELANCER, "cancel")
             builds += [await build_of(after), await build_of(before)]
             await make_current(server, OLD)
         services.close()
-        await say(still_old, Role.FREELANCER, "cancel")
+        await send(still_old, Role.FREELANCER, "cancel")
         builds += [await build_of(still_old)]
         canceled = [(await status(handle)).reason for handle in (before, still_old)]
         assert old_worker.process.returncode is None
@@ -116,14 +116,14 @@ async def test_new_rules_are_rolled_out_before_they_are_activated(
             bought = [await reviewed(server) for _ in range(2)]
             builds = [await build_of(handle) for handle in bought]
             await make_current(server, OLD)
-        await say(bought[0], Role.FREELANCER, "cancel")
+        await send(bought[0], Role.FREELANCER, "cancel")
         builds += [await build_of(bought[0])]
         activated = WorkerConfig(build_id=f"{NEW}-rules-2", rules_version=2)
         async with build_worker(server.client, services, threads, activated):
             await make_current(server, f"{NEW}-rules-2")
             after = await reviewed(server)
             rejected = await rejection(after, "cancel", {"by": FREELANCER})
-            await say(bought[1], Role.FREELANCER, "cancel")
+            await send(bought[1], Role.FREELANCER, "cancel")
         services.close()
 
     assert builds == [NEW, NEW, OLD]
@@ -182,7 +182,7 @@ async def test_workers_for_money_and_for_notices_share_the_work(
     money, notices = WorkerConfig(frozenset({MONEY})), WorkerConfig(frozenset({NOTICES}))
     async with build_worker(bare_server.client, services, threads, money):
         handle = await held(bare_server, method="pm_sandbox_at_once")
-        await say(handle, Role.FREELANCER, "cancel")
+        await send(handle, Role.FREELANCER, "cancel")
         await until(handle, lambda found: found.escrow.refunded == PRICE)
         purchase_id = purchase_of(handle)
         before = services.notices.list(purchase_id)

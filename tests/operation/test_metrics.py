@@ -17,7 +17,7 @@ from temporalio.worker import Worker
 
 from activities.services import Services
 from demo.ports import free_port
-from demo.runner import say, skip, until
+from demo.runner import send, skip, until
 from demo.scenarios import PRICE
 from starter.metrics import MetricsCollector
 from temporal import embedded
@@ -71,10 +71,10 @@ async def test_metrics_tell_where_purchases_and_money_are(
     async with build_worker(environment.client, services, threads):
         await held(environment)
         sent = await held(environment, payment_method="pm_sandbox_slow")
-        await say(sent, Role.FREELANCER, "cancel")
+        await send(sent, Role.FREELANCER, "cancel")
         await until(sent, lambda found: found.escrow.in_transit == PRICE)
         late = await held(environment, payment_method="pm_sandbox_slow")
-        await say(late, Role.FREELANCER, "cancel")
+        await send(late, Role.FREELANCER, "cancel")
         await skip(environment, late, timedelta(days=9))
         await until(late, lambda found: bool(found.attention))
         now = datetime.now(UTC)

@@ -10,7 +10,7 @@ from pathlib import Path
 from temporalio.testing import WorkflowEnvironment
 
 from activities.services import Services
-from demo.runner import say, status
+from demo.runner import send, status
 from temporal import embedded
 from temporal.deployment import MAKE_CURRENT
 from tests.operation.test_deployment import NEW, OLD, build_of, make_current, reviewed
@@ -82,11 +82,11 @@ async def test_one_purchase_is_moved_to_another_version_and_back(
         there, back = pinning(stuck.id, NEW)
         await until_accepted(server, there)
         for handle in (stuck, other):
-            await say(handle, Role.CLIENT, "send_message", text="Is it done?")
+            await send(handle, Role.CLIENT, "send_message", text="Is it done?")
         moved = [await build_of(stuck), await build_of(other)]
         done = await run(server, back)
         assert done.returncode == 0, done.stderr
-        await say(stuck, Role.FREELANCER, "cancel")
+        await send(stuck, Role.FREELANCER, "cancel")
         given_back = await build_of(stuck)
         reason = (await status(stuck)).reason
 

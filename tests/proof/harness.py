@@ -132,7 +132,7 @@ class Harness:
         """Run a scenario with one worker; its final state and the crash points of its history."""
         setup = self.worker_setup(purchase_id)
         with running_worker(setup):
-            result = await ScenarioRunner(self).play(scenario, purchase_id)
+            result = await ScenarioRunner(self).run(scenario, purchase_id)
             state = await final_state(self.client, self.services, setup.mailbox, result)
         handle = self.client.get_workflow_handle(f"purchase-{purchase_id}")
         return state, crash_points([event async for event in handle.fetch_history_events()])
@@ -144,7 +144,7 @@ class Harness:
         the final state and the number of kills. If the purchase closes earlier, the worker of that
         moment is the last one killed."""
         setup, kills = self.worker_setup(purchase_id), 0
-        running = asyncio.create_task(ScenarioRunner(self).play(scenario, purchase_id))
+        running = asyncio.create_task(ScenarioRunner(self).run(scenario, purchase_id))
         for point in points:
             plan = CrashPlan(f"purchase-{purchase_id}", point.event_id, point.activity)
             with running_worker(setup, plan) as process:

@@ -58,7 +58,7 @@ async def survive_outages(
         async with asyncio.TaskGroup() as group:
             expectations = [group.create_task(undisturbed(scenario)) for scenario in scenarios]
             results = [
-                group.create_task(runner.play(scenario, name))
+                group.create_task(runner.run(scenario, name))
                 for scenario, name in zip(scenarios, names, strict=True)
             ]
             outages = [

@@ -90,7 +90,7 @@ async def test_a_purchase_ends_the_same_when_the_workers_clock_is_minutes_off(
         purchase_id = f"{scenario.name}-{apart.total_seconds():.0f}"
         setup = harness.worker_setup(purchase_id)
         async with worker_with_clock(setup, faketime, apart):
-            result = await ScenarioRunner(harness).play(scenario, purchase_id)
+            result = await ScenarioRunner(harness).run(scenario, purchase_id)
             state = await final_state(harness.client, harness.services, setup.mailbox, result)
         expected, _ = await undisturbed(scenario)
         if differences := state.differences_from(expected):

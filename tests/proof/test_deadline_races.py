@@ -21,7 +21,7 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from activities.services import Services
-from demo.runner import Handle, say, skip, start, status, until
+from demo.runner import Handle, send, skip, start, status, until
 from demo.scenarios import PEOPLE, PRICE
 from tests.notices.mailbox import quiet
 from tests.proof.counts import ALL, counted
@@ -224,7 +224,7 @@ async def open_window(
             await skip(server, handle, act)
         else:
             role, message, fields = act
-            await say(handle, role, message, **fields)
+            await send(handle, role, message, **fields)
     found = await until(handle, lambda found: race.window in {d.name for d in found.deadlines})
     await quiet(handle)
     ends = next(deadline.at for deadline in found.deadlines if deadline.name == race.window)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from demo.runner import say, skip, start, until
+from demo.runner import send, skip, start, until
 from demo.scenarios import PRICE, SCENARIOS
 from tests.conftest import settings
 from tests.proof.conftest import UndisturbedRuns
@@ -103,7 +103,7 @@ async def test_a_purchase_on_a_full_disk_alerts_an_operator_and_resumes_on_retry
         handle = await start(on_small_disk.client, scenario.start("waits"))
         await until(handle, lambda found: found.payment == "held")
         disk.fill()
-        await say(handle, Role.CLIENT, "submit_requirements", requirements="A lighthouse.")
+        await send(handle, Role.CLIENT, "submit_requirements", requirements="A lighthouse.")
         await handle.cancel()
         found = await until(handle, lambda found: bool(found.attention))
         assert [(item.kind, FULL in item.text) for item in found.attention] == [
@@ -113,7 +113,7 @@ async def test_a_purchase_on_a_full_disk_alerts_an_operator_and_resumes_on_retry
         assert (found.escrow.held, found.escrow.in_transit) == (PRICE, 0)
 
         disk.free()
-        await say(handle, Role.OPERATOR, "resolve_attention", action="retry")
+        await send(handle, Role.OPERATOR, "resolve_attention", action="retry")
         await skip(on_small_disk, handle)
         result = await handle.result()
         state = await final_state(

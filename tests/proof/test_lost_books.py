@@ -27,8 +27,8 @@ from activities.ledger import AccountBalance, Ledger, PurchaseBalances, Transfer
 from activities.requests import Difference, WorkflowPostings
 from activities.restore import RestoreReport, restore
 from activities.services import Services
-from demo.runner import LOOK_EVERY, Handle, ScenarioRunner, say, skip, start, status, until
-from demo.scenarios import SCENARIOS, Act, Scenario
+from demo.runner import LOOK_EVERY, Handle, ScenarioRunner, send, skip, start, status, until
+from demo.scenarios import SCENARIOS, Scenario, Step
 from temporal import embedded
 from temporal.directory import TemporalPurchaseDirectory
 from temporal.purchases import Purchase
@@ -40,7 +40,7 @@ from workflows.messages import Role
 
 APART = 4
 """Events between two backups in one history."""
-LONG = [scenario for scenario in SCENARIOS if len(scenario.acts) >= (0 if ALL else 5)]
+LONG = [scenario for scenario in SCENARIOS if len(scenario.steps) >= (0 if ALL else 5)]
 """The scenarios in the middle of which the books are lost: those with the most steps."""
 
 
@@ -204,7 +204,7 @@ async def played(drill: Drill, scenario: Scenario) -> None:
     """Run a scenario to its end, with a backup at every fourth event."""
     await start(drill.server.client, scenario.start(scenario.name))
     runner = ScenarioRunner(drill.server)
-    await asyncio.gather(runner.play(scenario, scenario.name), drill.back_up(scenario.name))
+    await asyncio.gather(runner.run(scenario, scenario.name), drill.back_up(scenario.name))
 
 
 async def restored(drill: Drill, scenario: Scenario, backup: Path, expected: Books) -> Counter[str]:
@@ -235,7 +235,7 @@ class Disturbed(ScenarioRunner):
         self.old = drill.folder / "old.db"
         copy(drill.database, self.old)
 
-    async def _perform(self, scenario: Scenario, handle: Handle, act: Act) -> Handle:
+    async def _perform(self, scenario: Scenario, handle: Handle, act: Step) -> Handle:
         async with self.lock:
             await self.lose_and_restore()
         return await super()._perform(scenario, handle, act)
@@ -258,7 +258,7 @@ async def test_purchases_go_on_while_their_books_are_lost_and_found(
     """All at once, while workers run and effects are pending: they end as described."""
     async with drill_in(tmp_path, threads) as drill:
         runner = Disturbed(drill)
-        results = await asyncio.gather(*(runner.play(scenario, scenario.name) for scenario in LONG))
+        results = await asyncio.gather(*(runner.run(scenario, scenario.name) for scenario in LONG))
         await runner.lose_and_restore()
         for scenario, result in zip(LONG, results, strict=True):
             ends = scenario.ends
@@ -286,7 +286,7 @@ async def test_an_effect_that_the_old_ledger_rejects_succeeds_by_itself_after_th
     handle = await held(drill.server)
     purchase_id = purchase_of(handle)
     copy(empty, drill.database)
-    await say(handle, Role.FREELANCER, "give_refund")
+    await send(handle, Role.FREELANCER, "give_refund")
     (alert,) = (await until(handle, lambda found: bool(found.attention))).attention
     assert "has no hold" in alert.text
     report = await drill.restore(purchase_id=purchase_id)
@@ -311,9 +311,9 @@ async def test_a_reset_after_the_ledger_lost_a_refund_pays_nothing_twice(drill: 
 
     await reset_to_the_beginning(drill, handle)
     await until(handle, lambda found: found.payment == "held")
-    await say(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
-    await say(handle, Role.FREELANCER, "deliver")
-    await say(handle, Role.CLIENT, "accept_delivery")
+    await send(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
+    await send(handle, Role.FREELANCER, "deliver")
+    await send(handle, Role.CLIENT, "accept_delivery")
     (alert,) = (await until(handle, lambda found: bool(found.attention))).attention
     assert f"recourse restore {purchase_id}" in alert.text
     (found,) = (await drill.restore(purchase_id=purchase_id)).differences
@@ -378,11 +378,11 @@ async def test_an_older_temporal_pays_nothing_twice_and_says_what_to_do(
     async with world.running() as drill:
         handle = await held(drill.server, method="pm_sandbox_at_once")
         decided = purchase_of(handle)
-        await say(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
+        await send(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
         await at_rest(handle)
     copy(world.file, backup := tmp_path / "backup.db")
     async with world.running() as drill:
-        await say(drill.handle(decided), Role.FREELANCER, "give_refund")
+        await send(drill.handle(decided), Role.FREELANCER, "give_refund")
         assert (await drill.handle(decided).result()).refunded == 25000
         bought = purchase()
         await until(await start(drill.server.client, bought), lambda found: found.payment == "held")
@@ -402,7 +402,7 @@ async def test_an_older_temporal_pays_nothing_twice_and_says_what_to_do(
         assert books(drill.services.ledger) == expected
 
         await adopted(drill.server, drill.services, bought.purchase_id, from_terms=True)
-        await say(drill.handle(decided), Role.FREELANCER, "give_refund")
+        await send(drill.handle(decided), Role.FREELANCER, "give_refund")
         assert (await drill.handle(decided).result()).refunded == 25000
         await until(drill.handle(bought.purchase_id), lambda found: found.payment == "held")
         assert books(drill.services.ledger) == expected
@@ -442,10 +442,10 @@ async def test_every_scenario_goes_on_from_an_older_temporal(
         assert await drill.audit() == ()
 
 
-def half(scenario: Scenario) -> tuple[Sequence[Act], Sequence[Act]]:
+def half(scenario: Scenario) -> tuple[Sequence[Step], Sequence[Step]]:
     """The acts before and after the copy."""
-    middle = len(scenario.acts) // 2
-    return scenario.acts[:middle], scenario.acts[middle:]
+    middle = len(scenario.steps) // 2
+    return scenario.steps[:middle], scenario.steps[middle:]
 
 
 async def begun(drill: Drill, scenario: Scenario) -> None:
@@ -453,7 +453,7 @@ async def begun(drill: Drill, scenario: Scenario) -> None:
     await until(handle, lambda found: found.payment != "pending")
 
 
-async def performed(drill: Drill, scenario: Scenario, acts: Sequence[Act]) -> None:
+async def performed(drill: Drill, scenario: Scenario, acts: Sequence[Step]) -> None:
     runner, handle = ScenarioRunner(drill.server), drill.handle(scenario.name)
     for act in acts:
         await runner._perform(scenario, handle, act)

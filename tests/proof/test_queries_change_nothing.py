@@ -14,7 +14,7 @@ from temporalio.worker import WorkflowInstance
 from temporalio.workflow import Info
 
 from activities.services import Services
-from demo.runner import LOOK_EVERY, Handle, say, skip, start, status, until
+from demo.runner import LOOK_EVERY, Handle, send, skip, start, status, until
 from temporal.runner import LEGACY_QUERY, Runner, _Instance
 from tests.purchases import CLIENT, purchase, under_way
 from worker import build_worker
@@ -159,7 +159,7 @@ async def test_a_query_that_waited_for_a_worker_changes_nothing(
     for handle in handles:
         await handle.signal("cancel", {"by": CLIENT})
     answers = [
-        asyncio.create_task(say(handle, Role.FREELANCER, "decide_refund", decision="approve"))
+        asyncio.create_task(send(handle, Role.FREELANCER, "decide_refund", decision="approve"))
         for handle in handles[::2]
     ]
     async with build_worker(bare_server.client, services, threads):

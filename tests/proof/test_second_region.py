@@ -11,7 +11,7 @@ import pytest
 
 from activities.database import migrate
 from activities.services import Services
-from demo.runner import say, skip, start, until
+from demo.runner import send, skip, start, until
 from temporal import embedded
 from temporal.directory import TemporalPurchaseDirectory
 from tests.conftest import settings
@@ -65,7 +65,7 @@ async def test_a_second_region_goes_on_from_newer_books_and_an_older_temporal(
         refunded, expired, waiting = map(purchase_of, begun)
         copy(region.temporal, older := tmp_path / "older.db")
         async with region.running() as drill:
-            await say(drill.handle(refunded), Role.FREELANCER, "give_refund")
+            await send(drill.handle(refunded), Role.FREELANCER, "give_refund")
             await skip(drill.server, drill.handle(expired))
             for purchase_id in (refunded, expired):
                 assert (await drill.handle(purchase_id).result()).refunded == 25000
@@ -84,7 +84,7 @@ async def test_a_second_region_goes_on_from_newer_books_and_an_older_temporal(
             assert books(drill.services.ledger) == expected
 
             await adopted(drill.server, drill.services, bought, from_terms=True)
-            await say(drill.handle(refunded), Role.FREELANCER, "give_refund")
+            await send(drill.handle(refunded), Role.FREELANCER, "give_refund")
             await skip(drill.server, drill.handle(expired))
             for purchase_id in (refunded, expired):
                 assert (await drill.handle(purchase_id).result()).refunded == 25000
@@ -94,6 +94,6 @@ async def test_a_second_region_goes_on_from_newer_books_and_an_older_temporal(
             assert (await drill.restore()).differences == ()
 
             for purchase_id in (bought, waiting):
-                await say(drill.handle(purchase_id), Role.FREELANCER, "cancel")
+                await send(drill.handle(purchase_id), Role.FREELANCER, "cancel")
                 assert (await drill.handle(purchase_id).result()).refunded == 25000
             assert await drill.audit() == ()

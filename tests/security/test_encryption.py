@@ -18,7 +18,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from activities.sealing import Unreadable
 from activities.services import Services
-from demo.runner import ScenarioRunner, say, start, status, until
+from demo.runner import ScenarioRunner, send, start, status, until
 from demo.scenarios import SCENARIOS
 from temporal import embedded
 from temporal.adoption import Adoption
@@ -145,7 +145,7 @@ async def test_a_whole_purchase_leaves_nothing_readable_at_the_server(
     scenario = next(scenario for scenario in SCENARIOS if scenario.name == "change_of_mind")
     watched = TimeSkippingClient(encrypted.server, client)
     async with build_worker(client, encrypted.services, encrypted.threads):
-        result = await ScenarioRunner(watched).play(scenario, "secret-1")
+        result = await ScenarioRunner(watched).run(scenario, "secret-1")
     assert result.outcome == scenario.ends.outcome
     handle = encrypted.server.client.get_workflow_handle("purchase-secret-1")
     given = scenario.start("secret-1")
@@ -181,11 +181,11 @@ async def test_keys_are_rotated_while_a_purchase_runs(encrypted: EncryptedServer
         await encrypted.client(f"{OLD},{NEW}"), encrypted.services, encrypted.threads
     ):
         newer = (await encrypted.client(f"{NEW},{OLD}")).get_workflow_handle(handle.id)
-        await say(newer, Role.CLIENT, "submit_requirements", requirements="A logo.")
+        await send(newer, Role.CLIENT, "submit_requirements", requirements="A logo.")
     async with build_worker(
         await encrypted.client(f"{NEW},{OLD}"), encrypted.services, encrypted.threads
     ):
-        await say(newer, Role.FREELANCER, "give_refund")
+        await send(newer, Role.FREELANCER, "give_refund")
         assert (await status(newer)).requirements == "A logo."
     await newer.terminate("seen")
 

@@ -18,7 +18,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from activities.requests import TASK_QUEUE
 from activities.sealing import UNENCRYPTED
 from activities.services import Services
-from demo.runner import Handle, say, until
+from demo.runner import Handle, send, until
 from temporal.adoption import EndedPurchases
 from temporal.purchases import Purchase
 from tests.notices.builders import ANA, client, request
@@ -148,7 +148,7 @@ async def test_a_reset_and_an_adopted_run_are_the_purchase_itself(
     await reset(server, handle, -1)
     await handle.terminate("by mistake")
     again = await adopted(server, services, purchase_of(handle))
-    await say(again, Role.FREELANCER, "give_refund")
+    await send(again, Role.FREELANCER, "give_refund")
     assert (await again.result()).refunded == 250_00
 
 
@@ -164,7 +164,7 @@ async def test_a_state_that_is_older_than_the_ledger_is_not_continued(
     await EndedPurchases(server.client, services.ledger, UNENCRYPTED).save(purchase_id)
     assert services.ledger.find_state(purchase_id, ended)
     await reset(server, handle, -1)
-    await say(handle, Role.FREELANCER, "give_refund")
+    await send(handle, Role.FREELANCER, "give_refund")
     await handle.result()
 
     document = terms.model_dump(mode="json")

@@ -12,7 +12,7 @@ import structlog
 from temporalio.testing import WorkflowEnvironment
 
 from activities.logs import configure_logs
-from demo.runner import say, start, until
+from demo.runner import send, start, until
 from temporal import embedded
 from tests.http_processes import read
 from tests.purchases import purchase
@@ -45,7 +45,7 @@ async def test_a_failing_purchase_shows_no_personal_data_in_logs_ids_and_failure
     reading = asyncio.create_task(read(worker.stderr, lines))
     handle = await start(bare_server.client, purchase(METHOD, **parties()))
     await until(handle, lambda found: found.payment == "held")
-    await say(handle, Role.FREELANCER, "give_refund")
+    await send(handle, Role.FREELANCER, "give_refund")
     await handle.signal("cancel", {"by": "anastasia@example.com"})
     await until(handle, lambda found: found.escrow.in_transit > 0 and found.rejected_count > 0)
     await failing(lines, "send_notices")

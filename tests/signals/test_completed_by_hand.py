@@ -18,7 +18,7 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 from activities.audit import reconcile
 from activities.requests import Money
 from activities.services import Services
-from demo.runner import LOOK_EVERY, Handle, say, skip, start, until
+from demo.runner import LOOK_EVERY, Handle, send, skip, start, until
 from temporal.directory import TemporalPurchaseDirectory
 from tests.notices.environment import environment
 from tests.purchases import held, input_error, purchase, purchase_of
@@ -69,7 +69,7 @@ async def test_garbage_is_reported_as_a_blocked_effect(
     assert found.attention[0].kind == "effect_blocked"
     assert "take_payment was completed with what is not its answer" in found.attention[0].text
     assert (found.payment, found.escrow.held) == ("pending", 0)
-    await say(handle, Role.OPERATOR, "resolve_attention", action="retry")
+    await send(handle, Role.OPERATOR, "resolve_attention", action="retry")
     await until(handle, lambda found: not found.attention)
     assert not failed_tasks(await whole_history(server.client, handle))
     await handle.terminate("seen")
@@ -214,9 +214,9 @@ async def test_the_audit_finds_each_plausible_lie_and_no_money_follows_it(
     async with completing(bare_server, services, threads, ByHand({kind: [answer]})):
         handle = await held(bare_server, payment_method="pm_sandbox_at_once")
         if kind == "check_payment":
-            await say(handle, Role.OPERATOR, "check_payment")
+            await send(handle, Role.OPERATOR, "check_payment")
         elif kind != "take_payment":
-            await say(handle, Role.FREELANCER, "give_refund")
+            await send(handle, Role.FREELANCER, "give_refund")
         if kind == "post_decision":
             found = await until(handle, lambda found: bool(found.attention))
             assert "has 0.00 USD in transit" in found.attention[0].text

@@ -23,15 +23,15 @@ ANA = ("--as", "client:ana")
 RIGHT_TO_LEFT = "\u202e"
 
 
-async def say(bought: Purchase, name: str, by: dict[str, str], **fields: object) -> None:
+async def send(bought: Purchase, name: str, by: dict[str, str], **fields: object) -> None:
     """Send a message without the command line."""
     await bought.send(MESSAGES[name].model_validate({"by": by, "message_id": name, **fields}))
 
 
 async def test_status_for_people_and_programs(cli: Cli, cli_purchase: Purchase) -> None:
     """Stage, turn, money, deadlines and timeline; the contract's status as JSON."""
-    await say(cli_purchase, "submit_requirements", CLIENT, requirements="A lighthouse.")
-    await say(cli_purchase, "propose_split", FREELANCER, refund=15_000)
+    await send(cli_purchase, "submit_requirements", CLIENT, requirements="A lighthouse.")
+    await send(cli_purchase, "propose_split", FREELANCER, refund=15_000)
 
     program = await cli.process("status", cli_purchase.id, "--json")
     person = await cli("status", cli_purchase.id)
@@ -73,9 +73,9 @@ async def test_watching_ends_when_the_purchase_closes(
     """What is shown last is the closed purchase."""
     monkeypatch.setattr(queries, "REFRESH_EVERY", queries.REFRESH_EVERY / 20)
     watching = asyncio.create_task(cli("status", cli_purchase.id, "--watch"))
-    await say(cli_purchase, "submit_requirements", CLIENT, requirements="A lighthouse.")
-    await say(cli_purchase, "deliver", FREELANCER)
-    await say(cli_purchase, "accept_delivery", CLIENT)
+    await send(cli_purchase, "submit_requirements", CLIENT, requirements="A lighthouse.")
+    await send(cli_purchase, "deliver", FREELANCER)
+    await send(cli_purchase, "accept_delivery", CLIENT)
 
     answer = await watching
 

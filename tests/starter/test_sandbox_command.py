@@ -16,7 +16,7 @@ from demo.runner import until
 from temporal.purchases import Purchase
 from tests.purchases import FREELANCER
 from tests.starter.conftest import Cli, held
-from tests.starter.test_looks import say
+from tests.starter.test_looks import send
 
 USD = ("--currency", "USD")
 PART = Money(amount=100_00, currency="USD")
@@ -87,7 +87,7 @@ async def test_a_refund_comes_back_after_the_purchase_was_closed(
     """The command opens the aftercare case; every command about the purchase shows it or goes to
     it, until an operator has settled it."""
     bought = await held(cli_client, payment_method="pm_sandbox_at_once")
-    await say(bought, "give_refund", FREELANCER)
+    await send(bought, "give_refund", FREELANCER)
     await bought.handle.result()
     returned = await cli("sandbox", "refund-returned", bought.id)
     assert returned.status == 0, returned.err
@@ -207,7 +207,7 @@ async def test_the_status_says_what_bank_and_dashboard_did(
     await shown("100.00 USD charged back")
     while (await cli("status", bought.id, "--json")).document["frozen"]:
         pass
-    await say(bought, "give_refund", FREELANCER)
+    await send(bought, "give_refund", FREELANCER)
     await shown("100.00 USD, being sent by the provider")
     await cli("sandbox", "refund-sent", bought.id)
     looked = await cli("check-payment", bought.id, "--as", "operator:ida")

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from playwright.async_api import expect
 
-from demo.runner import say, skip, start, until
+from demo.runner import send, skip, start, until
 from docs.browser import WebUI
 from tests.purchases import FREELANCER, held, purchase, purchase_of
 from tests.webui.conftest import WebUiServer
@@ -18,10 +18,10 @@ pytestmark = pytest.mark.browser
 async def disputed(web_ui: WebUiServer) -> str:
     """A purchase that a mediator has to decide."""
     handle = await held(web_ui.server)
-    await say(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
-    await say(handle, Role.CLIENT, "cancel")
-    await say(handle, Role.FREELANCER, "decide_refund", decision="decline", claim=10_000)
-    await say(handle, Role.CLIENT, "open_dispute", reason="Nothing was delivered.")
+    await send(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
+    await send(handle, Role.CLIENT, "cancel")
+    await send(handle, Role.FREELANCER, "decide_refund", decision="decline", claim=10_000)
+    await send(handle, Role.CLIENT, "open_dispute", reason="Nothing was delivered.")
     return purchase_of(handle)
 
 
@@ -31,7 +31,7 @@ async def test_the_list_can_be_filtered_by_stage_and_by_attention(
     """Staff type a query into the list's search field and choose search attributes as columns."""
     waiting = await disputed(web_ui)
     failing = await held(web_ui.server, method="pm_sandbox_refund_fails")
-    await say(failing, Role.FREELANCER, "give_refund")
+    await send(failing, Role.FREELANCER, "give_refund")
     await skip(web_ui.server, failing, timedelta(days=4))
     await until(failing, lambda found: bool(found.attention))
     failed = purchase_of(failing)
@@ -81,8 +81,8 @@ async def test_every_open_deadline_is_a_timer_with_a_summary(
 ) -> None:
     """The timeline shows each timer's length and what follows it, and each activity's purpose."""
     handle = await held(web_ui.server)
-    await say(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
-    await say(handle, Role.CLIENT, "cancel")
+    await send(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
+    await send(handle, Role.CLIENT, "cancel")
 
     await ui.purchase(purchase_of(handle))
 

@@ -15,7 +15,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from activities.audit import reconcile
 from activities.services import Services
-from demo.runner import Handle, say, skip, until
+from demo.runner import Handle, send, skip, until
 from demo.scenarios import PRICE
 from temporal.directory import TemporalPurchaseDirectory
 from tests.proof.counts import counted
@@ -77,9 +77,9 @@ async def refunded(server: WorkflowEnvironment, *, named: bool = True) -> Refund
     """A purchase whose refund was approved and settled. With `named`, the provider's report of the
     settlement carries the provider's reference."""
     handle = await held(server)
-    await say(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
-    await say(handle, Role.CLIENT, "cancel")
-    await say(handle, Role.FREELANCER, "decide_refund", decision="approve")
+    await send(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
+    await send(handle, Role.CLIENT, "cancel")
+    await send(handle, Role.FREELANCER, "decide_refund", decision="approve")
     found = await until(handle, lambda found: bool(found.refund and found.refund.reference))
     assert found.refund is not None
     report = {"by": PAYMENTS, "refund_id": found.refund.refund_id, "status": "settled"}
@@ -187,10 +187,10 @@ async def test_another_decision_after_a_reset_is_rejected_by_the_ledger(
     assert await purchase.reset(purchase.tasks[0], ALL_MESSAGES)
     again = purchase.again
     await until(again, lambda found: found.payment == "held")
-    await say(again, Role.CLIENT, "submit_requirements", requirements="A logo.")
-    await say(again, Role.CLIENT, "cancel")
-    await say(again, Role.FREELANCER, "decide_refund", decision="decline", claim=10_000)
-    await say(again, Role.CLIENT, "accept_claim")
+    await send(again, Role.CLIENT, "submit_requirements", requirements="A logo.")
+    await send(again, Role.CLIENT, "cancel")
+    await send(again, Role.FREELANCER, "decide_refund", decision="decline", claim=10_000)
+    await send(again, Role.CLIENT, "accept_claim")
     found = await until(again, lambda found: bool(found.attention))
 
     assert "The ledger rejected the operation" in found.attention[0].text

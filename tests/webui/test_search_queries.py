@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
-from demo.runner import Handle, ScenarioRunner, say, skip, start, status, until
+from demo.runner import Handle, ScenarioRunner, send, skip, start, status, until
 from demo.scenarios import SCENARIOS
 from tests.purchases import held, purchase
 from workflows.messages import Role
@@ -59,28 +59,28 @@ async def test_the_queries_by_stage_find_who_acts_next(server: WorkflowEnvironme
     await found(server, client, handle, there=True)
     await found(server, freelancer, handle, there=False)
 
-    await say(handle, Role.CLIENT, "cancel")
+    await send(handle, Role.CLIENT, "cancel")
     await found(server, freelancer, handle, there=True)
     await found(server, client, handle, there=False)
 
-    await say(handle, Role.FREELANCER, "decide_refund", decision="decline")
+    await send(handle, Role.FREELANCER, "decide_refund", decision="decline")
     await found(server, client, handle, there=True)
-    await say(handle, Role.CLIENT, "open_dispute", reason="Nothing came.")
+    await send(handle, Role.CLIENT, "open_dispute", reason="Nothing came.")
     await found(server, mediator, handle, there=True)
-    await say(handle, Role.MEDIATOR, "resolve_dispute", refund=20_000)
+    await send(handle, Role.MEDIATOR, "resolve_dispute", refund=20_000)
     await found(server, provider, handle, there=True)
 
 
 async def test_the_attention_query_finds_what_needs_a_person(server: WorkflowEnvironment) -> None:
     """A refund that failed twice is found until an operator resolves it."""
     handle = await held(server, method="pm_sandbox_refund_fails")
-    await say(handle, Role.FREELANCER, "give_refund")
+    await send(handle, Role.FREELANCER, "give_refund")
     await found(server, query("Attention = true"), handle, there=False)
 
     await skip(server, handle, timedelta(days=4))
     await until(handle, lambda now: bool(now.attention))
     await found(server, query("Attention = true"), handle, there=True)
-    await say(
+    await send(
         handle, Role.OPERATOR, "resolve_attention", action="mark_settled", reference="letter 7"
     )
     await found(server, query("Attention = true"), handle, there=False)
@@ -120,7 +120,7 @@ async def test_the_outcome_query_finds_everything_refunded_in_a_week(
     runner = ScenarioRunner(server)
     await asyncio.gather(
         *(
-            runner.play(scenarios[name], f"week-{name}")
+            runner.run(scenarios[name], f"week-{name}")
             for name in ("freelancer_cancels_in_time", "freelancer_cancels_too_late")
         )
     )

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.async_api import expect
 
-from demo.runner import Handle, say, skip, start, until
+from demo.runner import Handle, send, skip, start, until
 from demo.scenarios import PRICE
 from docs.browser import WebUI
 from temporal import embedded
@@ -40,7 +40,7 @@ async def test_cancel_as_a_signal_and_decide_refund_as_an_update_move_the_money(
 ) -> None:
     """A purchase goes from escrow to a settled refund by the Web UI's forms alone."""
     handle = await held(web_ui.server)
-    await say(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
+    await send(handle, Role.CLIENT, "submit_requirements", requirements="A logo.")
     await ui.purchase(purchase_of(handle))
 
     await ui.send("signal", "cancel", {"by": CLIENT, "reason": "Plans have changed."})
@@ -164,7 +164,7 @@ async def test_a_reset_moves_no_money_twice_and_is_shown_on_the_card(
 ) -> None:
     """A purchase with a refund in transit is reset to its first task."""
     handle = await held(web_ui.server)
-    await say(handle, Role.FREELANCER, "give_refund")
+    await send(handle, Role.FREELANCER, "give_refund")
     await until(handle, lambda found: found.escrow.in_transit > 0)
     before = web_ui.services.ledger.transfers(purchase_of(handle))
     await ui.purchase(purchase_of(handle))

@@ -12,7 +12,7 @@ from activities.links import Person, from_now, link
 from activities.payments.sandbox import SandboxProvider
 from activities.payments.sandbox_events import SandboxEvent
 from activities.services import Services
-from demo.runner import happen, say, start, status, until
+from demo.runner import happen, send, start, status, until
 from demo.scenarios import Happens
 from docs.browser import browser
 from tests.purchases import held, purchase, purchase_of
@@ -125,7 +125,7 @@ async def test_an_error_is_named_at_its_field(
 ) -> None:
     """The summary leads to the field, which is described by its error."""
     handle = await held(server)
-    await say(handle, Role.CLIENT, "cancel")
+    await send(handle, Role.CLIENT, "cancel")
     at = link(
         KEYS,
         url,
@@ -150,10 +150,10 @@ async def test_the_pages_are_accessible(
 ) -> None:
     """axe finds no violation, on any page and in either colour scheme."""
     handle = await held(server)
-    await say(handle, Role.CLIENT, "submit_requirements", requirements={"subject": "a lighthouse"})
-    await say(handle, Role.CLIENT, "cancel")
-    await say(handle, Role.FREELANCER, "decide_refund", decision="decline", claim=10_000)
-    await say(handle, Role.FREELANCER, "propose_split", refund=20_000)
+    await send(handle, Role.CLIENT, "submit_requirements", requirements={"subject": "a lighthouse"})
+    await send(handle, Role.CLIENT, "cancel")
+    await send(handle, Role.FREELANCER, "decide_refund", decision="decline", claim=10_000)
+    await send(handle, Role.FREELANCER, "propose_split", refund=20_000)
     until_then = from_now(timedelta(days=1))
     page, _ = await signed_in(
         chrome, link(KEYS, url, Person("client", "ana"), until_then), color_scheme=scheme
@@ -226,7 +226,7 @@ async def test_amounts_are_typed_and_shown_as_the_reader_writes_them(
     title, question, button = form
     bo = {"id": "bo", "name": "Bo", "email": "bo@example.com", "locale": locale}
     handle = await held(server, price={"amount": 150_000, "currency": currency}, freelancer=bo)
-    await say(handle, Role.CLIENT, "cancel")
+    await send(handle, Role.CLIENT, "cancel")
     person, until_then = Person("freelancer", "bo"), from_now(timedelta(days=1))
     page, _ = await signed_in(chrome, link(KEYS, url, person, until_then, purchase_of(handle)))
     assert await page.locator(f"time[lang={locale.replace('_', '-')}]").count()
@@ -251,9 +251,9 @@ async def test_long_words_fit_on_a_small_phone(
     }
     title = "Donaudampfschifffahrtsgesellschaftskapitänsbroschürenübersetzung"
     handle = await held(server, title=title, **people)
-    await say(handle, Role.CLIENT, "cancel", reason=title)
-    await say(handle, Role.FREELANCER, "decide_refund", decision="decline", claim=10_000)
-    await say(handle, Role.FREELANCER, "propose_split", refund=20_000)
+    await send(handle, Role.CLIENT, "cancel", reason=title)
+    await send(handle, Role.FREELANCER, "decide_refund", decision="decline", claim=10_000)
+    await send(handle, Role.FREELANCER, "propose_split", refund=20_000)
     one = f"/purchases/{purchase_of(handle)}"
     forms = {
         "client": ("accept_claim", "open_dispute", "accept_split", "withdraw_cancellation"),

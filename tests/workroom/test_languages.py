@@ -9,7 +9,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from activities.notices.formats import reader
 from activities.requests import Party
-from demo.runner import Handle, say
+from demo.runner import Handle, send
 from tests.lifecycle.builders import NOON
 from tests.lifecycle.test_walk import POLICIES, walked
 from tests.notices.test_notice_texts import start
@@ -36,7 +36,7 @@ async def test_a_dispute_is_opened_in_retelling(server: WorkflowEnvironment, url
     """From the decline to the dispute, with an error, the question before sending, what happens
     next, and what has happened."""
     handle = await bought(server, "de_AT")
-    await say(handle, Role.CLIENT, "cancel", reason="Pläne")
+    await send(handle, Role.CLIENT, "cancel", reason="Pläne")
     bo = Visitor(url)
     await bo.sign_in("freelancer", "bo", purchase_of(handle), "decline_refund")
     assert bo.page.text.startswith('<!doctype html>\n<html lang="de">')

@@ -16,7 +16,7 @@ from activities.payments.sandbox_events import SandboxEvent
 from activities.requests import TASK_QUEUE, AuditReport, Difference
 from activities.services import Services
 from demo.live import REFUND_FAILS, open_purchase
-from demo.runner import happen, say, skip, until
+from demo.runner import happen, send, skip, until
 from demo.scenarios import Happens
 from tests.purchases import held, purchase_of
 from tests.workroom.test_pages import listed, signed_in
@@ -38,7 +38,7 @@ async def test_jobs_are_searched_by_id_by_person_and_by_stage(
 ) -> None:
     """A purchase is found by the beginning of its id; other people do not find it."""
     first, second = await held(server), await held(server)
-    await say(second, Role.CLIENT, "submit_requirements", requirements="A lighthouse.")
+    await send(second, Role.CLIENT, "submit_requirements", requirements="A lighthouse.")
     pages = [f"/purchases/{purchase_of(each)}" for each in (first, second)]
     ana = Visitor(url)
     await ana.sign_in("client", "ana", None)
@@ -93,14 +93,14 @@ async def test_staff_see_what_waits_for_them_by_kind(
     """A dispute, a refund that failed, and a bank dispute, each in its own queue."""
     assert isinstance(services.provider, SandboxProvider)
     disputed = await held(server)
-    await say(disputed, Role.CLIENT, "cancel")
-    await say(disputed, Role.FREELANCER, "decide_refund", decision="decline")
-    await say(disputed, Role.CLIENT, "open_dispute", reason="Nothing came.")
+    await send(disputed, Role.CLIENT, "cancel")
+    await send(disputed, Role.FREELANCER, "decide_refund", decision="decline")
+    await send(disputed, Role.CLIENT, "open_dispute", reason="Nothing came.")
     frozen = await held(server)
     bank = Happens(SandboxEvent.DISPUTE_OPENED)
     await happen(server.client, services.provider, purchase_of(frozen), bank)
     failed = await open_purchase(server, "t-refund-fails", "Voice-over", fails=True)
-    await say(failed, Role.FREELANCER, "give_refund")
+    await send(failed, Role.FREELANCER, "give_refund")
     await skip(server, failed, REFUND_FAILS)
     await until(failed, lambda found: bool(found.attention))
     staff = await staff_at(url)
@@ -156,7 +156,7 @@ async def test_an_open_page_learns_of_what_happens(server: WorkflowEnvironment, 
         assert stream.headers["content-type"].startswith("text/event-stream")
         events = ids(stream)
         first = await asyncio.to_thread(next, events)
-        await say(handle, Role.FREELANCER, "send_message", text="Hello!")
+        await send(handle, Role.FREELANCER, "send_message", text="Hello!")
         assert await asyncio.to_thread(next, events) > first
     again = {"Last-Event-ID": first}
     with contextlib.closing(

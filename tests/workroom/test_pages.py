@@ -12,7 +12,7 @@ from activities.links import form_of
 from activities.payments.sandbox import SandboxProvider
 from activities.payments.sandbox_events import SandboxEvent
 from activities.services import Services
-from demo.runner import Handle, happen, say, skip, status, until
+from demo.runner import Handle, happen, send, skip, status, until
 from demo.scenarios import Happens
 from temporal.purchases import Purchase
 from tests.purchases import held, purchase_of
@@ -70,7 +70,7 @@ async def test_a_decline_shows_who_gets_what_in_both_ways_before_it_is_sent(
 ) -> None:
     """And each side reads it in their own words and format."""
     handle = await held(server)
-    await say(handle, Role.CLIENT, "cancel")
+    await send(handle, Role.CLIENT, "cancel")
     bo = await signed_in(url, "freelancer", "bo", handle, "decline_refund")
     await bo.send(claim="1e2")
     assert bo.page.status_code == 422
@@ -102,7 +102,7 @@ async def test_a_split_is_offered_and_accepted_as_it_was_shown(
     await bo.send(refund="150.00")
     await bo.send()
     ana = await signed_in(url, "client", "ana", handle, "accept_split")
-    await say(handle, Role.FREELANCER, "propose_split", refund=5_000)
+    await send(handle, Role.FREELANCER, "propose_split", refund=5_000)
     await ana.send()
     await ana.send()
     assert ana.page.status_code == 409
@@ -118,8 +118,8 @@ async def test_a_dispute_is_opened_and_a_mediator_decides(
 ) -> None:
     """The mediator finds it in the queue of staff."""
     handle = await held(server)
-    await say(handle, Role.CLIENT, "cancel")
-    await say(handle, Role.FREELANCER, "decide_refund", decision="decline", claim=10_000)
+    await send(handle, Role.CLIENT, "cancel")
+    await send(handle, Role.FREELANCER, "decide_refund", decision="decline", claim=10_000)
     ana = await signed_in(url, "client", "ana", handle, "open_dispute")
     await ana.send()
     assert "What happened?: is missing" in ana.text
@@ -183,7 +183,7 @@ async def test_what_the_rules_reject_is_said_where_it_was_typed(
     handle = await held(server)
     ana = await signed_in(url, "client", "ana", handle, "cancel")
     await ana.send(reason="Plans")
-    await say(handle, Role.FREELANCER, "give_refund")
+    await send(handle, Role.FREELANCER, "give_refund")
     await ana.send()
     assert ana.page.status_code == 409
     assert "There is a problem" in ana.text
@@ -197,7 +197,7 @@ async def test_what_the_rules_reject_is_said_where_it_was_typed(
 async def test_parties_read_no_names_of_messages(server: WorkflowEnvironment, url: str) -> None:
     """They know buttons; staff read the exact answer of the rules."""
     handle = await held(server)
-    await say(handle, Role.CLIENT, "cancel")
+    await send(handle, Role.CLIENT, "cancel")
     ana = await signed_in(url, "client", "ana", handle)
     assert "Your cancellation has to be answered or taken back first." in ana.text
     assert "has to wait" not in ana.text
@@ -211,7 +211,7 @@ async def test_a_message_that_was_sent_again_is_shown_once(
 ) -> None:
     handle = await held(server)
     for text, message_id in (("Hello", "m-1"), ("Hello", "m-1"), ("Hello", "m-2")):
-        await say(handle, Role.CLIENT, "send_message", text=text, message_id=message_id)
+        await send(handle, Role.CLIENT, "send_message", text=text, message_id=message_id)
     bo = await signed_in(url, "freelancer", "bo", handle)
     await bo.open(f"/purchases/{purchase_of(handle)}/letters")
     assert bo.text.count("Hello") == 2
@@ -252,7 +252,7 @@ async def test_jobs_show_what_the_links_cover_in_the_readers_words(
     assert "Waiting for the client's requirements" in ana.text
     await ana.sign_in("client", "ana", None)
     await listed(ana, "/", pages[2])
-    await say(third, Role.FREELANCER, "give_refund")
+    await send(third, Role.FREELANCER, "give_refund")
     await skip(server, third)
     await listed(ana, "/?closed=yes", pages[2])
     assert pages[0] not in ana.html.links
@@ -301,9 +301,9 @@ async def test_messages_reasons_and_notes_are_read_in_full(
 ) -> None:
     """By both sides and by staff; what a stranger signals is nobody's text."""
     handle = await held(server)
-    await say(handle, Role.CLIENT, "send_message", text="Hello <b>Bo</b>!\nHow are you?")
-    await say(handle, Role.CLIENT, "cancel", reason="Plans have changed.")
-    await say(handle, Role.FREELANCER, "decide_refund", decision="decline", note="Half is done.")
+    await send(handle, Role.CLIENT, "send_message", text="Hello <b>Bo</b>!\nHow are you?")
+    await send(handle, Role.CLIENT, "cancel", reason="Plans have changed.")
+    await send(handle, Role.FREELANCER, "decide_refund", decision="decline", note="Half is done.")
     await handle.signal("send_message", {"by": {"role": "client", "id": "eve"}, "text": "Forged"})
     await handle.signal("send_message", "nothing of the kind")
     for role, person in (("client", "ana"), ("freelancer", "bo"), ("mediator", "m-1")):
@@ -323,11 +323,11 @@ async def test_texts_of_earlier_runs_are_read_while_the_server_has_them(
     newest = Purchase(server.client, purchase_of(handle))
     first = await newest.newest()
     assert first
-    await say(handle, Role.CLIENT, "send_message", text="The very first")
+    await send(handle, Role.CLIENT, "send_message", text="The very first")
     ana = {"role": "client", "id": "ana"}
     while (run := await newest.newest()) and run.run_id == first.run_id:
         await handle.signal("send_message", {"by": ana, "text": "In between"})
-    await say(handle, Role.CLIENT, "send_message", text="The last")
+    await send(handle, Role.CLIENT, "send_message", text="The last")
     bo = await signed_in(url, "freelancer", "bo", handle)
     path = f"/purchases/{purchase_of(handle)}/letters"
     await bo.open(path)
