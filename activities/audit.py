@@ -72,8 +72,8 @@ QUERIES_AT_ONCE = 10
 """Bounds the purchases that are asked at the same time: a worker may have to replay each. 50 that
 do not answer within ten seconds take less than a minute."""
 
-LOOKS_TAKE = 10.0
-"""Seconds that purchases get to look at their payment, before the second reading."""
+CHECKS_TAKE = 10.0
+"""Seconds that purchases get to check their payment, before the second reading."""
 
 UNREADABLE = "Nothing else about it was compared. Send this sentence to the developers."
 
@@ -103,8 +103,8 @@ class PurchaseDirectory(Protocol):
     async def postings(self, purchase_id: str) -> WorkflowPostings:
         """Return the postings that a purchase has recorded. Raises StatusUnavailable."""
 
-    async def look_at_payment(self, purchase_id: str) -> None:
-        """Let a running purchase look at its payment. Raises StatusUnavailable."""
+    async def check_payment_of(self, purchase_id: str) -> None:
+        """Let a running purchase check its payment. Raises StatusUnavailable."""
 
 
 Progress = Callable[[str], None]
@@ -115,21 +115,21 @@ async def reconcile(
     provider: PaymentProvider,
     directory: PurchaseDirectory,
     *,
-    lets_look: bool = False,
+    lets_check: bool = False,
     since: datetime | None = None,
     report_progress: Progress = lambda _: None,
 ) -> AuditReport:
     """Audit every purchase, or with `since` those that `WINDOW` describes, from that instant on;
-    the ledger is always audited as a whole. `lets_look`: a running purchase whose provider has news
-    that it does not know looks at its payment, because a webhook may be lost. `report_progress`
+    the ledger is always audited as a whole. `lets_check`: a running purchase whose provider has
+    news that it does not know checks its payment, because a webhook may be lost. `report_progress`
     gets a line for people about what is being done.
 
     Raises DatabaseUnreachable, SchemaMismatch, ProviderUnreachable, and what `directory` raises.
     """
     reading = _Reading(ledger, provider, directory, since, report_progress)
     report = await _compare_all(reading)
-    if lets_look and await _let_look(reading, report):
-        await asyncio.sleep(LOOKS_TAKE)
+    if lets_check and await _let_check(reading, report):
+        await asyncio.sleep(CHECKS_TAKE)
     if not (report.differences or report.news):
         return report
     differing = {*(found.purchase_id for found in report.differences), *report.news}
@@ -212,7 +212,7 @@ class AuditActivities:
     async def audit_books(self, _request: AuditRequest) -> AuditReport:
         """Audit the purchases of the window, and save the state of those that were ended with money
         inside: Temporal deletes their histories after the retention period. Webhooks may be lost,
-        so a purchase whose payment has news looks at it, and news about a closed one opens an
+        so a purchase whose payment has news checks it, and news about a closed one opens an
         aftercare case.
 
         Raises a retryable ApplicationError if a service is unreachable.
@@ -222,7 +222,7 @@ class AuditActivities:
                 self._ledger,
                 self._provider,
                 self._directory,
-                lets_look=True,
+                lets_check=True,
                 since=datetime.now(UTC) - WINDOW,
             )
             for purchase_id in {each.purchase_id for each in report.differences} - {None}:
@@ -278,12 +278,12 @@ async def _compare_all(
     )
 
 
-async def _let_look(reading: _Reading, report: AuditReport) -> bool:
-    """Let each running purchase look at its payment that may have missed news about it; return
+async def _let_check(reading: _Reading, report: AuditReport) -> bool:
+    """Let each running purchase check its payment that may have missed news about it; return
     whether one does. One that does not answer is a difference already."""
     differing = {each.purchase_id for each in report.differences}
     snapshot, statement, running, _ = await reading.read()
-    looking = False
+    checking = False
     for records in records_of(snapshot, statement, running):
         if records.workflow == "open" and records.has_moved_without_us:
             with suppress(StatusUnavailable):
@@ -291,9 +291,9 @@ async def _let_look(reading: _Reading, report: AuditReport) -> bool:
                 moved = (move.reference for move in known.moves)
                 names = {*known.disputes, *known.elsewhere, *moved}
                 if records.purchase_id in differing or records.made_by_others - names:
-                    await reading.directory.look_at_payment(records.purchase_id)
-                    looking = True
-    return looking
+                    await reading.directory.check_payment_of(records.purchase_id)
+                    checking = True
+    return checking
 
 
 async def _judge(

@@ -39,7 +39,7 @@ from workflows.messages import (
 
 Handle = WorkflowHandle[Any, PurchaseResult]
 
-LOOK_EVERY = 0.05
+POLL_EVERY = 0.05
 """Seconds between two queries of a status that will change."""
 
 
@@ -91,7 +91,7 @@ async def status(handle: Handle) -> Status:
 async def until(handle: Handle, holds: Callable[[Status], bool]) -> Status:
     """Wait until the status fulfils a condition."""
     while not holds(found := await status(handle)):  # noqa: ASYNC110 - it is another process
-        await asyncio.sleep(LOOK_EVERY)
+        await asyncio.sleep(POLL_EVERY)
     return found
 
 
@@ -132,7 +132,7 @@ async def happen(
     sender = Sender(role=Role.PAYMENTS, id=PEOPLE[Role.PAYMENTS])
     await case.open(CheckPayment(by=sender))
     while not (await status_of(Purchase(client, purchase_id))).attention[1:]:  # noqa: ASYNC110 - as above
-        await asyncio.sleep(LOOK_EVERY)
+        await asyncio.sleep(POLL_EVERY)
     return case.handle
 
 

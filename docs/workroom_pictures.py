@@ -83,8 +83,8 @@ async def take(chrome: Browser, settings: WorkroomSettings) -> None:
         await shoot(page, "workroom-jobs")
     async with ana.at("/", PHONE) as page:
         await shoot(page, "workroom-jobs-phone", 900)
-    async with mediator.at(f"{mediate}/letters") as page:
-        await shoot(page, "workroom-letters")
+    async with mediator.at(f"{mediate}/messages") as page:
+        await shoot(page, "workroom-messages")
     async with operator.at("/staff") as page:
         await shoot(page, "workroom-staff")
     async with bo.at(f"{decide}/decline_refund", PHONE, "dark") as page:

@@ -35,7 +35,7 @@ class AftercareCase(Purchase):
     async def open(self, news: Message) -> None:
         """Open the case, or send the news to the one that is open. Raises RPCError.
 
-        A case looks at the payment by itself; if it finds nothing, it ends.
+        A case checks the payment by itself; if it finds nothing, it ends.
         """
         purchase_id = markdown(self.id, LONGEST_ID_SHOWN)
         text = f"Aftercare of purchase {purchase_id}: news about its payment"
@@ -125,12 +125,12 @@ async def report_news(client: Client, purchase_id: str, news: Message, *, opens:
         case = AftercareCase(client, purchase_id)
         if failure.code not in OVER or not (opens or await case.is_running()):
             raise
-        await case.open(_look(news) if opens else news)
+        await case.open(_check(news) if opens else news)
         return "aftercare"
 
 
-def _look(news: Message) -> CheckPayment:
-    """A case that begins does not know the refund that the news is about: it has to look."""
+def _check(news: Message) -> CheckPayment:
+    """A case that begins does not know the refund that the news is about, so it checks the payment."""
     return CheckPayment(by=news.by, message_id=news.message_id)
 
 

@@ -57,7 +57,7 @@ class TemporalPurchaseDirectory:
             purchase = await current(Purchase(self._client, purchase_id))
             return await (await purchase.begun()).postings()
 
-    async def look_at_payment(self, purchase_id: str) -> None:
+    async def check_payment_of(self, purchase_id: str) -> None:
         async with self._of_one(purchase_id):
             open_one = await current(Purchase(self._client, purchase_id))
             await open_one.signal(CheckPayment(by=AUDIT))

@@ -13,7 +13,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from activities.requests import CHECK_REFUND, TASK_QUEUE
 from activities.services import Services
-from demo.runner import LOOK_EVERY, Handle, send, skip, start, status, until
+from demo.runner import POLL_EVERY, Handle, send, skip, start, status, until
 from demo.scenarios import PRICE
 from tests.notices.mailbox import quiet
 from tests.purchases import (
@@ -335,7 +335,7 @@ async def test_an_operators_retry_of_a_late_refund_checks_with_the_provider_at_o
     await send(handle, Role.OPERATOR, "resolve_attention", action="retry")
 
     while asked.activity_id in await pending_checks(handle):  # noqa: ASYNC110 - another process
-        await asyncio.sleep(LOOK_EVERY)
+        await asyncio.sleep(POLL_EVERY)
     assert len(await pending_checks(handle)) == 1
     await handle.terminate("seen")
 
@@ -363,7 +363,7 @@ async def until_refund_check(handle: Handle, attempt: int = 2) -> Any:
             if check.attempt >= attempt and check.HasField("next_attempt_schedule_time"):
                 assert check.last_failure.message.startswith("The refund of 250.00 USD is pending")
                 return check
-        await asyncio.sleep(LOOK_EVERY)
+        await asyncio.sleep(POLL_EVERY)
 
 
 async def test_search_attributes_follow_every_transition(server: WorkflowEnvironment) -> None:
@@ -425,7 +425,7 @@ async def test_a_long_history_continues_as_new_and_loses_nothing(
     await asyncio.gather(*(handle.signal("deliver", {"by": FREELANCER}) for _ in range(600)))
     await until(handle, lambda found: found.rejected_count == 600)
     while (await handle.describe()).run_id == first_run:  # noqa: ASYNC110 - another process
-        await asyncio.sleep(LOOK_EVERY)
+        await asyncio.sleep(POLL_EVERY)
     await handle.execute_update("send_message", known, result_type=Receipt)
 
     after = await status(handle)

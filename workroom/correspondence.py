@@ -23,7 +23,7 @@ RUNS = 20
 
 
 @dataclass(frozen=True)
-class Letter:
+class WrittenMessage:
     """One text. `form`: the form of the workroom that sends such a message."""
 
     at: datetime
@@ -33,16 +33,16 @@ class Letter:
     message_id: str | None
 
 
-async def letters(purchase: Purchase, terms: PurchaseStart) -> list[Letter]:
+async def written_messages(purchase: Purchase, terms: PurchaseStart) -> list[WrittenMessage]:
     """The texts of a purchase, the newest first, also of messages that the rules have rejected. A
     message that was sent again is shown once. Raises Failure, RPCError."""
-    found: list[Letter] = []
+    found: list[WrittenMessage] = []
     run: Purchase | None = await purchase.begun()
     for _ in range(RUNS):
         if run is None:
             break
         try:
-            own, run = await _letters_of_run(run, terms)
+            own, run = await _messages_of_run(run, terms)
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
@@ -51,32 +51,32 @@ async def letters(purchase: Purchase, terms: PurchaseStart) -> list[Letter]:
     return _once(found)
 
 
-def _once(found: list[Letter]) -> list[Letter]:
+def _once(found: list[WrittenMessage]) -> list[WrittenMessage]:
     """The texts without repetitions under one `message_id`; the oldest of each stays."""
-    kept: dict[object, Letter] = {}
+    kept: dict[object, WrittenMessage] = {}
     for number, each in enumerate(reversed(found)):
         again = (each.sender, each.message_id, each.form, each.text)
         kept.setdefault(again if each.message_id else number, each)
     return list(kept.values())[::-1]
 
 
-async def _letters_of_run(
+async def _messages_of_run(
     run: Purchase, terms: PurchaseStart
-) -> tuple[list[Letter], Purchase | None]:
+) -> tuple[list[WrittenMessage], Purchase | None]:
     """The texts of one run, the newest first, and the run that it continues."""
-    found: list[Letter] = []
+    found: list[WrittenMessage] = []
     before = ""
     async for event in run.handle.fetch_history_events():
         if event.HasField("workflow_execution_started_event_attributes"):
             begun = event.workflow_execution_started_event_attributes
             before = begun.continued_execution_run_id
-        found += [each async for each in _letters(run.client, event, terms)]
+        found += [each async for each in _messages(run.client, event, terms)]
     return found[::-1], replace(run, run_id=before) if before else None
 
 
-async def _letters(
+async def _messages(
     client: Client, event: HistoryEvent, terms: PurchaseStart
-) -> AsyncIterator[Letter]:
+) -> AsyncIterator[WrittenMessage]:
     """The text that an event brings, if any."""
     name, given = _message(event)
     if not name:
@@ -89,7 +89,7 @@ async def _letters(
     if text and _is_theirs(message.by, terms):
         form = form_of(name, {"decision": getattr(message, "decision", "")})
         at = event.event_time.ToDatetime(UTC)
-        yield Letter(at, message.by, form, str(text), message.message_id)
+        yield WrittenMessage(at, message.by, form, str(text), message.message_id)
 
 
 def _message(event: HistoryEvent) -> tuple[str, Payloads]:

@@ -28,7 +28,7 @@ from workflows.lifecycle.state import Code
 from workflows.messages import PurchaseStart, Role
 from workroom import lists
 from workroom.audits import Audits
-from workroom.correspondence import letters
+from workroom.correspondence import written_messages
 from workroom.error_pages import SignedOut, error_page
 from workroom.forms import Form, Invalid, form_at, message_of, prefilled, read
 from workroom.limits import Limits
@@ -86,7 +86,7 @@ class Pages:
             Route(f"/{SWITCH}", self._route(self.signing.switch), methods=["POST"]),
             Route(one, self._route(self._purchase)),
             Route(f"{one}/live", self._route(self._live)),
-            Route(f"{one}/letters", self._route(self._letters)),
+            Route(f"{one}/messages", self._route(self._messages)),
             Route(f"{one}/{{form}}", self._route(self._form), methods=["GET"]),
             Route(f"{one}/{{form}}", self._route(self._submit), methods=["POST"]),
         ]
@@ -173,12 +173,12 @@ class Pages:
             confirm_url=_confirm_url(view),
         )
 
-    async def _letters(self, request: Request, session: Session) -> Response:
+    async def _messages(self, request: Request, session: Session) -> Response:
         purchase, terms = await self._opened(request, session)
         view = View(session.sender, terms, await status_of(purchase))
-        found = await letters(purchase, terms)
+        found = await written_messages(purchase, terms)
         tokens = self._tokens(session)
-        return page("letters", session, view.reader, **tokens, view=view, letters=found)
+        return page("messages", session, view.reader, **tokens, view=view, messages=found)
 
     async def _live(self, request: Request, session: Session) -> Response:
         purchase, _ = await self._opened(request, session)

@@ -21,7 +21,7 @@ from activities.payments.sandbox_events import EventRejected
 from activities.requests import Money
 from activities.services import Services
 from demo import scenarios
-from demo.runner import LOOK_EVERY, Handle, skip, start
+from demo.runner import POLL_EVERY, Handle, skip, start
 from demo.scenarios import CURRENCY, PEOPLE
 from docs.rehearsal import Rehearsal, Rehearsed
 from temporal.executions import last_event_at
@@ -308,7 +308,7 @@ class Comparison:
             )
             if alike or asyncio.get_running_loop().time() > give_up:
                 break
-            await asyncio.sleep(LOOK_EVERY)
+            await asyncio.sleep(POLL_EVERY)
         self._check_equal("the status", here, expected, after)
         where = found.escrow
         if balances:

@@ -213,7 +213,7 @@ class FakeDirectory:
     async def workflow_status(self, purchase_id: str) -> WorkflowStatus | None:
         return "open" if purchase_id in self.now else "ended"
 
-    async def look_at_payment(self, purchase_id: str) -> None:
+    async def check_payment_of(self, purchase_id: str) -> None:
         raise AssertionError("only the daily audit lets purchases look")
 
     async def postings(self, purchase_id: str) -> WorkflowPostings:

@@ -119,7 +119,7 @@ async def test_a_lost_webhook_is_found_within_a_day_without_a_person(
 @pytest.fixture
 def looks_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
     """The audit does not wait long for running purchases of other tests."""
-    monkeypatch.setattr("activities.audit.LOOKS_TAKE", 0.2)
+    monkeypatch.setattr("activities.audit.CHECKS_TAKE", 0.2)
 
 
 @pytest.mark.usefixtures("looks_are_short")

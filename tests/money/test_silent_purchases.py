@@ -156,7 +156,7 @@ class Slow(FakeDirectory):
     at_once: int = 0
     most: int = 0
 
-    async def look_at_payment(self, purchase_id: str) -> None:
+    async def check_payment_of(self, purchase_id: str) -> None:
         raise AssertionError("only the daily audit lets purchases look")
 
     async def postings(self, purchase_id: str) -> WorkflowPostings:

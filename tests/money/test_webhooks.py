@@ -16,7 +16,7 @@ from temporalio.client import Client
 from temporalio.service import RetryConfig
 
 from activities.payments.stripe import StripeProvider
-from demo.runner import LOOK_EVERY, Handle, send, skip, start, status, until
+from demo.runner import POLL_EVERY, Handle, send, skip, start, status, until
 from starter.webhooks import receiver
 from temporal import embedded
 from temporal.aftercare import AftercareCase, status_of
@@ -245,7 +245,7 @@ async def test_a_refund_that_fails_after_settlement_opens_an_aftercare_case(
     resolved = {"by": OPERATOR, "action": "retry"}
     await case.handle.execute_update("resolve_attention", resolved)
     while (again := refund_of(stripe, handle)) in (None, refund):  # noqa: ASYNC110
-        await asyncio.sleep(LOOK_EVERY)
+        await asyncio.sleep(POLL_EVERY)
     assert again is not None
     stripe.stripe.succeed_refund(again)
     assert set(await deliver(stripe, url, again)) == {200}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from activities.notices.message import message_id
-from demo.runner import LOOK_EVERY, Handle
+from demo.runner import POLL_EVERY, Handle
 from tests.purchases import under_way
 
 DOMAIN = "recourse.invalid"
@@ -92,7 +92,7 @@ async def no_pending_task(handle: Handle) -> None:
     while True:
         if not (await handle.describe()).raw_description.HasField("pending_workflow_task"):
             return
-        await asyncio.sleep(LOOK_EVERY)
+        await asyncio.sleep(POLL_EVERY)
 
 
 async def quiet(handle: Handle) -> None:
@@ -100,7 +100,7 @@ async def quiet(handle: Handle) -> None:
     while True:
         if not under_way((await handle.describe()).raw_description):
             return
-        await asyncio.sleep(LOOK_EVERY)
+        await asyncio.sleep(POLL_EVERY)
 
 
 def _plain(text: str) -> str:

@@ -18,7 +18,7 @@ from activities.payments.sandbox import SandboxProvider
 from activities.payments.sandbox_events import SandboxEvent
 from activities.requests import CONSUMER, Undelivered
 from demo.runner import (
-    LOOK_EVERY,
+    POLL_EVERY,
     Handle,
     ScenarioRunner,
     happen,
@@ -70,7 +70,7 @@ async def arrived(consumer: Consumer, handle: Handle) -> list[dict[str, Any]]:
         )
         if ours and ours[-1]["sequence"] >= found.sequence:
             return ours
-        await asyncio.sleep(LOOK_EVERY)
+        await asyncio.sleep(POLL_EVERY)
 
 
 def has_no_gap(events: list[dict[str, Any]]) -> bool:
@@ -141,7 +141,7 @@ async def last_notices(env: Environment, handle: Handle) -> WorkflowHandle[Any, 
     """The workflow that delivers what a closed purchase could not."""
     query = f"WorkflowType='PurchaseNotices' AND WorkflowId STARTS_WITH '{handle.id}/'"
     while not (found := [one async for one in env.server.client.list_workflows(query)]):  # noqa: ASYNC110
-        await asyncio.sleep(LOOK_EVERY)
+        await asyncio.sleep(POLL_EVERY)
     return env.server.client.get_workflow_handle(found[0].id, result_type=list[Undelivered])
 
 
@@ -154,7 +154,7 @@ async def test_one_call_retries_all_events_of_a_purchase(tmp_path: Path) -> None
             await send(handle, Role.CLIENT, "send_message", text=f"Hello {number}?")
         await until(handle, lambda found: found.sequence >= 12)
         while len(events_in_log(env, handle)) < 12:  # noqa: ASYNC110
-            await asyncio.sleep(LOOK_EVERY)
+            await asyncio.sleep(POLL_EVERY)
         retrying = [
             pending
             for pending in (await handle.describe()).raw_description.pending_activities
@@ -216,7 +216,7 @@ async def test_after_a_reset_in_another_order_the_last_event_is_the_status(
         await reset(env.server, handle, 0)
         found = await until(handle, lambda found: found.payment == "held" and found.sequence == 3)
         while len(consumer.of(purchase_of(handle))) < 5:  # noqa: ASYNC110
-            await asyncio.sleep(LOOK_EVERY)
+            await asyncio.sleep(POLL_EVERY)
         events = [one["data"] | {"id": one["id"]} for one in consumer.of(purchase_of(handle))]
         new = [one for one in events if one["id"] not in {each["id"] for each in before}]
         assert [one["sequence"] for one in new] == [2, 3]

@@ -18,7 +18,7 @@ from temporalio.common import RetryPolicy
 from activities.payments import ProviderUnreachable
 from activities.payments.sandbox import SandboxProvider
 from activities.requests import Undelivered
-from demo.runner import LOOK_EVERY, Handle, send, skip, start, status, until
+from demo.runner import POLL_EVERY, Handle, send, skip, start, status, until
 from demo.scenarios import PRICE
 from tests.notices.builders import SmtpHandler, mail_server
 from tests.notices.environment import Environment, environment
@@ -218,5 +218,5 @@ async def _last_notices(env: Environment, handle: Handle) -> WorkflowHandle[Any,
     """The workflow that delivers notices after a purchase has closed."""
     query = f"WorkflowType='PurchaseNotices' AND WorkflowId STARTS_WITH '{handle.id}/'"
     while not (found := [one async for one in env.server.client.list_workflows(query)]):  # noqa: ASYNC110
-        await asyncio.sleep(LOOK_EVERY)
+        await asyncio.sleep(POLL_EVERY)
     return env.server.client.get_workflow_handle(found[0].id, result_type=list[Undelivered])

@@ -27,7 +27,7 @@ from activities.ledger import AccountBalance, Ledger, PurchaseBalances, Transfer
 from activities.requests import Difference, WorkflowPostings
 from activities.restore import RestoreReport, restore
 from activities.services import Services
-from demo.runner import LOOK_EVERY, Handle, ScenarioRunner, send, skip, start, status, until
+from demo.runner import POLL_EVERY, Handle, ScenarioRunner, send, skip, start, status, until
 from demo.scenarios import SCENARIOS, Scenario, Step
 from temporal import embedded
 from temporal.directory import TemporalPurchaseDirectory
@@ -469,4 +469,4 @@ async def ended(drill: Drill, scenario: Scenario) -> tuple[str, str, int, int]:
 async def at_rest(handle: Handle) -> None:
     """Wait until a purchase has nothing to do, so that a copy of the server has all of it."""
     while under_way((await handle.describe()).raw_description):  # noqa: ASYNC110 - other process
-        await asyncio.sleep(LOOK_EVERY)
+        await asyncio.sleep(POLL_EVERY)

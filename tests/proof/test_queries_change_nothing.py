@@ -14,7 +14,7 @@ from temporalio.worker import WorkflowInstance
 from temporalio.workflow import Info
 
 from activities.services import Services
-from demo.runner import LOOK_EVERY, Handle, send, skip, start, status, until
+from demo.runner import POLL_EVERY, Handle, send, skip, start, status, until
 from temporal.runner import LEGACY_QUERY, Runner, _Instance
 from tests.purchases import CLIENT, purchase, under_way
 from worker import build_worker
@@ -134,7 +134,7 @@ async def quiet(handle: Handle, holds: Callable[[Status], bool]) -> Status:
     """Wait until the condition holds and the purchase has no pending task or activity."""
     await until(handle, holds)
     while under_way((await handle.describe()).raw_description):  # noqa: ASYNC110 - another process
-        await asyncio.sleep(LOOK_EVERY)
+        await asyncio.sleep(POLL_EVERY)
     return await status(handle)
 
 

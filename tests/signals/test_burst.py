@@ -18,7 +18,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import WorkflowEnvironment
 
 from activities.services import Services
-from demo.runner import LOOK_EVERY, Handle, skip, start, status, until
+from demo.runner import POLL_EVERY, Handle, skip, start, status, until
 from demo.scenarios import PRICE
 from temporal import embedded
 from tests.conftest import settings
@@ -130,7 +130,7 @@ async def until_notified(services: Services, purchase_id: str, transition: str) 
     """Wait until a notice of a transition is logged; the roles that are notified."""
     notified: set[str] = set()
     while not notified:
-        await asyncio.sleep(LOOK_EVERY)
+        await asyncio.sleep(POLL_EVERY)
         notices = services.notices.list(purchase_id)
         notified = {notice.role for notice in notices if notice.transition == transition}
     return notified
@@ -237,7 +237,7 @@ async def test_a_decision_at_the_end_of_a_burst_is_executed(
         found = await until(target, lambda found: found.refund is not None)
         notified = await until_notified(services, found.purchase_id, "freelancer_gave_refund")
         while (await target.describe()).run_id == target.first_execution_run_id:  # noqa: ASYNC110
-            await asyncio.sleep(LOOK_EVERY)
+            await asyncio.sleep(POLL_EVERY)
         await target.terminate("seen")
 
     assert (found.reason, found.escrow.in_transit) == ("freelancer_gave_refund", PRICE)

@@ -18,7 +18,7 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 from activities.audit import reconcile
 from activities.requests import Money
 from activities.services import Services
-from demo.runner import LOOK_EVERY, Handle, send, skip, start, until
+from demo.runner import POLL_EVERY, Handle, send, skip, start, until
 from temporal.directory import TemporalPurchaseDirectory
 from tests.notices.environment import environment
 from tests.purchases import held, input_error, purchase, purchase_of
@@ -53,7 +53,7 @@ async def complete(server: WorkflowEnvironment, handle: Handle, kind: str, *answ
                 try:
                     return await by_hand.complete(*answer)
                 except RPCError:  # it is not started, or was retried meanwhile
-                    await asyncio.sleep(LOOK_EVERY)
+                    await asyncio.sleep(POLL_EVERY)
 
 
 @pytest.mark.parametrize("answer", GARBAGE.values(), ids=GARBAGE)

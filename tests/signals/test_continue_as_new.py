@@ -7,7 +7,7 @@ from temporalio import workflow
 from temporalio.api.enums.v1 import EventType
 from temporalio.testing import WorkflowEnvironment
 
-from demo.runner import LOOK_EVERY, status
+from demo.runner import POLL_EVERY, status
 from temporal.purchases import Purchase
 from tests.conftest import LONG_HISTORY
 from tests.purchases import FREELANCER, held, purchase_of
@@ -62,7 +62,7 @@ async def test_a_purchase_whose_carried_state_is_of_a_newer_release_waits_for_it
         for number in range(budget.SIGNALS_PER_RUN):
             await handle.signal("send_message", {"by": FREELANCER, "text": f"Message {number}"})
         while (await handle.describe()).run_id == first:  # noqa: ASYNC110 - it is another process
-            await asyncio.sleep(LOOK_EVERY)
+            await asyncio.sleep(POLL_EVERY)
         async for event in handle.fetch_history_events(wait_new_event=True):
             if event.HasField("workflow_task_failed_event_attributes"):
                 failure = event.workflow_task_failed_event_attributes.failure

@@ -10,7 +10,7 @@ import yaml
 from temporalio.service import RPCError
 
 from activities.services import Services
-from demo.runner import LOOK_EVERY, Handle, status, until
+from demo.runner import POLL_EVERY, Handle, status, until
 from temporal import embedded
 from temporal.limits import LARGEST_PAYLOAD, SETTINGS
 from tests.purchases import CLIENT, held
@@ -64,7 +64,7 @@ async def test_a_flood_of_large_signals_does_not_end_a_purchase(
 
         await asyncio.gather(*(send(handle, 1_000_000) for _ in range(SIGNALS + 10)))
         while (await handle.describe()).run_id == first:  # noqa: ASYNC110 - another process
-            await asyncio.sleep(LOOK_EVERY)
+            await asyncio.sleep(POLL_EVERY)
         assert await send(handle, 100)
         found = await until(handle, lambda found: found.timeline[-1].transition == "message_sent")
         assert found.rejected_count >= budget.SIGNALS_PER_RUN

@@ -262,7 +262,7 @@ async def test_long_words_fit_on_a_small_phone(
     for role, person in people.items():
         at = link(KEYS, url, Person(role, person["id"]), from_now(timedelta(days=1)))
         page, _ = await signed_in(chrome, at, viewport={"width": 320, "height": 640})
-        paths = ("/", "/?closed=yes", one, f"{one}/letters", f"{one}/nothing", f"{one}/cancel")
+        paths = ("/", "/?closed=yes", one, f"{one}/messages", f"{one}/nothing", f"{one}/cancel")
         for path in (*paths, *(f"{one}/{form}" for form in (*forms[role], "propose_split"))):
             await page.goto(f"{url}{path}")
             await fits(page)

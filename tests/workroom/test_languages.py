@@ -65,7 +65,7 @@ async def test_a_dispute_is_opened_in_retelling(server: WorkflowEnvironment, url
     assert "Bo hat die Erstattung abgelehnt und fordert stattdessen $ 100,00" in ana.text
     assert "Unser Team kümmert sich darum; das Geld bleibt auf dem Treuhandkonto." in ana.text
     assert not ENGLISH.search(ana.text), ana.text
-    await ana.open(f"/purchases/{purchase_of(handle)}/letters")
+    await ana.open(f"/purchases/{purchase_of(handle)}/messages")
     assert "Sie, " in ana.text
     assert "Einen Streitfall eröffnen Nichts kam." in ana.text
     assert not ENGLISH.search(ana.text)

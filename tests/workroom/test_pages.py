@@ -213,7 +213,7 @@ async def test_a_message_that_was_sent_again_is_shown_once(
     for text, message_id in (("Hello", "m-1"), ("Hello", "m-1"), ("Hello", "m-2")):
         await send(handle, Role.CLIENT, "send_message", text=text, message_id=message_id)
     bo = await signed_in(url, "freelancer", "bo", handle)
-    await bo.open(f"/purchases/{purchase_of(handle)}/letters")
+    await bo.open(f"/purchases/{purchase_of(handle)}/messages")
     assert bo.text.count("Hello") == 2
 
 
@@ -308,7 +308,7 @@ async def test_messages_reasons_and_notes_are_read_in_full(
     await handle.signal("send_message", "nothing of the kind")
     for role, person in (("client", "ana"), ("freelancer", "bo"), ("mediator", "m-1")):
         reader = await signed_in(url, role, person, handle)
-        await reader.open(f"/purchases/{purchase_of(handle)}/letters")
+        await reader.open(f"/purchases/{purchase_of(handle)}/messages")
         for text in ("Hello <b>Bo</b>! How are you?", "Plans have changed.", "Half is done."):
             assert text in reader.text
         assert "Decline and claim" in reader.text
@@ -329,7 +329,7 @@ async def test_texts_of_earlier_runs_are_read_while_the_server_has_them(
         await handle.signal("send_message", {"by": ana, "text": "In between"})
     await send(handle, Role.CLIENT, "send_message", text="The last")
     bo = await signed_in(url, "freelancer", "bo", handle)
-    path = f"/purchases/{purchase_of(handle)}/letters"
+    path = f"/purchases/{purchase_of(handle)}/messages"
     await bo.open(path)
     assert bo.text.index("The last") < bo.text.index("The very first")
     await server.client.workflow_service.delete_workflow_execution(

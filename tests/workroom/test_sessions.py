@@ -243,7 +243,7 @@ async def test_text_of_other_people_is_text_on_every_page(
     staff = Visitor(url)
     await staff.sign_in("operator", HOSTILE[:5], None)
     search = f"/?search={quote(HOSTILE)}&stage={quote(HOSTILE)}"
-    pages += [(await ana.open(path)).page.text for path in ("/", search, f"{base}/letters")]
+    pages += [(await ana.open(path)).page.text for path in ("/", search, f"{base}/messages")]
     for path in ("/staff", f"/staff/{quote(HOSTILE)}", "/", search, base):
         pages += [(await staff.open(path)).page.text]
     for number, text in enumerate(pages):

@@ -410,7 +410,7 @@ def raise_blocked(draft: Draft) -> None:
     draft.values.update(effect=spaced(blocked.effect), problem=blocked.text)
     draft.raise_alert(kind, blocked.text, blocked.effect)
     if blocked.effect == SendRefund.kind:  # the provider may say why
-        provider.look_at_payment(draft)
+        provider.request_payment_check(draft)
 
 
 def raise_decision_overdue(draft: Draft) -> None:

@@ -256,7 +256,7 @@ def lapse_above_escrow(draft: Draft) -> None:
 # --- both, and refunds made elsewhere
 
 
-def look_at_payment(draft: Draft) -> None:
+def request_payment_check(draft: Draft) -> None:
     """Ask the provider for everything about the payment."""
     draft.set(payment_checks=draft.state.payment_checks + 1)
     if draft.state.payment is Payment.HELD:
