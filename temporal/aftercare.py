@@ -130,7 +130,7 @@ async def report_news(client: Client, purchase_id: str, news: Message, *, opens:
 
 
 def _check(news: Message) -> CheckPayment:
-    """A case that begins does not know the refund that the news is about, so it checks the payment."""
+    """A case that begins does not know the refund of the news, so it checks the payment."""
     return CheckPayment(by=news.by, message_id=news.message_id)
 
 
