@@ -623,7 +623,8 @@ export interface Receipt {
 }
 /**
  * Everything about the purchase. `rejected` holds the newest 50 rejected signals,
- * `rejected_count` how many there were.
+ * `rejected_count` how many there were. `confirm_url`: the page of the payment provider on which
+ * the client confirms the payment, while the client's bank asks for that and the page is known.
  */
 export interface Status {
   /**
@@ -666,6 +667,10 @@ export interface Status {
    * pending, voiding, held, or none: nothing was paid
    */
   payment: string;
+  /**
+   * Where the client confirms the payment to their bank; null if nobody has to
+   */
+  confirm_url?: string | null;
   /**
    * Where the money is
    */
