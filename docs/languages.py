@@ -24,7 +24,7 @@ from workflows.lifecycle.state import RefundStatus
 from workflows.lifecycle.transition import Transition
 from workflows.lifecycle.versions import VERSIONS
 from workflows.messages import MESSAGES, Role
-from workflows.notifying import notice_text
+from workflows.notice_requests import notice_text
 from workroom.forms import FORMS, TOO_MUCH
 from workroom.show import MONEY, STARTING
 

@@ -62,7 +62,7 @@ from workflows.lifecycle.events import (
 )
 from workflows.lifecycle.state import Stage
 from workflows.messages import Message, PurchaseStart, Role
-from workflows.notifying import notice_request
+from workflows.notice_requests import notice_request
 from workflows.receiving.parsing import InvalidMessage, parse_message
 from workflows.workflow_state import AcceptedStart, PendingNotice, WorkflowState
 

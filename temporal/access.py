@@ -9,6 +9,8 @@ from temporal.purchases import Purchase
 from workflows.messages import Message, PurchaseStart, Receipt, Role, Sender
 
 PARTIES = (Role.CLIENT, Role.FREELANCER)
+MAY_START = (Role.CLIENT, Role.OPERATOR)
+"""Who may start a purchase: its client, and staff in a client's name."""
 
 
 class NotYours(Exception):

@@ -22,7 +22,7 @@ from temporalio.service import RPCError
 
 from activities.requests import Model
 from activities.services import WrongSetting
-from temporal.access import NotYours, opened, send
+from temporal.access import MAY_START, NotYours, opened, send
 from temporal.aftercare import current, status_of
 from temporal.connection_errors import server_failure
 from temporal.errors import Failure, InvalidInput, Rejected, Unreachable
@@ -44,7 +44,6 @@ from workflows.receiving.encrypted import Undecipherable
 from workflows.receiving.parsing import parse, read
 
 ENDPOINTS = "RECOURSE_NEXUS_ENDPOINTS"
-MAY_START = (Role.CLIENT, Role.OPERATOR)
 
 AT_ONCE = 20
 """Calls that a worker answers at the same time: each may have to replay a purchase."""

@@ -41,7 +41,7 @@ from workflows.messages import (
     RejectedSignal,
     SubmitRequirements,
 )
-from workflows.notifying import notice_request
+from workflows.notice_requests import notice_request
 from workflows.receiving.parsing import InvalidMessage, parse, parse_message
 from workflows.workflow_state import PendingNotice, WorkflowState
 

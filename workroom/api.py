@@ -27,7 +27,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.fields import Identifier
 from activities.requests import Model
 from temporal import terms as start_terms
-from temporal.access import NotYours, is_party, opened, send
+from temporal.access import MAY_START, NotYours, is_party, opened, send
 from temporal.aftercare import current, status_of
 from temporal.errors import Rejected
 from temporal.listing import Listed, find_page
@@ -54,7 +54,6 @@ from workroom.lists import read_token, written_token
 from workroom.problems import FORESEEN, NO_STORE, Problem, failure_of, pointer, problem_of
 from workroom.tokens import Tokens, Unauthorized
 
-MAY_START = (Role.CLIENT, Role.OPERATOR)
 LONGEST_PAGE = 100
 NO_TOKEN_OF_A_PAGE = (RPCStatusCode.INVALID_ARGUMENT, RPCStatusCode.UNKNOWN, RPCStatusCode.INTERNAL)
 """What servers answer to a token that is not theirs."""

@@ -27,7 +27,7 @@ from tests.notices.html_page import Page
 from tests.notices.sample_notices import samples_of
 from workflows.lifecycle import texts
 from workflows.lifecycle.versions import newest_rules
-from workflows.notifying import notice_text
+from workflows.notice_requests import notice_text
 
 ENGLISH = re.compile(r"\b(the|you|your|is|has|are|of|and|not|by)\b", re.IGNORECASE)
 LANGUAGES = {"de-DE": "de", "pt-PT": "pt"}

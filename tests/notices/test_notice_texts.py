@@ -21,7 +21,7 @@ from workflows.lifecycle.deadlines import DEADLINES
 from workflows.lifecycle.events import Accepted, Notify
 from workflows.lifecycle.state import Code, State
 from workflows.messages import PurchaseStart
-from workflows.notifying import notice_request
+from workflows.notice_requests import notice_request
 from workflows.workflow_state import AcceptedStart, PendingNotice, WorkflowState
 
 NAMES = {"client": "Ana", "freelancer": "Bo"}
