@@ -39,6 +39,7 @@ VALUES = (
     "evidence",
     "ours",
     "debt",
+    "interval",
 )
 ANY, PROJECT = "any_stage", "project"
 _GROUPS = {UNDECIDED: ANY, BEFORE_REQUEST: PROJECT}

@@ -18,7 +18,7 @@ from temporalio.workflow import ActivityCancellationType
 from activities.requests import RECORD_NEWS, ErrorType, NewsRecord
 from workflows import budget, lifecycle, priorities
 from workflows.activity_calls import RETRY, activity_call
-from workflows.lifecycle import is_pending
+from workflows.lifecycle import is_pending, retry_interval
 from workflows.lifecycle.events import (
     CONCURRENT,
     UNORDERED,
@@ -35,12 +35,6 @@ from workflows.lifecycle.events import (
 from workflows.receiving.encrypted import Deciphered
 from workflows.receiving.parsing import parse_answer
 from workflows.workflow_state import WorkflowState
-
-RETRY_BLOCKED_EVERY = timedelta(minutes=15)
-"""How often a blocked effect is retried by itself; `resolve_attention` retries at once."""
-
-RETRY_PAYMENT_EVERY = timedelta(minutes=5)
-"""The same for a payment, whose window is short, and which its client may have confirmed."""
 
 INVALID_START = (
     ErrorType.INVALID_INPUT,
@@ -222,18 +216,18 @@ class EffectRunner:
             return [EffectBlocked(effect.kind, budget.cut(problem.message, budget.LONGEST_PROBLEM))]
 
     async def _pause(self, effect: Effect) -> None:
-        """Wait until somebody asks for a retry or for a look at the payment, or time has passed."""
+        """Wait for somebody to ask for a retry or a check of the payment, or for time to pass."""
         was_blocked = self._is_blocked(effect.kind)
-        looks = self._state.purchase.payment_checks
+        checks = self._state.purchase.payment_checks
         paying = isinstance(effect, TakePayment)
         try:
             await workflow.wait_condition(
                 lambda: (
                     not self._should_run(effect)
                     or (was_blocked and not self._is_blocked(effect.kind))
-                    or (paying and self._state.purchase.payment_checks > looks)
+                    or (paying and self._state.purchase.payment_checks > checks)
                 ),
-                timeout=RETRY_PAYMENT_EVERY if paying else RETRY_BLOCKED_EVERY,
+                timeout=retry_interval(effect.kind),
                 timeout_summary=f"{effect.kind} is retried",
             )
         except TimeoutError:

@@ -43,6 +43,22 @@ def test_a_decision_that_cannot_be_posted_stands_and_waits() -> None:
     assert (purchase.state.attention, purchase.state.decision) == ((), decision)
 
 
+@pytest.mark.parametrize(
+    ("effect", "interval"), [(TakePayment, "5 minutes"), (PostDecision, "15 minutes")]
+)
+def test_who_looks_at_a_blocked_effect_reads_when_it_is_tried_again(
+    effect: type[TakePayment | PostDecision], interval: str
+) -> None:
+    """R-71: in the status and in the notice to operators."""
+    purchase = Purchase(held=False) if effect is TakePayment else Purchase().working()
+    if effect is PostDecision:
+        purchase.freelancer("give_refund")
+    purchase.fact(EffectBlocked(effect.kind, "It cannot be reached."))
+    (alert,), (notice,) = purchase.state.attention, purchase.notices
+    assert alert.text == f"It cannot be reached. It is tried again every {interval}."
+    assert notice.values["interval"] == interval
+
+
 def test_an_operators_retry_of_a_blocked_effect_clears_the_alert() -> None:
     """R-71, R-73: the effect is still pending, and operators are notified again if it is blocked
     again."""

@@ -225,9 +225,12 @@ def test_operators_are_notified_of_a_blocked_effect() -> None:
         ("operator",),
     )
     (item,) = purchase.state.attention
-    assert (item.text, item.since) == ("the provider does not answer", purchase.now)
+    problem = "the provider does not answer"
+    assert item.text == f"{problem}. It is tried again every 15 minutes."
+    assert item.since == purchase.now
     (notice,) = purchase.notices
-    assert notice.values == {"effect": "check refund", "problem": "the provider does not answer"}
+    values = {"effect": "check refund", "problem": problem, "interval": "15 minutes"}
+    assert notice.values == values
     assert notice.note is None, "A problem is not a note that somebody wrote."
 
 

@@ -28,7 +28,7 @@ EVERY_AMOUNT = (
 )
 VALUES = (
     *("because", "attempt", "newest", "effect", "problem", "notice", "message", "code"),
-    *("reference", "evidence", "ours", "debt", "next"),
+    *("reference", "evidence", "ours", "debt", "next", "interval"),
 )
 DURATION = re.compile(r"\d+ ?(h|hours?|days?|d|minutes?|weeks?)\b|business day")
 

@@ -24,13 +24,14 @@ from tests.notices.builders import SmtpHandler, mail_server
 from tests.notices.environment import Environment, environment
 from tests.notices.mailbox import Mail, inbox, quiet, read
 from tests.purchases import held, purchase, purchase_of
-from workflows import activity_calls, effects, notifying
+from workflows import activity_calls, notifying
+from workflows.lifecycle import retry_interval
 from workflows.messages import Role
 
 OPERATORS = "staff@example.com"
 ANA, BO = "ana@example.com", "bo@example.com"
 HOUR = timedelta(hours=1)
-NEXT_RETRY = effects.RETRY_BLOCKED_EVERY + timedelta(minutes=1)
+NEXT_RETRY = retry_interval("send_refund") + timedelta(minutes=1)
 
 
 @pytest.fixture(autouse=True)

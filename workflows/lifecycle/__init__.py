@@ -6,7 +6,7 @@ Read `transitions.py` (the table), then `deadlines.py`, `handlers.py` and `decid
 from workflows.lifecycle.aftercare import begin_case, handled_news
 from workflows.lifecycle.decide import begin, begin_again, continue_imported, decide
 from workflows.lifecycle.handlers import note_of
-from workflows.lifecycle.pending import is_pending
+from workflows.lifecycle.pending import is_pending, retry_interval
 from workflows.lifecycle.queries import (
     BLOCKED_AFTER,
     allowed_messages,
@@ -46,6 +46,7 @@ __all__ = [
     "permissions",
     "rejection_notice",
     "reminder",
+    "retry_interval",
     "rules_of",
     "samples",
     "waiting_for",

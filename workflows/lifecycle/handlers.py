@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import cast
 
-from activities.formatter import spaced
+from activities.formatter import spaced, window_text
 from workflows.lifecycle import aftercare, provider
 from workflows.lifecycle.draft import ESCROW, IN_TRANSIT, PAYMENT_METHOD, Draft
 from workflows.lifecycle.events import (
@@ -25,7 +25,7 @@ from workflows.lifecycle.events import (
     VoidPayment,
 )
 from workflows.lifecycle.guards import report_of
-from workflows.lifecycle.pending import is_kind_pending, may_pay
+from workflows.lifecycle.pending import is_kind_pending, may_pay, retry_interval
 from workflows.lifecycle.provider import frozen
 from workflows.lifecycle.state import (
     NOT_PAID,
@@ -407,8 +407,10 @@ def raise_blocked(draft: Draft) -> None:
     blocked = cast(EffectBlocked, draft.event)
     voiding = blocked.effect == VoidPayment.kind
     kind = AttentionKind.PAYMENT_UNKNOWN if voiding else AttentionKind.EFFECT_BLOCKED
-    draft.values.update(effect=spaced(blocked.effect), problem=blocked.text)
-    draft.raise_alert(kind, blocked.text, blocked.effect)
+    every = window_text(retry_interval(blocked.effect))
+    draft.values.update(effect=spaced(blocked.effect), problem=blocked.text, interval=every)
+    problem = f"{blocked.text.removesuffix('.')}. It is tried again every {every}."
+    draft.raise_alert(kind, problem, blocked.effect)
     if blocked.effect == SendRefund.kind:  # the provider may say why
         provider.request_payment_check(draft)
 

@@ -1,5 +1,7 @@
 """Which effects are still pending: later events can make an effect unnecessary."""
 
+from datetime import timedelta
+
 from workflows.lifecycle.events import (
     CheckPayment,
     CheckRefund,
@@ -20,6 +22,15 @@ from workflows.lifecycle.state import (
     Stage,
     State,
 )
+
+_RETRY_PAYMENT_EVERY = timedelta(minutes=5)
+"""The window of a payment is short, and its client may have confirmed it."""
+_RETRY_EVERY = timedelta(minutes=15)
+
+
+def retry_interval(kind: str) -> timedelta:
+    """How often a blocked effect is retried by itself; `resolve_attention` retries at once."""
+    return _RETRY_PAYMENT_EVERY if kind == TakePayment.kind else _RETRY_EVERY
 
 
 def is_pending(state: State, effect: Effect) -> bool:

@@ -85,7 +85,7 @@ PAYMENT_WINDOW_EXPIRED = Text(
 PAYMENT_UNKNOWN = Text(
     heading="Payment not confirmed yet",
     summary="It is not known whether {client's} payment of {escrow} was made: {problem}",
-    explanation="The payment provider is asked again from time to time, and at once when an "
+    explanation="The payment provider is asked again every {interval}, and at once when an "
     "operator sends resolve_attention.",
 )
 
@@ -628,8 +628,8 @@ PROVIDER_MOVE_POSTED = Text(
 EFFECT_BLOCKED = Text(
     heading="Blocked: a person is needed",
     summary="“{effect}” is blocked: {problem}",
-    explanation="What was decided stands. It is retried by itself from time to time, and at once "
-    "when an operator sends resolve_attention.",
+    explanation="What was decided stands. It is tried again every {interval}, and at once when an "
+    "operator sends resolve_attention.",
 )
 ATTENTION_RETRIED = Text(
     heading="Being retried",
