@@ -279,9 +279,9 @@ def fields(rows: Iterable[tuple[str, str]]) -> RenderableType:
 
 
 def prose(text: str, purchase_id: str = "") -> Text:
-    """A sentence with text of other people, of which a terminal makes no link. Not for commands: the
-    invisible spaces in it would be copied with them. The id of the purchase that it is about has
-    none, so a command with it can be copied."""
+    """A sentence with text of other people, of which a terminal makes no link: it gets invisible
+    spaces, which are copied with it. The id of the purchase that it is about gets none, so that a
+    command with it can be copied."""
     shown = one_line(text, LONGEST_CELL)
     parts = shown.split(purchase_id) if purchase_id else [shown]
     return Text(purchase_id.join(unlinked(part) for part in parts))
