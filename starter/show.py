@@ -146,7 +146,7 @@ def _stage(item: Listed) -> str:
     mark = " !" if item.needs_attention else ""
     if item.workflow_status not in ENDED or item.outcome:
         return f"{item.stage or item.workflow_status}{mark}"
-    if not item.needs_attention:
+    if item.never_started:
         return "never started: invalid input"
     before = f", was {item.stage}" if item.stage else ""
     return f"ended by {BY[item.workflow_status]}{before}{mark}"
