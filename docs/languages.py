@@ -26,7 +26,7 @@ from workflows.lifecycle.versions import VERSIONS
 from workflows.messages import MESSAGES, Role
 from workflows.notice_requests import notice_text
 from workroom.forms import FORMS, TOO_MUCH
-from workroom.show import MONEY, STARTING
+from workroom.show import MONEY, NEVER_STARTED, STARTING
 
 HOUSE = Path(__file__).parent.parent
 CODE = ("activities/notices", "workroom")
@@ -100,7 +100,7 @@ def _of_row(row: Transition) -> Iterator[str]:
 
 def _of_pages() -> Iterator[Text]:
     """The texts of the workroom that are data."""
-    for stage in (*STAGE_TEXT.values(), STARTING):
+    for stage in (*STAGE_TEXT.values(), STARTING, NEVER_STARTED):
         yield stage, "", "stages"
     for label in (*MONEY.values(), TOO_MUCH):
         yield label, "", "money"

@@ -13,8 +13,10 @@ from typing import Annotated, TypeVar
 import typer
 from rich.console import Console, Group, RenderableType
 from rich.progress import Progress
+from rich.text import Text
 
 from activities.requests import Model
+from activities.sanitize import one_line
 from starter import show
 from temporal.errors import Unreachable
 
@@ -98,16 +100,19 @@ def _stopped(found: Sequence[Outcome], items: Sequence[object], why: str) -> str
     return f"{why} Done so far: {len(found)} of {len(items)}. Run the same command to go on."
 
 
-def shown(report: Report, title: str) -> RenderableType:
+def shown(
+    report: Report, title: str, reason: Callable[[str], str | Text] = show.prose
+) -> RenderableType:
     """The report for people: how many, and what is not done or, in a dry run, what would be. The
-    title is a line of its own: a table wraps its title to its width."""
+    title is a line of its own: a table wraps its title to its width. `reason` makes a cell of an
+    outcome's text."""
     counts = [(result.replace("_", " "), str(number)) for result, number in report.results.items()]
     counted = show.table("", ("result", "purchases"), counts)
-    blocks: list[RenderableType] = [show.prose(title), counted]
+    blocks: list[RenderableType] = [Text(one_line(title)), counted]
     named = [each for each in report.purchases if report.dry_run or not each.done]
     if named:
         rows = (
-            (each.purchase_id, each.result.replace("_", " "), show.prose(each.text))
+            (each.purchase_id, each.result.replace("_", " "), reason(each.text))
             for each in named[:SHOWN]
         )
         blocks.append(show.table("Of these", ("purchase", "result", "why"), rows))

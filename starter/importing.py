@@ -81,7 +81,8 @@ async def import_(
         work = Import(client, Ledger(engine), provider, dry_run)
         report = await batch.run(lines, work.of, rate=rate, dry_run=dry_run)
     title = f"Import of {file.name}{' (dry run: nothing was changed)' if dry_run else ''}"
-    show.answer(report, batch.shown(report, title), as_json=as_json)
+    # A reason names fields, which people copy: it gets no invisible spaces.
+    show.answer(report, batch.shown(report, title, str), as_json=as_json)
     return 0 if report.complete else ExitStatus.REJECTED
 
 

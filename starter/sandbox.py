@@ -58,7 +58,9 @@ async def sandbox(
             result = _make_happen(provider, event, purchase_id, money, await _time_of(purchase))
             is_notified = await _notify(purchase)
     document = {**asdict(result), "amount": result.amount, "notified": is_notified}
-    shown = Group(_facts(result), show.prose(_what_next(result, purchase_id, is_notified)))
+    shown = Group(
+        _facts(result), show.prose(_what_next(result, purchase_id, is_notified), purchase_id)
+    )
     show.answer(document, shown, as_json=as_json)
 
 

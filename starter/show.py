@@ -17,7 +17,7 @@ from rich.text import Text
 
 from activities.amounts import format_amount
 from activities.formatter import spaced
-from activities.sanitize import isolated, lines, one_line, plain_text
+from activities.sanitize import isolated, lines, one_line, plain_text, unlinked
 from temporal.ended import BY
 from temporal.executions import ENDED
 from temporal.listing import Listed
@@ -82,7 +82,10 @@ def status(status: Status) -> RenderableType:
     rows: Iterable[Row]
     blocks: list[RenderableType] = [_headline(status), fields(_facts(status))]
     if status.attention:
-        items = ((instant(item.since), item.kind, prose(item.text)) for item in status.attention)
+        items = (
+            (instant(item.since), item.kind, prose(item.text, status.purchase_id))
+            for item in status.attention
+        )
         blocks.append(table("Needs attention", ("since", "what", "why"), items))
     if status.deadlines:
         rows = ((instant(item.at), item.name, item.then) for item in status.deadlines)
@@ -143,7 +146,7 @@ def _stage(item: Listed) -> str:
     mark = " !" if item.needs_attention else ""
     if item.workflow_status not in ENDED or item.outcome:
         return f"{item.stage or item.workflow_status}{mark}"
-    if not item.needs_attention:
+    if item.never_started:
         return "never started: invalid input"
     before = f", was {item.stage}" if item.stage else ""
     return f"ended by {BY[item.workflow_status]}{before}{mark}"
@@ -275,10 +278,13 @@ def fields(rows: Iterable[tuple[str, str]]) -> RenderableType:
     return grid
 
 
-def prose(text: str) -> Text:
-    """A sentence with text of other people, of which a terminal makes no link. Not for ids and
-    commands: the invisible spaces in it would be copied with them."""
-    return Text(plain_text(text, LONGEST_CELL))
+def prose(text: str, purchase_id: str = "") -> Text:
+    """A sentence with text of other people, of which a terminal makes no link: it gets invisible
+    spaces, which are copied with it. The id of the purchase that it is about gets none, so that a
+    command with it can be copied."""
+    shown = one_line(text, LONGEST_CELL)
+    parts = shown.split(purchase_id) if purchase_id else [shown]
+    return Text(purchase_id.join(unlinked(part) for part in parts))
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Row]) -> RenderableType:

@@ -141,7 +141,7 @@ async def _stage(bought: Purchase) -> str:
     """Say where a purchase stands that was started before."""
     with suppress(Unreachable):
         found = await bought.status()
-        ended = f": {found.outcome}, {found.reason}" if found.outcome else ""
+        ended = f", outcome {found.outcome} ({found.reason})" if found.outcome else ""
         return f"Its stage: {found.stage}{ended}."
     return f"To see where it stands: recourse status {quote(bought.id)}"
 

@@ -10,7 +10,7 @@ from temporalio.common import SearchAttributeKey, TypedSearchAttributes
 from activities.fields import UtcDatetime
 from activities.keys import aftercare_id_of, purchase_of_workflow, workflow_id_of
 from activities.requests import Model
-from temporal.executions import Execution, can_be_asked, executions, literal, memo, page
+from temporal.executions import ENDED, Execution, can_be_asked, executions, literal, memo, page
 from temporal.purchases import Purchase
 from temporal.runs import OURS, RUNNING
 from workflows import view
@@ -39,6 +39,11 @@ class Listed(Model):
     next_deadline: UtcDatetime | None
     needs_attention: bool
     workflow_status: str
+
+    @property
+    def never_started(self) -> bool:
+        """Whether its start input was invalid: it was ended, with no money inside."""
+        return self.workflow_status in ENDED and not self.outcome and not self.needs_attention
 
 
 async def find(client: Client, wanted: Wanted, ids: Sequence[str] = ()) -> list[Listed]:

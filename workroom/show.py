@@ -22,6 +22,7 @@ from activities.notices.render import display_name
 from activities.requests import Party
 from activities.sanitize import isolated, lines, one_line
 from temporal.access import is_party
+from temporal.listing import Listed
 from workflows.lifecycle.rejections import STAGE_TEXT
 from workflows.lifecycle.state import Code, Stage
 from workflows.lifecycle.texts import WHY_REJECTED
@@ -51,6 +52,8 @@ MONEY = {
 """The parts of the money bar, and what follows each amount."""
 STARTING = "starting"
 """The text of a purchase that has no stage yet."""
+NEVER_STARTED = "never started"
+"""The text of a purchase whose start input was invalid."""
 EXACT = (Code.INVALID_AMOUNT, Code.INVALID_MESSAGE)
 """Rejections whose exact answer says what to type instead."""
 HEADERS = {
@@ -298,6 +301,11 @@ def _stage(stage: str | None) -> str:
     return STAGE_TEXT[Stage(stage)] if stage else STARTING
 
 
+def _standing(item: Listed) -> str:
+    """Where a purchase in a list is now, in English."""
+    return NEVER_STARTED if item.never_started else _stage(item.stage)
+
+
 def _turn(stage: str | None, role: Role) -> str:
     """Who has to act in a stage, for lists of this reader, in English."""
     rules = newest_rules().deadlines
@@ -332,6 +340,7 @@ _TEMPLATES.filters |= {
     "line": _line,
     "lines": _lines,
     "stage": _stage,
+    "standing": _standing,
     "turn": _turn,
     "path": purchase_path,
     "utc": utc,

@@ -53,6 +53,13 @@ def test_a_sentence_on_a_terminal_is_one_harmless_line(text: str) -> None:
     assert not re.search(r"https?://|www\.\w|@evil", line)
 
 
+def test_the_id_in_a_command_can_be_copied() -> None:
+    """An id with dots looks like an address; the rest of the sentence still makes no link."""
+    line = printed(show.prose("See evil.example: run recourse adopt shop.de.1", "shop.de.1"))
+    assert line.endswith("recourse adopt shop.de.1\n")
+    assert "evil.example" not in line
+
+
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_a_cell_and_a_field_are_harmless(text: str) -> None:
     """One row stays one row."""

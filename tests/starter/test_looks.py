@@ -221,7 +221,15 @@ async def test_audit(
 async def test_schema(cli: Cli) -> None:
     """Every message and answer by its name, and all as one document."""
     everything = (await cli.process("schema")).document
-    assert set(everything) == {*MESSAGES, "start", "status", "receipt", "result", "actions"}
+    assert set(everything) == {
+        *MESSAGES,
+        "start",
+        "status",
+        "receipt",
+        "result",
+        "actions",
+        "event",
+    }
     for name in ("start", "decide-refund", "resolve_attention", "actions"):
         schema = (await cli("schema", name, "--json")).document
         assert schema == everything[name.replace("-", "_")]

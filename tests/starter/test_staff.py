@@ -72,7 +72,7 @@ async def test_why_a_payment_was_declined_is_in_the_status(
     why = (await declined.status()).timeline[-1].text
     assert "The client's bank declined the charge" in why
     again = await cli.process("purchase", "--file", "-", stdin=json.dumps(terms))
-    assert "Its stage: closed: payment_declined" in again.out
+    assert "Its stage: closed, outcome payment_declined (payment_declined)." in again.out
 
 
 @pytest.fixture

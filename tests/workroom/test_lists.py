@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 import requests
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowFailureError
 from temporalio.testing import WorkflowEnvironment
 
 from activities.payments.sandbox import SandboxProvider
@@ -18,7 +18,7 @@ from activities.services import Services
 from demo.live import REFUND_FAILS, open_purchase
 from demo.runner import happen, send, skip, until
 from demo.scenarios import Happens
-from tests.purchases import held, purchase_of
+from tests.purchases import held, purchase, purchase_of
 from tests.workroom.test_pages import listed, signed_in
 from tests.workroom.visitor import Visitor
 from workflows.messages import Role
@@ -53,6 +53,27 @@ async def test_jobs_are_searched_by_id_by_person_and_by_stage(
     await eve.sign_in("client", "eve", None)
     await eve.open(f"/?search={purchase_of(first)}")
     assert pages[0] not in eve.html.links
+
+
+async def test_a_start_with_an_invalid_input_is_listed_as_never_started(
+    server: WorkflowEnvironment, url: str
+) -> None:
+    """Staff see that nothing is on its way; the page says what was wrong with the input."""
+    wrong = purchase().model_dump(mode="json") | {"title": ""}
+    workflow_id = f"purchase-{wrong['purchase_id']}"
+    handle = await server.client.start_workflow(
+        "ProjectPurchase", wrong, id=workflow_id, task_queue=TASK_QUEUE
+    )
+    with pytest.raises(WorkflowFailureError):
+        await handle.result()
+    staff = await staff_at(url)
+    search, page = f"/?search={wrong['purchase_id']}", f"/purchases/{wrong['purchase_id']}"
+    await listed(staff, search, page)
+    while "Starting" in staff.text:  # the server lists its end soon after it
+        await staff.open(search)
+    assert "Never started" in staff.text
+    await staff.open(page)
+    assert "no money moved: title" in staff.text
 
 
 async def test_lists_ask_no_purchase(
