@@ -45,7 +45,11 @@ def test_a_purchase_with_a_cent_inside_is_watched_at_any_age(
     assert ledger.watched(AFTER) == {"p-1": "ch_1"}
 
 
-@pytest.mark.parametrize("steps", [[decide(0, 100)], [decide(100, 0), settle(100)]], ids=str)
+@pytest.mark.parametrize(
+    "steps",
+    [[decide(0, 100)], [decide(100, 0), settle(100)]],
+    ids=["released", "refunded"],
+)
 def test_what_is_paid_out_is_not_inside(ledger: Ledger, steps: list[Step]) -> None:
     for step in (hold(charge="ch_1"), *steps):
         step(ledger)
