@@ -47,6 +47,7 @@ def reported(purchase: Purchase, status: Any) -> None:
 
 OPENED, WON = posted("bank_dispute_opened"), posted("bank_dispute_won")
 MADE = posted("refunded_elsewhere", amount=5_000, reference="re_x")
+FAILED = posted("refund_elsewhere_failed", amount=5_000, reference="re_x")
 
 # --- at the end
 
@@ -123,6 +124,7 @@ def test_a_dispute_that_the_ledger_has_stays_as_it_was_booked(
         ((), (refund("made"), refund("failed")), RefundElsewhere("re_x", 5_000, failed=True)),
         ((MADE,), (refund("made", amount=7),), RefundElsewhere("re_x", 5_000)),
         ((MADE,), (refund("failed"),), RefundElsewhere("re_x", 5_000, failed=True)),
+        ((MADE, FAILED), (), RefundElsewhere("re_x", 5_000, failed=True)),
         ((MADE,), (dispute("lost", "re_x"),), RefundElsewhere("re_x", 5_000)),
         ((MADE,), (refund("failed", "re_y"),), RefundElsewhere("re_x", 5_000)),
     ],
@@ -131,6 +133,7 @@ def test_a_dispute_that_the_ledger_has_stays_as_it_was_booked(
         "failed",
         "the amount of the ledger counts",
         "booked, then failed",
+        "booked as failed",
         "a dispute of that name",
         "another one failed",
     ],
