@@ -182,6 +182,11 @@ def test_a_refund_that_is_not_sent_says_why(
     assert rejected.value.text == text
 
 
+def test_a_purchase_that_was_never_held_has_nothing_to_refund(ledger: Ledger) -> None:
+    with pytest.raises(LedgerRejected, match=r"p-2 has 0\.00 USD in transit, and 0\.01 USD are"):
+        ledger.check_refund("p-2", Money(amount=1, currency="USD"), "ch_1")
+
+
 def test_a_hold_of_an_early_release_names_no_charge(ledger: Ledger) -> None:
     """So its refund is not compared with one."""
     hold(ledger)
