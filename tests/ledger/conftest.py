@@ -70,7 +70,7 @@ class PostgresDatabases:
             connection.execute("SET session_replication_role = replica")
             connection.execute(
                 "TRUNCATE account, operation, transfer, purchase, owner, saved_state, adoption,"
-                " person, purchase_key, charge, handled_news RESTART IDENTITY"
+                " person, purchase_key, charge, handled_news, notices RESTART IDENTITY"
             )
         return self._url("ledger")
 

@@ -135,6 +135,34 @@ def test_a_read_only_server_is_unreachable(
         hold(ledger)
 
 
+@only_postgresql
+@pytest.mark.parametrize(("state", "replaced"), [("25006", 2), ("40001", 0)])
+def test_only_connections_to_a_former_primary_are_replaced(
+    ledger: Ledger,
+    engine: Engine,
+    failing: Callable[[str, int], list[int]],
+    state: str,
+    replaced: int,
+) -> None:
+    """It refuses writes for as long as they live. A new connection finds the new primary."""
+    failing(state, 2)
+    connections: list[object] = []
+    event.listen(engine, "connect", lambda connection, _: connections.append(connection))
+    assert hold(ledger)
+    assert len(connections) == replaced
+
+
+@only_postgresql
+def test_an_error_before_the_database_was_asked_is_raised_as_it_is(engine: Engine) -> None:
+    """It has no SQLSTATE."""
+
+    def work(connection: sa.Connection) -> None:
+        connection.execute(sa.text("SELECT :amount"), {})
+
+    with pytest.raises(sa.exc.StatementError, match="amount"):
+        engine_module.transact(engine, work)
+
+
 def test_a_database_that_takes_writes_is_ready(engine: Engine, empty_url: str) -> None:
     """Asking writes nothing. A read-only or an empty database is not ready."""
     check_writable(engine)

@@ -195,6 +195,37 @@ def test_a_move_that_cannot_be_is_rejected_until_it_can(
     assert ledger.audit() == []
 
 
+@pytest.mark.parametrize(
+    ("steps", "last", "text"),
+    [
+        (
+            [hold(), decide(60, 40), loss(30, "freelancer_receivable")],
+            loss(11, "freelancer_receivable", 2),
+            "The freelancer of p-1 has 10 USD (minor units), the operation needs 11.",
+        ),
+        (
+            [hold(), decide(100, 0), settle(100), returned(60)],
+            returned(41, 2),
+            "The client of p-1 has 40 USD (minor units), the operation needs 41.",
+        ),
+        (
+            [hold(), elsewhere(60)],
+            failed(61),
+            "The client of p-1 has 60 USD (minor units), the operation needs 61.",
+        ),
+    ],
+    ids=["owed by the freelancer", "returned", "failed elsewhere"],
+)
+def test_a_rejection_says_who_has_too_little(
+    ledger: Ledger, steps: list[Step], last: Step, text: str
+) -> None:
+    for step in steps:
+        step(ledger)
+    with pytest.raises(LedgerRejected) as rejected:
+        last(ledger)
+    assert rejected.value.text == text
+
+
 def test_a_rejected_move_is_posted_when_its_money_is_there(ledger: Ledger) -> None:
     """A ledger that was restored from a backup lacks what came before."""
     for early, missing in ((opened(60), hold()), (won(60), opened(60)), (decide(0, 100), won(60))):

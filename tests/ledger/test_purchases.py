@@ -152,6 +152,41 @@ def test_only_a_refund_in_transit_is_sent(ledger: Ledger) -> None:
         ledger.check_refund("p-1", usd(amount=25000), "ch_1")
 
 
+@pytest.mark.parametrize(
+    ("amount", "charge", "text"),
+    [
+        (
+            25001,
+            "ch_1",
+            "Purchase p-1 has 250.00 USD in transit, and 250.01 USD are to be refunded. Nothing is"
+            " sent before its decision is posted; if the ledger has lost it, run: recourse restore"
+            " p-1",
+        ),
+        (
+            25000,
+            "ch_2",
+            "Purchase p-1 was paid by ch_1, and the refund is to be of ch_2. Nothing is sent.",
+        ),
+    ],
+    ids=["more than was decided", "another charge"],
+)
+def test_a_refund_that_is_not_sent_says_why(
+    ledger: Ledger, amount: int, charge: str, text: str
+) -> None:
+    ledger.hold(
+        key="p-1/hold", purchase_id="p-1", amount=25000, currency="USD", at=AT, charge="ch_1"
+    )
+    refund(ledger)
+    with pytest.raises(LedgerRejected) as rejected:
+        ledger.check_refund("p-1", Money(amount=amount, currency="USD"), charge)
+    assert rejected.value.text == text
+
+
+def test_a_purchase_that_was_never_held_has_nothing_to_refund(ledger: Ledger) -> None:
+    with pytest.raises(LedgerRejected, match=r"p-2 has 0\.00 USD in transit, and 0\.01 USD are"):
+        ledger.check_refund("p-2", Money(amount=1, currency="USD"), "ch_1")
+
+
 def test_a_hold_of_an_early_release_names_no_charge(ledger: Ledger) -> None:
     """So its refund is not compared with one."""
     hold(ledger)

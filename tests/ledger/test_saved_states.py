@@ -53,6 +53,15 @@ def test_a_purchase_without_a_state_is_continued_from_its_terms(ledger: Ledger) 
     assert ledger.find_state("p-1") == TERMS
 
 
+def test_a_purchase_that_began_again_is_continued_from_its_terms(ledger: Ledger) -> None:
+    """Although the workflow that began again has taken them."""
+    ledger.register(FIRST)
+    assert ledger.register(replace(FIRST, first_run="run-2"), paid=True) is False
+    found = ledger.find_state("p-1")
+    assert found is not None
+    assert (found.kind, found.document) == ("terms", FIRST.document)
+
+
 def test_a_state_is_continued_by_one_workflow(saved: Ledger) -> None:
     """A retry of the one that continues it gets it again; any other is rejected."""
     assert saved.adopt("p-1", "run-2", "run-3") == NEWER

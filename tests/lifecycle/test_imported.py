@@ -47,10 +47,12 @@ EVERY = [
 ]
 
 
-def imported(given: dict[str, Any], *, held: bool = True) -> Purchase:
+def imported(
+    given: dict[str, Any], *, held: bool = True, purchased_at: datetime = A_MONTH_AGO
+) -> Purchase:
     """The purchase at noon, a month after it was bought elsewhere."""
     bought = Purchase(held=False)
-    its_terms = replace(terms(), purchased_at=A_MONTH_AGO, imported_at=NOON)
+    its_terms = replace(terms(), purchased_at=purchased_at, imported_at=NOON)
     where = Imported.model_validate(GivenImport.model_validate(given).model_dump())
     bought.state = continue_imported(begin(its_terms, NOON).state, where)
     if held:
@@ -75,6 +77,29 @@ def test_an_imported_purchase_stands_where_it_stood_and_nobody_is_notified(
     assert bought.state.held == ESCROW
     assert bought.last.transition == "imported"
     assert (bought.last.notices, bought.last.effects) == ((), ())
+
+
+@pytest.mark.parametrize("given", EVERY, ids=str)
+def test_what_happened_elsewhere_follows_from_its_stages(given: dict[str, Any]) -> None:
+    """R-08: whether the requirements came and the work was delivered, since when its freelancer is
+    committed, and how much time its review has left."""
+    state = imported(given).state
+    stages = {given["stage"], given.get("stage_before_request")}
+    is_review = "review_time_left" in given
+    assert state.requirements_received is ("awaiting_requirements" not in stages)
+    assert state.delivered is ("delivered" in stages)
+    assert state.suspended == ({DeadlineName.REVIEW: timedelta(hours=36)} if is_review else {})
+    if state.requirements_received and "freelancer_review" not in stages:
+        window = state.terms.policy.freelancer_cancel_window
+        assert state.cancel_window_closed_at == A_MONTH_AGO + window
+    else:
+        assert state.cancel_window_closed_at is None
+
+
+def test_its_freelancer_was_committed_at_the_import_at_the_latest() -> None:
+    """R-08: elsewhere the window may have been shorter than here."""
+    bought = imported(standing("in_progress"), purchased_at=NOON - timedelta(hours=1))
+    assert bought.state.cancel_window_closed_at == NOON
 
 
 @pytest.mark.parametrize("given", EVERY, ids=str)

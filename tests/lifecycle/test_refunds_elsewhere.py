@@ -3,6 +3,7 @@ that need the client."""
 
 import pytest
 
+from activities.requests import Movement
 from tests.lifecycle.builders import ESCROW, Purchase, any_undecided_stage, purchase_in, rejected
 from tests.lifecycle.test_bank_disputes import EVERYBODY, posted, recipients, refund_unsent
 from workflows.lifecycle import begin, is_pending
@@ -30,9 +31,9 @@ from workflows.messages import Role
 ELSEWHERE = "re_dashboard"
 
 
-def refunded(purchase: Purchase, amount: int = ESCROW) -> Purchase:
+def refunded(purchase: Purchase, amount: int = ESCROW, reference: str = ELSEWHERE) -> Purchase:
     """Somebody refunds this much at the provider's dashboard."""
-    purchase.fact(RefundedElsewhere(ELSEWHERE, amount))
+    purchase.fact(RefundedElsewhere(reference, amount))
     return purchase
 
 
@@ -78,9 +79,9 @@ def test_a_claim_above_the_rest_lapses_and_the_freelancer_is_asked_again() -> No
     assert DeadlineName.REFUND_DECISION in purchase.state.deadlines
 
 
-def failed(purchase: Purchase) -> Purchase:
+def failed(purchase: Purchase, reference: str = ELSEWHERE) -> Purchase:
     """The refund made elsewhere has failed."""
-    purchase.fact(RefundElsewhereFailed(ELSEWHERE, "the account is closed"))
+    purchase.fact(RefundElsewhereFailed(reference, "the account is closed"))
     return purchase
 
 
@@ -93,6 +94,8 @@ def test_a_refund_elsewhere_that_fails_is_in_escrow_again(stage: Stage) -> None:
     assert (purchase.state.held, purchase.state.refunded) == (ESCROW, 0)
     move = purchase.state.moves[-1]
     assert (move.kind, move.account, move.amount) == ("refund_elsewhere_failed", "escrow", 10_000)
+    (notice,) = purchase.notices
+    assert notice.movements == (Movement(10_000, "the client's payment method", "escrow"),)
     before = purchase.state
     assert failed(purchase).state == before
     purchase.freelancer("give_refund")
@@ -117,6 +120,7 @@ def test_after_the_decision_a_person_pays_what_failed_elsewhere() -> None:
     assert recipients(purchase) == {"operator"}
     assert purchase.state.needs(AttentionKind.REFUND_ELSEWHERE_FAILED)
     assert ELSEWHERE in purchase.state.attention[-1].text
+    assert purchase.last.text.endswith(" (the account is closed). Pay it another way.")
     assert purchase.state.refunded == 10_000
 
 
@@ -124,6 +128,29 @@ def test_a_refund_waits_no_longer_for_one_elsewhere_that_fails() -> None:
     """R-76: nobody is paid twice any more, so it is sent."""
     purchase = failed(refunded(refund_unsent()))
     assert recipients(purchase) == {"operator"}
+    assert not purchase.state.attention
+    assert SendRefund(1) in purchase.last.effects
+    assert purchase.last.text.endswith(" (the account is closed). So nobody is paid twice.")
+
+
+def test_a_refund_waits_until_every_doubt_about_it_is_gone() -> None:
+    """R-76: of two refunds that others made after the decision, one has failed."""
+    purchase = refunded(refunded(refund_unsent(), 10_000), 10_000, "re_other")
+    failed(purchase)
+    assert purchase.state.needs(AttentionKind.REFUNDED_ELSEWHERE)
+    assert not is_pending(purchase.state, SendRefund(1))
+    failed(purchase, "re_other")
+    assert not purchase.state.attention
+    assert SendRefund(1) in purchase.last.effects
+
+
+def test_a_refund_elsewhere_that_has_left_escrow_is_no_doubt() -> None:
+    """R-76: the decision was about the rest; only the one after it could pay twice."""
+    purchase = posted(refunded(Purchase().working(), 10_000))
+    purchase.freelancer("give_refund")
+    refunded(purchase.posted(), 15_000, "re_other")
+    assert purchase.state.needs(AttentionKind.REFUNDED_ELSEWHERE)
+    failed(purchase, "re_other")
     assert not purchase.state.attention
     assert SendRefund(1) in purchase.last.effects
 
