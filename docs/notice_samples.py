@@ -65,11 +65,17 @@ def method(name: str) -> dict[str, Any]:
     return {"payment_method": name}
 
 
+def paid_elsewhere(reference: str) -> dict[str, Any]:
+    """A start input with this payment, made before the purchase."""
+    return {"payment_method": None, "payment_reference": reference}
+
+
 SAMPLE_PURCHASES: tuple[SamplePurchase, ...] = (
     *(
         SamplePurchase(scenario.name, scenario.steps, method(scenario.payment_method))
         for scenario in (*SCENARIOS, *AT_PROVIDER)
     ),
+    SamplePurchase("payment_made_elsewhere_is_unknown", (), paid_elsewhere("ch_unknown")),
     SamplePurchase("payment_never_comes", (Outage(("take_payment",)), END)),
     SamplePurchase(
         "payment_unknown",

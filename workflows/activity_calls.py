@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from temporalio.common import Priority, RetryPolicy
@@ -57,6 +58,7 @@ from workflows.lifecycle.events import (
     PaymentDeclined,
     PaymentHeld,
     PaymentNeedsClient,
+    PaymentUnusable,
     PaymentVoided,
     PostDecision,
     PostProviderMove,
@@ -123,7 +125,9 @@ def activity_call(
             verb = "Find the payment of" if start.payment_reference else "Charge"
             summary = f"{verb} {_price(state)} and hold it in escrow"
             request = _payment_request(state, start, first_run)
-            return ActivityCall(TAKE_PAYMENT, request, summary, _payment_facts)
+            paid_elsewhere = bool(start.payment_reference)
+            found = partial(_payment_facts, paid_elsewhere=paid_elsewhere)
+            return ActivityCall(TAKE_PAYMENT, request, summary, found)
         case VoidPayment():
             summary = f"Cancel the payment of {_price(state)}, or find it made"
             request = _payment_request(state, start, first_run)
@@ -170,12 +174,13 @@ def _payment_request(state: State, start: AcceptedStart, first_run: str) -> Paym
     )
 
 
-def _payment_facts(answer: PaymentAnswer) -> Sequence[Fact]:
+def _payment_facts(answer: PaymentAnswer, *, paid_elsewhere: bool = False) -> Sequence[Fact]:
     match answer.status:
         case "held":
             return [PaymentHeld(answer.reference)]
         case "declined":
-            return [PaymentDeclined(budget.cut(answer.text, LONGEST_REASON))]
+            why = budget.cut(answer.text, LONGEST_REASON)
+            return [PaymentUnusable(why) if paid_elsewhere else PaymentDeclined(why)]
         case "needs_client":
             return [PaymentNeedsClient(answer.confirm_url)]
         case "voided":

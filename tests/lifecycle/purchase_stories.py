@@ -11,6 +11,7 @@ from workflows.lifecycle.events import (
     PaymentDeclined,
     PaymentHeld,
     PaymentNeedsClient,
+    PaymentUnusable,
     PaymentVoided,
     PlatformCancelled,
     ProviderMovePosted,
@@ -72,6 +73,13 @@ def the_payment_is_declined_with_a_reason() -> Recorded:
     purchase = Recorded(held=False)
     purchase.client("propose_split", refund=5_000)
     purchase.fact(PaymentDeclined("The card has expired."))
+    return purchase
+
+
+@story
+def the_payment_made_elsewhere_cannot_be_used() -> Recorded:
+    purchase = Recorded(held=False)
+    purchase.fact(PaymentUnusable("This payment belongs to another purchase."))
     return purchase
 
 

@@ -20,6 +20,7 @@ from workflows.lifecycle.events import (
     EffectBlocked,
     PaymentDeclined,
     PaymentHeld,
+    PaymentUnusable,
     PaymentVoided,
     PlatformCancelled,
     PostDecision,
@@ -107,6 +108,17 @@ def test_money_is_held_from_the_payment_until_the_decision_is_posted() -> None:
     assert (movement.amount, movement.target) == (ESCROW, "escrow")
     purchase.freelancer("give_refund")
     assert money(purchase) == {"held": ESCROW}
+
+
+def test_a_client_who_has_paid_elsewhere_is_not_asked_to_pay_again() -> None:
+    """R-19: staff are notified, because the client's money may be at the provider."""
+    purchase = Purchase(held=False)
+    purchase.fact(PaymentUnusable("This payment belongs to another purchase."))
+    becomes(purchase, Stage.CLOSED, notified={"client", "freelancer", "operator"})
+    assert purchase.state.outcome == "payment_declined"
+    (notice,) = purchase.notices
+    assert notice.text == texts.PAYMENT_UNUSABLE
+    assert "No money was taken" not in notice.text.summary
 
 
 @pytest.mark.parametrize("again", [PaymentHeld(), PaymentDeclined(), PaymentVoided()])

@@ -41,6 +41,7 @@ from workflows.lifecycle.events import (
     PaymentDeclined,
     PaymentHeld,
     PaymentNeedsClient,
+    PaymentUnusable,
     PaymentVoided,
     PlatformCancelled,
     ProviderMovePosted,
@@ -391,7 +392,8 @@ def any_fact(state: State) -> Iterator[Fact]:
         DeadlineComputed(deadline, NOON)
         for deadline in (DeadlineName.CLAIM, DeadlineName.SETTLEMENT)
     )
-    yield from (PaymentHeld(), PaymentDeclined(), PaymentVoided(), PlatformCancelled())
+    yield from (PaymentHeld(), PaymentDeclined(), PaymentUnusable(), PaymentVoided())
+    yield PlatformCancelled()
     yield from (DecisionPosted(), SettlementPosted(), PaymentChecked(state.payment_checks))
     yield PaymentNeedsClient("https://pay.example/1")
     yield from (ProviderMovePosted(number) for number in range(len(state.moves)))

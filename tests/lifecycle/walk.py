@@ -31,6 +31,7 @@ from workflows.lifecycle.events import (
     PaymentDeclined,
     PaymentHeld,
     PaymentNeedsClient,
+    PaymentUnusable,
     PaymentVoided,
     PlatformCancelled,
     PostDecision,
@@ -177,6 +178,7 @@ def answers(node: Node) -> Iterator[tuple[Event, Effect | None]]:
                 yield PaymentNeedsClient("https://pay.example/1"), None
                 yield PaymentHeld(), effect
                 yield PaymentDeclined(), effect
+                yield PaymentUnusable(), effect
             case VoidPayment():
                 yield PaymentHeld(), effect
                 yield PaymentVoided(), effect

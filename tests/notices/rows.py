@@ -132,6 +132,14 @@ ROWS: tuple[Row, ...] = (
         method="pm_sandbox_declined",
     ),
     Row(
+        "start, paid elsewhere with a payment that the provider does not know",
+        (),
+        ("payment_declined: client, freelancer, operator",),
+        shows=("could not be used",),
+        advice=("do not pay again",),
+        start={"payment_method": None, "payment_reference": "ch_unknown"},
+    ),
+    Row(
         "payment window expires",
         (Sleep(timedelta(minutes=1)),),
         _both("payment_failed"),

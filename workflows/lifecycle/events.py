@@ -43,6 +43,14 @@ class PaymentDeclined:
 
 
 @dataclass(frozen=True)
+class PaymentUnusable:
+    """The payment that was made elsewhere pays for no purchase under these terms, or for another
+    one; it stays where it is. `text` says why."""
+
+    text: str = ""
+
+
+@dataclass(frozen=True)
 class PaymentVoided:
     """The provider has no charge and will never make it."""
 
@@ -139,6 +147,7 @@ Fact = (
     | DeadlineComputed
     | PaymentHeld
     | PaymentDeclined
+    | PaymentUnusable
     | PaymentVoided
     | PaymentNeedsClient
     | BankDisputeReported

@@ -18,6 +18,7 @@ from workflows.lifecycle.events import (
     PaymentDeclined,
     PaymentHeld,
     PaymentNeedsClient,
+    PaymentUnusable,
     PostSettlement,
     RefundReported,
     Rejection,
@@ -186,7 +187,7 @@ def close_unpaid(outcome: str) -> Handler:
     """The purchase ends without money."""
 
     def close(draft: Draft) -> None:
-        if isinstance(draft.event, PaymentDeclined):
+        if isinstance(draft.event, PaymentDeclined | PaymentUnusable):
             draft.quote_reason(draft.event.text)
         draft.set(payment=Payment.NONE)
         draft.close(outcome, outcome)

@@ -67,6 +67,23 @@ PAYMENT_DECLINED = Text(
     explanation="Without a payment there is no purchase.",
     advice={"client": ("You are welcome to buy the project again with another way to pay.",)},
 )
+PAYMENT_UNUSABLE = Text(
+    heading="Payment could not be used",
+    summary="{Client's} payment of {escrow}, made before the purchase, could not be used for "
+    "it{because}. The purchase is closed.",
+    explanation="A payment that was made elsewhere is used only if the payment provider has all of "
+    "it, and for one purchase only.",
+    advice={
+        "client": (
+            "If you have paid, your money is still with the payment provider. Please do not pay "
+            "again: our staff looks into it.",
+        ),
+        "operator": (
+            "Look the payment up at the provider. If the client has paid, start the purchase again "
+            "under a new id with the right payment_reference, or send the payment back there.",
+        ),
+    },
+)
 PAYMENT_FAILED = Text(
     heading="Payment did not go through",
     summary="{Client's} payment of {escrow} did not go through within {payment_window}, so our "

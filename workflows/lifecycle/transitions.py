@@ -240,6 +240,18 @@ TRANSITIONS: tuple[Transition, ...] = (
     ),
     # --- the cancellation
     Transition(
+        id="R-19",
+        name="payment_declined",
+        cause=fact(events.PaymentUnusable, actor="payments"),
+        stages=OPEN,
+        guard=guards.PAYMENT_UNDECIDED,
+        handler=handlers.close_unpaid("payment_declined"),
+        to=CLOSED,
+        text=texts.PAYMENT_UNUSABLE,
+        notify=EVERYBODY,
+        source="O",
+    ),
+    Transition(
         id="R-20",
         name="refund_approved",
         cause=message("decide_refund", FREELANCER, choice="approve"),
