@@ -223,7 +223,7 @@ def with_outages(place: sides.Place, ready: Event) -> Any:
 
         opened = services.provider_of
         outage = place.folder / "outage"
-        services.provider_of = lambda given: OutOfReach(opened(given), outage)  # type: ignore
+        services.provider_of = lambda given: OutOfReach(opened(given), outage)  # type: ignore[assignment]
         return Services(settings)
 
     return sides.recourse(place, ready, create)
@@ -273,7 +273,7 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 async def until_listed(client: Client, count: int) -> None:
-    """Wait until the server lists so many purchases that need attention."""
+    """Wait until the server lists this number of purchases that need attention."""
     query = f"{RUNNING} AND {NEEDS_ATTENTION.name} = true"
     while (await client.count_workflows(query)).count < count:  # noqa: ASYNC110 - as above
         await asyncio.sleep(0.5)

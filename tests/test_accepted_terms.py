@@ -1,4 +1,4 @@
-"""A purchase keeps the terms that it was accepted with, whatever a later release makes of them."""
+"""A purchase keeps the terms that it was accepted with, under every later release."""
 
 from pathlib import Path
 from typing import Any

@@ -46,7 +46,7 @@ class Catalogue:
 
     def pattern(self, text: str, context: str = "") -> Pattern | None:
         """The translation of a text; None, with MissingTranslation, if there is none. `context`
-        tells texts apart that are alike in English."""
+        separates texts that are alike in English."""
         key = (context, text)
         if key not in self._patterns:
             found = self.texts.pgettext(context, text) if context else self.texts.gettext(text)
@@ -74,7 +74,7 @@ class Catalogue:
 
 
 def catalogue(locale: Locale | None) -> Catalogue | None:
-    """The catalogue of a locale's language, whatever its country; None for English and others."""
+    """The catalogue of a locale's language, in any country; None for English and others."""
     return _load(locale.language) if locale and locale.language in LANGUAGES else None
 
 

@@ -162,7 +162,7 @@ CHECKS = (
 
 BATCH = 500
 """Bounds the purchases of a window that one query reads: few enough for PostgreSQL to look each up
-in an index, whatever its estimates are."""
+in an index, against its estimates."""
 
 WINDOW = """
     WITH operation AS (SELECT * FROM {schema}operation WHERE purchase_id {of_batch}),

@@ -46,7 +46,7 @@ class Reader:
 
     def text(self, text: str, context: str = "", /, **values: object) -> str:
         """A text that names nobody, in the reader's language, with its placeholders filled in.
-        `context` tells texts apart that are alike in English."""
+        `context` separates texts that are alike in English."""
         facts = Facts(values={name: str(value) for name, value in values.items()})
         return Translated("", "", str, catalogue=self.catalogue).format(text, facts, context)
 

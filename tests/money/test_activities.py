@@ -315,7 +315,7 @@ def test_a_second_attempt_is_sent_when_the_first_has_failed(environment: Environ
 
 
 def test_a_refund_that_is_not_in_transit_is_not_sent(environment: Environment) -> None:
-    """Whoever asks for it: nothing leaves the provider before its decision is posted."""
+    """Nothing leaves the provider before its decision is posted."""
     run(environment.money.take_payment, payment())
     for decided in (None, decision()):
         if decided:

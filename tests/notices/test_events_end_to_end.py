@@ -1,4 +1,4 @@
-"""Events of purchases on a real server: all of them, in order, whatever happens to either side."""
+"""Events of purchases on a real server: all of them, in order, also when one side is away."""
 
 import asyncio
 import json
@@ -97,9 +97,9 @@ async def test_scenarios_are_reported_event_by_event(tmp_path: Path) -> None:
             events = sorted(events, key=lambda one: one["sequence"])
             assert {one["stream"] for one in events} == {f"purchase-{purchase.id}"}
             assert has_no_gap(events), scenario.name
-            told = [one["transition"] for one in events]
+            sent = [one["transition"] for one in events]
             lines = [entry.transition for entry in found.timeline]
-            assert [name for name in told if name in lines] == lines, scenario.name
+            assert [name for name in sent if name in lines] == lines, scenario.name
             last = events[-1]
             assert (last["stream"], last["sequence"]) == (found.stream, found.sequence)
             assert last["escrow"] == json.loads(found.escrow.model_dump_json())

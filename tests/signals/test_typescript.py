@@ -21,19 +21,19 @@ from docs.generate import HERE
 from starter.schema_examples import examples
 from temporal import embedded
 from temporal.purchases import Purchase
+from tests.node import program, run
 from tests.notices.consumer import SECRET
 from tests.purchases import held, purchase, purchase_of
-from tests.signals.node import SOURCE, installed, program, run
 from tests.signals.payloads import GOOD, code_of, failed_tasks, whole_history
-from tests.signals.typescript_types import TYPES, types
+from tests.signals.typescript_types import SOURCE, TYPES, installed_types, types
 
 pytestmark = pytest.mark.node
 
 
 @pytest.fixture(scope="module")
-async def packages() -> Path:
+def packages() -> Path:
     """A folder with the scripts and their packages."""
-    return await installed()
+    return installed_types()
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,10 @@ from typing import Any
 
 from docs.generate import HERE
 from starter.schema import schemas_by_name
-from tests.signals.node import installed, program, run
+from tests.node import installed, program, run
 
 TYPES = HERE / "typescript" / "recourse.d.ts"
+SOURCE = Path(__file__).parent / "typescript"
 """Checked in, so that an integrator can take it without Node's tools."""
 
 
@@ -52,6 +53,11 @@ def _readable(model: dict[str, Any]) -> dict[str, Any]:
     return model
 
 
+def installed_types() -> Path:
+    """A folder with the scripts in TypeScript and their packages."""
+    return installed(SOURCE, "send.mjs", "types.mjs")
+
+
 async def types(folder: Path) -> str:
     """The types, written by json-schema-to-typescript."""
     given = json.dumps(bundle())
@@ -60,7 +66,7 @@ async def types(folder: Path) -> str:
 
 async def _write() -> None:
     TYPES.parent.mkdir(exist_ok=True)
-    TYPES.write_text(await types(await installed()), encoding="utf-8")
+    TYPES.write_text(await types(installed_types()), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -7,11 +7,8 @@ at Stripe that is an error), stores answers to requests that were not executed, 
 concurrent requests.
 """
 
-import hashlib
 import json
-import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -20,49 +17,24 @@ from typing import Any
 import pytest
 import stripe
 
+from tests.node import installed, program
 from tests.stripe.builders import PRICE, connected, new_key
 from tests.stripe.fake import FakeStripe
 
 pytestmark = pytest.mark.node
 
 SOURCE = Path(__file__).parent / "stateful_mock"
-FILES = ("package.json", "package-lock.json", ".npmrc", "serve.cjs")
 
 Answer = tuple[object, ...]
 """What a call came to, without what differs from one server to the next."""
 
 
-def program(name: str) -> str:
-    """Return the path of a program of Node.js."""
-    found = shutil.which(name)
-    if found is None:
-        pytest.fail(f"`{name}` is missing: install Node.js 20.3 or newer, which brings npm along.")
-    return found
-
-
 @pytest.fixture(scope="module")
-def installed() -> Path:
-    """A folder with the mock, kept in the virtual environment for later runs."""
-    contents = b"".join((SOURCE / name).read_bytes() for name in FILES)
-    ready = Path(sys.prefix) / f"stateful-mock-{hashlib.sha256(contents).hexdigest()[:12]}"
-    if not ready.exists():
-        made = ready.with_suffix(".new")
-        shutil.rmtree(made, ignore_errors=True)
-        made.mkdir()
-        for name in FILES:
-            shutil.copy(SOURCE / name, made)
-        command = (program("npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund")
-        subprocess.run(command, cwd=made, check=True)
-        made.rename(ready)
-    return ready
-
-
-@pytest.fixture(scope="module")
-def mock(installed: Path) -> Iterator[stripe.StripeClient]:
+def mock() -> Iterator[stripe.StripeClient]:
     """A client of the mock."""
-    command = (program("node"), "serve.cjs")
+    folder, command = installed(SOURCE, "serve.cjs"), (program("node"), "serve.cjs")
     with subprocess.Popen(
-        command, cwd=installed, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
         port = int(process.stdout.readline())

@@ -1,11 +1,7 @@
 """Signing in at a real OpenID Connect provider (`oidc-provider`, for Node.js)."""
 
 import asyncio
-import hashlib
 import json
-import shutil
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import quote
@@ -15,8 +11,8 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from demo.ports import free_port
+from tests.node import installed, program
 from tests.purchases import held, purchase_of
-from tests.stripe.test_fake_against_mock import program
 from tests.workroom.callers import SECRET
 from tests.workroom.visitor import Visitor
 from workroom.local import serve_workroom
@@ -25,23 +21,6 @@ from workroom.settings import WorkroomSettings
 pytestmark = pytest.mark.node
 
 SOURCE = Path(__file__).parent / "openid_provider"
-FILES = ("package.json", "package-lock.json", ".npmrc", "serve.mjs")
-
-
-def installed() -> Path:
-    """A folder with the provider, kept in the virtual environment for later runs."""
-    contents = b"".join((SOURCE / name).read_bytes() for name in FILES)
-    ready = Path(sys.prefix) / f"openid-provider-{hashlib.sha256(contents).hexdigest()[:12]}"
-    if not ready.exists():
-        made = ready.with_suffix(".new")
-        shutil.rmtree(made, ignore_errors=True)
-        made.mkdir()
-        for name in FILES:
-            shutil.copy(SOURCE / name, made)
-        command = (program("npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund")
-        subprocess.run(command, cwd=made, check=True)
-        made.rename(ready)
-    return ready
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +28,7 @@ async def room(server: WorkflowEnvironment, worker: Worker) -> AsyncIterator[str
     """The address of a workroom whose people sign in at the provider."""
     url = f"http://127.0.0.1:{free_port()}"
     port = free_port()
-    folder = await asyncio.to_thread(installed)
+    folder = await asyncio.to_thread(installed, SOURCE, "serve.mjs")
     provider = await asyncio.create_subprocess_exec(
         *(program("node"), "serve.mjs", str(port), url, SECRET),
         cwd=folder,

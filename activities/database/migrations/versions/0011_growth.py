@@ -26,7 +26,7 @@ MORE_ACCOUNTS = f"""
 
 
 def with_parts(route: str) -> str:
-    """Whatever goes to or from a clearing account may go to or from a part of it. Which parts there
+    """What may go to or from a clearing account may go to or from a part of it. Which parts there
     are says the table `account`, which each transfer references."""
     for side in ("debit_account", "credit_account"):
         whole = f"{side} = 'provider-clearing:' || currency"
