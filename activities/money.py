@@ -9,7 +9,6 @@ line contains a payment method.
 
 import json
 import shlex
-from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import structlog
@@ -72,13 +71,10 @@ class MoneyActivities:
         ledger: Ledger,
         provider: PaymentProvider,
         seal: Seal = UNENCRYPTED,
-        check_terms: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`check_terms` raises ValueError for terms that no valid start input has."""
         self._ledger = ledger
         self._provider = provider
         self._seal = seal
-        self._check_terms = check_terms
 
     @activity.defn(name=TAKE_PAYMENT.name)
     def take_payment(self, request: PaymentRequest) -> PaymentAnswer:
@@ -93,7 +89,6 @@ class MoneyActivities:
             if charge is None:
                 check_calendar(request.calendar, request.timezone)
                 check_for_new_purchases(request.price.currency)
-                self._validate(request.document)
             self._register(request, paid=charge is not None and charge.status == "succeeded")
             if request.payment_reference:
                 charge = find_payment(self._ledger, self._provider, request)
@@ -257,14 +252,6 @@ class MoneyActivities:
     def _decision_of(self, purchase_id: str) -> LedgerDecision | None:
         found = self._ledger.decision(purchase_id)
         return LedgerDecision(**vars(found)) if found else None
-
-    def _validate(self, document: str) -> None:
-        try:
-            self._check_terms(document)
-        except ValueError as error:
-            raise ApplicationError(
-                str(error), type=ErrorType.INVALID_INPUT, non_retryable=True
-            ) from None
 
     def _register(self, request: PaymentRequest, *, paid: bool = False) -> None:
         self._ledger.register(bought(request, self._seal), paid=paid)

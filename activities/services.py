@@ -140,6 +140,7 @@ class Services:
         self.mail_problem = partial(mail_problem, channels)
         self.sends_events = bool(consumers)
         self.seal = seal
+        self._money = MoneyActivities(self.ledger, self.provider, seal)
         self._notifying = NoticeActivities(
             self.notices,
             channels,
@@ -150,10 +151,10 @@ class Services:
             events=EventDelivery(self.notices, consumers, source_of(settings.deployment), origin),
         )
 
-    def activities(self, check_terms: Callable[[str], None]) -> Sequence[Callable[..., Any]]:
-        """The activities that move money or compute a date. `check_terms` raises ValueError for
-        terms that no valid start input has."""
-        money = MoneyActivities(self.ledger, self.provider, self.seal, check_terms)
+    @property
+    def activities(self) -> Sequence[Callable[..., Any]]:
+        """The activities that move money or compute a date."""
+        money = self._money
         aftercare = AftercareActivities(self.ledger, self.provider, self.seal)
         return (
             money.load_saved_state,

@@ -66,7 +66,8 @@ class Place:
 class IdleServices(Services):
     """Activities that answer at once and do nothing, so that only the workflow is measured."""
 
-    def activities(self, check_terms: Callable[[str], None]) -> list[Callable[..., Any]]:
+    @property
+    def activities(self) -> list[Callable[..., Any]]:
         """The activities, with the names and answers of the real ones."""
         return [
             self.take_payment,

@@ -34,7 +34,7 @@ from temporal.client import data_converter, interceptors
 from temporal.directory import TemporalPurchaseDirectory
 from temporal.nexus_handler import AT_ONCE, ENDPOINTS, Endpoints, PurchasesHandler, read_endpoints
 from temporal.runner import Runner, WritesCards
-from workflows.acceptance import RULES_PATCH, AcceptanceActivities, check_terms
+from workflows.acceptance import RULES_PATCH, AcceptanceActivities
 from workflows.aftercare import PurchaseAftercare
 from workflows.audit import BooksAudit
 from workflows.lifecycle.versions import ACTIVE
@@ -147,7 +147,7 @@ def activities_of(client: Client, services: Services) -> Sequence[Callable[..., 
         partial(open_case, client),
     )
     acceptance = AcceptanceActivities(services.mail_problem, events=services.sends_events)
-    return acceptance.accept_purchase, *services.activities(check_terms), audit.audit_books
+    return acceptance.accept_purchase, *services.activities, audit.audit_books
 
 
 def notices_worker(client: Client, services: Services, **options: Any) -> Worker:

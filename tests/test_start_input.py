@@ -12,11 +12,10 @@ from temporalio.common import RawValue
 
 from activities.amounts import MAX_AMOUNT
 from tests.contract import START, assert_rejected, message, start
-from workflows.acceptance import check_terms, document_of
+from workflows.acceptance import document_of
 from workflows.budget import LARGEST_START
 from workflows.messages import PurchaseStart
 from workflows.policy import GivenPolicy
-from workflows.workflow_state import AcceptedStart
 
 
 def test_the_start_input_of_the_contract_is_accepted() -> None:
@@ -38,13 +37,6 @@ def test_a_purchase_has_one_way_to_be_paid(both: bool) -> None:
     assert_rejected("", start, **(given if both else {"payment_method": None}))
     paid = PurchaseStart.model_validate_json(json.dumps({**given, "payment_method": None}))
     assert paid.payment_reference == "ch_1"
-
-
-@pytest.mark.parametrize("events", [True, False])
-def test_terms_with_and_without_events_are_charged(events: bool) -> None:
-    """The check before the charge knows that `events` is the worker's setting, not an input."""
-    terms = AcceptedStart.of(start()).model_copy(update={"events": events})
-    check_terms(terms.model_dump_json())
 
 
 def test_the_start_input_survives_a_round_trip() -> None:

@@ -137,20 +137,6 @@ def accept(document: str, workflow_id: str, now: datetime) -> AcceptedStart:
     return AcceptedStart.of(start.model_copy(update={"purchased_at": purchased_at}), now)
 
 
-def check_terms(document: str) -> None:
-    """Check that validation accepts these terms, before the client is charged: somebody may have
-    written the recorded answer by hand. Raises ValueError with a sentence."""
-    terms = AcceptedStart.model_validate_json(document)
-    fields = terms.model_dump(mode="json", include=set(PurchaseStart.model_fields))
-    given = {name: value for name, value in fields.items() if value not in ("", None)}
-    start = read(PurchaseStart, json.dumps(given))
-    check_movable(start.price.amount, start.price.currency)
-    given_terms = AcceptedStart.of(start, terms.imported_at)
-    # `events` is the worker's setting, which no start input has.
-    if given_terms.model_copy(update={"events": terms.events}) != terms:
-        raise ValueError("the recorded terms are not those of a start input.")
-
-
 def purchase_time(given: datetime | None, now: datetime) -> datetime | None:
     """When the purchase was made, if the input says so; never after `now`, because it could be
     cancelled for free until then. Raises ValueError with a sentence."""

@@ -26,7 +26,7 @@ def forget(connection: Connection, purchase_id: str, now: datetime, *, dry_run: 
     _check_money(connection, purchase_id)
     last = connection.scalar(sa.select(sa.func.max(_AT)).filter_by(**name)) or bought.at
     window = aftercare_window(connection, purchase_id)
-    assert window is not None  # it is registered
+    assert window is not None  # it is registered with its policy
     if now <= last + window:
         raise LedgerRejected(
             "TOO_EARLY",

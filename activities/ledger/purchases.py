@@ -135,11 +135,12 @@ _DURATION = TypeAdapter(timedelta)
 
 
 def aftercare_window(connection: Connection, purchase_id: str) -> timedelta | None:
-    """The window of its policy; None if it is not registered."""
+    """The window of its policy; None if it is not registered, or its terms have none."""
     found = connection.execute(_FIND, {"id": purchase_id}).first()
     if found is None:
         return None
-    return _DURATION.validate_python(json.loads(found.terms)["policy"]["aftercare_window"])
+    window = json.loads(found.terms).get("policy", {}).get("aftercare_window")
+    return None if window is None else _DURATION.validate_python(window)
 
 
 def _index(connection: Connection, purchase_id: str, people: Collection[str]) -> None:

@@ -21,7 +21,7 @@ from activities.services import Services
 from demo.runner import POLL_EVERY, Handle, send, skip, start, until
 from temporal.directory import TemporalPurchaseDirectory
 from tests.notices.environment import environment
-from tests.purchases import held, input_error, purchase, purchase_of
+from tests.purchases import held, purchase, purchase_of
 from tests.signals.payloads import failed_tasks, raw, whole_history
 from worker import build_worker
 from workflows.acceptance import ACCEPT_PURCHASE
@@ -142,36 +142,6 @@ async def test_terms_that_are_failed_or_completed_by_hand_are_validated_again(
         assert (found.purchase_id, str(found.price)) == (terms.purchase_id, "250.00 USD")
         assert by_hand.answers == {ACCEPT_PURCHASE.name: []}
         await handle.terminate("seen")
-
-
-@pytest.mark.parametrize(
-    ("changed", "says"),
-    [
-        ({"freelancer": purchase().client.model_dump()}, "are the same person"),
-        ({"policy": {"review_window": "P999999D"}}, "at most ten years"),
-        ({"decimals": 0}, "the recorded terms are not those of a start input"),
-        ({"title": "two\nlines"}, "must be one line"),
-    ],
-    ids=["one person", "a window of 2,700 years", "no cents", "a title of two lines"],
-)
-async def test_terms_that_no_start_can_have_are_never_charged(
-    bare_server: WorkflowEnvironment,
-    services: Services,
-    threads: ThreadPoolExecutor,
-    changed: dict[str, object],
-    says: str,
-) -> None:
-    """Somebody has completed their validation by hand: they are validated again before the client
-    is charged, and the id can be used again."""
-    terms = purchase()
-    given = AcceptedStart.of(terms).model_dump(mode="json")
-    lie = {"terms": given | changed}
-    async with completing(bare_server, services, threads, ByHand({ACCEPT_PURCHASE.name: [lie]})):
-        handle = await start(bare_server.client, terms)
-        why = await input_error(handle)
-    assert says in why
-    assert services.provider.find_charge(f"{handle.id}/hold") is None
-    assert services.ledger.find_state(terms.purchase_id) is None
 
 
 HELD = {"status": "held", "reference": "ch_invented"}
