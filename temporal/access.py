@@ -3,10 +3,10 @@
 from temporalio.client import Client
 
 from activities.fields import identifier
-from temporal.aftercare import current
+from temporal.aftercare import current, status_of
 from temporal.errors import Rejected, Unreachable
 from temporal.purchases import Purchase
-from workflows.messages import Message, PurchaseStart, Receipt, Role, Sender
+from workflows.messages import Message, PurchaseStart, Receipt, Role, Sender, Status
 
 PARTIES = (Role.CLIENT, Role.FREELANCER)
 MAY_START = (Role.CLIENT, Role.OPERATOR)
@@ -63,6 +63,15 @@ async def send(purchase: Purchase, message: Message) -> Receipt:
         if error.code != "NO_WORKER":
             raise
     return await purchase.send(message)
+
+
+async def status_for(purchase: Purchase, sender: Sender) -> Status:
+    """The status, for a sender who may see the purchase: the page on which the client confirms the
+    payment is not the freelancer's to see."""
+    found = await status_of(purchase)
+    if sender.role is Role.FREELANCER:
+        return found.model_copy(update={"confirm_url": None})
+    return found
 
 
 async def terms_for(purchase: Purchase, sender: Sender) -> PurchaseStart:

@@ -22,8 +22,8 @@ from temporalio.service import RPCError
 
 from activities.requests import Model
 from activities.services import WrongSetting
-from temporal.access import MAY_START, NotYours, opened, send
-from temporal.aftercare import current, status_of
+from temporal.access import MAY_START, NotYours, opened, send, status_for
+from temporal.aftercare import current
 from temporal.connection_errors import server_failure
 from temporal.errors import Failure, InvalidInput, Rejected, Unreachable
 from temporal.nexus import SERVICE, Ask, Send
@@ -116,7 +116,8 @@ class PurchasesHandler:
     async def status(self, context: StartOperationContext, given: RawValue) -> Status:
         """Everything about a purchase."""
         with _failures():
-            return await status_of(await self._asked(_parsed(Ask, given)))
+            asked = _parsed(Ask, given)
+            return await status_for(await self._asked(asked), asked.by)
 
     @sync_operation
     async def actions(self, context: StartOperationContext, given: RawValue) -> list[Permission]:

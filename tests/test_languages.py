@@ -96,7 +96,7 @@ def test_a_catalogue_has_every_plural_of_its_language(language: str) -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_translation_says_all_that_the_text_says_to_every_reader(language: str) -> None:
-    """Whoever reads it and whoever has acted: no amount, date or person is left out or made up, and
+    """For every reader and every actor: no amount, date or person is left out or made up, and
     nobody reads their own name or an English "you"."""
     for _, english, translated in translations(language):
         for you in READERS:

@@ -27,8 +27,8 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.fields import Identifier
 from activities.requests import Model
 from temporal import terms as start_terms
-from temporal.access import MAY_START, NotYours, is_party, opened, send
-from temporal.aftercare import current, status_of
+from temporal.access import MAY_START, NotYours, is_party, opened, send, status_for
+from temporal.aftercare import current
 from temporal.errors import Rejected
 from temporal.listing import Listed, find_page
 from temporal.purchases import Purchase
@@ -185,10 +185,7 @@ class Api:
         return Page(purchases=tuple(found), next_page_token=written_token(following) or None)
 
     async def _status(self, request: Request, sender: Sender) -> Status:
-        found = await status_of(await self._opened(request, sender))
-        if sender.role is Role.FREELANCER:  # the page is the client's own
-            return found.model_copy(update={"confirm_url": None})
-        return found
+        return await status_for(await self._opened(request, sender), sender)
 
     async def _actions(self, request: Request, sender: Sender) -> list[Permission]:
         return await (await current(await self._opened(request, sender))).actions(sender.role)

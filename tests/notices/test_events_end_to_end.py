@@ -207,7 +207,7 @@ async def test_after_a_reset_in_another_order_the_last_event_is_the_status(
     tmp_path: Path,
 ) -> None:
     """A message may be decided before the payment then: its number is used again under a new id,
-    which tells a consumer to read the status."""
+    which asks a consumer to read the status."""
     consumer = Consumer()
     async with with_consumer(tmp_path, consumer) as env:
         handle = await held(env.server)

@@ -178,6 +178,16 @@ async def test_an_endpoint_that_is_not_listed_may_do_nothing(caller: Caller, bou
     assert "RECOURSE_NEXUS_ENDPOINTS" in found["text"]
 
 
+async def test_the_freelancer_does_not_see_where_the_payment_is_confirmed(caller: Caller) -> None:
+    """As over HTTP: the link is the client's own."""
+    terms = purchase("pm_sandbox_needs_client").model_dump(mode="json", exclude_none=True)
+    await caller("start", terms)
+    asked = {"purchase_id": terms["purchase_id"]}
+    while not (await caller("status", {**asked, "by": CLIENT}))["confirm_url"]:
+        pass
+    assert (await caller("status", {**asked, "by": FREELANCER}))["confirm_url"] is None
+
+
 async def test_a_party_reaches_its_own_purchases_only(caller: Caller, bought: str) -> None:
     """Alike if there is no such purchase."""
     eve = {"role": "client", "id": "eve"}

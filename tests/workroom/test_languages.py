@@ -111,7 +111,7 @@ async def test_a_party_without_a_catalogue_reads_english_in_their_formats(
 
 
 async def test_staff_read_english(server: WorkflowEnvironment, url: str) -> None:
-    """Whatever the parties read, and whatever the browser asks for."""
+    """Neither the parties' language nor the browser's counts."""
     handle = await bought(server, "de_DE")
     staff = Visitor(url)
     staff.browser.headers["Accept-Language"] = "de"
