@@ -13,12 +13,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from temporalio.client import Client
+from temporalio.client import Client, Interceptor
 from temporalio.runtime import Runtime
 from temporalio.testing import TimeSkippingConfig, WorkflowEnvironment
 
 from activities.services import WrongSetting
-from temporal.client import data_converter, interceptors
+from temporal.client import data_converter
+from temporal.client import interceptors as own_interceptors
 from temporal.limits import LARGEST_PAYLOAD
 from temporal.ports import check_free
 from workflows.view import SEARCH_ATTRIBUTES
@@ -66,6 +67,7 @@ async def server(
     skip_time: bool = False,
     runtime: Runtime | None = None,
     extra: Sequence[str] = (),
+    interceptors: Sequence[Interceptor] = (),
 ) -> AsyncIterator[WorkflowEnvironment]:
     """A running server with our search attributes; ends with the block.
 
@@ -77,7 +79,7 @@ async def server(
         check_free(wished, OTHER_PORT)
     options: dict[str, Any] = {
         "data_converter": data_converter(),
-        "interceptors": interceptors(),
+        "interceptors": [*interceptors, *own_interceptors()],
         "runtime": runtime,
         "search_attributes": SEARCH_ATTRIBUTES,
         "dev_server_existing_path": binary(),

@@ -14,6 +14,7 @@ from temporalio.worker import Worker
 from activities.services import Services, Settings
 from temporal import embedded
 from temporal.plugin import ACTIVITY_THREADS
+from tests.patience import Patience
 from tests.proof.counts import report_counts
 from tests.purchases import DELETES_SOON
 from tests.time_limits import seconds_for, with_time_limit
@@ -72,7 +73,9 @@ def _garbage() -> None:
 async def server() -> AsyncIterator[WorkflowEnvironment]:
     """A server on which the clock of each purchase can be moved."""
     extra = (*CONTINUE_AS_NEW_SOON, *DELETES_SOON)
-    async with embedded.server(skip_time=True, extra=extra) as environment:
+    async with embedded.server(
+        skip_time=True, extra=extra, interceptors=[Patience()]
+    ) as environment:
         yield environment
 
 

@@ -8,6 +8,7 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
 from temporal.converter import DATA_CONVERTER
+from temporal.process import exit_process
 from temporal.runner import Runner, WritesCards
 from workflows.purchase import ProjectPurchase
 
@@ -36,3 +37,4 @@ async def main() -> None:
 
 if __name__ == "__main__":
     asyncio.run(main())
+    exit_process(0)
