@@ -92,8 +92,7 @@ def _of_row(row: Transition) -> Iterator[str]:
         yield from _of(row.text)
     elif row.cause.message or not row.silent_for_facts:
         yield row.text.summary  # in the timeline
-    if row.text.expiry:
-        yield row.text.expiry
+    yield from filter(None, (row.text.expiry, row.text.expiry_in_lists))
     if row.form and set(PARTIES) & set(row.cause.by):
         yield row.form.label
 

@@ -13,7 +13,7 @@ from activities.requests import Model
 from temporal.executions import ENDED, Execution, can_be_asked, executions, literal, memo, page
 from temporal.purchases import Purchase
 from temporal.runs import OURS, RUNNING
-from workflows import view
+from workflows import lifecycle, view
 
 OPEN_CASES = "(WorkflowType = 'PurchaseAftercare' AND ExecutionStatus IN ('Running', 'Paused'))"
 """The aftercare cases of closed purchases."""
@@ -25,6 +25,7 @@ Wanted = Mapping[SearchAttributeKey[Any], str | bool]
 class Listed(Model):
     """A purchase in a list: its search attributes. Needs no worker.
 
+    `next_row`: the id of the row of the rules that applies at the next deadline if nobody acts.
     One that was ended from outside keeps the stage that it had: its `workflow_status` is then
     `terminated`, `failed`, `timed_out` or `canceled`, it needs attention, and no deadline runs.
     """
@@ -37,6 +38,7 @@ class Listed(Model):
     stage: str | None
     outcome: str | None
     next_deadline: UtcDatetime | None
+    next_row: str | None
     needs_attention: bool
     workflow_status: str
 
@@ -111,6 +113,7 @@ async def _run_to_list(client: Client, execution: Execution, wanted: Wanted) -> 
 
 async def _listed(client: Client, execution: Execution) -> Listed:
     attributes = execution.attributes
+    next_deadline = None if execution.is_ended else attributes.get(view.DEADLINE)
     return Listed(
         purchase_id=purchase_of_workflow(execution.id),
         title=await memo(client, execution, "title"),
@@ -119,10 +122,18 @@ async def _listed(client: Client, execution: Execution) -> Listed:
         freelancer=attributes.get(view.FREELANCER),
         stage=attributes.get(view.STAGE),
         outcome=attributes.get(view.OUTCOME),
-        next_deadline=None if execution.is_ended else attributes.get(view.DEADLINE),
+        next_deadline=next_deadline,
+        next_row=await _next_row(client, execution) if next_deadline else None,
         needs_attention=_needs_attention(execution),
         workflow_status=execution.status,
     )
+
+
+async def _next_row(client: Client, execution: Execution) -> str | None:
+    if row_id := await memo(client, execution, view.NEXT_ROW):
+        return row_id
+    usual = lifecycle.usual_row(execution.attributes.get(view.STAGE) or "")
+    return usual.id if usual else None
 
 
 def _condition(key: SearchAttributeKey[Any], value: str | bool) -> str:

@@ -86,6 +86,7 @@ class ProjectPurchase(Receiver):
         self._input_error: ValueError | Undecipherable | UnreadableState | None = None
         self._changed = False
         self._indexed = view.known(workflow.info().typed_search_attributes)
+        self._listed_row = None if view.NEXT_ROW in workflow.info().raw_memo else ""
         self._queue = MessageQueue()
         self._signals = 0
         self._given, self._began = given, workflow.now()
@@ -345,12 +346,16 @@ class ProjectPurchase(Receiver):
     # --- timers and search attributes
 
     def _sync(self) -> None:
-        """Make timers and search attributes match the state."""
+        """Make timers, search attributes and the memo match the state."""
         self._timers.sync()
         attributes = view.search_attributes(self._state.purchase, workflow.now())
         if changes := view.updates(self._indexed, attributes):
             workflow.upsert_search_attributes(changes)
         self._indexed = attributes
+        row = view.next_row(self._state.purchase, workflow.now())
+        if row is not None and row != self._listed_row:
+            workflow.upsert_memo({view.NEXT_ROW: row})
+            self._listed_row = row
 
     def _deadline_reached(self, name: DeadlineName, at: datetime) -> None:
         """Queue the expiry behind all received messages; the deadline may have moved meanwhile. In

@@ -34,9 +34,6 @@ Searchable = dict[SearchAttributeKey[Any], str | bool | datetime]
 
 def search_attributes(state: State, now: datetime) -> Searchable:
     """The search attributes as they should be now."""
-    deadlines = dict(state.deadlines)
-    if lifecycle.payment_attempt_ends(state, now):
-        del deadlines[DeadlineName.PAYMENT]
     found: Searchable = {
         STAGE: shown.shown_stage(state).value,
         CLIENT: state.terms.client.id,
@@ -45,9 +42,33 @@ def search_attributes(state: State, now: datetime) -> Searchable:
     }
     if state.outcome:
         found[OUTCOME] = state.outcome
-    if deadlines:
+    if deadlines := _listed_deadlines(state, now):
         found[DEADLINE] = min(deadlines.values())
     return found
+
+
+def _listed_deadlines(state: State, now: datetime) -> dict[DeadlineName, datetime]:
+    deadlines = dict(state.deadlines)
+    if lifecycle.payment_attempt_ends(state, now):
+        del deadlines[DeadlineName.PAYMENT]
+    return deadlines
+
+
+NEXT_ROW = "next_row"
+"""The field of the memo with what `next_row` returns."""
+
+
+def next_row(state: State, now: datetime) -> str | None:
+    """The id of the row that applies when the next deadline ends and nobody acts; empty if lists
+    read the same from the stage (`usual_row`), None if no deadline is open."""
+    deadlines = _listed_deadlines(state, now)
+    if not deadlines:
+        return None
+    row = lifecycle.on_expiry(state, min(deadlines, key=lambda name: deadlines[name]))
+    usual = lifecycle.usual_row(shown.shown_stage(state))
+    if row is None or (usual and usual.text.listed_expiry == row.text.listed_expiry):
+        return ""
+    return row.id
 
 
 def known(attributes: TypedSearchAttributes) -> Searchable:

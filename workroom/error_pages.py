@@ -2,6 +2,7 @@
 
 from http import HTTPStatus
 
+from starlette.requests import Request
 from starlette.responses import Response
 
 from activities.links import NotSigned
@@ -10,6 +11,7 @@ from temporal.access import NotYours
 from temporal.errors import Failure, Unreachable
 from workroom.limits import TooMany
 from workroom.problems import failure_of
+from workroom.readers import asked_for
 from workroom.sessions import Session
 from workroom.show import page
 
@@ -27,6 +29,17 @@ def error_page(error: Exception, session: Session | None, reader: Reader) -> Res
     status, heading, text = _explained(error, reader)
     at = error.at if isinstance(error, SignedOut) else None
     return page("failed", session, reader, status=status, heading=heading, text=text, sign_in=at)
+
+
+def plain_page(status: HTTPStatus, request: Request) -> Response:
+    """The page for an address that is not known, or for a fault of ours, in the language of the
+    browser."""
+    reader = asked_for(request)
+    own = reader.text
+    heading, text = own("Not found"), own("There is no such page.")
+    if status is HTTPStatus.INTERNAL_SERVER_ERROR:
+        heading, text = own("Try again soon"), own("This is a fault of ours, and is in our log.")
+    return page("failed", None, reader, status=status, heading=heading, text=text, sign_in=None)
 
 
 def _explained(error: Exception, reader: Reader) -> tuple[HTTPStatus, str, str]:

@@ -17,6 +17,7 @@ from temporal.client import connect
 from temporal.serving import LISTENS, listen
 from workflows.messages import Sender
 from workroom.api import Api
+from workroom.error_pages import plain_page
 from workroom.limits import Limits
 from workroom.pages import Pages
 from workroom.problems import Problem
@@ -67,20 +68,29 @@ def workroom(client: Client, settings: WorkroomSettings) -> Starlette:
     )
 
 
-async def _not_answered(_: Request, error: Exception) -> Response:
-    """A path or a method that is not known."""
+async def _not_answered(request: Request, error: Exception) -> Response:
+    """A path or a method that is not known: in a browser, a mistyped address."""
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
+    if _is_browser(request):
+        return plain_page(status, request)
     detail = f"{status.phrase}: the API is described at /api/openapi.json."
     return Problem(status, status.name, detail, headers=error.headers).response()
 
 
-async def _broken(_: Request, error: Exception) -> Response:
+async def _broken(request: Request, error: Exception) -> Response:
     """A fault of ours; the log has its traceback."""
     status = HTTPStatus.INTERNAL_SERVER_ERROR
+    if _is_browser(request):
+        return plain_page(status, request)
     return Problem(
         status, "INTERNAL_ERROR", "This is a fault of ours, and is in our log."
     ).response()
+
+
+def _is_browser(request: Request) -> bool:
+    is_api = request.url.path.startswith("/api/")
+    return not is_api and "text/html" in request.headers.get("accept", "")
 
 
 class UndecodedPaths:

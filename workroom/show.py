@@ -15,7 +15,7 @@ from babel.dates import format_date, format_time
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
-from activities.formatter import Facts, capitalized
+from activities.formatter import BY_ROLE, Facts, capitalized
 from activities.languages.translated import Translated
 from activities.notices.formats import Reader, reader, utc
 from activities.notices.render import display_name
@@ -313,6 +313,15 @@ def _turn(stage: str | None, role: Role) -> str:
     return "you" if who == role else who.replace("payments", "payment provider")
 
 
+def _expiry(row_id: str, reader: Reader, role: Role) -> str:
+    """What happens at a deadline of a purchase in a list, for its reader, as the end of a
+    sentence; empty if this release does not know the row."""
+    row = next((row for row in newest_rules().transitions if row.id == row_id), None)
+    if row is None or not row.text.listed_expiry:
+        return ""
+    return reader.formatter(*BY_ROLE, "", role.value).format(row.text.listed_expiry, Facts())
+
+
 def _title(path: str, role: Role) -> str:
     """What a form is called, in English."""
     form = form_at(path, role)
@@ -342,6 +351,7 @@ _TEMPLATES.filters |= {
     "stage": _stage,
     "standing": _standing,
     "turn": _turn,
+    "expiry": _expiry,
     "path": purchase_path,
     "utc": utc,
     "short": _short,

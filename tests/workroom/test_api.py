@@ -392,8 +392,10 @@ async def test_a_failure_of_ours_shows_no_detail(
         monkeypatch.setattr(Purchase, look, fails)
     answer = await Caller(url, token(*ANA)).get(f"/{purchase_of(handle)}")
     assert problem(answer) == expected
+    ana.browser.headers["Accept"] = "text/html"
     page = (await ana.open(f"/purchases/{purchase_of(handle)}")).page
     assert page.status_code == expected[0]
+    assert "problem" not in page.headers["content-type"]
     for text in (answer.text, page.text):
         assert "secret detail" not in text
         assert "Traceback" not in text

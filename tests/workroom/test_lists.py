@@ -108,6 +108,58 @@ async def test_deadlines_are_in_the_readers_zone(server: WorkflowEnvironment, ur
         assert f"Next deadline ({zone})" in each.text
 
 
+@pytest.mark.parametrize(
+    ("choice", "messages", "then"),
+    [
+        ({}, [], "the project is cancelled and all of the money goes back to you"),
+        ({}, ["submit_requirements"], "the freelancer can no longer cancel, only give the money"),
+        ({}, ["cancel"], "the project is cancelled and all of the money goes back to you"),
+        (
+            {"requirements_window": "P30D"},
+            ["cancel"],
+            "If nobody acts by then: all of the money goes back to you.",
+        ),
+        (
+            {"requirements_window": "P30D", "refund_decision_silence": "resume"},
+            ["cancel"],
+            "the request lapses and the project goes on",
+        ),
+        (
+            {"requirements_window": "P30D", "refund_decision_silence": "resume"},
+            ["cancel", "decline"],
+            "the claim is paid",
+        ),
+        ({}, ["give_refund"], "the refund counts as arrived, or our staff looks into it"),
+    ],
+)
+async def test_a_list_says_what_happens_at_the_next_deadline(
+    server: WorkflowEnvironment,
+    url: str,
+    choice: dict[str, str],
+    messages: list[str],
+    then: str,
+) -> None:
+    """Of the deadline that comes first, by the choices of that purchase (R-11, R-12, R-35, R-36,
+    R-38, R-64)."""
+    handle = await held(server, policy=choice)
+    for message in messages:
+        match message:
+            case "submit_requirements":
+                await send(handle, Role.CLIENT, message, requirements="A lighthouse.")
+            case "cancel":
+                await send(handle, Role.CLIENT, message)
+            case "decline":
+                await send(handle, Role.FREELANCER, "decide_refund", decision="decline")
+            case _:
+                await send(handle, Role.FREELANCER, message)
+    ana, page = Visitor(url), f"/purchases/{purchase_of(handle)}"
+    await ana.sign_in("client", "ana", None)
+    search = f"/?search={purchase_of(handle)}"
+    await listed(ana, search, page)
+    while then not in ana.text:  # the server lists a change soon after it
+        await ana.open(search)
+
+
 async def test_staff_see_what_waits_for_them_by_kind(
     server: WorkflowEnvironment, url: str, services: Services
 ) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import re
 
 import pytest
+import requests
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.testing import WorkflowEnvironment
@@ -258,6 +259,18 @@ async def test_jobs_show_what_the_links_cover_in_the_readers_words(
     assert pages[0] not in ana.html.links
     for page in ("Zm9yZ2Vk", "!"):
         assert (await ana.open(f"/?page={page}")).page.status_code == 404
+
+
+async def test_a_mistyped_address_shows_a_page_in_the_language_of_the_browser(url: str) -> None:
+    headers = {"Accept": "text/html,*/*;q=0.8", "Accept-Language": "de-AT,de;q=0.9"}
+    for path in ("/job", "/purchases", "/purchases/p/cancel/now"):
+        answer = await asyncio.to_thread(requests.get, f"{url}{path}", headers=headers)
+        assert answer.status_code == 404
+        assert answer.headers["content-type"] == "text/html; charset=utf-8"
+        assert "<h1>Nicht gefunden</h1>" in answer.text
+        assert '<html lang="de">' in answer.text
+    program = await asyncio.to_thread(requests.get, f"{url}/job")
+    assert program.headers["content-type"] == "application/problem+json"
 
 
 async def listed(visitor: Visitor, path: str, link: str) -> None:

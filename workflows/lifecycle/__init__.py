@@ -20,6 +20,7 @@ from workflows.lifecycle.queries import (
     rejection_notice,
     reminder,
     samples,
+    usual_row,
     waiting_for,
 )
 from workflows.lifecycle.versions import newest, newest_rules, rules_of
@@ -49,5 +50,6 @@ __all__ = [
     "retry_interval",
     "rules_of",
     "samples",
+    "usual_row",
     "waiting_for",
 ]

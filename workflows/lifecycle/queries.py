@@ -18,7 +18,7 @@ from workflows.lifecycle.events import (
 )
 from workflows.lifecycle.state import AttentionKind, Code, DeadlineName, Stage, State
 from workflows.lifecycle.transition import AMOUNT, Transition
-from workflows.lifecycle.versions import draft_of, is_open, newest_rules, rules_of
+from workflows.lifecycle.versions import RULES_1, draft_of, is_open, newest_rules, rules_of
 from workflows.lifecycle.words import expiry_text
 from workflows.messages import MESSAGES, Deadline, Message, Permission, Role, Sender
 
@@ -49,6 +49,13 @@ def on_expiry(state: State, deadline: DeadlineName) -> Transition | None:
     """The row that applies when this open deadline ends and nobody has acted."""
     draft = draft_of(state, DeadlineExpired(deadline), state.deadlines[deadline])
     return rules_of(state).row_for(draft)
+
+
+def usual_row(stage: str) -> Transition | None:
+    """The row that lists assume for the end of the deadline of a stage: that of the first version
+    and the default policy, so that it is the same in every release."""
+    found = (rule.expiry[0] for rule in RULES_1.deadlines if rule.governs == stage)
+    return next((RULES_1.row(row_id) for row_id in found), None)
 
 
 def payment_attempt_ends(state: State, now: datetime) -> datetime | None:

@@ -15,15 +15,22 @@ class Text:
     """The texts of one row.
 
     `summary`: what happened and who acted, one or two sentences. `explanation`: the rule behind it.
-    `expiry`: for a deadline's row, what happens if nobody acts, as the end of a sentence. `advice`:
-    paragraphs for one reader only.
+    `expiry`: for a deadline's row, what happens if nobody acts, as the end of a sentence;
+    `expiry_in_lists`: the same where only the stage is known, if it differs. `advice`: paragraphs
+    for one reader only.
     """
 
     heading: str
     summary: str
     explanation: str
     expiry: str = ""
+    expiry_in_lists: str = ""
     advice: "Advice" = field(default_factory=dict)
+
+    @property
+    def listed_expiry(self) -> str:
+        """What happens if nobody acts, where only the stage is known."""
+        return self.expiry_in_lists or self.expiry
 
 
 Advice = Mapping[Literal["client", "freelancer", "operator"], tuple[str, ...]]
@@ -41,6 +48,7 @@ _NOT_GUARANTEED = (
     "A refund is not guaranteed: {freelancer} may have begun or even finished the work. "
     "We ask for your money back, but the decision is theirs."
 )
+_ARRIVES = "the refund counts as arrived, or our staff looks into it"
 
 # --- payment
 
@@ -269,6 +277,7 @@ CLAIM_LAPSED = Text(
     explanation="A claim that is not answered within {claim_window} is paid from escrow, and the "
     "rest is refunded.",
     expiry="the claim is paid: {claim_division}",
+    expiry_in_lists="the claim is paid",
 )
 CLAIM_RESUMED = Text(
     heading="No answer in time: the project goes on",
@@ -369,6 +378,7 @@ ARRIVAL_PRESUMED = Text(
     explanation="A refund that was sent and does not come back within {settlement_window} counts "
     "as arrived.",
     expiry="the refund counts as arrived",
+    expiry_in_lists=_ARRIVES,
 )
 REFUND_PRESUMED = Text(
     heading="Refund should have arrived",
@@ -438,6 +448,7 @@ SETTLEMENT_LATE = Text(
     explanation="A refund may take up to {settlement_window}. If it takes longer, our staff looks "
     "into it.",
     expiry="our staff looks into it and asks the payment provider",
+    expiry_in_lists=_ARRIVES,
 )
 MARKED_SETTLED = Text(
     heading="Refund marked as settled",
