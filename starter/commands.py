@@ -1,7 +1,8 @@
 """The commands of the command line, by group: where each is defined, and its sentence in the list.
 
 A command's module is imported when the command runs, so that `recourse --help` and completion in a
-shell need neither Temporal's SDK nor the database.
+shell need neither Temporal's SDK nor the database. Each message has a command, with the first
+sentence of its docstring.
 """
 
 from importlib import import_module
@@ -10,8 +11,19 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from workflows.messages import MESSAGES
+
 MESSAGE = "starter.messages"
 """Its commands are generated from the contract."""
+
+
+def _messages() -> dict[str, tuple[str, str]]:
+    found = {}
+    for name, kind in MESSAGES.items():
+        sentence, _, _ = " ".join((kind.__doc__ or "").split()).partition(". ")
+        found[name.replace("_", "-")] = (MESSAGE, f"{sentence.rstrip('.')}.")
+    return found
+
 
 GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "Purchases": {
@@ -48,47 +60,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
             "starter.bulk:send",
             "Send one message to every purchase that a query finds; without --yes, only check it.",
         ),
-        "submit-requirements": (MESSAGE, "The client says what is needed."),
-        "cancel": (
-            MESSAGE,
-            "The client asks for a refund, or the freelancer cancels inside the cancel window.",
-        ),
-        "decide-refund": (
-            MESSAGE,
-            "The freelancer's answer to a refund request: approve, or decline with a claim.",
-        ),
-        "withdraw-cancellation": (
-            MESSAGE,
-            "The client takes the cancellation back; the purchase returns to the stage it left.",
-        ),
-        "accept-claim": (
-            MESSAGE,
-            "The client accepts what the freelancer wants to keep; the rest is refunded.",
-        ),
-        "open-dispute": (MESSAGE, "The client does not accept the claim; a mediator decides."),
-        "propose-split": (MESSAGE, "One side offers the other how to divide the escrow."),
-        "accept-split": (
-            MESSAGE,
-            "The other side accepts the offer that stands, and repeats its amount.",
-        ),
-        "resolve-dispute": (MESSAGE, "The mediator divides the escrow."),
-        "deliver": (MESSAGE, "The freelancer hands the work over."),
-        "request-changes": (MESSAGE, "The client sends the delivery back for more work."),
-        "accept-delivery": (
-            MESSAGE,
-            "The client accepts the delivery; the escrow is released to the freelancer.",
-        ),
-        "give-refund": (MESSAGE, "The freelancer gives all of the escrow back."),
-        "send-message": (MESSAGE, "A text for the other side; nothing changes."),
-        "settlement-update": (MESSAGE, "The payment provider's report on a refund."),
-        "check-payment": (
-            MESSAGE,
-            "Something happened to the payment at the provider: look at it there.",
-        ),
-        "resolve-attention": (
-            MESSAGE,
-            "An operator looked into it: retry, or record the proof of the settlement.",
-        ),
+        **_messages(),
     },
     "Money": {
         "ledger": (

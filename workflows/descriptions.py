@@ -86,7 +86,7 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         f"{_LINE}. Either this or payment_reference. Default: none",
         "payment_reference": "For a purchase that is paid already: the provider's charge or "
         f"payment intent, {_LINE}. Default: none",
-        "requirements_needed": "Whether the client has to send requirements. Default: true",
+        "requirements_needed": "Whether the client has to send requirements",
         "purchased_at": f"When the client bought, {_UTC}; not in the future, at most ten years "
         "ago. Default: when the workflow starts",
         "policy": "Windows and choices of this purchase. Default: the policy's defaults",
@@ -111,49 +111,47 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "id": f"The person's id in your system, {_ID}",
         "name": "How the person is addressed, one line of at most 200 characters and 400 bytes",
         "email": "Where notices go, at most 254 characters",
-        "timezone": "An IANA time zone, such as Europe/Lisbon. Default: UTC",
-        "locale": "Language and country for dates and amounts, such as pt_PT. Default: en_US",
+        "timezone": "An IANA time zone, such as Europe/Lisbon",
+        "locale": "Language and country for dates and amounts, such as pt_PT",
     },
     "GivenMoney": {**_MONEY, "amount": f"{_MONEY['amount']}; above zero"},
     "Money": _MONEY,
     "GivenPolicy": {
-        "payment_window": f"How long the payment may take, {_WINDOW}. Default: PT1H",
+        "payment_window": f"How long the payment may take, {_WINDOW}",
         "requirements_window": "How long the client has for the requirements from the purchase on, "
-        f"{_WINDOW}. Default: PT48H",
+        f"{_WINDOW}",
         "freelancer_cancel_window": "How long the freelancer can cancel after the requirements, "
-        f"{_WINDOW}. Default: PT24H",
+        f"{_WINDOW}",
         "refund_decision_window": "How long the freelancer has to answer a refund request, "
-        f"{_WINDOW}. Default: P7D",
-        "refund_decision_silence": "What happens at its end. Default: refund",
-        "claim_window": f"How long the client has to answer a claim, {_DAYS}. Default: 5 business "
-        "days",
-        "claim_silence": "What happens at its end. Default: pay_claim",
-        "review_window": f"How long the client has to answer a delivery, {_WINDOW}. Default: P14D",
-        "dormancy_window": "How long the work may go without a message of either party, "
-        f"{_WINDOW}. Default: P90D",
-        "dispute_window": f"After which staff are reminded of a dispute, {_WINDOW}. Default: P30D",
-        "settlement_window": f"How long a refund takes at most, {_DAYS}. Default: 5 business days",
+        f"{_WINDOW}",
+        "refund_decision_silence": "What happens at its end",
+        "claim_window": f"How long the client has to answer a claim, {_DAYS}",
+        "claim_silence": "What happens at its end",
+        "review_window": f"How long the client has to answer a delivery, {_WINDOW}",
+        "dormancy_window": f"How long the work may go without a message of either party, {_WINDOW}",
+        "dispute_window": f"After which staff are reminded of a dispute, {_WINDOW}",
+        "settlement_window": f"How long a refund takes at most, {_DAYS}",
         "arrival": "presumed: a refund that was sent and did not come back in time has arrived. "
-        "proved: it waits for proof. Default: presumed",
+        "proved: it waits for proof",
         "aftercare_window": "How long after the end news about the payment opens a case, "
-        f"{_WINDOW}. Default: P120D",
+        f"{_WINDOW}",
         "chargeback_after_release": "Who bears a payment that the bank takes back after it was "
-        "released. Default: platform",
+        "released",
         "cancel_before_requirements": "ask: the client's cancellation needs the freelancer's "
-        "answer also before requirements. refund: then it is free. Default: ask",
+        "answer also before requirements. refund: then it is free",
         "free_cancel_window": "How long the client can cancel freely from the purchase on, an "
-        "ISO 8601 duration, at most P3650D. Default: PT0S, never",
+        "ISO 8601 duration, at most P3650D; PT0S: never",
         "calendar": "Whose bank holidays count: a country (PT), a part of one (US-CA), a bank "
-        "system (XECB), or up to five of them joined by +. Default: US",
-        "calendar_timezone": "The IANA time zone in which business days end. Default: UTC",
+        "system (XECB), or up to five of them joined by +",
+        "calendar_timezone": "The IANA time zone in which business days end",
         "reminders": "When the parties are reminded of a deadline. Default: see each",
     },
     "Reminders": {
-        "requirements": f"Of the requirements, {_OFFSETS}. Default: P1D, PT4H",
-        "freelancer_cancel": f"Of the end of the time to cancel, {_OFFSETS}. Default: PT6H",
-        "refund_decision": f"Of the answer to a request, {_OFFSETS}. Default: P4D, P1D, PT4H",
-        "claim": f"Of the answer to a claim, {_OFFSETS}. Default: P1D",
-        "review": f"Of the answer to a delivery, {_OFFSETS}. Default: P2D",
+        "requirements": f"Of the requirements, {_OFFSETS}",
+        "freelancer_cancel": f"Of the end of the time to cancel, {_OFFSETS}",
+        "refund_decision": f"Of the answer to a request, {_OFFSETS}",
+        "claim": f"Of the answer to a claim, {_OFFSETS}",
+        "review": f"Of the answer to a delivery, {_OFFSETS}",
     },
     "Receipt": {
         "accepted": "Always true: a rejected update fails instead",
@@ -339,15 +337,35 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
 """By the model's name."""
 
 
+GIVEN = ("PurchaseStart", "GivenParty", "GivenPolicy", "Reminders")
+"""Models whose defaults are named in the descriptions of their fields."""
+
+
 def describe(schema: dict[str, Any]) -> dict[str, Any]:
     """The JSON schema of a model with its descriptions, and with defaults as on the wire."""
     for model in _models(schema):
-        known = ANYWHERE | DESCRIPTIONS.get(str(model.get("title")), {})
+        title = str(model.get("title"))
+        known = ANYWHERE | DESCRIPTIONS.get(title, {})
         for name, field in model["properties"].items():
             if name in known:
                 field["description"] = known[name]
             _write_default(field)
+            if title in GIVEN and name in known:
+                field["description"] += _default(field)
     return schema
+
+
+def _default(field: dict[str, Any]) -> str:
+    """The default as the end of a description; empty if there is none to write, or if the
+    description says what it means."""
+    match field.get("default"):
+        case bool() as value:
+            return f". Default: {str(value).lower()}"
+        case str() as value:
+            return f". Default: {value}"
+        case [*values] if values:
+            return f". Default: {', '.join(map(str, values))}"
+    return ""
 
 
 def _models(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:

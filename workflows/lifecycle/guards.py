@@ -11,27 +11,32 @@ from workflows.lifecycle.events import (
     EffectBlocked,
     PaymentNeedsClient,
     RefundReported,
+    Rejection,
     VoidPayment,
 )
 from workflows.lifecycle.pending import awaits_calendar, is_kind_pending
 from workflows.lifecycle.state import (
     NOT_PAID,
     AttentionKind,
+    Code,
     DeadlineName,
     Payment,
     Refund,
     RefundStatus,
     Stage,
 )
+from workflows.lifecycle.words import instant
 from workflows.messages import SettlementUpdate
 
 
 @dataclass(frozen=True)
 class Guard:
-    """A condition of a row, and its description for the docs."""
+    """A condition of a row, and its description for the docs. `rejection`: the answer to the row's
+    message in one of its stages if the condition does not hold; by default a general one."""
 
     description: str
     holds: Callable[[Draft], bool]
+    rejection: Callable[[Draft], Rejection] | None = None
 
 
 def _free_to_cancel(draft: Draft) -> bool:
@@ -39,6 +44,16 @@ def _free_to_cancel(draft: Draft) -> bool:
     early = draft.now - state.terms.purchased_at < policy.free_cancel_window
     at_once = policy.cancel_before_requirements == "refund"
     return early or (at_once and state.stage is Stage.AWAITING_REQUIREMENTS)
+
+
+def _window_closed(draft: Draft) -> Rejection:
+    closed_at = draft.state.cancel_window_closed_at
+    assert closed_at is not None
+    return Rejection(
+        Code.WINDOW_CLOSED,
+        f"The window in which the freelancer can cancel closed at {instant(closed_at)}. "
+        "To give the money back, send give_refund.",
+    )
 
 
 def _policy(field: str, value: str) -> Callable[[Draft], bool]:
@@ -75,6 +90,7 @@ CAN_STILL_CANCEL = Guard(
         not draft.state.requirements_received
         or DeadlineName.FREELANCER_CANCEL in {*draft.state.deadlines, *draft.state.suspended}
     ),
+    rejection=_window_closed,
 )
 FREE_TO_CANCEL = Guard("the policy makes it free", _free_to_cancel)
 MUST_ASK = Guard("the freelancer must be asked", lambda draft: not _free_to_cancel(draft))

@@ -1,11 +1,10 @@
 """Why a message is rejected, and what could be done instead."""
 
-from datetime import datetime
-
 from workflows.lifecycle.draft import Draft
 from workflows.lifecycle.events import Rejection
 from workflows.lifecycle.state import Code, Stage, State
 from workflows.lifecycle.versions import rules_of
+from workflows.lifecycle.words import instant
 from workflows.messages import Message, Role
 
 _REQUEST_OPEN = (Stage.REFUND_REQUESTED, Stage.CONTESTED)
@@ -73,8 +72,8 @@ def explain(draft: Draft, message: Message) -> Rejection:
         )
     if stage is Stage.SETTLING and role in (Role.CLIENT, Role.FREELANCER, Role.MEDIATOR):
         return _decided(draft, message)
-    if name == "cancel" and role is Role.FREELANCER:
-        return _window_closed(draft.state.cancel_window_closed_at)
+    if rejection := _by_a_guard(draft, message):
+        return rejection
     if name == "cancel":
         return Rejection(
             Code.ALREADY_REQUESTED,
@@ -102,7 +101,7 @@ def _decided(draft: Draft, message: Message) -> Rejection:
             f"({draft.state.reason}). {_instead(draft, message.by.role)}",
         )
     what = (
-        f"The money was decided at {_instant(decision.at)} ({decision.reason}): "
+        f"The money was decided at {instant(decision.at)} ({decision.reason}): "
         f"{draft.amount(decision.refund)} to the client, "
         f"{draft.amount(decision.release)} to the freelancer."
     )
@@ -115,13 +114,15 @@ def _decided(draft: Draft, message: Message) -> Rejection:
     return Rejection(Code.ALREADY_SETTLED, f"{what} {_instead(draft, message.by.role)}")
 
 
-def _window_closed(at: datetime | None) -> Rejection:
-    assert at is not None
-    return Rejection(
-        Code.WINDOW_CLOSED,
-        f"The window in which the freelancer can cancel closed at {_instant(at)}. "
-        "To give the money back, send give_refund.",
+def _by_a_guard(draft: Draft, message: Message) -> Rejection | None:
+    rows = rules_of(draft.state).rows(message.name)
+    guards = (
+        row.guard
+        for row in rows
+        if row.cause.matches(message) and draft.state.stage in row.stages and row.guard
     )
+    found = (guard.rejection for guard in guards if guard.rejection and not guard.holds(draft))
+    return next((rejection(draft) for rejection in found), None)
 
 
 def allowed_names(draft: Draft, role: Role) -> tuple[str, ...]:
@@ -136,7 +137,3 @@ def _instead(draft: Draft, role: Role) -> str:
     if names := allowed_names(draft, role):
         return f"The {role} can now send: {', '.join(names)}."
     return f"There is nothing that the {role} can send now."
-
-
-def _instant(at: datetime) -> str:
-    return at.isoformat(timespec="seconds").replace("+00:00", "Z")

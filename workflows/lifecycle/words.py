@@ -1,6 +1,7 @@
 """Texts about a purchase in the third person: for the timeline, the card and the timers."""
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from activities.formatter import Facts, Formatter, capitalized
 from activities.sanitize import isolated
@@ -36,3 +37,8 @@ def expiry_text(state: State, text: Text) -> str:
 def label_text(state: State, rule: DeadlineRule) -> str:
     """What is due, as the start of a sentence."""
     return capitalized(by_role(state).format(rule.label, facts(state)))
+
+
+def instant(at: datetime) -> str:
+    """An instant in rejections: UTC, to the second."""
+    return at.isoformat(timespec="seconds").replace("+00:00", "Z")
