@@ -117,10 +117,7 @@ class Services:
         """`seal`: for personal data in the database; by default it is stored unencrypted."""
         urls = (settings.mail_url, settings.webhook_secret)
         channels = _parsed("RECOURSE_MAIL_URL", channels_from_urls, *urls)
-        consumers = _parsed(
-            "RECOURSE_EVENTS_URL", consumers_from_urls, settings.events_url, settings.webhook_secret
-        )
-        origin = _parsed("RECOURSE_MAIL_FROM", sender, settings.mail_from)
+        events = event_delivery(settings)
         _parsed("RECOURSE_OPERATOR_EMAIL", mail_address, settings.operator_email)
         if settings.base_url:
             _parsed("RECOURSE_BASE_URL", web_address, settings.base_url)
@@ -138,7 +135,7 @@ class Services:
         self.ledger = Ledger(self.engine, settings.deployment, clearing_accounts=parts)
         self.notices = DeliveryLog(self.engine)
         self.mail_problem = partial(mail_problem, channels)
-        self.sends_events = bool(consumers)
+        self.sends_events = events is not None
         self.seal = seal
         self._money = MoneyActivities(self.ledger, self.provider, seal)
         self._notifying = NoticeActivities(
@@ -148,7 +145,7 @@ class Services:
             base_url=settings.base_url,
             keys=links,
             sender_address=settings.mail_from,
-            events=EventDelivery(self.notices, consumers, source_of(settings.deployment), origin),
+            events=events and events(self.notices),
         )
 
     @property
@@ -181,6 +178,18 @@ class Services:
         """Close every connection."""
         self.provider.close()
         self.engine.dispose()
+
+
+def event_delivery(settings: Settings) -> Callable[[DeliveryLog], EventDelivery] | None:
+    """Makes what sends the events of a log to other systems; None if there are none. Raises
+    WrongSetting."""
+    urls = (settings.events_url, settings.webhook_secret)
+    consumers = _parsed("RECOURSE_EVENTS_URL", consumers_from_urls, *urls)
+    origin = _parsed("RECOURSE_MAIL_FROM", sender, settings.mail_from)
+    source = source_of(settings.deployment)
+    if not consumers:
+        return None
+    return partial(EventDelivery, consumers=consumers, source=source, origin=origin)
 
 
 def _parsed(name: str, parse: Callable[..., Parsed], *values: str) -> Parsed:

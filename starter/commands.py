@@ -98,6 +98,10 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
             "starter.bounces:bounces",
             "Read reports of mail that came back from a Maildir, again and again.",
         ),
+        "events": (
+            "starter.events:events",
+            "List the events that other systems did not get; with --resend, send them again.",
+        ),
         "codec": (
             "starter.serve:codec",
             "Decrypt payloads for the Web UI, for users with a token: POST /decode.",

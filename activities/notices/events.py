@@ -7,9 +7,10 @@ no later one of that purchase before it.
 
 import asyncio
 import json
+import math
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.headerregistry import Address
@@ -92,16 +93,40 @@ class EventDelivery:
             )
         return Sent(failed, any(one.status == "pending" for one in attempted))
 
+    async def resend(
+        self, given_up: Sequence[Notice], report: Callable[[str], None]
+    ) -> Sequence[Notice]:
+        """Post events again that were given up, those of each purchase in order, and record which
+        arrive. A consumer that does not answer gets no further ones. Returns those that were not
+        sent, with the newest error. Raises SQLAlchemyError."""
+        began, left = time.monotonic(), []
+        purchases: dict[str, list[Notice]] = {}
+        for event in given_up:
+            purchases.setdefault(event.purchase_id, []).append(event)
+        for number, events in enumerate(purchases.values(), 1):
+            report(f"Purchase {number} of {len(purchases)}")
+            attempted = await self._post(events, began, math.inf)
+            if sent := [one for one in attempted if one.status == "sent"]:
+                await asyncio.to_thread(self._log.record, sent)
+            errors = {one.message_id: one for one in attempted}
+            arrived = {one.message_id for one in sent}
+            left += [errors.get(e.message_id, e) for e in events if e.message_id not in arrived]
+        return left
+
     async def _send_pending(self, purchase_id: str, began: float, limit: float) -> Sequence[Notice]:
         pending = await asyncio.to_thread(self._log.pending_events, purchase_id)
-        streams = (
-            self._post_in_order(name, [one for one in pending if one.channel == name], began, limit)
-            for name in self._consumers
-        )
-        attempted = [one for each in await asyncio.gather(*streams) for one in each]
+        attempted = await self._post(pending, began, limit)
         if tried := [one for one in attempted if one.last_error != _WAITS]:
             await asyncio.to_thread(self._log.record, tried)
         return attempted
+
+    async def _post(self, events: Sequence[Notice], began: float, limit: float) -> Sequence[Notice]:
+        """Post events of one purchase to all consumers at the same time; those attempted."""
+        streams = (
+            self._post_in_order(name, [one for one in events if one.channel == name], began, limit)
+            for name in self._consumers
+        )
+        return [one for each in await asyncio.gather(*streams) for one in each]
 
     def _store(self, purchase_id: str, events: Sequence[EventRecord]) -> Sequence[Notice]:
         """Store what is new. Returns those of them that have failed in an earlier attempt."""

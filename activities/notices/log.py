@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from sqlalchemy import (
     Column,
+    ColumnElement,
     Connection,
     Engine,
     Integer,
@@ -164,8 +165,16 @@ class DeliveryLog:
         rows = select(_NOTICES).where(_NOTICES.c.purchase_id == purchase_id, *_PENDING_EVENT)
         with self._engine.connect() as connection:
             found = _notices(connection, connection.execute(rows).all())
-        readable = (event for event in found if event.text != FORGOTTEN)
-        return tuple(sorted(readable, key=lambda event: (event.at, _number(event))))
+        return _in_order(found)
+
+    def given_up_events(self, now: datetime, purchase_id: str | None = None) -> tuple[Notice, ...]:
+        """The events that a consumer did not get and that are not retried, of this purchase or of
+        all, the oldest first."""
+        asked = select(_NOTICES).where(*_given_up(now), _NOTICES.c.role == CONSUMER)
+        if purchase_id is not None:
+            asked = asked.where(_NOTICES.c.purchase_id == purchase_id)
+        with self._engine.connect() as connection:
+            return _in_order(_notices(connection, connection.execute(asked).all()))
 
     def sent(self, message_id: str) -> Notice | None:
         """The sent notice with this Message-ID."""
@@ -195,19 +204,31 @@ class DeliveryLog:
 
     def undelivered(self, since: datetime, now: datetime) -> dict[str, int]:
         """Counts by channel the notices of transitions after `since` that were given up."""
-        is_event, at = _NOTICES.c.role == CONSUMER, _NOTICES.c.at
-        too_old = or_(
-            and_(~is_event, at <= now - GIVE_UP_AFTER),
-            and_(is_event, at <= now - GIVE_UP_EVENTS_AFTER),
-        )
-        given_up = or_(_NOTICES.c.status == "failed", and_(_NOTICES.c.status == "pending", too_old))
         counted = (
             select(_NOTICES.c.channel, func.count().label("given_up"))
-            .where(given_up, _NOTICES.c.status != "sent", _NOTICES.c.at >= since)
+            .where(*_given_up(now), _NOTICES.c.at >= since)
             .group_by(_NOTICES.c.channel)
         )
         with self._engine.connect() as connection:
             return {row.channel: row.given_up for row in connection.execute(counted)}
+
+
+def _given_up(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    """Which notices and events are retried no longer. The index of those that are not sent finds
+    them."""
+    is_event, at = _NOTICES.c.role == CONSUMER, _NOTICES.c.at
+    too_old = or_(
+        and_(~is_event, at <= now - GIVE_UP_AFTER),
+        and_(is_event, at <= now - GIVE_UP_EVENTS_AFTER),
+    )
+    over = or_(_NOTICES.c.status == "failed", and_(_NOTICES.c.status == "pending", too_old))
+    return over, _NOTICES.c.status != "sent"
+
+
+def _in_order(events: Sequence[Notice]) -> tuple[Notice, ...]:
+    """The events that can still be read, the oldest first."""
+    readable = (event for event in events if event.text != FORGOTTEN)
+    return tuple(sorted(readable, key=lambda event: (event.at, _number(event))))
 
 
 def _number(event: Notice) -> int:

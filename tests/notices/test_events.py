@@ -246,3 +246,39 @@ def test_the_setting_takes_webhooks_only() -> None:
         with pytest.raises(ChannelUrlError) as caught:
             consumers_from_urls(wrong, SECRET)
         assert str(caught.value).endswith(".")
+
+
+async def test_events_that_were_given_up_are_sent_again_in_order(log: DeliveryLog) -> None:
+    """A consumer had a wrong secret; meanwhile others, and later events, had arrived."""
+    consumer = Consumer(401, 401)
+    with consumer.listening() as url:
+        activities = activities_for(log, url)
+        await send(activities, record(1), record(2))
+        await send(activities, record(3))
+        delivery = activities._events
+        assert delivery
+        found = log.given_up_events(datetime.now(UTC))
+        assert await delivery.resend(found, lambda _: None) == []
+        assert consumer.numbers(PURCHASE) == [3, 1, 2]
+    assert log.given_up_events(datetime.now(UTC)) == ()
+    assert all(one.status == "sent" for one in log.list(PURCHASE))
+
+
+async def test_a_consumer_that_is_still_wrong_gets_its_events_later(log: DeliveryLog) -> None:
+    """One that does not answer is asked once, not for each purchase."""
+    consumer = Consumer(*[401] * 2, always=503)
+    with consumer.listening() as url:
+        activities = activities_for(log, url)
+        await send(activities, record(1))
+        other = EventsRequest(purchase_id="p-1002", events=(record(1),))
+        await ActivityEnvironment().run(activities.send_events, other)
+        delivery = activities._events
+        assert delivery
+        found = log.given_up_events(datetime.now(UTC))
+        left = await delivery.resend(found, lambda _: None)
+    assert [(one.purchase_id, one.last_error[-5:]) for one in left] == [
+        (PURCHASE, ": 503"),
+        ("p-1002", "sent."),
+    ]
+    assert len(consumer.posts) == 3
+    assert log.given_up_events(datetime.now(UTC)) == found
