@@ -59,7 +59,6 @@ from workflows.messages import (
 )
 from workflows.notifying import Notifier
 from workflows.receiving.encrypted import Undecipherable, check_deciphered
-from workflows.receiving.handlers import Receiver, receives_every_message
 from workflows.receiving.parsing import (
     LONGEST_NAME,
     InvalidMessage,
@@ -69,6 +68,7 @@ from workflows.receiving.parsing import (
     undelivered_in,
 )
 from workflows.receiving.queue import MessageQueue
+from workflows.receiving.receiver import Receiver, receives_every_message
 from workflows.receiving.waiting import take_waiting, with_waiting
 from workflows.shown import shown_stage
 from workflows.summary import memo
