@@ -274,7 +274,7 @@ class Rehearsal:
             purchase, after = self.state.purchase, self.state.reminded_until
             open_ones = purchase.deadlines
             deadline = min(open_ones, key=lambda one: open_ones[one], default=None)
-            reminder = lifecycle.next_reminder(purchase, after)
+            reminder = lifecycle.next_reminder(purchase, after, self.state.deadlines_set)
             instants = [open_ones[deadline]] if deadline else []
             instants += [reminder[0]] if reminder else []
             instants += [self._check_at] if self._is_checking else []

@@ -23,7 +23,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from activities.keys import workflow_id_of
 from activities.requests import TASK_QUEUE
 from activities.services import Services
-from demo.runner import Handle, status, until
+from demo.runner import Handle, until
 from temporal.purchases import Purchase
 from tests.purchases import FREELANCER, input_error, purchase
 from workflows import acceptance, view
@@ -221,7 +221,7 @@ async def test_after_a_start_delay_the_windows_are_whole(
     handle = await started(server, start_delay=delay)
     while (await handle.describe()).history_length < 5:  # noqa: ASYNC110 - a delay in real time
         await asyncio.sleep(0.1)
-    found = await status(handle)
+    found = await until(handle, lambda found: found.payment == "held")
     first = await anext(handle.fetch_history_events())
     (due,) = (each.at for each in found.deadlines if each.name == "requirements")
     assert due == first.event_time.ToDatetime(due.tzinfo) + delay + 2 * DAY

@@ -378,7 +378,7 @@ def _compute_deadline(effect: ComputeDeadline, start: AcceptedStart) -> Activity
     summary = f"Compute the end of {effect.days} business days for: {effect.deadline}"
 
     def facts(answer: BusinessDeadline) -> Sequence[Fact]:
-        return [DeadlineComputed(effect.deadline, answer.at)]
+        return [DeadlineComputed(effect.deadline, effect.start, answer.at)]
 
     return ActivityCall(BUSINESS_DEADLINE, question, summary, facts)
 

@@ -59,7 +59,7 @@ class Timers:
         self._reached(name, at)
 
     def _sync_reminder(self, soon: datetime | None) -> None:
-        upcoming = lifecycle.next_reminder(self._state.purchase, self._state.reminded_until)
+        upcoming = self._next_reminder()
         at = upcoming[0] if upcoming and (soon is None or upcoming[0] <= soon) else None
         if self._reminder and self._reminder[0] != at:
             self._reminder[1].cancel()
@@ -67,10 +67,14 @@ class Timers:
         if at and not self._reminder:
             self._reminder = (at, asyncio.create_task(self._await_reminder(at)))
 
+    def _next_reminder(self) -> tuple[datetime, tuple[DeadlineName, ...]] | None:
+        state = self._state
+        return lifecycle.next_reminder(state.purchase, state.reminded_until, state.deadlines_set)
+
     async def _await_reminder(self, at: datetime) -> None:
         await _sleep_until(at, "A reminder is due in {window}")
         state, now = self._state, workflow.now()
-        upcoming = lifecycle.next_reminder(state.purchase, state.reminded_until)
+        upcoming = self._next_reminder()
         state.reminded_until = now
         self._reminder = None
         for name in upcoming[1] if upcoming and upcoming[0] == at else ():

@@ -23,7 +23,7 @@ from activities.requests import (
 from workflows import budget, lifecycle
 from workflows.imported import Imported
 from workflows.lifecycle.events import Accepted, CheckPayment, Effect, Notify
-from workflows.lifecycle.state import Person, Stage, State, Terms
+from workflows.lifecycle.state import DeadlineName, Person, Stage, State, Terms
 from workflows.messages import Message, PurchaseStart, RejectedSignal, TimelineEntry
 from workflows.policy import Policy
 from workflows.purchase_events import event_record
@@ -118,6 +118,8 @@ class WorkflowState(BaseModel):
     rejections_notified: dict[str, datetime] = Field(default_factory=dict)
     undelivered: list[Undelivered] = Field(default_factory=list)
     reminded_until: datetime
+    deadlines_set: dict[DeadlineName, datetime] = Field(default_factory=dict)
+    """When each open deadline was set, or continued after it had waited."""
     waiting: list[WaitingMessage] = Field(default_factory=list)
     """Only in a state that was saved of an ended run; handled before anything else."""
     stream: str = ""
@@ -195,6 +197,11 @@ class WorkflowState(BaseModel):
         """A transition takes effect, `message` is its cause if it is one: the new state, its event,
         and a line in the timeline."""
         before, self.purchase = self.purchase, answer.state
+        for name in {*before.deadlines, *answer.state.deadlines}:
+            if (at := answer.state.deadlines.get(name)) is None:
+                self.deadlines_set.pop(name, None)
+            elif at != before.deadlines.get(name):
+                self.deadlines_set[name] = now
         if self.stream:
             self._add_event(before, answer, now, message)
         if not answer.transition:

@@ -109,7 +109,7 @@ class Purchase:
 
     def calendar(self, deadline: DeadlineName, days: int = 7) -> Accepted:
         """The calendar computes a deadline."""
-        return self.fact(DeadlineComputed(deadline, self.now + timedelta(days=days)))
+        return self.fact(DeadlineComputed(deadline, self.now, self.now + timedelta(days=days)))
 
     # --- the shortest way to each stage
 

@@ -146,7 +146,7 @@ def waiting_for_effect(effect: str) -> Purchase:
 ANSWERED: dict[str, Fact] = {
     TakePayment.kind: PaymentHeld(),
     VoidPayment.kind: PaymentHeld(),
-    ComputeDeadline.kind: DeadlineComputed(DeadlineName.CLAIM, NOON + timedelta(days=7)),
+    ComputeDeadline.kind: DeadlineComputed(DeadlineName.CLAIM, NOON, NOON + timedelta(days=7)),
     PostDecision.kind: DecisionPosted(),
     SendRefund.kind: RefundReported(1, "pending", "re_1"),
     CheckRefund.kind: RefundReported(1, "settled", "re_1"),

@@ -303,12 +303,12 @@ def test_a_reminder_is_due_once() -> None:
     """After its instant, the next reminder of the deadline (here of R-11) is due."""
     state = purchase_in(Stage.AWAITING_REQUIREMENTS).state
     first, last = NOON + timedelta(hours=24), NOON + timedelta(hours=44)
-    assert next_reminder(state, first - timedelta(seconds=1)) == (
+    assert next_reminder(state, first - timedelta(seconds=1), {}) == (
         first,
         (DeadlineName.REQUIREMENTS,),
     )
-    assert next_reminder(state, first) == (last, (DeadlineName.REQUIREMENTS,))
-    assert next_reminder(state, last) is None
+    assert next_reminder(state, first, {}) == (last, (DeadlineName.REQUIREMENTS,))
+    assert next_reminder(state, last, {}) is None
 
 
 def test_a_rejection_notice_quotes_message_code_and_sentence() -> None:

@@ -413,7 +413,7 @@ def test_a_purchase_that_needs_a_person_waits_for_the_operator() -> None:
 def reminders(purchase: Purchase) -> list[tuple[datetime, tuple[DeadlineName, ...]]]:
     """All reminders that are due later, if nobody acts."""
     found, after = [], purchase.now
-    while upcoming := next_reminder(purchase.state, after):
+    while upcoming := next_reminder(purchase.state, after, {}):
         found.append(upcoming)
         after = upcoming[0]
     return found

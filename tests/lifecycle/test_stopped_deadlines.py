@@ -8,7 +8,12 @@ import pytest
 from tests.lifecycle.builders import ESCROW, NOON, Purchase, becomes, settles
 from workflows.lifecycle import is_pending
 from workflows.lifecycle.draft import Draft
-from workflows.lifecycle.events import Accepted, ComputeDeadline, PlatformCancelled
+from workflows.lifecycle.events import (
+    Accepted,
+    BankDisputeReported,
+    ComputeDeadline,
+    PlatformCancelled,
+)
 from workflows.lifecycle.state import DeadlineName, Stage
 from workflows.lifecycle.versions import draft_of
 
@@ -179,5 +184,33 @@ def test_a_suspended_deadline_is_not_computed_again() -> None:
     purchase.freelancer("decide_refund", decision="decline")
     waiting = draft(purchase)
     waiting.suspend_all()
-    waiting.set_deadline(DeadlineName.CLAIM, waiting.now + timedelta(days=7))
+    waiting.set_deadline(DeadlineName.CLAIM, waiting.now + timedelta(days=7), waiting.now)
     assert not is_pending(waiting.state, ComputeDeadline(DeadlineName.CLAIM, NOON, 5))
+
+
+def test_an_answer_of_the_calendar_during_a_bank_dispute_loses_no_time() -> None:
+    """R-38, R-60: what is left is counted from the decline, or from a dispute that came later."""
+    purchase = Purchase().requested()
+    purchase.freelancer("decide_refund", decision="decline")
+    began, ends = purchase.now, purchase.now + timedelta(days=7)
+    waiting = draft(purchase.after(days=1))
+    waiting.suspend_all()
+    later = draft_of(waiting.state, waiting.event, waiting.now + timedelta(days=3))
+    later.set_deadline(DeadlineName.CLAIM, ends, began)
+    assert later.state.suspended[DeadlineName.CLAIM] == timedelta(days=6)
+    later.set_deadline(DeadlineName.CLAIM, ends, waiting.now + timedelta(days=2))
+    assert later.state.suspended[DeadlineName.CLAIM] == timedelta(days=4)
+
+
+def test_all_deadlines_wait_exactly_while_a_bank_has_money() -> None:
+    """R-80, R-83: also those of the stage that a message enters meanwhile."""
+    purchase = Purchase().working().after(days=1)
+    opened = purchase.now
+    purchase.fact(BankDisputeReported("dp_1", "opened", ESCROW, "fraudulent"))
+    assert set(purchase.state.deadlines) == set()
+    purchase.freelancer("deliver")
+    assert DeadlineName.REVIEW in purchase.state.suspended
+    assert purchase.state.suspended_since == opened
+    purchase.after(days=2).fact(BankDisputeReported("dp_1", "won", ESCROW))
+    assert purchase.state.suspended_since is None
+    assert purchase.state.deadlines == {DeadlineName.REVIEW: purchase.now + timedelta(days=14)}

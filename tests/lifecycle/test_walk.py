@@ -389,7 +389,7 @@ def any_fact(state: State) -> Iterator[Fact]:
     """Every kind of fact, whether or not it is awaited."""
     yield from (DeadlineExpired(deadline) for deadline in DeadlineName)
     yield from (
-        DeadlineComputed(deadline, NOON)
+        DeadlineComputed(deadline, NOON, NOON)
         for deadline in (DeadlineName.CLAIM, DeadlineName.SETTLEMENT)
     )
     yield from (PaymentHeld(), PaymentDeclined(), PaymentUnusable(), PaymentVoided())

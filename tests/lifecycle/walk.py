@@ -97,7 +97,7 @@ def position(s: State) -> Key:
         tuple((d.dispute_id, d.status, d.account, d.amount) for d in s.bank_disputes),
         tuple((m.kind, m.account, m.amount, m.posted) for m in s.moves),
         s.refunds_elsewhere,
-        (frozenset(s.suspended), s.all_suspended),
+        (frozenset(s.suspended), s.suspended_since is not None),
         s.refund and (s.refund.amount, bool(s.settlement and s.settlement.presumed)),
     )
 
@@ -183,7 +183,7 @@ def answers(node: Node) -> Iterator[tuple[Event, Effect | None]]:
                 yield PaymentHeld(), effect
                 yield PaymentVoided(), effect
             case ComputeDeadline(deadline):
-                yield DeadlineComputed(deadline, NOON), effect
+                yield DeadlineComputed(deadline, NOON, NOON), effect
             case PostDecision():
                 yield DecisionPosted(), effect
             case PostProviderMove(number):

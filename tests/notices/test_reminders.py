@@ -93,6 +93,21 @@ async def test_each_deadline_has_reminders_at_the_policys_offsets(name: str, sha
     await handle.terminate("checked")
 
 
+async def test_a_deadline_that_goes_on_after_its_reminder_has_no_second_one(shared: Any) -> None:
+    """R-24: the review waited during a cancellation, and is due later; its reminder was sent."""
+    env, mail = shared
+    handle = await held(env.server)
+    await _reach(handle, "review")
+    await skip(env.server, handle, timedelta(days=12.5))
+    await send(handle, Role.CLIENT, "cancel")
+    await skip(env.server, handle, DAY)
+    await send(handle, Role.CLIENT, "withdraw_cancellation")
+    await quiet(handle)
+
+    assert [one.to for one in _reminders(mail, handle)] == [READERS["review"]]
+    await handle.terminate("checked")
+
+
 async def test_a_deadline_that_no_longer_applies_has_no_reminder(shared: Any) -> None:
     """The requirements were sent and the review ended in time, so no reminder is sent."""
     env, mail = shared

@@ -125,6 +125,7 @@ def _apply(row: Transition, draft: Draft) -> Accepted | Rejection:
         draft.enter(row.to)
     elif row.to is To.BEFORE_REQUEST:
         draft.return_to_stage_before_request()
+    draft.suspend_or_continue()
     if not isinstance(event, Message):
         return _accepted(row, draft, actor=row.cause.actor)
     if event.by.role in (Role.CLIENT, Role.FREELANCER):

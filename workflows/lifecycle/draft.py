@@ -81,12 +81,14 @@ class Draft:
             self.stop(name)
             self.emit(ComputeDeadline(name, self.now, window))
         else:
-            self.set_deadline(name, self.now + window)
+            self.set_deadline(name, self.now + window, self.now)
 
-    def set_deadline(self, name: DeadlineName, at: datetime) -> None:
-        """Set a deadline to `at`; while all are suspended, store its time left instead."""
-        if self.state.all_suspended and rule_named(self.rules, name).can_wait:
-            self.set(suspended={**self.state.suspended, name: at - self.now})
+    def set_deadline(self, name: DeadlineName, at: datetime, start: datetime) -> None:
+        """Set a deadline that runs since `start` to `at`; while all are suspended, store the time
+        that it had left when it was suspended instead."""
+        since = self.state.suspended_since
+        if since and rule_named(self.rules, name).can_wait:
+            self.set(suspended={**self.state.suspended, name: at - max(start, since)})
         else:
             self.set(deadlines={**self.state.deadlines, name: at})
 
@@ -110,16 +112,24 @@ class Draft:
         for name, left in self.state.suspended.items():
             if name in names:
                 self.set(suspended=_without(self.state.suspended, (name,)))
-                self.set_deadline(name, self.now + left)
+                self.set_deadline(name, self.now + left, self.now)
+
+    def suspend_or_continue(self) -> None:
+        """For the engine, after each event: all deadlines wait while a bank has money that is still
+        to be paid, and go on when it has not."""
+        if self.state.frozen and not self.state.suspended_since:
+            self.suspend_all()
+        elif self.state.suspended_since and not self.state.frozen:
+            self.continue_all()
 
     def suspend_all(self) -> None:
         """Suspend every deadline that can wait, and each that starts until `continue_all`."""
         self.suspend(*(rule.name for rule in self.rules if rule.can_wait))
-        self.set(all_suspended=True)
+        self.set(suspended_since=self.now)
 
     def continue_all(self) -> None:
         """Continue all deadlines except those that an open refund request suspends."""
-        self.set(all_suspended=False)
+        self.set(suspended_since=None)
         self.continue_suspended(
             *(rule.name for rule in self.rules if self.state.stage in rule.stages)
         )
@@ -149,7 +159,7 @@ class Draft:
         self.enter(stage)
         for rule in self.rules:
             if rule.suspended_by_request and rule.name in suspended and stage in rule.stages:
-                self.set_deadline(rule.name, self.now + suspended[rule.name])
+                self.set_deadline(rule.name, self.now + suspended[rule.name], self.now)
 
     # --- the refund request
 

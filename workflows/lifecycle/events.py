@@ -22,9 +22,10 @@ class DeadlineExpired:
 
 @dataclass(frozen=True)
 class DeadlineComputed:
-    """The calendar has answered when a window in business days ends."""
+    """The calendar has answered when a window in business days ends that began at `start`."""
 
     deadline: DeadlineName
+    start: datetime
     at: datetime
 
 

@@ -215,7 +215,7 @@ def set_computed_deadline(draft: Draft) -> None:
     """Keep the later of the computed and the current instant: a late answer must not shorten it."""
     computed = cast(DeadlineComputed, draft.event)
     current = draft.state.deadlines.get(computed.deadline, computed.at)
-    draft.set_deadline(computed.deadline, max(computed.at, current))
+    draft.set_deadline(computed.deadline, max(computed.at, current), computed.start)
 
 
 def start_refund(draft: Draft) -> None:

@@ -111,7 +111,6 @@ def note_inquiry(draft: Draft) -> None:
 def freeze(draft: Draft) -> None:
     """The bank has taken money that the purchase still has to pay."""
     _take(draft)
-    draft.suspend_all()
     draft.raise_alert(
         AttentionKind.BANK_DISPUTE,
         "The client's bank has taken money back. Answer the dispute at the payment provider; the "
@@ -171,7 +170,6 @@ def lose_dispute(draft: Draft) -> None:
 
 def _unfreeze(draft: Draft) -> None:
     if not draft.state.frozen:
-        draft.continue_all()
         draft.clear_alert(AttentionKind.BANK_DISPUTE)
 
 

@@ -1,6 +1,6 @@
 """Queries on a state: open deadlines, who must act, who may send what until when."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -184,13 +184,14 @@ def _permission(state: State, name: str, role: Role, now: datetime) -> Permissio
 
 
 def next_reminder(
-    state: State, after: datetime
+    state: State, after: datetime, set_at: Mapping[DeadlineName, datetime]
 ) -> tuple[datetime, tuple[DeadlineName, ...]] | None:
-    """The next instant after `after` at which to remind somebody, and of which deadlines."""
+    """The next instant after `after` at which to remind somebody, and of which deadlines. Of a
+    deadline that was set at some instant, nobody is reminded before."""
     due: dict[datetime, list[DeadlineName]] = {}
     for name, at in state.deadlines.items():
         for offset in getattr(state.terms.policy.reminders, name.value, ()):
-            if at - offset > after:
+            if at - offset > max(after, set_at.get(name, after)):
                 due.setdefault(at - offset, []).append(name)
     if not due:
         return None

@@ -247,13 +247,13 @@ class State:
     """Everything the rules know of a purchase.
 
     `deadlines`: the open deadlines and their instants. `suspended`: those that wait, with the time
-    they have left; while `all_suspended`, new ones wait as well. `stage_before_request`: the stage
-    that an open refund request left. `decision_posted`: the ledger has the decision. `moves`: what
-    moved at the provider without us. `payment_checks`: how often somebody asked to look at the
-    payment; `payment_checks_done`: how many of these were answered. `confirm_url`: where the client
-    confirms the payment to the bank. `in_aftercare`: the purchase was closed at `closed_at`, and
-    this is its aftercare case, in the stage `settling`; `settlements`: how often the refund was
-    settled before.
+    they have left; since `suspended_since`, if it is set, new ones wait as well.
+    `stage_before_request`: the stage that an open refund request left. `decision_posted`: the
+    ledger has the decision. `moves`: what moved at the provider without us. `payment_checks`: how
+    often somebody asked to look at the payment; `payment_checks_done`: how many of these were
+    answered. `confirm_url`: where the client confirms the payment to the bank. `in_aftercare`: the
+    purchase was closed at `closed_at`, and this is its aftercare case, in the stage `settling`;
+    `settlements`: how often the refund was settled before.
     """
 
     terms: Terms
@@ -266,7 +266,7 @@ class State:
     cancel_window_closed_at: datetime | None = None
     stage_before_request: Stage | None = None
     suspended: Mapping[DeadlineName, timedelta] = field(default_factory=dict)
-    all_suspended: bool = False
+    suspended_since: datetime | None = None
     requested_by_system: bool = False
     claim: int | None = None
     offer: Offer | None = None
