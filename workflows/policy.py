@@ -152,6 +152,7 @@ class GivenPolicy(Policy):
             raise ValueError(f"a deadline has at most {MOST_REMINDERS} reminders")
         for window in chain.from_iterable(windows):
             if isinstance(window, timedelta):
+                # A window whose default is zero is switched off by zero.
                 default = cls.model_fields[str(info.field_name)].default
                 _check_window(window, may_be_zero=default == timedelta(0))
             elif isinstance(window, int) and not 1 <= window <= MOST_BUSINESS_DAYS:

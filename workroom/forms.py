@@ -68,7 +68,7 @@ STAFF_NOTE = Question("note", "Reasons, for both sides (optional)")
 REFUND = Question(
     "refund", "How much goes back to the client?", "amount", True, "The freelancer gets the rest."
 )
-TEXTS = {
+TEXT_QUESTIONS = {
     "note": NOTE,
     "reason": Question("reason", "Why? (optional)"),
     "text": Question("text", "Your message (optional)"),
@@ -79,11 +79,11 @@ TEXTS = {
 def plain_forms(
     rows: Sequence[Transition], messages: Mapping[str, type[Message]] = MESSAGES
 ) -> Iterator[Form]:
-    """The forms of messages whose own fields are all in `TEXTS`, one for each role of a person that
-    may send it. Title and button are the label of the first row for that role."""
+    """The forms of messages whose own fields are all in `TEXT_QUESTIONS`, one for each role of a
+    person that may send it. Title and button are the label of the first row for that role."""
     for name, kind in messages.items():
         own = [field for field in kind.model_fields if field not in Message.model_fields]
-        if not TEXTS.keys() >= set(own):
+        if not TEXT_QUESTIONS.keys() >= set(own):
             continue
         for role in (*PEOPLE, *STAFF):
             if label := _label(rows, name, role):
@@ -102,7 +102,7 @@ def _label(rows: Sequence[Transition], message: str, role: Role) -> str | None:
 
 
 def _text_question(kind: type[Message], field: str, role: Role) -> Question:
-    question = STAFF_NOTE if field == "note" and role in STAFF else TEXTS[field]
+    question = STAFF_NOTE if field == "note" and role in STAFF else TEXT_QUESTIONS[field]
     if not kind.model_fields[field].is_required():
         return question
     return replace(question, label=question.label.removesuffix(OPTIONAL), required=True)
