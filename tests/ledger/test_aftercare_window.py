@@ -1,5 +1,6 @@
 """Until when news about a closed purchase opens an aftercare case."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -83,5 +84,12 @@ def test_the_window_begins_when_nothing_is_inside_for_the_first_time(
 
 def test_a_purchase_that_was_never_registered_has_no_window(ledger: Ledger) -> None:
     """As one of an early release, whose policy the ledger does not have."""
+    post(ledger, HELD, RELEASED)
+    assert ledger.aftercare_ends("p-1") is None
+
+
+@pytest.mark.parametrize("terms", ["{}", '{"policy": {}}'], ids=["no policy", "no window"])
+def test_terms_without_an_aftercare_window_have_no_end(ledger: Ledger, terms: str) -> None:
+    ledger.register(replace(BOUGHT, terms=terms))
     post(ledger, HELD, RELEASED)
     assert ledger.aftercare_ends("p-1") is None

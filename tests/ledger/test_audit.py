@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
-from activities.ledger import Ledger
+from activities.ledger import Ledger, schema
 from activities.ledger.audit import audit
 
 AT = datetime(2026, 11, 1, tzinfo=UTC)
@@ -238,6 +238,20 @@ def test_the_audit_of_a_window_reads_its_purchases_from_their_beginning(
         everything = {one.purchase_id for one in audit(connection)}
     assert found == {"p-2"}
     assert everything == {"p-1", "p-2", None}
+
+
+def test_a_window_begins_with_what_was_recorded_at_its_instant(
+    ledger: Ledger, engine: Engine
+) -> None:
+    """So windows that follow each other leave no operation out."""
+    ledger.hold(key="p-1/hold", purchase_id="p-1", amount=100, currency="USD", at=AT)
+    with without_rules(engine) as connection:
+        recorded_at = connection.scalar(sa.select(schema.operation.c.recorded_at))
+        connection.execute(sa.text("UPDATE operation SET legs = 2"))
+        (found,) = audit(connection, recorded_at)
+        assert found.purchase_id == "p-1"
+        assert recorded_at is not None
+        assert audit(connection, recorded_at + timedelta(milliseconds=1)) == []
 
 
 def test_the_audit_of_a_window_reads_it_in_batches(

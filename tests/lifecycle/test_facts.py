@@ -327,3 +327,17 @@ def test_a_rejection_notice_quotes_message_code_and_sentence() -> None:
         "Your message “{message}” was not accepted. There is no offer to accept."
     )
     assert found.text.explanation == "The exact answer: {code}. {answer}"
+
+
+@pytest.mark.parametrize("code", [Code.INVALID_MESSAGE, Code.UNKNOWN_MESSAGE])
+def test_operators_are_notified_of_a_message_that_cannot_be_read(code: Code) -> None:
+    """The program that sent it is at fault, not the party in whose name it did."""
+    answer = Rejection(code, "note is longer than 2,000 characters.")
+    found = rejection_notice("send_message", answer, "client")
+    assert (found.recipients, found.text) == (("operator",), texts.UNREADABLE)
+    assert found.values == {
+        "message": "send message",
+        "sender": "client",
+        "code": code.value,
+        "answer": answer.text,
+    }

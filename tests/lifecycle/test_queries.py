@@ -321,6 +321,28 @@ def test_a_deadline_outside_its_stages_is_not_listed() -> None:
     assert [deadline.name for deadline in deadlines(stray)] == ["review"]
 
 
+@pytest.mark.parametrize(
+    ("stage", "row"),
+    [
+        (Stage.AWAITING_REQUIREMENTS, "R-11"),
+        (Stage.FREELANCER_REVIEW, "R-12"),
+        (Stage.IN_PROGRESS, "R-18"),
+        (Stage.DELIVERED, "R-17"),
+        (Stage.REFUND_REQUESTED, "R-35"),
+        (Stage.CONTESTED, "R-38"),
+        (Stage.DISPUTED, "R-42"),
+        (Stage.SETTLING, "R-64"),
+        (Stage.CLOSED, None),
+    ],
+)
+def test_lists_assume_what_happens_on_expiry_under_the_default_policy(
+    stage: Stage, row: str | None
+) -> None:
+    """R-11, R-12, R-17, R-18, R-35, R-38, R-42, R-64: without reading the purchase."""
+    found = usual_row(stage.value)
+    assert (found and found.id) == row
+
+
 def test_the_daily_check_of_a_refund_is_not_a_deadline() -> None:
     """R-61: only the settlement window is listed while a refund is pending."""
     assert [deadline.name for deadline in deadlines(pending_refund().state)] == ["settlement"]

@@ -210,12 +210,14 @@ def test_a_party_cannot_act_as_staff_in_its_own_purchase(
 
 
 def test_a_rejected_role_learns_which_roles_may_send_the_message() -> None:
-    """R-14, R-15, R-47: WRONG_ROLE; the sentence names the right roles."""
+    """R-14, R-15, R-47, R-65: WRONG_ROLE; the sentence names the right roles."""
     purchase = Purchase().delivered()
     rejected(purchase.client("deliver"), Code.WRONG_ROLE, "for the freelancer, not for the client")
     rejected(purchase.freelancer("accept_delivery"), Code.WRONG_ROLE, "for the client")
     offer = purchase.send(Role.MEDIATOR, "propose_split", refund=0)
     rejected(offer, Code.WRONG_ROLE, "for the client or freelancer, not for the mediator")
+    update = purchase.client("settlement_update", refund_id="r", status="settled")
+    rejected(update, Code.WRONG_ROLE, "for the payment provider, not for the client")
 
 
 def test_a_rejection_changes_nothing() -> None:
