@@ -9,6 +9,8 @@ READY := $(VENV)/.ready-$(shell cat requirements.lock requirements-dev.lock | ck
 BENCH := $(VENV)/.bench-$(shell cat requirements.lock requirements-dev.lock requirements-bench.lock | cksum | cut -d' ' -f1)
 # A test process that crashes ends the run: pytest-xdist can hang after replacing it.
 TEST := $(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+# Only these files are collected: collecting all tests takes ten seconds.
+marked = $(shell grep -rlE "mark\.$(1)\b" tests --include=*.py)
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
@@ -47,13 +49,13 @@ test: $(READY) ## Run all tests
 	@$(TEST) -m "not node and not browser and not releases and not image"
 
 test-node: $(READY) ## Run the tests that need Node.js with npm
-	@$(BIN)/pytest -m node
+	@$(BIN)/pytest -m node $(call marked,node)
 
 test-browser: $(READY) ## Run the tests in the Web UI; needs Chromium (apt-get install chromium)
-	@$(BIN)/pytest -m browser
+	@$(BIN)/pytest -m browser $(call marked,browser)
 
 test-releases: $(READY) ## Replay recorded purchases with other releases of libraries and of Python
-	@$(BIN)/pytest -m releases
+	@$(BIN)/pytest -m releases $(call marked,releases)
 
 test-uncached: $(READY) ## Run all tests with workers that replay the whole history in every task
 	@RECOURSE_UNCACHED=1 $(TEST) -m "not node and not browser and not releases and not image"
