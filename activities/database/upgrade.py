@@ -1,6 +1,7 @@
 """The version of the schema: migrate a database to it, or check that a database has it."""
 
 import threading
+from functools import cache
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -73,6 +74,7 @@ def _config() -> Config:
     return config
 
 
+@cache  # reading the files takes longer than the questions to a database that is up to date
 def _scripts() -> ScriptDirectory:
     return ScriptDirectory.from_config(_config())
 
