@@ -12,10 +12,12 @@ from typing import Any
 from temporalio import activity, workflow
 from temporalio.common import SearchAttributeUpdate
 
+from workflows.policy import Policy
 from workflows.view import CLIENT, DEADLINE, FREELANCER, NEEDS_ATTENTION, STAGE
 
 QUEUE = "bare"
-HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+POLICY = Policy()
+FIVE_BUSINESS_DAYS = timedelta(days=7)
 
 
 @activity.defn
@@ -55,7 +57,8 @@ class _Settling:
     def index_start(self) -> None:
         """Set all search attributes."""
         ids = CLIENT.value_set("ana"), FREELANCER.value_set("bo")
-        self.index("awaiting_requirements", 2 * DAY, *ids, NEEDS_ATTENTION.value_set(False))
+        unblocked = NEEDS_ATTENTION.value_set(False)
+        self.index("awaiting_requirements", POLICY.requirements_window, *ids, unblocked)
 
     def notify(self, transition: str) -> None:
         """Start a notice without waiting for it."""
@@ -63,11 +66,11 @@ class _Settling:
 
     async def settle(self, reason: str) -> None:
         """Post the decision, send the refund, post the settlement, and notify of both."""
-        self.index("settling", 7 * DAY)
+        self.index("settling", FIVE_BUSINESS_DAYS)
         deadline, posted = start_activity("compute deadline"), start_activity("post decision")
         await deadline
         self.notify(reason)
-        settlement = start_timer(7 * DAY)
+        settlement = start_timer(FIVE_BUSINESS_DAYS)
         await posted
         await start_activity("send refund")
         settlement.cancel()
@@ -91,11 +94,12 @@ class AutoCancel(_Settling):
     async def run(self, window: float, indexed: bool = False) -> None:
         """Hold, wait, refund."""
         self.index_start()
-        payment, requirements = start_timer(HOUR), start_timer(timedelta(seconds=window))
+        payment = start_timer(POLICY.payment_window)
+        requirements = start_timer(timedelta(seconds=window))
         await start_activity("hold")
         payment.cancel()
         self.notify("held")
-        self.index("awaiting_requirements", 2 * DAY)
+        self.index("awaiting_requirements", POLICY.requirements_window)
         await requirements
         await self.settle("timeout")
 
@@ -114,8 +118,8 @@ class ApprovedRefund(_Settling):
     async def run(self, indexed: bool = False) -> None:
         """Hold, wait for signals, refund."""
         self.index_start()
-        payment = start_timer(HOUR)
-        self._replace_timers(2 * DAY, DAY)
+        payment = start_timer(POLICY.payment_window)
+        self._replace_timers(POLICY.requirements_window, POLICY.reminders.requirements)
         await start_activity("hold")
         payment.cancel()
         self.notify("held")
@@ -125,25 +129,31 @@ class ApprovedRefund(_Settling):
     @workflow.signal
     def submit_requirements(self, _: str) -> None:
         """Start the freelancer's window."""
-        self._replace_timers(DAY, 18 * HOUR)
-        self.index("freelancer_review", DAY)
+        window = POLICY.freelancer_cancel_window
+        self._replace_timers(window, POLICY.reminders.freelancer_cancel)
+        self.index("freelancer_review", window)
         self.notify("requirements")
 
     @workflow.signal
     def cancel(self, _: str) -> None:
         """Request the refund."""
-        self._replace_timers(7 * DAY, 3 * DAY)
-        self.index("refund_requested", 7 * DAY)
+        window = POLICY.refund_decision_window
+        self._replace_timers(window, POLICY.reminders.refund_decision)
+        self.index("refund_requested", window)
         self.notify("cancelled")
 
     @workflow.signal
     def decide_refund(self, _: str) -> None:
         """Approve the refund."""
-        self._replace_timers()
+        self._stop_timers()
         self.notify("approved")
         self.approved.set()
 
-    def _replace_timers(self, *durations: timedelta) -> None:
+    def _replace_timers(self, window: timedelta, reminders: tuple[timedelta, ...]) -> None:
+        """Start the timers of the next deadline and of its first reminder."""
+        self._stop_timers()
+        self.timers = [start_timer(window), start_timer(window - reminders[0])]
+
+    def _stop_timers(self) -> None:
         for timer in self.timers:
             timer.cancel()
-        self.timers = [start_timer(duration) for duration in durations]

@@ -1,6 +1,6 @@
 """A purchase as a plain workflow: in the SDK's sandbox, with its models in the same module, one
 await after another, one notice to one recipient at a time. It does what the scenarios need and
-rejects nothing."""
+rejects nothing. Its windows are those of our policy, which the sandbox does not load again."""
 
 import asyncio
 from datetime import timedelta
@@ -10,8 +10,14 @@ from pydantic import BaseModel
 from temporalio import activity, workflow
 from temporalio.common import SearchAttributeKey
 
+with workflow.unsafe.imports_passed_through():
+    from workflows.policy import Policy
+
 QUEUE = "plain"
-HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+DAY = timedelta(days=1)
+FIVE_BUSINESS_DAYS = 7 * DAY
+POLICY = Policy()
+REMINDERS = POLICY.reminders
 STAGE = SearchAttributeKey.for_keyword("PurchaseStage")
 DEADLINE = SearchAttributeKey.for_datetime("PurchaseDeadline")
 
@@ -75,24 +81,26 @@ class PlainPurchase:
     async def run(self, start: Start) -> str:
         """Run the whole lifecycle; returns its reason."""
         self.start = start
-        self.index("awaiting_requirements", 48 * HOUR)
+        self.index("awaiting_requirements", POLICY.requirements_window)
         await self.call("take_payment", amount=start.amount)
         if start.declined:
             await self.notify("payment_declined")
             self.index("closed", None)
             return "declined"
         await self.notify("payment_held")
-        if await self.wait("awaiting_requirements", 48 * HOUR, 24 * HOUR, 4 * HOUR) is None:
+        window, reminders = POLICY.requirements_window, REMINDERS.requirements
+        if await self.wait("awaiting_requirements", window, *reminders) is None:
             return await self.settle("requirements_timeout", refund=start.amount)
         await self.notify("requirements_submitted")
         return await self.work()
 
     async def work(self) -> str:
         """The freelancer's review, then the work."""
-        received = await self.wait("freelancer_review", DAY, 6 * HOUR)
+        window, reminders = POLICY.freelancer_cancel_window, REMINDERS.freelancer_cancel
+        received = await self.wait("freelancer_review", window, *reminders)
         if received is None:
             await self.notify("freelancer_committed")
-            received = await self.wait("in_progress", 90 * DAY)
+            received = await self.wait("in_progress", POLICY.dormancy_window)
         while received and received.message != "cancel":
             match received.message:
                 case "deliver":
@@ -100,7 +108,7 @@ class PlainPurchase:
                 case "give_refund":
                     return await self.settle("given", refund=self.start.amount)
                 case _:
-                    received = await self.wait("in_progress", 90 * DAY)
+                    received = await self.wait("in_progress", POLICY.dormancy_window)
         if received and received.fields.get("by") == "freelancer":
             return await self.settle("freelancer_cancelled", refund=self.start.amount)
         return await self.request()
@@ -108,7 +116,7 @@ class PlainPurchase:
     async def review(self) -> str:
         """The client's review of the delivery."""
         await self.notify("delivered")
-        await self.wait("delivered", 14 * DAY, 2 * DAY)
+        await self.wait("delivered", POLICY.review_window, *REMINDERS.review)
         return await self.settle("delivered", refund=0)
 
     async def request(self) -> str:
@@ -116,10 +124,10 @@ class PlainPurchase:
         if self.cancelled:
             return await self.settle("cancelled_by_platform", refund=self.start.amount)
         await self.notify("client_cancelled")
-        received = await self.wait("refund_requested", 7 * DAY, 4 * DAY, DAY, 4 * HOUR)
+        received = await self.answer()
         while received and received.message == "send_message":
             await self.call("notify: message", to="other party")
-            received = await self.wait("refund_requested", 7 * DAY, 4 * DAY, DAY, 4 * HOUR)
+            received = await self.answer()
         if received is None:
             return await self.settle("freelancer_silent", refund=self.start.amount)
         match received.message:
@@ -128,27 +136,32 @@ class PlainPurchase:
                 return await self.work()
             case "propose_split":
                 await self.notify("split_proposed")
-                await self.wait("refund_requested", 7 * DAY, 4 * DAY, DAY, 4 * HOUR)
+                await self.answer()
                 return await self.settle("mutual_split", refund=received.fields["refund"])
         if received.fields["decision"] == "approve":
             return await self.settle("refund_approved", refund=self.start.amount)
         return await self.contest(received.fields["claim"])
 
+    async def answer(self) -> Received | None:
+        """The answer to the request."""
+        window = POLICY.refund_decision_window
+        return await self.wait("refund_requested", window, *REMINDERS.refund_decision)
+
     async def contest(self, claim: int) -> str:
         """The freelancer's claim, and a possible dispute."""
         await self.call("compute deadline")
         await self.notify("refund_declined")
-        received = await self.wait("contested", 7 * DAY, DAY)
+        received = await self.wait("contested", FIVE_BUSINESS_DAYS, *REMINDERS.claim)
         if received and received.message == "open_dispute":
             await self.notify("dispute_opened")
-            received = await self.wait("disputed", 30 * DAY)
+            received = await self.wait("disputed", POLICY.dispute_window)
             assert received is not None
             return await self.settle("dispute_resolved", refund=received.fields["refund"])
         return await self.settle("claim_accepted", refund=self.start.amount - claim)
 
     async def settle(self, reason: str, *, refund: int) -> str:
         """Move the money."""
-        self.index("settling", 7 * DAY)
+        self.index("settling", FIVE_BUSINESS_DAYS)
         if refund:
             await self.call("compute deadline")
         await self.call("post decision", amount=refund)

@@ -8,6 +8,7 @@ from typing import Any
 from activities.payments.sandbox_events import SandboxEvent
 from workflows.lifecycle.state import Code
 from workflows.messages import PurchaseStart, Role
+from workflows.policy import Policy
 
 PRICE, CURRENCY = 25_000, "USD"
 """Minor units."""
@@ -115,7 +116,7 @@ def freelancer(message: str, **fields: Any) -> Send:
 BRIEF = client("submit_requirements", requirements="A logo with a lighthouse, in blue.")
 CANCELS = client("cancel", reason="My plans have changed.")
 DECLINES = freelancer("decide_refund", decision="decline", claim=10_000, note="Half is done.")
-A_DAY_AND_AN_HOUR = Sleep(timedelta(hours=25))
+PAST_CANCEL_WINDOW = Sleep(Policy().freelancer_cancel_window + timedelta(hours=1))
 END = UntilClosed()
 
 PAID = ("payment_held: client, freelancer",)
@@ -141,17 +142,17 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "freelancer_cancels_in_time",
-        "The freelancer cancels inside 24 hours",
+        "The freelancer cancels inside the cancel window",
         (BRIEF, Sleep(timedelta(hours=3)), freelancer("cancel", reason="Overbooked."), END),
         Ending("refunded", "freelancer_cancelled", refunded=PRICE),
         (*STARTED, "freelancer_cancelled: client, freelancer", *ARRIVED),
     ),
     Scenario(
         "freelancer_cancels_too_late",
-        "The freelancer's cancel at hour 25 is rejected; they deliver and are paid",
+        "The freelancer cancels too late, which is rejected; they deliver and are paid",
         (
             BRIEF,
-            A_DAY_AND_AN_HOUR,
+            PAST_CANCEL_WINDOW,
             Send(Role.FREELANCER, "cancel", {}, rejected=Code.WINDOW_CLOSED),
             freelancer("deliver", note="Three drafts."),
             client("accept_delivery"),
@@ -169,7 +170,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         "The client cancels, the freelancer approves, the refund settles",
         (
             BRIEF,
-            A_DAY_AND_AN_HOUR,
+            PAST_CANCEL_WINDOW,
             CANCELS,
             freelancer("decide_refund", decision="approve"),
             END,
@@ -184,8 +185,8 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "freelancer_stays_silent",
-        "The client cancels and the freelancer does not answer for 7 days",
-        (BRIEF, A_DAY_AND_AN_HOUR, CANCELS, END),
+        "The client cancels and the freelancer does not answer",
+        (BRIEF, PAST_CANCEL_WINDOW, CANCELS, END),
         Ending("refunded", "freelancer_silent", refunded=PRICE),
         (
             *COMMITTED,
@@ -243,7 +244,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "change_of_mind",
-        "The client cancels, writes, withdraws; the delivery lapses to release after 14 days",
+        "The client cancels, writes, withdraws; nobody answers the delivery, and it is paid",
         (
             BRIEF,
             CANCELS,

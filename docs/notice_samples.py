@@ -9,12 +9,12 @@ from typing import Any
 from activities.amounts import MAX_AMOUNT
 from activities.payments.sandbox_events import SandboxEvent
 from demo.scenarios import (
-    A_DAY_AND_AN_HOUR,
     AT_PROVIDER,
     BRIEF,
     CANCELS,
     DECLINES,
     END,
+    PAST_CANCEL_WINDOW,
     SCENARIOS,
     CancelWorkflow,
     Happens,
@@ -92,7 +92,7 @@ SAMPLE_PURCHASES: tuple[SamplePurchase, ...] = (
     SamplePurchase("nothing_happens", (BRIEF, END)),
     SamplePurchase("nothing_happens_but_an_answer", (BRIEF, Sleep(timedelta(days=92)), CLAIMS_ALL)),
     SamplePurchase(
-        "no_requirements_needed", (A_DAY_AND_AN_HOUR, CANCELS), {"requirements_needed": False}
+        "no_requirements_needed", (PAST_CANCEL_WINDOW, CANCELS), {"requirements_needed": False}
     ),
     SamplePurchase(
         "request_lapses", (BRIEF, CANCELS, END), policy(refund_decision_silence="resume")
@@ -174,7 +174,7 @@ SAMPLE_PURCHASES: tuple[SamplePurchase, ...] = (
             client("cancel", why="An unknown field."),
             client("refund_me"),
             BRIEF,
-            A_DAY_AND_AN_HOUR,
+            PAST_CANCEL_WINDOW,
             freelancer("cancel"),
             freelancer("accept_split", refund=1),
             CANCELS,

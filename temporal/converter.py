@@ -22,7 +22,7 @@ from temporalio.converter import (
 from temporalio.exceptions import ApplicationError
 
 from workflows.receiving.encrypted import (
-    Deciphered,
+    RawAnswer,
     Undecipherable,
     is_encrypted,
     why_encrypted,
@@ -49,7 +49,7 @@ class RawUnlessTyped(CompositePayloadConverter):
         for payload, hint in zip(payloads, type_hints, strict=False):
             if hint is not RawValue and is_encrypted(payload):
                 raise Undecipherable(why_encrypted(payload))
-        hints = [RawValue if hint is Deciphered else hint for hint in type_hints]
+        hints = [RawValue if hint is RawAnswer else hint for hint in type_hints]
         return super().from_payloads(payloads, hints)
 
 

@@ -2,14 +2,16 @@
 
 import json
 from datetime import timedelta
+from typing import Annotated
 
 import pytest
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from activities.amounts import MAX_AMOUNT
 from tests.contract import BY, FIELDS, assert_rejected, message, start
+from workflows.descriptions import describe
 from workflows.messages import LARGEST_REQUIREMENTS, LONGEST_TEXT, MESSAGES
-from workflows.policy import GivenPolicy, Policy
+from workflows.policy import BusinessDays, Duration, GivenPolicy, Offsets, Policy
 
 # --- messages
 
@@ -307,3 +309,41 @@ def test_a_policy_never_changes() -> None:
     """A policy is immutable, so the snapshot pinned to a purchase stays as it is."""
     with pytest.raises(ValidationError, match="frozen"):
         start().policy.calendar = "DE"  # type: ignore[misc]
+
+
+class _LaterPolicy(GivenPolicy):
+    """A policy with more fields, each in one place."""
+
+    answer_window: Duration = timedelta(days=2)
+    """How long an answer may take."""
+    pause_window: Annotated[Duration, Field(le=timedelta(days=7))] = timedelta(days=7)
+    """How long a pause lasts."""
+    trial_window: Duration = timedelta(0)
+    """How long the trial is,
+    from the purchase on."""
+    proof_window: BusinessDays = 3
+    """How long a proof may take."""
+    proof_reminders: Offsets = ()
+    """Of the proof."""
+
+
+def test_a_new_field_of_the_policy_is_described_and_bounded_by_its_type() -> None:
+    """A field needs a type, a default and a docstring. A window whose default is zero may be
+    zero."""
+    fields = describe(_LaterPolicy.model_json_schema())["properties"]
+    assert {name: fields[name]["description"] for name in _LaterPolicy.__annotations__} == {
+        "answer_window": "How long an answer may take, an ISO 8601 duration of elapsed time, "
+        "longer than zero, at most P3650D",
+        "pause_window": "How long a pause lasts, an ISO 8601 duration of elapsed time, longer than "
+        "zero, at most P7D",
+        "trial_window": "How long the trial is, from the purchase on, an ISO 8601 duration, at "
+        "most P3650D; PT0S: never",
+        "proof_window": 'How long a proof may take, written as "N business days", N from 1 to 366, '
+        "in the policy's calendar",
+        "proof_reminders": "Of the proof, at most 10 ISO 8601 durations, each how long before the "
+        "deadline",
+    }
+    assert _LaterPolicy.model_validate({"trial_window": "PT0S"}) == _LaterPolicy()
+    bad = {"answer_window": "PT0S", "pause_window": "P8D", "proof_window": 0}
+    for name, value in bad.items():
+        assert_rejected(name, _LaterPolicy.model_validate, {name: value})

@@ -34,7 +34,7 @@ from workflows import budget, lifecycle
 from workflows.imported import check_deadlines
 from workflows.messages import PurchaseStart
 from workflows.policy import LONGEST
-from workflows.receiving.encrypted import Deciphered, Undecipherable
+from workflows.receiving.encrypted import RawAnswer, Undecipherable
 from workflows.receiving.parsing import json_of, parse, parse_answer, read
 from workflows.workflow_state import AcceptedStart, WorkflowState
 
@@ -218,7 +218,7 @@ async def _answer(kind: ActivityType[Request, Answer], request: Request, summary
         payload = await workflow.execute_activity(
             kind.name,
             request,
-            result_type=Deciphered,
+            result_type=RawAnswer,
             start_to_close_timeout=ANSWERED_WITHIN,
             retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=30)),
             summary=summary,

@@ -1,18 +1,20 @@
 """What each field of the contract means: unit, bound and default, as it is written on the wire.
 
-The models have the types, the schemas get these sentences. A test finds a field without one.
+The models have the types, the schemas get these sentences. A field of the policy has its sentence
+where it is defined; its bounds are added here. A test finds a field without a description.
 """
 
 from collections.abc import Iterator
 from typing import Any
 
+from workflows.policy import LONGEST, MOST_BUSINESS_DAYS, MOST_REMINDERS
+
 _LINE = "one line of at most 200 characters"
 _ID = "1 to 64 characters without spaces and invisible characters"
 _MINOR = "in minor units of the currency, such as cents"
 _UTC = "UTC, RFC 3339"
-_WINDOW = "an ISO 8601 duration of elapsed time, longer than zero, at most P3650D"
-_DAYS = 'written as "N business days", N from 1 to 366, in the policy\'s calendar'
-_OFFSETS = "at most 10 ISO 8601 durations, each how long before the deadline"
+_DAYS = f'written as "N business days", N from 1 to {MOST_BUSINESS_DAYS}, in the policy\'s calendar'
+_OFFSETS = f"at most {MOST_REMINDERS} ISO 8601 durations, each how long before the deadline"
 _STAGE = (
     "The stage: awaiting_requirements, freelancer_review, in_progress, delivered, "
     "refund_requested, contested, disputed, settling or closed"
@@ -116,43 +118,6 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
     },
     "GivenMoney": {**_MONEY, "amount": f"{_MONEY['amount']}; above zero"},
     "Money": _MONEY,
-    "GivenPolicy": {
-        "payment_window": f"How long the payment may take, {_WINDOW}",
-        "requirements_window": "How long the client has for the requirements from the purchase on, "
-        f"{_WINDOW}",
-        "freelancer_cancel_window": "How long the freelancer can cancel after the requirements, "
-        f"{_WINDOW}",
-        "refund_decision_window": "How long the freelancer has to answer a refund request, "
-        f"{_WINDOW}",
-        "refund_decision_silence": "What happens at its end",
-        "claim_window": f"How long the client has to answer a claim, {_DAYS}",
-        "claim_silence": "What happens at its end",
-        "review_window": f"How long the client has to answer a delivery, {_WINDOW}",
-        "dormancy_window": f"How long the work may go without a message of either party, {_WINDOW}",
-        "dispute_window": f"After which staff are reminded of a dispute, {_WINDOW}",
-        "settlement_window": f"How long a refund takes at most, {_DAYS}",
-        "arrival": "presumed: a refund that was sent and did not come back in time has arrived. "
-        "proved: it waits for proof",
-        "aftercare_window": "How long after the end news about the payment opens a case, "
-        f"{_WINDOW}",
-        "chargeback_after_release": "Who bears a payment that the bank takes back after it was "
-        "released",
-        "cancel_before_requirements": "ask: the client's cancellation needs the freelancer's "
-        "answer also before requirements. refund: then it is free",
-        "free_cancel_window": "How long the client can cancel freely from the purchase on, an "
-        "ISO 8601 duration, at most P3650D; PT0S: never",
-        "calendar": "Whose bank holidays count: a country (PT), a part of one (US-CA), a bank "
-        "system (XECB), or up to five of them joined by +",
-        "calendar_timezone": "The IANA time zone in which business days end",
-        "reminders": "When the parties are reminded of a deadline. Default: see each",
-    },
-    "Reminders": {
-        "requirements": f"Of the requirements, {_OFFSETS}",
-        "freelancer_cancel": f"Of the end of the time to cancel, {_OFFSETS}",
-        "refund_decision": f"Of the answer to a request, {_OFFSETS}",
-        "claim": f"Of the answer to a claim, {_OFFSETS}",
-        "review": f"Of the answer to a delivery, {_OFFSETS}",
-    },
     "Receipt": {
         "accepted": "Always true: a rejected update fails instead",
         "stage": f"{_STAGE}, after the message",
@@ -347,12 +312,29 @@ def describe(schema: dict[str, Any]) -> dict[str, Any]:
         title = str(model.get("title"))
         known = ANYWHERE | DESCRIPTIONS.get(title, {})
         for name, field in model["properties"].items():
-            if name in known:
+            if own := field.pop("description", ""):
+                field["description"] = " ".join(own.split()).removesuffix(".") + _bounds(field)
+            elif name in known:
                 field["description"] = known[name]
             _write_default(field)
-            if title in GIVEN and name in known:
+            if title in GIVEN and "description" in field:
                 field["description"] += _default(field)
     return schema
+
+
+def _bounds(field: dict[str, Any]) -> str:
+    """What the type of a field of the policy allows, as the end of its description."""
+    longest = field.get("le", f"P{LONGEST.days}D")
+    match field:
+        case {"format": "duration", "default": "PT0S"}:
+            return f", an ISO 8601 duration, at most {longest}; PT0S: never"
+        case {"format": "duration"}:
+            return f", an ISO 8601 duration of elapsed time, longer than zero, at most {longest}"
+        case {"items": {"format": "duration"}}:
+            return f", {_OFFSETS}"
+        case {"pattern": str(pattern)} if "business days" in pattern:
+            return f", {_DAYS}"
+    return ""
 
 
 def _default(field: dict[str, Any]) -> str:

@@ -32,7 +32,7 @@ from workflows.lifecycle.events import (
     TakePayment,
     VoidPayment,
 )
-from workflows.receiving.encrypted import Deciphered
+from workflows.receiving.encrypted import RawAnswer
 from workflows.receiving.parsing import parse_answer
 from workflows.workflow_state import WorkflowState
 
@@ -110,7 +110,7 @@ class EffectRunner:
             await workflow.execute_activity(
                 RECORD_NEWS.name,
                 NewsRecord(purchase_id=self._state.start.purchase_id, news=news),
-                result_type=Deciphered,
+                result_type=RawAnswer,
                 start_to_close_timeout=ATTEMPT_TIMEOUT,
                 retry_policy=RETRY,
                 summary="Record which news about the payment are handled",
@@ -188,7 +188,7 @@ class EffectRunner:
         activity = workflow.start_activity(
             call.type.name,
             call.request,
-            result_type=Deciphered,
+            result_type=RawAnswer,
             schedule_to_close_timeout=call.give_up_after,
             start_to_close_timeout=ATTEMPT_TIMEOUT,
             retry_policy=call.retry,

@@ -25,7 +25,7 @@ from activities.requests import (
 )
 from workflows import priorities
 from workflows.lifecycle.state import Stage
-from workflows.receiving.encrypted import Deciphered
+from workflows.receiving.encrypted import RawAnswer
 from workflows.receiving.parsing import parse_answer
 from workflows.workflow_state import WorkflowState
 
@@ -163,7 +163,7 @@ async def _send(request: EventsRequest, within: timedelta) -> NoticeAnswer:
         SEND_EVENTS.name,
         request,
         task_queue=NOTICE_QUEUE,
-        result_type=Deciphered,
+        result_type=RawAnswer,
         schedule_to_close_timeout=within,
         start_to_close_timeout=ATTEMPT_TIMEOUT,
         retry_policy=RETRY,

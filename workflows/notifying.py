@@ -41,7 +41,7 @@ from workflows.lifecycle.events import Notify, RecipientRole
 from workflows.lifecycle.queries import REMINDER
 from workflows.lifecycle.state import DeadlineName, Stage, State
 from workflows.notice_requests import notice_request, notice_text
-from workflows.receiving.encrypted import Deciphered, check_deciphered
+from workflows.receiving.encrypted import RawAnswer, check_deciphered
 from workflows.receiving.parsing import parse, parse_answer
 from workflows.workflow_state import PendingNotice, WorkflowState
 
@@ -302,7 +302,7 @@ async def attempt(notice: NoticeRequest, left: timedelta) -> NoticeAnswer:
         SEND_NOTICES.name,
         notice,
         task_queue=NOTICE_QUEUE,
-        result_type=Deciphered,
+        result_type=RawAnswer,
         schedule_to_close_timeout=left,
         start_to_close_timeout=DELIVERY_TIMEOUT,
         retry_policy=RETRY,

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import (
     BeforeValidator,
+    ConfigDict,
     Field,
     PlainSerializer,
     TypeAdapter,
@@ -27,6 +28,7 @@ CALENDARS = rf"^{_CALENDAR}(?:\+{_CALENDAR}){{0,4}}$"
 """Countries (`PT`), parts of countries (`US-CA`) and bank systems (`XFED`), at most five. The
 payment activity rejects those that do not exist."""
 LONGEST = timedelta(days=3650)
+MOST_BUSINESS_DAYS = 366
 MOST_REMINDERS = 10
 
 ISO_8601 = re.compile(r"P(?=.)(\d+W|(\d+D)?(T(?=\d)(\d+H)?(\d+M)?(\d+(\.\d+)?S)?)?)")
@@ -74,42 +76,73 @@ Offsets = tuple[Duration, ...]
 class Reminders(Model):
     """How long before a deadline the parties are reminded of it."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     requirements: Offsets = (timedelta(hours=24), timedelta(hours=4))
+    """Of the requirements."""
     freelancer_cancel: Offsets = (timedelta(hours=6),)
+    """Of the end of the time to cancel."""
     refund_decision: Offsets = (timedelta(days=4), timedelta(days=1), timedelta(hours=4))
+    """Of the answer to a request."""
     claim: Offsets = (timedelta(days=1),)
+    """Of the answer to a claim."""
     review: Offsets = (timedelta(days=2),)
+    """Of the answer to a delivery."""
 
 
 class Policy(Model):
     """Windows and choices of a purchase, with their defaults for new purchases."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     payment_window: Duration = timedelta(hours=1)
+    """How long the payment may take."""
     requirements_window: Duration = timedelta(hours=48)
+    """How long the client has for the requirements from the purchase on."""
     freelancer_cancel_window: Duration = timedelta(hours=24)
+    """How long the freelancer can cancel after the requirements."""
     refund_decision_window: Duration = timedelta(days=7)
+    """How long the freelancer has to answer a refund request."""
     refund_decision_silence: Literal["refund", "resume", "attention"] = "refund"
+    """What happens at its end."""
     claim_window: BusinessDays = 5
+    """How long the client has to answer a claim."""
     claim_silence: Literal["pay_claim", "resume"] = "pay_claim"
+    """What happens at its end."""
     review_window: Duration = timedelta(days=14)
+    """How long the client has to answer a delivery."""
     dormancy_window: Duration = timedelta(days=90)
+    """How long the work may go without a message of either party."""
     dispute_window: Duration = timedelta(days=30)
+    """After which staff are reminded of a dispute."""
     settlement_window: BusinessDays = 5
+    """How long a refund takes at most."""
     arrival: Literal["presumed", "proved"] = "presumed"
+    """presumed: a refund that was sent and did not come back in time has arrived. proved: it waits
+    for proof."""
     aftercare_window: Duration = timedelta(days=120)
+    """How long after the end news about the payment opens a case."""
     chargeback_after_release: Literal["platform", "freelancer"] = "platform"
+    """Who bears a payment that the bank takes back after it was released."""
     cancel_before_requirements: Literal["ask", "refund"] = "ask"
+    """ask: the client's cancellation needs the freelancer's answer also before requirements.
+    refund: then it is free."""
     free_cancel_window: Duration = timedelta(0)
+    """How long the client can cancel freely from the purchase on."""
     calendar: str = "US"
     calendar_timezone: str = "UTC"
     reminders: Reminders = Reminders()
+    """When the parties are reminded of a deadline. Default: see each."""
 
 
 class GivenPolicy(Policy):
     """A policy in a start input, with its limits."""
 
     calendar: Annotated[str, Field(pattern=CALENDARS)] = "US"
+    """Whose bank holidays count: a country (PT), a part of one (US-CA), a bank system (XECB), or up
+    to five of them joined by +."""
     calendar_timezone: Annotated[str, Field(pattern=r"^[A-Za-z0-9_+/-]{1,64}$")] = "UTC"
+    """The IANA time zone in which business days end."""
 
     @field_validator("*")
     @classmethod
@@ -119,9 +152,11 @@ class GivenPolicy(Policy):
             raise ValueError(f"a deadline has at most {MOST_REMINDERS} reminders")
         for window in chain.from_iterable(windows):
             if isinstance(window, timedelta):
-                _check_window(window, may_be_zero=info.field_name == "free_cancel_window")
-            elif isinstance(window, int) and not 1 <= window <= 366:
-                raise ValueError("a window must be 1 to 366 business days")
+                # A window whose default is zero is switched off by zero.
+                default = cls.model_fields[str(info.field_name)].default
+                _check_window(window, may_be_zero=default == timedelta(0))
+            elif isinstance(window, int) and not 1 <= window <= MOST_BUSINESS_DAYS:
+                raise ValueError(f"a window must be 1 to {MOST_BUSINESS_DAYS} business days")
         return value
 
 

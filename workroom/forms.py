@@ -1,7 +1,10 @@
-"""The forms of the workroom: which message each sends, what it asks for, and where money goes."""
+"""The forms of the workroom: which message each sends, what it asks for, and where money goes.
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+A message that asks for nothing but a text has a form without being named here.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pydantic import ValidationError
@@ -9,12 +12,15 @@ from pydantic import ValidationError
 from activities.amounts import InvalidAmount
 from activities.notices.formats import Reader
 from activities.requests import Model, Money
+from workflows.lifecycle.transition import Transition
+from workflows.lifecycle.versions import newest_rules
 from workflows.messages import MESSAGES, Message, Role, Sender, Status
 from workflows.receiving.parsing import problems
 from workroom.typed import read_amount, written
 
 CLIENT, FREELANCER, MEDIATOR, OPERATOR = Role.CLIENT, Role.FREELANCER, Role.MEDIATOR, Role.OPERATOR
 PEOPLE = (CLIENT, FREELANCER)
+STAFF = (MEDIATOR, OPERATOR)
 OPTIONAL = " (optional)"
 TOO_MUCH = "The amount is more than what is in escrow."
 
@@ -35,8 +41,9 @@ class Question:
 class Form:
     """One form: its path, the message it sends, who has it, and its texts.
 
-    `money`: which way money goes, in terms of the typed amount. `confirms`: another page repeats
-    what will be sent. `fixed`: fields that are not asked for.
+    `title` and `button` may name the parties, as `{freelancer}`. `money`: which way money goes, in
+    terms of the typed amount. `confirms`: another page repeats what will be sent. `fixed`: fields
+    that are not asked for.
     """
 
     path: str
@@ -61,8 +68,48 @@ STAFF_NOTE = Question("note", "Reasons, for both sides (optional)")
 REFUND = Question(
     "refund", "How much goes back to the client?", "amount", True, "The freelancer gets the rest."
 )
+TEXT_QUESTIONS = {
+    "note": NOTE,
+    "reason": Question("reason", "Why? (optional)"),
+    "text": Question("text", "Your message (optional)"),
+}
+"""The questions of plain messages, by the field."""
 
-FORMS: tuple[Form, ...] = (
+
+def plain_forms(
+    rows: Sequence[Transition], messages: Mapping[str, type[Message]] = MESSAGES
+) -> Iterator[Form]:
+    """The forms of messages whose own fields are all in `TEXT_QUESTIONS`, one for each role of a
+    person that may send it. Title and button are the label of the first row for that role."""
+    for name, kind in messages.items():
+        own = [field for field in kind.model_fields if field not in Message.model_fields]
+        if not TEXT_QUESTIONS.keys() >= set(own):
+            continue
+        for role in (*PEOPLE, *STAFF):
+            if label := _label(rows, name, role):
+                asked = tuple(_text_question(kind, field, role) for field in own)
+                yield Form(name, name, (role,), label, label, (), asked, confirms=bool(asked))
+
+
+def _label(rows: Sequence[Transition], message: str, role: Role) -> str | None:
+    """The label of the first row under which a role may send a message."""
+    labels = (
+        row.form.label
+        for row in rows
+        if row.form and row.cause.message == message and role in row.cause.by
+    )
+    return next(labels, None)
+
+
+def _text_question(kind: type[Message], field: str, role: Role) -> Question:
+    question = STAFF_NOTE if field == "note" and role in STAFF else TEXT_QUESTIONS[field]
+    if not kind.model_fields[field].is_required():
+        return question
+    return replace(question, label=question.label.removesuffix(OPTIONAL), required=True)
+
+
+_PLAIN = {(form.message, *form.roles): form for form in plain_forms(newest_rules().transitions)}
+_SPECIAL: tuple[Form, ...] = (
     Form(
         "cancel", "cancel", (CLIENT,), "Cancel Contract", "Send escrow refund request",
         ("Send a message first: most things can be solved by talking.",
@@ -90,19 +137,15 @@ FORMS: tuple[Form, ...] = (
          Question("note", "Why? (optional)", hint="The client reads this.")),
         {"decision": "decline"}, "claim",
     ),
-    Form(
-        "withdraw_cancellation", "withdraw_cancellation", (CLIENT,), "Take the cancellation back",
-        "Take the cancellation back", ("The work goes on where it was.",), (NOTE,),
+    replace(
+        _PLAIN["withdraw_cancellation", CLIENT], advice=("The work goes on where it was.",)
     ),
-    Form(
-        "accept_claim", "accept_claim", (CLIENT,), "Accept the claim", "Accept the claim",
-        questions=(NOTE,), money="claim",
-    ),
-    Form(
-        "open_dispute", "open_dispute", (CLIENT,), "Open a dispute", "Open a dispute",
-        ("A mediator reads both sides and decides who gets what.",),
-        (Question("reason", "What happened?", required=True,
-                  hint="The freelancer and the mediator read this."),),
+    replace(_PLAIN["accept_claim", CLIENT], money="claim"),
+    replace(
+        _PLAIN["open_dispute", CLIENT],
+        advice=("A mediator reads both sides and decides who gets what.",),
+        questions=(Question("reason", "What happened?", required=True,
+                            hint="The freelancer and the mediator read this."),),
     ),
     Form(
         "propose_split", "propose_split", PEOPLE, "Propose a split", "Send the offer",
@@ -117,8 +160,8 @@ FORMS: tuple[Form, ...] = (
         "accept_delivery", "accept_delivery", (CLIENT,), "Accept the delivery",
         "Accept and release the money", questions=(NOTE,), money="release",
     ),
-    Form(
-        "request_changes", "request_changes", (CLIENT,), "Ask for changes", "Ask for changes",
+    replace(
+        _PLAIN["request_changes", CLIENT],
         questions=(Question("note", "What should change? (optional)"),), confirms=False,
     ),
     Form(
@@ -126,14 +169,13 @@ FORMS: tuple[Form, ...] = (
         "Send the requirements",
         questions=(Question("requirements", "What is needed?", required=True),), confirms=False,
     ),
-    Form(
-        "deliver", "deliver", (FREELANCER,), "Deliver the work", "Deliver the work",
+    replace(
+        _PLAIN["deliver", FREELANCER],
         questions=(Question("note", "What do you deliver? (optional)",
                             hint="Say where the client finds it."),), confirms=False,
     ),
-    Form(
-        "give_refund", "give_refund", (FREELANCER,), "Give all of the money back",
-        "Give the money back", questions=(NOTE,), money="refund",
+    replace(
+        _PLAIN["give_refund", FREELANCER], button="Give the money back", money="refund",
     ),
     Form(
         "send_message", "send_message", PEOPLE, "Send a message", "Send",
@@ -155,6 +197,8 @@ FORMS: tuple[Form, ...] = (
         ),
     ),
 )  # fmt: skip
+_HAVE_ONE = {(form.message, role) for form in _SPECIAL for role in form.roles}
+FORMS = _SPECIAL + tuple(form for key, form in _PLAIN.items() if key not in _HAVE_ONE)
 """Every form, in the order of the buttons."""
 
 

@@ -236,10 +236,11 @@ class View:
         )
 
     def buttons(self, permissions: Iterable[Permission]) -> list[Button]:
-        """The reader's forms."""
+        """The reader's forms. A worker of an earlier release has no permission for a message that
+        it does not know: that is not possible now."""
         known = {each.message: each for each in permissions}
         return [
-            self._button(form, known[form.message])
+            self._button(form, known.get(form.message) or _not_allowed(form.message))
             for form in FORMS
             if self.sender.role in form.roles
         ]
@@ -260,6 +261,10 @@ class View:
             return Button(form, False, declined, "NOT_ALLOWED_NOW", None)
         why = self.why_not(permission.code, permission.why_not)
         return Button(form, permission.allowed, why, permission.code, permission.until)
+
+
+def _not_allowed(message: str) -> Permission:
+    return Permission(message=message, allowed=False)
 
 
 def page(

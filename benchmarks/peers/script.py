@@ -1,10 +1,14 @@
 """The scenario that all sides run: an approved refund."""
 
-HOUR = 3600.0
-DAY = 24 * HOUR
+from workflows.policy import Policy
 
+POLICY = Policy()
 MESSAGES = ("submit_requirements", "cancel", "decide_refund")
-WINDOWS = {"submit_requirements": 48 * HOUR, "cancel": 24 * HOUR, "decide_refund": 7 * DAY}
+WINDOWS = {
+    "submit_requirements": POLICY.requirements_window.total_seconds(),
+    "cancel": POLICY.freelancer_cancel_window.total_seconds(),
+    "decide_refund": POLICY.refund_decision_window.total_seconds(),
+}
 """The messages that a purchase waits for in turn, and for how many seconds at most."""
 
 TAKE = "take payment"

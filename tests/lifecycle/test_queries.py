@@ -14,6 +14,7 @@ from workflows.lifecycle import (
     next_deadline,
     next_reminder,
     on_expiry,
+    payment_attempt_ends,
     permissions,
     rejection_notice,
     reminder,
@@ -21,12 +22,13 @@ from workflows.lifecycle import (
     usual_row,
     waiting_for,
 )
-from workflows.lifecycle.events import EffectBlocked, Rejection, VoidPayment
+from workflows.lifecycle.events import EffectBlocked, Rejection, TakePayment, VoidPayment
 from workflows.lifecycle.queries import samples
 from workflows.lifecycle.state import DeadlineName, Stage
 from workflows.lifecycle.words import label_text
 from workflows.messages import MESSAGES, Permission, Role
 from workflows.policy import Reminders
+from workflows.view import next_row
 
 DAY = timedelta(days=1)
 
@@ -486,3 +488,81 @@ def test_every_deadline_with_reminders_has_a_recipient_and_a_text() -> None:
     for rule in rules:
         assert reminder(state, rule.name).recipients == (rule.reminds,)
         assert reminder(state, rule.name).text is rule.reminder
+
+
+def test_nobody_is_reminded_of_an_instant_before_the_deadline_was_set() -> None:
+    """R-24: of a deadline that was set, or that goes on, after its reminder was due."""
+    purchase = purchase_in(Stage.AWAITING_REQUIREMENTS)
+    first, last = NOON + timedelta(hours=24), NOON + timedelta(hours=44)
+    before = first - timedelta(seconds=1)
+    names = (DeadlineName.REQUIREMENTS,)
+    assert next_reminder(purchase.state, NOON, {names[0]: before}) == (first, names)
+    assert next_reminder(purchase.state, NOON, {names[0]: first}) == (last, names)
+    assert next_reminder(purchase.state, first, {names[0]: NOON}) == (last, names)
+    other = {DeadlineName.PAYMENT: last}
+    assert next_reminder(purchase.state, NOON, other) == (first, names)
+
+
+# --- lists
+
+
+@pytest.mark.parametrize(
+    ("stage", "row"),
+    [
+        (Stage.AWAITING_REQUIREMENTS, "R-11"),
+        (Stage.FREELANCER_REVIEW, "R-12"),
+        (Stage.IN_PROGRESS, "R-18"),
+        (Stage.DELIVERED, "R-17"),
+        (Stage.REFUND_REQUESTED, "R-35"),
+        (Stage.CONTESTED, "R-38"),
+        (Stage.DISPUTED, "R-42"),
+        (Stage.SETTLING, "R-64"),
+        (Stage.CLOSED, None),
+    ],
+)
+def test_a_list_knows_the_usual_end_of_the_deadline_of_a_stage(
+    stage: Stage, row: str | None
+) -> None:
+    """R-11, R-12, R-17, R-18, R-35, R-38, R-42, R-64: as the first version and the default policy
+    have it."""
+    found = usual_row(stage)
+    assert (found and found.id) == row
+    assert usual_row("") is None
+
+
+def test_a_purchase_says_which_row_is_next_where_lists_would_be_wrong() -> None:
+    """R-06, R-11, R-36: of a payment that takes long, of a deadline from before the request, and by
+    another choice of the policy."""
+    unpaid = Purchase(held=False)
+    assert next_row(unpaid.state, NOON) == ""
+    assert next_row(unpaid.state, NOON + timedelta(minutes=30)) == "R-06"
+    early = Purchase()
+    assert next_row(early.state, NOON) == ""
+    early.client("cancel")
+    assert next_row(early.state, NOON) == "R-11"
+    resumes = Purchase(requirements_window="P30D", refund_decision_silence="resume")
+    resumes.client("cancel")
+    assert next_row(resumes.state, NOON) == "R-36"
+    assert next_row(replace(resumes.state, deadlines={}), NOON) is None
+
+
+# --- the first attempt to charge
+
+
+def test_no_later_deadline_needs_a_timer_while_the_first_attempt_to_charge_runs() -> None:
+    """R-01, R-06: in the first five minutes, if nothing has happened and the window is longer."""
+    unpaid, five = Purchase(held=False).state, timedelta(minutes=5)
+    just_before = NOON + five - timedelta(seconds=1)
+    assert payment_attempt_ends(unpaid, NOON) == NOON + five
+    assert payment_attempt_ends(unpaid, just_before) == just_before + five
+    assert payment_attempt_ends(unpaid, NOON + five) is None
+    assert payment_attempt_ends(Purchase().state, NOON) is None
+    asked = replace(unpaid, confirm_url="https://bank.example/confirm")
+    assert payment_attempt_ends(asked, NOON) is None
+    blocked = Purchase(held=False)
+    blocked.fact(EffectBlocked(TakePayment.kind, "the provider does not answer"))
+    assert blocked.state.attention
+    assert payment_attempt_ends(blocked.state, NOON) is None
+    short = Purchase(held=False, payment_window="PT5M").state
+    assert payment_attempt_ends(short, NOON) == NOON + five
+    assert payment_attempt_ends(short, NOON + timedelta(seconds=1)) is None

@@ -7,7 +7,6 @@ from typing import Any
 
 from activities.payments.sandbox_events import SandboxEvent
 from demo.scenarios import (
-    A_DAY_AND_AN_HOUR,
     ASKED,
     BRIEF,
     CANCELS,
@@ -15,6 +14,7 @@ from demo.scenarios import (
     COMMITTED,
     DECLINES,
     PAID,
+    PAST_CANCEL_WINDOW,
     STARTED,
     CancelWorkflow,
     Happens,
@@ -213,14 +213,14 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "cancel window expires",
-        (BRIEF, A_DAY_AND_AN_HOUR),
+        (BRIEF, PAST_CANCEL_WINDOW),
         COMMITTED,
         Due(90 * DAY, DORMANCY_DUE.expiry),
         reminders=True,
     ),
     Row(
         "cancel window expires, a request is open",
-        (BRIEF, CANCELS, A_DAY_AND_AN_HOUR),
+        (BRIEF, CANCELS, PAST_CANCEL_WINDOW),
         (*ASKED, *_both("freelancer_committed")),
         Due(7 * DAY, GOES_BACK, "client_cancelled"),
     ),

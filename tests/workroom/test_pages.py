@@ -1,7 +1,6 @@
 """The pages: what a party and staff see and send, without JavaScript, on a real server."""
 
 import asyncio
-import re
 
 import pytest
 import requests
@@ -9,7 +8,6 @@ from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.testing import WorkflowEnvironment
 
-from activities.links import form_of
 from activities.payments.sandbox import SandboxProvider
 from activities.payments.sandbox_events import SandboxEvent
 from activities.services import Services
@@ -18,9 +16,7 @@ from demo.scenarios import Happens
 from temporal.purchases import Purchase
 from tests.purchases import held, purchase_of
 from tests.workroom.visitor import Visitor
-from workflows.lifecycle.versions import newest_rules
-from workflows.messages import MESSAGES, Role, Status
-from workroom.forms import FORMS, form_at
+from workflows.messages import Role, Status
 
 
 async def signed_in(url: str, role: str, person: str, handle: Handle, form: str = "") -> Visitor:
@@ -279,22 +275,21 @@ async def listed(visitor: Visitor, path: str, link: str) -> None:
         await asyncio.sleep(0.1)
 
 
-def test_every_message_that_a_notice_names_has_a_form() -> None:
-    """The link of a notice leads to the very form."""
-    for row in newest_rules().transitions:
-        for role in set(row.cause.by) & {Role.CLIENT, Role.FREELANCER}:
-            if row.form:
-                form = form_at(form_of(row.cause.message, row.form.sample), role)
-                assert form is not None, row.id
-                assert form.message == row.cause.message
-
-
-def test_every_message_of_a_party_or_staff_has_a_form() -> None:
-    """All but the provider's own."""
-    by_machines = {"settlement_update", "check_payment"}
-    assert {form.message for form in FORMS} == set(MESSAGES) - by_machines
-    for form in FORMS:
-        assert re.fullmatch(r"[a-z_]+", form.path)
+async def test_an_operator_asks_for_a_look_at_the_payment(
+    server: WorkflowEnvironment, url: str
+) -> None:
+    """R-80: the form has no questions, so that there is nothing to check before it is sent."""
+    handle = await held(server)
+    operator = Visitor(url)
+    await operator.sign_in("operator", "operator-1", None)
+    page = f"/purchases/{purchase_of(handle)}"
+    await operator.open(page)
+    assert f"{page}/check_payment" in operator.html.links
+    await operator.open(f"{page}/check_payment")
+    await operator.send()
+    assert "Done: Look at the payment at the provider now." in operator.text
+    ana = await signed_in(url, "client", "ana", handle)
+    assert f"{page}/check_payment" not in ana.html.links
 
 
 @pytest.mark.parametrize("role", [Role.OPERATOR, Role.MEDIATOR])

@@ -21,7 +21,7 @@ from workflows.lifecycle.events import (
 )
 from workflows.lifecycle.handlers import note_of
 from workflows.lifecycle.pending import is_kind_pending
-from workflows.lifecycle.provider import frozen
+from workflows.lifecycle.provider import rejected_while_frozen
 from workflows.lifecycle.rejections import check_sender, explain
 from workflows.lifecycle.state import RESTORED, DeadlineName, Decision, Stage, State, Terms
 from workflows.lifecycle.transition import To, Transition
@@ -111,7 +111,7 @@ def decide(state: State, event: Event, now: datetime) -> Accepted | Rejection:
             return Accepted(state)
         draft.stop(event.deadline)
     if row and row.blocked_while_frozen and state.frozen and isinstance(event, Message):
-        return frozen(state)
+        return rejected_while_frozen(state)
     if row is None:
         return explain(draft, event) if isinstance(event, Message) else Accepted(draft.state)
     return _apply(row, draft)

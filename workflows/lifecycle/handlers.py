@@ -27,7 +27,7 @@ from workflows.lifecycle.events import (
 )
 from workflows.lifecycle.guards import report_of
 from workflows.lifecycle.pending import is_kind_pending, may_pay, retry_interval
-from workflows.lifecycle.provider import frozen
+from workflows.lifecycle.provider import rejected_while_frozen
 from workflows.lifecycle.state import (
     NOT_PAID,
     AttentionKind,
@@ -361,7 +361,7 @@ def retry(draft: Draft) -> Rejection | None:
     refund, late = draft.state.refund, draft.state.needs(AttentionKind.SETTLEMENT_LATE)
     failed = refund is not None and refund.status in NOT_PAID
     if failed and draft.state.frozen:
-        return frozen(draft.state)
+        return rejected_while_frozen(draft.state)
     if refund and failed and refund.attempt >= MOST_ATTEMPTS:
         return Rejection(
             Code.NOT_ALLOWED_NOW,
@@ -396,7 +396,7 @@ def mark_settled(draft: Draft) -> Rejection | None:
             return aftercare.acknowledge(draft)
         return Rejection(Code.ALREADY_SETTLED, "The refund is already known to be settled.")
     if draft.state.frozen:
-        return frozen(draft.state)
+        return rejected_while_frozen(draft.state)
     names = (*refund.references[:-1], message.reference)
     draft.set(refund=replace(refund, references=names))
     _settle(draft, message.reference, proved_by_person=True)

@@ -32,7 +32,7 @@ UNSENT = (RefundStatus.UNSENT, *NOT_PAID)
 """The provider has no such refund, so it can still be kept from sending it."""
 
 
-def frozen(state: State) -> Rejection:
+def rejected_while_frozen(state: State) -> Rejection:
     """The rejection of what would pay money that the bank has."""
     dispute = state.frozen
     assert dispute is not None

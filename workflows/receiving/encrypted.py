@@ -13,7 +13,7 @@ class Undecipherable(RuntimeError):
     """This worker lacks a key. The failed task is retried until a worker has the key."""
 
 
-class Deciphered(RawValue):
+class RawAnswer(RawValue):
     """Type hint for an activity's answer that the workflow parses itself: a raw payload. If it is
     still encrypted, the task fails until a worker has the key."""
 
