@@ -3,8 +3,14 @@
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
+from sqlalchemy import Engine
 
-from activities.ledger import Decision, Ledger, Posting, ProviderMove
+from activities.ledger import Decision, Ledger, Posting, ProviderMove, schema
+from activities.ledger.audit import WHAT_TO_DO
+from activities.ledger.snapshot import snapshot
+from activities.requests import Difference
+from tests.ledger.test_audit import without_rules
 from tests.ledger.test_provider_moves import (
     AT,
     Step,
@@ -93,3 +99,29 @@ def test_a_snapshot_has_what_moved_at_the_provider(ledger: Ledger) -> None:
         ),
         "p-2": (ProviderMove("p-2/e", "refunded_elsewhere", "escrow:p-2", CLEARING, 5, "dp_1"),),
     }
+
+
+@pytest.mark.parametrize("stored", ["{", "{}", "[]"], ids=["cut off", "empty", "a list"])
+def test_a_snapshot_names_what_it_cannot_read(ledger: Ledger, engine: Engine, stored: str) -> None:
+    """And lists everything else."""
+    steps: list[Step] = [hold(), decide(60, 40), settle(60), hold("p-2")]
+    for kind in ("bank_dispute_opened", "refunded_elsewhere"):
+        steps += [moved(kind, "escrow", 5, purchase_id="p-2", key=f"p-2/{kind}")]
+    for step in steps:
+        assert step(ledger)
+    with without_rules(engine) as connection:
+        connection.execute(
+            sa.update(schema.operation)
+            .where(schema.operation.c.kind.in_(("settled", "bank_dispute_opened")))
+            .values(request=stored)
+        )
+        found = snapshot(connection)
+    assert found.differences == tuple(
+        Difference(purchase_id=purchase, what=f"The {what} cannot be read.", what_to_do=WHAT_TO_DO)
+        for purchase, what in (
+            ("p-1", "settlement of p-1"),
+            ("p-2", "bank dispute opened of p-2"),
+        )
+    )
+    assert found.proofs == {}
+    assert [move.key for move in found.moves["p-2"]] == ["p-2/refunded_elsewhere"]

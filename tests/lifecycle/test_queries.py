@@ -14,7 +14,6 @@ from workflows.lifecycle import (
     next_deadline,
     next_reminder,
     on_expiry,
-    payment_attempt_ends,
     permissions,
     rejection_notice,
     reminder,
@@ -22,7 +21,7 @@ from workflows.lifecycle import (
     usual_row,
     waiting_for,
 )
-from workflows.lifecycle.events import EffectBlocked, Rejection, TakePayment, VoidPayment
+from workflows.lifecycle.events import EffectBlocked, Rejection, VoidPayment
 from workflows.lifecycle.queries import samples
 from workflows.lifecycle.state import DeadlineName, Stage
 from workflows.lifecycle.words import label_text
@@ -321,28 +320,6 @@ def test_a_deadline_outside_its_stages_is_not_listed() -> None:
     assert [deadline.name for deadline in deadlines(stray)] == ["review"]
 
 
-@pytest.mark.parametrize(
-    ("stage", "row"),
-    [
-        (Stage.AWAITING_REQUIREMENTS, "R-11"),
-        (Stage.FREELANCER_REVIEW, "R-12"),
-        (Stage.IN_PROGRESS, "R-18"),
-        (Stage.DELIVERED, "R-17"),
-        (Stage.REFUND_REQUESTED, "R-35"),
-        (Stage.CONTESTED, "R-38"),
-        (Stage.DISPUTED, "R-42"),
-        (Stage.SETTLING, "R-64"),
-        (Stage.CLOSED, None),
-    ],
-)
-def test_lists_assume_what_happens_on_expiry_under_the_default_policy(
-    stage: Stage, row: str | None
-) -> None:
-    """R-11, R-12, R-17, R-18, R-35, R-38, R-42, R-64: without reading the purchase."""
-    found = usual_row(stage.value)
-    assert (found and found.id) == row
-
-
 def test_the_daily_check_of_a_refund_is_not_a_deadline() -> None:
     """R-61: only the settlement window is listed while a refund is pending."""
     assert [deadline.name for deadline in deadlines(pending_refund().state)] == ["settlement"]
@@ -544,25 +521,3 @@ def test_a_purchase_says_which_row_is_next_where_lists_would_be_wrong() -> None:
     resumes.client("cancel")
     assert next_row(resumes.state, NOON) == "R-36"
     assert next_row(replace(resumes.state, deadlines={}), NOON) is None
-
-
-# --- the first attempt to charge
-
-
-def test_no_later_deadline_needs_a_timer_while_the_first_attempt_to_charge_runs() -> None:
-    """R-01, R-06: in the first five minutes, if nothing has happened and the window is longer."""
-    unpaid, five = Purchase(held=False).state, timedelta(minutes=5)
-    just_before = NOON + five - timedelta(seconds=1)
-    assert payment_attempt_ends(unpaid, NOON) == NOON + five
-    assert payment_attempt_ends(unpaid, just_before) == just_before + five
-    assert payment_attempt_ends(unpaid, NOON + five) is None
-    assert payment_attempt_ends(Purchase().state, NOON) is None
-    asked = replace(unpaid, confirm_url="https://bank.example/confirm")
-    assert payment_attempt_ends(asked, NOON) is None
-    blocked = Purchase(held=False)
-    blocked.fact(EffectBlocked(TakePayment.kind, "the provider does not answer"))
-    assert blocked.state.attention
-    assert payment_attempt_ends(blocked.state, NOON) is None
-    short = Purchase(held=False, payment_window="PT5M").state
-    assert payment_attempt_ends(short, NOON) == NOON + five
-    assert payment_attempt_ends(short, NOON + timedelta(seconds=1)) is None

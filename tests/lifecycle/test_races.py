@@ -22,6 +22,7 @@ from workflows.lifecycle.events import (
     PaymentHeld,
     PaymentVoided,
     PostDecision,
+    RefundedElsewhere,
     Rejection,
 )
 from workflows.lifecycle.state import Code, DeadlineName, Stage
@@ -118,6 +119,19 @@ def test_a_clients_cancel_after_the_freelancers_is_rejected() -> None:
     purchase = Purchase().reviewed()
     purchase.freelancer("cancel")
     rejected(purchase.client("cancel"), Code.ALREADY_SETTLED, "freelancer_cancelled")
+
+
+def test_a_cancel_after_everything_was_refunded_elsewhere_is_rejected() -> None:
+    """R-32, R-90: ALREADY_SETTLED; nothing was decided, so the rejection says who has the money."""
+    purchase = Purchase().working()
+    purchase.fact(RefundedElsewhere("re_9", ESCROW))
+    becomes(purchase, Stage.SETTLING, notified={"client", "freelancer", "operator"})
+    rejected(
+        purchase.client("cancel"),
+        Code.ALREADY_SETTLED,
+        "The client has all of the money already, by the bank or by a refund made elsewhere "
+        "(refunded_elsewhere). The client can now send: send_message.",
+    )
 
 
 def test_an_approval_after_the_expiry_took_effect_is_rejected() -> None:
