@@ -197,7 +197,7 @@ class WorkflowState(BaseModel):
         """A transition takes effect, `message` is its cause if it is one: the new state, its event,
         and a line in the timeline."""
         before, self.purchase = self.purchase, answer.state
-        for name in {*before.deadlines, *answer.state.deadlines}:
+        for name in {**before.deadlines, **answer.state.deadlines}:
             if (at := answer.state.deadlines.get(name)) is None:
                 self.deadlines_set.pop(name, None)
             elif at != before.deadlines.get(name):

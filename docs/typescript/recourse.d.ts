@@ -134,11 +134,11 @@ export interface GivenPolicy {
    */
   payment_window?: string;
   /**
-   * How long the client has for the requirements from the purchase on, an ISO 8601 duration of elapsed time, longer than zero, at most P3650D. Default: PT48H
+   * How long the client has for the requirements from the purchase on, an ISO 8601 duration of elapsed time, longer than zero, at most P3650D. Default: P2D
    */
   requirements_window?: string;
   /**
-   * How long the freelancer can cancel after the requirements, an ISO 8601 duration of elapsed time, longer than zero, at most P3650D. Default: PT24H
+   * How long the freelancer can cancel after the requirements, an ISO 8601 duration of elapsed time, longer than zero, at most P3650D. Default: P1D
    */
   freelancer_cancel_window?: string;
   /**
@@ -190,7 +190,7 @@ export interface GivenPolicy {
    */
   cancel_before_requirements?: 'ask' | 'refund';
   /**
-   * How long the client can cancel freely from the purchase on, an ISO 8601 duration, at most P3650D. Default: PT0S, never
+   * How long the client can cancel freely from the purchase on, an ISO 8601 duration, at most P3650D; PT0S: never. Default: PT0S
    */
   free_cancel_window?: string;
   /**
