@@ -132,8 +132,8 @@ async def _listed(client: Client, execution: Execution) -> Listed:
 async def _next_row(client: Client, execution: Execution) -> str | None:
     if row_id := await memo(client, execution, view.NEXT_ROW):
         return row_id
-    usual = lifecycle.usual_row(execution.attributes.get(view.STAGE) or "")
-    return usual.id if usual else None
+    usual = lifecycle.usual_rows(execution.attributes.get(view.STAGE) or "")
+    return usual[0] if usual else None
 
 
 def _condition(key: SearchAttributeKey[Any], value: str | bool) -> str:

@@ -60,15 +60,13 @@ NEXT_ROW = "next_row"
 
 def next_row(state: State, now: datetime) -> str | None:
     """The id of the row that applies when the next deadline ends and nobody acts; empty if lists
-    read the same from the stage (`usual_row`), None if no deadline is open."""
+    read the same from the stage (`usual_rows`), None if no deadline is open."""
     deadlines = _listed_deadlines(state, now)
     if not deadlines:
         return None
     row = lifecycle.on_expiry(state, min(deadlines, key=lambda name: deadlines[name]))
-    usual = lifecycle.usual_row(shown.shown_stage(state))
-    if row is None or (usual and usual.text.listed_expiry == row.text.listed_expiry):
-        return ""
-    return row.id
+    usual = lifecycle.usual_rows(shown.shown_stage(state))
+    return "" if row is None or row.id in usual else row.id
 
 
 def known(attributes: TypedSearchAttributes) -> Searchable:

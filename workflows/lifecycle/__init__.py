@@ -20,7 +20,7 @@ from workflows.lifecycle.queries import (
     rejection_notice,
     reminder,
     samples,
-    usual_row,
+    usual_rows,
     waiting_for,
 )
 from workflows.lifecycle.versions import newest, newest_rules, rules_of
@@ -50,6 +50,6 @@ __all__ = [
     "retry_interval",
     "rules_of",
     "samples",
-    "usual_row",
+    "usual_rows",
     "waiting_for",
 ]

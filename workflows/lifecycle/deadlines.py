@@ -53,6 +53,8 @@ class DeadlineRule:
     """Whom to remind, at the offsets of the policy's `reminders` of this name."""
     reminder: Text | None = None
     expiry: tuple[str, ...]
+    usual: tuple[str, ...] = ()
+    """The rows of `expiry` that lists take for granted, which read alike there. Default: all."""
 
 
 def rule_named(rules: tuple[DeadlineRule, ...], name: DeadlineName) -> DeadlineRule:
@@ -107,6 +109,7 @@ DEADLINES: tuple[DeadlineRule, ...] = (
         reminds="freelancer",
         reminder=texts.REFUND_DECISION_REMINDER,
         expiry=("R-35", "R-36", "R-37"),
+        usual=("R-35",),
     ),
     DeadlineRule(
         name=DeadlineName.CLAIM,
@@ -121,6 +124,7 @@ DEADLINES: tuple[DeadlineRule, ...] = (
         reminds="client",
         reminder=texts.CLAIM_REMINDER,
         expiry=("R-38", "R-39"),
+        usual=("R-38",),
     ),
     DeadlineRule(
         name=DeadlineName.REVIEW,

@@ -51,11 +51,11 @@ def on_expiry(state: State, deadline: DeadlineName) -> Transition | None:
     return rules_of(state).row_for(draft)
 
 
-def usual_row(stage: str) -> Transition | None:
-    """The row that lists assume for the end of the deadline of a stage: that of the first version
-    and the default policy, so that it is the same in every release."""
-    found = (rule.expiry[0] for rule in RULES_1.deadlines if rule.governs == stage)
-    return next((RULES_1.row(row_id) for row_id in found), None)
+def usual_rows(stage: str) -> tuple[str, ...]:
+    """The ids of the rows that lists take for granted for the end of the deadline of a stage: those
+    of the first version, so that they are the same in every release."""
+    found = (rule.usual or rule.expiry for rule in RULES_1.deadlines if rule.governs == stage)
+    return next(found, ())
 
 
 def payment_attempt_ends(state: State, now: datetime) -> datetime | None:
