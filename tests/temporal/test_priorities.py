@@ -12,7 +12,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from tests.purchases import held
 from workflows import priorities
 
-REMINDERS = 40
+REMINDERS = 80
 served: list[str] = []
 
 

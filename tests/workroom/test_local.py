@@ -33,8 +33,11 @@ async def test_the_workroom_runs_with_the_worker_and_notices_link_to_it(tmp_path
     lines: dict[str, dict[str, str]] = {}
     try:
         while "worker_started" not in lines:
-            line = json.loads(await process.stderr.readline())
-            lines[line["event"]] = line
+            written = await process.stderr.readline()
+            assert written, "the worker has ended"
+            if written.startswith(b"{"):  # not a line of the server
+                line = json.loads(written)
+                lines[line["event"]] = line
         address = lines["worker_started"]["server"]
         await held(await Client.connect(address, data_converter=DATA_CONVERTER))
         base = lines["workroom"]["address"]
