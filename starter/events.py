@@ -47,7 +47,8 @@ async def events(purchase_id: Only = None, resend: Resend = False, as_json: Json
                 raise WrongSetting("RECOURSE_EVENTS_URL is not set: it says where events go.")
             with show.progress() as report:
                 left = await delivery(log).resend(found, report)
-    show.answer(_summary(left), _shown(left, len(found), resend), as_json=as_json)
+    lost = _summary(left)
+    show.answer(lost, _shown(lost, len(left), len(found), resend), as_json=as_json)
     return ExitStatus.REJECTED if resend and left else 0
 
 
@@ -61,13 +62,13 @@ def _summary(found: Sequence[Notice]) -> list[GivenUp]:
     ]
 
 
-def _shown(left: Sequence[Notice], found: int, resend: bool) -> RenderableType:
+def _shown(lost: Sequence[GivenUp], left: int, found: int, resend: bool) -> RenderableType:
     if not found:
         return show.prose("No event was given up.")
     if resend and not left:
         return show.prose(f"{found} of {found} events were sent.")
-    title = f"{len(left)} events were given up (--resend sends them again)"
+    title = f"{left} events were given up (--resend sends them again)"
     if resend:
-        title = f"{found - len(left)} of {found} events were sent; these were not"
-    rows = ((it.purchase_id, it.consumer, str(it.events), it.why) for it in _summary(left))
+        title = f"{found - left} of {found} events were sent; these were not"
+    rows = ((it.purchase_id, it.consumer, str(it.events), it.why) for it in lost)
     return show.table(title, ("purchase", "consumer", "events", "last error"), rows)

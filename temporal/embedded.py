@@ -72,8 +72,9 @@ async def server(
     """A running server with our search attributes; ends with the block.
 
     With `database` its purchases survive a restart; with `ui_port` it has the Web UI; with
-    `skip_time` each workflow's time can be skipped by `fast_forward`. Raises WrongSetting if a port
-    is taken, because the SDK would connect to the server that listens there, or if the database is.
+    `skip_time` each workflow's time can be skipped by `fast_forward`; `interceptors` of the client
+    come before ours. Raises WrongSetting if a port is taken, because the SDK would connect to the
+    server that listens there, or if the database is.
     """
     for wished in filter(None, (port, ui_port)):
         check_free(wished, OTHER_PORT)

@@ -50,7 +50,8 @@ def record(number: int, at: datetime | None = None) -> EventRecord:
 def activities_for(log: DeliveryLog, *urls: str, folder: Path | None = None) -> NoticeActivities:
     """The activities with these consumers; mail goes to `folder`."""
     channels = [MaildirChannel(folder)] if folder else []
-    delivery = EventDelivery(log, consumers_from_urls(" ".join(urls)), "/recourse/test", ORIGIN)
+    consumers = consumers_from_urls(" ".join(urls))
+    delivery = EventDelivery(log, consumers, "/recourse/test", ORIGIN) if urls else None
     return NoticeActivities(log, channels, operator_email=OPERATORS, events=delivery)
 
 
