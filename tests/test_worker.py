@@ -18,13 +18,15 @@ from temporalio.testing import WorkflowEnvironment
 import worker
 from activities.services import Services
 from temporal import embedded
+from temporal.ports import free_port
 from tests.conftest import settings
 
 ROOT = Path(__file__).parents[1]
 
 
 def environment(folder: Path, **changed: str) -> Mapping[str, str]:
-    """The environment of a worker with its parts under `folder`."""
+    """The environment of a worker with its parts under `folder`. Tests run workers at the same
+    time, which would choose the same port for the workroom until one of them listens."""
     given = settings(folder)
     return {
         **os.environ,
@@ -32,6 +34,7 @@ def environment(folder: Path, **changed: str) -> Mapping[str, str]:
         "RECOURSE_MAIL_URL": given.mail_url,
         "RECOURSE_PAYMENTS": given.payments,
         "TEMPORAL_ADDRESS": "127.0.0.1:1",
+        "RECOURSE_WORKROOM": f"127.0.0.1:{free_port()}",
         **changed,
     }
 

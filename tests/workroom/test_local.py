@@ -25,19 +25,22 @@ from workroom.settings import WorkroomSettings
 
 
 async def test_the_workroom_runs_with_the_worker_and_notices_link_to_it(tmp_path: Path) -> None:
-    """On a free port, with a key of this run; nothing is configured."""
+    """With a key of this run; only its port is configured."""
     process = await run(
         environment(tmp_path), "--dev", "--port", "0", "--ui-port", "0", folder=tmp_path
     )
     assert process.stderr is not None
     lines: dict[str, dict[str, str]] = {}
+    others: list[bytes] = []
     try:
         while "worker_started" not in lines:
             written = await process.stderr.readline()
-            assert written, "the worker has ended"
-            if written.startswith(b"{"):  # not a line of the server
-                line = json.loads(written)
-                lines[line["event"]] = line
+            assert written, others
+            if not written.startswith(b"{"):  # a line of the server
+                others.append(written)
+                continue
+            line = json.loads(written)
+            lines[line["event"]] = line
         address = lines["worker_started"]["server"]
         await held(await Client.connect(address, data_converter=DATA_CONVERTER))
         base = lines["workroom"]["address"]
