@@ -16,7 +16,7 @@ from starter.exits import ExitStatus, command
 from starter.options import Json, read_purchase
 
 Only = Annotated[
-    str | None, typer.Argument(metavar="[PURCHASE]", help="Only of this purchase, by its id.")
+    str | None, typer.Argument(metavar="PURCHASE", help="Only of this purchase, by its id.")
 ]
 Resend = Annotated[bool, typer.Option("--resend", help="Send them again, the oldest first.")]
 
