@@ -29,9 +29,9 @@ from activities.requests import Party
 from benchmarks import sides
 from benchmarks.growth import Handle, start_many
 from benchmarks.lifecycles import buy, message, terms
-from demo.ports import free_port
 from temporal import embedded
 from temporal.converter import DATA_CONVERTER
+from temporal.ports import free_port
 from workflows.messages import Role, Sender
 from workflows.view import DEADLINE
 from workroom.local import serve_workroom, with_workroom

@@ -22,12 +22,12 @@ from activities.audit import reconcile
 from activities.payments.sandbox import SandboxProvider
 from activities.services import Services, Settings
 from demo.live import invitations, open_purchases
-from demo.ports import free_port
 from demo.runner import ScenarioRunner
 from demo.scenarios import AT_PROVIDER, SCENARIOS, Scenario
 from temporal import embedded
 from temporal.directory import TemporalPurchaseDirectory
 from temporal.plugin import ACTIVITY_THREADS
+from temporal.ports import free_port
 from worker import build_worker
 from workflows.messages import PurchaseResult
 from workroom.local import serve_workroom, with_workroom

@@ -12,7 +12,6 @@ from temporalio.testing import WorkflowEnvironment
 
 from activities.services import Services, Settings
 from demo.live import open_purchase
-from demo.ports import free_port
 from demo.runner import Handle, ScenarioRunner, send, skip, until
 from demo.scenarios import BRIEF, CANCELS, DECLINES, SCENARIOS, Send, client, freelancer
 from docs import notice_pictures, workroom_pictures
@@ -20,6 +19,7 @@ from docs.browser import WebUI, browser
 from docs.notice_pictures import PICTURES
 from temporal import embedded
 from temporal.plugin import ACTIVITY_THREADS
+from temporal.ports import free_port
 from worker import build_worker
 from workflows.messages import Role
 from workflows.view import SEARCH_ATTRIBUTES

@@ -6,19 +6,25 @@ from pathlib import Path
 
 from activities.services import WrongSetting
 
+LOOPBACK = "127.0.0.1"
 LISTENING = "0A"
 """The state of a listening socket in `/proc/net/tcp`."""
 
 
 def free_port(wished: int = 0) -> int:
-    """Return `wished` if it is free, else another free port."""
+    """Return `wished` if it is free, else another free port. For a minute no process gets it that
+    asks for any port: a closed connection keeps it, and a server may still listen on it."""
     for port in (wished, 0):
-        with socket.socket() as probe:
+        with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind(("127.0.0.1", port))
+                listener.bind((LOOPBACK, port))
+                listener.listen()
             except OSError:
                 continue
-            found: int = probe.getsockname()[1]
+            with socket.create_connection(listener.getsockname()):
+                listener.accept()[0].close()  # the side that closes first keeps the port
+            found: int = listener.getsockname()[1]
             return found
     raise OSError("no free port")
 
@@ -29,7 +35,7 @@ def check_free(port: int, advice: str) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # closing connections are free
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((LOOPBACK, port))
             return
         except OSError as error:
             if port < 1024 and isinstance(error, PermissionError):

@@ -21,8 +21,8 @@ from benchmarks.peers.ours import Ours, our_worker
 from benchmarks.peers.poller import Poller, poller_worker
 from benchmarks.peers.recorder import Watcher, watching
 from benchmarks.peers.script import LAST, MESSAGES, MOVED
-from demo.ports import free_port
 from temporal import embedded
+from temporal.ports import free_port
 from tests.ledger.conftest import PostgresDatabases, postgres_server
 
 ROUNDS = 3

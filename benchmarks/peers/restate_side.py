@@ -20,7 +20,7 @@ from restate import DurablePromise, Workflow, WorkflowContext, WorkflowSharedCon
 from benchmarks.peers.recorder import Recorder
 from benchmarks.peers.script import FIRST_STEPS, LAST_STEPS, MESSAGES, WINDOWS, notify
 from benchmarks.sides import Place
-from demo.ports import free_port
+from temporal.ports import free_port
 
 NPM = Path("var/npm/node_modules/@restatedev")
 

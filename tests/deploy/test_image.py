@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from demo.ports import free_port
 from temporal import embedded
+from temporal.ports import free_port
 from tests.deploy.image import Image, built, missing
 from tests.http_processes import read_until_stopped
 from tests.operation.processes import Post

@@ -21,10 +21,10 @@ from activities.audit import reconcile
 from activities.database.engine import read, transact
 from activities.ledger import Ledger
 from activities.services import Services
-from demo.ports import free_port
 from demo.runner import ScenarioRunner
 from temporal import embedded
 from temporal.directory import TemporalPurchaseDirectory
+from temporal.ports import free_port
 from tests.conftest import settings
 from tests.ledger.conftest import PostgresDatabases, engine_of
 from tests.ledger.test_purchase_on_postgresql import SPLIT

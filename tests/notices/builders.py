@@ -20,7 +20,7 @@ from activities.requests import (
     Party,
     Recipient,
 )
-from demo.ports import free_port
+from temporal.ports import free_port
 
 ANA = Party(id="ana", name="Ana", email="ana@example.com", timezone="Europe/Lisbon", locale="fr_FR")
 BO = Party(id="bo", name="Bo", email="bo@example.com")

@@ -9,12 +9,12 @@ import pytest
 from temporalio.testing import WorkflowEnvironment
 
 from activities.services import Services
-from demo.ports import free_port
 from demo.runner import Handle, send, status, until
 from demo.scenarios import PRICE
 from temporal import embedded
 from temporal.deployment import DEPLOYMENT, gets_no_tasks
 from temporal.errors import Unreachable
+from temporal.ports import free_port
 from temporal.purchases import Purchase
 from tests.conftest import settings
 from tests.lifecycle.test_versions import a_second_version

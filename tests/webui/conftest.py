@@ -10,9 +10,9 @@ import pytest
 from temporalio.testing import WorkflowEnvironment
 
 from activities.services import Services
-from demo.ports import free_port
 from docs.browser import WebUI, browser
 from temporal import embedded
+from temporal.ports import free_port
 from tests.conftest import settings
 from worker import build_worker
 

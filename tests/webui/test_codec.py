@@ -11,11 +11,11 @@ from playwright.async_api import Route, expect
 from temporalio.client import Client
 
 from activities.services import Services
-from demo.ports import free_port
 from demo.runner import start, until
 from docs.browser import WebUI, browser
 from temporal import embedded
 from temporal.client import data_converter
+from temporal.ports import free_port
 from tests.conftest import settings
 from tests.purchases import purchase, purchase_of
 from tests.security.codec_process import TOKEN, codec_server

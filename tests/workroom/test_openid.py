@@ -10,7 +10,7 @@ import pytest
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
-from demo.ports import free_port
+from temporal.ports import free_port
 from tests.node import installed, program
 from tests.purchases import held, purchase_of
 from tests.workroom.callers import SECRET
