@@ -66,7 +66,7 @@ aftercare window of 120 days, and a week in which no audit may have run. All oth
 before, and nothing was made at the provider since: the purchase takes no news about them."""
 
 DECIDED = ("settling", "closed")
-"""The stages of a purchase whose money has left escrow."""
+"""The stages after the decision about the money; the ledger may not have it yet."""
 
 QUERIES_AT_ONCE = 10
 """Bounds the purchases that are asked at the same time: a worker may have to replay each. 50 that

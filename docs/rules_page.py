@@ -18,7 +18,7 @@ REJECTIONS = {
     Code.WRONG_ROLE: "The message is for another role, or a party tries to act as staff.",
     Code.WINDOW_CLOSED: "The freelancer's window to cancel is over; `give_refund` is possible.",
     Code.TOO_LATE: "The refund is declined after the money was decided.",
-    Code.ALREADY_REQUESTED: "The client has cancelled already; the deadline is not restarted.",
+    Code.ALREADY_REQUESTED: "A refund is requested already; its deadline is not restarted.",
     Code.ALREADY_SETTLED: "The money is decided; the sentence says how, when and by which rule.",
     Code.CANCELLATION_PENDING: "The work waits until the client's cancellation is decided.",
     Code.NO_OFFER: "No split has been offered.",

@@ -76,7 +76,8 @@ from workflows.lifecycle.state import Decision, Payment, ProviderMove, State
 from workflows.workflow_state import AcceptedStart
 
 CHECK_PAYMENT_FOR = timedelta(seconds=30)
-"""The same for a check of the payment, which keeps effects that move money waiting."""
+"""How long a check of the payment is retried before it is reported as blocked: shorter than for
+others, because effects that move money wait for it."""
 
 RETRY = RetryPolicy(
     initial_interval=timedelta(seconds=1),
@@ -140,7 +141,7 @@ def activity_call(
             return ActivityCall(SEND_REFUND, refund, summary, _refund_facts(attempt))
         case CheckRefund(attempt):
             # Retried until the refund ends: the settlement window alerts staff.
-            summary = f"Ask the provider every day until the {_refund_amount(state)} are settled"
+            summary = f"Ask the provider until the {_refund_amount(state)} are settled"
             refund = _refund_request(state, start, attempt, now)
             facts = _refund_facts(attempt)
             return ActivityCall(CHECK_REFUND, refund, summary, facts, None, RETRY_FOR_DAYS)

@@ -6,8 +6,8 @@ What it guarantees:
   with a code. No exception of a handler reaches the SDK.
 - A decision about money is recorded once, at once, and carried out in order under keys that never
   change. What cannot be carried out is reported, waits, and is retried.
-- Every open deadline is one visible timer to an absolute instant. A message that was recorded
-  before a deadline took effect counts.
+- Every open deadline is one visible timer to an absolute instant, once the first attempt to take
+  the payment is answered. A message that was recorded before a deadline took effect counts.
 - Notices never delay money or deadlines.
 - It never fails while money may be inside: a business outcome completes it, and cancelling the
   workflow refunds.

@@ -41,7 +41,7 @@ _account, _operation, _transfer = schema.account.c, schema.operation.c, schema.t
 
 
 def _balance_of(prefix: str) -> sa.ColumnElement[int]:
-    of_kind = sa.case((_account.id.startswith(prefix), _account.balance), else_=0)
+    of_kind = sa.case((_account.id.startswith(prefix), _account.balance))
     return sa.func.coalesce(sa.func.sum(of_kind), 0)
 
 

@@ -79,8 +79,7 @@ def register(connection: Connection, purchase: Mapping[str, Any], paid: bool) ->
     name = {"id": purchase["purchase_id"]}
     found = connection.execute(_FIND, name).first()
     if found is None:
-        row = {name: purchase[name] for name in purchase if name not in ("document", "people")}
-        inserted = connection.execute(insert_if_absent(connection, schema.purchase), row)
+        inserted = connection.execute(insert_if_absent(connection, schema.purchase), purchase)
         if inserted.rowcount != 1:  # a concurrent transaction was first; its row is visible now
             return register(connection, purchase, paid)
         states.save_terms(connection, purchase["purchase_id"], purchase["document"])

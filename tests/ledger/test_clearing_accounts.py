@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine
 
 from activities.database import migrate
-from activities.ledger import Ledger, PurchaseBalances
+from activities.ledger import Ledger, PurchaseBalances, operations
 from activities.ledger.operations import MAX_CLEARING_ACCOUNTS, clearing_accounts
 from activities.services import Services, Settings, WrongSetting
 from tests.conftest import settings
@@ -21,6 +21,7 @@ from tests.ledger.test_concurrency import race
 
 AT = datetime(2026, 11, 1, tzinfo=UTC)
 LAST = MAX_CLEARING_ACCOUNTS
+CHOSEN = ["provider-clearing:USD:3", "provider-clearing:USD:5", "provider-clearing:USD:1"]
 
 
 def given(purchase: str) -> dict[str, Any]:
@@ -76,6 +77,15 @@ def test_each_purchase_has_one_of_the_clearing_accounts(engine: Engine) -> None:
     assert clearing(ledger).keys() == names
     assert sum(clearing(ledger).values()) == -40 * (100 - 60)
     assert ledger.audit() == []
+
+
+def test_a_later_release_chooses_the_same_clearing_account() -> None:
+    """Retries may come from two releases at the same time."""
+    posted = [
+        operations.hold(f"{name}/hold", name, 100, "USD", AT).with_clearing_accounts(8)
+        for name in ("p-1", "p-2", "shop:7:p-1")
+    ]
+    assert [operation.legs[0].debit for operation in posted] == CHOSEN
 
 
 def test_the_number_may_change_while_money_moves(engine: Engine) -> None:

@@ -1,15 +1,17 @@
 """The errors of the ledger: codes for programs, exact messages for people, no parameters."""
 
+import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from activities.amounts import MAX_AMOUNT
 from activities.database import DatabaseUnreachable, create_engine
+from activities.database.engine import transact
 from activities.ledger import Ledger, LedgerRejected, operations
 from activities.ledger.audit import audit
 from activities.ledger.validate import Rejection, validate
@@ -167,6 +169,41 @@ def test_an_unreachable_database_is_reported_in_one_line(
     with pytest.raises(DatabaseUnreachable) as unreachable:
         hold(ledger)
     assert str(unreachable.value) == "The database cannot be reached: the connection was lost"
+
+
+def test_a_database_that_stays_busy_is_reported_with_its_reason(engine: Engine) -> None:
+    def busy(_connection: object) -> None:
+        locked = sqlite3.OperationalError("database is locked")
+        locked.sqlite_errorcode = sqlite3.SQLITE_BUSY
+        raise OperationalError("UPDATE account", None, locked)
+
+    with pytest.raises(DatabaseUnreachable) as unreachable:
+        transact(engine, busy)
+    assert str(unreachable.value) == (
+        "The database was busy 5 times in a row (database is locked). Send the request again."
+    )
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("", {"connect_timeout": 5, "target_session_attrs": "read-write"}),
+        ("?connect_timeout=2", {"connect_timeout": "2", "target_session_attrs": "read-write"}),
+    ],
+)
+def test_what_the_address_of_the_database_says_comes_before_our_defaults(
+    query: str, expected: dict[str, object]
+) -> None:
+    engine = create_engine(f"postgresql+psycopg://ana@127.0.0.1:1/recourse{query}")
+    given: dict[str, object] = {}
+
+    @sa.event.listens_for(engine, "do_connect")
+    def _note(dialect: object, record: object, args: object, parameters: dict[str, object]) -> None:
+        given.update(parameters)
+
+    with pytest.raises(DatabaseUnreachable):
+        transact(engine, lambda _: None)
+    assert {name: given[name] for name in expected} == expected
 
 
 def test_a_directory_that_cannot_be_created_is_reported(

@@ -213,10 +213,21 @@ def test_a_move_that_cannot_be_is_rejected_until_it_can(
             failed(61),
             "The client of p-1 has 60 USD (minor units), the operation needs 61.",
         ),
+        (
+            [hold(), decide(60, 40)],
+            settle(61),
+            "refunds-in-transit:p-1 has 60 USD (minor units), the operation needs 61.",
+        ),
+        (
+            [hold()],
+            moved("bank_dispute_loss", "escrow", 1),
+            "A bank_dispute_loss cannot be about escrow: give platform_losses or "
+            "freelancer_receivable.",
+        ),
     ],
-    ids=["owed by the freelancer", "returned", "failed elsewhere"],
+    ids=["owed by the freelancer", "returned", "failed elsewhere", "in transit", "wrong account"],
 )
-def test_a_rejection_says_who_has_too_little(
+def test_a_rejection_says_who_has_too_little_or_which_account_is_possible(
     ledger: Ledger, steps: list[Step], last: Step, text: str
 ) -> None:
     for step in steps:

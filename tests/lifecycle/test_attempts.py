@@ -299,16 +299,28 @@ def test_the_end_of_a_claim_window_is_not_needed_once_the_claim_is_accepted() ->
 
 
 def test_the_settlement_window_is_computed_from_the_decision_to_the_settlement() -> None:
-    """R-60: the calendar is needed while the settlement is open and its deadline is unknown."""
+    """R-60: the calendar is needed until it has answered, or the refund is settled."""
     purchase = pending_refund()
     lookup = ComputeDeadline(DeadlineName.SETTLEMENT, purchase.now, 5)
     assert not is_pending(purchase.state, lookup), "The deadline is already known."
-    late = pending_refund()
-    late.deadline(DeadlineName.SETTLEMENT)
-    assert is_pending(late.state, lookup)
-    late.fact(RefundReported(1, "settled"))
-    assert late.state.stage is Stage.SETTLING
-    assert not is_pending(late.state, lookup)
+    unanswered = Purchase()
+    unanswered.freelancer("give_refund")
+    assert is_pending(unanswered.state, lookup)
+    unanswered.fact(DecisionPosted())
+    unanswered.fact(RefundReported(1, "settled"))
+    assert unanswered.state.stage is Stage.SETTLING
+    assert not is_pending(unanswered.state, lookup)
+
+
+def test_a_refund_that_is_sent_is_no_longer_explained_by_its_delay() -> None:
+    """R-53, R-62; R-54: its settlement is a report of the payment provider."""
+    purchase = Purchase().working()
+    purchase.freelancer("give_refund")
+    purchase.posted().fact(RefundReported(1, "pending", text="details are missing"))
+    assert attempts(purchase).why == "details are missing"
+    purchase.fact(RefundReported(1, "sent"))
+    assert attempts(purchase).why == ""
+    assert purchase.fact(RefundReported(1, "settled")).actor == "payments"
 
 
 def test_a_refund_is_attempted_at_most_twenty_times() -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from pydantic import ValidationError
@@ -10,10 +10,18 @@ from pydantic import ValidationError
 from docs.samples import START
 from tests.lifecycle.builders import ESCROW, NOON, Purchase, terms
 from workflows.acceptance import accept
-from workflows.imported import DEADLINES, KEPT_BY_REQUEST, REQUESTED, GivenImport, Imported
+from workflows.imported import (
+    DEADLINES,
+    KEPT_BY_REQUEST,
+    REQUESTED,
+    GivenDeadline,
+    GivenImport,
+    GivenStage,
+    Imported,
+)
 from workflows.lifecycle import begin, begin_again, continue_imported
+from workflows.lifecycle.deadlines import BEFORE_REQUEST, UNDECIDED
 from workflows.lifecycle.deadlines import DEADLINES as TABLE
-from workflows.lifecycle.deadlines import UNDECIDED
 from workflows.lifecycle.events import Accepted, DeadlineExpired, PaymentHeld, Rejection
 from workflows.lifecycle.state import Code, DeadlineName, Stage
 from workflows.messages import PurchaseStart
@@ -87,7 +95,6 @@ def test_what_happened_elsewhere_follows_from_its_stages(given: dict[str, Any]) 
     stages = {given["stage"], given.get("stage_before_request")}
     is_review = "review_time_left" in given
     assert state.requirements_received is ("awaiting_requirements" not in stages)
-    assert state.delivered is ("delivered" in stages)
     assert state.suspended == ({DeadlineName.REVIEW: timedelta(hours=36)} if is_review else {})
     if state.requirements_received and "freelancer_review" not in stages:
         window = state.terms.policy.freelancer_cancel_window
@@ -204,3 +211,13 @@ def test_a_deadline_that_is_over_or_absurd_is_rejected(at: datetime) -> None:
     document = PurchaseStart.model_validate(given).model_dump_json()
     with pytest.raises(ValueError, match=r"imported\.deadlines\.dormancy"):
         accept(document, "purchase-p-1001", NOON)
+
+
+def test_the_limits_of_an_import_are_those_of_the_table() -> None:
+    """A deadline that goes on while a request is open is given too."""
+    governing = {rule.governs: rule for rule in TABLE}
+    kept = {stage for stage in BEFORE_REQUEST if Stage.REFUND_REQUESTED in governing[stage].stages}
+    assert set(get_args(GivenStage)) == set(UNDECIDED)
+    assert set(get_args(GivenDeadline)) == {governing[stage].name for stage in UNDECIDED}
+    assert set(KEPT_BY_REQUEST) == kept
+    assert set(REQUESTED) == set(UNDECIDED) - set(BEFORE_REQUEST)

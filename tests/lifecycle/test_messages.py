@@ -297,7 +297,6 @@ def test_a_delivery_closes_the_cancel_window_and_opens_the_review(stage: Stage) 
     purchase = purchase_in(stage)
     purchase.freelancer("deliver", note="here it is")
     becomes(purchase, Stage.DELIVERED)
-    assert purchase.state.delivered
     assert purchase.notices[0].note == "here it is"
     assert dict(purchase.state.deadlines) == {
         DeadlineName.REVIEW: purchase.now + timedelta(days=14)

@@ -1,17 +1,20 @@
 """What happens to a deadline when the client cancels (R-32), when the cancellation ends (R-24,
 R-36, R-39), and when all deadlines are suspended."""
 
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
-from tests.lifecycle.builders import ESCROW, NOON, Purchase, becomes, settles
+from tests.lifecycle.builders import ESCROW, NOON, Purchase, becomes, purchase_in, settles
 from workflows.lifecycle import is_pending
 from workflows.lifecycle.draft import Draft
 from workflows.lifecycle.events import (
     Accepted,
     BankDisputeReported,
     ComputeDeadline,
+    DeadlineComputed,
     PlatformCancelled,
 )
 from workflows.lifecycle.state import DeadlineName, Stage
@@ -200,6 +203,54 @@ def test_an_answer_of_the_calendar_during_a_bank_dispute_loses_no_time() -> None
     assert later.state.suspended[DeadlineName.CLAIM] == timedelta(days=6)
     later.set_deadline(DeadlineName.CLAIM, ends, waiting.now + timedelta(days=2))
     assert later.state.suspended[DeadlineName.CLAIM] == timedelta(days=4)
+
+
+@pytest.mark.parametrize("answered", ["meanwhile", "afterwards"])
+def test_a_claim_gets_the_time_of_a_bank_dispute_whenever_the_calendar_answers(
+    answered: str,
+) -> None:
+    """R-38, R-60, R-83: the dispute begins a day after the decline, and takes ten."""
+    purchase = Purchase().requested()
+    purchase.freelancer("decide_refund", decision="decline")
+    began = purchase.now
+    told = DeadlineComputed(DeadlineName.CLAIM, began, began + timedelta(days=7))
+    dispute = partial(BankDisputeReported, "dp_1", amount=ESCROW)
+    purchase.after(days=1).fact(dispute(status="opened"))
+    if answered == "meanwhile":
+        purchase.after(days=4).fact(told)
+        purchase.after(days=6).fact(dispute(status="won"))
+    else:
+        purchase.after(days=10).fact(dispute(status="won"))
+        purchase.after(hours=1).fact(told)
+    assert purchase.state.deadlines[DeadlineName.CLAIM] == began + timedelta(days=17)
+
+
+def test_an_answer_of_the_calendar_counts_once() -> None:
+    """R-60: a second one changes nothing."""
+    purchase = Purchase().requested()
+    purchase.freelancer("decide_refund", decision="decline")
+    told = DeadlineComputed(DeadlineName.CLAIM, purchase.now, purchase.now + timedelta(days=7))
+    purchase.fact(told)
+    purchase.fact(replace(told, at=purchase.now + timedelta(days=9)))
+    assert purchase.state.deadlines[DeadlineName.CLAIM] == told.at
+
+
+def test_a_cancellation_that_is_withdrawn_during_a_bank_dispute_gives_the_review_its_time() -> None:
+    """R-24, R-80, R-83: eleven of the fourteen days were left."""
+    purchase = purchase_in(Stage.DELIVERED).after(days=3)
+    purchase.client("cancel")
+    purchase.after(days=1).fact(BankDisputeReported("dp_1", "opened", ESCROW, "fraudulent"))
+    purchase.after(days=1).client("withdraw_cancellation")
+    purchase.after(days=1).fact(BankDisputeReported("dp_1", "won", ESCROW))
+    assert purchase.state.deadlines == {DeadlineName.REVIEW: purchase.now + timedelta(days=11)}
+
+
+def test_a_review_that_was_suspended_ends_with_its_stage() -> None:
+    """R-16, R-80: the client asks for changes during a bank dispute."""
+    purchase = purchase_in(Stage.DELIVERED).after(days=3)
+    purchase.fact(BankDisputeReported("dp_1", "opened", ESCROW, "fraudulent"))
+    purchase.client("request_changes")
+    assert DeadlineName.REVIEW not in purchase.state.suspended
 
 
 def test_all_deadlines_wait_exactly_while_a_bank_has_money() -> None:

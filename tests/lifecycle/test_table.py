@@ -30,7 +30,7 @@ VALUES = (
     *("because", "attempt", "newest", "effect", "problem", "notice", "message", "code"),
     *("reference", "evidence", "ours", "debt", "next", "interval"),
 )
-DURATION = re.compile(r"\d+ ?(h|hours?|days?|d|minutes?|weeks?)\b|business day")
+DURATION = re.compile(r"\d+ ?(h|hours?|days?|d|minutes?|weeks?)\b|business day|every day|daily")
 
 
 def every_text() -> list[Text]:

@@ -77,7 +77,6 @@ def position(s: State) -> Key:
     """The part of a node's key that is about the purchase, without its pending effects."""
     undecided = (
         s.requirements_received,
-        s.delivered,
         s.cancel_window_closed_at is not None,
         s.stage_before_request,
         frozenset(s.suspended),
@@ -97,7 +96,7 @@ def position(s: State) -> Key:
         tuple((d.dispute_id, d.status, d.account, d.amount) for d in s.bank_disputes),
         tuple((m.kind, m.account, m.amount, m.posted) for m in s.moves),
         s.refunds_elsewhere,
-        (frozenset(s.suspended), s.suspended_since is not None),
+        (frozenset(s.suspended), frozenset(s.computing), s.suspended_since is not None),
         s.refund and (s.refund.amount, bool(s.settlement and s.settlement.presumed)),
     )
 

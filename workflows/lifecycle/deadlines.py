@@ -27,7 +27,8 @@ OPEN = (*UNDECIDED, SETTLING)
 class DeadlineRule:
     """A row of the table of deadlines.
 
-    `stages`: where the deadline may be open; entering another stage stops it. `window`: the field
+    `stages`: where the deadline may be open; entering another stage ends it, or suspends it
+    (`suspended_by_request`). `window`: the field
     of the policy that says how long, in elapsed time or in business days. `starts`: what starts it,
     for the docs; `starts_with` the stage whose beginning starts it. `waiting_for`: who must act
     until then. `governs`: the stage in which this is the deadline that people wait for. `label`:

@@ -69,7 +69,6 @@ def continue_imported(state: State, given: Imported) -> State:
         deadlines={DeadlineName.PAYMENT: state.deadlines[DeadlineName.PAYMENT], **deadlines},
         suspended={} if left is None else {DeadlineName.REVIEW: left},
         requirements_received=received,
-        delivered=Stage.DELIVERED in (given.stage, before),
         cancel_window_closed_at=closed_at,
         stage_before_request=Stage(before) if before else None,
         claim=given.claim,

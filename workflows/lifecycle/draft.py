@@ -79,6 +79,7 @@ class Draft:
         window = getattr(self.state.terms.policy, rule.window)
         if rule.in_business_days:
             self.stop(name)
+            self.set(computing={**self.state.computing, name: self.now})
             self.emit(ComputeDeadline(name, self.now, window))
         else:
             self.set_deadline(name, self.now + window, self.now)
@@ -87,16 +88,18 @@ class Draft:
         """Set a deadline that runs since `start` to `at`; while all are suspended, store the time
         that it had left when it was suspended instead."""
         since = self.state.suspended_since
+        self.set(computing=_without(self.state.computing, (name,)))
         if since and rule_named(self.rules, name).can_wait:
             self.set(suspended={**self.state.suspended, name: at - max(start, since)})
         else:
             self.set(deadlines={**self.state.deadlines, name: at})
 
     def stop(self, *names: DeadlineName) -> None:
-        """Stop deadlines that may be open, or waiting."""
+        """End deadlines that may be open, suspended or still computed."""
         self.set(
             deadlines=_without(self.state.deadlines, names),
             suspended=_without(self.state.suspended, names),
+            computing=_without(self.state.computing, names),
         )
 
     def suspend(self, *names: DeadlineName) -> None:
@@ -128,8 +131,14 @@ class Draft:
         self.set(suspended_since=self.now)
 
     def continue_all(self) -> None:
-        """Continue all deadlines except those that an open refund request suspends."""
-        self.set(suspended_since=None)
+        """Continue all deadlines except those that an open refund request suspends. One that is
+        still being computed runs later by the time that it would have waited."""
+        since = self.state.suspended_since
+        assert since is not None
+        waited = {
+            n: start + (self.now - max(start, since)) for n, start in self.state.computing.items()
+        }
+        self.set(suspended_since=None, computing=waited)
         self.continue_suspended(
             *(rule.name for rule in self.rules if self.state.stage in rule.stages)
         )
@@ -139,12 +148,13 @@ class Draft:
     def enter(self, stage: Stage) -> None:
         """Enter a stage: deadlines that do not belong to it end, those that it starts start."""
         over = [rule.name for rule in self.rules if stage not in rule.stages]
-        kept = [rule.name for rule in self.rules if rule.suspended_by_request]
-        ended = [name for name in over if name not in kept]
+        requested = self.state.stage_before_request is not None
+        kept = [rule.name for rule in self.rules if requested and rule.suspended_by_request]
         self.set(
             stage=stage,
             deadlines=_without(self.state.deadlines, over),
-            suspended=_without(self.state.suspended, ended),
+            suspended=_without(self.state.suspended, [name for name in over if name not in kept]),
+            computing=_without(self.state.computing, over),
         )
         self.clear_alert(AttentionKind.DECISION_OVERDUE, AttentionKind.DISPUTE_OVERDUE)
         for rule in self.rules:
@@ -198,8 +208,7 @@ class Draft:
         assert decision is not None
         self.move(decision.refund, ESCROW, PAYMENT_METHOD)
         self.move(decision.release, ESCROW, FREELANCER_BALANCE)
-        waiting = {**self.state.deadlines, **self.state.suspended}
-        if decision.refund and DeadlineName.SETTLEMENT not in waiting:
+        if decision.refund and not self.state.has_deadline(DeadlineName.SETTLEMENT):
             self.start(DeadlineName.SETTLEMENT)
         if decision.refund:
             self.money_text = REFUND_TAKES

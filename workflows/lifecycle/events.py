@@ -213,7 +213,7 @@ class SendRefund:
 
 @dataclass(frozen=True)
 class CheckRefund:
-    """Ask the provider how the refund stands, every day until it is settled or failed."""
+    """Ask the provider how the refund stands, until it is settled or failed."""
 
     attempt: int
     kind: Literal["check_refund"] = "check_refund"

@@ -14,7 +14,7 @@ from workflows.lifecycle.events import (
     Rejection,
     VoidPayment,
 )
-from workflows.lifecycle.pending import awaits_calendar, is_kind_pending
+from workflows.lifecycle.pending import is_kind_pending
 from workflows.lifecycle.state import (
     NOT_PAID,
     AttentionKind,
@@ -88,7 +88,7 @@ CAN_STILL_CANCEL = Guard(
     "before requirements, or inside the freelancer's cancel window and before a delivery",
     lambda draft: (
         not draft.state.requirements_received
-        or DeadlineName.FREELANCER_CANCEL in {*draft.state.deadlines, *draft.state.suspended}
+        or draft.state.has_deadline(DeadlineName.FREELANCER_CANCEL)
     ),
     rejection=_window_closed,
 )
@@ -141,7 +141,6 @@ IMPORTED = Guard(
     "the payment is pending or being cancelled, and the purchase was imported",
     lambda draft: PAYMENT_UNDECIDED.holds(draft) and draft.state.terms.imported_at is not None,
 )
-PAYMENT_HELD = Guard("the payment is held", lambda draft: draft.state.payment is Payment.HELD)
 CONFIRMATION_AWAITED = Guard(
     "the payment is pending, and the client was not asked yet",
     lambda draft: (
@@ -151,7 +150,7 @@ CONFIRMATION_AWAITED = Guard(
 )
 CALENDAR_AWAITED = Guard(
     "the deadline still matters",
-    lambda draft: awaits_calendar(draft.state, cast(DeadlineComputed, draft.event).deadline),
+    lambda draft: cast(DeadlineComputed, draft.event).deadline in draft.state.computing,
 )
 DECISION_UNPOSTED_REFUND = Guard("the decision has a refund", _unposted(with_refund=True))
 DECISION_UNPOSTED_RELEASE = Guard("the decision has no refund", _unposted(with_refund=False))

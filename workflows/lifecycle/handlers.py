@@ -73,9 +73,8 @@ def receive_requirements(draft: Draft) -> None:
 
 def deliver(draft: Draft) -> None:
     """The freelancer's window to cancel ends with the first delivery."""
-    if DeadlineName.FREELANCER_CANCEL in {*draft.state.deadlines, *draft.state.suspended}:
+    if draft.state.has_deadline(DeadlineName.FREELANCER_CANCEL):
         close_cancel_window(draft)
-    draft.set(delivered=True)
 
 
 def close_cancel_window(draft: Draft) -> None:
@@ -212,10 +211,10 @@ def void_payment(draft: Draft) -> None:
 
 
 def set_computed_deadline(draft: Draft) -> None:
-    """Keep the later of the computed and the current instant: a late answer must not shorten it."""
+    """The deadline of the calendar, and the time that it would have waited meanwhile."""
     computed = cast(DeadlineComputed, draft.event)
-    current = draft.state.deadlines.get(computed.deadline, computed.at)
-    draft.set_deadline(computed.deadline, max(computed.at, current), computed.start)
+    start = draft.state.computing[computed.deadline]
+    draft.set_deadline(computed.deadline, computed.at + (start - computed.start), start)
 
 
 def start_refund(draft: Draft) -> None:
@@ -278,8 +277,7 @@ def record_sent(draft: Draft) -> None:
     refund = _name_attempt(draft, report, RefundStatus.SENT)
     draft.set(refund=replace(refund, why=""))
     draft.clear_alert(AttentionKind.SETTLEMENT_LATE)
-    waiting = {**draft.state.deadlines, **draft.state.suspended}
-    if DeadlineName.SETTLEMENT not in waiting:  # it was sent late: the bank gets its time
+    if not draft.state.has_deadline(DeadlineName.SETTLEMENT):  # it was sent late
         draft.start(DeadlineName.SETTLEMENT)
     draft.values["reference"] = draft.state.refund_name
     draft.money_text = REFUND_TAKES

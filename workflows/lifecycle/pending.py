@@ -16,10 +16,8 @@ from workflows.lifecycle.events import (
 )
 from workflows.lifecycle.state import (
     AttentionKind,
-    DeadlineName,
     Payment,
     RefundStatus,
-    Stage,
     State,
 )
 
@@ -48,7 +46,7 @@ def is_pending(state: State, effect: Effect) -> bool:
             decided = state.decision and (state.decision.refund, state.decision.release)
             return decided == (refund, release) and is_kind_pending(state, effect.kind)
         case ComputeDeadline(deadline):
-            return _awaits_computation(state, deadline)
+            return deadline in state.computing
     return is_kind_pending(state, effect.kind)
 
 
@@ -69,15 +67,14 @@ def is_kind_pending(state: State, kind: str) -> bool:
         case PostDecision.kind:
             return is_unposted(state) and may_pay(state)
         case SendRefund.kind:
-            left = refund is not None and bool(refund.amount)
-            return left and status is RefundStatus.UNSENT and may_pay(state)
+            has_amount = refund is not None and bool(refund.amount)
+            return has_amount and status is RefundStatus.UNSENT and may_pay(state)
         case CheckRefund.kind:
             return status in (RefundStatus.PENDING, RefundStatus.SENT)
         case PostSettlement.kind:
-            left = refund is not None and bool(refund.amount) and not refund.posted
-            return status is RefundStatus.SETTLED and left
-    computed = (DeadlineName.CLAIM, DeadlineName.SETTLEMENT)
-    return kind == ComputeDeadline.kind and any(_awaits_computation(state, d) for d in computed)
+            unposted = refund is not None and bool(refund.amount) and not refund.posted
+            return status is RefundStatus.SETTLED and unposted
+    return kind == ComputeDeadline.kind and bool(state.computing)
 
 
 def is_unposted(state: State) -> bool:
@@ -91,16 +88,3 @@ def may_pay(state: State) -> bool:
     no person has to find that out first."""
     doubts = (AttentionKind.REFUNDED_ELSEWHERE, AttentionKind.BANK_DISPUTE_CHANGED)
     return not state.frozen and not any(map(state.needs, doubts))
-
-
-def _awaits_computation(state: State, deadline: DeadlineName) -> bool:
-    known = deadline in state.deadlines or deadline in state.suspended
-    return awaits_calendar(state, deadline) and not known
-
-
-def awaits_calendar(state: State, deadline: DeadlineName) -> bool:
-    """Whether the end of this window in business days still matters."""
-    if deadline is DeadlineName.CLAIM:
-        return state.stage is Stage.CONTESTED
-    settled = state.refund is not None and state.refund.status is RefundStatus.SETTLED
-    return state.stage is Stage.SETTLING and not settled

@@ -74,10 +74,10 @@ def explain(draft: Draft, message: Message) -> Rejection:
         return _decided(draft, message)
     if rejection := _by_a_guard(draft, message):
         return rejection
-    if name == "cancel":
+    if name == "cancel" and draft.state.stage_before_request:
         return Rejection(
             Code.ALREADY_REQUESTED,
-            f"The cancellation is already pending; its deadline stays. {_instead(draft, role)}",
+            f"A refund is already requested; its deadline stays. {_instead(draft, role)}",
         )
     if name in _WAIT_FOR_THE_REQUEST and stage in _REQUEST_OPEN:
         return Rejection(

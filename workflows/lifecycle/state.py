@@ -247,7 +247,8 @@ class State:
     """Everything the rules know of a purchase.
 
     `deadlines`: the open deadlines and their instants. `suspended`: those that wait, with the time
-    they have left; since `suspended_since`, if it is set, new ones wait as well.
+    they have left; since `suspended_since`, if it is set, new ones wait as well. `computing`: those
+    whose end the calendar has not told yet, with the instant from which their time runs.
     `stage_before_request`: the stage that an open refund request left. `decision_posted`: the
     ledger has the decision. `moves`: what moved at the provider without us. `payment_checks`: how
     often somebody asked to look at the payment; `payment_checks_done`: how many of these were
@@ -262,11 +263,11 @@ class State:
     payment: Payment = Payment.PENDING
     charge_reference: str = ""
     requirements_received: bool = False
-    delivered: bool = False
     cancel_window_closed_at: datetime | None = None
     stage_before_request: Stage | None = None
     suspended: Mapping[DeadlineName, timedelta] = field(default_factory=dict)
     suspended_since: datetime | None = None
+    computing: Mapping[DeadlineName, datetime] = field(default_factory=dict)
     requested_by_system: bool = False
     claim: int | None = None
     offer: Offer | None = None
@@ -293,6 +294,10 @@ class State:
         has refunded elsewhere."""
         lost = sum(d.amount for d in self.bank_disputes if _took(d, "escrow", "lost"))
         return self.terms.amount - lost - self._refunded_elsewhere
+
+    def has_deadline(self, name: DeadlineName) -> bool:
+        """Whether this deadline is open or suspended."""
+        return name in self.deadlines or name in self.suspended
 
     @property
     def frozen(self) -> BankDispute | None:

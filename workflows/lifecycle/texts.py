@@ -288,7 +288,7 @@ CLAIM_RESUMED = Text(
     expiry="the cancellation ends and the project goes on",
 )
 
-# --- dispute, split, gift
+# --- dispute, split, refund given
 
 DISPUTE_OPENED = Text(
     heading="{Client} opened a dispute",
@@ -352,7 +352,7 @@ REFUND_POSTED = Text(
 REFUND_PENDING = Text(
     heading="Refund accepted by the provider",
     summary="The payment provider is sending {client's} refund of {refund}.",
-    explanation="The provider is asked every day until the refund is settled or failed.",
+    explanation="The provider is asked again and again until the refund is settled or failed.",
 )
 REFUND_CONFIRMED = Text(
     heading="Refund confirmed",
@@ -362,7 +362,7 @@ REFUND_CONFIRMED = Text(
 REFUND_DELAYED = Text(
     heading="Refund is delayed",
     summary="The payment provider has not sent {client's} refund of {refund} yet{because}.",
-    explanation="Our system asks the provider every day. If the provider needs something from "
+    explanation="Our system keeps asking the provider. If the provider needs something from "
     "{client}, it asks {client} directly.",
 )
 REFUND_SENT = Text(
@@ -444,7 +444,7 @@ SETTLEMENT_REPORTED = Text(
 SETTLEMENT_LATE = Text(
     heading="Refund is late",
     summary="{Client's} refund of {refund} is late. We are sorry. Our staff is looking into it "
-    "and asks the payment provider every day.",
+    "and keeps asking the payment provider.",
     explanation="A refund may take up to {settlement_window}. If it takes longer, our staff looks "
     "into it.",
     expiry="our staff looks into it and asks the payment provider",
@@ -726,12 +726,12 @@ WHY_REJECTED: Mapping[str, str] = {
     "WRONG_ROLE": "This is not yours to do.",
     "WINDOW_CLOSED": "Your time to cancel is over. You can still give the money back.",
     "TOO_LATE": "The money is already decided, and such a decision is never taken back.",
-    "ALREADY_REQUESTED": "You have already cancelled; the deadline for the answer stays.",
+    "ALREADY_REQUESTED": "A refund is already requested; the deadline for the answer stays.",
     "ALREADY_SETTLED": "It is already decided who gets the money.",
     "CANCELLATION_PENDING": "{Client's} cancellation has to be answered or taken back first.",
     "NO_OFFER": "There is no offer to accept.",
     "INVALID_AMOUNT": "The amount does not fit.",
-    "INVALID_MESSAGE": "It could not be read.",
+    "INVALID_MESSAGE": "It is not a valid message.",
     "UNKNOWN_MESSAGE": "There is no message of that name.",
     "FROZEN": "{Client's} bank has taken the money back for now; nothing is paid until it decides.",
     "CLOSED": "The purchase is closed.",
@@ -749,8 +749,8 @@ def rejected(why: str) -> Text:
 
 
 UNREADABLE = Text(
-    heading="A program sent a message that cannot be read",
-    summary="The message “{message}”, sent in the name of the {sender}, cannot be read, so nothing "
+    heading="A program sent an invalid message",
+    summary="The message “{message}”, sent in the name of the {sender}, is invalid, so nothing "
     "changed. The {sender} was not notified.",
     explanation="The exact answer: {code}. {answer}",
     advice={"operator": ("Correct the program that sends it, and send the message again.",)},

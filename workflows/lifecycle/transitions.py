@@ -3,8 +3,9 @@
 Rows are tried in table order; the first whose cause, stage and guard match applies. Rows of expired
 deadlines are tried in the order of `DeadlineRule.expiry`. A message that no row accepts is rejected
 (see `rejections.py`); a fact that no row accepts changes nothing. To change a rule,
-add a version (`versions.py`). The texts are in `texts.py`, the windows in `deadlines.py`, the code
-of guards and handlers in `handlers.py`. `docs/rules.md` is generated from this table.
+add a version (`versions.py`). The texts are in `texts.py`, the guards in `guards.py`, the handlers
+in `handlers.py`, `provider.py`, `elsewhere.py` and `aftercare.py`; windows are fields of
+`policy.py`, named in `deadlines.py`. `docs/rules.md` is generated from this table.
 """
 
 from workflows.lifecycle import aftercare, elsewhere, events, guards, handlers, provider, texts
@@ -434,7 +435,7 @@ TRANSITIONS: tuple[Transition, ...] = (
         notify=("client", "freelancer", "operator"),
         source="U/O",
     ),
-    # --- split, gift, messages
+    # --- split, refund given, messages
     Transition(
         id="R-45",
         name="mutual_split",

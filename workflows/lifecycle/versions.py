@@ -123,7 +123,7 @@ def newest() -> int:
 
 
 def newest_rules() -> Rules:
-    """The rules for purchases that begin now."""
+    """The rules of the newest version that this release has."""
     return VERSIONS[newest()]
 
 
