@@ -309,6 +309,56 @@ async def test_a_payment_that_the_bank_asks_about_has_a_link_to_confirm_it(
         await page.context.close()
 
 
+@pytest.mark.parametrize("focused", ["summary", "form[action='/sign-out'] button", "a.second"])
+async def test_an_update_leaves_the_focus_where_it_is(
+    server: WorkflowEnvironment, url: str, chrome: Browser, focused: str
+) -> None:
+    """Also on what is no link; what is open stays open."""
+    handle = await held(server)
+    at = link(KEYS, url, Person("client", "ana"), from_now(timedelta(days=1)), purchase_of(handle))
+    page, _ = await signed_in(chrome, at)
+    async with page.expect_response(lambda answer: answer.url.endswith("/live")):
+        pass
+    await page.locator("summary").click()
+    await page.locator(focused).first.focus()
+    await send(handle, Role.FREELANCER, "send_message", text="Hello!")
+    await page.get_by_text("This page was updated.").wait_for(state="attached")
+    held_focus = "one => document.activeElement === one"
+    assert await page.locator(focused).first.evaluate(held_focus)
+    assert await page.locator("details[open]").count() == 1
+    assert await page.locator(".timeline li").count() == 3
+    await page.context.close()
+
+
+async def test_a_big_font_fits_on_a_phone(
+    server: WorkflowEnvironment, url: str, chrome: Browser
+) -> None:
+    """At 200 %: lists, the page, and the field of an amount, which keeps a width to type in."""
+    ana = {"id": "ana", "name": "Ana", "email": "x@example.com", "locale": "de_DE"}
+    handle = await held(server, client=ana)
+    await send(handle, Role.CLIENT, "cancel")
+    until_then = from_now(timedelta(days=1))
+    one = f"/purchases/{purchase_of(handle)}"
+    for person, paths in (
+        (Person("client", "ana"), ("/", one, f"{one}/propose_split")),
+        (Person("operator", "op-1"), ("/", "/staff", one)),
+    ):
+        page, _ = await signed_in(
+            chrome, link(KEYS, url, person, until_then), viewport={"width": 375, "height": 700}
+        )
+        for path in paths:
+            await page.goto(f"{url}{path}")
+            await page.add_style_tag(content="html { font-size: 200%; }")
+            await fits(page)
+        if person.role == "client":
+            await page.goto(f"{url}{one}/propose_split")
+            await page.add_style_tag(content="html { font-size: 200%; }")
+            field = await page.locator("#refund").bounding_box()
+            assert field
+            assert field["width"] > 200
+        await page.context.close()
+
+
 async def test_a_bank_dispute_is_shown_to_both_and_stops_what_pays(
     server: WorkflowEnvironment, url: str, chrome: Browser, services: Services
 ) -> None:
