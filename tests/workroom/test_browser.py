@@ -330,6 +330,27 @@ async def test_an_update_leaves_the_focus_where_it_is(
     await page.context.close()
 
 
+async def test_on_a_phone_the_buttons_come_first_for_who_has_to_act(
+    server: WorkflowEnvironment, url: str, chrome: Browser
+) -> None:
+    """Before money and deadlines, and after them for the one who waits. A long name leaves Cancel
+    Contract at the top right of a wide window."""
+    handle = await held(server, title="A very long name of a project " * 5)
+    for person, first in ((Person("client", "ana"), True), (Person("freelancer", "bo"), False)):
+        at = link(KEYS, url, person, from_now(timedelta(days=1)), purchase_of(handle))
+        page, _ = await signed_in(chrome, at, viewport={"width": 375, "height": 700})
+        places = [await page.locator(name).bounding_box() for name in ("#actions", "#money")]
+        actions, money = (each["y"] for each in places if each)
+        assert (actions < money) is first
+        await page.set_viewport_size({"width": 1000, "height": 700})
+        cancel = await page.get_by_role("link", name="Cancel Contract").bounding_box()
+        heading = await page.locator("h1").bounding_box()
+        assert cancel
+        assert heading
+        assert cancel["x"] >= heading["x"] + heading["width"]
+        await page.context.close()
+
+
 async def test_a_big_font_fits_on_a_phone(
     server: WorkflowEnvironment, url: str, chrome: Browser
 ) -> None:
