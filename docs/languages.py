@@ -25,8 +25,10 @@ from workflows.lifecycle.transition import Transition
 from workflows.lifecycle.versions import VERSIONS
 from workflows.messages import MESSAGES, Role
 from workflows.notice_requests import notice_text
+from workroom.correspondence import KINDS
 from workroom.forms import FORMS, TOO_MUCH
-from workroom.show import MONEY, NEVER_STARTED, STARTING
+from workroom.rows import FROZEN, NEVER_STARTED, OFFER, OTHER, STARTING
+from workroom.show import MONEY, REFUND
 
 HOUSE = Path(__file__).parent.parent
 CODE = ("activities/notices", "workroom")
@@ -99,11 +101,12 @@ def _of_row(row: Transition) -> Iterator[str]:
 
 def _of_pages() -> Iterator[Text]:
     """The texts of the workroom that are data."""
-    for stage in (*STAGE_TEXT.values(), STARTING, NEVER_STARTED):
+    for stage in (*STAGE_TEXT.values(), STARTING, NEVER_STARTED, FROZEN, OFFER, OTHER):
         yield stage, "", "stages"
+    yield from ((kind, "", "messages") for kind in (*KINDS.values(), "note"))
     for label in (*MONEY.values(), TOO_MUCH):
         yield label, "", "money"
-    yield from ((status.value, "refund", "refund") for status in RefundStatus)
+    yield from ((REFUND.get(each.value, each.value), "refund", "refund") for each in RefundStatus)
     yield from ((outcome, "", "outcomes") for outcome in OUTCOMES)
     for role in (Role.CLIENT, Role.FREELANCER):
         yield role.value, "", "roles"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from temporalio.client import Client
@@ -14,10 +15,14 @@ from temporal.executions import ENDED, Execution, can_be_asked, executions, lite
 from temporal.purchases import Purchase
 from temporal.runs import OURS, RUNNING
 from workflows import lifecycle, view
+from workflows.messages import Role
+from workflows.view import ListedNow
 
 OPEN_CASES = "(WorkflowType = 'PurchaseAftercare' AND ExecutionStatus IN ('Running', 'Paused'))"
 """The aftercare cases of closed purchases."""
 ENDED_EARLY = "ExecutionStatus IN ('Terminated', 'Failed', 'TimedOut', 'Canceled')"
+
+NONE = ListedNow()
 
 Wanted = Mapping[SearchAttributeKey[Any], str | bool]
 
@@ -25,7 +30,10 @@ Wanted = Mapping[SearchAttributeKey[Any], str | bool]
 class Listed(Model):
     """A purchase in a list: its search attributes. Needs no worker.
 
-    `next_row`: the id of the row of the rules that applies at the next deadline if nobody acts.
+    `next_deadline`: the earliest; `due`: the one that people wait for in this stage, and `due_row`
+    the id of the row of the rules that applies when it ends. `offer`: the role of who has proposed
+    the split that stands. Names and `price`, such as `250.00 USD`, are empty for a purchase of an
+    earlier release.
     One that was ended from outside keeps the stage that it had: its `workflow_status` is then
     `terminated`, `failed`, `timed_out` or `canceled`, it needs attention, and no deadline runs.
     """
@@ -35,10 +43,16 @@ class Listed(Model):
     terms: str
     client: str | None
     freelancer: str | None
+    client_name: str
+    freelancer_name: str
+    price: str
     stage: str | None
     outcome: str | None
     next_deadline: UtcDatetime | None
-    next_row: str | None
+    due: UtcDatetime | None
+    due_row: str | None
+    frozen: bool
+    offer: Role | None
     needs_attention: bool
     workflow_status: str
 
@@ -114,26 +128,38 @@ async def _run_to_list(client: Client, execution: Execution, wanted: Wanted) -> 
 async def _listed(client: Client, execution: Execution) -> Listed:
     attributes = execution.attributes
     next_deadline = None if execution.is_ended else attributes.get(view.DEADLINE)
+    outcome, stage = attributes.get(view.OUTCOME), attributes.get(view.STAGE)
+    now = NONE if execution.is_ended else await _listed_now(client, execution)
+    usual = lifecycle.usual_rows(stage or "")
+    text = partial(memo, client, execution)
     return Listed(
         purchase_id=purchase_of_workflow(execution.id),
-        title=await memo(client, execution, "title"),
-        terms=await memo(client, execution, "terms"),
+        title=await text("title"),
+        terms=await text("terms"),
         client=attributes.get(view.CLIENT),
         freelancer=attributes.get(view.FREELANCER),
-        stage=attributes.get(view.STAGE),
-        outcome=attributes.get(view.OUTCOME),
+        client_name=await text("client"),
+        freelancer_name=await text("freelancer"),
+        price=await text("price"),
+        stage=stage,
+        outcome=outcome,
         next_deadline=next_deadline,
-        next_row=await _next_row(client, execution) if next_deadline else None,
+        due=next_deadline and (now.deadline or next_deadline),
+        due_row=(now.row or next(iter(usual), None)) if next_deadline else None,
+        frozen=now.frozen,
+        offer=now.offer,
         needs_attention=_needs_attention(execution),
         workflow_status=execution.status,
     )
 
 
-async def _next_row(client: Client, execution: Execution) -> str | None:
-    if row_id := await memo(client, execution, view.NEXT_ROW):
-        return row_id
-    usual = lifecycle.usual_rows(execution.attributes.get(view.STAGE) or "")
-    return usual[0] if usual else None
+async def _listed_now(client: Client, execution: Execution) -> ListedNow:
+    """What the purchase has written for lists; nothing if another release wrote it otherwise."""
+    written = execution.memo.get(view.LISTED)
+    try:
+        return (await client.data_converter.decode([written], [ListedNow]))[0] if written else NONE
+    except (ValueError, RuntimeError):
+        return NONE
 
 
 def _condition(key: SearchAttributeKey[Any], value: str | bool) -> str:

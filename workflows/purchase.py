@@ -86,7 +86,7 @@ class ProjectPurchase(Receiver):
         self._input_error: ValueError | Undecipherable | UnreadableState | None = None
         self._changed = False
         self._indexed = view.known(workflow.info().typed_search_attributes)
-        self._listed_row = None if view.NEXT_ROW in workflow.info().raw_memo else ""
+        self._listed = None if view.LISTED in workflow.info().raw_memo else view.ListedNow()
         self._queue = MessageQueue()
         self._signals = 0
         self._given, self._began = given, workflow.now()
@@ -352,10 +352,11 @@ class ProjectPurchase(Receiver):
         if changes := view.updates(self._indexed, attributes):
             workflow.upsert_search_attributes(changes)
         self._indexed = attributes
-        row = view.next_row(self._state.purchase, workflow.now())
-        if row is not None and row != self._listed_row:
-            workflow.upsert_memo({view.NEXT_ROW: row})
-            self._listed_row = row
+        listed = view.listed(self._state.purchase, workflow.now())
+        if listed != self._listed:
+            written = listed.model_dump(mode="json", exclude_defaults=True)
+            workflow.upsert_memo({view.LISTED: written})
+            self._listed = listed
 
     def _deadline_reached(self, name: DeadlineName, at: datetime) -> None:
         """Queue the expiry behind all received messages; the deadline may have moved meanwhile. In

@@ -29,7 +29,13 @@ def listed(terms: Start) -> str:
 
 def memo(terms: Start) -> dict[str, str]:
     """Return what lists show of the terms."""
-    return {"title": terms.title, "terms": listed(terms)}
+    return {
+        "title": terms.title,
+        "terms": listed(terms),
+        "price": str(terms.price),
+        "client": terms.client.name,
+        "freelancer": terms.freelancer.name,
+    }
 
 
 def _fitting(text: str, size: int, written: Written) -> str:

@@ -5,6 +5,8 @@ from typing import Any
 
 from temporalio.common import SearchAttributeKey, SearchAttributeUpdate, TypedSearchAttributes
 
+from activities.fields import UtcDatetime
+from activities.requests import Model
 from workflows import lifecycle, shown
 from workflows.lifecycle.events import RecipientRole
 from workflows.lifecycle.state import DeadlineName, Payment, State
@@ -54,19 +56,35 @@ def _listed_deadlines(state: State, now: datetime) -> dict[DeadlineName, datetim
     return deadlines
 
 
-NEXT_ROW = "next_row"
-"""The field of the memo with what `next_row` returns."""
+LISTED = "listed"
+"""The field of the memo with what `listed` returns."""
 
 
-def next_row(state: State, now: datetime) -> str | None:
-    """The id of the row that applies when the next deadline ends and nobody acts; empty if lists
-    read the same from the stage (`usual_rows`), None if no deadline is open."""
+class ListedNow(Model):
+    """What lists show of a purchase that its search attributes do not say. `deadline`: the one to
+    show, if it is not the earliest; `row`: the id of the row that applies when it ends, if lists
+    do not know it from the stage (`usual_rows`); `offer`: who has proposed the split that stands.
+    """
+
+    deadline: UtcDatetime | None = None
+    row: str | None = None
+    frozen: bool = False
+    offer: Role | None = None
+
+
+def listed(state: State, now: datetime) -> ListedNow:
+    """What lists show now beside the search attributes."""
     deadlines = _listed_deadlines(state, now)
-    if not deadlines:
-        return None
-    row = lifecycle.on_expiry(state, min(deadlines, key=lambda name: deadlines[name]))
+    names = sorted(deadlines, key=lambda name: deadlines[name])
+    name = lifecycle.main_deadline(state.stage, names)
+    row = lifecycle.on_expiry(state, name) if name else None
     usual = lifecycle.usual_rows(shown.shown_stage(state))
-    return "" if row is None or row.id in usual else row.id
+    return ListedNow(
+        deadline=deadlines[name] if name and deadlines[name] > min(deadlines.values()) else None,
+        row=row.id if row and row.id not in usual else None,
+        frozen=state.frozen is not None,
+        offer=state.offer.by if state.offer else None,
+    )
 
 
 def known(attributes: TypedSearchAttributes) -> Searchable:

@@ -18,6 +18,23 @@ from workflows.receiving.parsing import InvalidMessage, parse_message
 
 FIELDS = ("text", "reason", "note")
 """The fields in which people write to each other."""
+KINDS = {
+    "send_message": "message",
+    "cancel": "reason for cancelling",
+    "withdraw_cancellation": "cancellation taken back",
+    "approve_refund": "reply to the request",
+    "decline_refund": "reply to the request",
+    "accept_claim": "reply to the claim",
+    "open_dispute": "reason for the dispute",
+    "resolve_dispute": "reasons for the decision",
+    "propose_split": "proposed split",
+    "accept_split": "reply to the proposed split",
+    "deliver": "delivery",
+    "request_changes": "requested changes",
+    "accept_delivery": "reply to the delivery",
+    "give_refund": "money given back",
+}
+"""What a text is, by the form that sends it."""
 RUNS = 20
 """Runs of one purchase whose histories are read, the newest: one has up to 2 MB."""
 
@@ -31,6 +48,11 @@ class WrittenMessage:
     form: str
     text: str
     message_id: str | None
+
+    @property
+    def kind(self) -> str:
+        """What the text is, in English."""
+        return KINDS.get(self.form, "note")
 
 
 async def written_messages(purchase: Purchase, terms: PurchaseStart) -> list[WrittenMessage]:

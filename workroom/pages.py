@@ -129,7 +129,7 @@ class Pages:
 
     def _tokens(self, session: Session) -> dict[str, Any]:
         """The tokens of the forms in a page's header."""
-        names = {"token": SIGN_OUT, "switch_token": SWITCH}
+        names = {"sign_out_token": SIGN_OUT, "switch_token": SWITCH}
         return {name: self.sessions.form_token(session, "", of) for name, of in names.items()}
 
     # --- one purchase
@@ -239,6 +239,7 @@ class Pages:
             session,
             view.reader,
             status=status or found,
+            **self._tokens(session),
             token=self.sessions.form_token(session, view.status.purchase_id, form.path),
             view=view,
             form=form,
@@ -261,6 +262,7 @@ class Pages:
             "confirm",
             session,
             view.reader,
+            **self._tokens(session),
             token=token,
             view=view,
             form=form,

@@ -36,8 +36,9 @@ _ROWS = [row for rules in VERSIONS.values() for row in rules.transitions]
 
 @dataclass(frozen=True)
 class Retelling:
-    """Writes what happened to one purchase, and what will, for one reader. Staff read it as it is;
-    so does everybody a text that comes from no template of these rules."""
+    """Writes what happened to one purchase, and what will, for one reader. Staff read it with their
+    own formats of amounts; everybody reads a text that comes from no template of these rules as it
+    is."""
 
     terms: PurchaseStart
     reader: Reader
@@ -59,7 +60,7 @@ class Retelling:
     ) -> str:
         """The text, for the reader. `names`: what it calls client and freelancer."""
         if self.formatter.you not in PARTIES:
-            return text
+            return self._amounts(text)
         writer = Formatter(*names, self._written)
         found = (self._filled(text, template, writer, actor) for template in templates)
         return next((each for each in found if each is not None), text)
@@ -89,6 +90,12 @@ class Retelling:
             if (found := self._filled(text, template, writer, "system")) is not None:
                 return found
         return self.reader.amount_in(text, self.terms.price.currency)
+
+    def _amounts(self, text: str) -> str:
+        """The text with its amounts as the reader writes them."""
+        currency = self.terms.price.currency
+        amount = rf"\b\d+(?:\.\d+)? {re.escape(currency)}\b"
+        return re.sub(amount, lambda match: self.reader.amount_in(match[0], currency), text)
 
     def _written(self, minor: int) -> str:
         return format_amount(minor, self.terms.price.currency)

@@ -3,7 +3,7 @@ them. Nothing in a template trusts its input."""
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from http import HTTPStatus
@@ -11,22 +11,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from babel.dates import format_date, format_time
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
-from activities.formatter import BY_ROLE, Facts, capitalized
+from activities.formatter import Facts, capitalized
 from activities.languages.translated import Translated
-from activities.notices.formats import Reader, reader, utc
-from activities.notices.render import display_name
+from activities.notices.formats import Reader, display_name, reader
 from activities.requests import Party
 from activities.sanitize import isolated, lines, one_line
 from temporal.access import is_party
-from temporal.listing import Listed
-from workflows.lifecycle.rejections import STAGE_TEXT
+from workflows import lifecycle
 from workflows.lifecycle.state import Code, Stage
 from workflows.lifecycle.texts import WHY_REJECTED
-from workflows.lifecycle.versions import newest_rules
 from workflows.messages import (
     Deadline,
     Permission,
@@ -36,8 +32,9 @@ from workflows.messages import (
     Status,
     TimelineEntry,
 )
-from workroom.forms import FORMS, Form, division, form_at
+from workroom.forms import FORMS, Form, division
 from workroom.retelling import Retelling
+from workroom.rows import FROZEN, OFFER, Row, stage_text
 from workroom.sessions import Session
 
 BAR = 600
@@ -50,10 +47,27 @@ MONEY = {
     "charged_back": "taken back by the client's bank",
 }
 """The parts of the money bar, and what follows each amount."""
-STARTING = "starting"
-"""The text of a purchase that has no stage yet."""
-NEVER_STARTED = "never started"
-"""The text of a purchase whose start input was invalid."""
+REFUND = {"unsent": "not sent yet"}
+"""The states of a refund that are called otherwise than in the contract."""
+EXPECTED = {
+    (Role.CLIENT, Stage.AWAITING_REQUIREMENTS): "submit_requirements",
+    (Role.CLIENT, Stage.DELIVERED): "accept_delivery",
+    (Role.CLIENT, Stage.CONTESTED): "accept_claim",
+    (Role.FREELANCER, Stage.FREELANCER_REVIEW): "deliver",
+    (Role.FREELANCER, Stage.IN_PROGRESS): "deliver",
+    (Role.FREELANCER, Stage.REFUND_REQUESTED): "approve_refund",
+    (Role.MEDIATOR, Stage.DISPUTED): "resolve_dispute",
+}
+"""The form that a role is expected to send in a stage."""
+EXPECTED_ANYWHERE = ("resolve_attention", "accept_split")
+"""Those that are expected in any stage, if they are possible and the stage expects no other."""
+ASKED_BY = {
+    Stage.DELIVERED: ("delivered",),
+    Stage.REFUND_REQUESTED: ("cancelled_free", "client_cancelled"),
+    Stage.CONTESTED: ("refund_declined",),
+    Stage.DISPUTED: ("dispute_opened",),
+}
+"""The transitions whose note says why the stage began."""
 EXACT = (Code.INVALID_AMOUNT, Code.INVALID_MESSAGE)
 """Rejections whose exact answer says what to type instead."""
 HEADERS = {
@@ -78,6 +92,8 @@ class Button:
     why_not: str | None
     code: str | None
     until: datetime | None
+    expected: bool = False
+    """Whether it is what the stage waits for."""
 
 
 class Part(NamedTuple):
@@ -134,6 +150,23 @@ class View:
         return self.formatter.format(text, Facts(actor, values=values))
 
     @property
+    def standing(self) -> str:
+        """Where the purchase is now, in English."""
+        return FROZEN if self.status.frozen else stage_text(self.status.stage)
+
+    @property
+    def is_yours(self) -> bool:
+        """Whether something waits for the reader."""
+        offer = self.status.offer
+        asked = is_party(self.sender) and offer is not None and offer.by != self.sender.role
+        return asked or self.status.waiting_for == self.sender.role
+
+    @property
+    def offer(self) -> str:
+        """Who has proposed a split; empty if no offer stands."""
+        return self.say(OFFER, self.status.offer.by.value) if self.status.offer else ""
+
+    @property
     def turn(self) -> str:
         """Whose turn it is; empty if nobody has to act."""
         who = self.status.waiting_for
@@ -167,7 +200,7 @@ class View:
 
     def short(self, at: datetime) -> str:
         """An instant in the reader's zone, which the page names once."""
-        return _short(at, self.reader)
+        return self.reader.short(at)
 
     @property
     def awaits_confirmation(self) -> bool:
@@ -177,11 +210,18 @@ class View:
 
     @property
     def next(self) -> Deadline | None:
-        """The deadline of the stage; the first one if it has none."""
-        stages = {each.name.value: each.governs for each in newest_rules().deadlines}
-        found = self.status.deadlines
-        own = (each for each in found if stages.get(each.name) == self.status.stage)
-        return next(own, found[0] if found else None)
+        """The deadline to show first."""
+        found = {each.name: each for each in self.status.deadlines}
+        name = lifecycle.main_deadline(self.status.stage, found)
+        return found[name] if name else None
+
+    @property
+    def reason(self) -> tuple[str, str] | None:
+        """What the other side wrote when this stage began, or its beginning, and who wrote it."""
+        asked = ASKED_BY.get(Stage(self.status.stage), ()) if self.status.stage else ()
+        found = (each for each in reversed(self.status.timeline) if each.transition in asked)
+        entry = next(found, None)
+        return (entry.by, entry.note) if entry and entry.note else None
 
     def left(self, at: datetime) -> str:
         """How long until an instant."""
@@ -236,14 +276,32 @@ class View:
         )
 
     def buttons(self, permissions: Iterable[Permission]) -> list[Button]:
-        """The reader's forms. A worker of an earlier release has no permission for a message that
-        it does not know: that is not possible now."""
+        """The reader's forms, the expected one first. A worker of an earlier release has no
+        permission for a message that it does not know: that is not possible now."""
         known = {each.message: each for each in permissions}
-        return [
+        found = [
             self._button(form, known.get(form.message) or _not_allowed(form.message))
             for form in FORMS
             if self.sender.role in form.roles
         ]
+        possible = {each.form.path for each in found if each.allowed}
+        wanted = (EXPECTED.get((self.sender.role, Stage(self.status.stage))), *EXPECTED_ANYWHERE)
+        expected = next((path for path in wanted if path in possible), None)
+        shown = [replace(each, expected=each.form.path == expected) for each in found]
+        return sorted(shown, key=lambda each: not each.expected)
+
+    def cancels(self, buttons: Iterable[Button]) -> bool:
+        """Whether the page has the button Cancel Contract. The freelancer's answer to a request has
+        the same effect, and a button of its own."""
+        possible = {each.form.path for each in buttons if each.allowed}
+        return "cancel" in possible and "approve_refund" not in possible
+
+    def impossible(self, buttons: Iterable[Button]) -> list[Button]:
+        """The forms that are not possible now for a reason that a party can understand; for staff
+        all of them."""
+        usual = self.say(WHY_REJECTED[Code.NOT_ALLOWED_NOW])
+        found = [each for each in buttons if not each.allowed]
+        return [each for each in found if each.why_not not in (None, usual)]
 
     def why_not(self, code: str | None, answer: str | None) -> str | None:
         """Why something is not possible. Parties read a plain sentence; staff read the exact
@@ -301,46 +359,6 @@ def _json(value: object) -> str:
     return _lines(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def _stage(stage: str | None) -> str:
-    """The text of a stage, in English."""
-    return STAGE_TEXT[Stage(stage)] if stage else STARTING
-
-
-def _standing(item: Listed) -> str:
-    """Where a purchase in a list is now, in English."""
-    return NEVER_STARTED if item.never_started else _stage(item.stage)
-
-
-def _turn(stage: str | None, role: Role) -> str:
-    """Who has to act in a stage, for lists of this reader, in English."""
-    rules = newest_rules().deadlines
-    who = next((each.waiting_for for each in rules if stage and each.governs == stage), "")
-    return "you" if who == role else who.replace("payments", "payment provider")
-
-
-def _expiry(row_id: str, reader: Reader, role: Role) -> str:
-    """What happens at a deadline of a purchase in a list, for its reader, as the end of a
-    sentence; empty if this release does not know the row."""
-    row = next((row for row in newest_rules().transitions if row.id == row_id), None)
-    if row is None or not row.text.listed_expiry:
-        return ""
-    return reader.formatter(*BY_ROLE, "", role.value).format(row.text.listed_expiry, Facts())
-
-
-def _title(path: str, role: Role) -> str:
-    """What a form is called, in English."""
-    form = form_at(path, role)
-    return form.title if form else path.replace("_", " ")
-
-
-def _short(at: datetime, reader: Reader) -> str:
-    """An instant in the reader's zone, for lists."""
-    local = at.astimezone(reader.zone)
-    date = format_date(local, "medium", locale=reader.locale)
-    time = format_time(local, "short", locale=reader.locale).replace("\u202f", "\xa0")
-    return isolated(f"{date}, {time}")
-
-
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
@@ -353,14 +371,10 @@ _TEMPLATES.filters |= {
     "json": _json,
     "line": _line,
     "lines": _lines,
-    "stage": _stage,
-    "standing": _standing,
-    "turn": _turn,
-    "expiry": _expiry,
+    "stage": stage_text,
+    "row": Row,
+    "refund": lambda status: REFUND.get(status, status),
     "path": purchase_path,
-    "utc": utc,
-    "short": _short,
     "first_upper": capitalized,
-    "title_of": _title,
 }
 _TEMPLATES.globals |= {"STAGES": [each for each in Stage if each is not Stage.CLOSED]}

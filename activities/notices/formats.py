@@ -5,9 +5,10 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta, tzinfo
 from decimal import Decimal
+from typing import Literal
 
 from babel import Locale
-from babel.dates import format_date, format_time
+from babel.dates import format_date, format_time, get_timezone, get_timezone_location
 
 from activities.amounts import InvalidAmount, decimals, parse_amount
 from activities.formatter import Facts
@@ -15,7 +16,7 @@ from activities.languages.catalogue import Catalogue, catalogue
 from activities.languages.translated import Translated
 from activities.locales import find_locale, find_zone
 from activities.requests import Party
-from activities.sanitize import isolated
+from activities.sanitize import isolated, plain_text
 
 # Babel omits the space that CLDR demands between digits and a currency in letters. We add it.
 _UNSPACED = re.compile(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])")
@@ -23,11 +24,13 @@ _UNSPACED = re.compile(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])")
 
 @dataclass(frozen=True)
 class Reader:
-    """How one person reads words, dates and amounts. Defaults: en_US and UTC."""
+    """How one person reads words, dates and amounts. Defaults: en_US and UTC. `name`: the person's,
+    safe to show; empty if it is not known."""
 
     locale: Locale
     zone: tzinfo
     zone_name: str
+    name: str = ""
 
     @property
     def catalogue(self) -> Catalogue | None:
@@ -101,10 +104,32 @@ class Reader:
             return self.text(
                 "{day}, at the end of the day ({zone})", day=self.day(at), zone=self._zone(local)
             )
-        date = format_date(local, "full", locale=self.locale)
+        shown = isolated(f"{self._date(local, 'full')}, {self._time(local)}")
+        return f"{shown} ({self._zone(local)})"
+
+    def short(self, at: datetime) -> str:
+        """Date and time in the reader's zone, which the page names; midnight as in `moment`."""
+        local = at.astimezone(self.zone)
+        if local.time() == time.min:
+            day = self._date(local - timedelta(microseconds=1), "medium")
+            return self.text("{day}, end of the day", day=isolated(day))
+        return isolated(f"{self._date(local, 'medium')}, {self._time(local)}")
+
+    @property
+    def place(self) -> str:
+        """The city that the reader's zone is named after, in the reader's language."""
+        if self.zone_name == "UTC":
+            return "UTC"
+        zone = get_timezone(self.zone)
+        city = get_timezone_location(zone, locale=self.locale, return_city=True)
+        return isolated(city.rpartition("/")[2])
+
+    def _date(self, local: datetime, length: Literal["medium", "full"]) -> str:
+        return format_date(local, length, locale=self.locale)
+
+    def _time(self, local: datetime) -> str:
         # Few fonts have the narrow space that CLDR puts before AM and PM.
-        time_text = format_time(local, "short", locale=self.locale).replace("\u202f", "\xa0")
-        return f"{isolated(f'{date}, {time_text}')} ({self._zone(local)})"
+        return format_time(local, "short", locale=self.locale).replace("\u202f", "\xa0")
 
     def _zone(self, local: datetime) -> str:
         return "UTC" if self.zone_name == "UTC" else f"{self.zone_name}, UTC{_offset(local)}"
@@ -112,7 +137,7 @@ class Reader:
     def day(self, at: datetime) -> str:
         """The day in the reader's zone that contains `at`; midnight belongs to the day it ends."""
         local = (at - timedelta(microseconds=1)).astimezone(self.zone)
-        return isolated(format_date(local, "full", locale=self.locale))
+        return isolated(self._date(local, "full"))
 
 
 def utc(at: datetime) -> str:
@@ -126,7 +151,13 @@ def reader(party: Party | None) -> Reader:
     locale = find_locale(party.locale) if party else None
     zone = find_zone(party.timezone) if party else None
     name = party.timezone if party and zone else "UTC"
-    return Reader(locale or Locale("en", "US"), zone or UTC, name)
+    own = display_name(party) if party else ""
+    return Reader(locale or Locale("en", "US"), zone or UTC, name, own)
+
+
+def display_name(party: Party) -> str:
+    """A person's name, safe to show; the id if nothing of the name can be shown."""
+    return isolated(plain_text(party.name, 60) or plain_text(party.id, 60) or "there")
 
 
 def _offset(local: datetime) -> str:

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from activities.formatter import PARTIES, Facts, capitalized
 from activities.links import LINK_LIVES, LinkKeys, Person, form_of, link
 from activities.notices.commands import message_command, status_command
-from activities.notices.formats import Reader, reader, utc
+from activities.notices.formats import Reader, display_name, reader, utc
 from activities.requests import (
     AllowedMessage,
     NoticeDeadline,
@@ -276,11 +276,6 @@ class _Writer:
         person = Person(self._recipient.role, self._party.id)
         until = request.at + LINK_LIVES
         return link(self._keys, base_url, person, until, request.purchase_id, form)
-
-
-def display_name(party: Party) -> str:
-    """A person's name, safe to show; the id if nothing of the name can be shown."""
-    return isolated(plain_text(party.name, 60) or plain_text(party.id, 60) or "there")
 
 
 def account_template(account: str) -> str:

@@ -25,7 +25,7 @@ from workflows.lifecycle.queries import samples
 from workflows.lifecycle.state import DeadlineName, Stage
 from workflows.lifecycle.words import label_text
 from workflows.messages import MESSAGES, Permission, Role
-from workflows.view import next_row
+from workflows.view import DEADLINE, ListedNow, listed, search_attributes
 
 DAY = timedelta(days=1)
 
@@ -434,16 +434,32 @@ def test_a_list_knows_the_usual_end_of_the_deadline_of_a_stage(
 
 
 def test_a_purchase_says_which_row_is_next_where_lists_would_be_wrong() -> None:
-    """R-06, R-11, R-36: of a payment that takes long, of a deadline from before the request, and by
-    another choice of the policy."""
+    """R-06, R-36: of a payment that takes long, and by another choice of the policy."""
     unpaid = Purchase(held=False)
-    assert next_row(unpaid.state, NOON) == ""
-    assert next_row(unpaid.state, NOON + timedelta(minutes=30)) == "R-06"
-    early = Purchase()
-    assert next_row(early.state, NOON) == ""
-    early.client("cancel")
-    assert next_row(early.state, NOON) == "R-11"
+    assert listed(unpaid.state, NOON) == ListedNow()
+    assert listed(unpaid.state, NOON + timedelta(minutes=30)).row == "R-06"
     resumes = Purchase(requirements_window="P30D", refund_decision_silence="resume")
     resumes.client("cancel")
-    assert next_row(resumes.state, NOON) == "R-36"
-    assert next_row(replace(resumes.state, deadlines={}), NOON) is None
+    assert listed(resumes.state, NOON).row == "R-36"
+
+
+def test_lists_show_the_deadline_that_governs_the_stage() -> None:
+    """The answer to the claim, not the freelancer's cancel window, which ends before."""
+    early = Purchase()
+    assert listed(early.state, NOON) == ListedNow()
+    early.reviewed().client("cancel")
+    assert listed(early.state, NOON).deadline == early.state.deadlines[DeadlineName.REFUND_DECISION]
+    early.freelancer("decide_refund", decision="decline")
+    early.calendar(DeadlineName.CLAIM)
+    found = listed(early.state, NOON)
+    assert found.deadline == early.state.deadlines[DeadlineName.CLAIM]
+    earliest = early.state.deadlines[DeadlineName.FREELANCER_CANCEL]
+    assert search_attributes(early.state, NOON)[DEADLINE] == earliest
+    assert found.row is None
+    assert listed(replace(early.state, deadlines={}), NOON) == ListedNow()
+
+
+def test_lists_know_of_an_offer() -> None:
+    purchase = Purchase()
+    purchase.freelancer("propose_split", refund=10_000)
+    assert listed(purchase.state, NOON).offer is Role.FREELANCER

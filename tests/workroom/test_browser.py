@@ -309,6 +309,75 @@ async def test_a_payment_that_the_bank_asks_about_has_a_link_to_confirm_it(
         await page.context.close()
 
 
+@pytest.mark.parametrize("focused", ["summary", "form[action='/sign-out'] button", "a.second"])
+async def test_an_update_leaves_the_focus_where_it_is(
+    server: WorkflowEnvironment, url: str, chrome: Browser, focused: str
+) -> None:
+    """Also on what is no link; what is open stays open."""
+    handle = await held(server)
+    at = link(KEYS, url, Person("client", "ana"), from_now(timedelta(days=1)), purchase_of(handle))
+    page, _ = await signed_in(chrome, at)
+    async with page.expect_response(lambda answer: answer.url.endswith("/live")):
+        pass
+    await page.locator("summary").click()
+    await page.locator(focused).first.focus()
+    await send(handle, Role.FREELANCER, "send_message", text="Hello!")
+    await page.get_by_text("This page was updated.").wait_for(state="attached")
+    held_focus = "one => document.activeElement === one"
+    assert await page.locator(focused).first.evaluate(held_focus)
+    assert await page.locator("details[open]").count() == 1
+    assert await page.locator(".timeline li").count() == 3
+    await page.context.close()
+
+
+async def test_on_a_phone_the_buttons_come_first_for_who_has_to_act(
+    server: WorkflowEnvironment, url: str, chrome: Browser
+) -> None:
+    """Before money and deadlines, and after them for the one who waits. A long name leaves Cancel
+    Contract at the top right of a wide window."""
+    handle = await held(server, title="A very long name of a project " * 5)
+    for person, first in ((Person("client", "ana"), True), (Person("freelancer", "bo"), False)):
+        at = link(KEYS, url, person, from_now(timedelta(days=1)), purchase_of(handle))
+        page, _ = await signed_in(chrome, at, viewport={"width": 375, "height": 700})
+        places = [await page.locator(name).bounding_box() for name in ("#actions", "#money")]
+        actions, money = (each["y"] for each in places if each)
+        assert (actions < money) is first
+        await page.set_viewport_size({"width": 1000, "height": 700})
+        cancel = await page.get_by_role("link", name="Cancel Contract").bounding_box()
+        heading = await page.locator("h1").bounding_box()
+        assert cancel
+        assert heading
+        assert cancel["x"] >= heading["x"] + heading["width"]
+        await page.context.close()
+
+
+async def test_a_big_font_fits_on_a_phone(
+    server: WorkflowEnvironment, url: str, chrome: Browser
+) -> None:
+    """At 200 %: lists, the page, and the field of an amount, which keeps a width to type in."""
+    ana = {"id": "ana", "name": "Ana", "email": "x@example.com", "locale": "de_DE"}
+    handle = await held(server, client=ana)
+    await send(handle, Role.CLIENT, "cancel")
+    until_then = from_now(timedelta(days=1))
+    one = f"/purchases/{purchase_of(handle)}"
+    for person, paths in (
+        (Person("client", "ana"), ("/", one, f"{one}/propose_split")),
+        (Person("operator", "op-1"), ("/", "/staff", one)),
+    ):
+        page, _ = await signed_in(
+            chrome, link(KEYS, url, person, until_then), viewport={"width": 375, "height": 700}
+        )
+        for path in paths:
+            await page.goto(f"{url}{path}")
+            await page.evaluate("document.documentElement.style.fontSize = '200%'")
+            await fits(page)
+            if path.endswith("propose_split"):
+                field = await page.locator("#refund").bounding_box()
+                assert field
+                assert field["width"] > 200
+        await page.context.close()
+
+
 async def test_a_bank_dispute_is_shown_to_both_and_stops_what_pays(
     server: WorkflowEnvironment, url: str, chrome: Browser, services: Services
 ) -> None:

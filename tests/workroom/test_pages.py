@@ -319,7 +319,7 @@ async def test_messages_reasons_and_notes_are_read_in_full(
         await reader.open(f"/purchases/{purchase_of(handle)}/messages")
         for text in ("Hello <b>Bo</b>! How are you?", "Plans have changed.", "Half is done."):
             assert text in reader.text
-        assert "Decline and claim" in reader.text
+        assert "reply to the request" in reader.text
         assert "Forged" not in reader.text
 
 

@@ -1,6 +1,6 @@
 """Queries on a state: open deadlines, who must act, who may send what until when."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -43,6 +43,17 @@ def governing_deadline(state: State) -> DeadlineRule | None:
     """The row of the deadline that people wait for in this stage."""
     rules = rules_of(state).deadlines
     return next((rule for rule in rules if rule.governs is state.stage), None)
+
+
+def main_deadline(stage: str, deadlines: Collection[str]) -> DeadlineName | None:
+    """Of the names of open deadlines, the earliest first, the one to show first: the payment's, on
+    which all others depend; else the one that governs the stage; else the earliest."""
+    governs = {rule.name.value: rule.governs for rule in newest_rules().deadlines}
+    if DeadlineName.PAYMENT in deadlines:
+        return DeadlineName.PAYMENT
+    own = (name for name in deadlines if governs.get(name) == stage)
+    found = next(own, next(iter(deadlines), None))
+    return None if found is None else DeadlineName(found)
 
 
 def on_expiry(state: State, deadline: DeadlineName) -> Transition | None:
