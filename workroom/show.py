@@ -36,7 +36,8 @@ from workflows.messages import (
     Status,
     TimelineEntry,
 )
-from workroom.forms import FORMS, Form, division, form_at
+from workroom.answers import division
+from workroom.forms import FORMS, Form, form_at
 from workroom.retelling import Retelling
 from workroom.sessions import Session
 

@@ -80,7 +80,7 @@ class SignIn:
         try:
             claims = self.sessions.keys.verify("link", request.path_params["token"])
         except Expired:
-            return self._failed(request, "This link is too old. Use a newer one.")
+            return self._failed(request, "This link has expired.")
         except NotSigned:
             return self._failed(request, "This link is not valid.")
         session = self.sessions.open(claims, self.sessions.of(request))
