@@ -25,8 +25,9 @@ from workflows.lifecycle.transition import Transition
 from workflows.lifecycle.versions import VERSIONS
 from workflows.messages import MESSAGES, Role
 from workflows.notice_requests import notice_text
+from workroom.answers import TOO_MUCH
 from workroom.correspondence import KINDS
-from workroom.forms import FORMS, TOO_MUCH
+from workroom.forms import FORMS, Question
 from workroom.rows import FROZEN, NEVER_STARTED, OFFER, OTHER, STARTING
 from workroom.show import MONEY, REFUND
 
@@ -114,9 +115,15 @@ def _of_pages() -> Iterator[Text]:
         yield who, "turn", "turn"
     for form in FORMS:
         if set(PARTIES) & set(form.roles):
-            asked = [part for each in form.questions for part in (each.label, each.hint)]
-            found = (form.title, form.button, *form.advice, *asked, *form.labels.values())
+            asked = [part for each in form.questions for part in _of_question(each)]
+            advice = (*form.advice, *(form.first or ())[1:])
+            found = (form.title, form.button, form.sent, *advice, *asked, *form.labels.values())
             yield from ((text, "", f"forms:{form.path}") for text in found if text)
+
+
+def _of_question(asked: Question) -> tuple[str, ...]:
+    missing = asked.missing if asked.required and asked.kind != "hidden" else ""
+    return asked.label, asked.hint, missing, asked.most, asked.zero
 
 
 def _of_code() -> Iterator[Text]:

@@ -2,7 +2,6 @@
 
 from http import HTTPStatus
 
-from starlette.requests import Request
 from starlette.responses import Response
 
 from activities.links import NotSigned
@@ -11,7 +10,6 @@ from temporal.access import NotYours
 from temporal.errors import Failure, Unreachable
 from workroom.limits import TooMany
 from workroom.problems import failure_of
-from workroom.readers import asked_for
 from workroom.sessions import Session
 from workroom.show import page
 
@@ -24,29 +22,48 @@ class SignedOut(Exception):
         self.at = at
 
 
-def error_page(error: Exception, session: Session | None, reader: Reader) -> Response:
-    """The page for what went wrong. Raises an unexpected error again."""
+def error_page(
+    error: Exception, session: Session | None, reader: Reader, written: str = ""
+) -> Response:
+    """The page for what went wrong, with what the person has `written` and not sent. Raises an
+    unexpected error again."""
     status, heading, text = _explained(error, reader)
     at = error.at if isinstance(error, SignedOut) else None
-    return page("failed", session, reader, status=status, heading=heading, text=text, sign_in=at)
+    return page(
+        "failed",
+        session,
+        reader,
+        status=status,
+        heading=heading,
+        text=text,
+        sign_in=at,
+        written=written,
+    )
 
 
-def plain_page(status: HTTPStatus, request: Request) -> Response:
-    """The page for an address that is not known, or for a fault of ours, in the language of the
-    browser."""
-    reader = asked_for(request)
+def plain_page(status: HTTPStatus, reader: Reader, session: Session | None = None) -> Response:
+    """The page for an address that is not known, or for a fault of ours."""
     own = reader.text
     heading, text = own("Not found"), own("There is no such page.")
     if status is HTTPStatus.INTERNAL_SERVER_ERROR:
         heading, text = own("Try again soon"), own("This is a fault of ours, and is in our log.")
-    return page("failed", None, reader, status=status, heading=heading, text=text, sign_in=None)
+    return page(
+        "failed",
+        session,
+        reader,
+        status=status,
+        heading=heading,
+        text=text,
+        sign_in=None,
+        written="",
+    )
 
 
 def _explained(error: Exception, reader: Reader) -> tuple[HTTPStatus, str, str]:
     own = reader.text
     match error:
         case SignedOut():
-            advice = own("To sign in, open the link in the newest mail about your purchase.")
+            advice = own("Open the link in the newest mail about your purchase.")
             why = reader.text_if_known(str(error))
             return HTTPStatus.UNAUTHORIZED, own("Sign in"), why if error.at else f"{why} {advice}"
         case NotYours():

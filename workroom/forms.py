@@ -1,4 +1,4 @@
-"""The forms of the workroom: which message each sends, what it asks for, and where money goes.
+"""The forms of the workroom: which message each sends, what it asks for, and what it answers.
 
 A message that asks for nothing but a text has a form without being named here.
 """
@@ -7,27 +7,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from pydantic import ValidationError
-
-from activities.amounts import InvalidAmount
-from activities.notices.formats import Reader
-from activities.requests import Model, Money
 from workflows.lifecycle.transition import Transition
 from workflows.lifecycle.versions import newest_rules
-from workflows.messages import MESSAGES, Message, Role, Sender, Status
-from workflows.receiving.parsing import problems
-from workroom.typed import read_amount, written
+from workflows.messages import MESSAGES, Message, Role, Status
 
 CLIENT, FREELANCER, MEDIATOR, OPERATOR = Role.CLIENT, Role.FREELANCER, Role.MEDIATOR, Role.OPERATOR
 PEOPLE = (CLIENT, FREELANCER)
 STAFF = (MEDIATOR, OPERATOR)
 OPTIONAL = " (optional)"
-TOO_MUCH = "The amount is more than what is in escrow."
 
 
 @dataclass(frozen=True)
 class Question:
-    """One field of a form. `amount`: in the purchase's currency, as the reader types it."""
+    """One field of a form. `amount`: in the purchase's currency, as the reader types it.
+
+    Its errors are whole sentences: `missing` where it is required, for an amount also `most`, and
+    `zero` where nothing is not an answer.
+    """
 
     name: str
     label: str
@@ -35,6 +31,9 @@ class Question:
     required: bool = False
     hint: str = ""
     choices: tuple[tuple[str, str], ...] = ()
+    missing: str = "Fill in this field"
+    most: str = ""
+    zero: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,8 @@ class Form:
 
     `title` and `button` may name the parties, as `{freelancer}`. `money`: which way money goes, in
     terms of the typed amount. `confirms`: another page repeats what will be sent. `fixed`: fields
-    that are not asked for.
+    that are not asked for. `first`: another form to try first, and why. `sent`: what a person reads
+    after sending.
     """
 
     path: str
@@ -56,22 +56,31 @@ class Form:
     fixed: Mapping[str, str] | None = None
     money: Literal["", "request", "refund", "release", "claim", "split"] = ""
     confirms: bool = True
+    first: tuple[str, str] | None = None
+    sent: str = "Your message was sent."
 
     @property
     def labels(self) -> dict[str, str]:
-        """What its fields are called, by their names."""
-        return {each.name: each.label.removesuffix(OPTIONAL) for each in self.questions}
+        """What its visible fields are called, by their names."""
+        shown = (each for each in self.questions if each.kind != "hidden")
+        return {each.name: each.label.removesuffix(OPTIONAL) for each in shown}
+
+    @property
+    def asks_for_money(self) -> bool:
+        """Whether somebody types an amount."""
+        return any(each.kind == "amount" for each in self.questions)
 
 
 NOTE = Question("note", "Note to the other side (optional)")
 STAFF_NOTE = Question("note", "Reasons, for both sides (optional)")
 REFUND = Question(
-    "refund", "How much goes back to the client?", "amount", True, "The freelancer gets the rest."
-)
+    "refund", "How much goes back to the client?", "amount", True, "The freelancer gets the rest.",
+    missing="Say how much goes back to the client", most="The most that can go back is {amount}",
+)  # fmt: skip
 TEXT_QUESTIONS = {
     "note": NOTE,
-    "reason": Question("reason", "Why? (optional)"),
-    "text": Question("text", "Your message (optional)"),
+    "reason": Question("reason", "Why? (optional)", missing="Say why"),
+    "text": Question("text", "Your message (optional)", missing="Write your message"),
 }
 """The questions of plain messages, by the field."""
 
@@ -105,85 +114,104 @@ def _text_question(kind: type[Message], field: str, role: Role) -> Question:
     question = STAFF_NOTE if field == "note" and role in STAFF else TEXT_QUESTIONS[field]
     if not kind.model_fields[field].is_required():
         return question
-    return replace(question, label=question.label.removesuffix(OPTIONAL), required=True)
+    label = question.label.removesuffix(OPTIONAL)
+    return replace(question, label=label, required=True)
 
 
 _PLAIN = {(form.message, *form.roles): form for form in plain_forms(newest_rules().transitions)}
 _SPECIAL: tuple[Form, ...] = (
     Form(
         "cancel", "cancel", (CLIENT,), "Cancel Contract", "Send escrow refund request",
-        ("Send a message first: most things can be solved by talking.",
-         "A refund is not guaranteed: you ask for it, and the freelancer may decline and claim "
-         "what the work was worth."),
+        ("A refund is not guaranteed: you ask for it, and the freelancer may decline and claim "
+         "what the work was worth.",),
         (Question("reason", "Why do you cancel? (optional)", hint="The freelancer reads this."),),
         money="request",
+        first=("send_message", "Send a message first: most things can be solved by talking."),
+        sent="Your refund request was sent to {freelancer}.",
     ),
     Form(
         "cancel", "cancel", (FREELANCER,), "Cancel Contract", "Cancel and give the money back",
         ("All of the money goes back to the client.",),
         (Question("reason", "Why do you cancel? (optional)", hint="The client reads this."),),
-        money="refund",
+        money="refund", sent="You have cancelled the project.",
     ),
     Form(
         "approve_refund", "decide_refund", (FREELANCER,), "Approve the refund",
         "Approve the refund", questions=(NOTE,), fixed={"decision": "approve"}, money="refund",
+        sent="You have approved the refund.",
     ),
     Form(
         "decline_refund", "decide_refund", (FREELANCER,), "Decline and claim",
         "Decline and claim",
         ("Claim what the work was worth. The client may accept the claim or open a dispute.",),
-        (Question("claim", "How much do you claim? (optional)", "amount",
-                  hint="Leave it empty to claim all of the money."),
+        (Question("claim", "How much do you claim?", "amount", True,
+                  missing="Say how much you claim", most="The most you can claim is {amount}",
+                  zero="To claim nothing, approve the refund"),
          Question("note", "Why? (optional)", hint="The client reads this.")),
-        {"decision": "decline"}, "claim",
+        {"decision": "decline"}, "claim", sent="Your claim was sent to {client}.",
     ),
     replace(
-        _PLAIN["withdraw_cancellation", CLIENT], advice=("The work goes on where it was.",)
+        _PLAIN["withdraw_cancellation", CLIENT], advice=("The work goes on where it was.",),
+        sent="You have taken the cancellation back.",
     ),
-    replace(_PLAIN["accept_claim", CLIENT], money="claim"),
+    replace(
+        _PLAIN["accept_claim", CLIENT], money="claim", sent="You have accepted the claim.",
+    ),
     replace(
         _PLAIN["open_dispute", CLIENT],
         advice=("A mediator reads both sides and decides who gets what.",),
         questions=(Question("reason", "What happened?", required=True,
-                            hint="The freelancer and the mediator read this."),),
+                            hint="The freelancer and the mediator read this.",
+                            missing="Say what happened"),),
+        sent="Your dispute is open, and a mediator decides.",
     ),
     Form(
         "propose_split", "propose_split", PEOPLE, "Propose a split", "Send the offer",
         ("The other side may accept it. A newer offer replaces it.",), (REFUND, NOTE),
-        money="split",
+        money="split", sent="Your offer was sent to {other}.",
     ),
     Form(
         "accept_split", "accept_split", PEOPLE, "Accept the proposed split", "Accept the split",
         questions=(Question("refund", "To the client", "hidden", True), NOTE), money="split",
+        sent="You have accepted the split.",
     ),
     Form(
         "accept_delivery", "accept_delivery", (CLIENT,), "Accept the delivery",
         "Accept and release the money", questions=(NOTE,), money="release",
+        sent="You have accepted the delivery.",
     ),
     replace(
         _PLAIN["request_changes", CLIENT],
         questions=(Question("note", "What should change? (optional)"),), confirms=False,
+        sent="Your request for changes was sent to {freelancer}.",
     ),
     Form(
         "submit_requirements", "submit_requirements", (CLIENT,), "Send the requirements",
         "Send the requirements",
-        questions=(Question("requirements", "What is needed?", required=True),), confirms=False,
+        questions=(Question("requirements", "What is needed?", required=True,
+                            missing="Say what is needed"),), confirms=False,
+        sent="Your requirements were sent to {freelancer}.",
     ),
     replace(
         _PLAIN["deliver", FREELANCER],
         questions=(Question("note", "What do you deliver? (optional)",
                             hint="Say where the client finds it."),), confirms=False,
+        sent="Your delivery was sent to {client}.",
     ),
     replace(
         _PLAIN["give_refund", FREELANCER], button="Give the money back", money="refund",
+        sent="You have given the money back.",
     ),
     Form(
         "send_message", "send_message", PEOPLE, "Send a message", "Send",
-        questions=(Question("text", "Your message", required=True),), confirms=False,
+        questions=(Question("text", "Your message", required=True,
+                            missing="Write your message"),), confirms=False,
+        sent="Your message was sent to {other}.",
     ),
     Form(
         "resolve_dispute", "resolve_dispute", (MEDIATOR,), "Decide who gets what", "Decide",
         ("A decision about money is never taken back.",), (REFUND, STAFF_NOTE), money="split",
+        sent="Your decision is recorded.",
     ),
     Form(
         "resolve_attention", "resolve_attention", (OPERATOR,), "Resolve what needs attention",
@@ -191,10 +219,12 @@ _SPECIAL: tuple[Form, ...] = (
         questions=(
             Question("action", "What do you do?", "choice", True,
                      choices=(("retry", "Try again"),
-                              ("mark_settled", "Record that it is settled"))),
+                              ("mark_settled", "Record that it is settled")),
+                     missing="Choose what you do"),
             Question("reference", "Where is the proof?", "line",
                      hint="Required if you record that it is settled."),
         ),
+        sent="Your answer is recorded.",
     ),
 )  # fmt: skip
 _HAVE_ONE = {(form.message, role) for form in _SPECIAL for role in form.roles}
@@ -207,118 +237,8 @@ def form_at(path: str, role: Role) -> Form | None:
     return next((each for each in FORMS if each.path == path and role in each.roles), None)
 
 
-class Invalid(Exception):
-    """What was typed is not valid: what is wrong, by the name of the field."""
-
-    def __init__(self, errors: Mapping[str, str]) -> None:
-        super().__init__(errors)
-        self.errors = errors
-
-
-class Division(Model):
-    """Who gets what of the escrow, in minor units. `if_accepted`: the other side may decide
-    otherwise."""
-
-    refund: int
-    release: int
-    if_accepted: bool = False
-
-
 def prefilled(form: Form, status: Status) -> dict[str, str]:
     """What a form shows before anybody has typed."""
     if form.path == "accept_split" and status.offer:
         return {"refund": str(status.offer.refund)}
     return {}
-
-
-def read(
-    form: Form, typed: Mapping[str, str], price: Money, reader: Reader
-) -> dict[str, str | int]:
-    """The message's fields; no amount is above the price. Raises Invalid."""
-    fields: dict[str, str | int] = dict(form.fixed or {})
-    errors = {}
-    for question in form.questions:
-        text = typed.get(question.name, "").replace("\r\n", "\n").strip()
-        if not text:
-            if question.required:
-                errors[question.name] = reader.text("is missing")
-        elif question.kind == "amount":
-            try:
-                fields[question.name] = read_amount(text, price.currency, reader)
-            except InvalidAmount as error:
-                errors[question.name] = str(error)
-            else:
-                if int(fields[question.name]) > price.amount:
-                    most = written(price.amount, price.currency, reader)
-                    errors[question.name] = reader.text(
-                        "must be at most {amount}: so much was paid", amount=most
-                    )
-        elif question.kind == "hidden":
-            fields[question.name] = int(text) if text.isascii() and text.isdecimal() else -1
-        else:
-            fields[question.name] = text
-    if errors:
-        raise Invalid(errors)
-    return fields
-
-
-def message_of(
-    form: Form,
-    fields: Mapping[str, str | int],
-    sender: Sender,
-    message_id: str,
-    reader: Reader,
-) -> Message:
-    """The message to send. Raises Invalid."""
-    by = sender.model_dump(mode="json")
-    try:
-        return MESSAGES[form.message].model_validate({"by": by, "message_id": message_id, **fields})
-    except ValidationError as error:
-        found = zip(problems(error), error.errors(include_url=False), strict=True)
-        raise Invalid(
-            {
-                str(where[0]) if where else "": _problem(why, dict(item.get("ctx", {})), reader)
-                for (where, why), item in found
-            }
-        ) from None
-
-
-def _problem(why: str, context: Mapping[str, object], reader: Reader) -> str:
-    """What is wrong with a field, in the reader's language."""
-    if reader.catalogue is None:
-        return why
-    if most := context.get("max_length"):
-        return reader.text("must have at most {count} characters", count=most)
-    return reader.text("cannot be sent like this; write it in another way")
-
-
-def division(form: Form, fields: Mapping[str, str | int], status: Status) -> Division | None:
-    """Where the money goes if the form is sent; None if none moves. Raises Invalid for more than
-    what is in escrow."""
-    found = _division(form, fields, status)
-    if found and min(found.refund, found.release) < 0:
-        raise Invalid({"": TOO_MUCH})
-    return found
-
-
-def _division(form: Form, fields: Mapping[str, str | int], status: Status) -> Division | None:
-    escrow = escrow_of(status)
-    match form.money:
-        case "request" | "refund":
-            return Division(refund=escrow, release=0)
-        case "release":
-            return Division(refund=0, release=escrow)
-        case "claim":
-            asked = form.path == "decline_refund"
-            claim = int(fields.get("claim", escrow)) if asked else (status.claim or 0)
-            return Division(refund=escrow - claim, release=claim, if_accepted=asked)
-        case "split":
-            refund = int(fields["refund"])
-            proposed = form.path == "propose_split"
-            return Division(refund=refund, release=escrow - refund, if_accepted=proposed)
-    return None
-
-
-def escrow_of(status: Status) -> int:
-    """What is in escrow, or will be once it is paid."""
-    return status.escrow.held or status.price.amount

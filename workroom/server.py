@@ -21,6 +21,7 @@ from workroom.error_pages import plain_page
 from workroom.limits import Limits
 from workroom.pages import Pages
 from workroom.problems import Problem
+from workroom.readers import asked_for
 from workroom.settings import WorkroomSettings
 
 
@@ -59,30 +60,37 @@ def workroom(client: Client, settings: WorkroomSettings) -> Starlette:
     routes, limits = [LISTENS], Limits()
     if settings.tokens:
         routes += Api(client, settings.tokens, limits).routes
+    plain = _plain
     if settings.links:
-        routes += Pages.of(client, settings.links, settings, limits).routes
+        pages = Pages.of(client, settings.links, settings, limits)
+        routes, plain = routes + pages.routes, pages.plain
+
+    async def not_answered(request: Request, error: Exception) -> Response:
+        """A path or a method that is not known: in a browser, a mistyped address."""
+        assert isinstance(error, HTTPException)
+        status = HTTPStatus(error.status_code)
+        if _is_browser(request):
+            return plain(status, request)
+        detail = f"{status.phrase}: the API is described at /api/openapi.json."
+        return Problem(status, status.name, detail, headers=error.headers).response()
+
     return Starlette(
         routes=routes,
         middleware=[Middleware(UndecodedPaths)],
-        exception_handlers={HTTPException: _not_answered, Exception: _broken},
+        exception_handlers={HTTPException: not_answered, Exception: _broken},
     )
 
 
-async def _not_answered(request: Request, error: Exception) -> Response:
-    """A path or a method that is not known: in a browser, a mistyped address."""
-    assert isinstance(error, HTTPException)
-    status = HTTPStatus(error.status_code)
-    if _is_browser(request):
-        return plain_page(status, request)
-    detail = f"{status.phrase}: the API is described at /api/openapi.json."
-    return Problem(status, status.name, detail, headers=error.headers).response()
+def _plain(status: HTTPStatus, request: Request) -> Response:
+    """The page without a session, in the language of the browser."""
+    return plain_page(status, asked_for(request))
 
 
 async def _broken(request: Request, error: Exception) -> Response:
     """A fault of ours; the log has its traceback."""
     status = HTTPStatus.INTERNAL_SERVER_ERROR
     if _is_browser(request):
-        return plain_page(status, request)
+        return _plain(status, request)
     return Problem(
         status, "INTERNAL_ERROR", "This is a fault of ours, and is in our log."
     ).response()

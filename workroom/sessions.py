@@ -15,9 +15,11 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from activities.links import LinkKeys, NotSigned, Purpose, from_now
+from activities.links import Expired, LinkKeys, NotSigned, Purpose, from_now
 from workflows.messages import Role, Sender
 
+SIGN_OUT, SWITCH = "sign-out", "role"
+"""The forms in the header of every page."""
 SESSION_LIVES = timedelta(hours=12)
 ATTEMPT_LIVES = timedelta(minutes=15)
 """How long a person may take to sign in at an OpenID Connect provider."""
@@ -135,9 +137,13 @@ class Sessions:
         claims: Mapping[str, Any],
         lives: timedelta,
     ) -> None:
+        self.set_cookie(response, name, self.keys.sign(purpose, claims, from_now(lives)), lives)
+
+    def set_cookie(self, response: Response, name: str, value: str, lives: timedelta) -> None:
+        """Give the browser a cookie that no script and no other origin can use."""
         response.set_cookie(
             name,
-            self.keys.sign(purpose, claims, from_now(lives)),
+            value,
             max_age=int(lives.total_seconds()),
             secure=self.secure,
             httponly=True,
@@ -147,15 +153,22 @@ class Sessions:
     def _delete(self, response: Response, name: str) -> None:
         response.delete_cookie(name, secure=self.secure, httponly=True, samesite="lax")
 
-    def form_token(self, session: Session, purchase_id: str, form: str) -> str:
-        """A token for one form on one page, with a new `message_id`."""
+    def form_token(
+        self, session: Session, purchase_id: str, form: str, message_id: str | None = None
+    ) -> str:
+        """A token for one form on one page, with this `message_id` or a new one."""
         claims = {
             "sid": session.id,
             "purchase": purchase_id,
             "form": form,
-            "message_id": str(uuid.uuid4()),
+            "message_id": message_id or str(uuid.uuid4()),
         }
         return self.keys.sign("form", claims, from_now(FORM_LIVES))
+
+    def header_tokens(self, session: Session) -> dict[str, Any]:
+        """The tokens of the forms in the header of every page, by the name in its template."""
+        names = {"sign_out_token": SIGN_OUT, "switch_token": SWITCH}
+        return {name: self.form_token(session, "", form) for name, form in names.items()}
 
     def message_id(self, session: Session, purchase_id: str, form: str, token: str) -> str:
         """The `message_id` of a form's token. Raises NotSigned for the token of another session,
@@ -165,6 +178,16 @@ class Sessions:
         if any(claims.get(name) != value for name, value in expected.items()):
             raise NotSigned("for another form")
         return str(claims["message_id"])
+
+    def is_own(self, purchase_id: str, form: str, token: str) -> bool:
+        """Whether the form is a page of ours, also one whose session or time is over."""
+        try:
+            claims = self.keys.verify("form", token)
+        except Expired:
+            return True
+        except NotSigned:
+            return False
+        return claims.get("purchase") == purchase_id and claims.get("form") == form
 
 
 def _sender(claims: Mapping[str, Any]) -> Sender:

@@ -32,7 +32,8 @@ from workflows.messages import (
     Status,
     TimelineEntry,
 )
-from workroom.forms import FORMS, Form, division
+from workroom.answers import division
+from workroom.forms import FORMS, Form
 from workroom.retelling import Retelling
 from workroom.rows import FROZEN, OFFER, Row, stage_text
 from workroom.sessions import Session

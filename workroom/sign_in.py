@@ -1,7 +1,6 @@
 """Signing in and out: by the link of a notice, or at an OpenID Connect provider."""
 
 import re
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from urllib.parse import urlencode
@@ -19,16 +18,13 @@ from workroom.forms import form_at
 from workroom.oidc import Attempt, OpenIdProvider, SignInFailed
 from workroom.readers import Readers
 from workroom.reading import fields_of
-from workroom.sessions import Session, Sessions
+from workroom.sessions import SIGN_OUT, SWITCH, Session, Sessions
 from workroom.show import page, purchase_path
 
-SIGN_OUT, SWITCH = "sign-out", "role"
 PATH = re.compile(r"/(staff|purchases/[A-Za-z0-9%._~-]{1,400}(/[a-z_]{1,40})?)?")
 """Where a person may go after signing in: pages of ours only."""
 
 log = structlog.get_logger()
-
-Routed = Callable[..., Route]
 
 
 @dataclass(frozen=True)
@@ -80,7 +76,7 @@ class SignIn:
         try:
             claims = self.sessions.keys.verify("link", request.path_params["token"])
         except Expired:
-            return self._failed(request, "This link is too old. Use a newer one.")
+            return self._failed(request, "This link has expired.")
         except NotSigned:
             return self._failed(request, "This link is not valid.")
         session = self.sessions.open(claims, self.sessions.of(request))

@@ -92,7 +92,7 @@ Nächste Frist: Ihre Antwort auf die Forderung ist fällig
   Montag, 30. November 2026, 23:59 (Europe/Berlin, UTC+01:00)
   2026-11-30 22:59 UTC
   Wenn bis dahin niemand etwas tut: Die Forderung wird bezahlt: 150,00 $
-  zurück an Sie und 100,00 $ an Bo.
+  gehen an Sie zurück, 100,00 $ gehen an Bo.
 
 Was Sie jetzt tun können
 
@@ -117,8 +117,8 @@ def test_each_reader_has_their_own_verbs() -> None:
     assert "Bo hat die Erstattung abgelehnt und fordert" in flat(render(german, client(), None))
     assert "Recusou o reembolso e pediu" in flat(render(portuguese, freelancer(), None))
     assert "Bo recusou o reembolso e pediu" in flat(render(portuguese, client(), None))
-    assert "de volta para a sua conta" in flat(render(portuguese, client(), None))
-    assert "para o seu saldo" in flat(render(portuguese, freelancer(), None))
+    assert "voltam para a sua conta" in flat(render(portuguese, client(), None))
+    assert "vão para o seu saldo" in flat(render(portuguese, freelancer(), None))
 
 
 @pytest.mark.parametrize("name", LANGUAGES)

@@ -140,7 +140,7 @@ async def test_an_error_is_named_at_its_field(
     await page.get_by_role("alert").get_by_role("link").click()
     described = await page.evaluate("document.activeElement.getAttribute('aria-describedby')")
     assert "claim-error" in described.split()
-    assert "must be an amount" in await page.locator("#claim-error").inner_text()
+    assert "Enter an amount" in await page.locator("#claim-error").inner_text()
     await page.context.close()
 
 
@@ -193,14 +193,14 @@ async def check(page: Page) -> None:
             "EUR",
             ("Ablehnen und fordern", "Wie viel fordern Sie?", "Weiter"),
             "1.100,50",
-            "Wenn Ana zustimmt: 399,50 € zurück an Ana und 1.100,50 € an Sie.",
+            "Wenn Ana zustimmt: 399,50 € gehen an Ana zurück, 1.100,50 € gehen an Sie.",
         ),
         (
             "pt_PT",
             "EUR",
             ("Recusar e pedir pagamento", "Quanto pede?", "Continuar"),
             "1 100,50",
-            "Se Ana aceitar: 399,50 € de volta para Ana e 1 100,50 € para o seu saldo.",
+            "Se Ana aceitar: 399,50 € voltam para Ana e 1 100,50 € vão para o seu saldo.",
         ),
         (
             "ja_JP",

@@ -18,7 +18,8 @@ from workflows.lifecycle.transition import Form, Transition
 from workflows.lifecycle.transition import message as cause
 from workflows.lifecycle.versions import newest_rules
 from workflows.messages import MESSAGES, Message, Role, Sender, Text
-from workroom.forms import FORMS, Invalid, form_at, message_of, plain_forms, read
+from workroom.answers import Invalid, message_of, read
+from workroom.forms import FORMS, form_at, plain_forms
 from workroom.show import View
 
 
@@ -106,7 +107,7 @@ def test_a_new_plain_message_has_a_form_without_being_named(
     ]
     monkeypatch.setitem(MESSAGES, "object", _Object)
     price, english, bo = start().price, reader(None), Sender(role=Role.FREELANCER, id="bo")
-    with pytest.raises(Invalid, match="is missing"):
+    with pytest.raises(Invalid, match="Say why"):
         read(found[-1], {"reason": " "}, price, english)
     fields = read(found[-1], {"reason": "It is done."}, price, english)
     sent = message_of(found[-1], fields, bo, "m-1", english)

@@ -42,18 +42,18 @@ async def test_a_dispute_is_opened_in_retelling(server: WorkflowEnvironment, url
     assert bo.page.text.startswith('<!doctype html>\n<html lang="de">')
     await bo.send(claim="1e2")
     assert "Etwas stimmt nicht" in bo.text
-    assert "Wie viel fordern Sie?: muss ein Betrag sein, zum Beispiel 100,00" in bo.text
+    assert "Geben Sie einen Betrag ein, zum Beispiel 100,00" in bo.text
     await bo.send(claim="250,01")
-    assert "darf höchstens 250,00 sein: So viel wurde bezahlt" in bo.text
+    assert "Sie können höchstens $ 250,00 fordern" in bo.text
     await bo.send(claim="100,00", note="Halb fertig.")
-    assert "Wenn Ana zustimmt: $ 150,00 zurück an Ana und $ 100,00 an Sie." in bo.text
+    assert "Wenn Ana zustimmt: $ 150,00 gehen an Ana zurück, $ 100,00 gehen an Sie." in bo.text
     await bo.send()
-    assert "Erledigt: Ablehnen und fordern." in bo.text
+    assert "Ihre Forderung ist abgeschickt an Ana. Ana kann bis" in bo.text
 
     ana = Visitor(url)
     await ana.sign_in("client", "ana", purchase_of(handle), "open_dispute")
     await ana.send(reason="")
-    assert "Was ist passiert?: fehlt" in ana.text
+    assert "Schreiben Sie, was passiert ist" in ana.text
     await ana.send(reason="Nichts kam.")
     assert "Vor dem Abschicken prüfen" in ana.text
     await ana.send()
@@ -204,7 +204,7 @@ def test_an_event_has_the_amounts_and_windows_of_the_purchase() -> None:
     )
     shown = retelling(terms).event(entry).replace("\xa0", " ")
     assert shown == (
-        "Sie haben die Forderung angenommen: 1.150,00 $ zurück an Sie und 100,00 $ an Bo."
+        "Sie haben die Forderung angenommen: 1.150,00 $ gehen an Sie zurück, 100,00 $ gehen an Bo."
     )
     assert retelling(terms, "freelancer", "en_US").event(entry) == (
         "Ana accepted the claim: $1,150.00 goes back to Ana and $100.00 goes to you."

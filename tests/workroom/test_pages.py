@@ -50,7 +50,7 @@ async def test_the_four_steps_of_the_article_and_the_refund(
     assert (await status(handle)).stage == "awaiting_requirements", "nothing is sent before"
     await ana.send()
     assert ana.page.status_code == 200
-    assert "Done: Cancel Contract" in ana.text
+    assert "Your refund request was sent to Bo. Bo can answer until" in ana.text
     assert "Bo's turn." in ana.text
     assert (await status(handle)).stage == "refund_requested"
 
@@ -71,10 +71,10 @@ async def test_a_decline_shows_who_gets_what_in_both_ways_before_it_is_sent(
     bo = await signed_in(url, "freelancer", "bo", handle, "decline_refund")
     await bo.send(claim="1e2")
     assert bo.page.status_code == 422
-    assert "must be an amount, such as 100.00" in bo.text
+    assert "Enter an amount, such as 100.00" in bo.text
     assert bo.html.forms[-1].fields["claim"] == "1e2", "what was typed is kept"
     await bo.send(claim="250.01")
-    assert "must be at most 250.00" in bo.text
+    assert "The most you can claim is $250.00" in bo.text
     await bo.send(claim="100.00", note="Half is done.")
     assert "If Ana accepts: $150.00 goes back to Ana and $100.00 goes to you." in bo.text
     await bo.send()
@@ -82,7 +82,7 @@ async def test_a_decline_shows_who_gets_what_in_both_ways_before_it_is_sent(
 
     ana = await signed_in(url, "client", "ana", handle, "accept_claim")
     await ana.send()
-    division = ana.text.split("Accept the claim")[-2]
+    division = ana.text.split("Accept the claim")[2]
     assert "US$150.00" in division, "Ana reads British amounts"
     assert "goes back to you" in division
     await ana.send()
@@ -119,7 +119,7 @@ async def test_a_dispute_is_opened_and_a_mediator_decides(
     await send(handle, Role.FREELANCER, "decide_refund", decision="decline", claim=10_000)
     ana = await signed_in(url, "client", "ana", handle, "open_dispute")
     await ana.send()
-    assert "What happened?: is missing" in ana.text
+    assert "Say what happened" in ana.text
     await ana.send(reason="Nothing was done.")
     await ana.send()
     await shown(handle, "disputed")
@@ -187,8 +187,8 @@ async def test_what_the_rules_reject_is_said_where_it_was_typed(
     assert "It is already decided who gets the money." in ana.text
     assert ana.html.forms[-1].fields["reason"] == "Plans"
     await ana.open(f"/purchases/{purchase_of(handle)}/accept_delivery")
-    assert ana.page.status_code == 409
-    assert "Not possible now" in ana.text
+    assert ana.page.url.startswith(f"{url}/purchases/{purchase_of(handle)}?")
+    assert "Not possible now: Accept the delivery. It is already decided" in ana.text
 
 
 async def test_parties_read_no_names_of_messages(server: WorkflowEnvironment, url: str) -> None:
@@ -287,7 +287,7 @@ async def test_an_operator_asks_for_a_look_at_the_payment(
     assert f"{page}/check_payment" in operator.html.links
     await operator.open(f"{page}/check_payment")
     await operator.send()
-    assert "Done: Look at the payment at the provider now." in operator.text
+    assert "Your message was sent." in operator.text
     ana = await signed_in(url, "client", "ana", handle)
     assert f"{page}/check_payment" not in ana.html.links
 

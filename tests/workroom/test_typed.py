@@ -70,6 +70,23 @@ def test_what_could_be_read_in_two_ways_is_not_read(text: str, locale: str) -> N
         read(text, locale)
 
 
+@pytest.mark.parametrize(
+    ("text", "locale", "currency", "minor"),
+    [
+        ("100 €", "de_DE", "EUR", 10_000),
+        ("€ 100", "de_DE", "EUR", 10_000),
+        ("EUR 100", "de_DE", "EUR", 10_000),
+        ("$100", "en_GB", "USD", 10_000),
+        ("￥1000", "ja_JP", "JPY", 1_000),
+        ("1000円", "ja_JP", "JPY", 1_000),
+    ],
+)
+def test_the_currency_may_stand_beside_the_amount(
+    text: str, locale: str, currency: str, minor: int
+) -> None:
+    assert read(text, locale, currency) == minor
+
+
 @pytest.mark.parametrize("currency", ["USD", "JPY", "KWD"])
 @pytest.mark.parametrize(
     "locale", ["en_US", "de_DE", "de_CH", "pt_PT", "pt_BR", "fr_FR", "ja_JP", "en_IN", "ar_EG"]
