@@ -71,7 +71,7 @@ async def test_the_article_from_the_mails_link_to_the_refund(
     await bo.get_by_role("link", name="Decline and claim").click()
     await bo.get_by_label("How much do you claim?").fill("100.00")
     await bo.get_by_role("button", name="Continue").click()
-    await bo.get_by_text("$150.00 goes back to Ana and $100.00 goes to you").wait_for()
+    await bo.get_by_text("If Ana accepts: $150.00 goes back to Ana and $100.00").wait_for()
     await bo.get_by_role("button", name="Decline and claim").click()
     await bo.get_by_role("status").wait_for()
 
@@ -112,7 +112,7 @@ async def test_a_form_is_filled_in_with_the_keyboard_alone(
     await page.keyboard.press("Tab")
     await page.keyboard.press("Enter")
     await page.get_by_role("heading", name="Check before sending").wait_for()
-    while await page.evaluate("document.activeElement.tagName") != "BUTTON":
+    while not await page.evaluate("document.activeElement.matches('main button')"):
         await page.keyboard.press("Tab")
     await page.keyboard.press("Enter")
     await page.get_by_role("status").wait_for()
