@@ -21,6 +21,7 @@ from activities.notices.formats import Reader, reader, utc
 from activities.notices.render import display_name
 from activities.requests import Party
 from activities.sanitize import isolated, lines, one_line
+from temporal import ended
 from temporal.access import is_party
 from temporal.listing import Listed
 from workflows.lifecycle.rejections import STAGE_TEXT
@@ -248,6 +249,8 @@ class View:
     def why_not(self, code: str | None, answer: str | None) -> str | None:
         """Why something is not possible. Parties read a plain sentence; staff read the exact
         answer, which names messages."""
+        if code == ended.CODE and is_party(self.sender):
+            return self.reader.text("Nothing is possible right now. Our staff is looking into it.")
         plain = WHY_REJECTED.get(code or "")
         if not plain or not is_party(self.sender):
             return answer
