@@ -1,6 +1,7 @@
 """Does one thing for many purchases: at a rate, with a progress bar and a report at the end.
 
-An interrupted batch is continued by the same command: what is done already is recognised.
+An interrupted batch is continued by the same command, or by the one that its last line names: what
+is done already is recognised.
 """
 
 import asyncio
@@ -31,6 +32,7 @@ SHOWN = 50
 Rate = Annotated[
     float, typer.Option(min=0.1, max=10_000, help="At most this many purchases a second.")
 ]
+SAME_COMMAND = "Run the same command to go on."
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and report; change nothing.")]
 
 
@@ -62,9 +64,10 @@ async def run(
     *,
     rate: float,
     dry_run: bool = False,
+    to_go_on: str = SAME_COMMAND,
 ) -> Report:
     """Work on every item, `rate` a second at most. Stops at the first that raises Unreachable, and
-    says how far it came."""
+    says how far it came; `to_go_on`: how the batch is then continued."""
     found: list[Outcome] = []
     waiting = iter(items)
     began, started = time.monotonic(), 0
@@ -85,19 +88,20 @@ async def run(
                 for _ in range(CONCURRENT):
                     group.create_task(work_on_next())
         except asyncio.CancelledError:  # Ctrl-C
-            print(_stopped(found, items, "Interrupted."), file=sys.stderr)
+            print(f"Interrupted. {_stopped(found, items, to_go_on)}", file=sys.stderr)
             raise
         except ExceptionGroup as errors:
             first = errors.exceptions[0]
             if isinstance(first, Unreachable):
-                raise Unreachable(first.code, _stopped(found, items, first.text)) from None
+                text = f"{first.text} {_stopped(found, items, to_go_on)}"
+                raise Unreachable(first.code, text) from None
             raise first from None
     results = Counter(each.result for each in found)
     return Report(dry_run=dry_run, results=dict(results), purchases=tuple(found))
 
 
-def _stopped(found: Sequence[Outcome], items: Sequence[object], why: str) -> str:
-    return f"{why} Done so far: {len(found)} of {len(items)}. Run the same command to go on."
+def _stopped(found: Sequence[Outcome], items: Sequence[object], to_go_on: str) -> str:
+    return f"Done so far: {len(found)} of {len(items)}. {to_go_on}"
 
 
 def shown(

@@ -79,15 +79,21 @@ async def send(
     client = await connect()
     work = Send(client, name, _message(name, sender, data, batch_id), dry_run=not yes)
     found = await _found(client, where)
-    if yes and found:
+    if yes and found and work.message:
         print(
             f"Message id {batch_id}: to go on after an interruption, add --message-id {batch_id}",
             file=sys.stderr,
         )
-    report = await batch.run(found, work.to, rate=rate, dry_run=not yes)
+    again = to_go_on(batch_id) if yes and work.message else batch.SAME_COMMAND
+    report = await batch.run(found, work.to, rate=rate, dry_run=not yes, to_go_on=again)
     answer = {"message_id": batch_id, **report.model_dump()}
     show.answer(answer, _shown(report, name, sent=yes), as_json=as_json)
     return 0 if report.complete else ExitStatus.REJECTED
+
+
+def to_go_on(message_id: str) -> str:
+    """How to go on with a batch that has this message id."""
+    return f"To go on, run the same command with --message-id {message_id}."
 
 
 def _shown(report: Report, name: str, *, sent: bool) -> RenderableType:
@@ -103,6 +109,11 @@ def _shown(report: Report, name: str, *, sent: bool) -> RenderableType:
 def _message(name: str, sender: str | None, data: str, message_id: str) -> Message | None:
     """The message for every purchase; None for a cancellation by the platform."""
     if name == PLATFORM:
+        if sender is not None or read_object(data, "--data"):
+            raise InvalidInput(
+                f"{PLATFORM} is Temporal's cancellation of the workflow: it names no sender and "
+                "has no fields. Leave out --as and --data."
+            )
         return None
     kind = MESSAGES.get(name.replace("-", "_"))
     if kind is None:
@@ -177,6 +188,9 @@ class Send:
 
     async def _send(self, purchase: Purchase) -> Outcome:
         if self.message is None:
+            checked = await self._check(purchase)
+            if not checked.done:
+                return checked
             await purchase.handle.cancel()
             return _outcome(purchase, "cancellation_requested")
         receipt = await purchase.send(self.message)

@@ -40,8 +40,10 @@ REQUIREMENTS = "requirements"
 """The field that is a text (`--text`) or a JSON object (`--file`)."""
 
 HELP = {
-    "claim": "How much to keep, such as 100.00; all of it by default.",
-    "refund": "How much goes to the client, such as 150.00.",
+    "claim": "How much to keep, such as 100.00, with --currency; all of it by default.",
+    "refund": "How much goes to the client, such as 150.00, with --currency.",
+    "note": "What the other side reads about it.",
+    "reason": "Why, for the other side and for staff.",
     "reference": "The provider's reference, or where the proof is.",
 }
 

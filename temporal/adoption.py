@@ -106,12 +106,14 @@ class Adoption:
         """Continue a purchase that has money inside; `from_terms`: with its terms and what the
         ledger has decided, if it has, or if nothing else is known.
 
-        Raises Failure: NOT_FOUND, RUNNING, ID_TAKEN, CLOSED, NO_MONEY, NO_STATE, HISTORY_GONE,
-        UNREADABLE, NO_WORKER, and what a query raises.
+        Raises Failure: NOT_FOUND, INVALID_INPUT, RUNNING, ID_TAKEN, CLOSED, NO_MONEY, NO_STATE,
+        HISTORY_GONE, UNREADABLE, NO_WORKER, and what a query raises.
         """
         purchase = Purchase(self._client, purchase_id)
         found = await purchase.last_runs()
         if found is None or await purchase.was_only_rejected():
+            if self._never_was(purchase_id) and (why := await purchase.input_error()):
+                raise Rejected("INVALID_INPUT", why)
             return await self._without_history(purchase_id, from_terms)
         newest, ended = found
         if newest.is_open and newest.type != WORKFLOW_TYPE:
@@ -140,6 +142,12 @@ class Adoption:
         how = f"where it was ended, with {inside}."
         reuse = REUSE if newest.type == WORKFLOW_TYPE else WorkflowIDReusePolicy.ALLOW_DUPLICATE
         return await self._start(newest.run_id, state.start, how, reuse)
+
+    def _never_was(self, purchase_id: str) -> bool:
+        """Whether neither ledger nor provider knows the purchase, so that no money moved."""
+        if self._ledger.find_state(purchase_id) or self._ledger.balances(purchase_id):
+            return False
+        return self._paid(purchase_id) is None
 
     async def _without_history(self, purchase_id: str, from_terms: bool) -> Adopted:
         balances = self._ledger.balances(purchase_id)

@@ -141,7 +141,7 @@ class Runs:
         """Return a text of the run's memo; empty if it has none."""
         async with self._found():
             found = await self.handle.describe()
-            return str(await found.memo_value(name, ""))
+            return await found.memo_value(name, "", type_hint=str)
 
     async def _ended(self) -> Execution | None:
         """Its newest run if it was ended from outside. Raises Failure if it never started."""

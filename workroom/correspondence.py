@@ -13,6 +13,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.links import form_of
 from temporal.access import is_party, party_id
 from temporal.purchases import Purchase
+from workflows.acceptance import ADOPTED_RUN
 from workflows.messages import PurchaseStart, Role, Sender
 from workflows.receiving.parsing import InvalidMessage, parse_message
 
@@ -37,6 +38,10 @@ KINDS = {
 """What a text is, by the form that sends it."""
 RUNS = 20
 """Runs of one purchase whose histories are read, the newest: one has up to 2 MB."""
+
+GONE = (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT)
+"""The server has deleted the history of an earlier run; or that of a purchase that was adopted from
+its terms, whose memo then names no run."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +71,9 @@ async def written_messages(purchase: Purchase, terms: PurchaseStart) -> list[Wri
         try:
             own, run = await _messages_of_run(run, terms)
         except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:
+            if error.status not in GONE:
                 raise
-            break  # the server has deleted the history of an earlier run
+            break
         found += own
     return _once(found)
 
@@ -85,7 +90,8 @@ def _once(found: list[WrittenMessage]) -> list[WrittenMessage]:
 async def _messages_of_run(
     run: Purchase, terms: PurchaseStart
 ) -> tuple[list[WrittenMessage], Purchase | None]:
-    """The texts of one run, the newest first, and the run that it continues."""
+    """The texts of one run, the newest first, and the run that it continues:
+    the one before continue-as-new, or the one whose state it adopted."""
     found: list[WrittenMessage] = []
     before = ""
     async for event in run.handle.fetch_history_events():
@@ -93,6 +99,7 @@ async def _messages_of_run(
             begun = event.workflow_execution_started_event_attributes
             before = begun.continued_execution_run_id
         found += [each async for each in _messages(run.client, event, terms)]
+    before = before or await run.memo(ADOPTED_RUN)
     return found[::-1], replace(run, run_id=before) if before else None
 
 

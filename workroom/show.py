@@ -19,6 +19,7 @@ from activities.languages.translated import Translated
 from activities.notices.formats import Reader, display_name, reader
 from activities.requests import Party
 from activities.sanitize import isolated, lines, one_line
+from temporal import ended
 from temporal.access import is_party
 from workflows import lifecycle
 from workflows.lifecycle.state import Code, Stage
@@ -307,6 +308,8 @@ class View:
     def why_not(self, code: str | None, answer: str | None) -> str | None:
         """Why something is not possible. Parties read a plain sentence; staff read the exact
         answer, which names messages."""
+        if code == ended.CODE and is_party(self.sender):
+            return self.reader.text("Nothing is possible right now. Our staff is looking into it.")
         plain = WHY_REJECTED.get(code or "")
         if not plain or not is_party(self.sender):
             return answer

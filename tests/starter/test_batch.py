@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from starter import batch
+from starter import batch, bulk
 from starter.batch import Outcome
 from temporal.errors import Unreachable
 
@@ -44,6 +44,23 @@ async def test_an_interrupted_one_says_how_far_it_came(capsys: pytest.CaptureFix
     with pytest.raises(asyncio.CancelledError):
         await running
     assert "Interrupted. Done so far: 1 of 1000." in capsys.readouterr().err
+
+
+async def test_an_interrupted_message_is_continued_under_its_id(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The same command alone would send it a second time, under a new id."""
+    running = asyncio.create_task(
+        batch.run(range(1_000), done, rate=10, to_go_on=bulk.to_go_on("batch-7"))
+    )
+    await asyncio.sleep(0.05)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert capsys.readouterr().err == (
+        "Interrupted. Done so far: 1 of 1000. To go on, run the same command with "
+        "--message-id batch-7.\n"
+    )
 
 
 async def test_an_unexpected_error_is_not_hidden() -> None:

@@ -121,6 +121,9 @@ async def test_the_platform_cancels_many_and_the_clients_get_their_money(
     for each in bought:
         found = await until(each.handle, lambda found: found.escrow.held == 0)
         assert found.reason == "cancelled_by_platform"
+    again = (await cli(*words, "--yes", "--json")).document
+    assert {each["text"] for each in again["purchases"]} <= {"Nothing is held in escrow."}
+    assert "cancellation_requested" not in again["results"]
 
 
 async def test_a_query_that_finds_nothing_says_so(cli: Cli, cli_worker: None) -> None:
@@ -141,6 +144,8 @@ async def test_a_query_with_an_unknown_attribute_is_the_mistake_of_its_author(
     "words",
     [
         ("no-such-message", "--where", "true", *OPERATOR),
+        ("cancel-by-platform", "--where", "PurchaseClient = 'a'", *OPERATOR),
+        ("cancel-by-platform", "--where", "PurchaseClient = 'a'", "--data", '{"reason": "fraud"}'),
         ("resolve-attention", "--where", "PurchaseClient = 'a'"),
         ("resolve-attention", "--where", "PurchaseClient = 'a'", *OPERATOR),
         ("resolve-attention", "--where", "this is no query", *OPERATOR, *RETRY),

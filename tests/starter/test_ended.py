@@ -88,7 +88,7 @@ async def test_a_malformed_start_says_what_to_do(cli: Cli, cli_client: Client) -
     """Each command repeats the failure's sentence; the list needs nobody."""
     purchase_id = await _malformed(cli_client)
 
-    for words in (("status",), ("actions", *ANA), ("cancel", *ANA)):
+    for words in (("status",), ("actions", *ANA), ("cancel", *ANA), ("adopt",)):
         answer = await cli(words[0], purchase_id, *words[1:])
         assert answer.rejection == (1, "INVALID_INPUT")
         assert "price.amount must be a whole number of minor units" in answer.err

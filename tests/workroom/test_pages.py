@@ -14,7 +14,7 @@ from activities.services import Services
 from demo.runner import Handle, happen, send, skip, status, until
 from demo.scenarios import Happens
 from temporal.purchases import Purchase
-from tests.purchases import held, purchase_of
+from tests.purchases import adopted, held, purchase_of
 from tests.workroom.visitor import Visitor
 from workflows.messages import Role, Status
 
@@ -350,3 +350,22 @@ async def test_texts_of_earlier_runs_are_read_while_the_server_has_them(
         await asyncio.sleep(0.1)
     assert bo.page.status_code == 200
     assert "The last" in bo.text
+
+
+async def test_an_ended_purchase_gives_the_command_to_staff_only_and_keeps_its_messages(
+    server: WorkflowEnvironment, services: Services, url: str
+) -> None:
+    """An operator terminates a purchase by mistake, and it is adopted."""
+    handle = await held(server)
+    await send(handle, Role.CLIENT, "send_message", text="Written before")
+    await handle.terminate("by mistake")
+    command = f"recourse adopt {purchase_of(handle)}"
+    ana = await signed_in(url, "client", "ana", handle)
+    assert "Our staff is looking into it." in ana.text
+    assert command not in ana.text
+    assert command in (await signed_in(url, "operator", "o-1", handle)).text
+
+    handle = await adopted(server, services, purchase_of(handle))
+    await send(handle, Role.CLIENT, "send_message", text="Written after")
+    await ana.open(f"/purchases/{purchase_of(handle)}/messages")
+    assert ana.text.index("Written after") < ana.text.index("Written before")
