@@ -1,5 +1,6 @@
 """The command that makes something happen at the sandbox provider."""
 
+import asyncio
 import json
 from contextlib import closing
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from temporalio.client import Client
 from activities.payments import PaymentReport
 from activities.payments.sandbox import SandboxProvider
 from activities.requests import Money
-from demo.runner import until
+from demo.runner import POLL_EVERY, until
 from temporal.purchases import Purchase
 from tests.purchases import FREELANCER
 from tests.starter.conftest import Cli, held
@@ -38,14 +39,18 @@ async def reported(payments: Path, purchase: Purchase) -> PaymentReport:
         return found
 
 
-async def checks(purchase: Purchase) -> list[dict[str, Any]]:
-    """The `check_payment` signals that a purchase has got."""
-    found = []
+async def checks(purchase: Purchase, at_least: int = 0) -> list[dict[str, Any]]:
+    """The `check_payment` signals that a purchase has got. The server writes one that comes during
+    a workflow task when the task ends."""
+    found: list[dict[str, Any]] = []
     async for event in purchase.handle.fetch_history_events():
         signal = event.workflow_execution_signaled_event_attributes
         if signal.signal_name == "check_payment":
             (payload,) = signal.input.payloads
             found.append(json.loads(payload.data))
+    if len(found) < at_least:
+        await asyncio.sleep(POLL_EVERY)
+        return await checks(purchase, at_least)
     return found
 
 
@@ -69,7 +74,7 @@ async def test_a_bank_disputes_the_payment_and_the_purchase_looks(
     won = await cli("sandbox", "dispute-won", cli_purchase.id)
     for shown in (dispute.dispute_id, "100.00 USD", "won", f"recourse status {cli_purchase.id}"):
         assert shown in won.out
-    first, second = await checks(cli_purchase)
+    first, second = await checks(cli_purchase, at_least=2)
     assert first["by"] == second["by"] == {"role": "payments", "id": "sandbox"}
     assert first["message_id"] != second["message_id"]
     assert len(first["message_id"]) <= 64
