@@ -213,15 +213,15 @@ def test_a_claim_gets_the_time_of_a_bank_dispute_whenever_the_calendar_answers(
     purchase = Purchase().requested()
     purchase.freelancer("decide_refund", decision="decline")
     began = purchase.now
-    told = DeadlineComputed(DeadlineName.CLAIM, began, began + timedelta(days=7))
+    computed = DeadlineComputed(DeadlineName.CLAIM, began, began + timedelta(days=7))
     dispute = partial(BankDisputeReported, "dp_1", amount=ESCROW)
     purchase.after(days=1).fact(dispute(status="opened"))
     if answered == "meanwhile":
-        purchase.after(days=4).fact(told)
+        purchase.after(days=4).fact(computed)
         purchase.after(days=6).fact(dispute(status="won"))
     else:
         purchase.after(days=10).fact(dispute(status="won"))
-        purchase.after(hours=1).fact(told)
+        purchase.after(hours=1).fact(computed)
     assert purchase.state.deadlines[DeadlineName.CLAIM] == began + timedelta(days=17)
 
 
@@ -229,10 +229,10 @@ def test_an_answer_of_the_calendar_counts_once() -> None:
     """R-60: a second one changes nothing."""
     purchase = Purchase().requested()
     purchase.freelancer("decide_refund", decision="decline")
-    told = DeadlineComputed(DeadlineName.CLAIM, purchase.now, purchase.now + timedelta(days=7))
-    purchase.fact(told)
-    purchase.fact(replace(told, at=purchase.now + timedelta(days=9)))
-    assert purchase.state.deadlines[DeadlineName.CLAIM] == told.at
+    computed = DeadlineComputed(DeadlineName.CLAIM, purchase.now, purchase.now + timedelta(days=7))
+    purchase.fact(computed)
+    purchase.fact(replace(computed, at=purchase.now + timedelta(days=9)))
+    assert purchase.state.deadlines[DeadlineName.CLAIM] == computed.at
 
 
 def test_a_cancellation_that_is_withdrawn_during_a_bank_dispute_gives_the_review_its_time() -> None:
