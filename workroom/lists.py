@@ -104,9 +104,8 @@ async def jobs(client: Client, session: Session, query: Mapping[str, str]) -> Jo
 
 
 ATTENTION: Wanted = {view.NEEDS_ATTENTION: True}
-SETTLING, DISPUTED, CLOSED = (
-    f"{view.STAGE.name} = {literal(stage.value)}"
-    for stage in (Stage.SETTLING, Stage.DISPUTED, Stage.CLOSED)
+SETTLING, CLOSED = (
+    f"{view.STAGE.name} = {literal(stage.value)}" for stage in (Stage.SETTLING, Stage.CLOSED)
 )
 STOPPED = f"{view.DEADLINE.name} IS NULL AND {view.STAGE.name} IS NOT NULL"
 
