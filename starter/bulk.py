@@ -76,15 +76,16 @@ async def send(
     continued with its --message-id. Exit 1 if a purchase does not take the message.
     """
     batch_id = read_id(message_id or f"batch-{uuid.uuid4().hex[:12]}", "--message-id")
+    message = _message(name, sender, data, batch_id)
     client = await connect()
-    work = Send(client, name, _message(name, sender, data, batch_id), dry_run=not yes)
+    work = Send(client, name, message, dry_run=not yes)
     found = await _found(client, where)
-    if yes and found and work.message:
+    if yes and found and message:
         print(
             f"Message id {batch_id}: to go on after an interruption, add --message-id {batch_id}",
             file=sys.stderr,
         )
-    again = to_go_on(batch_id) if yes and work.message else batch.SAME_COMMAND
+    again = to_go_on(batch_id) if yes and message else batch.SAME_COMMAND
     report = await batch.run(found, work.to, rate=rate, dry_run=not yes, to_go_on=again)
     answer = {"message_id": batch_id, **report.model_dump()}
     show.answer(answer, _shown(report, name, sent=yes), as_json=as_json)

@@ -157,3 +157,11 @@ async def test_what_cannot_be_right_is_rejected(
     words: tuple[str, ...], cli: Cli, cli_worker: None
 ) -> None:
     assert (await cli("send", *words)).rejection == (2, "INVALID_INPUT")
+
+
+async def test_a_message_that_cannot_be_sent_is_rejected_before_the_server_is_asked(
+    cli: Cli,
+) -> None:
+    words = ("cancel-by-platform", "--where", "PurchaseClient = 'a'", *OPERATOR)
+    answer = await cli("send", *words, TEMPORAL_ADDRESS="localhost:1")
+    assert answer.rejection == (2, "INVALID_INPUT")
