@@ -45,8 +45,8 @@ from workflows.purchase import ProjectPurchase
 WORKFLOWS: tuple[type, ...] = (ProjectPurchase, PurchaseAftercare, PurchaseNotices, BooksAudit)
 ACTIVITY_THREADS = 20
 OURS = ("activities", "temporal", "workflows")
-"""Our packages that others import. The SDK's sandbox fails to import them anew: some of the packages
-that they need, in C, cannot be loaded twice."""
+"""Our packages that others import. The SDK's sandbox fails to import them anew: some packages in C
+that they need cannot be loaded twice."""
 
 
 class RecoursePlugin(SimplePlugin):
