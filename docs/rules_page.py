@@ -24,7 +24,8 @@ REJECTIONS = {
     Code.NO_OFFER: "No split has been offered.",
     Code.FROZEN: "The client's bank has the money; nothing is paid until it has decided.",
     Code.INVALID_AMOUNT: "The amount is not in the range that the escrow or the offer allows.",
-    Code.INVALID_MESSAGE: "A field is missing, wrong or unknown.",
+    Code.INVALID_MESSAGE: "A field is missing, wrong or unknown, or the `message_id` was used for "
+    "another message.",
     Code.UNKNOWN_MESSAGE: "There is no message of that name.",
     Code.CLOSED: "The purchase is closed.",
 }
@@ -41,6 +42,8 @@ VALUES = (
     "debt",
     "interval",
 )
+EITHER = {"other": "the other side", "Other": "The other side"}
+"""The other party, of a row that either party may cause."""
 ANY, PROJECT = "any_stage", "project"
 _GROUPS = {UNDECIDED: ANY, BEFORE_REQUEST: PROJECT}
 _GROUP_TEXT = {OPEN: "any stage until closed", UNDECIDED: "any stage before the decision", (): "–"}
@@ -125,7 +128,7 @@ def _shown(text: str) -> str:
         "client",
         {name: number for number, name in enumerate(names, 1)},
         {field: getattr(Policy(), field) for field in WINDOWS},
-        {name: f"‹{name}›" for name in VALUES},
+        {name: f"‹{name}›" for name in VALUES} | EITHER,
     )
     return formatter.format(text, facts)
 

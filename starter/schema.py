@@ -11,7 +11,7 @@ from starter.exits import command
 from starter.options import Json
 from starter.schema_examples import examples
 from temporal.errors import InvalidInput
-from workflows.descriptions import describe
+from workflows.descriptions import describe, extensible
 from workflows.messages import MESSAGES, Permission, PurchaseResult, PurchaseStart, Receipt, Status
 from workflows.purchase_events import PurchaseEvent
 
@@ -27,7 +27,8 @@ WRITTEN: dict[str, Any] = {
     "result": PurchaseResult,
     "event": PurchaseEvent,
 }
-"""Answers of a purchase by name, and what it sends."""
+"""Answers of a purchase by name, and what it sends. Their schemas allow more fields than they
+name."""
 
 Name = Annotated[
     str | None,
@@ -51,7 +52,7 @@ async def schema(name: Name = None, as_json: Json = False) -> None:
 def schemas_by_name() -> dict[str, dict[str, Any]]:
     """Every schema of the contract by its name."""
     read = {name: _of(kind, "validation") for name, kind in READ.items()}
-    written = {name: _of(kind, "serialization") for name, kind in WRITTEN.items()}
+    written = {name: extensible(_of(kind, "serialization")) for name, kind in WRITTEN.items()}
     for name, example in examples().items():
         written[name]["examples"] = [example]
     written["event"]["$id"] = SCHEMA.partition("#")[0]

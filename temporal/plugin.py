@@ -10,7 +10,7 @@ import os
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -24,6 +24,7 @@ from temporalio.worker import (
     WorkflowInstanceDetails,
     WorkflowRunner,
 )
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from activities.audit import AuditActivities
 from activities.requests import NOTICE_QUEUE, TASK_QUEUE
@@ -43,6 +44,9 @@ from workflows.purchase import ProjectPurchase
 
 WORKFLOWS: tuple[type, ...] = (ProjectPurchase, PurchaseAftercare, PurchaseNotices, BooksAudit)
 ACTIVITY_THREADS = 20
+OURS = ("activities", "temporal", "workflows")
+"""Our packages that others import. The SDK's sandbox fails to import them anew: some packages in C
+that they need cannot be loaded twice."""
 
 
 class RecoursePlugin(SimplePlugin):
@@ -51,7 +55,8 @@ class RecoursePlugin(SimplePlugin):
 
     Without `services` it is for clients and replayers. A worker has to serve the task queue of
     purchases, and also serves that of notices, unless `notices` is False. Its own workflows keep
-    its own runner. Raises WrongSetting for a worker of another task queue, and WrongKeys.
+    its own runner; a sandbox lets our packages through. Raises WrongSetting for a worker of another
+    task queue, and WrongKeys.
     """
 
     def __init__(
@@ -82,6 +87,8 @@ class RecoursePlugin(SimplePlugin):
     def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
         """Add our workflows and activities."""
         config = super().configure_worker(config)
+        if others := config.get("workflow_runner"):
+            others = config["workflow_runner"] = _with_ours(others)
         services = self._services
         if services is None or config.get("task_queue") == NOTICE_QUEUE:
             return config
@@ -99,7 +106,6 @@ class RecoursePlugin(SimplePlugin):
                 config["max_concurrent_nexus_tasks"] = AT_ONCE
         config["interceptors"] = [*config.get("interceptors", ()), WritesCards()]
         runner = Runner(lambda run_id: self._evict(run_id))
-        others = config.get("workflow_runner")
         config["workflow_runner"] = _ByType(runner, others) if others else runner
         if config.get("activity_executor") is None:
             config["activity_executor"] = ThreadPoolExecutor(ACTIVITY_THREADS)
@@ -114,7 +120,7 @@ class RecoursePlugin(SimplePlugin):
         config["workflows"] = [*config.get("workflows", ()), *WORKFLOWS]
         config["interceptors"] = [*config.get("interceptors", ()), WritesCards()]
         others = config.get("workflow_runner")
-        config["workflow_runner"] = _ByType(Runner(), others) if others else Runner()
+        config["workflow_runner"] = _ByType(Runner(), _with_ours(others)) if others else Runner()
         return config
 
     async def run_worker(self, worker: Worker, next: Callable[[Worker], Awaitable[None]]) -> None:
@@ -159,6 +165,13 @@ def forget(worker: Worker, run_id: str) -> None:
     """Evict a run from the worker's cache after its current task; the SDK has no public method
     for this."""
     worker._bridge_worker.request_workflow_eviction(run_id)
+
+
+def _with_ours(others: WorkflowRunner) -> WorkflowRunner:
+    """The runner; if it is the SDK's sandbox, one that lets our packages through."""
+    if not isinstance(others, SandboxedWorkflowRunner):
+        return others
+    return replace(others, restrictions=others.restrictions.with_passthrough_modules(*OURS))
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,13 @@ _UTC = "UTC, RFC 3339"
 _DAYS = f'written as "N business days", N from 1 to {MOST_BUSINESS_DAYS}, in the policy\'s calendar'
 _OFFSETS = f"at most {MOST_REMINDERS} ISO 8601 durations, each how long before the deadline"
 _STAGE = (
-    "The stage: awaiting_requirements, freelancer_review, in_progress, delivered, "
-    "refund_requested, contested, disputed, settling or closed"
+    "The stage, as in docs/rules.md: awaiting_requirements, freelancer_review, in_progress, "
+    "delivered, refund_requested, contested, disputed, settling or closed"
 )
 _OUTCOME = "refunded, released, split, charged_back, payment_declined or payment_failed"
+_WAITING_FOR = "Who acts next: client, freelancer, mediator, operator, payments or nobody"
+_PAYMENT = "pending, voiding, held, or none: nothing was paid"
+_TRANSITION = "The name of the transition, as in docs/rules.md"
 _STREAM = (
     "The name under which its events are numbered: the workflow id, for an aftercare case and a "
     "purchase that began again with the time of its beginning"
@@ -89,8 +92,9 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "payment_reference": "For a purchase that is paid already: the provider's charge or "
         f"payment intent, {_LINE}. Default: none",
         "requirements_needed": "Whether the client has to send requirements",
-        "purchased_at": f"When the client bought, {_UTC}; not in the future, at most ten years "
-        "ago. Default: when the workflow starts",
+        "purchased_at": f"When the client bought, {_UTC}; at most five minutes in the future, "
+        "which counts as the start of the workflow, and at most ten years ago. Default: when the "
+        "workflow starts",
         "policy": "Windows and choices of this purchase. Default: the policy's defaults",
         "imported": "Where the purchase stands, if it already runs elsewhere: it needs "
         "payment_reference and purchased_at; nothing is charged, and no deadline begins anew. "
@@ -133,6 +137,46 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "currency": _MONEY["currency"],
         "closed_at": f"When it was closed, {_UTC}",
     },
+    "Started": {
+        "purchase_id": "The purchase's id",
+        "workflow_id": "The id of its workflow, purchase-<purchase_id>",
+        "already_started": "Whether it was started before, with the same input",
+    },
+    "ListQuery": {
+        "client": f"Only purchases of the client with this id, {_ID}. Default: of all",
+        "freelancer": f"Only purchases of the freelancer with this id, {_ID}. Default: of all",
+        "stage": "Only purchases in this stage. Default: in all",
+        "needs_attention": "true: only purchases that need a person. false: only those that need "
+        "nobody. Default: both",
+        "page_size": "At most so many purchases in a page, 1 to 100. Default: 50",
+        "page_token": "next_page_token of the page before, at most 4,000 characters. Default: "
+        "empty, the first page",
+    },
+    "Page": {
+        "purchases": "The purchases, the newest first; may be fewer than page_size, even none",
+        "next_page_token": "The page_token of the next page; null: this is the last",
+    },
+    "Listed": {
+        "purchase_id": "The purchase's id",
+        "title": "What was bought",
+        "terms": "What was agreed in one line, for people",
+        "client": "The client's id; null if the start input was rejected",
+        "freelancer": "The freelancer's id; null if the start input was rejected",
+        "client_name": "The client's name; empty if the purchase does not carry it",
+        "freelancer_name": "The freelancer's name, empty likewise",
+        "price": "What the client pays, as money: 250.00 USD; empty like a name",
+        "stage": f"{_STAGE}; null if the start input was rejected. One that was ended from outside "
+        "keeps its last",
+        "outcome": f"How it ended: {_OUTCOME}; null while it is open",
+        "next_deadline": f"The next deadline, {_UTC}; null if none is open",
+        "due": f"The deadline that people wait for in this stage, {_UTC}; null if none is open",
+        "due_row": "The id of the row in docs/rules.md that applies when `due` ends, such as R-35",
+        "frozen": "Whether the client's bank has taken the money back for now",
+        "offer": "The role of who proposed the split that stands; null if none does",
+        "needs_attention": "Whether it needs a person",
+        "workflow_status": "The workflow's status in Temporal: running, paused or completed; or "
+        "terminated, failed, timed_out or canceled, if it was ended from outside",
+    },
     "Permission": {
         "message": "The name of the message",
         "allowed": "Whether the role may send it now",
@@ -149,8 +193,8 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "stage": _STAGE,
         "outcome": f"How it ended: {_OUTCOME}; null while it is open",
         "reason": "The decision or the event that ended it; null before",
-        "waiting_for": "Who acts next: client, freelancer, mediator, operator or payments",
-        "payment": "pending, voiding, held, or none: nothing was paid",
+        "waiting_for": _WAITING_FOR,
+        "payment": _PAYMENT,
         "confirm_url": "Where the client confirms the payment to their bank; null if nobody has to",
         "escrow": "Where the money is",
         "refund": "The refund; null if there is none",
@@ -186,17 +230,17 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "purchase_id": "The purchase's id",
         "stream": _STREAM,
         "sequence": "The event's number in its stream, from 1, without gaps",
-        "transition": "The name of the transition, as in docs/rules.md",
+        "transition": _TRANSITION,
         "row": "The id of its row in docs/rules.md, such as R-32",
         "rules_version": "The version of the rules that the purchase was bought under, such as 1",
         "actor": "Who caused it",
         "stage_before": f"{_STAGE}, before the transition; null if the purchase begins with it",
         "stage": f"{_STAGE}, after the transition",
-        "waiting_for": "Who acts next: client, freelancer, mediator, operator, payments or nobody",
+        "waiting_for": _WAITING_FOR,
         "client": "The client's id",
         "freelancer": "The freelancer's id",
         "price": "What the client pays",
-        "payment": "pending, voiding, held, or none: nothing was paid",
+        "payment": _PAYMENT,
         "escrow": "Where the money is",
         "claim": f"What the freelancer wants to keep, {_MINOR}; null if nothing is claimed",
         "offer": "The split that stands; null if none",
@@ -218,7 +262,7 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "name": "Its name, such as refund_decision",
         "at": f"When it takes effect, {_UTC}",
         "waiting_for": "Who has to act by then, such as freelancer",
-        "row": "The id of the row in docs/rules.md that applies if nobody acts, such as R-21",
+        "row": "The id of the row in docs/rules.md that applies if nobody acts, such as R-35",
     },
     "EventAttention": {
         "kind": "Why a person is needed, such as effect_blocked",
@@ -264,7 +308,7 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
     "TimelineEntry": {
         "number": "Its number, from 1; gaps mean that older entries were dropped",
         "at": f"When it happened, {_UTC}",
-        "transition": "The name of the transition, as in docs/rules.md",
+        "transition": _TRANSITION,
         "by": "Who acted: a role, or system",
         "by_id": "The id of the sender; null if no message caused it",
         "text": "What happened, for people",
@@ -292,8 +336,9 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "reference": "The provider's name for the dispute",
     },
     "Undelivered": {
-        "transition": "What the notice was about",
-        "role": "To whom: client, freelancer or operator",
+        "transition": f"{_TRANSITION}: what the notice or the event was about",
+        "role": "To whom: client, freelancer, operator, or consumer: another system that receives "
+        "events",
         "channel": "How: mail, webhook, or any",
         "at": f"When it was given up, {_UTC}",
         "why": "Why it was not delivered",
@@ -319,6 +364,14 @@ def describe(schema: dict[str, Any]) -> dict[str, Any]:
             _write_default(field)
             if title in GIVEN and "description" in field:
                 field["description"] += _default(field)
+    return schema
+
+
+def extensible(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of what a purchase answers or sends, which may get more fields in a later release:
+    it does not forbid those that it does not know."""
+    for model in _models(schema):
+        model.pop("additionalProperties", None)
     return schema
 
 

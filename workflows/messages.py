@@ -40,6 +40,11 @@ def _requirements(value: JsonValue) -> JsonValue:
 
 Text = Annotated[str, Field(max_length=LONGEST_TEXT), AfterValidator(fields.text)]
 Reference = Line
+Claim = Annotated[
+    Amount,
+    WithJsonSchema({"type": "integer", "exclusiveMinimum": 0, "maximum": MAX_AMOUNT}),
+]
+"""The schema says above zero. The rules reject zero, with their own code: INVALID_AMOUNT."""
 PersonName = Annotated[Line, AfterValidator(partial(budget.check, most=budget.LONGEST_PERSON))]
 ZONE, LOCALE = r"^[A-Za-z0-9_+/-]{1,64}$", r"^[A-Za-z0-9_.@-]{1,64}$"
 
@@ -106,7 +111,7 @@ class DecideRefund(Message):
 
     name: ClassVar[str] = "decide_refund"
     decision: Literal["approve", "decline"]
-    claim: Amount | None = None
+    claim: Claim | None = None
     note: Text | None = None
 
     @model_validator(mode="after")

@@ -29,6 +29,8 @@ CALENDARS = rf"^{_CALENDAR}(?:\+{_CALENDAR}){{0,4}}$"
 payment activity rejects those that do not exist."""
 LONGEST = timedelta(days=3650)
 MOST_BUSINESS_DAYS = 366
+_TO_366 = r"(?:[1-9]\d?|[12]\d{2}|3[0-5]\d|36[0-6])"
+"""The numbers from 1 to MOST_BUSINESS_DAYS, for the schema."""
 MOST_REMINDERS = 10
 
 ISO_8601 = re.compile(r"P(?=.)(\d+W|(\d+D)?(T(?=\d)(\d+H)?(\d+M)?(\d+(\.\d+)?S)?)?)")
@@ -67,7 +69,7 @@ BusinessDays = Annotated[
     int,
     BeforeValidator(_business_days),
     PlainSerializer(lambda days: f"{days} business days"),
-    WithJsonSchema({"type": "string", "pattern": r"^[1-9]\d{0,2} business days?$"}),
+    WithJsonSchema({"type": "string", "pattern": rf"^{_TO_366} business days?$"}),
 ]
 
 Offsets = tuple[Duration, ...]

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from workflows.descriptions import describe
+from workflows.descriptions import describe, extensible
 from workflows.messages import MESSAGES, Permission, PurchaseStart, Receipt, Status
 
 BY = "by"
@@ -15,17 +15,24 @@ PROBLEM: dict[str, Any] = {
     "type": "object",
     "required": ["type", "title", "status", "code", "detail"],
     "properties": {
-        "type": {"type": "string"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
+        "type": {"type": "string", "description": "Always about:blank: `code` says what it is."},
+        "title": {"type": "string", "description": "The HTTP status in words."},
+        "status": {"type": "integer", "description": "The HTTP status."},
         "code": {"type": "string", "description": "For programs; it does not change."},
         "detail": {"type": "string", "description": "For people: what is wrong, and what to do."},
         "errors": {
             "type": "array",
+            "description": "With 422: what is wrong, field by field.",
             "items": {
                 "type": "object",
                 "required": ["pointer", "detail"],
-                "properties": {"pointer": {"type": "string"}, "detail": {"type": "string"}},
+                "properties": {
+                    "pointer": {
+                        "type": "string",
+                        "description": "The field as a JSON pointer; empty: the whole body.",
+                    },
+                    "detail": {"type": "string", "description": "What is wrong with it."},
+                },
             },
         },
     },
@@ -46,19 +53,21 @@ KEY = {
     "schema": {"type": "string", "maxLength": 64},
     "description": "Instead of `message_id`: the same key again gets the first answer again.",
 }
-ID = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
+ID = {
+    "name": "id",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string"},
+    "description": "The purchase's id, percent-encoded.",
+}
 
 
 @cache
 def document(query: type[BaseModel], page: type[BaseModel], started: type[BaseModel]) -> Any:
     """The document. `query`, `page` and `started` are the API's own models."""
-    kinds: list[tuple[type[BaseModel], JsonSchemaMode]] = [
-        (PurchaseStart, "validation"),
-        *((kind, "validation") for kind in MESSAGES.values()),
-        *((kind, "serialization") for kind in (page, started, Permission, Receipt, Status)),
-    ]
-    _, found = models_json_schema(kinds, ref_template="#/components/schemas/{model}")
-    schemas = describe(found)["$defs"]
+    read = _schemas("validation", PurchaseStart, *MESSAGES.values())
+    written = extensible(_schemas("serialization", page, started, Permission, Receipt, Status))
+    schemas = read["$defs"] | written["$defs"]
     for kind in MESSAGES.values():
         own = schemas[kind.__name__]
         del own["properties"][BY]
@@ -101,6 +110,13 @@ def document(query: type[BaseModel], page: type[BaseModel], started: type[BaseMo
     }
 
 
+def _schemas(mode: JsonSchemaMode, *kinds: type[BaseModel]) -> dict[str, Any]:
+    _, found = models_json_schema(
+        [(kind, mode) for kind in kinds], ref_template="#/components/schemas/{model}"
+    )
+    return describe(found)
+
+
 def _operation(name: str, summary: str, answer: dict[str, Any]) -> dict[str, Any]:
     problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {
@@ -123,7 +139,7 @@ def _body(kind: type[BaseModel]) -> dict[str, Any]:
 
 
 def _query(kind: type[BaseModel]) -> list[dict[str, Any]]:
-    schema = kind.model_json_schema()
+    schema = describe(kind.model_json_schema())
     defs = schema.get("$defs", {})
 
     def inlined(value: Any) -> Any:
@@ -134,6 +150,11 @@ def _query(kind: type[BaseModel]) -> list[dict[str, Any]]:
         return [inlined(inner) for inner in value] if isinstance(value, list) else value
 
     return [
-        {"name": name, "in": "query", "schema": inlined(field)}
+        {
+            "name": name,
+            "in": "query",
+            "description": field.pop("description", ""),
+            "schema": inlined(field),
+        }
         for name, field in schema["properties"].items()
     ]

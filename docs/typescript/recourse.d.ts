@@ -75,7 +75,7 @@ export interface PurchaseStart {
    */
   requirements_needed?: boolean;
   /**
-   * When the client bought, UTC, RFC 3339; not in the future, at most ten years ago. Default: when the workflow starts
+   * When the client bought, UTC, RFC 3339; at most five minutes in the future, which counts as the start of the workflow, and at most ten years ago. Default: when the workflow starts
    */
   purchased_at?: string | null;
   /**
@@ -609,7 +609,7 @@ export interface Receipt {
    */
   accepted?: true;
   /**
-   * The stage: awaiting_requirements, freelancer_review, in_progress, delivered, refund_requested, contested, disputed, settling or closed, after the message
+   * The stage, as in docs/rules.md: awaiting_requirements, freelancer_review, in_progress, delivered, refund_requested, contested, disputed, settling or closed, after the message
    */
   stage: string;
   /**
@@ -648,7 +648,7 @@ export interface Status {
    */
   price: Money;
   /**
-   * The stage: awaiting_requirements, freelancer_review, in_progress, delivered, refund_requested, contested, disputed, settling or closed
+   * The stage, as in docs/rules.md: awaiting_requirements, freelancer_review, in_progress, delivered, refund_requested, contested, disputed, settling or closed
    */
   stage: string;
   /**
@@ -660,7 +660,7 @@ export interface Status {
    */
   reason: string | null;
   /**
-   * Who acts next: client, freelancer, mediator, operator or payments
+   * Who acts next: client, freelancer, mediator, operator, payments or nobody
    */
   waiting_for: string;
   /**
@@ -952,11 +952,11 @@ export interface RecordedSender {
  */
 export interface Undelivered {
   /**
-   * What the notice was about
+   * The name of the transition, as in docs/rules.md: what the notice or the event was about
    */
   transition: string;
   /**
-   * To whom: client, freelancer or operator
+   * To whom: client, freelancer, operator, or consumer: another system that receives events
    */
   role: string;
   /**
@@ -1104,11 +1104,11 @@ export interface EventData {
    */
   actor: EventActor;
   /**
-   * The stage: awaiting_requirements, freelancer_review, in_progress, delivered, refund_requested, contested, disputed, settling or closed, before the transition; null if the purchase begins with it
+   * The stage, as in docs/rules.md: awaiting_requirements, freelancer_review, in_progress, delivered, refund_requested, contested, disputed, settling or closed, before the transition; null if the purchase begins with it
    */
   stage_before: string | null;
   /**
-   * The stage: awaiting_requirements, freelancer_review, in_progress, delivered, refund_requested, contested, disputed, settling or closed, after the transition
+   * The stage, as in docs/rules.md: awaiting_requirements, freelancer_review, in_progress, delivered, refund_requested, contested, disputed, settling or closed, after the transition
    */
   stage: string;
   /**
@@ -1231,7 +1231,7 @@ export interface EventDeadline {
    */
   waiting_for: string;
   /**
-   * The id of the row in docs/rules.md that applies if nobody acts, such as R-21
+   * The id of the row in docs/rules.md that applies if nobody acts, such as R-35
    */
   row: string;
 }

@@ -6,13 +6,13 @@ from functools import cache
 from itertools import islice
 from typing import Any
 
-import jsonschema
 import pytest
 
 from activities.notices.events import cloud_event
 from activities.requests import EventRecord
 from docs.generate import HERE
 from starter.schema_examples import NOON, START
+from tests.contract import validator_of
 from tests.lifecycle.builders import Purchase, message
 from tests.lifecycle.test_walk import walked
 from tests.lifecycle.walk import AFTER_THE_END, Walk
@@ -26,7 +26,7 @@ from workflows.purchase_events import event_record
 from workflows.workflow_state import WorkflowState
 
 SCHEMA = json.loads((HERE / "contract" / "event.schema.json").read_text(encoding="utf-8"))
-VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+VALIDATOR = validator_of(SCHEMA)
 SAME = (
     *("stage", "outcome", "reason", "waiting_for", "payment", "escrow", "refund", "frozen"),
     *("claim", "offer", "client", "freelancer", "price"),

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 from cloudevents.core.bindings.http import HTTPMessage, from_http_event
 from standardwebhooks import Webhook
 from starlette.applications import Starlette
@@ -15,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from docs.generate import HERE
+from tests.contract import validator_of
 from tests.stripe.serving import cut, gone, serving
 
 SECRET = "whsec_c2lnbmVkIGJ5IHJlY291cnNlISE+/w=="
@@ -22,7 +22,7 @@ SCHEMA: dict[str, Any] = json.loads(
     Path(HERE / "contract" / "event.schema.json").read_text(encoding="utf-8")
 )
 
-VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+VALIDATOR = validator_of(SCHEMA)
 
 
 class Consumer:

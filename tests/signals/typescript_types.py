@@ -28,6 +28,10 @@ def bundle() -> dict[str, Any]:
             schema.pop(key, None)
         for model, found in {**inner, title: schema}.items():
             found = _readable(found)
+            # A field that a type does not name is no error in what is received. Without this, each
+            # type would allow every name, and the compiler would find no typing error.
+            if "properties" in found:
+                found["additionalProperties"] = False
             assert models.setdefault(model, found) == found, f"two models are called {model}"
         contract[name] = {"$ref": f"#/$defs/{title}"}
     return {

@@ -16,6 +16,7 @@ from temporal.plugin import RecoursePlugin
 from temporal.purchases import Purchase
 from tests.conftest import settings
 from tests.histories.replay import HISTORIES, read
+from tests.integration_page import blocks, run_program
 from tests.purchases import purchase
 from workflows.messages import GiveRefund, Role, Sender
 
@@ -61,3 +62,25 @@ async def test_a_worker_of_another_queue_is_rejected(
 async def test_a_replayer_with_the_plugin_replays_purchases() -> None:
     replayer = Replayer(workflows=[TheirWorkflow], plugins=[RecoursePlugin()])
     await replayer.replay_workflow(read(HISTORIES[0]))
+
+
+async def test_the_worker_on_the_page_runs_beside_a_workflow_of_its_own(
+    bare_server: WorkflowEnvironment, tmp_path: Path
+) -> None:
+    """Its file imports Recourse without passing it through the sandbox."""
+    (program,) = (each for each in blocks("python") if "RecoursePlugin(services)" in each)
+    status, said = await run_program(bare_server, program, tmp_path)
+    assert status == 0, said
+    assert said.splitlines()[-2:] == ["Reserved: Logo design", "awaiting_requirements"]
+
+
+async def test_the_worker_on_the_page_runs_on_a_queue_of_its_own(
+    server: WorkflowEnvironment, worker: object, tmp_path: Path
+) -> None:
+    """As the page says: without services, if another worker runs the purchases."""
+    (program,) = (each for each in blocks("python") if "RecoursePlugin(services)" in each)
+    program = program.replace("RecoursePlugin(services)", "RecoursePlugin()")
+    program = program.replace("=TASK_QUEUE", "='team'")
+    status, said = await run_program(server, program, tmp_path)
+    assert status == 0, said
+    assert said.splitlines()[-2:] == ["Reserved: Logo design", "awaiting_requirements"]

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from demo.runner import status, until
 from docs.samples import SAMPLES
 from temporal import purchases
 from temporal.purchases import Purchase
+from tests.contract import validator_of
 from tests.purchases import held, purchase, purchase_of
 from tests.stripe.serving import serving
 from tests.workroom.callers import (
@@ -426,6 +428,33 @@ async def test_the_openapi_document_describes_every_path(url: str) -> None:
         assert issubclass(kind, Message)
 
 
+async def test_the_openapi_document_says_what_every_field_and_parameter_means(url: str) -> None:
+    document = (await asyncio.to_thread(requests.get, f"{url}/api/openapi.json", timeout=5)).json()
+    found = {
+        f"{name}.{field}": value.get("description", "")
+        for name, part in _models(document["components"]["schemas"], "")
+        for field, value in part["properties"].items()
+    }
+    for path, operations in document["paths"].items():
+        for part in (operations, *(operations.get(each, {}) for each in ("get", "post"))):
+            for parameter in part.get("parameters", ()):
+                found[f"{path}?{parameter['name']}"] = parameter.get("description", "")
+    assert {"Listed.terms", "Problem.errors.items.pointer", "/api/purchases?page_size"} <= set(
+        found
+    )
+    assert [where for where, text in found.items() if len(text) < 10] == []
+
+
+def _models(part: Any, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every object of a schema that names its fields, and where it is."""
+    if isinstance(part, dict):
+        if isinstance(part.get("properties"), dict):
+            yield where, part
+        for name, inner in part.items():
+            shown = where if name == "properties" else f"{where}.{name}".removeprefix(".")
+            yield from _models(inner, shown)
+
+
 async def test_the_openapi_document_describes_the_answers(
     url: str, server: WorkflowEnvironment, call: Call
 ) -> None:
@@ -441,4 +470,4 @@ async def test_the_openapi_document_describes_the_answers(
         ("Problem", await call(EVE).get(path)),
     ):
         schema = _resolved(document, {"$ref": f"#/components/schemas/{kind}"})
-        jsonschema.validate(answer.json(), schema)
+        validator_of(schema).validate(answer.json())
