@@ -35,7 +35,7 @@ from activities.news import too_late, unhandled
 from activities.payments import PaymentProvider, ProviderUnreachable, Statement
 from activities.records import PurchaseRecords, WorkflowStatus, records_of
 from activities.requests import (
-    AUDIT_BOOKS,
+    AUDIT_LEDGER,
     AuditReport,
     AuditRequest,
     Difference,
@@ -208,8 +208,8 @@ class AuditActivities:
         self._save_ended = save_ended
         self._open_case = open_case
 
-    @activity.defn(name=AUDIT_BOOKS.name)
-    async def audit_books(self, _request: AuditRequest) -> AuditReport:
+    @activity.defn(name=AUDIT_LEDGER.name)
+    async def audit_ledger(self, _request: AuditRequest) -> AuditReport:
         """Audit the purchases of the window, and save the state of those that were ended with money
         inside: Temporal deletes their histories after the retention period. Webhooks may be lost,
         so a purchase whose payment has news checks it, and news about a closed one opens an

@@ -49,7 +49,7 @@ _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight"
 
 
 @dataclass(frozen=True)
-class Facts:
+class TextValues:
     """What texts about one purchase can say: `amounts` in minor units by name, `windows` by policy
     field, `values` for anything else (already safe to show)."""
 
@@ -69,9 +69,9 @@ class Formatter:
     amount: Callable[[int], str]
     you: str | None = None
 
-    def format(self, text: str, facts: Facts) -> str:
+    def format(self, text: str, given: TextValues) -> str:
         """The text with every placeholder filled in. Raises KeyError for an unknown one."""
-        return text.format_map(_Placeholders(self, facts))
+        return text.format_map(_Placeholders(self, given))
 
     def name(self, role: str) -> str:
         """That person or system, for the middle of a sentence."""
@@ -79,9 +79,9 @@ class Formatter:
             return OTHERS.get(role, role)
         return "you" if role == self.you else getattr(self, role)
 
-    def value(self, placeholder: str, facts: Facts) -> str:
+    def value(self, placeholder: str, given: TextValues) -> str:
         """What one placeholder stands for. Raises KeyError for an unknown one."""
-        amounts, values, windows = facts.amounts or {}, facts.values or {}, facts.windows or {}
+        amounts, values, windows = given.amounts or {}, given.values or {}, given.windows or {}
         if placeholder in amounts:
             return self.amount(amounts[placeholder])
         if placeholder in values:
@@ -96,8 +96,8 @@ class Formatter:
             case "claim_division":
                 return self._division(amounts["rest"], amounts["claim"], DIVISION)
             case "claimed":
-                return self.format(CLAIMED_PART if amounts["rest"] else CLAIMED_ALL, facts)
-        return self._person(placeholder, facts.actor)
+                return self.format(CLAIMED_PART if amounts["rest"] else CLAIMED_ALL, given)
+        return self._person(placeholder, given.actor)
 
     def window(self, window: timedelta | int) -> str:
         """How long a window is."""
@@ -119,18 +119,18 @@ class Formatter:
         both, back, paid = texts
         amounts = {"refund": refund, "release": release, "all": refund + release}
         text = both if refund and release else back if refund else paid
-        return self.format(text, Facts(amounts=amounts))
+        return self.format(text, TextValues(amounts=amounts))
 
 
 class _Placeholders(dict[str, str]):
     """Looks up only what a text names: most texts name two of the forty placeholders."""
 
-    def __init__(self, formatter: Formatter, facts: Facts) -> None:
+    def __init__(self, formatter: Formatter, given: TextValues) -> None:
         super().__init__()
-        self._formatter, self._facts = formatter, facts
+        self._formatter, self._text_values = formatter, given
 
     def __missing__(self, placeholder: str) -> str:
-        return self._formatter.value(placeholder, self._facts)
+        return self._formatter.value(placeholder, self._text_values)
 
 
 def role_of(part: str, actor: str) -> str | None:

@@ -545,7 +545,7 @@ class AuditRequest(Model):
 
 
 class Difference(Model):
-    """One thing that is wrong: of which purchase (None: of all the books), what, what to do."""
+    """One thing that is wrong: of which purchase (None: of the whole ledger), what, what to do."""
 
     purchase_id: str | None
     what: str
@@ -555,7 +555,7 @@ class Difference(Model):
 
 
 class Total(Model):
-    """The balances of one currency, in minor units. Those of the books, which is all but the last,
+    """The balances of one currency, in minor units. Those of the ledger, which is all but the last,
     sum to zero; losses and receivables are negative. What is held and released, less both, is what
     the provider should still have of the clients' payments."""
 
@@ -568,14 +568,14 @@ class Total(Model):
     platform_losses: int = 0
     freelancer_receivables: int = 0
     provider: int = 0
-    """The provider's clearing account in the books."""
+    """The provider's clearing account in the ledger."""
     at_provider: int | None = None
     """By the provider's own records: charged, less refunds sent and what banks have withdrawn. None
     if not all of them were read."""
 
 
 class AuditReport(Model):
-    """What an audit found; good books have no differences. `compared`: the purchases that were
+    """What an audit found; a correct ledger has no differences. `compared`: the purchases that were
     compared with workflows and provider, of all `purchases` of the ledger and others."""
 
     purchases: int
@@ -624,7 +624,7 @@ CHECK_REFUND = ActivityType("check_refund", RefundRequest, RefundAnswer)
 POST_SETTLEMENT = ActivityType("post_settlement", SettlementPosting, Posted)
 POST_PROVIDER_MOVE = ActivityType("post_provider_move", ProviderMovePosting, Posted)
 BUSINESS_DEADLINE = ActivityType("business_deadline", BusinessDeadlineRequest, BusinessDeadline)
-AUDIT_BOOKS = ActivityType("audit_books", AuditRequest, AuditReport)
+AUDIT_LEDGER = ActivityType("audit_ledger", AuditRequest, AuditReport)
 SEND_NOTICES = ActivityType("send_notices", NoticeRequest, NoticeAnswer)
 SEND_EVENTS = ActivityType("send_events", EventsRequest, NoticeAnswer)
 ALERT_OPERATORS = ActivityType("alert_operators", OperatorAlert, NoticeAnswer)

@@ -50,7 +50,7 @@ class Place:
 
     address: str
     folder: Path
-    books: str = ""
+    database: str = ""
     """The URL of a ledger to which the steps are posted."""
 
     @property

@@ -98,7 +98,7 @@ class Rehearsed:
 def money_activities() -> Iterator[Rehearsed]:
     """A ledger and a provider for any number of rehearsals, deleted afterwards."""
     with TemporaryDirectory() as folder:
-        engine = database.create_engine(f"sqlite:///{folder}/books.db")
+        engine = database.create_engine(f"sqlite:///{folder}/recourse.db")
         database.migrate(engine)
         provider = SandboxProvider(Path(folder) / "sandbox.db")
         try:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import timedelta
 
-from activities.formatter import Facts, Formatter, window_text
+from activities.formatter import Formatter, TextValues, window_text
 from workflows.lifecycle import texts
 from workflows.lifecycle.deadlines import BEFORE_REQUEST, OPEN, UNDECIDED, DeadlineRule
 from workflows.lifecycle.state import WINDOWS, Code, Stage
@@ -124,13 +124,13 @@ def _shown(text: str) -> str:
         *("disputed", "elsewhere"),
     )
     formatter = Formatter("the client", "the freelancer", lambda minor: f"‹{names[minor - 1]}›")
-    facts = Facts(
+    given = TextValues(
         "client",
         {name: number for number, name in enumerate(names, 1)},
         {field: getattr(Policy(), field) for field in WINDOWS},
         {name: f"‹{name}›" for name in VALUES} | EITHER,
     )
-    return formatter.format(text, facts)
+    return formatter.format(text, given)
 
 
 def transitions(rules: Rules) -> str:

@@ -9,7 +9,7 @@ from activities.keys import workflow_id_of
 from activities.ledger import Ledger
 from activities.requests import Money
 from starter import show
-from starter.books import opened, opened_provider
+from starter.database import opened, opened_provider
 from starter.exits import command
 from starter.options import Json, PurchaseId, read_purchase
 from temporal.adoption import Adoption

@@ -13,7 +13,7 @@ from activities.keys import workflow_id_of
 from activities.notices.bounces import LARGEST_REPORT, Bounce, parse_bounce
 from activities.notices.log import DeliveryLog, Notice
 from activities.requests import NOTICE_CAME_BACK, Undelivered
-from starter.books import opened
+from starter.database import opened
 from starter.exits import command
 from temporal.client import connect
 from temporal.errors import InvalidInput

@@ -38,7 +38,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         ),
         "list": ("starter.queries:list_", "List purchases, the newest first."),
         "notices": (
-            "starter.books:notices",
+            "starter.database:notices",
             "Show the notices to both parties, and whether they were delivered.",
         ),
         "import": (
@@ -64,11 +64,11 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Money": {
         "ledger": (
-            "starter.books:ledger",
+            "starter.database:ledger",
             "Show every movement of a purchase's money, and its balances.",
         ),
         "audit": (
-            "starter.books:audit",
+            "starter.database:audit",
             "Compare the ledger with the workflows and the provider; exit 1 on any difference.",
         ),
         "restore": (

@@ -11,7 +11,7 @@ from activities.notices.log import DeliveryLog, Notice
 from activities.requests import Model
 from activities.services import Settings, WrongSetting, event_delivery
 from starter import show
-from starter.books import opened
+from starter.database import opened
 from starter.exits import ExitStatus, command
 from starter.options import Json, read_purchase
 

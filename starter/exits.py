@@ -90,10 +90,10 @@ def _failure(error: Exception) -> Failure | None:
             return Unreachable(
                 "NOT_UNDERSTOOD", f"The worker has another version: {explain(error)}"
             )
-    return _failure_of_books(error)
+    return _failure_of_database(error)
 
 
-def _failure_of_books(error: Exception) -> Failure | None:
+def _failure_of_database(error: Exception) -> Failure | None:
     """The same for errors of database and provider, whose libraries take a while to load."""
     from sqlalchemy.exc import SQLAlchemyError
 

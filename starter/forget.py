@@ -7,7 +7,7 @@ import typer
 
 from activities.ledger import Ledger
 from starter import show
-from starter.books import opened
+from starter.database import opened
 from starter.exits import command
 from starter.options import Json, PurchaseId, read_purchase
 from temporal.client import connect
@@ -21,7 +21,7 @@ async def forget(purchase_id: PurchaseId, yes: Yes = False, as_json: Json = Fals
     """Destroy names, addresses and texts of a purchase that has ended; without --yes, only check.
 
     It is possible when the time for news about its payment, the policy's aftercare_window, is over.
-    Ids, amounts, times and policy stay in the books. This cannot be undone.
+    Ids, amounts, times and policy stay in the ledger. This cannot be undone.
     """
     purchase_id = read_purchase(purchase_id)
     client = await connect()

@@ -21,7 +21,7 @@ from activities.payments import PaymentProvider
 from activities.requests import Money
 from starter import batch, show
 from starter.batch import DryRun, Outcome, Rate
-from starter.books import opened, opened_provider
+from starter.database import opened, opened_provider
 from starter.exits import ExitStatus, command
 from starter.options import Json
 from temporal.client import connect

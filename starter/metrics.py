@@ -23,7 +23,7 @@ from temporalio.client import Client
 from activities.ledger import Ledger
 from activities.notices.log import DeliveryLog
 from activities.requests import AuditReport
-from starter.books import opened
+from starter.database import opened
 from temporal.client import connect
 from temporal.executions import executions
 from temporal.runs import RUNNING
@@ -87,7 +87,7 @@ class MetricsCollector:
         sources = {
             "temporal": _collected(self._temporal(now)),
             "audit": _collected(self._audit(now)),
-            "books": asyncio.to_thread(lambda: list(self._books(now))),
+            "ledger": asyncio.to_thread(lambda: list(self._ledger_metrics(now))),
         }
         found = await asyncio.gather(*(_or_nothing(*source) for source in sources.items()))
         up = _gauge("up", "Whether the source answered", "what")
@@ -139,7 +139,7 @@ class MetricsCollector:
         )
         return counted.count
 
-    def _books(self, now: datetime) -> Iterator[Metric]:
+    def _ledger_metrics(self, now: datetime) -> Iterator[Metric]:
         money = _gauge("money_minor_units", "Money by state, in minor units", "state", "currency")
         waiting = _gauge("refunds_in_transit", "Refunds in transit", "currency")
         in_transit = self.ledger.in_transit()

@@ -109,7 +109,7 @@ async def list_(
     """List purchases, the newest first."""
     ids: list[str] = []
     if person is not None:
-        from starter.books import purchases_of  # the database's library takes a while to load
+        from starter.database import purchases_of  # the database's library takes a while to load
 
         ids = purchases_of(person)
         if not ids:

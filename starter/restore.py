@@ -11,7 +11,7 @@ from activities.ledger import Ledger
 from activities.restore import RestoreReport, restore
 from activities.services import Settings, provider_of
 from starter import show
-from starter.books import opened
+from starter.database import opened
 from starter.exits import ExitStatus, command
 from starter.options import Json, read_purchase
 from temporal.client import connect, seal_of

@@ -16,7 +16,7 @@ from activities.payments.sandbox_events import EventRejected, EventResult, Sandb
 from activities.requests import Money
 from activities.services import Settings, WrongSetting
 from starter import show
-from starter.books import opened_provider
+from starter.database import opened_provider
 from starter.exits import command
 from starter.options import Json, PurchaseId, read_amount, read_purchase
 from temporal.aftercare import report_news

@@ -1,6 +1,6 @@
-"""Forgets the persons of a purchase that has ended: in the books and at the Temporal server.
+"""Forgets the persons of a purchase that has ended: in the ledger and at the Temporal server.
 
-The books keep ids, amounts, times and policy. Names, addresses, texts and notices are encrypted
+The ledger keeps ids, amounts, times and policy. Names, addresses, texts and notices are encrypted
 with the purchase's own key, which is destroyed; its histories are deleted.
 """
 

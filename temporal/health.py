@@ -41,7 +41,7 @@ class Health:
         self._checks: Checks = {
             "temporal": lambda: client.service_client.check_health(timeout=LONGEST_WAIT),
             "version": version,
-            "books": lambda: asyncio.to_thread(check_writable, engine),
+            "ledger": lambda: asyncio.to_thread(check_writable, engine),
         }
 
     async def failing(self) -> list[str]:

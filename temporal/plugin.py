@@ -153,7 +153,7 @@ def activities_of(client: Client, services: Services) -> Sequence[Callable[..., 
         partial(open_case, client),
     )
     acceptance = AcceptanceActivities(services.mail_problem, events=services.sends_events)
-    return acceptance.accept_purchase, *services.activities, audit.audit_books
+    return acceptance.accept_purchase, *services.activities, audit.audit_ledger
 
 
 def notices_worker(client: Client, services: Services, **options: Any) -> Worker:

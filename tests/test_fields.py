@@ -95,7 +95,7 @@ def accepted(text: str, field: str) -> PurchaseStart | None:
 @OFTEN
 @given(text=TEXTS)
 def test_the_ledger_takes_every_id_and_reference(shared_engine: Engine, text: str) -> None:
-    """A purchase id and a reference that a message may carry are in the books as they were sent."""
+    """A purchase id and a reference that a message may carry are in the ledger as sent."""
     ledger, number = Ledger(shared_engine), next(NUMBERS)
     terms = accepted(text, "purchase_id") or start(purchase_id=f"plain-{number}")
     try:

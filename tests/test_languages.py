@@ -10,7 +10,7 @@ from babel import Locale
 from babel.messages.catalog import Catalog, Message
 from babel.messages.pofile import read_po
 
-from activities.formatter import Facts, role_of
+from activities.formatter import TextValues, role_of
 from activities.languages.catalogue import FOLDER, LANGUAGES, MissingTranslation, catalogue
 from activities.languages.pattern import InvalidPattern, parse, write
 from activities.languages.translated import Translated
@@ -145,9 +145,9 @@ def test_translations_are_written_like_their_texts(language: str) -> None:
 
 def test_a_sentence_fits_its_reader() -> None:
     text = "{Client} paid {escrow}. The money is held in escrow."
-    facts = Facts(amounts={"escrow": 100})
-    assert formatter("de").format(text, facts).startswith("Sie haben 100 USD bezahlt.")
-    assert formatter("de", "freelancer").format(text, facts).startswith("Ana hat 100 USD bezahlt.")
+    given = TextValues(amounts={"escrow": 100})
+    assert formatter("de").format(text, given).startswith("Sie haben 100 USD bezahlt.")
+    assert formatter("de", "freelancer").format(text, given).startswith("Ana hat 100 USD bezahlt.")
 
 
 def test_windows_have_their_plural() -> None:
@@ -178,12 +178,14 @@ def test_a_translation_that_is_no_pattern_says_where(text: str, wrong: str) -> N
 @pytest.mark.parametrize("name", ["{client}", "{0}", "%s", "{", "}}", "{a, select, other {x}}"])
 def test_a_value_is_never_read_as_a_template(name: str) -> None:
     hostile = Translated(name, "Bo", str, catalogue=catalogue(Locale("de")))
-    text = hostile.format("{Client} bought a project from {freelancer} for {escrow}.", facts(name))
+    text = hostile.format(
+        "{Client} bought a project from {freelancer} for {escrow}.", text_values(name)
+    )
     assert text == f"{name} hat ein Projekt von Bo für {name} gekauft."
 
 
-def facts(value: str) -> Facts:
-    return Facts(values={"escrow": value})
+def text_values(value: str) -> TextValues:
+    return TextValues(values={"escrow": value})
 
 
 # --- what is missing
@@ -191,7 +193,7 @@ def facts(value: str) -> Facts:
 
 def test_a_text_without_a_translation_is_named_here_and_english_in_production() -> None:
     """A text of an older release, which a history brings."""
-    asked = "{Client} paid within {hours}.", Facts(windows={"hours": timedelta(hours=2)})
+    asked = "{Client} paid within {hours}.", TextValues(windows={"hours": timedelta(hours=2)})
     with pytest.raises(MissingTranslation, match=r"de\.po lacks: \{Client\} paid within"):
         formatter("de").format(*asked)
     with pytest.warns(MissingTranslation):

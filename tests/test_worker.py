@@ -57,7 +57,7 @@ async def run(
         ({}, 3, "No Temporal server answers at 127.0.0.1:1"),
         ({"TEMPORAL_PROFILE": "nobody"}, 3, "nobody"),
         ({"RECOURSE_DATABASE_URL": "postgresql+psycopg://a@127.0.0.1:1/b"}, 3, "cannot be reached"),
-        ({"RECOURSE_DATABASE_URL": "sqlite:////proc/no/books.db"}, 3, "cannot be created"),
+        ({"RECOURSE_DATABASE_URL": "sqlite:////proc/no/recourse.db"}, 3, "cannot be created"),
         ({"RECOURSE_DATABASE_URL": "mysql://a/b"}, 2, "RECOURSE_DATABASE_URL"),
         ({"RECOURSE_PAYMENTS": "cowries"}, 2, "RECOURSE_PAYMENTS"),
         ({"RECOURSE_PAYMENTS": "stripe", "STRIPE_API_KEY": "secret"}, 2, "RECOURSE_DEPLOYMENT"),

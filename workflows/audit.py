@@ -9,7 +9,7 @@ from temporalio.exceptions import ActivityError
 
 from activities.requests import (
     ALERT_OPERATORS,
-    AUDIT_BOOKS,
+    AUDIT_LEDGER,
     NOTICE_QUEUE,
     AuditReport,
     AuditRequest,
@@ -34,7 +34,7 @@ class BooksAudit:
     async def run(self, *_: RawValue) -> AuditReport:
         """Audit, and alert operators of differences."""
         report: AuditReport = await workflow.execute_activity(
-            AUDIT_BOOKS.name,
+            AUDIT_LEDGER.name,
             AuditRequest(),
             result_type=AuditReport,
             start_to_close_timeout=AUDIT_TIMEOUT,

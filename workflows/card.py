@@ -15,11 +15,11 @@ from activities.requests import Undelivered
 from activities.sanitize import isolated_markdown, markdown
 from workflows import lifecycle
 from workflows.lifecycle.events import Accepted, PlatformCancelled
+from workflows.lifecycle.formatting import by_role, expiry_text, text_values
 from workflows.lifecycle.queries import Allowed
 from workflows.lifecycle.rejections import STAGE_TEXT, allowed_names
 from workflows.lifecycle.state import DeadlineName, Payment, Stage, State
 from workflows.lifecycle.versions import draft_of
-from workflows.lifecycle.words import by_role, expiry_text, facts
 from workflows.messages import RejectedSignal, Role, TimelineEntry
 from workflows.workflow_state import WorkflowState
 
@@ -150,7 +150,7 @@ def _rule(state: State, name: DeadlineName) -> str:
     row = lifecycle.on_expiry(state, name)
     if row is None:
         return "none"
-    return f"{by_role(state).format(row.text.explanation, facts(state))} ({row.id})"
+    return f"{by_role(state).format(row.text.explanation, text_values(state))} ({row.id})"
 
 
 def _money(state: State) -> str:
@@ -199,7 +199,7 @@ def _staff(state: State, now: datetime) -> Iterator[str]:
 def _sendable(state: State, allowed: Allowed, role: Role) -> str:
     message = {"by": {"role": role.value, "id": "your-id"}, **allowed.fields}
     sent = json.dumps(message, ensure_ascii=False)
-    label = by_role(state).format(allowed.label, facts(state))
+    label = by_role(state).format(allowed.label, text_values(state))
     hint = f". {allowed.hint}" if allowed.hint else ""
     if "AMOUNT" in allowed.fields.values():  # not a number: nobody sends all of it by mistake
         hint += f'. In place of `"AMOUNT"` write a number: {state.escrow} is {_all(state)}'

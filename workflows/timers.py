@@ -8,8 +8,8 @@ from temporalio import workflow
 
 from activities.formatter import window_text
 from workflows import lifecycle
+from workflows.lifecycle.formatting import expiry_text, label_text
 from workflows.lifecycle.state import DeadlineName
-from workflows.lifecycle.words import expiry_text, label_text
 from workflows.workflow_state import WorkflowState
 
 Timer = tuple[datetime, asyncio.Task[None]]

@@ -17,8 +17,8 @@ from activities.formatter import (
     DIVISION,
     OFFER,
     PARTIES,
-    Facts,
     Formatter,
+    TextValues,
     role_of,
 )
 from activities.languages.translated import Translated
@@ -69,20 +69,20 @@ class Retelling:
         """The template for the reader, with the values that `writer` has put into the text; None if
         the text does not come from it."""
         windows = {name: getattr(self.terms.policy, name) for name in WINDOWS}
-        facts, pattern, seen = Facts(actor, windows=windows), "", set()
+        given, pattern, seen = TextValues(actor, windows=windows), "", set()
         for literal, name, _, _ in Templates().parse(template):
             pattern += re.escape(literal)
             if name is None:
                 continue
             if name in windows or role_of(name.lower().removesuffix("'s"), actor):
-                pattern += re.escape(writer.value(name, facts))
+                pattern += re.escape(writer.value(name, given))
             else:
                 pattern += f"(?P={name})" if name in seen else f"(?P<{name}>.*?)"
                 seen.add(name)
         if not (match := re.fullmatch(pattern, text, re.DOTALL)):
             return None
         values = {name: self._value(name, it, writer) for name, it in match.groupdict().items()}
-        return self.formatter.format(template, Facts(actor, windows=windows, values=values))
+        return self.formatter.format(template, TextValues(actor, windows=windows, values=values))
 
     def _value(self, name: str, text: str, writer: Formatter) -> str:
         """A value of a text: a phrase or an amount for the reader, anything else as it is."""

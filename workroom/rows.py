@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
-from activities.formatter import BY_ROLE, PARTIES, Facts
+from activities.formatter import BY_ROLE, PARTIES, TextValues
 from activities.languages.translated import Translated
 from activities.notices.formats import Reader
 from activities.sanitize import isolated, plain_text
@@ -71,7 +71,7 @@ class Row:
         """Who has proposed a split; empty if no offer stands."""
         if self.item.offer is None:
             return ""
-        return self._formatter.format(OFFER, Facts(self.item.offer.value))
+        return self._formatter.format(OFFER, TextValues(self.item.offer.value))
 
     @property
     def is_yours(self) -> bool:
@@ -112,7 +112,7 @@ class Row:
         row = next((row for row in rows if row.id == self.item.due_row), None)
         if row is None or not row.text.listed_expiry:
             return ""
-        return self._formatter.format(row.text.listed_expiry, Facts())
+        return self._formatter.format(row.text.listed_expiry, TextValues())
 
     @property
     def _price(self) -> str:

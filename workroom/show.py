@@ -14,7 +14,7 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
-from activities.formatter import Facts, capitalized
+from activities.formatter import TextValues, capitalized
 from activities.languages.translated import Translated
 from activities.notices.formats import Reader, display_name, reader
 from activities.requests import Party
@@ -149,7 +149,7 @@ class View:
 
     def say(self, text: str, actor: str = "system", /, **values: str) -> str:
         """A text that may name the parties, in the reader's language."""
-        return self.formatter.format(text, Facts(actor, values=values))
+        return self.formatter.format(text, TextValues(actor, values=values))
 
     @property
     def standing(self) -> str:
@@ -274,7 +274,7 @@ class View:
 
     def _divided(self, refund: int, release: int) -> str:
         return self.formatter.value(
-            "division", Facts(amounts={"refund": refund, "release": release})
+            "division", TextValues(amounts={"refund": refund, "release": release})
         )
 
     def buttons(self, permissions: Iterable[Permission]) -> list[Button]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from activities.formatter import Facts, Formatter, role_of, window_text
+from activities.formatter import Formatter, TextValues, role_of, window_text
 from activities.languages.catalogue import Catalogue
 from activities.languages.pattern import write
 
@@ -15,17 +15,17 @@ class Translated(Formatter):
 
     catalogue: Catalogue | None = None
 
-    def format(self, text: str, facts: Facts, context: str = "") -> str:
+    def format(self, text: str, given: TextValues, context: str = "") -> str:
         """The text in the reader's language. Raises KeyError for an unknown placeholder."""
         pattern = self.catalogue.pattern(text, context) if self.catalogue else None
         if pattern is None:
             return Formatter(self.client, self.freelancer, self.amount, self.you).format(
-                text, facts
+                text, given
             )
         return write(
             pattern,
-            lambda placeholder: self.value(placeholder, facts),
-            lambda placeholder: self._case(placeholder, facts),
+            lambda placeholder: self.value(placeholder, given),
+            lambda placeholder: self._case(placeholder, given),
         )
 
     def window(self, window: timedelta | int) -> str:
@@ -34,7 +34,7 @@ class Translated(Formatter):
             window_text(window, self.catalogue.plural) if self.catalogue else super().window(window)
         )
 
-    def _case(self, placeholder: str, facts: Facts) -> str:
+    def _case(self, placeholder: str, given: TextValues) -> str:
         """Which case of a select applies: `you`, or a role."""
-        role = role_of(placeholder, facts.actor) or ""
+        role = role_of(placeholder, given.actor) or ""
         return "you" if role == self.you else role

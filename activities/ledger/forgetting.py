@@ -1,4 +1,4 @@
-"""Forgetting the persons of a purchase: its key and its index are destroyed, its books stay."""
+"""Forgetting the persons of a purchase: destroys its key and its index, keeps its transfers."""
 
 from datetime import datetime
 
@@ -22,7 +22,7 @@ def forget(connection: Connection, purchase_id: str, now: datetime, *, dry_run: 
     name = {"purchase_id": purchase_id}
     bought = connection.execute(sa.select(schema.purchase).filter_by(**name)).first()
     if bought is None:
-        raise LedgerRejected("NOT_FOUND", f"The books have no purchase {purchase_id}.")
+        raise LedgerRejected("NOT_FOUND", f"The ledger has no purchase {purchase_id}.")
     _check_money(connection, purchase_id)
     last = connection.scalar(sa.select(sa.func.max(_AT)).filter_by(**name)) or bought.at
     window = aftercare_window(connection, purchase_id)

@@ -11,7 +11,7 @@ from babel import Locale
 from babel.dates import format_date, format_time, get_timezone, get_timezone_location
 
 from activities.amounts import InvalidAmount, decimals, parse_amount
-from activities.formatter import Facts
+from activities.formatter import TextValues
 from activities.languages.catalogue import Catalogue, catalogue
 from activities.languages.translated import Translated
 from activities.locales import find_locale, find_zone
@@ -50,8 +50,8 @@ class Reader:
     def text(self, text: str, context: str = "", /, **values: object) -> str:
         """A text that names nobody, in the reader's language, with its placeholders filled in.
         `context` separates texts that are alike in English."""
-        facts = Facts(values={name: str(value) for name, value in values.items()})
-        return Translated("", "", str, catalogue=self.catalogue).format(text, facts, context)
+        given = TextValues(values={name: str(value) for name, value in values.items()})
+        return Translated("", "", str, catalogue=self.catalogue).format(text, given, context)
 
     def text_if_known(self, text: str) -> str:
         """One of our texts in the reader's language; a text of anybody else as it is."""

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from activities.formatter import PARTIES, Facts, capitalized
+from activities.formatter import PARTIES, TextValues, capitalized
 from activities.links import LINK_LIVES, LinkKeys, Person, form_of, link
 from activities.notices.commands import message_command, status_command
 from activities.notices.formats import Reader, display_name, reader, utc
@@ -155,7 +155,7 @@ class _Writer:
             recipient.role,
         )
         values = self._values().items()
-        self._facts = Facts(
+        self._text_values = TextValues(
             plain_text(request.actor, 60),
             request.amounts,
             request.windows,
@@ -200,7 +200,7 @@ class _Writer:
         return url if is_page and self._recipient.role == "client" else None
 
     def _format(self, text: str) -> str:
-        return self._formatter.format(text, self._facts)
+        return self._formatter.format(text, self._text_values)
 
     def _route(self, source: str, target: str) -> str:
         return self.reader.text(
@@ -213,7 +213,7 @@ class _Writer:
         """Where money comes from or goes to; `context` is one of ACCOUNT_CONTEXTS."""
         text, own = account_template(name), self.reader.catalogue
         if own and own.has(text, context):
-            return self._formatter.format(text, self._facts, context)
+            return self._formatter.format(text, self._text_values, context)
         shown = plain_text(name, 200)
         for role in PARTIES:
             shown = shown.replace(f"the {role}'s", self._format(f"{{{role}'s}}"))
@@ -227,7 +227,7 @@ class _Writer:
             values["debt"] = self.reader.amount_in(values["debt"], request.price.currency)
         name = values.get("message", "")
         if own and own.has(name, MESSAGE_CONTEXT):
-            values["message"] = self._formatter.format(name, Facts(), MESSAGE_CONTEXT)
+            values["message"] = self._formatter.format(name, TextValues(), MESSAGE_CONTEXT)
         return values
 
     def _greeting(self) -> str:

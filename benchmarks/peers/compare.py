@@ -90,19 +90,19 @@ async def reactions(side: Side, watcher: Watcher) -> dict[str, float]:
 
 
 @asynccontextmanager
-async def ours(folder: Path, books: str) -> AsyncIterator[tuple[Side, sides.Place]]:
+async def ours(folder: Path, database: str) -> AsyncIterator[tuple[Side, sides.Place]]:
     """On the embedded server with a file, so as durable as the others."""
     async with embedded.server(database=folder / "temporal.db") as server:
-        place = sides.Place(embedded.address(server.client), folder, books)
+        place = sides.Place(embedded.address(server.client), folder, database)
         with sides.running(our_worker, place):
             yield Ours(server.client), place
 
 
 @asynccontextmanager
-async def poller(folder: Path, books: str) -> AsyncIterator[tuple[Side, sides.Place]]:
+async def poller(folder: Path, database: str) -> AsyncIterator[tuple[Side, sides.Place]]:
     """On its own PostgreSQL."""
     with postgres_server() as postgres:
-        place = sides.Place(postgres.get_uri(), folder, books)
+        place = sides.Place(postgres.get_uri(), folder, database)
         with sides.running(poller_worker, place):
             url = place.address
             async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
@@ -110,10 +110,10 @@ async def poller(folder: Path, books: str) -> AsyncIterator[tuple[Side, sides.Pl
 
 
 @asynccontextmanager
-async def dbos(folder: Path, books: str) -> AsyncIterator[tuple[Side, sides.Place]]:
+async def dbos(folder: Path, database: str) -> AsyncIterator[tuple[Side, sides.Place]]:
     """On its own PostgreSQL."""
     with postgres_server() as postgres:
-        place = sides.Place(postgres.get_uri(), folder, books)
+        place = sides.Place(postgres.get_uri(), folder, database)
         with (
             sides.running(dbos_side.dbos_worker, place),
             closing(dbos_side.Dbos(place.address)) as side,
@@ -122,10 +122,10 @@ async def dbos(folder: Path, books: str) -> AsyncIterator[tuple[Side, sides.Plac
 
 
 @asynccontextmanager
-async def restate(folder: Path, books: str) -> AsyncIterator[tuple[Side, sides.Place]]:
+async def restate(folder: Path, database: str) -> AsyncIterator[tuple[Side, sides.Place]]:
     """On its own server."""
     async with restate_side.server(folder) as (ingress, admin):
-        place = sides.Place(f"127.0.0.1:{free_port()}", folder, books)
+        place = sides.Place(f"127.0.0.1:{free_port()}", folder, database)
         with sides.running(restate_side.restate_worker, place):
             await restate_side.register(admin, place.address)
             side = restate_side.Restate(ingress)
@@ -155,10 +155,10 @@ async def measure() -> list[Finding]:
             tempfile.TemporaryDirectory() as there,
             postgres_server() as postgres,
         ):
-            books = PostgresDatabases(postgres).create("books")
+            database = PostgresDatabases(postgres).create("database")
             async with (
-                ours(Path(here), books) as (our_side, our_place),
-                peer(Path(there), books) as (their_side, their_place),
+                ours(Path(here), database) as (our_side, our_place),
+                peer(Path(there), database) as (their_side, their_place),
                 watching(our_place.folder) as our_watcher,
                 watching(their_place.folder) as their_watcher,
             ):

@@ -18,7 +18,7 @@ POLL_INTERVAL = 0.1
 
 async def dbos_worker(place: Place, ready: Event) -> None:
     """Run the application with its workflow."""
-    recorder = Recorder(place.folder, place.books)
+    recorder = Recorder(place.folder, place.database)
     DBOS(
         config={
             "name": "peer",

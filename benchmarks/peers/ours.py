@@ -69,7 +69,7 @@ class RecordingServices(IdleServices):
 def our_worker(place: Place, ready: Event) -> Coroutine[Any, Any, None]:
     """Run the production worker."""
     create: Callable[[Settings], RecordingServices] = partial(
-        RecordingServices, Recorder(place.folder, place.books)
+        RecordingServices, Recorder(place.folder, place.database)
     )
     return recourse(place, ready, create)
 

@@ -32,7 +32,7 @@ Connection = psycopg.AsyncConnection[Any]
 
 async def poller_worker(place: Place, ready: Event) -> None:
     """Run the job."""
-    recorder = Recorder(place.folder, place.books)
+    recorder = Recorder(place.folder, place.database)
     async with await psycopg.AsyncConnection.connect(place.address, autocommit=True) as connection:
         await connection.execute(TABLES)
         ready.set()

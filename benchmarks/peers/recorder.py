@@ -29,9 +29,9 @@ class Recorder:
     of a ledger, the steps that move money are also posted there, the same rows for every side.
     """
 
-    def __init__(self, folder: Path, books: str = "") -> None:
+    def __init__(self, folder: Path, database: str = "") -> None:
         self.file = folder / "steps.jsonl"
-        self._ledger = Ledger(create_engine(books)) if books else None
+        self._ledger = Ledger(create_engine(database)) if database else None
 
     def record(self, purchase: str, step: str) -> None:
         """Post a step, and record that it was carried out, if it is a measured one."""

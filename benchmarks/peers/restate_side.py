@@ -42,7 +42,7 @@ def version() -> str:
 
 async def restate_worker(place: Place, ready: Event) -> None:
     """Run the service, which listens at `place.address`."""
-    recorder = Recorder(place.folder, place.books)
+    recorder = Recorder(place.folder, place.database)
     purchase = Workflow("Purchase")
 
     async def run(ctx: WorkflowContext, name: str) -> str:

@@ -104,11 +104,11 @@ async def test_a_purchase_runs_to_its_end_in_the_image(image: Image, data: Path)
             status: dict[str, Any] = {}
             while status.get("stage") != "closed":
                 status = await recourse("status", "logo")
-            books = await recourse("ledger", "logo")
+            shown = await recourse("ledger", "logo")
 
     assert post.process.returncode == 0
     assert (status["outcome"], status["reason"]) == ("refunded", "freelancer_cancelled")
-    assert (books["balances"]["held"], books["balances"]["refunded"]) == (0, 25000)
+    assert (shown["balances"]["held"], shown["balances"]["refunded"]) == (0, 25000)
     assert len(list((data / "var/mail/new").iterdir())) > 2
 
 

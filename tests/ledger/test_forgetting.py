@@ -89,7 +89,7 @@ def test_a_purchase_that_was_never_registered_is_not_found(bought: Ledger) -> No
     hold("p-9")(bought)
     assert rejection(bought, LONG_AFTER, "p-9") == (
         "NOT_FOUND",
-        "The books have no purchase p-9.",
+        "The ledger has no purchase p-9.",
     )
 
 

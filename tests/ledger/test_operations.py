@@ -136,7 +136,7 @@ def test_a_key_belongs_to_one_operation(ledger: Ledger) -> None:
 
 
 def test_a_rejection_by_circumstances_is_asked_again(ledger: Ledger) -> None:
-    """Books restored from a backup miss a hold for a while; the decision is posted after it."""
+    """After a restore the ledger misses a hold for a while; the decision is posted after it."""
     with pytest.raises(LedgerRejected, match="NO_HOLD"):
         decide(ledger, refund=100, release=0)
     with pytest.raises(LedgerRejected, match="NO_HOLD"):

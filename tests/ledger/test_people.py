@@ -1,4 +1,4 @@
-"""Staff find a person's purchases by mail address or name; the books have no text of either."""
+"""Staff find a person's purchases by mail address or name; the ledger has no text of either."""
 
 import json
 

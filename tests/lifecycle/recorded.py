@@ -12,9 +12,9 @@ from tests.lifecycle.builders import NOON, Purchase, terms
 from tests.lifecycle.test_aftercare import closed
 from workflows.lifecycle import begin_case, is_pending, waiting_for
 from workflows.lifecycle.events import Accepted, Effect, Event, Notify, PaymentHeld, Rejection
+from workflows.lifecycle.formatting import text_values, third_person
 from workflows.lifecycle.pending import is_kind_pending
 from workflows.lifecycle.state import Stage, State
-from workflows.lifecycle.words import facts, third_person
 from workflows.messages import Message
 
 AMOUNTS = ("escrow", "held", "in_transit", "refunded", "charged_back", "released", "refund_amount")
@@ -173,7 +173,7 @@ def _parts(value: Any) -> Mapping[Any, Any] | None:
 
 def _notice(notice: Notify, answer: Accepted) -> str:
     """A notice, without its texts and what the transition says already."""
-    said = facts(answer.state, notice.actor, notice.values)
+    said = text_values(answer.state, notice.actor, notice.values)
     assert third_person(answer.state).format(notice.text.summary, said) == answer.text
     assert (notice.transition, notice.actor) == (answer.transition, answer.actor)
     known = {"transition", "actor", "text", "recipients"}

@@ -71,7 +71,7 @@ class Case(Purchase):
 
 
 def test_a_case_in_which_nothing_is_open_ends() -> None:
-    """R-69: what the books say of the purchase stays as it was."""
+    """R-69: what the ledger says of the purchase stays as it was."""
     case = Case()
     assert case.ends
     state = case.state
@@ -114,7 +114,7 @@ def test_a_message_may_report_that_a_refund_came_back() -> None:
 
 
 def test_a_report_on_a_refund_that_the_purchase_does_not_have_changes_nothing() -> None:
-    """R-65, R-66: the provider is asked about what it has; the books are not changed by it."""
+    """R-65, R-66: the provider is asked about what it has; the ledger is not changed by it."""
     released = Case(0)
     released.fact(RefundReported(1, "failed", "re_1"))
     assert released.ends

@@ -21,9 +21,9 @@ from workflows.lifecycle import (
     waiting_for,
 )
 from workflows.lifecycle.events import EffectBlocked, Rejection, VoidPayment
+from workflows.lifecycle.formatting import label_text
 from workflows.lifecycle.queries import samples
 from workflows.lifecycle.state import DeadlineName, Stage
-from workflows.lifecycle.words import label_text
 from workflows.messages import MESSAGES, Permission, Role
 from workflows.view import DEADLINE, ListedNow, listed, search_attributes
 

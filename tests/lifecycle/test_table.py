@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from activities.formatter import Facts, Formatter
+from activities.formatter import Formatter, TextValues
 from tests.lifecycle.builders import Purchase
 from tests.lifecycle.builders import message as sent
 from workflows.lifecycle import permissions, samples, texts
@@ -41,7 +41,7 @@ def every_text() -> list[Text]:
 def format_all(text: Text) -> list[str]:
     """Every sentence of a text with every name filled in."""
     formatter = Formatter("Ana", "Bo", lambda minor: f"{minor} USD", you="client")
-    facts = Facts(
+    given = TextValues(
         "client",
         dict.fromkeys(EVERY_AMOUNT, 100),
         {field: getattr(Policy(), field) for field in WINDOWS},
@@ -49,7 +49,7 @@ def format_all(text: Text) -> list[str]:
     )
     parts = [text.heading, text.summary, text.explanation, text.expiry]
     parts += [paragraph for paragraphs in text.advice.values() for paragraph in paragraphs]
-    return [formatter.format(part, facts) for part in parts]
+    return [formatter.format(part, given) for part in parts]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -148,8 +148,8 @@ def test_a_purchase_shows_its_own_windows() -> None:
     purchase = Purchase(freelancer_cancel_window="PT36H").reviewed()
     text = texts.FREELANCER_CANCELLED.explanation
     formatter = Formatter("Ana", "Bo", str)
-    facts = Facts(windows=purchase.state.windows)
-    assert "within 36 hours of receiving them" in formatter.format(text, facts)
+    given = TextValues(windows=purchase.state.windows)
+    assert "within 36 hours of receiving them" in formatter.format(text, given)
 
 
 def test_a_message_without_choices_makes_none() -> None:

@@ -1,5 +1,5 @@
 """A purchase to which something happens at the provider, and what must be right afterwards: the
-books, the notices, the audit."""
+ledger, the notices, the audit."""
 
 import asyncio
 from collections import Counter
@@ -122,11 +122,17 @@ async def happens(played: Played, case: Case, reports: str) -> None:
         await played.send(Role.OPERATOR, "check_payment")
 
 
-def wrong_books(played: Played, state: WorkflowState, case: Case) -> Iterator[str]:
-    """The books add up, agree with the purchase, and nothing went out twice."""
-    books, purchase = played.services.ledger.balances(played.purchase_id), state.purchase
-    assert books
-    here = (books.held, books.in_transit, books.refunded, books.released, books.charged_back)
+def wrong_balances(played: Played, state: WorkflowState, case: Case) -> Iterator[str]:
+    """The ledger adds up, agrees with the purchase, and nothing went out twice."""
+    balances, purchase = played.services.ledger.balances(played.purchase_id), state.purchase
+    assert balances
+    here = (
+        balances.held,
+        balances.in_transit,
+        balances.refunded,
+        balances.released,
+        balances.charged_back,
+    )
     there = (
         purchase.held,
         purchase.in_transit,
@@ -145,7 +151,7 @@ def wrong_books(played: Played, state: WorkflowState, case: Case) -> Iterator[st
     if out + purchase.released > PRICE and not PAID_TWICE_KNOWN & set(case.notified):
         yield f"{out} went out of {PRICE}"
     is_closed = purchase.stage is Stage.CLOSED
-    if is_closed and (purchase.attention or books.held or books.in_transit):
+    if is_closed and (purchase.attention or balances.held or balances.in_transit):
         yield "it is closed with money inside"
 
 

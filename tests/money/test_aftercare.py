@@ -131,7 +131,7 @@ async def resolve(case: Handle, action: str, **fields: Any) -> None:
 
 
 async def test_a_refund_that_comes_back_is_sent_again(world: World) -> None:
-    """The client is notified, the books have the money in transit, an operator sends it again under
+    """The client is notified, the ledger has the money in transit, an operator sends it again under
     a new key, and the case ends when it has arrived."""
     handle, case = await returned(world, refund=100_00)
     found = await world.status(handle)

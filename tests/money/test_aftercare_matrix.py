@@ -20,7 +20,7 @@ from demo.runner import start, until
 from temporal.aftercare import AftercareCase, open_case, report_news
 from temporal.directory import TemporalPurchaseDirectory
 from tests.money.matrix import CLOSED, PART, Case
-from tests.money.played import REPORTS, Held, Played, audited, wrong_books, wrong_notices
+from tests.money.played import REPORTS, Held, Played, audited, wrong_balances, wrong_notices
 from tests.purchases import PAYMENTS, purchase
 from workflows.messages import CheckPayment, Role, Sender
 from workflows.workflow_state import WorkflowState
@@ -127,12 +127,12 @@ class AfterTheEnd:
             await self._audit()
         state = await self.found.quiet()
         problems = [
-            *wrong_books(self.found, state, self.case),
+            *wrong_balances(self.found, state, self.case),
             *wrong_notices(self.purchase, before, self.case, self.reports),
         ]
         await self._finish()
         state = await self.found.quiet()
-        problems += wrong_books(self.found, state, self.case)
+        problems += wrong_balances(self.found, state, self.case)
         problems += self._wrong_end(state)
         lost = losses - self._booked_losses()
         if lost != self.case.loss:

@@ -1,5 +1,5 @@
 """What moves at the provider without Recourse, on a real server: the audit finds nothing, and lost
-books are restored."""
+ledger is restored."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ from workflows.messages import Role, Status
 
 pytestmark = pytest.mark.usefixtures("worker")
 
-Books = tuple[int, int, int, int, int]
+Balances = tuple[int, int, int, int, int]
 """Held, in transit, refunded, released, charged back."""
 
 
@@ -45,20 +45,20 @@ async def happens(
     await until(handle, seen)
 
 
-def books(ledger: Ledger, handle: Handle) -> Books:
+def balances(ledger: Ledger, handle: Handle) -> Balances:
     found = ledger.balances(purchase_of(handle))
     assert isinstance(found, PurchaseBalances)
     return found.held, found.in_transit, found.refunded, found.released, found.charged_back
 
 
 async def assert_audited(
-    server: WorkflowEnvironment, services: Services, handle: Handle, expected: Books
+    server: WorkflowEnvironment, services: Services, handle: Handle, expected: Balances
 ) -> None:
     """The ledger has these balances, and no difference to provider and workflow."""
     directory = TemporalPurchaseDirectory(server.client)
     report = await reconcile(services.ledger, services.provider, directory)
     assert [each for each in report.differences if each.purchase_id == purchase_of(handle)] == []
-    assert books(services.ledger, handle) == expected
+    assert balances(services.ledger, handle) == expected
 
 
 async def assert_restored(

@@ -156,7 +156,7 @@ async def test_each_piece_of_news_about_a_closed_purchase_opens_one_case(
 async def test_an_inquiry_whose_webhook_was_lost_reaches_the_operators_once(
     server: WorkflowEnvironment, worker: Worker, services: Services
 ) -> None:
-    """Nothing is wrong in the books, so it is no difference; but somebody has to answer the bank.
+    """Nothing is wrong in the ledger, so it is no difference; but somebody has to answer the bank.
     When the bank then takes the money, that is news again."""
     await register_schedules(server.client)
     world = World(server, services)

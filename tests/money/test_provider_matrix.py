@@ -1,6 +1,6 @@
 """Every stage × what the provider does without us × reports that are lost, doubled or reordered.
 
-On a real server, with a real ledger and the sandbox. After each case: the books add up and agree
+On a real server, with a real ledger and the sandbox. After each case: the ledger adds up and agrees
 with the purchase, the provider and the audit; money goes out once; everybody is notified.
 """
 
@@ -25,7 +25,7 @@ from tests.money.played import (
     Step,
     audited,
     happens,
-    wrong_books,
+    wrong_balances,
     wrong_notices,
 )
 from tests.purchases import purchase, purchase_of
@@ -177,12 +177,12 @@ async def play(played: Played, reach: Step, case: Case, reports: str) -> str:
         await happens(played, case, reports)
         after = await played.quiet()
         problems = [
-            *wrong_books(played, after, case),
+            *wrong_balances(played, after, case),
             *wrong_notices(played, before, case, reports),
         ]
         problems += await finish(played, case)
         state = await played.quiet()
-        problems += wrong_books(played, state, case)
+        problems += wrong_balances(played, state, case)
     except AssertionError as error:
         problems = [repr(error)]
     named = f"{[str(each) for each in case.news]}, reports {reports}: "

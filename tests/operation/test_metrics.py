@@ -52,7 +52,7 @@ def named(samples: Samples, name: str, **labels: str) -> float:
 
 @pytest.fixture
 async def own(tmp_path: Path) -> AsyncIterator[Own]:
-    """A server and books of its own, so that what is counted is known."""
+    """A server and a ledger of its own, so that what is counted is known."""
     async with embedded.server(skip_time=True) as environment:
         services = Services(settings(tmp_path))
         yield (
@@ -81,7 +81,7 @@ async def test_metrics_tell_where_purchases_and_money_are(
         found = await settled(collector, now)
         later = read(await collector.text(now + timedelta(days=3)))
 
-    assert named(found, "up", what="temporal") == named(found, "up", what="books") == 1
+    assert named(found, "up", what="temporal") == named(found, "up", what="ledger") == 1
     assert named(found, "purchases", stage="awaiting_requirements") == 1
     assert named(found, "purchases", stage="settling") == 2
     assert named(found, "attention_open") == 1
@@ -149,7 +149,7 @@ async def test_an_audit_that_cannot_be_read_removes_no_other_metric(own: Own, au
     name = ("recourse_up", frozenset({("what", "audit")}))
     while (found := read(await collector.text(datetime.now(UTC))))[name]:
         pass
-    assert named(found, "up", what="temporal") == named(found, "up", what="books") == 1
+    assert named(found, "up", what="temporal") == named(found, "up", what="ledger") == 1
     assert named(found, "attention_open") == 0
     assert ("recourse_audit_differences", frozenset[tuple[str, str]]()) not in found
 
@@ -179,23 +179,23 @@ async def test_what_cannot_be_asked_is_said_and_the_rest_is_told(
     """The database is away, then the server: a scrape answers all the same."""
     environment, services, collector = own
     gone(services)
-    without_books = read(await collector.text(datetime.now(UTC)))
+    without_database = read(await collector.text(datetime.now(UTC)))
     await environment.shutdown()
     without_both = read(await collector.text(datetime.now(UTC)))
 
-    assert named(without_books, "up", what="books") == 0
-    assert named(without_books, "up", what="temporal") == 1
-    assert named(without_books, "attention_open") == 0
+    assert named(without_database, "up", what="ledger") == 0
+    assert named(without_database, "up", what="temporal") == 1
+    assert named(without_database, "attention_open") == 0
     assert named(without_both, "up", what="temporal") == 0
     assert named(without_both, "up", what="audit") == 0
 
 
 def gone(services: Services) -> None:
-    """Nothing can be read where the books were."""
+    """Nothing can be read where the ledger was."""
     services.close()
-    books = Path(str(services.engine.url.database))
-    books.unlink()
-    books.mkdir()
+    file = Path(str(services.engine.url.database))
+    file.unlink()
+    file.mkdir()
 
 
 def scraped(url: str) -> str:

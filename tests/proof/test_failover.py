@@ -103,7 +103,7 @@ async def test_a_worker_is_not_ready_while_the_database_refuses_writes(
         moved = [await asyncio.to_thread(asked, url) for _ in range(3)]
 
     assert before == after == moved[-1] == (200, {"failing": []})
-    assert refused == (503, {"failing": ["books"]})
+    assert refused == (503, {"failing": ["ledger"]})
 
 
 async def test_purchases_end_right_while_the_database_moves_to_and_fro(

@@ -1,5 +1,5 @@
 """The drill of a second region: the first is lost, the standby of PostgreSQL is promoted, and
-Temporal comes back from a copy that is a minute older than the books."""
+Temporal comes back from a copy that is a minute older than the ledger."""
 
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +17,7 @@ from temporal.directory import TemporalPurchaseDirectory
 from tests.conftest import settings
 from tests.ledger.conftest import engine_of
 from tests.proof.postgres_nodes import Pair, pair_of_nodes
-from tests.proof.test_lost_books import Drill, at_rest, books, copy
+from tests.proof.test_lost_ledger import Drill, at_rest, copy, entries
 from tests.purchases import adopted, held, purchase, purchase_of
 from worker import build_worker
 from workflows.messages import Role
@@ -73,7 +73,10 @@ async def test_a_second_region_goes_on_from_newer_books_and_an_older_temporal(
             handle = await start(drill.server.client, new)
             await until(handle, lambda found: found.payment == "held")
             bought = new.purchase_id
-            expected, statement = books(drill.services.ledger), drill.services.provider.statement()
+            expected, statement = (
+                entries(drill.services.ledger),
+                drill.services.provider.statement(),
+            )
 
         await pair.fail_over()
         copy(older, region.temporal)
@@ -81,14 +84,14 @@ async def test_a_second_region_goes_on_from_newer_books_and_an_older_temporal(
             lost = {each.purchase_id: each for each in (await drill.restore()).differences}
             assert lost.keys() == {refunded, expired, bought}
             assert f"recourse adopt {bought} --from-terms" in lost[bought].what_to_do
-            assert books(drill.services.ledger) == expected
+            assert entries(drill.services.ledger) == expected
 
             await adopted(drill.server, drill.services, bought, from_terms=True)
             await send(drill.handle(refunded), Role.FREELANCER, "give_refund")
             await skip(drill.server, drill.handle(expired))
             for purchase_id in (refunded, expired):
                 assert (await drill.handle(purchase_id).result()).refunded == 25000
-            assert books(drill.services.ledger) == expected
+            assert entries(drill.services.ledger) == expected
             assert drill.services.provider.statement() == statement
             assert await drill.audit() == ()
             assert (await drill.restore()).differences == ()

@@ -83,10 +83,10 @@ async def as_if_refunded(handle: Handle, *, posted: bool = False) -> dict[str, A
 
 def money(services: Services, handle: Handle) -> tuple[int, int]:
     """What is in escrow, and how many refunds the provider has."""
-    books = services.ledger.balances(purchase_of(handle))
+    balances = services.ledger.balances(purchase_of(handle))
     refunds = [each.refund_id for each in services.provider.statement().refunds]
-    assert books
-    return books.held, sum(each.startswith(f"{handle.id}/") for each in refunds)
+    assert balances
+    return balances.held, sum(each.startswith(f"{handle.id}/") for each in refunds)
 
 
 async def blocked(handle: Handle) -> str:

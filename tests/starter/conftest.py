@@ -68,7 +68,7 @@ class Cli:
         return Answer(running.returncode or 0, out.decode(), err.decode())
 
     async def differences(self, *purchase_ids: str) -> list[dict[str, Any]]:
-        """What an audit finds about these purchases; other tests leave theirs in the same books."""
+        """What an audit finds about these purchases; other tests leave theirs in the ledger."""
         answer = await self("audit", "--json")
         found = answer.document["differences"]
         assert answer.status == bool(found)

@@ -1,4 +1,4 @@
-"""`recourse forget`: after the end, nothing in the books says who the persons were."""
+"""`recourse forget`: after the end, nothing in the ledger says who the persons were."""
 
 import asyncio
 import json

@@ -186,7 +186,7 @@ async def test_ledger_and_notices_of_nobody(cli: Cli) -> None:
 async def test_audit(
     cli: Cli, cli_purchase: Purchase, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Clean, then money that no workflow looks after, and money that no book knows."""
+    """Clean, then money that no workflow looks after, and money that the ledger does not know."""
     assert await cli.differences(cli_purchase.id) == []
 
     empty = f"sqlite:///{tmp_path_factory.mktemp('empty')}/recourse.db"
@@ -350,7 +350,7 @@ async def test_the_server_takes_every_id(odd: str, cli: Cli, cli_client: Client)
 async def test_purchases_are_found_by_a_persons_address_or_name(
     cli: Cli, cli_client: Client, cli_worker: None
 ) -> None:
-    """By the index in the books; the server's search attributes have ids only."""
+    """By the index in the database; the server's search attributes have ids only."""
     zoe = {"id": "zoe", "name": "Zoë Kravčenko", "email": "zoe@example.com"}
     bought = await held(cli_client, client=zoe)
     await eventually(cli, "list", "--client", "zoe")

@@ -7,7 +7,7 @@ from rich.console import Console, RenderableType
 
 from activities.ledger import PurchaseBalances, Transfer
 from activities.requests import AuditReport, Total
-from starter import books, show
+from starter import database, show
 
 AT = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -36,7 +36,7 @@ def test_the_audit_shows_bank_disputes_and_losses() -> None:
         freelancer_receivables=-300,
         provider=400,
     )
-    text = printed(books._shown(AuditReport(purchases=1, totals=(total,), differences=())))
+    text = printed(database._shown(AuditReport(purchases=1, totals=(total,), differences=())))
     for shown in ("in bank disputes", "1.00 USD", "losses", "-2.00 USD", "-3.00 USD"):
         assert shown in text
 
@@ -44,5 +44,5 @@ def test_the_audit_shows_bank_disputes_and_losses() -> None:
 def test_a_clean_audit_says_how_many_purchases_it_compared() -> None:
     found = AuditReport(purchases=3, compared=2, totals=(), differences=())
     assert "2 purchases compared with workflows and provider. No differences." in printed(
-        books._shown(found)
+        database._shown(found)
     )

@@ -6,7 +6,7 @@ from typing import ClassVar
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
-from activities.formatter import Facts, Formatter
+from activities.formatter import Formatter, TextValues
 from activities.links import form_of
 from activities.notices.formats import reader
 from demo.runner import status
@@ -39,7 +39,9 @@ def test_every_message_of_a_party_or_staff_has_a_form() -> None:
     for form in FORMS:
         assert re.fullmatch(r"[a-z_]+", form.path)
         for text in (form.title, form.button):
-            assert Formatter("Ana", "Bo", str).format(text, Facts()), "it names nobody but parties"
+            assert Formatter("Ana", "Bo", str).format(text, TextValues()), (
+                "it names nobody but parties"
+            )
     pages = [(form.path, role) for form in FORMS for role in form.roles]
     assert len(set(pages)) == len(pages), "each page has one form"
 

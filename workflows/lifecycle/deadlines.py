@@ -45,8 +45,8 @@ class DeadlineRule:
     restarts_with_party_messages: bool = False
     suspended_by_request: bool = False
     """While a refund request is open it waits, and then goes on with the time it had left."""
-    can_wait: bool = True
-    """Whether it waits while all deadlines are suspended."""
+    can_be_suspended: bool = True
+    """Whether it is suspended while the bank has the money."""
     waiting_for: str
     governs: Stage | None = None
     label: str
@@ -68,7 +68,7 @@ DEADLINES: tuple[DeadlineRule, ...] = (
         name=DeadlineName.PAYMENT,
         stages=OPEN,
         window="payment_window",
-        can_wait=False,
+        can_be_suspended=False,
         starts="the purchase",
         waiting_for="payments",
         label="{client's} payment is due",

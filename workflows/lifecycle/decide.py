@@ -19,6 +19,7 @@ from workflows.lifecycle.events import (
     Rejection,
     TakePayment,
 )
+from workflows.lifecycle.formatting import text_values, third_person
 from workflows.lifecycle.handlers import note_of
 from workflows.lifecycle.pending import is_kind_pending
 from workflows.lifecycle.provider import rejected_while_frozen
@@ -26,7 +27,6 @@ from workflows.lifecycle.rejections import check_sender, explain
 from workflows.lifecycle.state import RESTORED, DeadlineName, Decision, Stage, State, Terms
 from workflows.lifecycle.transition import To, Transition
 from workflows.lifecycle.versions import draft_of, rules_of
-from workflows.lifecycle.words import facts, third_person
 from workflows.messages import Message, Role
 
 
@@ -108,7 +108,7 @@ def decide(state: State, event: Event, now: datetime) -> Accepted | Rejection:
     if isinstance(event, DeadlineExpired):
         if event.deadline not in state.deadlines:
             return Accepted(state)
-        draft.stop(event.deadline)
+        draft.end(event.deadline)
     if row and row.blocked_while_frozen and state.frozen and isinstance(event, Message):
         return rejected_while_frozen(state)
     if row is None:
@@ -147,7 +147,7 @@ def _accepted(
     if row.silent_for_facts and not is_message:
         return Accepted(draft.state, tuple(draft.effects), actor=actor, row=row.id)
     text = third_person(draft.state).format(
-        row.text.summary, facts(draft.state, actor, draft.values)
+        row.text.summary, text_values(draft.state, actor, draft.values)
     )
     notice = Notify(
         row.name,

@@ -78,7 +78,7 @@ class Draft:
         rule = rule_named(self.rules, name)
         window = getattr(self.state.terms.policy, rule.window)
         if rule.in_business_days:
-            self.stop(name)
+            self.end(name)
             self.set(computing={**self.state.computing, name: self.now})
             self.emit(ComputeDeadline(name, self.now, window))
         else:
@@ -89,12 +89,12 @@ class Draft:
         that it had left when it was suspended instead."""
         since = self.state.suspended_since
         self.set(computing=_without(self.state.computing, (name,)))
-        if since and rule_named(self.rules, name).can_wait:
+        if since and rule_named(self.rules, name).can_be_suspended:
             self.set(suspended={**self.state.suspended, name: at - max(start, since)})
         else:
             self.set(deadlines={**self.state.deadlines, name: at})
 
-    def stop(self, *names: DeadlineName) -> None:
+    def end(self, *names: DeadlineName) -> None:
         """End deadlines that may be open, suspended or still computed."""
         self.set(
             deadlines=_without(self.state.deadlines, names),
@@ -127,7 +127,7 @@ class Draft:
 
     def suspend_all(self) -> None:
         """Suspend every deadline that can wait, and each that starts until `continue_all`."""
-        self.suspend(*(rule.name for rule in self.rules if rule.can_wait))
+        self.suspend(*(rule.name for rule in self.rules if rule.can_be_suspended))
         self.set(suspended_since=self.now)
 
     def continue_all(self) -> None:
@@ -215,7 +215,7 @@ class Draft:
         self.emit(PostDecision(decision.refund, decision.release))
 
     def resume_payout(self) -> None:
-        """Continue what a dispute or a refund elsewhere had stopped."""
+        """Continue what a dispute or a refund elsewhere had suspended."""
         if is_kind_pending(self.state, PostDecision.kind):
             self.carry_out_decision()
         elif self.state.refund and is_kind_pending(self.state, SendRefund.kind):
@@ -223,7 +223,7 @@ class Draft:
 
     def drop_decision(self) -> None:
         """What was decided can no longer be paid, and nothing of it was: somebody decides anew."""
-        self.stop(DeadlineName.SETTLEMENT)
+        self.end(DeadlineName.SETTLEMENT)
         self.set(decision=None, reason=None)
 
     def record_move(

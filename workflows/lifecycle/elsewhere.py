@@ -115,7 +115,7 @@ def alert_failed(draft: Draft) -> None:
         draft.raise_alert(
             AttentionKind.REFUND_ELSEWHERE_FAILED,
             f"{draft.amount(taken)} were refunded elsewhere ({draft.values['reference']}), and "
-            "that refund has failed. The books have it as refunded. Pay it another way, and keep "
+            "that refund has failed. The ledger has it as refunded. Pay it another way, and keep "
             "the proof.",
         )
     else:

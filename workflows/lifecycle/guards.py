@@ -14,6 +14,7 @@ from workflows.lifecycle.events import (
     Rejection,
     VoidPayment,
 )
+from workflows.lifecycle.formatting import instant
 from workflows.lifecycle.pending import is_kind_pending
 from workflows.lifecycle.state import (
     NOT_PAID,
@@ -25,7 +26,6 @@ from workflows.lifecycle.state import (
     RefundStatus,
     Stage,
 )
-from workflows.lifecycle.words import instant
 from workflows.messages import SettlementUpdate
 
 

@@ -67,7 +67,7 @@ def nothing(draft: Draft) -> None:
 def receive_requirements(draft: Draft) -> None:
     """The freelancer's window to cancel starts."""
     draft.set(requirements_received=True)
-    draft.stop(DeadlineName.REQUIREMENTS)
+    draft.end(DeadlineName.REQUIREMENTS)
     draft.start(DeadlineName.FREELANCER_CANCEL)
 
 
@@ -79,7 +79,7 @@ def deliver(draft: Draft) -> None:
 
 def close_cancel_window(draft: Draft) -> None:
     """The freelancer is committed, also to a purchase whose cancellation is pending."""
-    draft.stop(DeadlineName.FREELANCER_CANCEL)
+    draft.end(DeadlineName.FREELANCER_CANCEL)
     draft.set(cancel_window_closed_at=draft.now)
     if draft.state.stage_before_request is Stage.FREELANCER_REVIEW:
         draft.set(stage_before_request=Stage.IN_PROGRESS)
@@ -174,7 +174,7 @@ def accept_split(draft: Draft) -> Rejection | None:
 
 def hold_payment(draft: Draft) -> None:
     """The money is in escrow; a decision that was made meanwhile is carried out."""
-    draft.stop(DeadlineName.PAYMENT)
+    draft.end(DeadlineName.PAYMENT)
     reference = cast(PaymentHeld, draft.event).reference
     draft.set(payment=Payment.HELD, charge_reference=reference, confirm_url="")
     draft.move(draft.state.terms.amount, PAYMENT_METHOD, ESCROW)
@@ -322,7 +322,7 @@ def _settle(
         refund=replace(refund, status=RefundStatus.SETTLED),
         settlement=Settlement(reference, draft.now, proved_by_person, presumed),
     )
-    draft.stop(DeadlineName.SETTLEMENT)
+    draft.end(DeadlineName.SETTLEMENT)
     draft.clear_alert(
         AttentionKind.SETTLEMENT_LATE,
         AttentionKind.REFUND_FAILED,

@@ -219,7 +219,7 @@ def alert_changed_dispute(draft: Draft) -> None:
     draft.raise_alert(
         AttentionKind.BANK_DISPUTE_CHANGED,
         f"Bank dispute {event.dispute_id} was {before.newest} and is {event.status} now. Nothing "
-        "more is paid meanwhile. Compare the books with the payment provider. Then send "
+        "more is paid meanwhile. Compare the ledger with the payment provider. Then send "
         "resolve_attention with retry to pay what is decided.",
     )
 

@@ -16,10 +16,10 @@ from workflows.lifecycle.events import (
     RecipientRole,
     Rejection,
 )
+from workflows.lifecycle.formatting import expiry_text
 from workflows.lifecycle.state import AttentionKind, Code, DeadlineName, Stage, State
 from workflows.lifecycle.transition import AMOUNT, Transition
 from workflows.lifecycle.versions import RULES_1, draft_of, is_open, newest_rules, rules_of
-from workflows.lifecycle.words import expiry_text
 from workflows.messages import MESSAGES, Deadline, Message, Permission, Role, Sender
 
 BLOCKED_AFTER = timedelta(minutes=5)

@@ -2,9 +2,9 @@
 
 from workflows.lifecycle.draft import Draft
 from workflows.lifecycle.events import Rejection
+from workflows.lifecycle.formatting import instant
 from workflows.lifecycle.state import Code, Stage, State
 from workflows.lifecycle.versions import rules_of
-from workflows.lifecycle.words import instant
 from workflows.messages import Message, Role
 
 _REQUEST_OPEN = (Stage.REFUND_REQUESTED, Stage.CONTESTED)

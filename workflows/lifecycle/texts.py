@@ -223,8 +223,8 @@ CLIENT_CANCELLED = Text(
 CANCELLATION_WITHDRAWN = Text(
     heading="Cancellation withdrawn",
     summary="{Client} took the cancellation back. The project goes on where it was.",
-    explanation="A cancellation can be taken back until it is decided. Deadlines that had stopped "
-    "go on with the time they had left.",
+    explanation="A cancellation can be taken back until it is decided. Deadlines that were "
+    "suspended go on with the time they had left.",
 )
 REFUND_APPROVED = Text(
     heading="Refund approved",
@@ -580,7 +580,7 @@ BANK_DISPUTE_CHANGED = Text(
     summary="{Client's} bank has changed its decision about dispute {reference}. Nothing more is "
     "paid until a person has looked into it.",
     explanation="What was booked stays until then.",
-    advice={"operator": ("Compare the books with the payment provider.",)},
+    advice={"operator": ("Compare the ledger with the payment provider.",)},
 )
 _MADE_ELSEWHERE: Advice = {
     "client": ("It may take {settlement_window} until the money is on your account.",),

@@ -1,4 +1,4 @@
-"""The lost-books drill: the ledger's database is restored from an old backup, `restore` is run.
+"""The lost-ledger drill: the ledger's database is restored from an old backup, `restore` is run.
 
 Every scenario is run once, all on one ledger. At every fourth event of each history the database is
 copied. Then each copy is restored in turn.
@@ -41,11 +41,11 @@ from workflows.messages import Role
 APART = 4
 """Events between two backups in one history."""
 LONG = [scenario for scenario in SCENARIOS if len(scenario.steps) >= (0 if ALL else 5)]
-"""The scenarios in the middle of which the books are lost: those with the most steps."""
+"""The scenarios in the middle of which the ledger is lost: those with the most steps."""
 
 
 @dataclass(frozen=True)
-class Books:
+class Entries:
     """Everything that the ledger has on record, without the order of different purchases."""
 
     transfers: dict[str, list[Transfer]]
@@ -54,12 +54,12 @@ class Books:
     proofs: dict[str, str]
 
 
-def books(ledger: Ledger) -> Books:
+def entries(ledger: Ledger) -> Entries:
     """Read the ledger, which must be consistent in itself."""
     snapshot = ledger.snapshot()
     assert snapshot.differences == ()
     ids = [each.purchase_id for each in snapshot.purchases]
-    return Books(
+    return Entries(
         {each: ledger.transfers(each) for each in ids},
         {each: ledger.balances(each) for each in ids},
         ledger.accounts(),
@@ -179,7 +179,7 @@ async def drill(
 
 
 @pytest.mark.timeout(120)
-async def test_lost_books_are_found_again_whenever_the_backup_was_taken(
+async def test_lost_ledger_are_found_again_whenever_the_backup_was_taken(
     tmp_path: Path,
     threads: ThreadPoolExecutor,
     record_property: Callable[[str, object], None],
@@ -188,7 +188,7 @@ async def test_lost_books_are_found_again_whenever_the_backup_was_taken(
     changes, and a second run of the remedy changes nothing at all."""
     async with drill_in(tmp_path, threads) as drill:
         await asyncio.gather(*(played(drill, scenario) for scenario in SCENARIOS))
-        expected, before = books(drill.services.ledger), await drill.untouched()
+        expected, before = entries(drill.services.ledger), await drill.untouched()
         drill.directory = Remembering(drill.server.client)
         counts: Counter[str] = Counter()
         for scenario in SCENARIOS:
@@ -207,7 +207,9 @@ async def played(drill: Drill, scenario: Scenario) -> None:
     await asyncio.gather(runner.run(scenario, scenario.name), drill.back_up(scenario.name))
 
 
-async def restored(drill: Drill, scenario: Scenario, backup: Path, expected: Books) -> Counter[str]:
+async def restored(
+    drill: Drill, scenario: Scenario, backup: Path, expected: Entries
+) -> Counter[str]:
     """Restore one purchase in an old file, then all of them; how much was missing."""
     name = scenario.name
     with ledger_in(backup) as ledger:
@@ -217,7 +219,7 @@ async def restored(drill: Drill, scenario: Scenario, backup: Path, expected: Boo
         if backup == drill.backups[name][-1]:
             others = await drill.restore(ledger)
             assert others.differences == ()
-            assert books(ledger) == expected
+            assert entries(ledger) == expected
             again = await drill.restore(ledger)
             assert (again.rebuilt, len(again.agreed)) == ((), len(SCENARIOS))
             assert await drill.audit(ledger) == ()
@@ -386,7 +388,7 @@ async def test_an_older_temporal_pays_nothing_twice_and_says_what_to_do(
         assert (await drill.handle(decided).result()).refunded == 25000
         bought = purchase()
         await until(await start(drill.server.client, bought), lambda found: found.payment == "held")
-        expected, statement = books(drill.services.ledger), drill.services.provider.statement()
+        expected, statement = entries(drill.services.ledger), drill.services.provider.statement()
     copy(backup, world.file)
 
     async with world.running() as drill:
@@ -399,13 +401,13 @@ async def test_an_older_temporal_pays_nothing_twice_and_says_what_to_do(
         again = f"recourse adopt {bought.purchase_id} --from-terms"
         assert again in found[bought.purchase_id].what_to_do
         assert advice(await drill.audit()) == {each: f"recourse restore {each}" for each in found}
-        assert books(drill.services.ledger) == expected
+        assert entries(drill.services.ledger) == expected
 
         await adopted(drill.server, drill.services, bought.purchase_id, from_terms=True)
         await send(drill.handle(decided), Role.FREELANCER, "give_refund")
         assert (await drill.handle(decided).result()).refunded == 25000
         await until(drill.handle(bought.purchase_id), lambda found: found.payment == "held")
-        assert books(drill.services.ledger) == expected
+        assert entries(drill.services.ledger) == expected
         assert drill.services.provider.statement() == statement
         assert (await drill.restore()).differences == ()
         assert await drill.audit() == ()
@@ -416,7 +418,7 @@ async def test_every_scenario_goes_on_from_an_older_temporal(
     tmp_path: Path, threads: ThreadPoolExecutor
 ) -> None:
     """Temporal is copied in the middle of every scenario and put back when all have ended. The
-    same messages and the same time lead to the same end: the books and the provider's records stay
+    same messages and the same time lead to the same end: the ledger and the provider's records stay
     as they are, and no notice goes out twice."""
     world = Twice(tmp_path, threads)
     async with world.running() as drill:
@@ -426,7 +428,7 @@ async def test_every_scenario_goes_on_from_an_older_temporal(
     copy(world.file, older := tmp_path / "older.db")
     async with world.running() as drill:
         ends = await asyncio.gather(*(ended(drill, scenario) for scenario in SCENARIOS))
-        expected, statement = books(drill.services.ledger), drill.services.provider.statement()
+        expected, statement = entries(drill.services.ledger), drill.services.provider.statement()
         mail = mails(tmp_path)
     copy(older, world.file)
 
@@ -435,7 +437,7 @@ async def test_every_scenario_goes_on_from_an_older_temporal(
         assert report.rebuilt == ()
         assert len(report.differences) > len(SCENARIOS) / 2, "what a person has to look at"
         assert await asyncio.gather(*(ended(drill, scenario) for scenario in SCENARIOS)) == ends
-        assert books(drill.services.ledger) == expected
+        assert entries(drill.services.ledger) == expected
         assert drill.services.provider.statement() == statement
         assert mails(tmp_path) == mail
         assert (await drill.restore()).differences == ()

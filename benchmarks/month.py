@@ -1,6 +1,6 @@
-"""Generates purchases into the books on PostgreSQL, a month of them, and measures audit and views.
+"""Generates a month of purchases into the ledger on PostgreSQL, and measures audit and views.
 
-    python -m benchmarks.books [PURCHASES]     1,000,000 by default; needs 3 GB and some minutes
+    python -m benchmarks.month [PURCHASES]     1,000,000 by default; needs 3 GB and some minutes
 
 The rows are written without the rules of the database, thousands of times faster than purchases
 could be posted; the full audit then finds that each of these rules holds.

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 
-from activities.formatter import Facts, Formatter, capitalized
+from activities.formatter import Formatter, TextValues, capitalized
 from activities.sanitize import isolated
 from workflows.lifecycle.deadlines import DeadlineRule
 from workflows.lifecycle.state import State
@@ -12,9 +12,11 @@ from workflows.lifecycle.texts import Text
 NOBODY: Mapping[str, str] = {}
 
 
-def facts(state: State, actor: str = Facts.actor, values: Mapping[str, str] = NOBODY) -> Facts:
+def text_values(
+    state: State, actor: str = TextValues.actor, values: Mapping[str, str] = NOBODY
+) -> TextValues:
     """What texts can say of this purchase now."""
-    return Facts(actor, state.amounts, state.windows, values)
+    return TextValues(actor, state.amounts, state.windows, values)
 
 
 def third_person(state: State) -> Formatter:
@@ -31,12 +33,12 @@ def by_role(state: State) -> Formatter:
 
 def expiry_text(state: State, text: Text) -> str:
     """What happens when a deadline ends, as the end of a sentence."""
-    return by_role(state).format(text.expiry, facts(state))
+    return by_role(state).format(text.expiry, text_values(state))
 
 
 def label_text(state: State, rule: DeadlineRule) -> str:
     """What is due, as the start of a sentence."""
-    return capitalized(by_role(state).format(rule.label, facts(state)))
+    return capitalized(by_role(state).format(rule.label, text_values(state)))
 
 
 def instant(at: datetime) -> str:

@@ -64,7 +64,7 @@ def _database_file(settings: Settings) -> Path | None:
 
 
 def _check_exists(file: Path | None, what: str, setting: str) -> None:
-    """A command that only reads creates nothing: in the wrong folder it would see empty books."""
+    """A command that only reads creates nothing: in the wrong folder its ledger would be empty."""
     if file is not None and not file.exists():
         raise Unavailable(
             f"There is no {what} at {file.absolute()}. Run the command in the worker's folder, or "
@@ -88,8 +88,8 @@ async def ledger(purchase_id: PurchaseId, as_json: Json = False) -> None:
     """Show every movement of a purchase's money, and its balances."""
     purchase_id = read_purchase(purchase_id)
     with opened() as engine:
-        books = Ledger(engine)
-        balances, transfers = books.balances(purchase_id), books.transfers(purchase_id)
+        found = Ledger(engine)
+        balances, transfers = found.balances(purchase_id), found.transfers(purchase_id)
     if balances is None:
         text = (
             f"The ledger has no purchase {purchase_id}: no money was held.{hint_for(purchase_id)}"
