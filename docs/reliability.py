@@ -100,10 +100,13 @@ def _test(node: str) -> str:
 
 
 def counted(*files: Path) -> dict[str, Any]:
-    """All counts. The last file wins for a proof that is in several."""
+    """All counts. Of a test that is in several files, those of the last one: titles of before, such
+    as a policy that is no longer walked, are dropped."""
     found: dict[str, Any] = {}
     for file in filter(Path.exists, files):
-        found |= json.loads(file.read_text(encoding="utf-8"))
+        newer = json.loads(file.read_text(encoding="utf-8"))
+        again = {proof["test"] for proof in newer.values()}
+        found = {title: old for title, old in found.items() if old["test"] not in again} | newer
     return found
 
 

@@ -198,6 +198,16 @@ def test_the_page_of_proofs_tells_all_that_is_promised() -> None:
         assert [entry["text"] for entry in entries if entry["text"] not in page] == []
 
 
+def test_counts_of_a_proof_that_ran_again_replace_all_it_counted_before(tmp_path: Path) -> None:
+    """Also under a title that it no longer has; counts of other proofs stay."""
+    walk: dict[str, object] = {"test": "walk", "counts": {}}
+    kills: dict[str, object] = {"test": "kills", "counts": {}}
+    kept, newer = tmp_path / "kept.json", tmp_path / "newer.json"
+    kept.write_text(json.dumps({"walked, an old policy": walk, "killed": kills}), encoding="utf-8")
+    newer.write_text(json.dumps({"walked, a policy": walk}), encoding="utf-8")
+    assert set(reliability.counted(kept, newer)) == {"walked, a policy", "killed"}
+
+
 def _functions(path: Path) -> set[str]:
     """All that a file defines."""
     return {

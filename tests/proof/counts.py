@@ -25,7 +25,7 @@ TIME_LIMIT = 3_600 if ALL else 300
 SAMPLE = ("claim_accepted", "freelancer_cancels_too_late", "platform_cancels")
 SELECTED = [scenario for scenario in SCENARIOS if ALL or scenario.name in SAMPLE]
 """The scenarios that run while something other than their worker fails."""
-COUNTS_FILE = Path("var/proof/counts.json")
+COUNTS_FILE = Path(os.environ.get("RECOURSE_COUNTS", "var/proof/counts.json"))
 
 Proof = dict[str, Any]
 
