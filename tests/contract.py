@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 from pydantic import ValidationError
 
+from docs.generate import HERE
 from workflows.messages import MESSAGES, PurchaseStart
 
 START: dict[str, Any] = {
@@ -60,6 +61,11 @@ def message(name: str, **changed: Any) -> Any:
     """The example of a message with these fields changed."""
     given = {"by": BY, "message_id": "m-1", **FIELDS[name], **changed}
     return MESSAGES[name].model_validate_json(json.dumps(given))
+
+
+def schema_of(name: str) -> Any:
+    """The published schema of that name."""
+    return json.loads((HERE / "contract" / f"{name}.schema.json").read_text(encoding="utf-8"))
 
 
 def strict(schema: Any) -> Any:

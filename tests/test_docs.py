@@ -111,7 +111,7 @@ def test_every_field_says_what_it_means(path: Path) -> None:
 @pytest.mark.parametrize("name", WRITTEN)
 def test_an_answer_has_an_example(name: str) -> None:
     """A real one, with nothing that the schema does not name."""
-    schema = schema_of(name)
+    schema = contract.schema_of(name)
     (example,) = schema["examples"]
     assert example
     contract.validator_of(schema).validate(example)
@@ -120,7 +120,7 @@ def test_an_answer_has_an_example(name: str) -> None:
 @pytest.mark.parametrize("name", WRITTEN)
 def test_an_answer_of_a_later_release_fits_the_schema_of_today(name: str) -> None:
     """It has more fields, on every level."""
-    schema = schema_of(name)
+    schema = contract.schema_of(name)
     (example,) = schema["examples"]
     for part in list(_objects(example)):
         part["added"] = {"later": 1}
@@ -139,7 +139,7 @@ def test_the_schemas_have_the_bounds_of_the_rules() -> None:
 
 def test_the_descriptions_name_every_value_that_has_no_enum() -> None:
     """Of stage, payment, and who acts next."""
-    status, event = (schema_of("status"), schema_of("event")["$defs"]["EventData"])
+    status, event = contract.schema_of("status"), contract.schema_of("event")["$defs"]["EventData"]
     for fields in (status["properties"], event["properties"]):
         for name, values in VALUES.items():
             text = fields[name]["description"]
@@ -147,12 +147,7 @@ def test_the_descriptions_name_every_value_that_has_no_enum() -> None:
 
 
 def _fits(document: Any, name: str) -> bool:
-    return bool(jsonschema.Draft202012Validator(schema_of(name)).is_valid(document))
-
-
-def schema_of(name: str) -> Any:
-    """The published schema of that name."""
-    return json.loads((HERE / "contract" / f"{name}.schema.json").read_text(encoding="utf-8"))
+    return bool(jsonschema.Draft202012Validator(contract.schema_of(name)).is_valid(document))
 
 
 def _objects(value: Any) -> Iterator[dict[str, Any]]:
@@ -177,7 +172,7 @@ def test_a_sample_is_good_and_a_literal_everywhere(name: str) -> None:
     """It shows the required fields and all that the schema knows; its JSON is Python as well."""
     assert sample(name).name == name
     assert ast.literal_eval(json.dumps(SAMPLES[name])) == SAMPLES[name]
-    schema = json.loads((HERE / "contract" / f"{name}.schema.json").read_text(encoding="utf-8"))
+    schema = contract.schema_of(name)
     assert set(schema["required"]) <= set(SAMPLES[name]) <= set(schema["properties"])
 
 

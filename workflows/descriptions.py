@@ -148,7 +148,7 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "stage": "Only purchases in this stage. Default: in all",
         "needs_attention": "true: only purchases that need a person. false: only those that need "
         "nobody. Default: both",
-        "page_size": "At most so many purchases in a page, 1 to 100. Default: 50",
+        "page_size": "The largest number of purchases in a page, 1 to 100. Default: 50",
         "page_token": "next_page_token of the page before, at most 4,000 characters. Default: "
         "empty, the first page",
     },

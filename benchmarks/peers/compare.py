@@ -155,7 +155,7 @@ async def measure() -> list[Finding]:
             tempfile.TemporaryDirectory() as there,
             postgres_server() as postgres,
         ):
-            database = PostgresDatabases(postgres).create("database")
+            database = PostgresDatabases(postgres).create("ledger")
             async with (
                 ours(Path(here), database) as (our_side, our_place),
                 peer(Path(there), database) as (their_side, their_place),

@@ -119,7 +119,7 @@ def test_it_speaks_german_where_it_is_installed(installed: Installed, tmp_path: 
     assert installed.prints(program, cwd=tmp_path) == "Das Geld A text of an older release.\n"
 
 
-def test_it_makes_its_books_where_it_is_started(installed: Installed, tmp_path: Path) -> None:
+def test_it_makes_its_ledger_where_it_is_started(installed: Installed, tmp_path: Path) -> None:
     """By the migrations that came along, in a folder of the place where it may write. `setup` makes
     them before it looks for a server, of which there is none."""
     installed.runs("starter", "setup", cwd=tmp_path, leaves=3)

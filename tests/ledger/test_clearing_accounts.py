@@ -110,7 +110,7 @@ def test_the_number_may_change_while_money_moves(engine: Engine) -> None:
     assert few.positions() == many.positions()
 
 
-def test_books_of_before_keep_their_clearing_account(
+def test_an_older_ledger_keeps_its_clearing_account(
     empty_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Their purchases continue after the migration, also at a part of it."""

@@ -53,7 +53,7 @@ def test_a_purchase_is_found_after_the_key_was_changed(ledger: Ledger) -> None:
     assert ledger.purchases_of(fingerprints_for("ana@example.com", NEW)) == ["p-2"]
 
 
-def test_the_books_have_neither_address_nor_name(ledger: Ledger) -> None:
+def test_the_ledger_has_neither_address_nor_name(ledger: Ledger) -> None:
     """Not even a hash that somebody without the keys can compute from a name."""
     register(ledger, OLD)
     with ledger._engine.connect() as connection:

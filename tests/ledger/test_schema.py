@@ -234,7 +234,7 @@ def test_no_query_about_a_purchase_scans_a_table(ledger: Ledger, engine: Engine)
 
 def test_the_audit_of_a_window_scans_no_table(ledger: Ledger, engine: Engine) -> None:
     """But for the one sum of all balances: its cost is that of the window, however old the ledger
-    are."""
+    is."""
     terms: dict[str, Any] = {"purchase_id": "p-1", "currency": "USD", "at": datetime.now(UTC)}
     ledger.hold(key="hold", amount=100, **terms)
     with queries(engine) as asked:

@@ -10,9 +10,8 @@ import pytest
 
 from activities.notices.events import cloud_event
 from activities.requests import EventRecord
-from docs.generate import HERE
 from starter.schema_examples import NOON, START
-from tests.contract import validator_of
+from tests.contract import schema_of, validator_of
 from tests.lifecycle.builders import Purchase, message
 from tests.lifecycle.test_walk import walked
 from tests.lifecycle.walk import AFTER_THE_END, Walk
@@ -25,7 +24,7 @@ from workflows.messages import Message, Role
 from workflows.purchase_events import event_record
 from workflows.workflow_state import WorkflowState
 
-SCHEMA = json.loads((HERE / "contract" / "event.schema.json").read_text(encoding="utf-8"))
+SCHEMA = schema_of("event")
 VALIDATOR = validator_of(SCHEMA)
 SAME = (
     *("stage", "outcome", "reason", "waiting_for", "payment", "escrow", "refund", "frozen"),

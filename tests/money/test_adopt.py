@@ -438,7 +438,7 @@ async def test_a_rejected_second_start_does_not_hide_the_purchase(
 
 
 @pytest.mark.parametrize("malformed", [True, False], ids=["malformed", "with other terms"])
-async def test_a_rejected_second_start_keeps_no_books_from_being_restored(
+async def test_a_rejected_second_start_keeps_no_ledger_from_being_restored(
     server: WorkflowEnvironment, services: Services, tmp_path: Path, *, malformed: bool
 ) -> None:
     """What was released is known by the run that was closed."""

@@ -1,5 +1,5 @@
-"""What moves at the provider without Recourse, on a real server: the audit finds nothing, and lost
-ledger is restored."""
+"""What moves at the provider without Recourse, on a real server: the audit finds nothing, and a
+lost ledger is restored."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime

@@ -310,7 +310,7 @@ async def test_a_move_that_the_ledger_has_lost_is_restored(environment: Environm
     assert (again.rebuilt, again.agreed) == ((), ("p-1",))
 
 
-def test_lost_ledger_are_rebuilt_in_the_order_that_the_ledger_accepts(
+def test_a_lost_ledger_is_rebuilt_in_the_order_that_the_ledger_accepts(
     environment: Environment,
 ) -> None:
     again = move("bank_dispute_opened", "in_transit", 15000, "dp_2")

@@ -1,9 +1,7 @@
 """A system that receives the events of purchases, behind a real HTTP server."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from cloudevents.core.bindings.http import HTTPMessage, from_http_event
@@ -13,14 +11,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from docs.generate import HERE
-from tests.contract import validator_of
+from tests.contract import schema_of, validator_of
 from tests.stripe.serving import cut, gone, serving
 
 SECRET = "whsec_c2lnbmVkIGJ5IHJlY291cnNlISE+/w=="
-SCHEMA: dict[str, Any] = json.loads(
-    Path(HERE / "contract" / "event.schema.json").read_text(encoding="utf-8")
-)
+SCHEMA: dict[str, Any] = schema_of("event")
 
 VALIDATOR = validator_of(SCHEMA)
 

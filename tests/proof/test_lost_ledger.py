@@ -9,8 +9,8 @@ import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, closing, contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -156,11 +156,21 @@ class Drill:
 
 
 @asynccontextmanager
-async def drill_in(folder: Path, threads: ThreadPoolExecutor) -> AsyncIterator[Drill]:
-    """A new server, worker and ledger."""
-    with closing(Services(settings(folder))) as services:
+async def drill_in(
+    folder: Path,
+    threads: ThreadPoolExecutor,
+    *,
+    temporal: Path | None = None,
+    database_url: str | None = None,
+) -> AsyncIterator[Drill]:
+    """A server and a worker in a new process. `temporal`: the server's file; by default it keeps
+    nothing. `database_url`: where the ledger is, by default in the folder."""
+    given = settings(folder)
+    if database_url:
+        given = replace(given, database_url=database_url)
+    with closing(Services(given)) as services:
         async with (
-            embedded.server(skip_time=True) as server,
+            embedded.server(database=temporal, skip_time=True) as server,
             build_worker(server.client, services, threads),
         ):
             yield Drill(server, services, folder, TemporalPurchaseDirectory(server.client))
@@ -179,7 +189,7 @@ async def drill(
 
 
 @pytest.mark.timeout(120)
-async def test_lost_ledger_are_found_again_whenever_the_backup_was_taken(
+async def test_a_lost_ledger_is_rebuilt_whenever_the_backup_was_taken(
     tmp_path: Path,
     threads: ThreadPoolExecutor,
     record_property: Callable[[str, object], None],
@@ -254,7 +264,7 @@ class Disturbed(ScenarioRunner):
 
 
 @pytest.mark.timeout(120)
-async def test_purchases_go_on_while_their_books_are_lost_and_found(
+async def test_purchases_go_on_while_their_ledger_is_lost_and_found(
     tmp_path: Path, threads: ThreadPoolExecutor
 ) -> None:
     """All at once, while workers run and effects are pending: they end as described."""
@@ -359,16 +369,9 @@ class Twice:
         self.folder, self.threads = folder, threads
         self.file = folder / "temporal.db"
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[Drill]:
+    def running(self) -> AbstractAsyncContextManager[Drill]:
         """The server with its worker."""
-        with closing(Services(settings(self.folder))) as services:
-            async with (
-                embedded.server(database=self.file, skip_time=True) as server,
-                build_worker(server.client, services, self.threads),
-            ):
-                directory = TemporalPurchaseDirectory(server.client)
-                yield Drill(server, services, self.folder, directory)
+        return drill_in(self.folder, self.threads, temporal=self.file)
 
 
 @pytest.mark.timeout(120)

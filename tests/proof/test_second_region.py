@@ -1,25 +1,19 @@
 """The drill of a second region: the first is lost, the standby of PostgreSQL is promoted, and
 Temporal comes back from a copy that is a minute older than the ledger."""
 
-from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass, replace
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from activities.database import migrate
-from activities.services import Services
 from demo.runner import send, skip, start, until
-from temporal import embedded
-from temporal.directory import TemporalPurchaseDirectory
-from tests.conftest import settings
 from tests.ledger.conftest import engine_of
 from tests.proof.postgres_nodes import Pair, pair_of_nodes
-from tests.proof.test_lost_ledger import Drill, at_rest, copy, entries
+from tests.proof.test_lost_ledger import Drill, at_rest, copy, drill_in, entries
 from tests.purchases import adopted, held, purchase, purchase_of
-from worker import build_worker
 from workflows.messages import Role
 
 
@@ -35,20 +29,13 @@ class Region:
     def temporal(self) -> Path:
         return self.folder / "temporal.db"
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[Drill]:
-        given = replace(settings(self.folder), database_url=self.pair.url("recourse"))
-        with closing(Services(given)) as services:
-            async with (
-                embedded.server(database=self.temporal, skip_time=True) as server,
-                build_worker(server.client, services, self.threads),
-            ):
-                directory = TemporalPurchaseDirectory(server.client)
-                yield Drill(server, services, self.folder, directory)
+    def running(self) -> AbstractAsyncContextManager[Drill]:
+        url = self.pair.url("recourse")
+        return drill_in(self.folder, self.threads, temporal=self.temporal, database_url=url)
 
 
 @pytest.mark.timeout(285)
-async def test_a_second_region_goes_on_from_newer_books_and_an_older_temporal(
+async def test_a_second_region_goes_on_from_a_newer_ledger_and_an_older_temporal(
     tmp_path: Path, threads: ThreadPoolExecutor
 ) -> None:
     """Within the lost minute one purchase was refunded, one by time, and one was bought; one

@@ -46,7 +46,7 @@ def rows_of(cli: Cli, purchase_id: str) -> dict[str, list[str]]:
     return {table: rows for table, rows in found.items() if rows}
 
 
-async def test_what_identifies_a_person_is_gone_and_the_books_stay(
+async def test_what_identifies_a_person_is_gone_and_the_ledger_stays(
     cli: Cli, cli_client: Client, cli_worker: None
 ) -> None:
     """The list in docs/security.md: tables that still have the purchase, and nothing personal."""
