@@ -6,11 +6,9 @@ All of them are parsed from JSON, as in production.
 import json
 from typing import Any
 
-import jsonschema
 import pytest
 from pydantic import ValidationError
 
-from docs.generate import HERE
 from workflows.messages import MESSAGES, PurchaseStart
 
 START: dict[str, Any] = {
@@ -61,31 +59,6 @@ def message(name: str, **changed: Any) -> Any:
     """The example of a message with these fields changed."""
     given = {"by": BY, "message_id": "m-1", **FIELDS[name], **changed}
     return MESSAGES[name].model_validate_json(json.dumps(given))
-
-
-def schema_of(name: str) -> Any:
-    """The published schema of that name."""
-    return json.loads((HERE / "contract" / f"{name}.schema.json").read_text(encoding="utf-8"))
-
-
-def strict(schema: Any) -> Any:
-    """The same schema, which also rejects what it does not describe. The published ones of what a
-    purchase writes let a later release add fields."""
-    if isinstance(schema, list):
-        return [strict(inner) for inner in schema]
-    if not isinstance(schema, dict):
-        return schema
-    closed = {name: strict(inner) for name, inner in schema.items() if name != "examples"}
-    return {**closed, "additionalProperties": False} if _is_model(schema) else closed
-
-
-def _is_model(schema: dict[str, Any]) -> bool:
-    return schema.get("type") == "object" and "properties" in schema
-
-
-def validator_of(schema: Any) -> jsonschema.Draft202012Validator:
-    """Checks that a document is as a schema says, and has nothing that the schema does not name."""
-    return jsonschema.Draft202012Validator(strict(schema))
 
 
 def assert_rejected(field: str, make: Any, *args: Any, **changed: Any) -> None:

@@ -18,6 +18,7 @@ from docs.samples import SAMPLES, START
 from starter.commands import command
 from starter.schema import DIALECT, READ, WRITTEN
 from tests import contract
+from tests.schemas import schema_of, validator_of
 from workflows.lifecycle.state import Code, Payment, Stage
 from workflows.lifecycle.versions import VERSIONS
 from workflows.messages import MESSAGES, Role
@@ -111,16 +112,16 @@ def test_every_field_says_what_it_means(path: Path) -> None:
 @pytest.mark.parametrize("name", WRITTEN)
 def test_an_answer_has_an_example(name: str) -> None:
     """A real one, with nothing that the schema does not name."""
-    schema = contract.schema_of(name)
+    schema = schema_of(name)
     (example,) = schema["examples"]
     assert example
-    contract.validator_of(schema).validate(example)
+    validator_of(schema).validate(example)
 
 
 @pytest.mark.parametrize("name", WRITTEN)
 def test_an_answer_of_a_later_release_fits_the_schema_of_today(name: str) -> None:
     """It has more fields, on every level."""
-    schema = contract.schema_of(name)
+    schema = schema_of(name)
     (example,) = schema["examples"]
     for part in list(_objects(example)):
         part["added"] = {"later": 1}
@@ -139,7 +140,7 @@ def test_the_schemas_have_the_bounds_of_the_rules() -> None:
 
 def test_the_descriptions_name_every_value_that_has_no_enum() -> None:
     """Of stage, payment, and who acts next."""
-    status, event = contract.schema_of("status"), contract.schema_of("event")["$defs"]["EventData"]
+    status, event = schema_of("status"), schema_of("event")["$defs"]["EventData"]
     for fields in (status["properties"], event["properties"]):
         for name, values in VALUES.items():
             text = fields[name]["description"]
@@ -147,7 +148,7 @@ def test_the_descriptions_name_every_value_that_has_no_enum() -> None:
 
 
 def _fits(document: Any, name: str) -> bool:
-    return bool(jsonschema.Draft202012Validator(contract.schema_of(name)).is_valid(document))
+    return bool(jsonschema.Draft202012Validator(schema_of(name)).is_valid(document))
 
 
 def _objects(value: Any) -> Iterator[dict[str, Any]]:
@@ -172,7 +173,7 @@ def test_a_sample_is_good_and_a_literal_everywhere(name: str) -> None:
     """It shows the required fields and all that the schema knows; its JSON is Python as well."""
     assert sample(name).name == name
     assert ast.literal_eval(json.dumps(SAMPLES[name])) == SAMPLES[name]
-    schema = contract.schema_of(name)
+    schema = schema_of(name)
     assert set(schema["required"]) <= set(SAMPLES[name]) <= set(schema["properties"])
 
 

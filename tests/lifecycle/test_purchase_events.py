@@ -11,10 +11,10 @@ import pytest
 from activities.notices.events import cloud_event
 from activities.requests import EventRecord
 from starter.schema_examples import NOON, START
-from tests.contract import schema_of, validator_of
 from tests.lifecycle.builders import Purchase, message
 from tests.lifecycle.test_walk import walked
 from tests.lifecycle.walk import AFTER_THE_END, Walk
+from tests.schemas import schema_of, validator_of
 from workflows import lifecycle, view
 from workflows.acceptance import accept
 from workflows.lifecycle.events import Accepted, DecisionPosted, PaymentHeld

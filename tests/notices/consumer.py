@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tests.contract import schema_of, validator_of
+from tests.schemas import schema_of, validator_of
 from tests.stripe.serving import cut, gone, serving
 
 SECRET = "whsec_c2lnbmVkIGJ5IHJlY291cnNlISE+/w=="

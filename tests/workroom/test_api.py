@@ -16,8 +16,8 @@ from demo.runner import status, until
 from docs.samples import SAMPLES
 from temporal import purchases
 from temporal.purchases import Purchase
-from tests.contract import validator_of
 from tests.purchases import held, purchase, purchase_of
+from tests.schemas import validator_of
 from tests.stripe.serving import serving
 from tests.workroom.callers import (
     ANA,
