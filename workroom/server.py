@@ -17,6 +17,7 @@ from temporal.client import connect
 from temporal.serving import LISTENS, listen
 from workflows.messages import Sender
 from workroom.api import Api
+from workroom.books import Books
 from workroom.error_pages import plain_page
 from workroom.limits import Limits
 from workroom.pages import Pages
@@ -55,14 +56,15 @@ def day_link(
     )
 
 
-def workroom(client: Client, settings: WorkroomSettings) -> Starlette:
-    """The ASGI application, with what the settings have keys for."""
-    routes, limits = [LISTENS], Limits()
+def workroom(client: Client, settings: WorkroomSettings, books: Books | None = None) -> Starlette:
+    """The ASGI application, with what the settings have keys for. `books`: those of the environment
+    by default."""
+    routes, limits, books = [LISTENS], Limits(), books or Books.from_environment()
     if settings.tokens:
-        routes += Api(client, settings.tokens, limits).routes
+        routes += Api(client, books, settings.tokens, limits).routes
     plain = _plain
     if settings.links:
-        pages = Pages.of(client, settings.links, settings, limits)
+        pages = Pages.of(client, books, settings.links, settings, limits)
         routes, plain = routes + pages.routes, pages.plain
 
     async def not_answered(request: Request, error: Exception) -> Response:
