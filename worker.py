@@ -228,7 +228,7 @@ async def run(dev: DevServer | None = None) -> None:
         tune_garbage_collection()
         await stack.enter_async_context(build_worker(client, services, threads, config))
         if dev:
-            await _serve_workroom(stack, client, environment)
+            await _serve_workroom(stack, client, services, environment)
         health.ready = True
         log.info(
             "worker_started",
@@ -280,14 +280,16 @@ def _with_workroom() -> Mapping[str, str]:
 
 
 async def _serve_workroom(
-    stack: AsyncExitStack, client: Client, environment: Mapping[str, str]
+    stack: AsyncExitStack, client: Client, services: Services, environment: Mapping[str, str]
 ) -> None:
+    from workroom.database import Database
     from workroom.local import serve_workroom
     from workroom.server import day_link
     from workroom.settings import WorkroomSettings
 
     settings = WorkroomSettings.from_environment(environment)
-    await stack.enter_async_context(serve_workroom(client, settings))
+    database = Database(lambda: services.engine, services.seal)
+    await stack.enter_async_context(serve_workroom(client, settings, database))
     operator = Sender(role=Role.OPERATOR, id="operator-1")
     log.info("workroom", address=settings.base_url, staff=day_link(settings, operator))
 

@@ -23,8 +23,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Engine, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from activities import database
 from activities.aftercare import AftercareActivities
@@ -264,6 +264,32 @@ def open_database(settings: Settings) -> Engine:
         engine.dispose()
         raise
     return engine
+
+
+def open_existing(settings: Settings) -> Engine:
+    """The same for a process that only reads: it creates no database, because in the wrong folder
+    it would see an empty ledger."""
+    check_exists(_database_file(settings), "database", "RECOURSE_DATABASE_URL")
+    return open_database(settings)
+
+
+def _database_file(settings: Settings) -> Path | None:
+    """The file of a SQLite database."""
+    try:
+        url = make_url(settings.database_url)
+    except ArgumentError:
+        return None  # opening it says what is wrong
+    is_file = url.get_backend_name() == "sqlite" and url.database
+    return Path(url.database or "") if is_file else None
+
+
+def check_exists(file: Path | None, what: str, setting: str) -> None:
+    """Raise Unavailable if a file is not there."""
+    if file is not None and not file.exists():
+        raise Unavailable(
+            f"There is no {what} at {file.absolute()}. Run the command in the worker's folder, or "
+            f"set {setting} to the worker's {what}. A worker or `recourse setup` makes a new one."
+        )
 
 
 def migrate(engine: Engine, settings: Settings) -> bool:

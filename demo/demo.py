@@ -30,6 +30,7 @@ from temporal.plugin import ACTIVITY_THREADS
 from temporal.ports import free_port
 from worker import build_worker
 from workflows.messages import PurchaseResult
+from workroom.database import Database
 from workroom.local import serve_workroom, with_workroom
 from workroom.settings import WorkroomSettings
 
@@ -112,7 +113,11 @@ async def demo(*, exit_at_once: bool, json_output: bool) -> int:
             )
             console.print(f"Web UI: http://localhost:{ui_port}", highlight=False)
         if sys.stdout.isatty() and not exit_at_once:
-            await stack.enter_async_context(serve_workroom(environment.client, room))
+            await stack.enter_async_context(
+                serve_workroom(
+                    environment.client, room, Database(lambda: services.engine, services.seal)
+                )
+            )
             await open_purchases(environment, _sandbox(services))
             _invite(console, room)
             console.print("The server keeps running; press Ctrl-C to stop it.")

@@ -70,6 +70,8 @@ def everything() -> Iterator[Text]:
         yield from ((text, "", f"rejections:{code}") for text in (why, *_of(texts.rejected(why))))
     for text in (texts.CHANGED_SINCE, texts.REFUND_TAKES, texts.DECISION_WAITS):
         yield text, "", "rules"
+    for text in (texts.ADOPTED, texts.BEGUN_AGAIN):
+        yield text, "", "timeline"
     for account in ("PAYMENT_METHOD", "ESCROW", "IN_TRANSIT", "FREELANCER_BALANCE", "BANK"):
         for context in ACCOUNT_CONTEXTS:
             yield account_template(getattr(draft, account)), context, "movements"

@@ -134,7 +134,7 @@ async def served() -> AsyncIterator[WorkroomSettings]:
         assert isinstance(services.provider, SandboxProvider)
         await open_purchases(server, services.provider)
         await server.client.execute_workflow(
-            "BooksAudit", id="audit-of-the-pictures", task_queue=TASK_QUEUE
+            "LedgerAudit", id="audit-of-the-pictures", task_queue=TASK_QUEUE
         )
         room = WorkroomSettings.from_environment(variables)
         await stack.enter_async_context(serve_workroom(server.client, room))

@@ -16,18 +16,17 @@ from rich.console import Console, Group, RenderableType
 from rich.progress import Progress
 from rich.text import Text
 
-from activities.requests import Model
+from activities.requests import Model, Money
 from activities.sanitize import one_line
 from starter import show
+from starter.options import SHOWN
 from temporal.errors import Unreachable
+from workflows.messages import Deadline
 
 Item = TypeVar("Item")
 
 CONCURRENT = 20
 """Purchases that are worked on at the same time."""
-
-SHOWN = 50
-"""Purchases that the report for people names; the one for programs names all."""
 
 Rate = Annotated[
     float, typer.Option(min=0.1, max=10_000, help="At most this many purchases a second.")
@@ -36,13 +35,24 @@ SAME_COMMAND = "Run the same command to go on."
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and report; change nothing.")]
 
 
+class Becomes(Model):
+    """How an imported purchase would stand. All of the price would be held in escrow."""
+
+    stage: str
+    price: Money
+    claim: int | None
+    deadlines: tuple[Deadline, ...]
+
+
 class Outcome(Model):
-    """What became of one purchase. `done`: it is as the command was to leave it."""
+    """What became of one purchase. `done`: it is as the command was to leave it. `becomes`: in the
+    dry run of an import."""
 
     purchase_id: str
     result: str
     done: bool
     text: str = ""
+    becomes: Becomes | None = None
 
 
 class Report(Model):
@@ -105,11 +115,14 @@ def _stopped(found: Sequence[Outcome], items: Sequence[object], to_go_on: str) -
 
 
 def shown(
-    report: Report, title: str, reason: Callable[[str], str | Text] = show.prose
+    report: Report,
+    title: str,
+    reason: Callable[[str], str | Text] = show.prose,
+    limit: int = SHOWN,
 ) -> RenderableType:
     """The report for people: how many, and what is not done or, in a dry run, what would be. The
     title is a line of its own: a table wraps its title to its width. `reason` makes a cell of an
-    outcome's text."""
+    outcome's text. It names `limit` purchases; the report for programs names all."""
     counts = [(result.replace("_", " "), str(number)) for result, number in report.results.items()]
     counted = show.table("", ("result", "purchases"), counts)
     blocks: list[RenderableType] = [Text(one_line(title)), counted]
@@ -117,9 +130,7 @@ def shown(
     if named:
         rows = (
             (each.purchase_id, each.result.replace("_", " "), reason(each.text))
-            for each in named[:SHOWN]
+            for each in named[:limit]
         )
-        blocks.append(show.table("Of these", ("purchase", "result", "why"), rows))
-    if len(named) > SHOWN:
-        blocks.append(f"{len(named) - SHOWN} more; --json shows all.")
-    return Group(*blocks)
+        blocks.append(show.table("Of these", ("purchase", "result", "details"), rows))
+    return Group(*blocks, *show.more(len(named), limit))

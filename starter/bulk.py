@@ -16,7 +16,7 @@ from starter import batch, show
 from starter.batch import Outcome, Rate, Report
 from starter.exits import ExitStatus, command
 from starter.messages import AMOUNTS, division
-from starter.options import Json, read_id, read_model, read_object, read_sender
+from starter.options import SHOWN, Json, Limit, read_id, read_model, read_object, read_sender
 from temporal.client import connect
 from temporal.errors import InvalidInput, Rejected, Unreachable
 from temporal.executions import executions
@@ -68,6 +68,7 @@ async def send(
     yes: Yes = False,
     message_id: MessageId = None,
     rate: Rate = 20,
+    limit: Limit = SHOWN,
     as_json: Json = False,
 ) -> int:
     """Send one message to every purchase that a query finds; without --yes, only check it.
@@ -88,7 +89,7 @@ async def send(
     again = to_go_on(batch_id) if yes and message else batch.SAME_COMMAND
     report = await batch.run(found, work.to, rate=rate, dry_run=not yes, to_go_on=again)
     answer = {"message_id": batch_id, **report.model_dump()}
-    show.answer(answer, _shown(report, name, sent=yes), as_json=as_json)
+    show.answer(answer, _shown(report, name, limit, sent=yes), as_json=as_json)
     return 0 if report.complete else ExitStatus.REJECTED
 
 
@@ -97,14 +98,13 @@ def to_go_on(message_id: str) -> str:
     return f"To go on, run the same command with --message-id {message_id}."
 
 
-def _shown(report: Report, name: str, *, sent: bool) -> RenderableType:
+def _shown(report: Report, name: str, limit: int, *, sent: bool) -> RenderableType:
     count = len(report.purchases)
     if not count:
         return "The query finds no running purchase."
     title = f"{name} to {count} {'purchase' if count == 1 else 'purchases'}"
-    return batch.shown(
-        report, title if sent else f"Check of {title}; nothing was sent. --yes sends it."
-    )
+    checked = f"Check of {title}; nothing was sent. --yes sends it."
+    return batch.shown(report, title if sent else checked, limit=limit)
 
 
 def _message(name: str, sender: str | None, data: str, message_id: str) -> Message | None:

@@ -100,7 +100,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         ),
         "events": (
             "starter.events:events",
-            "List the events that other systems did not get; with --resend, send them again.",
+            "List the events that other systems have not got; with --resend, send them again.",
         ),
         "codec": (
             "starter.serve:codec",

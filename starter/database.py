@@ -1,15 +1,14 @@
 """Commands that read the database: ledger, notices, audit."""
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Group
-from sqlalchemy import Engine, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from activities.amounts import format_amount
 from activities.audit import WINDOW, reconcile
@@ -22,24 +21,26 @@ from activities.requests import AuditReport
 from activities.services import (
     Settings,
     Unavailable,
-    open_database,
+    WrongSetting,
+    check_exists,
+    open_existing,
     provider_of,
     sandbox_file,
 )
 from starter import show
 from starter.exits import ExitStatus, command
 from starter.options import Json, PurchaseId, read_purchase
+from temporal import undelivered
 from temporal.client import connect, seal_of
 from temporal.directory import TemporalPurchaseDirectory
 from temporal.errors import InvalidInput, Rejected
+from workflows.messages import Status
 
 
 @contextmanager
 def opened() -> Iterator[Engine]:
     """Open the configured database, which must exist. Raises WrongSetting or Unavailable."""
-    settings = Settings.from_environment()
-    _check_exists(_database_file(settings), "database", "RECOURSE_DATABASE_URL")
-    engine = open_database(settings)
+    engine = open_existing(Settings.from_environment())
     try:
         yield engine
     finally:
@@ -49,33 +50,32 @@ def opened() -> Iterator[Engine]:
 def opened_provider() -> closing[PaymentProvider]:
     """Open the configured provider; a sandbox must exist. Raises WrongSetting or Unavailable."""
     settings = Settings.from_environment()
-    _check_exists(sandbox_file(settings), "sandbox", "RECOURSE_PAYMENTS")
+    check_exists(sandbox_file(settings), "sandbox", "RECOURSE_PAYMENTS")
     return closing(provider_of(settings))
-
-
-def _database_file(settings: Settings) -> Path | None:
-    """The file of a SQLite database."""
-    try:
-        url = make_url(settings.database_url)
-    except ArgumentError:
-        return None  # opening it says what is wrong
-    is_file = url.get_backend_name() == "sqlite" and url.database
-    return Path(url.database or "") if is_file else None
-
-
-def _check_exists(file: Path | None, what: str, setting: str) -> None:
-    """A command that only reads creates nothing: in the wrong folder its ledger would be empty."""
-    if file is not None and not file.exists():
-        raise Unavailable(
-            f"There is no {what} at {file.absolute()}. Run the command in the worker's folder, or "
-            f"set {setting} to the worker's {what}. A worker or `recourse setup` makes a new one."
-        )
 
 
 def purchases_of(person: str) -> list[str]:
     """The ids of the purchases that have a party with this mail address, name or word of a name."""
     with opened() as engine:
         return Ledger(engine).purchases_of(fingerprints_for(person, seal_of()))
+
+
+def without_arrived(status: Status) -> Status:
+    """The status without what has arrived since it was given up, if the database can be read here."""
+    with suppress(Unavailable, WrongSetting, SQLAlchemyError), opened() as engine:
+        log = DeliveryLog(engine).deliveries(status.purchase_id)
+        return undelivered.without_arrived(status, log)
+    return status
+
+
+def check_known(engine: Engine, purchase_id: str) -> None:
+    """Raise Rejected `NOT_FOUND` if the ledger knows nothing of the purchase."""
+    ledger = Ledger(engine)
+    if ledger.find_state(purchase_id) or ledger.balances(purchase_id):
+        return
+    if not DeliveryLog(engine).deliveries(purchase_id):
+        text = f"The ledger has no purchase {purchase_id}; check its id.{hint_for(purchase_id)}"
+        raise Rejected("NOT_FOUND", text)
 
 
 Number = Annotated[
@@ -172,16 +172,17 @@ def _shown(found: AuditReport) -> Group:
         ]
         for of in found.totals
     )
-    title = f"Ledger totals of {_count(found.purchases, 'purchase')}"
+    title = f"Ledger totals of {count(found.purchases, 'purchase')}"
     shown = show.table(title, columns, totals)
-    compared = f"{_count(found.compared, 'purchase')} compared with workflows and provider."
+    compared = f"{count(found.compared, 'purchase')} compared with workflows and provider."
     if not found.differences:
         return Group(shown, f"{compared} No differences.")
     rows = ((item.purchase_id or "", item.what, item.what_to_do) for item in found.differences)
-    title = _count(len(found.differences), "difference")
+    title = count(len(found.differences), "difference")
     differences = show.table(title, ("purchase", "what is wrong", "what to do"), rows)
     return Group(shown, compared, differences)
 
 
-def _count(number: int, what: str) -> str:
+def count(number: int, what: str) -> str:
+    """`1 event`, `2 events`."""
     return f"{number} {what}{'' if number == 1 else 's'}"

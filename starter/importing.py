@@ -5,33 +5,41 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from rich.console import Group
 from temporalio.client import Client
 
+from activities.amounts import format_amount
+from activities.fields import Identifier
 from activities.keys import workflow_id_of
 from activities.ledger import Ledger
 from activities.payment_reference import why_not_payable
 from activities.payments import PaymentProvider
 from activities.requests import Money
 from starter import batch, show
-from starter.batch import DryRun, Outcome, Rate
+from starter.batch import Becomes, DryRun, Outcome, Rate, Report
 from starter.database import opened, opened_provider
 from starter.exits import ExitStatus, command
-from starter.options import Json
+from starter.options import SHOWN, Json, Limit
 from temporal.client import connect
 from temporal.deployment import worker_missing
 from temporal.errors import InvalidInput, Rejected, Unreachable
 from temporal.purchases import Purchase
 from temporal.terms import check
+from workflows import view
+from workflows.card import instant
 from workflows.imported import check_deadlines
+from workflows.lifecycle import newest
+from workflows.lifecycle.state import DeadlineName
 from workflows.messages import PurchaseStart
 from workflows.receiving.parsing import explain
+from workflows.workflow_state import AcceptedStart, WorkflowState
 
 File = Annotated[
     Path,
@@ -58,16 +66,40 @@ class Line:
     number: int
     start: PurchaseStart | None
     problem: str = ""
+    id: str = ""
+    """The purchase's id, if it can be read."""
 
     @property
     def name(self) -> str:
         """The purchase's id, or the number of the line."""
-        return self.start.purchase_id if self.start else f"line {self.number}"
+        return self.id or f"line {self.number}"
+
+
+class ImportReport(Report):
+    """With what a dry run has found in all: how many purchases would be in each stage, and how much
+    would be held in each currency, in minor units."""
+
+    stages: dict[str, int]
+    to_hold: dict[str, int]
+
+    @classmethod
+    def of(cls, report: Report) -> "ImportReport":
+        """The report with these sums."""
+        found = [each.becomes for each in report.purchases if each.becomes]
+        to_hold: Counter[str] = Counter()
+        for each in found:
+            to_hold[each.price.currency] += each.price.amount
+        stages = Counter(each.stage for each in found)
+        return cls(**dict(report), stages=dict(stages), to_hold=dict(to_hold))
 
 
 @command
 async def import_(
-    file: File, dry_run: DryRun = False, rate: Rate = 100, as_json: Json = False
+    file: File,
+    dry_run: DryRun = False,
+    rate: Rate = 100,
+    limit: Limit = SHOWN,
+    as_json: Json = False,
 ) -> int:
     """Continue purchases here that already run elsewhere: their stage, deadlines and money.
 
@@ -81,8 +113,10 @@ async def import_(
         work = Import(client, Ledger(engine), provider, dry_run)
         report = await batch.run(lines, work.of, rate=rate, dry_run=dry_run)
     title = f"Import of {file.name}{' (dry run: nothing was changed)' if dry_run else ''}"
+    found = ImportReport.of(report)
     # A reason names fields, which people copy: it gets no invisible spaces.
-    show.answer(report, batch.shown(report, title, str), as_json=as_json)
+    shown = batch.shown(found, title, str, limit)
+    show.answer(found, Group(shown, *_sums(found)), as_json=as_json)
     return 0 if report.complete else ExitStatus.REJECTED
 
 
@@ -111,7 +145,7 @@ class Import:
         if problem := await asyncio.to_thread(self._problem, start):
             return _outcome(line, "rejected", problem)
         if self._dry_run:
-            return _outcome(line, "can_be_imported")
+            return _possible(line, start)
         await purchase.start(start)
         return await self._held(line, purchase)
 
@@ -160,6 +194,36 @@ def _outcome(line: Line, result: str, text: str = "") -> Outcome:
     return Outcome(purchase_id=line.name, result=result, done=result != "rejected", text=text)
 
 
+def _possible(line: Line, start: PurchaseStart) -> Outcome:
+    """One that can be imported, with the state that its workflow would begin with."""
+    now = datetime.now(UTC)
+    state = WorkflowState.begin(AcceptedStart.of(start, now), now, newest())
+    found = view.status(state)
+    becomes = Becomes(
+        stage=found.stage,
+        price=found.price,
+        claim=found.claim,
+        # The payment is found at once: it is made already.
+        deadlines=tuple(each for each in found.deadlines if each.name != DeadlineName.PAYMENT),
+    )
+    return _outcome(line, "can_be_imported", _text(becomes)).model_copy(update={"becomes": becomes})
+
+
+def _text(becomes: Becomes) -> str:
+    currency = becomes.price.currency
+    claim = [f"claim of {format_amount(becomes.claim, currency)}"] if becomes.claim else []
+    deadlines = [f"{each.name} until {instant(each.at)}" for each in becomes.deadlines]
+    return ", ".join([becomes.stage, *claim, f"{becomes.price} in escrow", *deadlines])
+
+
+def _sums(found: ImportReport) -> list[str]:
+    if not found.stages:
+        return []
+    stages = ", ".join(f"{number} {stage}" for stage, number in found.stages.items())
+    held = ", ".join(format_amount(amount, of) for of, amount in found.to_hold.items())
+    return [f"By stage: {stages}.", f"{held} would be held in escrow."]
+
+
 # --- the file
 
 
@@ -176,7 +240,7 @@ def _read(file: Path) -> Iterator[Line]:
     seen = Counter(name for start in starts for name in _unique(start))
     for line in lines:
         twice = [name for name in _unique(line.start) if seen[name] > 1] if line.start else []
-        yield Line(line.number, None, f"{twice[0]} comes twice.") if twice else line
+        yield replace(line, start=None, problem=f"{twice[0]} comes twice.") if twice else line
 
 
 def _unique(start: PurchaseStart) -> tuple[str, str]:
@@ -216,10 +280,24 @@ def _line(number: int, document: str) -> Line:
     try:
         start = PurchaseStart.model_validate_json(document)
         if start.imported is None:
-            return Line(number, None, "`imported` is missing: where does the purchase stand?")
+            problem = "`imported` is missing: where does the purchase stand?"
+            return Line(number, None, problem, start.purchase_id)
         check(start)
     except ValidationError as error:
-        return Line(number, None, explain(error))
+        return Line(number, None, explain(error), _id_in(document))
     except InvalidInput as error:
-        return Line(number, None, error.text)
-    return Line(number, start)
+        return Line(number, None, error.text, _id_in(document))
+    return Line(number, start, id=start.purchase_id)
+
+
+class _WithId(BaseModel):
+    """What can be read of a line that is no start input."""
+
+    purchase_id: Identifier
+
+
+def _id_in(document: str) -> str:
+    try:
+        return _WithId.model_validate_json(document).purchase_id
+    except ValidationError:
+        return ""

@@ -51,7 +51,7 @@ _FAILING = (
     f"{RUNNING} AND TemporalReportedProblems IN "
     "('category=WorkflowTaskFailed', 'category=WorkflowTaskTimedOut')"
 )
-_AUDITED = "WorkflowType = 'BooksAudit' AND ExecutionStatus = 'Completed'"
+_AUDITED = "WorkflowType = 'LedgerAudit' AND ExecutionStatus = 'Completed'"
 
 log = structlog.get_logger()
 

@@ -28,6 +28,9 @@ LARGEST_FILE = 1_000_000
 PurchaseId = Annotated[
     str, typer.Argument(metavar="PURCHASE", help="The purchase's id, or its workflow id.")
 ]
+SHOWN = 50
+"""How many rows a list for people has by default."""
+Limit = Annotated[int, typer.Option(metavar="N", min=1, help="Show at most N rows.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 As = Annotated[
     str, typer.Option("--as", metavar="ROLE:ID", help="The sender, for example client:ana.")

@@ -16,12 +16,13 @@ from starter.options import As, Json, PurchaseId, read_id, read_purchase, read_s
 from temporal.aftercare import current, status_of
 from temporal.client import connect
 from temporal.errors import InvalidInput, Rejected
-from temporal.listing import find
+from temporal.listing import MOST_OF_PERSON, among, find, too_many
 from temporal.purchases import Purchase
 from workflows import view
 from workflows.lifecycle.state import Stage
 from workflows.messages import Role, Status
 
+Most = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="The newest N only.")]
 REFRESH_EVERY = timedelta(seconds=2)
 
 Watch = Annotated[bool, typer.Option("--watch", help="Refresh until it is closed, or Ctrl-C.")]
@@ -35,8 +36,9 @@ Person = Annotated[
         metavar="TEXT", help="Bought or sold by this mail address, name or word of a name."
     ),
 ]
-MOST_OF_PERSON = 100
-"""How many purchases of a person the server is asked for in one query."""
+NeverStarted = Annotated[
+    bool, typer.Option("--never-started", help="Not begun: the start input was invalid.")
+]
 
 
 @command
@@ -49,7 +51,7 @@ async def status(purchase_id: PurchaseId, watch: Watch = False, as_json: Json = 
         with suppress(asyncio.CancelledError):  # Ctrl-C
             await _watch(purchase)
     else:
-        found = await status_of(purchase)
+        found = await _status(purchase)
         show.answer(found, show.status(found), as_json=as_json)
 
 
@@ -58,16 +60,26 @@ async def _purchase(purchase_id: str) -> Purchase:
     return await Purchase(await connect(), purchase_id).begun()
 
 
+async def _status(purchase: Purchase) -> Status:
+    """The status; what has arrived since it was given up is not undelivered."""
+    found = await status_of(purchase)
+    if not found.undelivered:
+        return found
+    from starter.database import without_arrived  # the database's library takes a while to load
+
+    return await asyncio.to_thread(without_arrived, found)
+
+
 async def _watch(purchase: Purchase) -> None:
     screen = show.console()
     if not screen.is_terminal:
         await _report(purchase, screen)
         return
-    found = await status_of(purchase)
+    found = await _status(purchase)
     with Live(show.status(found), console=screen, auto_refresh=False) as live:
         while found.stage != Stage.CLOSED:
             await asyncio.sleep(REFRESH_EVERY.total_seconds())
-            found = await status_of(purchase)
+            found = await _status(purchase)
             live.update(show.status(found), refresh=True)
 
 
@@ -77,7 +89,7 @@ async def _report(purchase: Purchase, screen: Console) -> None:
     while printed is None or printed.stage != Stage.CLOSED:
         if printed:
             await asyncio.sleep(REFRESH_EVERY.total_seconds())
-        found = await status_of(purchase)
+        found = await _status(purchase)
         if found != printed:
             screen.print(show.status(found))
             screen.file.flush()
@@ -103,23 +115,23 @@ async def list_(
     freelancer: Freelancer = None,
     stage: InStage = None,
     needs_attention: Attention = False,
+    never_started: NeverStarted = False,
     person: Person = None,
+    limit: Most = None,
     as_json: Json = False,
 ) -> None:
     """List purchases, the newest first."""
-    ids: list[str] = []
+    conditions: list[str] = []
     if person is not None:
         from starter.database import purchases_of  # the database's library takes a while to load
 
-        ids = purchases_of(person)
+        ids = await asyncio.to_thread(purchases_of, person)
         if not ids:
             raise Rejected("NOT_FOUND", "No purchase has a party with that address or name.")
         if len(ids) > MOST_OF_PERSON:
-            raise Rejected(
-                "TOO_MANY",
-                f"{len(ids)} purchases match. Give the mail address; or list by id, with --client "
-                "or --freelancer.",
-            )
+            text = f"{too_many(ids)} To list by id: --client or --freelancer."
+            raise Rejected("TOO_MANY", text)
+        conditions.append(among(ids))
     wanted: dict[SearchAttributeKey[Any], str | bool] = {}
     if client is not None:
         wanted[view.CLIENT] = read_id(client, "--client")
@@ -129,5 +141,7 @@ async def list_(
         wanted[view.STAGE] = stage.value
     if needs_attention:
         wanted[view.NEEDS_ATTENTION] = True
-    found = await find(await connect(), wanted, ids)
-    show.answer(found, show.purchases(found), as_json=as_json)
+    most = limit + 1 if limit else None
+    found = await find(await connect(), wanted, conditions, never_started=never_started, most=most)
+    listed = found[:limit]
+    show.answer(listed, show.purchases(listed, len(found) > len(listed)), as_json=as_json)

@@ -125,20 +125,23 @@ def actions(role: str, allowed: Iterable[Permission]) -> RenderableType:
     return table(f"What the {role} may do now", ("message", "allowed", "until", "why not"), rows)
 
 
-def purchases(found: Sequence[Listed]) -> RenderableType:
-    """A list of purchases."""
+def purchases(found: Sequence[Listed], has_more: bool = False) -> RenderableType:
+    """A list of purchases; `has_more`: older ones are left out."""
     rows = (
         (
             item.purchase_id,
             _stage(item),
             item.outcome or "",
             instant(item.next_deadline) if item.next_deadline else "",
-            prose(item.terms),
+            # The reason names fields, which people copy: it gets no invisible spaces.
+            item.why_not_started or prose(item.terms),
         )
         for item in found
     )
     columns = ("purchase", "stage (! needs attention)", "outcome", "next deadline", "summary")
-    return table(f"{len(found)} purchase{'' if len(found) == 1 else 's'}", columns, rows)
+    listed = table(f"{len(found)} purchase{'' if len(found) == 1 else 's'}", columns, rows)
+    older = [f"There are older ones; a higher --limit than {len(found)} shows more."]
+    return Group(listed, *older) if has_more else listed
 
 
 def _stage(item: Listed) -> str:
@@ -216,6 +219,7 @@ def _facts(status: Status) -> list[tuple[str, str]]:
         ("Client", status.client),
         ("Freelancer", status.freelancer),
         ("Price", f"{status.price} (payment {status.payment})"),
+        *([("Bought", instant(status.purchased_at))] if status.purchased_at else []),
         ("Money", _places(status.escrow)),
     ]
     if frozen := status.frozen:
@@ -295,6 +299,11 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Row]) -> Renderable
     for row in rows:
         shown.add_row(*(cell if isinstance(cell, Text) else _cell(cell) for cell in row))
     return shown
+
+
+def more(rows: int, limit: int) -> list[str]:
+    """How many rows a table leaves out, and how to see them; nothing if it has all."""
+    return [f"{rows - limit} more; --limit {rows} shows all."] if rows > limit else []
 
 
 def _cell(text: str) -> str:

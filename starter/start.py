@@ -22,10 +22,10 @@ from starter.options import (
     read_object,
 )
 from temporal.client import connect
-from temporal.errors import InvalidInput, Unreachable
+from temporal.errors import InvalidInput, Rejected, Unreachable
 from temporal.purchases import Purchase
 from temporal.terms import InvalidTerms, check
-from workflows.messages import PurchaseStart
+from workflows.messages import PurchaseStart, Status
 
 FIELDS = {
     "id": "purchase_id",
@@ -100,7 +100,8 @@ async def purchase(
 ) -> None:
     """Start a purchase, and show whether it is paid.
 
-    Repeated with the same input it succeeds; other input under the same id is rejected.
+    Repeated with the same input it gives the same answer; other input under the same id is
+    rejected. Exit 1 if the payment was declined, or was not made in time.
     """
     params = context.params
     given = {name: params[name] for name in FIELDS if params[name] is not None}
@@ -125,25 +126,38 @@ async def purchase(
     )
 
 
+UNPAID = ("payment_declined", "payment_failed")
+"""Outcomes of a purchase that was never paid."""
+
+
 async def _payment(bought: Purchase) -> str:
     """Say what became of the payment, or that it is pending after `PAYMENT_WITHIN`. Raises Failure
-    INVALID_INPUT if the id was used by a purchase that Temporal has forgotten."""
+    INVALID_INPUT if the id was used by a purchase that Temporal has forgotten, PAYMENT_DECLINED
+    and PAYMENT_FAILED."""
     with suppress(TimeoutError, Unreachable):
         async with asyncio.timeout(PAYMENT_WITHIN.total_seconds()):
             # The first event is the purchase itself.
-            while len(events := (await bought.status()).timeline) == 1:  # noqa: ASYNC110 - remote
+            while len((found := await bought.status()).timeline) == 1:  # noqa: ASYNC110 - remote
                 await asyncio.sleep(POLL_INTERVAL.total_seconds())
-            return plain_text(events[-1].text, show.LONGEST_CELL)
+        _check_paid(found)
+        return plain_text(found.timeline[-1].text, show.LONGEST_CELL)
     return f"Its payment is pending. To see what becomes of it: recourse status {quote(bought.id)}"
 
 
 async def _stage(bought: Purchase) -> str:
-    """Say where a purchase stands that was started before."""
+    """Say where a purchase stands that was started before. Raises Failure as `_payment` does."""
     with suppress(Unreachable):
         found = await bought.status()
+        _check_paid(found)
         ended = f", outcome {found.outcome} ({found.reason})" if found.outcome else ""
         return f"Its stage: {found.stage}{ended}."
     return f"To see where it stands: recourse status {quote(bought.id)}"
+
+
+def _check_paid(found: Status) -> None:
+    if found.outcome in UNPAID:
+        why = plain_text(found.timeline[-1].text, show.LONGEST_CELL)
+        raise Rejected(found.outcome.upper(), f"{why} Another purchase needs a new id.")
 
 
 def _from_file(file: str, given: Given) -> PurchaseStart:

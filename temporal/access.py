@@ -1,16 +1,22 @@
 """Which purchases a sender may see (parties those that name them, staff all), and sending."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from temporalio.client import Client
 
 from activities.fields import identifier
+from temporal import ended
 from temporal.aftercare import current, status_of
 from temporal.errors import Rejected, Unreachable
 from temporal.purchases import Purchase
-from workflows.messages import Message, PurchaseStart, Receipt, Role, Sender, Status
+from workflows.messages import Message, Permission, PurchaseStart, Receipt, Role, Sender, Status
 
 PARTIES = (Role.CLIENT, Role.FREELANCER)
 MAY_START = (Role.CLIENT, Role.OPERATOR)
 """Who may start a purchase: its client, and staff in a client's name."""
+
+STAFF = (Role.MEDIATOR, Role.OPERATOR)
 
 
 class NotYours(Exception):
@@ -20,6 +26,11 @@ class NotYours(Exception):
 def is_party(sender: Sender) -> bool:
     """Whether the sender is a client or a freelancer, not staff."""
     return sender.role in PARTIES
+
+
+def may_search(sender: Sender) -> bool:
+    """Whether the sender may find purchases by the name or the mail address of a party."""
+    return sender.role in STAFF
 
 
 def party_id(terms: PurchaseStart, role: Role) -> str | None:
@@ -57,21 +68,46 @@ async def send(purchase: Purchase, message: Message) -> Receipt:
     after 10 s. Without that eviction, `Purchase.send` is enough.
     """
     purchase = await current(purchase)
-    try:
+    with _for(message.by):
+        try:
+            return await purchase.send(message)
+        except Unreachable as error:
+            if error.code != "NO_WORKER":
+                raise
         return await purchase.send(message)
-    except Unreachable as error:
-        if error.code != "NO_WORKER":
-            raise
-    return await purchase.send(message)
 
 
 async def status_for(purchase: Purchase, sender: Sender) -> Status:
     """The status, for a sender who may see the purchase: the page on which the client confirms the
-    payment is not the freelancer's to see."""
-    found = await status_of(purchase)
+    payment is not the freelancer's to see, and commands for staff are not a party's."""
+    with _for(sender):
+        found = await status_of(purchase)
     if sender.role is Role.FREELANCER:
-        return found.model_copy(update={"confirm_url": None})
-    return found
+        found = found.model_copy(update={"confirm_url": None})
+    return ended.without_commands(found) if is_party(sender) else found
+
+
+async def actions_for(purchase: Purchase, sender: Sender) -> list[Permission]:
+    """What the sender's role may do now, for a sender who may see the purchase."""
+    with _for(sender):
+        found = await (await current(purchase)).actions(sender.role)
+    if not is_party(sender):
+        return found
+    return [
+        ended.refused(each, ended.FOR_PARTIES) if each.code == ended.CODE else each
+        for each in found
+    ]
+
+
+@contextmanager
+def _for(sender: Sender) -> Iterator[None]:
+    """A party does not read what only staff can do about an ended or paused purchase."""
+    try:
+        yield
+    except Rejected as rejected:
+        if is_party(sender) and rejected.code in (ended.CODE, "PAUSED"):
+            raise Rejected(rejected.code, ended.FOR_PARTIES) from None
+        raise
 
 
 async def terms_for(purchase: Purchase, sender: Sender) -> PurchaseStart:

@@ -9,6 +9,12 @@ from workflows.messages import AttentionItem, Escrow, Permission, Status
 CODE = "ENDED"
 """Why an ended purchase takes no message."""
 
+KIND = "workflow_"
+"""How the kind of its item in `attention` begins; the run's status follows."""
+
+FOR_PARTIES = "Nothing is possible right now. Our staff is looking into it."
+"""What a party reads where staff read a command."""
+
 BY = {
     "terminated": "an operator",
     "canceled": "a cancellation",
@@ -22,7 +28,7 @@ def shown(status: Status, run: Execution) -> Status:
     """The status of a purchase whose newest run was ended: an operator has to act, no deadline
     runs, and the first entry of `attention` says what to do."""
     item = AttentionItem(
-        kind=f"workflow_{run.status}",
+        kind=f"{KIND}{run.status}",
         text=what_to_do(status.purchase_id, run, status.escrow),
         since=run.closed_at or status.timeline[-1].at,
     )
@@ -38,6 +44,15 @@ def shown(status: Status, run: Execution) -> Status:
 def refused(permission: Permission, why: str) -> Permission:
     """A message that an ended purchase does not take."""
     return Permission(message=permission.message, allowed=False, code=CODE, why_not=why)
+
+
+def without_commands(status: Status) -> Status:
+    """The status as a party reads it."""
+    items = tuple(
+        each.model_copy(update={"text": FOR_PARTIES}) if each.kind.startswith(KIND) else each
+        for each in status.attention
+    )
+    return status.model_copy(update={"attention": items})
 
 
 def what_to_do(purchase_id: str, run: Execution, money: Escrow | None = None) -> str:

@@ -1,5 +1,6 @@
 """Lists purchases by their search attributes; needs no worker. Functions raise RPCError."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -22,6 +23,14 @@ OPEN_CASES = "(WorkflowType = 'PurchaseAftercare' AND ExecutionStatus IN ('Runni
 """The aftercare cases of closed purchases."""
 ENDED_EARLY = "ExecutionStatus IN ('Terminated', 'Failed', 'TimedOut', 'Canceled')"
 
+FAILED = "ExecutionStatus = 'Failed'"
+"""Among these are the starts with an invalid input (`Listed.never_started`)."""
+NOTHING = "WorkflowId = 'none'"
+"""A condition that no purchase fulfils. The server takes an empty id for no condition."""
+
+MOST_OF_PERSON = 100
+"""How many purchases of a person the server is asked for in one query."""
+
 NONE = ListedNow()
 
 Wanted = Mapping[SearchAttributeKey[Any], str | bool]
@@ -36,6 +45,8 @@ class Listed(Model):
     earlier release.
     One that was ended from outside keeps the stage that it had: its `workflow_status` is then
     `terminated`, `failed`, `timed_out` or `canceled`, it needs attention, and no deadline runs.
+    `why_not_started`: what was wrong with the start input of a purchase that never started, and
+    what to do; null for any other one.
     """
 
     purchase_id: str
@@ -55,6 +66,7 @@ class Listed(Model):
     offer: Role | None
     needs_attention: bool
     workflow_status: str
+    why_not_started: str | None = None
 
     @property
     def never_started(self) -> bool:
@@ -62,18 +74,45 @@ class Listed(Model):
         return self.workflow_status in ENDED and not self.outcome and not self.needs_attention
 
 
-async def find(client: Client, wanted: Wanted, ids: Sequence[str] = ()) -> list[Listed]:
-    """Return the purchases with these search attributes, the newest first; `ids`: of these only. A
-    closed purchase with an open aftercare case is listed once, as its case says."""
+async def find(
+    client: Client,
+    wanted: Wanted,
+    conditions: Sequence[str] = (),
+    *,
+    never_started: bool = False,
+    most: int | None = None,
+) -> list[Listed]:
+    """Return the purchases with these search attributes, the newest first, and no more than `most`.
+    A closed purchase with an open aftercare case is listed once, as its case says. `conditions`:
+    more of them, in the server's query language. `never_started`: only those."""
     found: dict[str, Listed] = {}
-    workflows = (name for each in ids for name in (workflow_id_of(each), aftercare_id_of(each)))
-    among = f" AND WorkflowId IN ({', '.join(map(literal, workflows))})" if ids else ""
-    async for execution in executions(client, _query_for(wanted) + among):
+    query = " AND ".join([_query_for(wanted), *conditions, *([FAILED] if never_started else [])])
+    async for execution in executions(client, query):
         purchase_id = purchase_of_workflow(execution.id)
         shown = None if purchase_id in found else await _run_to_list(client, execution, wanted)
         if shown:
-            found[purchase_id] = await _listed(client, shown)
+            listed = await _listed(client, shown)
+            if listed.never_started or not never_started:
+                found[purchase_id] = listed
+        if len(found) == most:
+            break
     return list(found.values())
+
+
+def among(ids: Sequence[str]) -> str:
+    """The condition for these purchases and their aftercare cases."""
+    workflows = [
+        literal(name)
+        for each in ids
+        if can_be_asked(each)
+        for name in (workflow_id_of(each), aftercare_id_of(each))
+    ]
+    return f"WorkflowId IN ({', '.join(workflows)})" if workflows else NOTHING
+
+
+def too_many(found: Sequence[str]) -> str:
+    """What to do if a person has more purchases than can be asked for."""
+    return f"{len(found)} purchases match. Give the mail address, or the id of the person."
 
 
 async def find_page(
@@ -83,8 +122,9 @@ async def find_page(
     last one. `conditions`: more of them, in the server's query language."""
     query = " AND ".join([_query_for(wanted), *conditions])
     runs, token = await page(client, query, token, size, retry=not token)
-    shown = [await _run_to_list(client, each, wanted) for each in runs]
-    return [await _listed(client, each) for each in shown if each], token
+    shown = await asyncio.gather(*(_run_to_list(client, each, wanted) for each in runs))
+    listed = await asyncio.gather(*(_listed(client, each) for each in shown if each))
+    return list(listed), token
 
 
 def _query_for(wanted: Wanted) -> str:
@@ -150,7 +190,14 @@ async def _listed(client: Client, execution: Execution) -> Listed:
         offer=now.offer,
         needs_attention=_needs_attention(execution),
         workflow_status=execution.status,
+        why_not_started=await _why_not_started(client, execution),
     )
+
+
+async def _why_not_started(client: Client, execution: Execution) -> str | None:
+    if execution.status != "failed" or _needs_attention(execution):
+        return None
+    return await Purchase(client, purchase_of_workflow(execution.id)).input_error()
 
 
 async def _listed_now(client: Client, execution: Execution) -> ListedNow:

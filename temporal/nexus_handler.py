@@ -22,8 +22,7 @@ from temporalio.service import RPCError
 
 from activities.requests import Model
 from activities.services import WrongSetting
-from temporal.access import MAY_START, NotYours, opened, send, status_for
-from temporal.aftercare import current
+from temporal.access import MAY_START, NotYours, actions_for, opened, send, status_for
 from temporal.connection_errors import server_failure
 from temporal.errors import Failure, InvalidInput, Rejected, Unreachable
 from temporal.nexus import SERVICE, Ask, Send
@@ -124,7 +123,7 @@ class PurchasesHandler:
         """Which messages a role may send now."""
         with _failures():
             asked = _parsed(Ask, given)
-            return await (await current(await self._asked(asked))).actions(asked.by.role)
+            return await actions_for(await self._asked(asked), asked.by)
 
     async def _asked(self, asked: Ask) -> Purchase:
         return await self._opened(asked.purchase_id, asked.by)

@@ -37,12 +37,12 @@ from temporal.nexus_handler import AT_ONCE, ENDPOINTS, Endpoints, PurchasesHandl
 from temporal.runner import Runner, WritesCards
 from workflows.acceptance import RULES_PATCH, AcceptanceActivities
 from workflows.aftercare import PurchaseAftercare
-from workflows.audit import BooksAudit
+from workflows.audit import LedgerAudit
 from workflows.lifecycle.versions import ACTIVE
 from workflows.notifying import PurchaseNotices
 from workflows.purchase import ProjectPurchase
 
-WORKFLOWS: tuple[type, ...] = (ProjectPurchase, PurchaseAftercare, PurchaseNotices, BooksAudit)
+WORKFLOWS: tuple[type, ...] = (ProjectPurchase, PurchaseAftercare, PurchaseNotices, LedgerAudit)
 ACTIVITY_THREADS = 20
 OURS = ("activities", "temporal", "workflows")
 """Our packages that others import. The SDK's sandbox fails to import them anew: some packages in C

@@ -100,7 +100,7 @@ async def register_schedules(client: Client) -> list[str]:
     """
     schedule = Schedule(
         action=ScheduleActionStartWorkflow(
-            "BooksAudit",
+            "LedgerAudit",
             id=AUDIT,
             task_queue=TASK_QUEUE,
             static_summary="Daily ledger audit",

@@ -32,6 +32,7 @@ from activities.requests import (
 )
 from workflows import budget, lifecycle
 from workflows.imported import check_deadlines
+from workflows.lifecycle import texts
 from workflows.messages import PurchaseStart
 from workflows.policy import LONGEST
 from workflows.receiving.encrypted import RawAnswer, Undecipherable
@@ -270,9 +271,12 @@ async def adopted_state(at: datetime, run_id: str) -> WorkflowState:
     if answer.kind == "state":
         state = _restored(WorkflowState.model_validate_json(document))
         _check_decision(state, answer.decision)
+        state.record_adopted(at, texts.ADOPTED)
         return state
     terms = AcceptedStart.model_validate_json(document)
-    return WorkflowState.begin_again(terms, at, rules_version(), answer.decision)
+    state = WorkflowState.begin_again(terms, at, rules_version(), answer.decision)
+    state.record_adopted(at, texts.BEGUN_AGAIN)
+    return state
 
 
 def _check_decision(state: WorkflowState, posted: LedgerDecision | None) -> None:

@@ -1,4 +1,4 @@
-"""`BooksAudit`: compares ledger, workflows and provider once a day, and alerts operators."""
+"""`LedgerAudit`: compares ledger, workflows and provider once a day, and alerts operators."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -26,8 +26,8 @@ LISTED_AT_MOST = 50
 RETRY = RetryPolicy(initial_interval=timedelta(seconds=10), maximum_interval=timedelta(minutes=15))
 
 
-@workflow.defn(name="BooksAudit")
-class BooksAudit:
+@workflow.defn(name="LedgerAudit")
+class LedgerAudit:
     """One audit. Always completes with its report; a schedule starts it daily."""
 
     @workflow.run

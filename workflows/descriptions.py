@@ -148,6 +148,10 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "stage": "Only purchases in this stage. Default: in all",
         "needs_attention": "true: only purchases that need a person. false: only those that need "
         "nobody. Default: both",
+        "never_started": "Only purchases that never started: their start input was invalid. "
+        "Default: false",
+        "person": "Only purchases of a party with this mail address, name or word of a name; for "
+        "operators and mediators. Default: of all",
         "page_size": "The largest number of purchases in a page, 1 to 100. Default: 50",
         "page_token": "next_page_token of the page before, at most 4,000 characters. Default: "
         "empty, the first page",
@@ -176,6 +180,8 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "needs_attention": "Whether it needs a person",
         "workflow_status": "The workflow's status in Temporal: running, paused or completed; or "
         "terminated, failed, timed_out or canceled, if it was ended from outside",
+        "why_not_started": "What was wrong with the start input of a purchase that never started, "
+        "and what to do; null for any other one",
     },
     "Permission": {
         "message": "The name of the message",
@@ -190,6 +196,7 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "client": "The client's id",
         "freelancer": "The freelancer's id",
         "price": "What the client pays",
+        "purchased_at": f"When it was bought, {_UTC}; null if the worker has an earlier release",
         "stage": _STAGE,
         "outcome": f"How it ended: {_OUTCOME}; null while it is open",
         "reason": "The decision or the event that ended it; null before",

@@ -422,6 +422,7 @@ class Status(Model):
     client: str
     freelancer: str
     price: Money
+    purchased_at: UtcDatetime | None = None
     stage: str
     outcome: str | None
     reason: str | None

@@ -108,6 +108,7 @@ def status(state: WorkflowState) -> Status:
         client=start.client.id,
         freelancer=start.freelancer.id,
         price=start.price,
+        purchased_at=purchase.terms.purchased_at,
         stage=shown.shown_stage(purchase).value,
         outcome=purchase.outcome,
         reason=purchase.reason,

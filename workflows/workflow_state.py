@@ -29,6 +29,9 @@ from workflows.policy import Policy
 from workflows.purchase_events import event_record
 from workflows.receiving.idempotency import IdempotencyCache
 
+ADOPTED = "adopted"
+"""The transition of the timeline that `recourse adopt` causes."""
+
 NOTIFY_REJECTION_EVERY = timedelta(hours=1)
 """A party is notified of rejected signals at most once per code in this time."""
 
@@ -217,6 +220,15 @@ class WorkflowState(BaseModel):
             text=budget.cut(answer.text, budget.LONGEST_SENTENCE),
             note=budget.cut(note, budget.LONGEST_NOTE) if note else None,
             late_by=answer.late_by.total_seconds() if answer.late_by else None,
+        )
+        self.timeline = [*self.timeline, entry][-budget.TIMELINE_KEPT :]
+
+    def record_adopted(self, now: datetime, text: str) -> None:
+        """A line in the timeline: `recourse adopt` has continued the purchase. No row of the rules
+        is applied, so it has no event and no notice."""
+        self.transitions += 1
+        entry = TimelineEntry(
+            number=self.transitions, at=now, transition=ADOPTED, by="operator", text=text
         )
         self.timeline = [*self.timeline, entry][-budget.TIMELINE_KEPT :]
 

@@ -24,13 +24,21 @@ from temporalio.client import Client
 from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.fields import Identifier
+from activities.fields import Identifier, Line
 from activities.requests import Model
 from temporal import terms as start_terms
-from temporal.access import MAY_START, NotYours, is_party, opened, send, status_for
-from temporal.aftercare import current
+from temporal.access import (
+    MAY_START,
+    NotYours,
+    actions_for,
+    is_party,
+    may_search,
+    opened,
+    send,
+    status_for,
+)
 from temporal.errors import Rejected
-from temporal.listing import Listed, find_page
+from temporal.listing import FAILED, Listed, among, find_page
 from temporal.purchases import Purchase
 from temporal.serving import body_of
 from temporal.terms import InvalidTerms
@@ -49,6 +57,7 @@ from workflows.messages import (
 )
 from workflows.receiving.parsing import LARGEST_MESSAGE, problems
 from workroom import openapi
+from workroom.database import Database
 from workroom.limits import Limits, TooMany
 from workroom.lists import read_token, written_token
 from workroom.problems import FORESEEN, NO_STORE, Problem, failure_of, pointer, problem_of
@@ -77,6 +86,8 @@ class ListQuery(Model):
     freelancer: Identifier | None = None
     stage: Stage | None = None
     needs_attention: bool | None = None
+    never_started: bool = False
+    person: Line | None = None
     page_size: Annotated[int, Field(ge=1, le=LONGEST_PAGE)] = 50
     page_token: Annotated[str, Field(max_length=4_000), AfterValidator(_page_token)] = ""
 
@@ -94,6 +105,7 @@ class Api:
     """The routes of the HTTP API."""
 
     client: Client
+    database: Database
     tokens: Tokens
     limits: Limits
 
@@ -175,20 +187,28 @@ class Api:
             own = view.CLIENT if sender.role is Role.CLIENT else view.FREELANCER
             if wanted.setdefault(own, sender.id) != sender.id:
                 raise _forbidden(f"A {sender.role} can only list purchases of their own.")
-        token = read_token(query.page_token)
+        if query.person is not None and not may_search(sender):
+            raise _forbidden(f"A {sender.role} cannot search by person.")
+        conditions = [FAILED] if query.never_started else []
+        if query.person is not None:
+            conditions.append(among(await self.database.purchases_of(query.person)))
+        token, size = read_token(query.page_token), query.page_size
         try:
-            found, following = await find_page(self.client, wanted, query.page_size, token)
+            found, following = await find_page(self.client, wanted, size, token, conditions)
         except RPCError as error:
             if token and error.status in NO_TOKEN_OF_A_PAGE:
                 raise _invalid([("/page_token", "is no token of a page")]) from None
             raise
+        if query.never_started:
+            found = [each for each in found if each.never_started]
         return Page(purchases=tuple(found), next_page_token=written_token(following) or None)
 
     async def _status(self, request: Request, sender: Sender) -> Status:
-        return await status_for(await self._opened(request, sender), sender)
+        found = await status_for(await self._opened(request, sender), sender)
+        return await self.database.without_arrived(found)
 
     async def _actions(self, request: Request, sender: Sender) -> list[Permission]:
-        return await (await current(await self._opened(request, sender))).actions(sender.role)
+        return await actions_for(await self._opened(request, sender), sender)
 
     async def _send(self, request: Request, sender: Sender) -> Receipt:
         kind = MESSAGES.get(request.path_params["message"])

@@ -8,7 +8,7 @@ from temporalio.client import Client
 from activities.requests import AuditReport
 from temporal.executions import page
 
-LAST = "WorkflowType = 'BooksAudit' AND ExecutionStatus = 'Completed'"
+LAST = "WorkflowType = 'LedgerAudit' AND ExecutionStatus = 'Completed'"
 
 
 @dataclass(frozen=True)

@@ -11,18 +11,18 @@ from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError
 
 from activities.keys import workflow_id_of
-from temporal.errors import Rejected
+from temporal.access import may_search
+from temporal.errors import Failure, Rejected
 from temporal.executions import can_be_asked, literal
-from temporal.listing import Listed, find_page
+from temporal.listing import FAILED, NOTHING, Listed, among, find_page
 from workflows import view
 from workflows.lifecycle.state import Stage
 from workflows.messages import Role
+from workroom.database import Database
 from workroom.sessions import Session
 
 PAGE = 25
 LONGEST_SEARCH = 200
-NOTHING = "WorkflowId = 'none'"
-"""A condition that no purchase fulfils. The server takes an empty id for no condition."""
 
 Wanted = dict[SearchAttributeKey[Any], str | bool]
 
@@ -30,7 +30,7 @@ Wanted = dict[SearchAttributeKey[Any], str | bool]
 @dataclass(frozen=True)
 class Search:
     """What a person looks for in Jobs. `text`: a purchase's id, or how it begins, or the id of a
-    party; `stage`: one of `Stage`. Empty: any."""
+    party; for staff also a name or a mail address. `stage`: one of `Stage`. Empty: any."""
 
     closed: bool
     text: str
@@ -54,27 +54,30 @@ class Search:
         }
         return {name: value for name, value in found.items() if value}
 
-    @property
-    def conditions(self) -> list[str]:
-        """In the server's query language."""
+    def conditions(self, ids: Sequence[str] = ()) -> list[str]:
+        """In the server's query language. `ids`: purchases that match the text by a name."""
         found = [f"{view.OUTCOME.name} IS {'NOT ' if self.closed else ''}NULL"]
         if self.text and not can_be_asked(self.text):
-            found.append(NOTHING)
+            found.append(among(ids))
         elif self.text:
             id_, person = literal(workflow_id_of(self.text)), literal(self.text)
             begins = "=" if set(self.text) & set("%'") else "STARTS_WITH"  # which misreads them
             people = [f"{key.name} = {person}" for key in (view.CLIENT, view.FREELANCER)]
-            found.append(f"({' OR '.join([f'WorkflowId {begins} {id_}', *people])})")
+            named = [among(ids)] if ids else []
+            found.append(f"({' OR '.join([f'WorkflowId {begins} {id_}', *people, *named])})")
         return found
 
 
 @dataclass(frozen=True)
 class Jobs:
-    """One page of a person's purchases. `following` leads to the next page; empty: the last."""
+    """One page of a person's purchases. `following` leads to the next page; empty: the last.
+    `not_searched`: why names and mail addresses were not searched; empty if they were, or if the
+    person may not."""
 
     search: Search
     found: list[Listed]
     following: str
+    not_searched: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,10 +91,18 @@ class Queue:
     following: str
 
 
-async def jobs(client: Client, session: Session, query: Mapping[str, str]) -> Jobs:
-    """The open or the closed purchases that the session covers. Raises RPCError, Rejected."""
-    search = Search.read(query)
-    conditions = search.conditions
+async def jobs(
+    client: Client, session: Session, query: Mapping[str, str], database: Database
+) -> Jobs:
+    """The open or the closed purchases that the session covers. Staff find them by a name or a mail
+    address, too. Raises RPCError, Rejected."""
+    search, ids, not_searched = Search.read(query), [], ""
+    if search.text and may_search(session.sender) and session.purchases is None:
+        try:
+            ids = await database.purchases_of(search.text)
+        except Failure as failure:
+            not_searched = failure.text
+    conditions = search.conditions(ids)
     if session.purchases is not None:
         known = [literal(workflow_id_of(each)) for each in session.purchases if can_be_asked(each)]
         conditions.append(f"WorkflowId IN ({', '.join(known)})" if known else NOTHING)
@@ -100,7 +111,7 @@ async def jobs(client: Client, session: Session, query: Mapping[str, str]) -> Jo
     if search.stage:
         wanted[view.STAGE] = search.stage
     found, following = await _page(client, wanted, conditions, query.get("page", ""))
-    return Jobs(search, found, following)
+    return Jobs(search, found, following, not_searched)
 
 
 ATTENTION: Wanted = {view.NEEDS_ATTENTION: True}
@@ -108,6 +119,8 @@ SETTLING, CLOSED = (
     f"{view.STAGE.name} = {literal(stage.value)}" for stage in (Stage.SETTLING, Stage.CLOSED)
 )
 STOPPED = f"{view.DEADLINE.name} IS NULL AND {view.STAGE.name} IS NOT NULL"
+
+UNSTARTED = "unstarted"
 
 QUEUES: Mapping[str, tuple[str, str, Wanted, Sequence[str]]] = {
     "disputes": (
@@ -140,6 +153,12 @@ QUEUES: Mapping[str, tuple[str, str, Wanted, Sequence[str]]] = {
         ATTENTION,
         (f"({view.STAGE.name} IS NULL OR NOT ({SETTLING} OR {CLOSED} OR ({STOPPED})))",),
     ),
+    UNSTARTED: (
+        "Starts that failed",
+        "No start has failed.",
+        {},
+        (FAILED,),
+    ),
 }
 """What waits for staff: heading, what an empty one says, and its conditions. A purchase that a bank
 dispute has stopped has no deadline."""
@@ -155,7 +174,10 @@ async def queue(client: Client, name: str, page: str = "") -> Queue:
     if name not in QUEUES:
         raise Rejected("NOT_FOUND", "There is no such page.")
     heading, empty, wanted, conditions = QUEUES[name]
-    return Queue(name, heading, empty, *await _page(client, wanted, conditions, page))
+    found, following = await _page(client, wanted, conditions, page)
+    if name == UNSTARTED:
+        found = [each for each in found if each.never_started]
+    return Queue(name, heading, empty, found, following)
 
 
 async def _page(

@@ -11,6 +11,7 @@ from temporalio.client import Client
 from activities.links import LINK_KEYS
 from temporal.ports import free_port
 from temporal.serving import bound, listen_beside
+from workroom.database import Database
 from workroom.server import workroom
 from workroom.settings import ADDRESS, WorkroomSettings
 
@@ -29,10 +30,12 @@ def with_workroom(environment: Mapping[str, str] = os.environ) -> dict[str, str]
 
 
 @asynccontextmanager
-async def serve_workroom(client: Client, settings: WorkroomSettings) -> AsyncIterator[None]:
+async def serve_workroom(
+    client: Client, settings: WorkroomSettings, database: Database | None = None
+) -> AsyncIterator[None]:
     """Serve the workroom until the block ends. Raises WrongSetting if its address is taken."""
     with bound(settings.host, settings.port, "workroom_listening") as listener:
-        serving = asyncio.create_task(listen_beside(workroom(client, settings), listener))
+        serving = asyncio.create_task(listen_beside(workroom(client, settings, database), listener))
         try:
             yield
         finally:

@@ -24,6 +24,7 @@ from temporal.aftercare import current, status_of
 from workflows.messages import Role
 from workroom import lists
 from workroom.audits import Audits
+from workroom.database import Database
 from workroom.correspondence import written_messages
 from workroom.drafts import Drafts
 from workroom.error_pages import SignedOut, error_page, plain_page
@@ -51,6 +52,7 @@ class Pages:
     """The routes of the pages."""
 
     client: Client
+    database: Database
     sessions: Sessions
     limits: Limits
     signing: SignIn
@@ -62,7 +64,12 @@ class Pages:
 
     @classmethod
     def of(
-        cls, client: Client, keys: LinkKeys, settings: WorkroomSettings, limits: Limits
+        cls,
+        client: Client,
+        database: Database,
+        keys: LinkKeys,
+        settings: WorkroomSettings,
+        limits: Limits,
     ) -> "Pages":
         """Pages whose links and sessions are signed with these keys."""
         base_url = settings.base_url
@@ -74,7 +81,9 @@ class Pages:
         signing = SignIn(sessions, readers, provider, base_url)
         opening, drafts = Opening(client, readers), Drafts(sessions, Seals(keys))
         audits, live = Audits(client), Live()
-        return cls(client, sessions, limits, signing, readers, opening, drafts, audits, live)
+        return cls(
+            client, database, sessions, limits, signing, readers, opening, drafts, audits, live
+        )
 
     @cached_property
     def sending(self) -> Sending:
@@ -132,7 +141,7 @@ class Pages:
     # --- lists
 
     async def _jobs(self, request: Request, session: Session) -> Response:
-        found = await lists.jobs(self.client, session, request.query_params)
+        found = await lists.jobs(self.client, session, request.query_params, self.database)
         reader = await self.readers.of(session.sender, found.found, request)
         return page("jobs", session, reader, **self.sessions.header_tokens(session), jobs=found)
 

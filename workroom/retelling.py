@@ -24,9 +24,11 @@ from activities.formatter import (
 from activities.languages.translated import Translated
 from activities.notices.formats import Reader
 from activities.sanitize import isolated
+from workflows.lifecycle import texts
 from workflows.lifecycle.state import WINDOWS
 from workflows.lifecycle.versions import VERSIONS
 from workflows.messages import Deadline, PurchaseStart, TimelineEntry
+from workflows.workflow_state import ADOPTED
 
 _PHRASES = {"division": DIVISION, "claim_division": DIVISION, "offer": OFFER, "claimed": CLAIMED}
 """Placeholders that stand for a template of their own."""
@@ -47,6 +49,8 @@ class Retelling:
     def event(self, entry: TimelineEntry) -> str:
         """An entry of the timeline."""
         summaries = [row.text.summary for row in _ROWS if row.name == entry.transition]
+        if entry.transition == ADOPTED:
+            summaries = [texts.ADOPTED, texts.BEGUN_AGAIN]
         names = isolated(self.terms.client.name), isolated(self.terms.freelancer.name)
         return self._retold(entry.text, summaries, names, entry.by)
 

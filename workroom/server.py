@@ -17,6 +17,7 @@ from temporal.client import connect
 from temporal.serving import LISTENS, listen
 from workflows.messages import Sender
 from workroom.api import Api
+from workroom.database import Database
 from workroom.error_pages import plain_page
 from workroom.limits import Limits
 from workroom.pages import Pages
@@ -55,14 +56,17 @@ def day_link(
     )
 
 
-def workroom(client: Client, settings: WorkroomSettings) -> Starlette:
-    """The ASGI application, with what the settings have keys for."""
-    routes, limits = [LISTENS], Limits()
+def workroom(
+    client: Client, settings: WorkroomSettings, database: Database | None = None
+) -> Starlette:
+    """The ASGI application, with what the settings have keys for. `database`: those of the environment
+    by default."""
+    routes, limits, database = [LISTENS], Limits(), database or Database.from_environment()
     if settings.tokens:
-        routes += Api(client, settings.tokens, limits).routes
+        routes += Api(client, database, settings.tokens, limits).routes
     plain = _plain
     if settings.links:
-        pages = Pages.of(client, settings.links, settings, limits)
+        pages = Pages.of(client, database, settings.links, settings, limits)
         routes, plain = routes + pages.routes, pages.plain
 
     async def not_answered(request: Request, error: Exception) -> Response:

@@ -64,6 +64,17 @@ class Notice:
     updated_at: datetime | None = None
 
 
+@dataclass(frozen=True)
+class Delivery:
+    """What became of a notice or an event, as the log says."""
+
+    transition: str
+    role: str
+    channel: str
+    at: datetime
+    status: Status
+
+
 def effective_status(notice: Notice, now: datetime) -> Notice:
     """The notice with its status at `now`: `undelivered` if it is pending and no longer retried."""
     given_up = notice.status == "pending" and now >= retried_until(notice)
@@ -167,14 +178,28 @@ class DeliveryLog:
             found = _notices(connection, connection.execute(rows).all())
         return _in_order(found)
 
-    def given_up_events(self, now: datetime, purchase_id: str | None = None) -> tuple[Notice, ...]:
-        """The events that a consumer did not get and that are not retried, of this purchase or of
-        all, the oldest first."""
-        asked = select(_NOTICES).where(*_given_up(now), _NOTICES.c.role == CONSUMER)
+    def unsent_events(self, now: datetime, purchase_id: str | None = None) -> tuple[Notice, ...]:
+        """The events that a consumer has not got, of this purchase or of all, the oldest first. The
+        `pending` ones are retried, the others are not."""
+        asked = select(_NOTICES).where(_NOTICES.c.role == CONSUMER, _NOTICES.c.status != "sent")
         if purchase_id is not None:
             asked = asked.where(_NOTICES.c.purchase_id == purchase_id)
         with self._engine.connect() as connection:
-            return _in_order(_notices(connection, connection.execute(asked).all()))
+            found = _in_order(_notices(connection, connection.execute(asked).all()))
+        return tuple(effective_status(event, now) for event in found)
+
+    def given_up_events(self, now: datetime, purchase_id: str | None = None) -> tuple[Notice, ...]:
+        """Those of them that are not retried."""
+        found = self.unsent_events(now, purchase_id)
+        return tuple(event for event in found if event.status != "pending")
+
+    def deliveries(self, purchase_id: str) -> tuple[Delivery, ...]:
+        """What became of each notice and event of a purchase, without its texts and addresses."""
+        asked = select(*(_NOTICES.c[each.name] for each in fields(Delivery))).where(
+            _NOTICES.c.purchase_id == purchase_id
+        )
+        with self._engine.connect() as connection:
+            return tuple(Delivery(**row._mapping) for row in connection.execute(asked))
 
     def sent(self, message_id: str) -> Notice | None:
         """The sent notice with this Message-ID."""

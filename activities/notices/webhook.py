@@ -61,6 +61,7 @@ class WebhookChannel:
         is_event = outgoing.notice.role == CONSUMER
         body = outgoing.notice.text if is_event else event(outgoing.notice)
         kind = CLOUD_EVENT if is_event else "application/json"
+        what = "event" if is_event else "notice"
         try:
             async with asyncio.timeout(self.limit):
                 status = await asyncio.get_running_loop().run_in_executor(
@@ -73,8 +74,8 @@ class WebhookChannel:
         if 200 <= status < 300:
             return
         if 400 <= status < 500 and status not in _TRANSIENT:
-            raise PermanentFailure(f"The receiver of webhooks rejects the notice: {status}")
-        raise TransientFailure(f"The receiver of webhooks cannot take the notice now: {status}")
+            raise PermanentFailure(f"The receiver of webhooks rejects the {what}: {status}")
+        raise TransientFailure(f"The receiver of webhooks cannot take the {what} now: {status}")
 
     def _post(self, number: str, kind: str, body: str) -> int:
         now = datetime.now(UTC)

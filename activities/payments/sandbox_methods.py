@@ -53,5 +53,6 @@ RETURNED_AFTER = timedelta(days=14)
 """After this, a refund that is returned is reported as failed. It is longer than the settlement
 window of five business days, so that the purchase has presumed the refund to be settled."""
 UNKNOWN_METHOD = Method(
-    declined=f"The sandbox does not know this payment method. Use one of: {', '.join(METHODS)}."
+    declined="The sandbox does not know this payment method. Use pm_sandbox_ok, or another one of "
+    "docs/sandbox.md."
 )

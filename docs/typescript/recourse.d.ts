@@ -648,6 +648,10 @@ export interface Status {
    */
   price: Money;
   /**
+   * When it was bought, UTC, RFC 3339; null if the worker has an earlier release
+   */
+  purchased_at?: string | null;
+  /**
    * The stage, as in docs/rules.md: awaiting_requirements, freelancer_review, in_progress, delivered, refund_requested, contested, disputed, settling or closed
    */
   stage: string;

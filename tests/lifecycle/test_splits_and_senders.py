@@ -124,6 +124,15 @@ def test_a_rejection_names_accept_split_only_to_the_party_that_got_the_offer() -
     )
 
 
+def test_a_rejection_names_the_payment_provider_and_not_its_role() -> None:
+    answer = (
+        Purchase()
+        .working()
+        .send(Role.PAYMENTS, "settlement_update", refund_id="re_1", status="sent")
+    )
+    rejected(answer, Code.NOT_ALLOWED_NOW, "The payment provider can now send: check_payment.")
+
+
 def test_an_offer_stands_across_stages() -> None:
     """R-14, R-32, R-45: an offer stands until it is replaced, accepted, or the money is decided
     otherwise."""

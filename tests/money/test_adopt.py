@@ -205,7 +205,10 @@ async def test_an_adopted_purchase_keeps_its_answered_messages_and_its_notices(
     handle = await adopted(server, services, purchase_id)
     assert await send(handle, Role.CLIENT, "cancel", **once) == first
     after = await status(handle)
-    assert (after.timeline, after.deadlines) == (before.timeline, before.deadlines)
+    *timeline, entry = after.timeline
+    assert (tuple(timeline), after.deadlines) == (before.timeline, before.deadlines)
+    assert (entry.number, entry.transition, entry.by) == (len(timeline) + 1, "adopted", "operator")
+    assert entry.text == "Our staff continued the purchase after it had been ended."
     await send(handle, Role.FREELANCER, "give_refund")
     await notified(services, handle, 6)
     assert notices_of(services, purchase_id)[:4] == sent

@@ -161,10 +161,10 @@ async def finished_audit(environment: WorkflowEnvironment, *, encrypted: bool) -
         converter = replace(client.data_converter, payload_codec=Encryption(read_keys(NEW)))
         client = Client(client.service_client, data_converter=converter)
     async with Worker(client, task_queue="audits", workflows=[StrangeAudit]):
-        await client.execute_workflow("BooksAudit", id="audit", task_queue="audits")
+        await client.execute_workflow("LedgerAudit", id="audit", task_queue="audits")
 
 
-@workflow.defn(name="BooksAudit", sandboxed=False)
+@workflow.defn(name="LedgerAudit", sandboxed=False)
 class StrangeAudit:
     """An audit whose report has another shape."""
 

@@ -98,6 +98,29 @@ async def test_a_malformed_start_says_what_to_do(cli: Cli, cli_client: Client) -
     assert "never started: invalid input" in _one_line((await cli("list")).out)
 
 
+async def test_starts_that_failed_are_listed_with_what_to_do(
+    cli: Cli, cli_client: Client, cli_purchase: Purchase
+) -> None:
+    """By a filter of their own; one that was corrected is not listed any more."""
+    purchase_id, other = await _malformed(cli_client), await _malformed(cli_client)
+
+    listed: dict[str, Any] = {}
+    while not {purchase_id, other} <= set(listed):
+        found = await eventually(cli, "list", "--never-started")
+        listed = {each["purchase_id"]: each["why_not_started"] for each in found}
+    assert cli_purchase.id not in listed
+    assert "price.amount must be a whole number of minor units" in listed[purchase_id]
+    assert "Send the corrected input" in listed[purchase_id]
+    shown = await cli("list", "--never-started", "--limit", "1")
+    assert "price.amount must be a whole number" in _one_line(shown.out)
+    assert "a higher --limit than 1 shows more" in _one_line(shown.out)
+
+    corrected = json.dumps({**DOCUMENT, "purchase_id": purchase_id})
+    assert (await cli.process("purchase", "--file", "-", stdin=corrected)).status == 0
+    found = await eventually(cli, "list", "--never-started")
+    assert purchase_id not in {each["purchase_id"] for each in found}
+
+
 async def test_a_corrected_start_runs_under_the_same_id(cli: Cli, cli_client: Client) -> None:
     """`recourse purchase` starts it, once; afterwards the id is used."""
     purchase_id = await _malformed(cli_client)
@@ -190,10 +213,22 @@ async def test_a_purchase_under_an_id_that_temporal_forgot_is_rejected(
 
 
 async def test_purchase_says_what_became_of_the_payment(cli: Cli) -> None:
-    for method, becomes in (
-        ("pm_sandbox_ok", "The money is held in escrow."),
-        ("pm_sandbox_declined", "it is closed."),
+    terms = {**DOCUMENT, "purchase_id": f"paid-{uuid4()}"}
+    answer = await cli.process("purchase", "--file", "-", stdin=json.dumps(terms))
+    assert (answer.status, "The money is held in escrow." in answer.out) == (0, True)
+
+
+async def test_a_payment_that_is_declined_is_no_success(cli: Cli) -> None:
+    """A script must not go on as if it were paid: exit status 1 and the reason, also when the
+    command is repeated."""
+    for method, why in (
+        ("pm_sandbox_declined", "The client's bank declined the charge"),
+        ("pm_of_nobody", "Use pm_sandbox_ok, or another one of docs/sandbox.md"),
     ):
-        terms = {**DOCUMENT, "purchase_id": f"paid-{uuid4()}", "payment_method": method}
-        answer = await cli.process("purchase", "--file", "-", stdin=json.dumps(terms))
-        assert (answer.status, becomes in answer.out) == (0, True)
+        terms = {**DOCUMENT, "purchase_id": f"unpaid-{uuid4()}", "payment_method": method}
+        for _ in range(2):
+            answer = await cli.process("purchase", "--file", "-", stdin=json.dumps(terms))
+            assert answer.rejection == (1, "PAYMENT_DECLINED")
+            assert why in answer.err
+            assert "…" not in answer.err
+            assert "Another purchase needs a new id." in answer.err

@@ -62,10 +62,11 @@ CONTESTED = {
 }
 
 
-def written(folder: Path, *purchases: dict[str, Any]) -> str:
-    """A file of JSON Lines; its name."""
+def written(folder: Path, *purchases: dict[str, Any] | str) -> str:
+    """A file of JSON Lines, or of these very lines; its name."""
     file = folder / "purchases.jsonl"
-    file.write_text("".join(json.dumps(each) + "\n" for each in purchases), encoding="utf-8")
+    lines = (each if isinstance(each, str) else json.dumps(each) for each in purchases)
+    file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return str(file)
 
 
@@ -121,20 +122,53 @@ async def test_a_dry_run_says_what_can_be_imported_and_changes_nothing(
     over = elsewhere(
         sandbox, stage="in_progress", deadlines={"dormancy": (NOW - timedelta(1)).isoformat()}
     )
-    file = written(tmp_path, good, unknown, cheaper, over, {"purchase_id": "half"})
+    broken = ({"purchase_id": "half"}, '{"purchase_id": "cut", "tit')
+    file = written(tmp_path, good, unknown, cheaper, over, *broken)
 
     answer = await cli("import", file, "--dry-run", "--json")
 
     assert answer.status == 1
-    assert answer.document["results"] == {"can_be_imported": 1, "rejected": 4}
+    assert answer.document["results"] == {"can_be_imported": 1, "rejected": 5}
     why = {each["purchase_id"]: each["text"] for each in answer.document["purchases"]}
     assert "does not know this payment" in why[unknown["purchase_id"]]
     assert "a payment of 250.00 USD, not 1.00 USD" in why[cheaper["purchase_id"]]
     assert "imported.deadlines.dormancy is over" in why[over["purchase_id"]]
-    assert "Line 5" in why["line 5"]
+    assert why["half"].startswith("Line 5: ")
+    assert why["line 6"].startswith("Line 6: ")
     assert await Purchase(cli_client, good["purchase_id"]).newest() is None
     person = await cli("import", file, "--dry-run")
     assert "nothing was changed" in person.out
+
+
+async def test_a_dry_run_says_what_each_purchase_would_become(
+    cli: Cli, sandbox: SandboxProvider, tmp_path: Path
+) -> None:
+    """Stage, money and deadlines of each, and how much in all; then the import makes just that."""
+    working, contested = elsewhere(sandbox), elsewhere(sandbox, **CONTESTED)
+    file = written(tmp_path, working, contested)
+
+    report = (await cli("import", file, "--dry-run", "--json")).document
+
+    assert report["stages"] == {"in_progress": 1, "contested": 1}
+    assert report["to_hold"] == {"USD": 50_000}
+    becomes = {each["purchase_id"]: each["becomes"] for each in report["purchases"]}
+    found = becomes[contested["purchase_id"]]
+    (deadline,) = found.pop("deadlines")
+    assert found == {"stage": "contested", "price": USD.model_dump(), "claim": 10_000}
+    assert deadline["name"] == "claim"
+    assert datetime.fromisoformat(deadline["at"]) == IN_TWO_DAYS
+    assert "the claim is paid" in deadline["then"]
+    person = " ".join((await cli("import", file, "--dry-run")).out.split())
+    assert "500.00 USD would be held in escrow" in person
+    assert "contested, claim of 100.00 USD" in person
+    assert f"claim until {IN_TWO_DAYS:%Y-%m-%d %H:%M:%S} UTC" in person
+    short = await cli("import", file, "--dry-run", "--limit", "1")
+    assert "1 more; --limit 2 shows all." in short.out
+
+    assert (await cli("import", file)).status == 0
+    status = (await cli("status", contested["purchase_id"], "--json")).document
+    assert status["stage"] == becomes[contested["purchase_id"]]["stage"]
+    assert status["deadlines"] == [deadline]
 
 
 async def test_a_repeated_import_continues_and_imports_nothing_twice(

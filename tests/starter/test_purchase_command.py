@@ -263,10 +263,11 @@ async def test_a_file_that_is_not_there(cli: Cli, tmp_path: Path) -> None:
 
 
 async def test_a_purchase_that_is_paid_names_its_payment_instead_of_a_payment_method(
-    cli: Cli, cli_client: Client
+    cli: Cli, cli_client: Client, cli_worker: None
 ) -> None:
     started = await cli(*options(id="paid", payment_method=None, payment_reference="ch_1"))
-    assert started.status == 0, started.err
+    assert started.rejection == (1, "PAYMENT_DECLINED")
+    assert "does not know this payment" in started.err
     terms = await Purchase(cli_client, "paid").terms()
     assert (terms.payment_method, terms.payment_reference) == (None, "ch_1")
     neither = await cli(*options(payment_method=None))

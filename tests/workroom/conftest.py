@@ -6,8 +6,10 @@ import pytest
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
+from activities.services import Services
 from tests.stripe.serving import serving
 from tests.workroom.callers import SECRET, Caller, token
+from workroom.database import Database
 from workroom.server import workroom
 from workroom.settings import WorkroomSettings
 
@@ -19,10 +21,11 @@ Call = Callable[[tuple[str, str]], Caller]
 
 
 @pytest.fixture(scope="module")
-def url(server: WorkflowEnvironment, worker: Worker) -> Iterator[str]:
+def url(server: WorkflowEnvironment, worker: Worker, services: Services) -> Iterator[str]:
     """Where the workroom answers."""
     settings = WorkroomSettings.from_environment(ENVIRONMENT)
-    with serving(workroom(server.client, settings)) as url:
+    database = Database(lambda: services.engine, services.seal)
+    with serving(workroom(server.client, settings, database)) as url:
         yield url
 
 

@@ -16,9 +16,10 @@ from tests.notices.test_notice_texts import start
 from tests.purchases import held, purchase_of
 from tests.workroom.visitor import Visitor
 from workflows import lifecycle
-from workflows.lifecycle import newest
+from workflows.lifecycle import newest, texts
 from workflows.lifecycle.events import Accepted
 from workflows.messages import Deadline, PurchaseStart, Role, TimelineEntry
+from workflows.workflow_state import ADOPTED
 from workroom.retelling import Retelling
 
 ENGLISH = re.compile(r"\b(the|you|your|is|has|are|of|and|not|by|was sent)\b", re.IGNORECASE)
@@ -158,6 +159,8 @@ def retelling(terms: PurchaseStart, role: str = "client", locale: str = "de_DE")
 
 def entries(policy: str) -> Iterator[tuple[TimelineEntry | Deadline, str]]:
     """Everything that a timeline can have under a policy, and every deadline."""
+    for text in (texts.ADOPTED, texts.BEGUN_AGAIN):
+        yield TimelineEntry(number=1, at=NOON, transition=ADOPTED, by="operator", text=text), text
     for edges in walked(newest(), policy).edges.values():
         for edge in edges:
             answer = edge.answer

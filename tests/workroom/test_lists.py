@@ -55,6 +55,27 @@ async def test_jobs_are_searched_by_id_by_person_and_by_stage(
     assert pages[0] not in eve.html.links
 
 
+async def test_staff_search_jobs_by_name_and_mail_address(
+    server: WorkflowEnvironment, url: str
+) -> None:
+    """A party who types a name finds nothing by it, not even their own purchase."""
+    client = {"id": "ana", "name": "Zoë Quint", "email": "zoe@example.org"}
+    page = f"/purchases/{purchase_of(await held(server, client=client))}"
+    for role in ("operator", "mediator"):
+        staff = Visitor(url)
+        await staff.sign_in(role, "op-1", None)
+        for text in ("zoe@example.org", "quint", "Zoë Quint", "zoe"):
+            await listed(staff, f"/?search={quote(text)}", page)
+    await staff.open("/?search=quint&closed=yes")
+    assert page not in staff.html.links
+    ana = Visitor(url)
+    await ana.sign_in("client", "ana", None)
+    await listed(ana, "/?search=ana", page)
+    for text in ("zoe@example.org", "quint", "Zoë Quint"):
+        await ana.open(f"/?search={quote(text)}")
+        assert "No purchase matches the search." in ana.text
+
+
 async def test_a_start_with_an_invalid_input_is_listed_as_never_started(
     server: WorkflowEnvironment, url: str
 ) -> None:
@@ -74,6 +95,9 @@ async def test_a_start_with_an_invalid_input_is_listed_as_never_started(
     assert "Never started" in staff.text
     await staff.open(page)
     assert "no money moved: title" in staff.text
+    await listed(staff, "/staff/unstarted", page)
+    assert "no money moved: title" in staff.text
+    assert page in (await staff.open("/staff")).html.links
 
 
 async def test_lists_ask_no_purchase(
@@ -171,7 +195,7 @@ async def test_staff_see_what_waits_for_them_by_kind(
     for handle, queue in ((disputed, "disputes"), (frozen, "bank"), (failed, "refunds")):
         page = f"/purchases/{purchase_of(handle)}"
         await listed(staff, f"/staff/{queue}", page)
-        for other in {"disputes", "bank", "refunds", "others", "closed"} - {queue}:
+        for other in {"disputes", "bank", "refunds", "others", "closed", "unstarted"} - {queue}:
             assert page not in (await staff.open(f"/staff/{other}")).html.links
         assert page in (await staff.open("/staff")).html.links
     assert (await staff.open("/staff/nothing")).page.status_code == 404
@@ -181,7 +205,7 @@ async def test_staff_see_what_the_last_audit_has_found(
     server: WorkflowEnvironment, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await server.client.execute_workflow(
-        "BooksAudit", id="audit-of-the-page", task_queue=TASK_QUEUE, result_type=AuditReport
+        "LedgerAudit", id="audit-of-the-page", task_queue=TASK_QUEUE, result_type=AuditReport
     )
     staff = await staff_at(url)
     while "it compared" not in (await staff.open("/staff")).text:  # noqa: ASYNC110

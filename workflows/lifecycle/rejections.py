@@ -135,5 +135,5 @@ def allowed_names(draft: Draft, role: Role) -> tuple[str, ...]:
 
 def _instead(draft: Draft, role: Role) -> str:
     if names := allowed_names(draft, role):
-        return f"The {role} can now send: {', '.join(names)}."
-    return f"There is nothing that the {role} can send now."
+        return f"The {_named(role)} can now send: {', '.join(names)}."
+    return f"There is nothing that the {_named(role)} can send now."

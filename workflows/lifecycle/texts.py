@@ -131,6 +131,10 @@ IMPORTED = Text(
     "no deadline begins anew, and nobody is notified, because nothing changes for them.",
 )
 
+ADOPTED = "Our staff continued the purchase after it had been ended."
+BEGUN_AGAIN = "Our staff began the purchase again with its terms."
+"""What the timeline says after `recourse adopt`; the second one if only the terms were known."""
+
 # --- the work
 
 REQUIREMENTS_SUBMITTED = Text(
