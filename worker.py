@@ -304,6 +304,8 @@ def main() -> int:
         parser.add_argument(name, type=int, default=default, help="with --dev; 0: any that is free")
     given = parser.parse_args()
     configure_logs()
+    if given.dev:
+        Path("var").mkdir(exist_ok=True)  # else ledger and mail would be in the checkout's
     try:
         asyncio.run(run(DevServer(given.port, given.ui_port) if given.dev else None))
     except (WrongSetting, WrongKeys) as error:

@@ -111,8 +111,8 @@ async def demo(*, exit_at_once: bool, json_output: bool) -> int:
                 f"Audit: {'no differences.' if not differences else 'DIFFERENCES FOUND.'} "
                 f"Mail is in {FOLDER / 'mail'}."
             )
-            console.print(f"Web UI: http://localhost:{ui_port}", highlight=False)
         if sys.stdout.isatty() and not exit_at_once:
+            console.print(f"Web UI: http://localhost:{ui_port}", highlight=False)
             await stack.enter_async_context(
                 serve_workroom(
                     environment.client, room, Database(lambda: services.engine, services.seal)

@@ -26,9 +26,18 @@ from workflows.lifecycle.versions import VERSIONS
 from workflows.messages import MESSAGES, Role
 from workflows.notice_requests import notice_text
 from workroom.answers import TOO_MUCH
-from workroom.correspondence import KINDS
 from workroom.forms import FORMS, Question
-from workroom.rows import FROZEN, NEVER_STARTED, OFFER, OTHER, STARTING
+from workroom.outlook import ANSWER_UNTIL
+from workroom.rows import (
+    FROZEN,
+    NEVER_STARTED,
+    OFFER,
+    OTHER,
+    OUTCOME_TEXT,
+    STARTING,
+    WAITED_FOR,
+    YOU,
+)
 from workroom.show import MONEY, REFUND
 
 HOUSE = Path(__file__).parent.parent
@@ -40,7 +49,6 @@ KEYWORDS = {"_": (1,), "text": (1,), "say": (1,), "own": (1,), "_format": (1,)} 
 }
 """Calls whose argument is a text, and which one it is."""
 PARTIES: tuple[Literal["client", "freelancer"], ...] = ("client", "freelancer")
-OUTCOMES = ("refunded", "released", "split", "charged back", "payment declined", "payment failed")
 HEADER = """\
 # The texts of Recourse; docs/languages.md describes their notation.
 msgid ""
@@ -106,14 +114,15 @@ def _of_pages() -> Iterator[Text]:
     """The texts of the workroom that are data."""
     for stage in (*STAGE_TEXT.values(), STARTING, NEVER_STARTED, FROZEN, OFFER, OTHER):
         yield stage, "", "stages"
-    yield from ((kind, "", "messages") for kind in (*KINDS.values(), "note"))
+    yield from ((form.kind, "", "messages") for form in FORMS)
+    yield ANSWER_UNTIL, "", "outlook"
     for label in (*MONEY.values(), TOO_MUCH):
         yield label, "", "money"
     yield from ((REFUND.get(each.value, each.value), "refund", "refund") for each in RefundStatus)
-    yield from ((outcome, "", "outcomes") for outcome in OUTCOMES)
+    yield from ((outcome, "", "outcomes") for outcome in OUTCOME_TEXT.values())
     for role in (Role.CLIENT, Role.FREELANCER):
         yield role.value, "", "roles"
-    for who in ("you", "client", "freelancer", "mediator", "payment provider", "our staff"):
+    for who in (YOU, *WAITED_FOR.values()):
         yield who, "turn", "turn"
     for form in FORMS:
         if set(PARTIES) & set(form.roles):

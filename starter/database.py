@@ -61,7 +61,7 @@ def purchases_of(person: str) -> list[str]:
 
 
 def without_arrived(status: Status) -> Status:
-    """The status without what has arrived since it was given up, if the database can be read here."""
+    """The status without what has arrived since it was given up, if the database opens here."""
     with suppress(Unavailable, WrongSetting, SQLAlchemyError), opened() as engine:
         log = DeliveryLog(engine).deliveries(status.purchase_id)
         return undelivered.without_arrived(status, log)

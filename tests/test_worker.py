@@ -145,13 +145,15 @@ async def test_an_embedded_server_whose_port_is_taken_does_not_start(
     assert process.returncode == 2
     (sentence,) = written.decode().splitlines()
     assert re.match(rf"Port {port} is taken by temporal \(process \d+\)\. End that", sentence)
-    assert not (tmp_path / "var").exists()
+    assert not (tmp_path / "var" / "temporal.db").exists()
 
 
 async def test_embedded_servers_on_free_ports_do_not_share_a_file(tmp_path: Path) -> None:
-    """The first one works and says where; the second one in the same folder is rejected."""
+    """The first one works and says where, with all of its data in this folder; the second one in
+    the same folder is rejected."""
     free = ("--dev", "--port", "0", "--ui-port", "0")
-    first = await run(environment(tmp_path), *free, folder=tmp_path)
+    unset = dict.fromkeys(("RECOURSE_DATABASE_URL", "RECOURSE_MAIL_URL", "RECOURSE_PAYMENTS"), "")
+    first = await run(environment(tmp_path, **unset), *free, folder=tmp_path)
     assert first.stderr is not None
     lines: dict[str, dict[str, str]] = {}
     while "worker_started" not in lines:
@@ -163,6 +165,8 @@ async def test_embedded_servers_on_free_ports_do_not_share_a_file(tmp_path: Path
     await first.communicate()
 
     assert first.returncode == 0
+    data = {each.name for each in (tmp_path / "var").iterdir()}
+    assert {"temporal.db", "recourse.db", "sandbox.db"} <= data
     assert lines["web_ui"]["address"].startswith("http://localhost:")
     assert second.returncode == 2
     assert f"Another embedded server uses {tmp_path}/var/temporal.db" in written.decode()

@@ -16,26 +16,10 @@ from temporal.purchases import Purchase
 from workflows.acceptance import ADOPTED_RUN
 from workflows.messages import PurchaseStart, Role, Sender
 from workflows.receiving.parsing import InvalidMessage, parse_message
+from workroom.forms import kind_of
 
 FIELDS = ("text", "reason", "note")
 """The fields in which people write to each other."""
-KINDS = {
-    "send_message": "message",
-    "cancel": "reason for cancelling",
-    "withdraw_cancellation": "cancellation taken back",
-    "approve_refund": "reply to the request",
-    "decline_refund": "reply to the request",
-    "accept_claim": "reply to the claim",
-    "open_dispute": "reason for the dispute",
-    "resolve_dispute": "reasons for the decision",
-    "propose_split": "proposed split",
-    "accept_split": "reply to the proposed split",
-    "deliver": "delivery",
-    "request_changes": "requested changes",
-    "accept_delivery": "reply to the delivery",
-    "give_refund": "money given back",
-}
-"""What a text is, by the form that sends it."""
 RUNS = 20
 """Runs of one purchase whose histories are read, the newest: one has up to 2 MB."""
 
@@ -57,7 +41,7 @@ class WrittenMessage:
     @property
     def kind(self) -> str:
         """What the text is, in English."""
-        return KINDS.get(self.form, "note")
+        return kind_of(self.form)
 
 
 async def written_messages(purchase: Purchase, terms: PurchaseStart) -> list[WrittenMessage]:

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from activities.links import form_of
+from workflows.lifecycle.state import Stage
 from workflows.lifecycle.transition import Transition
 from workflows.lifecycle.versions import newest_rules
 from workflows.messages import MESSAGES, Message, Role, Status
@@ -15,6 +17,7 @@ CLIENT, FREELANCER, MEDIATOR, OPERATOR = Role.CLIENT, Role.FREELANCER, Role.MEDI
 PEOPLE = (CLIENT, FREELANCER)
 STAFF = (MEDIATOR, OPERATOR)
 OPTIONAL = " (optional)"
+ANYWHERE = tuple(Stage)
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,8 @@ class Form:
     `title` and `button` may name the parties, as `{freelancer}`. `money`: which way money goes, in
     terms of the typed amount. `confirms`: another page repeats what will be sent. `fixed`: fields
     that are not asked for. `first`: another form to try first, and why. `sent`: what a person reads
-    after sending.
+    after sending. `kind`: what a text that it sends is called. `expected_in`: the stages that wait
+    for it; of several that are possible, the one that fewer stages wait for is shown first.
     """
 
     path: str
@@ -58,6 +62,8 @@ class Form:
     confirms: bool = True
     first: tuple[str, str] | None = None
     sent: str = "Your message was sent."
+    kind: str = "note"
+    expected_in: tuple[Stage, ...] = ()
 
     @property
     def labels(self) -> dict[str, str]:
@@ -128,17 +134,20 @@ _SPECIAL: tuple[Form, ...] = (
         money="request",
         first=("send_message", "Send a message first: most things can be solved by talking."),
         sent="Your refund request was sent to {freelancer}.",
+        kind="reason for cancelling",
+    ),
+    Form(
+        "approve_refund", "decide_refund", (FREELANCER,), "Approve the refund",
+        "Approve the refund", questions=(NOTE,), fixed={"decision": "approve"}, money="refund",
+        sent="You have approved the refund.",
+        kind="reply to the request", expected_in=(Stage.REFUND_REQUESTED,),
     ),
     Form(
         "cancel", "cancel", (FREELANCER,), "Cancel Contract", "Cancel and give the money back",
         ("All of the money goes back to the client.",),
         (Question("reason", "Why do you cancel? (optional)", hint="The client reads this."),),
         money="refund", sent="You have cancelled the project.",
-    ),
-    Form(
-        "approve_refund", "decide_refund", (FREELANCER,), "Approve the refund",
-        "Approve the refund", questions=(NOTE,), fixed={"decision": "approve"}, money="refund",
-        sent="You have approved the refund.",
+        kind="reason for cancelling",
     ),
     Form(
         "decline_refund", "decide_refund", (FREELANCER,), "Decline and claim",
@@ -149,13 +158,16 @@ _SPECIAL: tuple[Form, ...] = (
                   zero="To claim nothing, approve the refund"),
          Question("note", "Why? (optional)", hint="The client reads this.")),
         {"decision": "decline"}, "claim", sent="Your claim was sent to {client}.",
+        kind="reply to the request",
     ),
     replace(
         _PLAIN["withdraw_cancellation", CLIENT], advice=("The work goes on where it was.",),
         sent="You have taken the cancellation back.",
+        kind="cancellation taken back",
     ),
     replace(
         _PLAIN["accept_claim", CLIENT], money="claim", sent="You have accepted the claim.",
+        kind="reply to the claim", expected_in=(Stage.CONTESTED,),
     ),
     replace(
         _PLAIN["open_dispute", CLIENT],
@@ -164,26 +176,31 @@ _SPECIAL: tuple[Form, ...] = (
                             hint="The freelancer and the mediator read this.",
                             missing="Say what happened"),),
         sent="Your dispute is open, and a mediator decides.",
+        kind="reason for the dispute",
     ),
     Form(
         "propose_split", "propose_split", PEOPLE, "Propose a split", "Send the offer",
         ("The other side may accept it. A newer offer replaces it.",), (REFUND, NOTE),
         money="split", sent="Your offer was sent to {other}.",
+        kind="proposed split",
     ),
     Form(
         "accept_split", "accept_split", PEOPLE, "Accept the proposed split", "Accept the split",
         questions=(Question("refund", "To the client", "hidden", True), NOTE), money="split",
         sent="You have accepted the split.",
+        kind="reply to the proposed split", expected_in=ANYWHERE,
     ),
     Form(
         "accept_delivery", "accept_delivery", (CLIENT,), "Accept the delivery",
         "Accept and release the money", questions=(NOTE,), money="release",
         sent="You have accepted the delivery.",
+        kind="reply to the delivery", expected_in=(Stage.DELIVERED,),
     ),
     replace(
         _PLAIN["request_changes", CLIENT],
         questions=(Question("note", "What should change? (optional)"),), confirms=False,
         sent="Your request for changes was sent to {freelancer}.",
+        kind="requested changes",
     ),
     Form(
         "submit_requirements", "submit_requirements", (CLIENT,), "Send the requirements",
@@ -191,27 +208,32 @@ _SPECIAL: tuple[Form, ...] = (
         questions=(Question("requirements", "What is needed?", required=True,
                             missing="Say what is needed"),), confirms=False,
         sent="Your requirements were sent to {freelancer}.",
+        expected_in=(Stage.AWAITING_REQUIREMENTS,),
     ),
     replace(
         _PLAIN["deliver", FREELANCER],
         questions=(Question("note", "What do you deliver? (optional)",
                             hint="Say where the client finds it."),), confirms=False,
         sent="Your delivery was sent to {client}.",
+        kind="delivery", expected_in=(Stage.FREELANCER_REVIEW, Stage.IN_PROGRESS),
     ),
     replace(
         _PLAIN["give_refund", FREELANCER], button="Give the money back", money="refund",
         sent="You have given the money back.",
+        kind="money given back",
     ),
     Form(
         "send_message", "send_message", PEOPLE, "Send a message", "Send",
         questions=(Question("text", "Your message", required=True,
                             missing="Write your message"),), confirms=False,
         sent="Your message was sent to {other}.",
+        kind="message",
     ),
     Form(
         "resolve_dispute", "resolve_dispute", (MEDIATOR,), "Decide who gets what", "Decide",
         ("A decision about money is never taken back.",), (REFUND, STAFF_NOTE), money="split",
         sent="Your decision is recorded.",
+        kind="reasons for the decision", expected_in=(Stage.DISPUTED,),
     ),
     Form(
         "resolve_attention", "resolve_attention", (OPERATOR,), "Resolve what needs attention",
@@ -225,6 +247,7 @@ _SPECIAL: tuple[Form, ...] = (
                      hint="Required if you record that it is settled."),
         ),
         sent="Your answer is recorded.",
+        expected_in=ANYWHERE,
     ),
 )  # fmt: skip
 _HAVE_ONE = {(form.message, role) for form in _SPECIAL for role in form.roles}
@@ -235,6 +258,23 @@ FORMS = _SPECIAL + tuple(form for key, form in _PLAIN.items() if key not in _HAV
 def form_at(path: str, role: Role) -> Form | None:
     """The form that a role has at a path."""
     return next((each for each in FORMS if each.path == path and role in each.roles), None)
+
+
+def same_as(form: Form) -> str:
+    """What the rules call the forms that do the same as this one; empty if there is no other."""
+    labels = (
+        row.form.same_as
+        for row in newest_rules().transitions
+        if row.form
+        and form_of(row.cause.message, {"decision": row.cause.choice}) == form.path
+        and set(row.cause.by) & set(form.roles)
+    )
+    return next(labels, "")
+
+
+def kind_of(path: str) -> str:
+    """What a text from the form at a path is called, in English."""
+    return next((each.kind for each in FORMS if each.path == path), Form.kind)
 
 
 def prefilled(form: Form, status: Status) -> dict[str, str]:

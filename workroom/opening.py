@@ -8,7 +8,10 @@ from temporalio.client import Client
 
 from temporal.access import NotYours, is_party, named, terms_for
 from temporal.aftercare import current, status_of
+from temporal.errors import Failure
 from temporal.purchases import Purchase
+from workflows.lifecycle.state import State
+from workflows.lifecycle.versions import VERSIONS
 from workflows.messages import PurchaseStart
 from workroom.readers import Readers
 from workroom.sessions import Session
@@ -44,3 +47,13 @@ class Opening:
             allowed = await (await current(purchase)).actions(role)
         view = View(session.sender, terms, status)
         return view, view.buttons(allowed)
+
+    async def state(self, purchase_id: str) -> State | None:
+        """A purchase as its own rules see it; None if this release cannot read what its worker
+        answers, or knows no such rules."""
+        try:
+            found = await named(self.client, purchase_id).saved_state()
+        except (Failure, ValueError):
+            return None
+        known = found is not None and found.purchase.terms.rules_version in VERSIONS
+        return found.purchase if found and known else None

@@ -24,8 +24,8 @@ from temporal.aftercare import current, status_of
 from workflows.messages import Role
 from workroom import lists
 from workroom.audits import Audits
-from workroom.database import Database
 from workroom.correspondence import written_messages
+from workroom.database import Database
 from workroom.drafts import Drafts
 from workroom.error_pages import SignedOut, error_page, plain_page
 from workroom.forms import form_at

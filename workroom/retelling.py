@@ -73,6 +73,7 @@ class Retelling:
         """The template for the reader, with the values that `writer` has put into the text; None if
         the text does not come from it."""
         windows = {name: getattr(self.terms.policy, name) for name in WINDOWS}
+        amount = _amount_in(self.terms.price.currency)
         given, pattern, seen = TextValues(actor, windows=windows), "", set()
         for literal, name, _, _ in Templates().parse(template):
             pattern += re.escape(literal)
@@ -81,7 +82,8 @@ class Retelling:
             if name in windows or role_of(name.lower().removesuffix("'s"), actor):
                 pattern += re.escape(writer.value(name, given))
             else:
-                pattern += f"(?P={name})" if name in seen else f"(?P<{name}>.*?)"
+                # A value may be empty, but not one that is an amount.
+                pattern += f"(?P={name})" if name in seen else f"(?P<{name}>{amount}|.*?)"
                 seen.add(name)
         if not (match := re.fullmatch(pattern, text, re.DOTALL)):
             return None
@@ -98,8 +100,13 @@ class Retelling:
     def _amounts(self, text: str) -> str:
         """The text with its amounts as the reader writes them."""
         currency = self.terms.price.currency
-        amount = rf"\b\d+(?:\.\d+)? {re.escape(currency)}\b"
+        amount = _amount_in(currency)
         return re.sub(amount, lambda match: self.reader.amount_in(match[0], currency), text)
 
     def _written(self, minor: int) -> str:
         return format_amount(minor, self.terms.price.currency)
+
+
+def _amount_in(currency: str) -> str:
+    """The pattern of an amount that a workflow has written."""
+    return rf"\b\d+(?:\.\d+)? {re.escape(currency)}\b"

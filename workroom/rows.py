@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
-from activities.formatter import BY_ROLE, PARTIES, TextValues
+from activities.formatter import BY_ROLE, OTHERS, PARTIES, TextValues, spaced
 from activities.languages.translated import Translated
 from activities.notices.formats import Reader
 from activities.sanitize import isolated, plain_text
@@ -21,11 +21,34 @@ NEVER_STARTED = "never started"
 """The text of a purchase whose start input was invalid."""
 FROZEN = "frozen: the bank is looking into the payment"
 """The text of a purchase whose payment a bank has taken back for now, in place of its stage."""
+STAFF = "staff"
 YOU = "you"
+WAITED_FOR = dict(zip(PARTIES, BY_ROLE, strict=True)) | {
+    "mediator": OTHERS["mediator"],
+    "payments": OTHERS["payments"],
+    STAFF: OTHERS["operator"],
+}
+"""For whom a purchase may wait, where no name is known."""
 OTHER = "the other side"
 """The other party, in a list that does not know the name."""
 OFFER = "{Actor} proposed a split, and {other} can accept it."
 """What follows the stage while an offer stands; its actor made it."""
+
+
+OUTCOME_TEXT = {
+    "refunded": "refunded",
+    "released": "paid out",
+    "split": "split",
+    "charged_back": "charged back",
+    "payment_declined": "payment declined",
+    "payment_failed": "payment failed",
+}
+"""How a purchase has ended."""
+
+
+def outcome_text(outcome: str) -> str:
+    """The text of an outcome, in English."""
+    return OUTCOME_TEXT.get(outcome, spaced(outcome))
 
 
 def stage_text(stage: str | None) -> str:
@@ -85,19 +108,23 @@ class Row:
         name = dict(zip(PARTIES, self._names, strict=True)).get(who)
         if name and who != self.role:
             return name
-        said = YOU if who == self.role else who
+        said = YOU if who == self.role else WAITED_FOR.get(who, who)
         return self.reader.text(said, "turn") if said else ""
+
+    @property
+    def waits(self) -> bool:
+        """Whether somebody has to act, or a deadline is open."""
+        return bool(self._waiting_for or self.due)
 
     @property
     def _waiting_for(self) -> str:
         if self.item.needs_attention and self.item.stage != Stage.DISPUTED:
-            return "our staff"
+            return STAFF
         if self.item.never_started or self.item.frozen:
             return ""
         rules = newest_rules().deadlines
         governs = (each for each in rules if self.item.stage and each.governs == self.item.stage)
-        who = next((each.waiting_for for each in governs), "")
-        return who.replace("payments", "payment provider")
+        return next((each.waiting_for for each in governs), "")
 
     @property
     def due(self) -> datetime | None:

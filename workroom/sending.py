@@ -59,7 +59,9 @@ class Sending:
         try:
             fields = read(form, draft.typed, view.terms.price, view.reader)
             message = message_of(form, fields, session.sender, draft.message_id, view.reader)
-            return self._confirmed(session, view, form, draft, fields, message, is_sent=is_sent)
+            return await self._confirmed(
+                session, view, form, draft, fields, message, is_sent=is_sent
+            )
         except Invalid as invalid:
             return self._asked(session, view, form, draft.typed, invalid.errors)
 
@@ -87,7 +89,7 @@ class Sending:
                 return RedirectResponse(f"{path}?{query}", 303)
             shown = await view()
             try:
-                return self._confirmed(session, shown, form, draft, fields, message)
+                return await self._confirmed(session, shown, form, draft, fields, message)
             except Invalid as invalid:
                 return self._asked(session, shown, form, typed, invalid.errors)
         sent = (request, session, purchase.id, form.path, message)
@@ -149,7 +151,7 @@ class Sending:
             division="" if form.asks_for_money else _division(view, form, dict(typed)),
         )
 
-    def _confirmed(
+    async def _confirmed(
         self,
         session: Session,
         view: View,
@@ -163,6 +165,7 @@ class Sending:
         """The page that repeats what will be sent. The same token goes on: it is sent once."""
         purchase_id = view.status.purchase_id
         query = self.drafts.address(session, purchase_id, form.path, draft)
+        state = None if is_sent else await self.opening.state(purchase_id)
         return page(
             "confirm",
             session,
@@ -174,7 +177,7 @@ class Sending:
             typed=draft.typed,
             shown=_shown(view, form, fields),
             division=view.division(form, fields),
-            then=before_sending(view, message),
+            then=before_sending(view, message, state),
             change=f"{view.path}/{form.path}?{query}" if query else "",
             is_sent=is_sent,
         )

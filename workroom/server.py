@@ -59,8 +59,8 @@ def day_link(
 def workroom(
     client: Client, settings: WorkroomSettings, database: Database | None = None
 ) -> Starlette:
-    """The ASGI application, with what the settings have keys for. `database`: those of the environment
-    by default."""
+    """The ASGI application, with what the settings have keys for. Without `database`, that of the
+    environment."""
     routes, limits, database = [LISTENS], Limits(), database or Database.from_environment()
     if settings.tokens:
         routes += Api(client, database, settings.tokens, limits).routes

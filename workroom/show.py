@@ -34,42 +34,24 @@ from workflows.messages import (
     TimelineEntry,
 )
 from workroom.answers import division
-from workroom.forms import FORMS, Form
+from workroom.forms import FORMS, Form, same_as
+from workroom.reasons import Reason, reasons
 from workroom.retelling import Retelling
-from workroom.rows import FROZEN, OFFER, Row, stage_text
+from workroom.rows import FROZEN, OFFER, Row, outcome_text, stage_text
 from workroom.sessions import Session
 
 BAR = 600
 """Units of the money bar's width."""
 MONEY = {
     "held": "in escrow",
-    "transit": "on its way back",
+    "transit": "being refunded",
     "refunded": "refunded",
     "released": "paid out",
-    "charged_back": "taken back by the client's bank",
+    "charged_back": "taken back by {client's} bank",
 }
 """The parts of the money bar, and what follows each amount."""
 REFUND = {"unsent": "not sent yet"}
 """The states of a refund that are called otherwise than in the contract."""
-EXPECTED = {
-    (Role.CLIENT, Stage.AWAITING_REQUIREMENTS): "submit_requirements",
-    (Role.CLIENT, Stage.DELIVERED): "accept_delivery",
-    (Role.CLIENT, Stage.CONTESTED): "accept_claim",
-    (Role.FREELANCER, Stage.FREELANCER_REVIEW): "deliver",
-    (Role.FREELANCER, Stage.IN_PROGRESS): "deliver",
-    (Role.FREELANCER, Stage.REFUND_REQUESTED): "approve_refund",
-    (Role.MEDIATOR, Stage.DISPUTED): "resolve_dispute",
-}
-"""The form that a role is expected to send in a stage."""
-EXPECTED_ANYWHERE = ("resolve_attention", "accept_split")
-"""Those that are expected in any stage, if they are possible and the stage expects no other."""
-ASKED_BY = {
-    Stage.DELIVERED: ("delivered",),
-    Stage.REFUND_REQUESTED: ("cancelled_free", "client_cancelled"),
-    Stage.CONTESTED: ("refund_declined",),
-    Stage.DISPUTED: ("dispute_opened",),
-}
-"""The transitions whose note says why the stage began."""
 EXACT = (Code.INVALID_AMOUNT, Code.INVALID_MESSAGE)
 """Rejections whose exact answer says what to type instead."""
 HEADERS = {
@@ -87,7 +69,8 @@ HEADERS = {
 
 @dataclass(frozen=True)
 class Button:
-    """A form that a role has, and whether it may be sent now."""
+    """A form that a role has, and whether it may be sent now. `offered`: it may, and no form before
+    it does the same. `expected`: the stage waits for it."""
 
     form: Form
     allowed: bool
@@ -95,7 +78,7 @@ class Button:
     code: str | None
     until: datetime | None
     expected: bool = False
-    """Whether it is what the stage waits for."""
+    offered: bool = False
 
 
 class Part(NamedTuple):
@@ -188,6 +171,10 @@ class View:
         """An entry of the timeline."""
         return self._retelling.event(entry)
 
+    def sender_of(self, entry: TimelineEntry) -> str:
+        """Who sent the message that caused an entry, by role and id: for staff."""
+        return f"{entry.by} {entry.by_id}" if entry.by_id and not is_party(self.sender) else ""
+
     def expiry(self, deadline: Deadline) -> str:
         """What happens when a deadline ends, as the end of a sentence."""
         return self._retelling.expiry(deadline)
@@ -197,8 +184,8 @@ class View:
         return self.reader.amount(minor, self.status.price.currency)
 
     def moment(self, at: datetime) -> str:
-        """An instant in the reader's zone, with the zone."""
-        return self.reader.moment(at)
+        """An instant in the reader's zone, with the zone's city."""
+        return f"{self.short(at)} ({self.reader.place})"
 
     def short(self, at: datetime) -> str:
         """An instant in the reader's zone, which the page names once."""
@@ -217,13 +204,10 @@ class View:
         name = lifecycle.main_deadline(self.status.stage, found)
         return found[name] if name else None
 
-    @property
-    def reason(self) -> tuple[str, str] | None:
-        """What the other side wrote when this stage began, or its beginning, and who wrote it."""
-        asked = ASKED_BY.get(Stage(self.status.stage), ()) if self.status.stage else ()
-        found = (each for each in reversed(self.status.timeline) if each.transition in asked)
-        entry = next(found, None)
-        return (entry.by, entry.note) if entry and entry.note else None
+    @cached_property
+    def reasons(self) -> list[Reason]:
+        """What both sides have written about what the stage is about."""
+        return reasons(self.status)
 
     def left(self, at: datetime) -> str:
         """How long until an instant."""
@@ -249,7 +233,7 @@ class View:
         for (name, label), minor in zip(MONEY.items(), amounts, strict=True):
             if minor:
                 width = max(BAR * minor // whole, 2)
-                parts.append(Part(name, label, self.amount(minor), start, width))
+                parts.append(Part(name, self.say(label), self.amount(minor), start, width))
                 start += width
         return parts
 
@@ -286,17 +270,19 @@ class View:
             for form in FORMS
             if self.sender.role in form.roles
         ]
-        possible = {each.form.path for each in found if each.allowed}
-        wanted = (EXPECTED.get((self.sender.role, Stage(self.status.stage))), *EXPECTED_ANYWHERE)
-        expected = next((path for path in wanted if path in possible), None)
-        shown = [replace(each, expected=each.form.path == expected) for each in found]
+        possible = [each.form for each in found if each.allowed]
+        wanted = [form for form in possible if self.status.stage in form.expected_in]
+        expected = min(wanted, key=lambda form: len(form.expected_in), default=None)
+        offered = {same_as(form) or form.path: form for form in reversed(possible)}.values()
+        shown = [
+            replace(each, expected=each.form is expected, offered=each.form in offered)
+            for each in found
+        ]
         return sorted(shown, key=lambda each: not each.expected)
 
     def cancels(self, buttons: Iterable[Button]) -> bool:
-        """Whether the page has the button Cancel Contract. The freelancer's answer to a request has
-        the same effect, and a button of its own."""
-        possible = {each.form.path for each in buttons if each.allowed}
-        return "cancel" in possible and "approve_refund" not in possible
+        """Whether the page has the button Cancel Contract."""
+        return any(each.offered and each.form.path == "cancel" for each in buttons)
 
     def impossible(self, buttons: Iterable[Button]) -> list[Button]:
         """The forms that are not possible now for a reason that a party can understand; for staff
@@ -358,9 +344,12 @@ def _lines(text: object) -> str:
     return "\n".join(isolated(each) for each in lines(str(text), 64_000, 2_000).split("\n"))
 
 
-def _json(value: object) -> str:
-    """A JSON document of other people."""
-    return _lines(json.dumps(value, indent=2, ensure_ascii=False))
+def _plain(value: object) -> str:
+    """A value of a JSON document of other people: texts as they are, each of a list in a line."""
+    if isinstance(value, list) and not any(isinstance(each, list | dict) for each in value):
+        return "\n".join(map(_plain, value))
+    is_text = isinstance(value, str)
+    return _lines(value if is_text else json.dumps(value, indent=2, ensure_ascii=False))
 
 
 _TEMPLATES = Environment(
@@ -372,13 +361,14 @@ _TEMPLATES = Environment(
     auto_reload=False,
 )
 _TEMPLATES.filters |= {
-    "json": _json,
     "line": _line,
     "lines": _lines,
     "stage": stage_text,
+    "outcome": outcome_text,
     "row": Row,
     "refund": lambda status: REFUND.get(status, status),
     "path": purchase_path,
+    "plain": _plain,
     "first_upper": capitalized,
 }
 _TEMPLATES.globals |= {"STAGES": [each for each in Stage if each is not Stage.CLOSED]}

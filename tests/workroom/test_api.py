@@ -31,7 +31,7 @@ from tests.workroom.callers import (
     token,
 )
 from tests.workroom.conftest import ENVIRONMENT, Call
-from tests.workroom.visitor import Visitor
+from tests.workroom.visitor import signed_in
 from workflows.messages import MESSAGES, Message, Receipt, Status
 from workflows.receiving.encrypted import Undecipherable
 from workroom.server import workroom
@@ -388,8 +388,7 @@ async def test_a_failure_of_ours_shows_no_detail(
     async def fails(_: Purchase, *__: object) -> Status:
         raise error
 
-    ana = Visitor(url)
-    await ana.sign_in("client", "ana", purchase_of(handle))
+    ana = await signed_in(url, "client", "ana", handle)
     for look in ("status", "open_view"):
         monkeypatch.setattr(Purchase, look, fails)
     answer = await Caller(url, token(*ANA)).get(f"/{purchase_of(handle)}")

@@ -1,14 +1,12 @@
 """The pages in a real browser: without JavaScript, on a phone, by keyboard, within the policy."""
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page
 from temporalio.testing import WorkflowEnvironment
 
-from activities.links import Person, from_now, link
 from activities.payments.sandbox import SandboxProvider
 from activities.payments.sandbox_events import SandboxEvent
 from activities.services import Services
@@ -16,7 +14,7 @@ from demo.runner import happen, send, start, status, until
 from demo.scenarios import Happens
 from docs.browser import browser
 from tests.purchases import held, purchase, purchase_of
-from tests.workroom.visitor import KEYS
+from tests.workroom.visitor import link_of
 from workflows.messages import Role
 
 pytestmark = pytest.mark.browser
@@ -55,8 +53,7 @@ async def test_the_article_from_the_mails_link_to_the_refund(
 ) -> None:
     """Ana cancels, Bo declines, Ana accepts the claim."""
     handle = await held(server, title=TITLE)
-    until_then = from_now(timedelta(days=1))
-    at = link(KEYS, url, Person("client", "ana"), until_then, purchase_of(handle))
+    at = link_of(url, "client", "ana", handle)
     ana, complaints = await signed_in(chrome, at, **options)
     assert await ana.title() == f"{TITLE} – Recourse"
     await ana.get_by_role("link", name="Cancel Contract").click()
@@ -66,7 +63,7 @@ async def test_the_article_from_the_mails_link_to_the_refund(
     await ana.get_by_role("status").wait_for()
     assert (await status(handle)).stage == "refund_requested"
 
-    at = link(KEYS, url, Person("freelancer", "bo"), until_then, purchase_of(handle))
+    at = link_of(url, "freelancer", "bo", handle)
     bo, more = await signed_in(chrome, at, **options)
     await bo.get_by_role("link", name="Decline and claim").click()
     await bo.get_by_label("How much do you claim?").fill("100.00")
@@ -95,7 +92,7 @@ async def test_a_form_is_filled_in_with_the_keyboard_alone(
 ) -> None:
     """Every control is reached by Tab, the first is the way past the navigation."""
     handle = await held(server)
-    at = link(KEYS, url, Person("client", "ana"), from_now(timedelta(days=1)), purchase_of(handle))
+    at = link_of(url, "client", "ana", handle)
     page, _ = await signed_in(chrome, at)
     await page.keyboard.press("Tab")
     assert await page.evaluate("document.activeElement.textContent") == "Skip to the content"
@@ -123,25 +120,38 @@ async def test_a_form_is_filled_in_with_the_keyboard_alone(
 async def test_an_error_is_named_at_its_field(
     server: WorkflowEnvironment, url: str, chrome: Browser
 ) -> None:
-    """The summary leads to the field, which is described by its error."""
+    """The summary has the focus and leads to the field, which is described by its error."""
     handle = await held(server)
     await send(handle, Role.CLIENT, "cancel")
-    at = link(
-        KEYS,
-        url,
-        Person("freelancer", "bo"),
-        from_now(timedelta(days=1)),
-        purchase_of(handle),
-        "decline_refund",
-    )
+    at = link_of(url, "freelancer", "bo", handle, "decline_refund")
     page, _ = await signed_in(chrome, at)
     await page.get_by_label("How much do you claim?").fill("a hundred")
     await page.get_by_role("button", name="Continue").click()
+    await is_focused(page)
     await page.get_by_role("alert").get_by_role("link").click()
     described = await page.evaluate("document.activeElement.getAttribute('aria-describedby')")
     assert "claim-error" in described.split()
     assert "Enter an amount" in await page.locator("#claim-error").inner_text()
     await page.context.close()
+
+
+async def test_an_answer_of_the_rules_has_the_focus(
+    server: WorkflowEnvironment, url: str, chrome: Browser
+) -> None:
+    """The purchase has changed since the question before sending was shown."""
+    handle = await held(server)
+    page, _ = await signed_in(chrome, link_of(url, "client", "ana", handle, "cancel"))
+    await page.get_by_role("button", name="Continue").click()
+    await page.get_by_role("heading", name="Check before sending").wait_for()
+    await send(handle, Role.FREELANCER, "give_refund")
+    await page.get_by_role("button", name="Send escrow refund request").click()
+    await is_focused(page)
+    await page.context.close()
+
+
+async def is_focused(page: Page) -> None:
+    """The summary of what is wrong has the focus, so that it is read out first."""
+    await page.locator("[role=alert]:focus").wait_for()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -154,10 +164,7 @@ async def test_the_pages_are_accessible(
     await send(handle, Role.CLIENT, "cancel")
     await send(handle, Role.FREELANCER, "decide_refund", decision="decline", claim=10_000)
     await send(handle, Role.FREELANCER, "propose_split", refund=20_000)
-    until_then = from_now(timedelta(days=1))
-    page, _ = await signed_in(
-        chrome, link(KEYS, url, Person("client", "ana"), until_then), color_scheme=scheme
-    )
+    page, _ = await signed_in(chrome, link_of(url, "client", "ana"), color_scheme=scheme)
     one = f"{url}/purchases/{purchase_of(handle)}"
     await check(page)
     for address in (one, f"{one}/accept_claim", f"{one}/nothing", f"{one}/propose_split"):
@@ -171,7 +178,7 @@ async def test_the_pages_are_accessible(
     await page.get_by_role("button", name="Continue").click()
     await page.get_by_role("heading", name="Check before sending").wait_for()
     await check(page)
-    await page.goto(link(KEYS, url, Person("operator", "op-1"), until_then))
+    await page.goto(link_of(url, "operator", "op-1"))
     await check(page)
     await page.evaluate("document.documentElement.removeAttribute('lang')")
     with pytest.raises(AssertionError, match="html-has-lang"):
@@ -227,8 +234,7 @@ async def test_amounts_are_typed_and_shown_as_the_reader_writes_them(
     bo = {"id": "bo", "name": "Bo", "email": "bo@example.com", "locale": locale}
     handle = await held(server, price={"amount": 150_000, "currency": currency}, freelancer=bo)
     await send(handle, Role.CLIENT, "cancel")
-    person, until_then = Person("freelancer", "bo"), from_now(timedelta(days=1))
-    page, _ = await signed_in(chrome, link(KEYS, url, person, until_then, purchase_of(handle)))
+    page, _ = await signed_in(chrome, link_of(url, "freelancer", "bo", handle))
     assert await page.locator(f"time[lang={locale.replace('_', '-')}]").count()
     await page.get_by_role("link", name=title).click()
     await page.get_by_label(question).fill(typed)
@@ -260,7 +266,7 @@ async def test_long_words_fit_on_a_small_phone(
         "freelancer": ("approve_refund", "give_refund", "send_message"),
     }
     for role, person in people.items():
-        at = link(KEYS, url, Person(role, person["id"]), from_now(timedelta(days=1)))
+        at = link_of(url, role, person["id"])
         page, _ = await signed_in(chrome, at, viewport={"width": 320, "height": 640})
         paths = ("/", "/?closed=yes", one, f"{one}/messages", f"{one}/nothing", f"{one}/cancel")
         for path in (*paths, *(f"{one}/{form}" for form in (*forms[role], "propose_split"))):
@@ -299,9 +305,8 @@ async def test_a_payment_that_the_bank_asks_about_has_a_link_to_confirm_it(
     """For the client only."""
     handle = await start(server.client, purchase("pm_sandbox_needs_client"))
     await until(handle, lambda found: found.timeline[-1].transition == "payment_needs_client")
-    until_then = from_now(timedelta(days=1))
-    for person, links in ((Person("client", "ana"), 1), (Person("freelancer", "bo"), 0)):
-        page, _ = await signed_in(chrome, link(KEYS, url, person, until_then, purchase_of(handle)))
+    for person, links in ((("client", "ana"), 1), (("freelancer", "bo"), 0)):
+        page, _ = await signed_in(chrome, link_of(url, *person, handle))
         await page.get_by_role("heading", name="The payment is not confirmed yet").wait_for()
         confirm = page.get_by_role("link", name="Confirm the payment")
         assert await confirm.count() == links
@@ -315,7 +320,7 @@ async def test_an_update_leaves_the_focus_where_it_is(
 ) -> None:
     """Also on what is no link; what is open stays open."""
     handle = await held(server)
-    at = link(KEYS, url, Person("client", "ana"), from_now(timedelta(days=1)), purchase_of(handle))
+    at = link_of(url, "client", "ana", handle)
     page, _ = await signed_in(chrome, at)
     async with page.expect_response(lambda answer: answer.url.endswith("/live")):
         pass
@@ -336,8 +341,8 @@ async def test_on_a_phone_the_buttons_come_first_for_who_has_to_act(
     """Before money and deadlines, and after them for the one who waits. A long name leaves Cancel
     Contract at the top right of a wide window."""
     handle = await held(server, title="A very long name of a project " * 5)
-    for person, first in ((Person("client", "ana"), True), (Person("freelancer", "bo"), False)):
-        at = link(KEYS, url, person, from_now(timedelta(days=1)), purchase_of(handle))
+    for person, first in ((("client", "ana"), True), (("freelancer", "bo"), False)):
+        at = link_of(url, *person, handle)
         page, _ = await signed_in(chrome, at, viewport={"width": 375, "height": 700})
         places = [await page.locator(name).bounding_box() for name in ("#actions", "#money")]
         actions, money = (each["y"] for each in places if each)
@@ -358,14 +363,13 @@ async def test_a_big_font_fits_on_a_phone(
     ana = {"id": "ana", "name": "Ana", "email": "x@example.com", "locale": "de_DE"}
     handle = await held(server, client=ana)
     await send(handle, Role.CLIENT, "cancel")
-    until_then = from_now(timedelta(days=1))
     one = f"/purchases/{purchase_of(handle)}"
     for person, paths in (
-        (Person("client", "ana"), ("/", one, f"{one}/propose_split")),
-        (Person("operator", "op-1"), ("/", "/staff", one)),
+        (("client", "ana"), ("/", one, f"{one}/propose_split")),
+        (("operator", "op-1"), ("/", "/staff", one)),
     ):
         page, _ = await signed_in(
-            chrome, link(KEYS, url, person, until_then), viewport={"width": 375, "height": 700}
+            chrome, link_of(url, *person), viewport={"width": 375, "height": 700}
         )
         for path in paths:
             await page.goto(f"{url}{path}")
@@ -384,8 +388,7 @@ async def test_a_bank_dispute_is_shown_to_both_and_stops_what_pays(
     """The page is shown anew by itself when the bank takes the money."""
     assert isinstance(services.provider, SandboxProvider)
     handle = await held(server)
-    until_then = from_now(timedelta(days=1))
-    at = link(KEYS, url, Person("client", "ana"), until_then, purchase_of(handle))
+    at = link_of(url, "client", "ana", handle)
     page, _ = await signed_in(chrome, at)
     await page.get_by_role("link", name="Cancel Contract").wait_for()
     async with page.expect_response(lambda answer: answer.url.endswith("/live")):
@@ -393,7 +396,7 @@ async def test_a_bank_dispute_is_shown_to_both_and_stops_what_pays(
     bank = Happens(SandboxEvent.DISPUTE_OPENED)
     await happen(server.client, services.provider, purchase_of(handle), bank)
     await page.get_by_role("heading", name="Frozen").wait_for()
-    await page.get_by_text("taken back by the client's bank").wait_for()
+    await page.get_by_text("taken back by your bank").wait_for()
     assert await page.locator("#news").inner_text() == "This page was updated."
     await page.goto(f"{url}/purchases/{purchase_of(handle)}/accept_delivery")
     await check(page)

@@ -11,11 +11,11 @@ from activities.payments.sandbox import SandboxProvider
 from activities.payments.sandbox_events import SandboxEvent
 from activities.requests import Party
 from activities.services import Services
-from demo.runner import Handle, happen, send, skip, until
+from demo.runner import Handle, happen, send, skip, start, until
 from demo.scenarios import Happens
-from tests.purchases import held, purchase_of
-from tests.workroom.test_pages import listed, signed_in
-from tests.workroom.visitor import Visitor
+from tests.purchases import held, purchase, purchase_of
+from tests.workroom.test_pages import listed
+from tests.workroom.visitor import Visitor, signed_in
 from workflows.messages import Role
 
 ENGLISH = re.compile(r"\b(the|freelancer|client|proposed|by)\b")
@@ -47,14 +47,13 @@ async def test_jobs_show_the_deadline_of_the_claim(
 ) -> None:
     """Not the freelancer's cancel window, which ends before. The page has it first."""
     handle = await claimed(server)
-    visitor = Visitor(url)
-    await visitor.sign_in(role, person, None)
+    visitor = await signed_in(url, role, person)
     await jobs_with(visitor, handle, "If nobody acts by then: the claim is paid")
     assert "can no longer cancel" not in visitor.text
     await visitor.open(f"/purchases/{purchase_of(handle)}")
-    first, _, others = visitor.text.partition("Also: ")
-    assert "If nobody acts by then: the claim is paid" in first
-    assert "can no longer cancel, only give the money back (" in others
+    first, _, others = visitor.text.partition("If nobody acts by then: the claim is paid")
+    assert "can no longer cancel" not in first
+    assert re.search(r"If nobody acts by \S* ?\d.*: \S+ .*can no longer cancel, only give", others)
 
 
 @pytest.mark.parametrize("locale", ["de_DE", "pt_PT"])
@@ -101,7 +100,110 @@ async def test_the_reason_is_where_one_decides(server: WorkflowEnvironment, url:
     await send(handle, Role.FREELANCER, "decide_refund", decision="decline", note="Half is done.")
     ana = await signed_in(url, "client", "ana", handle)
     reason, _, _ = ana.text.partition("What you can do now")
-    assert "Bo wrote: Half is done." in reason
+    assert "Bo wrote: (reply to the request) Half is done." in reason
+    await send(handle, Role.CLIENT, "open_dispute", reason="Nothing is done.")
+    mediator = await signed_in(url, "mediator", "mediator-1", handle)
+    reason, _, _ = mediator.text.partition("What you can do now")
+    written = ("My <b>plans</b> have changed.", "Half is done.", "Nothing is done.")
+    assert [text for text in written if text in reason.partition("Dispute")[2]] == list(written)
+
+
+async def test_requested_changes_are_shown_until_the_next_delivery(
+    server: WorkflowEnvironment, url: str
+) -> None:
+    handle = await held(server)
+    await send(handle, Role.CLIENT, "submit_requirements", requirements="A lighthouse.")
+    await send(handle, Role.FREELANCER, "deliver", note="It is in the folder.")
+    await send(handle, Role.CLIENT, "request_changes", note="The sea is missing.")
+    bo = await signed_in(url, "freelancer", "bo", handle)
+    assert "Requested changes Ana wrote: The sea is missing." in bo.text
+    await send(handle, Role.FREELANCER, "deliver", note="With the sea.")
+    ana = await signed_in(url, "client", "ana", handle)
+    assert "Delivery Bo wrote: With the sea." in ana.text
+    assert "The sea is missing." not in ana.text
+
+
+async def test_two_buttons_that_do_the_same_are_one(server: WorkflowEnvironment, url: str) -> None:
+    """The freelancer cancels, approves or gives the money back: all of it goes back."""
+    handle = await held(server)
+    path = f"/purchases/{purchase_of(handle)}"
+    same = {f"{path}/{form}" for form in ("cancel", "approve_refund", "give_refund")}
+    bo = await signed_in(url, "freelancer", "bo", handle)
+    assert same & set(bo.html.links) == {f"{path}/cancel"}
+    await bo.open(f"{path}/give_refund")
+    assert "Give all of the money back" in bo.text, "a link to the other form still works"
+    await send(handle, Role.CLIENT, "cancel")
+    await bo.open(path)
+    assert same & set(bo.html.links) == {f"{path}/approve_refund"}
+
+
+async def test_staff_read_who_has_acted(server: WorkflowEnvironment, url: str) -> None:
+    """By role and id; the parties read names only."""
+    handle = await claimed(server)
+    await send(handle, Role.CLIENT, "open_dispute", reason="Nothing is done.")
+    mediator = await signed_in(url, "mediator", "mediator-7", handle, "resolve_dispute")
+    await mediator.send(refund="100.00")
+    await mediator.send()
+    assert "(mediator mediator-7)" in mediator.text
+    assert "Ana opened a dispute about the $250.00 in escrow. (client ana)" in mediator.text
+    ana = await signed_in(url, "client", "ana", handle)
+    assert "mediator-7" not in ana.text
+
+
+async def test_a_page_names_the_city_and_not_the_zone(
+    server: WorkflowEnvironment, url: str
+) -> None:
+    """Also in the sentence about what comes next."""
+    handle = await held(server)
+    ana = await signed_in(url, "client", "ana", handle, "cancel")
+    await ana.send()
+    await ana.send()
+    assert re.search(r"Bo can answer until [^:]*:\d\d\S* \(\S*Lisbon\S*\)\.", ana.text)
+    assert "Europe/" not in ana.text
+
+
+async def test_nobody_can_act_while_a_refund_is_on_its_way(
+    server: WorkflowEnvironment, url: str
+) -> None:
+    """So the page does not ask who acts; and a closed purchase waits for nobody."""
+    handle = await held(server)
+    await send(handle, Role.FREELANCER, "give_refund")
+    await until(handle, lambda found: found.escrow.in_transit > 0 and bool(found.deadlines))
+    ana = await signed_in(url, "client", "ana", handle)
+    assert "$250.00 being refunded" in ana.text
+    assert "If nothing is reported by then: our staff looks into it" in ana.text
+    assert "If nobody acts" not in ana.text
+
+
+async def test_a_declined_payment_is_told_in_the_readers_amounts(
+    server: WorkflowEnvironment, url: str
+) -> None:
+    """And its row under Closed has no empty columns."""
+    handle = await start(server.client, purchase("pm_sandbox_declined"))
+    await handle.result()
+    ana = await signed_in(url, "client", "ana", handle)
+    assert "declined your payment of US$250.00 (" in ana.text
+    assert "Closed: payment declined The money" in ana.text
+    path = f"/purchases/{purchase_of(handle)}"
+    await listed(ana, f"/?closed=yes&search={purchase_of(handle)}", path)
+    assert "Closed: payment declined" in ana.text
+    assert "Waiting for" not in ana.text
+
+
+async def test_requirements_are_shown_as_people_write_them(
+    server: WorkflowEnvironment, url: str
+) -> None:
+    """Without the signs of JSON, and as text."""
+    handle = await held(server)
+    given = {"subject": "a <b>lighthouse</b>", "colours": ["blue", "white"], "copies": 3}
+    await send(handle, Role.CLIENT, "submit_requirements", requirements=given)
+    bo = await signed_in(url, "freelancer", "bo", handle)
+    shown = re.findall("<d[td][^>]*>([^<]*)</d[td]>", bo.page.text.partition('"requirements"')[2])
+    assert shown == [
+        *("subject", "a &lt;b&gt;lighthouse&lt;/b&gt;"),
+        *("colours", "blue\nwhite"),
+        *("copies", "3"),
+    ]
 
 
 async def test_the_expected_button_is_the_only_primary_one(

@@ -14,7 +14,7 @@ from tests.lifecycle.builders import NOON
 from tests.lifecycle.test_walk import POLICIES, walked
 from tests.notices.test_notice_texts import start
 from tests.purchases import held, purchase_of
-from tests.workroom.visitor import Visitor
+from tests.workroom.visitor import Visitor, signed_in
 from workflows import lifecycle
 from workflows.lifecycle import newest, texts
 from workflows.lifecycle.events import Accepted
@@ -38,8 +38,7 @@ async def test_a_dispute_is_opened_in_retelling(server: WorkflowEnvironment, url
     next, and what has happened."""
     handle = await bought(server, "de_AT")
     await send(handle, Role.CLIENT, "cancel", reason="Pläne")
-    bo = Visitor(url)
-    await bo.sign_in("freelancer", "bo", purchase_of(handle), "decline_refund")
+    bo = await signed_in(url, "freelancer", "bo", handle, "decline_refund")
     assert bo.page.text.startswith('<!doctype html>\n<html lang="de">')
     await bo.send(claim="1e2")
     assert "Etwas stimmt nicht" in bo.text
@@ -51,8 +50,7 @@ async def test_a_dispute_is_opened_in_retelling(server: WorkflowEnvironment, url
     await bo.send()
     assert "Ihre Forderung ist abgeschickt an Ana. Ana kann bis" in bo.text
 
-    ana = Visitor(url)
-    await ana.sign_in("client", "ana", purchase_of(handle), "open_dispute")
+    ana = await signed_in(url, "client", "ana", handle, "open_dispute")
     await ana.send(reason="")
     assert "Schreiben Sie, was passiert ist" in ana.text
     await ana.send(reason="Nichts kam.")
@@ -77,8 +75,7 @@ async def test_each_page_of_a_party_is_in_their_language(
 ) -> None:
     """Also what is not possible, what is not there, and the end of the session."""
     handle = await bought(server, "pt_BR")
-    ana = Visitor(url)
-    await ana.sign_in("client", "ana", purchase_of(handle))
+    ana = await signed_in(url, "client", "ana", handle)
     one = f"/purchases/{purchase_of(handle)}"
     pages = {
         one: "É a sua vez.",
@@ -103,8 +100,7 @@ async def test_a_party_without_a_catalogue_reads_english_in_their_formats(
     server: WorkflowEnvironment, url: str
 ) -> None:
     handle = await bought(server, "ja_JP")
-    ana = Visitor(url)
-    await ana.sign_in("client", "ana", purchase_of(handle))
+    ana = await signed_in(url, "client", "ana", handle)
     assert '<html lang="en">' in ana.page.text
     assert "You can" not in ana.text
     assert "What you can do now" in ana.text
@@ -116,7 +112,7 @@ async def test_staff_read_english(server: WorkflowEnvironment, url: str) -> None
     handle = await bought(server, "de_DE")
     staff = Visitor(url)
     staff.browser.headers["Accept-Language"] = "de"
-    await staff.sign_in("operator", "op-1", purchase_of(handle))
+    await staff.sign_in("operator", "op-1", handle)
     assert "What has happened" in staff.text
     assert '<html lang="en">' in staff.page.text
     await staff.open("/purchases/none")

@@ -19,8 +19,8 @@ from demo.live import REFUND_FAILS, open_purchase
 from demo.runner import happen, send, skip, until
 from demo.scenarios import Happens
 from tests.purchases import held, purchase, purchase_of
-from tests.workroom.test_pages import listed, signed_in
-from tests.workroom.visitor import Visitor
+from tests.workroom.test_pages import listed
+from tests.workroom.visitor import Visitor, signed_in
 from workflows.messages import Role
 from workroom import audits, live
 from workroom.audits import LastAudit
@@ -28,9 +28,7 @@ from workroom.audits import LastAudit
 
 async def staff_at(url: str) -> Visitor:
     """An operator at the staff page."""
-    staff = Visitor(url)
-    await staff.sign_in("operator", "op-1", None)
-    return staff
+    return await signed_in(url, "operator", "op-1")
 
 
 async def test_jobs_are_searched_by_id_by_person_and_by_stage(
@@ -40,8 +38,7 @@ async def test_jobs_are_searched_by_id_by_person_and_by_stage(
     first, second = await held(server), await held(server)
     await send(second, Role.CLIENT, "submit_requirements", requirements="A lighthouse.")
     pages = [f"/purchases/{purchase_of(each)}" for each in (first, second)]
-    ana = Visitor(url)
-    await ana.sign_in("client", "ana", None)
+    ana = await signed_in(url, "client", "ana")
     await listed(ana, f"/?search={purchase_of(first)}", pages[0])
     assert pages[1] not in ana.html.links
     await listed(ana, "/?search=bo&stage=freelancer_review", pages[1])
@@ -49,8 +46,7 @@ async def test_jobs_are_searched_by_id_by_person_and_by_stage(
     for search in ("nobody", "'", '"', "' OR PurchaseClient = 'x", "\\", "%", "x" * 999):
         await ana.open(f"/?search={quote(search)}")
         assert "No purchase matches the search." in ana.text
-    eve = Visitor(url)
-    await eve.sign_in("client", "eve", None)
+    eve = await signed_in(url, "client", "eve")
     await eve.open(f"/?search={purchase_of(first)}")
     assert pages[0] not in eve.html.links
 
@@ -105,8 +101,7 @@ async def test_lists_ask_no_purchase(
 ) -> None:
     """Not one query goes to a worker; the formats of the reader come from one purchase's start."""
     handles = [await held(server) for _ in range(3)]
-    ana = Visitor(url)
-    await ana.sign_in("client", "ana", None)
+    ana = await signed_in(url, "client", "ana")
     for handle in handles:
         await listed(ana, "/", f"/purchases/{purchase_of(handle)}")
     asked = []
@@ -252,8 +247,7 @@ async def test_an_open_page_learns_of_what_happens(server: WorkflowEnvironment, 
     ) as stream:
         assert await asyncio.to_thread(next, ids(stream)) > first
     assert (await Visitor(url).open(path)).page.status_code == 401
-    eve = Visitor(url)
-    await eve.sign_in("client", "eve", None)
+    eve = await signed_in(url, "client", "eve")
     assert (await eve.open(path)).page.status_code == 403
 
 

@@ -15,7 +15,7 @@ from demo.scenarios import Happens
 from tests.purchases import held, purchase_of
 from tests.stripe.serving import serving
 from tests.workroom.callers import SECRET
-from tests.workroom.visitor import Visitor
+from tests.workroom.visitor import Visitor, signed_in
 from workflows.messages import Role
 from workroom.server import workroom
 from workroom.settings import WorkroomSettings
@@ -26,13 +26,6 @@ EURO = {"amount": 25_000, "currency": "EUR"}
 DONE = 'role="status"'
 LATER = r"\S.+ \([^)]+\)"
 """An instant, with its zone."""
-
-
-async def signed_in(url: str, role: str, person: str, handle: Handle, form: str = "") -> Visitor:
-    """Somebody who has opened a link to a purchase."""
-    visitor = Visitor(url)
-    await visitor.sign_in(role, person, purchase_of(handle), form)
-    return visitor
 
 
 async def german(server: WorkflowEnvironment, locale: str = "de_DE") -> Handle:
@@ -74,7 +67,7 @@ async def test_what_was_sent_to_one_purchase_is_not_said_on_another(
 ) -> None:
     first, second = await held(server), await held(server)
     ana = await signed_in(url, "client", "ana", first)
-    await ana.sign_in("client", "ana", purchase_of(second), "send_message")
+    await ana.sign_in("client", "ana", second, "send_message")
     await ana.send(text="Hello")
     assert DONE in ana.page.text
     query = urlsplit(ana.page.url).query
@@ -88,7 +81,7 @@ async def test_what_was_sent_to_one_purchase_is_not_said_on_another(
     [
         (
             "en_GB",
-            "Your refund request was sent to Bo. Bo can answer until LATER. If Bo does not answer: "
+            "Your refund request was sent to Bo. Bo can answer until LATER. Without an answer: "
             "all of the money goes back to you.",
         ),
         (
@@ -205,7 +198,7 @@ async def test_a_draft_can_be_changed_and_survives_a_restart_and_another_session
         assert "Fair?" not in bo.page.text
         await ana.open(f"{base}/cancel/check?{check.query}")
         assert ana.page.url == f"{url}{base}/cancel"
-        await ana.sign_in("client", "ana", purchase_of(other))
+        await ana.sign_in("client", "ana", other)
         await ana.open(f"/purchases/{purchase_of(other)}/propose_split?{check.query}")
         assert "Fair?" not in ana.page.text
         sealed = parse_qs(check.query)["draft"][0]
@@ -313,6 +306,21 @@ async def test_the_check_of_a_claim_says_how_long_the_client_has(
     await ana.open(f"/purchases/{purchase_of(handle)}/open_dispute")
     await ana.send(reason="Nothing came.")
     assert "The mediator then has 30 days to answer." in ana.text
+
+
+async def test_the_check_of_a_withdrawal_counts_on_where_the_deadline_was(
+    server: WorkflowEnvironment, url: str
+) -> None:
+    """The purchase itself knows what it goes back to, and how much of the 14 days is left."""
+    handle = await held(server)
+    await send(handle, Role.CLIENT, "submit_requirements", requirements="A lighthouse.")
+    await send(handle, Role.FREELANCER, "deliver")
+    await send(handle, Role.CLIENT, "cancel")
+    ana = await signed_in(url, "client", "ana", handle, "withdraw_cancellation")
+    await ana.send()
+    until = r"You can answer until \S*\d.* Without an answer: the delivery counts as accepted"
+    assert re.search(until, ana.text)
+    assert "14 days" not in ana.text
 
 
 # --- what went wrong

@@ -17,7 +17,7 @@ from tests.purchases import held, purchase_of
 from tests.stripe.serving import serving
 from tests.workroom.callers import SECRET
 from tests.workroom.test_tokens import encoded
-from tests.workroom.visitor import KEYS, Visitor
+from tests.workroom.visitor import KEYS, Visitor, signed_in
 from workflows.messages import Sender
 from workroom.server import workroom
 from workroom.sessions import Session, Sessions
@@ -88,8 +88,7 @@ async def test_a_session_or_a_form_is_no_link_and_a_link_no_session(
 ) -> None:
     """What is signed for one purpose counts for no other."""
     handle = await held(server)
-    ana = Visitor(url)
-    await ana.sign_in("client", "ana", purchase_of(handle), "cancel")
+    ana = await signed_in(url, "client", "ana", handle, "cancel")
     for text in (ana.browser.cookies["recourse"], ana.html.forms[-1].fields["token"]):
         assert (await opened(url, f"{url}/open/{text}")).status_code == 401
     thief = Visitor(url)
@@ -120,8 +119,7 @@ async def test_somebody_elses_purchase_stays_closed(server: WorkflowEnvironment,
         ("freelancer", "ana", purchase_of(theirs)),
         ("client", "eve", None),
     ):
-        visitor = Visitor(url)
-        await visitor.sign_in(role, person, purchase_id)
+        visitor = await signed_in(url, role, person, purchase_id)
         visitors.append(visitor)
     for visitor in visitors:
         for page in (path, f"{path}/cancel", "/purchases/never-bought"):
@@ -143,13 +141,11 @@ async def test_a_form_of_another_page_session_or_purchase_sends_nothing(
     """CSRF: a page of another origin has no token; a token fits one form of one session."""
     handle, other = await held(server), await held(server)
     path = f"/purchases/{purchase_of(handle)}/send_message"
-    ana = Visitor(url)
-    await ana.sign_in("client", "ana", purchase_of(other), "send_message")
+    ana = await signed_in(url, "client", "ana", other, "send_message")
     of_another_purchase = ana.html.forms[-1].fields["token"]
-    await ana.sign_in("client", "ana", purchase_of(handle), "cancel")
+    await ana.sign_in("client", "ana", handle, "cancel")
     of_another_form = ana.html.forms[-1].fields["token"]
-    second = Visitor(url)
-    await second.sign_in("client", "ana", purchase_of(handle), "send_message")
+    second = await signed_in(url, "client", "ana", handle, "send_message")
     of_another_session = second.html.forms[-1].fields["token"]
     before = (await status(handle)).timeline
     cookie = str(ana.browser.cookies["recourse"])
@@ -173,7 +169,7 @@ async def test_a_form_survives_a_restart_of_the_server(server: WorkflowEnvironme
         with serving(workroom(server.client, settings)) as url:
             ana.url = url
             if step == 0:
-                await ana.sign_in("client", "ana", purchase_of(handle), "cancel")
+                await ana.sign_in("client", "ana", handle, "cancel")
                 await ana.send(reason="Plans")
                 form = ana.html.forms[-1]
             else:
@@ -182,8 +178,7 @@ async def test_a_form_survives_a_restart_of_the_server(server: WorkflowEnvironme
 
 
 async def test_signing_out_needs_its_form_and_ends_the_session(url: str) -> None:
-    ana = Visitor(url)
-    await ana.sign_in("client", "ana", None)
+    ana = await signed_in(url, "client", "ana")
     await Visitor(url, ana.browser).post("/sign-out", {"token": "x"})
     assert (await ana.open("/")).page.status_code == 200
     await ana.press("/sign-out")
@@ -193,8 +188,7 @@ async def test_signing_out_needs_its_form_and_ends_the_session(url: str) -> None
 
 async def test_every_page_has_the_headers_that_protect_it(url: str) -> None:
     """Also one that failed."""
-    ana = Visitor(url)
-    await ana.sign_in("client", "ana", None)
+    ana = await signed_in(url, "client", "ana")
     for page in (ana.page, (await Visitor(url).open("/")).page):
         policy = page.headers["content-security-policy"]
         for part in ("default-src 'none'", "frame-ancestors 'none'", "form-action 'self'"):
@@ -222,8 +216,7 @@ async def test_text_of_other_people_is_text_on_every_page(
     handle = await held(
         server, title=HOSTILE, purchase_id="<i>x</i>\"'&", requirements_needed=True, **people
     )
-    ana = Visitor(url)
-    await ana.sign_in("client", "ana", purchase_of(handle), "submit_requirements")
+    ana = await signed_in(url, "client", "ana", handle, "submit_requirements")
     pages = [ana.page.text]
     await ana.send(requirements=HOSTILE)
     pages.append(ana.page.text)
@@ -240,8 +233,7 @@ async def test_text_of_other_people_is_text_on_every_page(
         pages.append(ana.page.text)
         await ana.send()
         pages.append(ana.page.text)
-    staff = Visitor(url)
-    await staff.sign_in("operator", HOSTILE[:5], None)
+    staff = await signed_in(url, "operator", HOSTILE[:5])
     search = f"/?search={quote(HOSTILE)}&stage={quote(HOSTILE)}"
     pages += [(await ana.open(path)).page.text for path in ("/", search, f"{base}/messages")]
     for path in ("/staff", f"/staff/{quote(HOSTILE)}", "/", search, base):
@@ -283,8 +275,7 @@ async def test_an_id_widens_no_list(server: WorkflowEnvironment, url: str) -> No
         "x')OR(WorkflowType='ProjectPurchase",
         'x"OR"',
     ):
-        ana = Visitor(url)
-        await ana.sign_in("client", "ana", purchase_id)
+        ana = await signed_in(url, "client", "ana", purchase_id)
         await ana.open("/")
         assert ana.page.status_code == 200
         assert f"/purchases/{purchase_of(other)}" not in ana.html.links

@@ -9,9 +9,21 @@ from urllib.parse import urljoin
 import requests
 
 from activities.links import LinkKeys, Person, from_now, link
+from demo.runner import Handle
+from tests.purchases import purchase_of
 from tests.workroom.callers import SECRET
 
 KEYS = LinkKeys.parse(f"k2:{SECRET}-2,k1:{SECRET}")
+
+About = Handle | str | None
+"""A purchase, or its id; None: all of the person's."""
+
+
+def link_of(url: str, role: str, person: str, about: About = None, form: str = "") -> str:
+    """A person's link, valid for a day."""
+    purchase_id = about if about is None or isinstance(about, str) else purchase_of(about)
+    until = from_now(timedelta(days=1))
+    return link(KEYS, url, Person(role, person), until, purchase_id, form)
 
 
 @dataclass
@@ -81,13 +93,9 @@ class Visitor:
         """Go to a path, or follow a whole link."""
         return await self._go("GET", urljoin(self.url, path))
 
-    async def sign_in(
-        self, role: str, person: str, purchase_id: str | None, form: str = ""
-    ) -> None:
+    async def sign_in(self, role: str, person: str, about: About, form: str = "") -> None:
         """Follow a link of this person."""
-        person_of = Person(role, person)
-        until = from_now(timedelta(days=1))
-        await self.open(link(KEYS, self.url, person_of, until, purchase_id, form))
+        await self.open(link_of(self.url, role, person, about, form))
 
     async def send(self, **typed: str) -> "Visitor":
         """Fill in the page's last form and send it."""
@@ -110,3 +118,12 @@ class Visitor:
             self.browser.request, method, url, data=data, timeout=30, allow_redirects=follow
         )
         return self
+
+
+async def signed_in(
+    url: str, role: str, person: str, about: About = None, form: str = ""
+) -> Visitor:
+    """Somebody who has opened a link."""
+    visitor = Visitor(url)
+    await visitor.sign_in(role, person, about, form)
+    return visitor

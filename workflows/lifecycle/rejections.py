@@ -18,7 +18,7 @@ STAGE_TEXT = {
     Stage.REFUND_REQUESTED: "waiting for the freelancer's answer to the refund request",
     Stage.CONTESTED: "waiting for the client's answer to the freelancer's claim",
     Stage.DISPUTED: "in a dispute that a mediator decides",
-    Stage.SETTLING: "decided, and the money is being paid out",
+    Stage.SETTLING: "decided, and the money is on its way",
     Stage.CLOSED: "closed",
 }
 
