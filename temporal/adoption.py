@@ -27,7 +27,7 @@ from temporal.errors import Failure, Rejected, Unreachable
 from temporal.executions import Execution
 from temporal.purchases import ANSWER_WITHIN, Purchase
 from temporal.runs import WORKFLOW_TYPE
-from workflows.acceptance import ADOPTED_RUN
+from workflows.acceptance import ADOPTED_BY, ADOPTED_RUN
 from workflows.lifecycle.state import Payment
 from workflows.messages import PurchaseStart
 from workflows.receiving.encrypted import Undecipherable
@@ -91,15 +91,22 @@ def _is_paying(state: WorkflowState) -> bool:
 
 
 class Adoption:
-    """Continues purchases. `paid` returns what the provider has charged for one, if anything."""
+    """Continues purchases. `paid` returns what the provider has charged for one, if anything; `by`
+    is the id of the operator, for the timeline."""
 
     def __init__(
-        self, client: Client, ledger: Ledger, seal: Seal, paid: Callable[[str], Money | None]
+        self,
+        client: Client,
+        ledger: Ledger,
+        seal: Seal,
+        paid: Callable[[str], Money | None],
+        by: str = "",
     ) -> None:
         self._client = client
         self._ledger = ledger
         self._seal = seal
         self._paid = paid
+        self._memo = {ADOPTED_BY: by} if by else {}
         self._ended = EndedPurchases(client, ledger, seal)
 
     async def adopt(self, purchase_id: str, *, from_terms: bool = False) -> Adopted:
@@ -237,7 +244,8 @@ class Adoption:
         terms = PurchaseStart.model_construct(**dict(start))
         document = start.model_dump(mode="json", include=set(PurchaseStart.model_fields))
         try:
-            new_run = await purchase.begin(document, terms, reuse, **{ADOPTED_RUN: run_id})
+            memo = {ADOPTED_RUN: run_id, **self._memo}
+            new_run = await purchase.begin(document, terms, reuse, **memo)
         except WorkflowAlreadyStartedError:
             raise _running(purchase.id) from None
         await self._begun(purchase)

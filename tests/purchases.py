@@ -51,7 +51,12 @@ async def held(server: WorkflowEnvironment, **changed: Any) -> Handle:
 
 
 async def adopted(
-    server: WorkflowEnvironment, services: Services, purchase_id: str, *, from_terms: bool = False
+    server: WorkflowEnvironment,
+    services: Services,
+    purchase_id: str,
+    *,
+    from_terms: bool = False,
+    by: str = "",
 ) -> Handle:
     """Continue a purchase that was ended, as `recourse adopt` does; the handle of its new run."""
 
@@ -59,7 +64,7 @@ async def adopted(
         charge = services.provider.find_charge(f"{workflow_id_of(purchase_id)}/hold")
         return charge.charged if charge else None
 
-    adoption = Adoption(server.client, services.ledger, UNENCRYPTED, paid)
+    adoption = Adoption(server.client, services.ledger, UNENCRYPTED, paid, by)
     await adoption.adopt(purchase_id, from_terms=from_terms)
     return server.client.get_workflow_handle(
         workflow_id_of(purchase_id), result_type=PurchaseResult

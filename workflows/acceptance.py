@@ -16,7 +16,7 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 
 from activities.amounts import check_movable
-from activities.fields import UtcDatetime
+from activities.fields import UtcDatetime, identifier
 from activities.keys import aftercare_id_of, purchase_of_workflow, workflow_id_of
 from activities.requests import (
     LOAD_CLOSED,
@@ -236,6 +236,9 @@ LARGEST_STATE_ANSWER = budget.LARGEST_STATE + budget.LARGEST_ANSWER
 ADOPTED_RUN = "adopted_run"
 """The memo in which `recourse adopt` names the ended run that a new run continues."""
 
+ADOPTED_BY = "adopted_by"
+"""The memo in which `recourse adopt` says which operator ran it."""
+
 LONGEST_RUN_ID = 1_000
 """Characters. The name of a run is its id, or what `recourse adopt` has made of one. A memo of
 megabytes would not fit into the activity's input."""
@@ -244,15 +247,29 @@ megabytes would not fit into the activity's input."""
 def adopted_run() -> str:
     """The ended run that this one continues; empty for any other start. Raises ValueError with a
     sentence: everybody who starts workflows can write a memo."""
+    run_id = _memo(ADOPTED_RUN)
+    if run_id is None or len(run_id) > LONGEST_RUN_ID:
+        raise ValueError(f"the memo {ADOPTED_RUN} is not a run id; leave it out.")
+    return run_id
+
+
+def _adopter() -> str | None:
+    """The id of the operator who continued the purchase, if the memo has one."""
     try:
-        run_id = workflow.memo_value(ADOPTED_RUN, "", type_hint=str)
+        return identifier(_memo(ADOPTED_BY) or "")
+    except ValueError:
+        return None
+
+
+def _memo(name: str) -> str | None:
+    """The memo's text; empty without one, None if it is none."""
+    try:
+        value = workflow.memo_value(name, "", type_hint=str)
     except Undecipherable:
         raise
     except Exception:  # a converter may raise anything for invalid bytes
-        run_id = None
-    if not isinstance(run_id, str) or len(run_id) > LONGEST_RUN_ID:
-        raise ValueError(f"the memo {ADOPTED_RUN} is not a run id; leave it out.")
-    return run_id
+        return None
+    return value if isinstance(value, str) else None
 
 
 async def adopted_state(at: datetime, run_id: str) -> WorkflowState:
@@ -271,11 +288,11 @@ async def adopted_state(at: datetime, run_id: str) -> WorkflowState:
     if answer.kind == "state":
         state = _restored(WorkflowState.model_validate_json(document))
         _check_decision(state, answer.decision)
-        state.record_adopted(at, texts.ADOPTED)
+        state.record_adopted(at, _adopter(), texts.ADOPTED)
         return state
     terms = AcceptedStart.model_validate_json(document)
     state = WorkflowState.begin_again(terms, at, rules_version(), answer.decision)
-    state.record_adopted(at, texts.BEGUN_AGAIN)
+    state.record_adopted(at, _adopter(), texts.BEGUN_AGAIN)
     return state
 
 

@@ -223,12 +223,17 @@ class WorkflowState(BaseModel):
         )
         self.timeline = [*self.timeline, entry][-budget.TIMELINE_KEPT :]
 
-    def record_adopted(self, now: datetime, text: str) -> None:
+    def record_adopted(self, now: datetime, by_id: str | None, text: str) -> None:
         """A line in the timeline: `recourse adopt` has continued the purchase. No row of the rules
         is applied, so it has no event and no notice."""
         self.transitions += 1
         entry = TimelineEntry(
-            number=self.transitions, at=now, transition=ADOPTED, by="operator", text=text
+            number=self.transitions,
+            at=now,
+            transition=ADOPTED,
+            by="operator",
+            by_id=by_id,
+            text=text,
         )
         self.timeline = [*self.timeline, entry][-budget.TIMELINE_KEPT :]
 

@@ -214,6 +214,22 @@ async def test_an_adopted_purchase_keeps_its_answered_messages_and_its_notices(
     assert notices_of(services, purchase_id)[:4] == sent
 
 
+@pytest.mark.parametrize(
+    ("by", "shown"),
+    [("o-1", "o-1"), ("", None), ("two words", None), ("x" * 65, None)],
+    ids=["an operator", "nobody", "no id", "too long"],
+)
+async def test_the_timeline_says_who_adopted(
+    server: WorkflowEnvironment, services: Services, by: str, shown: str | None
+) -> None:
+    """Whoever starts workflows can write the memo that says it: what is no id is not shown."""
+    handle = await held(server)
+    await handle.terminate("by mistake")
+    handle = await adopted(server, services, purchase_of(handle), by=by)
+    entry = (await status(handle)).timeline[-1]
+    assert (entry.transition, entry.by, entry.by_id) == ("adopted", "operator", shown)
+
+
 async def test_a_second_adopt_that_arrives_late_changes_nothing(
     server: WorkflowEnvironment, services: Services
 ) -> None:

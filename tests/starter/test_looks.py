@@ -211,8 +211,11 @@ async def test_audit(
     assert person.status == 1
     assert "its workflow is not running" in " ".join(person.out.split())
 
-    adopted = await cli.process("adopt", cli_purchase.id, "--json")
+    assert (await cli("adopt", cli_purchase.id, *ANA)).rejection == (2, "INVALID_INPUT")
+    adopted = await cli.process("adopt", cli_purchase.id, "--as", "operator:o-1", "--json")
     assert (adopted.status, adopted.document["purchase_id"]) == (0, cli_purchase.id)
+    found = await cli("status", cli_purchase.id, "--json")
+    assert found.document["timeline"][-1]["by_id"] == "o-1"
     assert await cli.differences(cli_purchase.id) == []
     assert (await cli("adopt", cli_purchase.id)).rejection == (1, "RUNNING")
     assert (await cli("adopt", "nobody")).rejection == (1, "NOT_FOUND")
