@@ -42,6 +42,15 @@ def test_what_is_generated_is_up_to_date() -> None:
     assert not names, f"not what the code says now: {names}. Run `make docs`."
 
 
+def test_the_glossary_has_forty_terms_at_most_each_one_sentence() -> None:
+    """A reader of the code learns them in a few minutes."""
+    rows = re.findall(
+        r"^\| (?!term )([^|]+) \| ([^|]+) \|$", (HERE / "glossary.md").read_text(), re.M
+    )
+    assert len(dict(rows)) == len(rows) <= 40
+    assert [term for term, meaning in rows if not re.fullmatch(r"[A-Z][^.]*\.", meaning)] == []
+
+
 # --- the rules
 
 
@@ -180,14 +189,14 @@ def test_a_sample_is_good_and_a_literal_everywhere(name: str) -> None:
 # --- the page of proofs
 
 
-def test_every_fault_that_is_told_of_has_its_test() -> None:
+def test_every_fault_on_the_page_has_its_test() -> None:
     """Under the name that the page of proofs links to, in a file that has it."""
     for fault in reliability.promises_and_faults()["fault"]:
         path, _, name = fault["test"].partition("::")
         assert name in _functions(HERE.parent / path), fault["test"]
 
 
-def test_the_page_of_proofs_tells_all_that_is_promised() -> None:
+def test_the_page_of_proofs_has_every_promise() -> None:
     """Each promise, how it was tested, and each fault; `make reliability` writes it."""
     page = (HERE / "reliability.md").read_text(encoding="utf-8")
     for entries in reliability.promises_and_faults().values():

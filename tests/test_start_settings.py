@@ -149,7 +149,7 @@ CLOSED = TypedSearchAttributes(
     ],
     ids=lambda option: next(iter(option)),
 )
-async def test_a_purchase_takes_place_whatever_else_its_caller_sets(
+async def test_a_purchase_takes_place_with_any_other_settings_of_its_caller(
     server: WorkflowEnvironment, option: dict[str, Any]
 ) -> None:
     """Search attributes that the caller has set are corrected; an invalid signal is rejected."""

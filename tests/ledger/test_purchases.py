@@ -238,7 +238,7 @@ def test_of_many_paid_starts_at_once_of_one_purchase_all_count(ledger: Ledger) -
 
 
 def test_of_many_claims_at_once_one_stays(engine: Engine) -> None:
-    """And for ever."""
+    """No later claim replaces it."""
     names = ["production", "staging"] * 4
     with ThreadPoolExecutor(8) as pool:
         found = set(pool.map(partial(claim, engine, "deployment"), names))

@@ -222,7 +222,7 @@ async def test_an_adopted_purchase_keeps_its_answered_messages_and_its_notices(
 async def test_the_timeline_says_who_adopted(
     server: WorkflowEnvironment, services: Services, by: str, shown: str | None
 ) -> None:
-    """Whoever starts workflows can write the memo that says it: what is no id is not shown."""
+    """Everybody who starts workflows can write the memo; what is not an id is not shown."""
     handle = await held(server)
     await handle.terminate("by mistake")
     handle = await adopted(server, services, purchase_of(handle), by=by)

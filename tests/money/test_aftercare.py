@@ -320,7 +320,7 @@ async def test_a_purchase_that_is_not_closed_has_no_case(world: World) -> None:
     assert "is not closed" in (await case.input_error() or "")
 
 
-async def test_a_case_survives_whatever_anybody_sends(world: World) -> None:
+async def test_a_case_survives_every_message(world: World) -> None:
     """Signals without sense are shown as rejected, as for a purchase."""
     _, case = await returned(world)
     await case.signal("resolve_attention", {"by": 7})

@@ -96,7 +96,7 @@ def test_a_payment_of_another_deployment_is_declined(environment: Environment) -
 
 @pytest.mark.parametrize("event", [SandboxEvent.REFUND_ELSEWHERE, SandboxEvent.DISPUTE_OPENED])
 @pytest.mark.parametrize("amount", [Money(amount=5_000, currency="USD"), None], ids=str)
-def test_a_payment_whose_answer_was_lost_stays_held_whatever_became_of_it(
+def test_a_payment_whose_answer_was_lost_stays_held_in_every_later_state(
     environment: Environment, event: SandboxEvent, amount: Money | None
 ) -> None:
     """The hold was posted and its answer lost; then the charge was refunded or disputed. The retry

@@ -176,7 +176,7 @@ async def test_signed_nonsense_is_rejected(stripe: StripeWorld, url: str, event:
 
 
 @pytest.mark.parametrize("body", ["", "nonsense", "[" * 100_000, "9" * 10_000, "\0"], ids=len)
-async def test_signed_garbage_is_rejected(stripe: StripeWorld, url: str, body: str) -> None:
+async def test_a_signed_invalid_body_is_rejected(stripe: StripeWorld, url: str, body: str) -> None:
     """Also what the JSON parser gives up on."""
     assert await asyncio.to_thread(post_signed, stripe, url, body) == 400
 

@@ -63,7 +63,7 @@ async def own(tmp_path: Path) -> AsyncIterator[Own]:
         services.close()
 
 
-async def test_metrics_tell_where_purchases_and_money_are(
+async def test_metrics_show_where_purchases_and_money_are(
     own: Own, threads: ThreadPoolExecutor
 ) -> None:
     """One waits for requirements, one waits for a person, one refund is on its way."""
@@ -105,7 +105,7 @@ async def settled(collector: MetricsCollector, now: datetime) -> Samples:
             return found
 
 
-async def test_metrics_tell_of_deadlines_that_nobody_keeps(
+async def test_metrics_show_deadlines_that_nobody_keeps(
     own: Own, threads: ThreadPoolExecutor
 ) -> None:
     """With no worker there, a deadline passes and nothing happens: visible to who looks."""
@@ -122,7 +122,7 @@ async def test_metrics_tell_of_deadlines_that_nobody_keeps(
     assert named(missed, "deadlines_missed") == 1
 
 
-async def test_metrics_tell_how_the_last_audit_ended(own: Own, threads: ThreadPoolExecutor) -> None:
+async def test_metrics_show_how_the_last_audit_ended(own: Own, threads: ThreadPoolExecutor) -> None:
     """No audit, no number; after one, its age and what it found."""
     environment, services, collector = own
     client = environment.client
@@ -173,7 +173,7 @@ class StrangeAudit:
         return "all is well"
 
 
-async def test_what_cannot_be_asked_is_said_and_the_rest_is_told(
+async def test_what_cannot_be_asked_is_named_and_the_rest_is_measured(
     own: Own,
 ) -> None:
     """The database is away, then the server: a scrape answers all the same."""

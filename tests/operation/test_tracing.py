@@ -60,7 +60,7 @@ async def command(given: Mapping[str, str], *arguments: str) -> None:
     assert await process.wait() == 0
 
 
-async def test_one_trace_tells_a_purchase_from_its_start_to_ledger_and_mail(
+async def test_one_trace_shows_a_purchase_from_its_start_to_ledger_and_mail(
     tmp_path: Path,
 ) -> None:
     """The command line begins it; the worker goes on with it, in another process."""

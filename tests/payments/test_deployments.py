@@ -79,7 +79,9 @@ def test_the_payment_of_another_deployment_is_not_voided(
     assert production.charge(KEY, PRICE, METHODS[kind], NOW).status == "succeeded"
 
 
-def test_an_account_has_a_name_that_tells_real_money_from_test_money(fake: FakeStripe) -> None:
+def test_an_account_has_a_name_that_distinguishes_real_money_from_test_money(
+    fake: FakeStripe,
+) -> None:
     with closing(StripeProvider(fake.api_key, "shop", api_base=fake.url)) as provider:
         assert provider.account() == f"{fake.account_id} (test mode)"
 

@@ -80,7 +80,7 @@ def test_everything_about_a_charge_is_reported(sandbox: SandboxProvider) -> None
     assert report(sandbox, charge, days=4).refunds[0].status == "settled"
 
 
-def test_an_unknown_charge_and_one_that_nobody_paid_are_told_apart(
+def test_an_unknown_charge_and_one_that_nobody_paid_are_distinguished(
     sandbox: SandboxProvider,
 ) -> None:
     assert sandbox.payment("ch_unheard_of", NOW) is None

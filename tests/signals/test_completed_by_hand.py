@@ -57,7 +57,7 @@ async def complete(server: WorkflowEnvironment, handle: Handle, kind: str, *answ
 
 
 @pytest.mark.parametrize("answer", GARBAGE.values(), ids=GARBAGE)
-async def test_garbage_is_reported_as_a_blocked_effect(
+async def test_an_invalid_answer_is_reported_as_a_blocked_effect(
     server: WorkflowEnvironment, worker: object, answer: tuple[Any, ...]
 ) -> None:
     """No task fails. The sentence says what happened, and the next attempt asks the worker."""

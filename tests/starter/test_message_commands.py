@@ -157,7 +157,7 @@ async def test_nobody_there(cli: Cli, cli_client: Client, cli_worker: None) -> N
     assert (await cli("actions", "nobody", *ANA)).rejection == (1, "NOT_FOUND")
 
 
-async def test_without_a_worker_nobody_waits_for_ever(
+async def test_without_a_worker_a_command_ends_with_an_error(
     cli: Cli, cli_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Exit 3, and how to repeat a message that may still arrive."""
@@ -260,7 +260,7 @@ async def cli_bystander(cli_client: Client, cli_worker: None) -> Purchase:
 
 
 @pytest.mark.parametrize("name", MESSAGES)
-async def test_wrong_usage_is_told_by_every_command(name: str, cli: Cli) -> None:
+async def test_every_command_explains_wrong_usage(name: str, cli: Cli) -> None:
     """No sender, an unknown option, a purchase id that is none: exit 2."""
     hyphens = name.replace("_", "-")
     for words in ((hyphens, "p"), (hyphens, "p", *ANA, "--unknown", "x"), (hyphens,)):

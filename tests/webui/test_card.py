@@ -192,7 +192,7 @@ def test_the_card_of_a_closed_purchase_shows_the_outcome_and_no_actions() -> Non
     assert "may send" not in text
 
 
-def test_the_card_fits_the_servers_limit_whatever_others_write() -> None:
+def test_the_card_fits_the_servers_limit_with_the_longest_texts() -> None:
     """With the longest texts and the most events, the card stays below the limit."""
     found = state_of(purchase_in(Stage.DISPUTED))
     sender = Sender(role=Role.CLIENT, id="a" * 64)

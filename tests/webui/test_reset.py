@@ -156,7 +156,7 @@ async def test_a_reset_purchase_ends_as_before_and_is_marked_on_the_card(
     assert sum(reset) > len(reset) / 2
 
 
-async def test_a_settlement_learned_in_another_way_after_a_reset_is_recorded_once(
+async def test_a_settlement_reported_in_another_way_after_a_reset_is_recorded_once(
     server: WorkflowEnvironment, services: Services
 ) -> None:
     """The provider reported the settlement without a reference. After the reset that report comes

@@ -175,7 +175,7 @@ async def test_nobody_can_act_while_a_refund_is_on_its_way(
     assert "If nobody acts" not in ana.text
 
 
-async def test_a_declined_payment_is_told_in_the_readers_amounts(
+async def test_a_declined_payment_is_reported_in_the_readers_amounts(
     server: WorkflowEnvironment, url: str
 ) -> None:
     """And its row under Closed has no empty columns."""
