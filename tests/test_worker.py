@@ -157,8 +157,9 @@ async def test_embedded_servers_on_free_ports_do_not_share_a_file(tmp_path: Path
     assert first.stderr is not None
     lines: dict[str, dict[str, str]] = {}
     while "worker_started" not in lines:
-        line = json.loads(await first.stderr.readline())
-        lines[line["event"]] = line
+        if (written := await first.stderr.readline()).startswith(b"{"):  # else the server's own
+            line = json.loads(written)
+            lines[line["event"]] = line
     second = await run(environment(tmp_path), *free, folder=tmp_path)
     _, written = await second.communicate()
     first.terminate()

@@ -118,7 +118,7 @@ ATTENTION: Wanted = {view.NEEDS_ATTENTION: True}
 SETTLING, CLOSED = (
     f"{view.STAGE.name} = {literal(stage.value)}" for stage in (Stage.SETTLING, Stage.CLOSED)
 )
-STOPPED = f"{view.DEADLINE.name} IS NULL AND {view.STAGE.name} IS NOT NULL"
+NO_DEADLINE = f"{view.DEADLINE.name} IS NULL AND {view.STAGE.name} IS NOT NULL"
 
 UNSTARTED = "unstarted"
 
@@ -136,10 +136,10 @@ QUEUES: Mapping[str, tuple[str, str, Wanted, Sequence[str]]] = {
         (SETTLING,),
     ),
     "bank": (
-        "Bank disputes, and others that have stopped",
-        "No purchase has stopped.",
+        "Bank disputes, and others without a deadline",
+        "Every purchase has a deadline.",
         ATTENTION,
-        (STOPPED, f"NOT {SETTLING}", f"NOT {CLOSED}"),
+        (NO_DEADLINE, f"NOT {SETTLING}", f"NOT {CLOSED}"),
     ),
     "closed": (
         "News about closed purchases",
@@ -151,7 +151,7 @@ QUEUES: Mapping[str, tuple[str, str, Wanted, Sequence[str]]] = {
         "Everything else that needs attention",
         "Nothing else needs attention.",
         ATTENTION,
-        (f"({view.STAGE.name} IS NULL OR NOT ({SETTLING} OR {CLOSED} OR ({STOPPED})))",),
+        (f"({view.STAGE.name} IS NULL OR NOT ({SETTLING} OR {CLOSED} OR ({NO_DEADLINE})))",),
     ),
     UNSTARTED: (
         "Starts that failed",
@@ -161,7 +161,7 @@ QUEUES: Mapping[str, tuple[str, str, Wanted, Sequence[str]]] = {
     ),
 }
 """What waits for staff: heading, what an empty one says, and its conditions. A purchase that a bank
-dispute has stopped has no deadline."""
+dispute has frozen has no deadline."""
 
 
 async def queues(client: Client) -> list[Queue]:

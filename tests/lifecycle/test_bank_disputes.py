@@ -51,7 +51,7 @@ def recipients(purchase: Purchase) -> set[str]:
 
 @any_undecided_stage
 def test_an_opened_dispute_freezes_the_purchase(stage: Stage) -> None:
-    """R-82: deadlines stop, the bank has the money, and everybody is notified."""
+    """R-82: deadlines are suspended, the bank has the money, and everybody is notified."""
     purchase = purchase_in(stage)
     open_before = dict(purchase.state.deadlines)
     opened(purchase)

@@ -13,7 +13,7 @@ import pytest
 
 from workflows.lifecycle.versions import VERSIONS, Rules
 
-ROW_ID = re.compile(r"\bR-\d\d\b")
+ROW_ID = re.compile(r"\bR-\d{2,3}\b")
 
 
 def cited(source: str) -> Iterator[str]:

@@ -129,7 +129,7 @@ async def test_a_dispute_is_opened_and_a_mediator_decides(
 async def test_a_frozen_purchase_says_so_and_offers_nothing_that_pays(
     server: WorkflowEnvironment, services: Services, url: str
 ) -> None:
-    """The client's bank has the money: the page says where it is, and that deadlines stopped."""
+    """The client's bank has the money: the page says so, and that deadlines are suspended."""
     handle = await held(server)
     assert isinstance(services.provider, SandboxProvider)
     event = Happens(SandboxEvent.DISPUTE_OPENED)

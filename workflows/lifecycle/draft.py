@@ -118,15 +118,15 @@ class Draft:
                 self.set_deadline(name, self.now + left, self.now)
 
     def suspend_or_continue(self) -> None:
-        """For the engine, after each event: all deadlines wait while a bank has money that is still
-        to be paid, and go on when it has not."""
+        """For the engine, after each event: suspend all deadlines while a bank has money that is
+        still to be paid, and continue them afterwards."""
         if self.state.frozen and not self.state.suspended_since:
             self.suspend_all()
         elif self.state.suspended_since and not self.state.frozen:
             self.continue_all()
 
     def suspend_all(self) -> None:
-        """Suspend every deadline that can wait, and each that starts until `continue_all`."""
+        """Suspend what can be suspended, and each deadline that starts until `continue_all`."""
         self.suspend(*(rule.name for rule in self.rules if rule.can_be_suspended))
         self.set(suspended_since=self.now)
 

@@ -1,8 +1,8 @@
 """What the rows do about money that moves at the provider without us: bank disputes, and what is
 common to them and to refunds that others made (`elsewhere.py`).
 
-While a bank has money that the purchase still has to pay, the purchase is frozen: deadlines wait
-with the time they have left, and nothing is paid. What was paid before stays paid.
+While a bank has money that the purchase still has to pay, the purchase is frozen: deadlines are
+suspended with the time they have left, and nothing is paid. What was paid before stays paid.
 """
 
 from dataclasses import replace

@@ -246,9 +246,10 @@ class ProviderMove:
 class State:
     """Everything the rules know of a purchase.
 
-    `deadlines`: the open deadlines and their instants. `suspended`: those that wait, with the time
-    they have left; since `suspended_since`, if it is set, new ones wait as well. `computing`: those
-    whose end the calendar has not answered, with the instant from which their time runs.
+    `deadlines`: the open deadlines and their instants. `suspended`: the others, with the time
+    they have left; since `suspended_since`, if it is set, new ones are suspended as well.
+    `computing`: those whose end the calendar has not answered, with the instant from which their
+    time runs.
     `stage_before_request`: the stage that an open refund request left. `decision_posted`: the
     ledger has the decision. `moves`: what moved at the provider without us. `payment_checks`: how
     often somebody asked to look at the payment; `payment_checks_done`: how many of these were

@@ -466,9 +466,9 @@ _BANK_DISPUTE = (
     "When a client disputes a payment at the bank, the bank takes the money back and decides who "
     "gets it. That takes weeks."
 )
-_STOPPED = (
-    "Until the bank decides, all deadlines stop and nobody is paid. You can still write to each "
-    "other, deliver, and propose a split."
+_SUSPENDED = (
+    "Until the bank decides, all deadlines are suspended and nobody is paid. You can still write "
+    "to each other, deliver, and propose a split."
 )
 PAYMENT_CHECKED = Text(
     heading="Payment is being checked",
@@ -494,11 +494,11 @@ BANK_DISPUTE_OPENED = Text(
     explanation=_BANK_DISPUTE,
     advice={
         "client": (
-            _STOPPED,
+            _SUSPENDED,
             "If you did not mean to dispute the payment, ask your bank to withdraw the dispute.",
         ),
         "freelancer": (
-            _STOPPED,
+            _SUSPENDED,
             "Our staff answers the bank. Send us what shows that you did the work.",
         ),
         "operator": ("Answer the dispute {reference} at the payment provider.",),
