@@ -262,8 +262,9 @@ class View:
         )
 
     def buttons(self, permissions: Iterable[Permission]) -> list[Button]:
-        """The reader's forms, the expected one first. A worker of an earlier release has no
-        permission for a message that it does not know: that is not possible now."""
+        """The reader's forms, the expected one first: none while the client has to confirm the
+        payment. A worker of an earlier release has no permission for a message that it does not
+        know: that is not possible now."""
         known = {each.message: each for each in permissions}
         found = [
             self._button(form, known.get(form.message) or _not_allowed(form.message))
@@ -271,7 +272,9 @@ class View:
             if self.sender.role in form.roles
         ]
         possible = [each.form for each in found if each.allowed]
-        wanted = [form for form in possible if self.status.stage in form.expected_in]
+        confirms = self.awaits_confirmation and self.sender.role is Role.CLIENT
+        stage = None if confirms else self.status.stage
+        wanted = [form for form in possible if stage in form.expected_in]
         expected = min(wanted, key=lambda form: len(form.expected_in), default=None)
         offered = {same_as(form) or form.path: form for form in reversed(possible)}.values()
         shown = [

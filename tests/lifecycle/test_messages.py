@@ -285,7 +285,9 @@ def test_without_a_claim_there_is_nothing_to_accept_or_dispute(name: str) -> Non
     """R-22, R-23: NOT_ALLOWED_NOW while the freelancer has not answered."""
     fields = {"reason": "too slow"} if name == "open_dispute" else {}
     answer = Purchase().requested().client(name, **fields)
-    rejected(answer, Code.NOT_ALLOWED_NOW, "waiting for the freelancer's answer", "withdraw")
+    rejected(
+        answer, Code.NOT_ALLOWED_NOW, "waiting for an answer to the refund request", "withdraw"
+    )
 
 
 # --- the work
@@ -306,7 +308,7 @@ def test_a_delivery_closes_the_cancel_window_and_opens_the_review(stage: Stage) 
 def test_nothing_is_delivered_before_the_requirements() -> None:
     """R-14: NOT_ALLOWED_NOW while the requirements are awaited."""
     answer = Purchase().freelancer("deliver")
-    rejected(answer, Code.NOT_ALLOWED_NOW, "waiting for the client's requirements", "cancel")
+    rejected(answer, Code.NOT_ALLOWED_NOW, "waiting for requirements", "cancel")
 
 
 def test_the_client_requests_changes() -> None:

@@ -64,7 +64,7 @@ async def test_a_rejected_update_shows_the_reason_in_the_form(
     await ui.send("update", "deliver", {"by": FREELANCER})
 
     await expect(ui.dialog).to_contain_text(
-        "deliver is not possible while the purchase is waiting for the client's requirements. "
+        "deliver is not possible while the purchase is waiting for requirements. "
         "The freelancer can now send: cancel"
     )
 

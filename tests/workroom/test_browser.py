@@ -302,7 +302,7 @@ async def fits(page: Page) -> None:
 async def test_a_payment_that_the_bank_asks_about_has_a_link_to_confirm_it(
     server: WorkflowEnvironment, url: str, chrome: Browser
 ) -> None:
-    """For the client only."""
+    """For the client only, for whom it is the main button."""
     handle = await start(server.client, purchase("pm_sandbox_needs_client"))
     await until(handle, lambda found: found.timeline[-1].transition == "payment_needs_client")
     for person, links in ((("client", "ana"), 1), (("freelancer", "bo"), 0)):
@@ -310,6 +310,8 @@ async def test_a_payment_that_the_bank_asks_about_has_a_link_to_confirm_it(
         await page.get_by_role("heading", name="The payment is not confirmed yet").wait_for()
         confirm = page.get_by_role("link", name="Confirm the payment")
         assert await confirm.count() == links
+        main = page.locator("a.button:not(.second):not(.danger)")
+        assert await main.all_inner_texts() == ["Confirm the payment"] * links
         await check(page)
         await page.context.close()
 

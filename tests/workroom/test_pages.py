@@ -238,7 +238,7 @@ async def test_jobs_show_what_the_links_cover_in_the_readers_words(
     pages = [f"/purchases/{purchase_of(each)}" for each in (first, second, third)]
     await listed(ana, "/", pages[1])
     assert [each for each in pages if each in ana.html.links] == pages[:2]
-    assert "Waiting for the client's requirements" in ana.text
+    assert "Waiting for requirements" in ana.text
     await ana.sign_in("client", "ana", None)
     await listed(ana, "/", pages[2])
     await send(third, Role.FREELANCER, "give_refund")

@@ -11,12 +11,12 @@ _REQUEST_OPEN = (Stage.REFUND_REQUESTED, Stage.CONTESTED)
 _WAIT_FOR_THE_REQUEST = ("deliver", "submit_requirements", "accept_delivery")
 
 STAGE_TEXT = {
-    Stage.AWAITING_REQUIREMENTS: "waiting for the client's requirements",
+    Stage.AWAITING_REQUIREMENTS: "waiting for requirements",
     Stage.FREELANCER_REVIEW: "under review by the freelancer",
     Stage.IN_PROGRESS: "in progress",
-    Stage.DELIVERED: "delivered and under review by the client",
-    Stage.REFUND_REQUESTED: "waiting for the freelancer's answer to the refund request",
-    Stage.CONTESTED: "waiting for the client's answer to the freelancer's claim",
+    Stage.DELIVERED: "delivered and under review",
+    Stage.REFUND_REQUESTED: "waiting for an answer to the refund request",
+    Stage.CONTESTED: "waiting for an answer to the claim",
     Stage.DISPUTED: "in a dispute that a mediator decides",
     Stage.SETTLING: "decided, and the money is on its way",
     Stage.CLOSED: "closed",
