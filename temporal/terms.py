@@ -44,7 +44,9 @@ def details(terms: PurchaseStart) -> str:
 
 
 def _said(value: object) -> str:
-    return window_text(value) if isinstance(value, timedelta) else str(value).replace("_", " ")
+    if isinstance(value, timedelta):
+        return window_text(value) if value else "none"
+    return str(value).replace("_", " ")
 
 
 def stored(payloads: Sequence[object]) -> PurchaseStart:

@@ -213,5 +213,6 @@ def test_the_static_details_show_the_terms_without_names_or_addresses() -> None:
 
     assert summary(terms) == "Logo design · 250.00 USD · ana → bo"
     assert "- requirements window: 48 hours" in shown
-    assert "- claim window: 5" in shown
+    assert "- claim window: 5 business days" in shown
+    assert "- free cancel window: none" in shown
     assert "example.com" not in shown
