@@ -99,7 +99,7 @@ def make_happen(
     `amount`: how much is disputed or refunded; None: all that is left. Raises ValueError for an
     event that takes none; EventRejected.
     """
-    if amount and event not in _WITH_AMOUNT:
+    if amount and event not in WITH_AMOUNT:
         raise ValueError(f"{event} takes no amount.")
     charge = next(iter(records(connection, Charge, CHARGES.c.key == key)), None)
     if charge is None:
@@ -108,8 +108,8 @@ def make_happen(
         return _confirm(connection, charge)
     if charge.captured is None:
         raise EventRejected("NOT_ALLOWED_NOW", "The client has not paid.")
-    if event in _WITH_AMOUNT:
-        return _WITH_AMOUNT[event](connection, charge, amount, at)
+    if event in WITH_AMOUNT:
+        return WITH_AMOUNT[event](connection, charge, amount, at)
     if event in _DISPUTE_ENDS:
         return _end_dispute(connection, charge, event)
     return _change_refund(connection, charge, event, at)
@@ -253,7 +253,7 @@ def _refund_result(event: SandboxEvent, refund: Refund, at: datetime) -> EventRe
     return EventResult(event, refund.charge_reference, refund.reference, refund.amount, status)
 
 
-_WITH_AMOUNT: dict[
+WITH_AMOUNT: dict[
     SandboxEvent, Callable[[sa.Connection, Charge, Money | None, datetime], EventResult]
 ] = {
     SandboxEvent.DISPUTE_OPENED: _open_dispute,

@@ -127,18 +127,26 @@ def explore(
         try:
             played = asyncio.wait_for(comparison_server.play(script), SCRIPT_TIMEOUT)
             asyncio.run_coroutine_threadsafe(played, loop).result()
-        except (TimeoutError, Mismatch) as error:
+        except Exception as error:
             if smallest is None:
                 until = time.monotonic() + SHRINK_SECONDS
-            stuck = Mismatch(f"This script did not end in {SCRIPT_TIMEOUT} s:\n{script!r}")
-            smallest = error if isinstance(error, Mismatch) else stuck
-            raise smallest from None
+            smallest = mismatch(error, script)
+            raise smallest from error
 
     try:
         plays()
     except TimeIsUp:
         if smallest:
             raise smallest from None
+
+
+def mismatch(error: Exception, script: Script) -> Mismatch:
+    """What is wrong with a script that ended with this error."""
+    if isinstance(error, Mismatch):
+        return error
+    stuck = isinstance(error, TimeoutError)
+    what = f"did not end in {SCRIPT_TIMEOUT} s" if stuck else f"raised {error!r}"
+    return Mismatch(f"This script {what}:\n{script!r}")
 
 
 class TimeIsUp(BaseException):
