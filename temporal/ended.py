@@ -55,6 +55,15 @@ def without_commands(status: Status) -> Status:
     return status.model_copy(update={"attention": items})
 
 
+def start_again(purchase_id: str, run: Execution) -> str:
+    """What ended the purchase before a worker took it, and the command that starts it again."""
+    return (
+        f"Ended by {BY[run.status]} before a worker took it. Start it again under the same id with "
+        "`recourse purchase`; if the ledger has money of it, run instead: recourse adopt "
+        f"{quote(purchase_id)}"
+    )
+
+
 def what_to_do(purchase_id: str, run: Execution, money: Escrow | None = None) -> str:
     """What ended the purchase, with how much money inside, and the command that continues it."""
     ended, adopt = f"Ended by {BY[run.status]}", f"recourse adopt {quote(purchase_id)}"

@@ -19,7 +19,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.requests import TASK_QUEUE, WorkflowPostings
 from temporal import ended
-from temporal.deployment import worker_missing
+from temporal.deployment import on_another_queue, worker_missing
 from temporal.errors import Failure, Rejected, Unreachable
 from temporal.executions import Execution, task_failure
 from temporal.runs import WORKFLOW_TYPE, Runs
@@ -61,13 +61,14 @@ class Purchase(Runs):
         """Start it; False if it had been started with the same terms before.
 
         The id is used once, ever: raises Failure `PURCHASE_EXISTS` for other terms. An id whose
-        start input was rejected was not used: it is started with the corrected one.
+        start input was rejected, or whose start ended before a worker took it, was not used: it is
+        started again.
         """
         try:
             await self.begin(terms, terms, reuse)
         except WorkflowAlreadyStartedError:
             may_retry = reuse is WorkflowIDReusePolicy.REJECT_DUPLICATE
-            if may_retry and await self.was_only_rejected():
+            if may_retry and await self.may_start_again():
                 return await self.start(terms, WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY)
             known = await (await self.begun()).terms()
             if known == terms:
@@ -189,7 +190,7 @@ class Purchase(Runs):
     @asynccontextmanager
     async def _awake(self, advice: str = "") -> AsyncIterator[None]:
         """Raises Failure `PAUSED` if an operator has paused it; the SDK has no status for that. If
-        its workflow task fails, `NO_WORKER` says why."""
+        its workflow task fails, or if it waits on another task queue, `NO_WORKER` says so."""
         try:
             yield
         except (ValueError, Failure) as error:
@@ -197,8 +198,10 @@ class Purchase(Runs):
             found = await self.newest() if unanswered else None
             if found and found.task_attempt > 1:
                 await self._raise_task_failure(advice)
+            if found and (unserved := on_another_queue(self.id, found)):
+                raise Unreachable("NO_WORKER", " ".join(unserved)) from None
             if found and found.is_ended and not await self._has_begun():
-                text = f"Purchase {self.id} has no answer. {ended.what_to_do(self.id, found)}"
+                text = f"Purchase {self.id} has no answer. {await self._left(found)}"
                 raise Rejected(ended.CODE, text) from None
             if found is None or found.status != "paused":
                 raise
@@ -254,6 +257,8 @@ class Purchase(Runs):
 
     async def _left(self, run: Execution) -> str:
         """What ended the run and what to do, with the money inside if a worker says how much."""
+        if not await self._did_begin(run):
+            return ended.start_again(self.id, run)
         money = None
         with suppress(Failure):
             money = (await self._query("status", Status)).escrow

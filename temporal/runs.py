@@ -78,6 +78,16 @@ class Runs:
         runs = await self.last_runs()
         return runs is not None and runs[0] == runs[1] and bool(await self.input_error())
 
+    async def may_start_again(self) -> bool:
+        """Whether its id was not used: each start under it was rejected, or ended from outside
+        before a worker took it."""
+        runs = await self.last_runs()
+        if runs is None or runs[0] != runs[1]:
+            return False
+        last, _ = runs
+        ours = last.type == WORKFLOW_TYPE
+        return ours and last.is_ended and not await self._did_begin(last)
+
     async def begun(self) -> Self:
         """Return it, bound to the run that began if a later run under its id never did."""
         found = await self.last_runs()
