@@ -5,7 +5,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from temporalio.client import (
@@ -24,7 +24,9 @@ from temporal.errors import Failure, Rejected, Unreachable
 from temporal.executions import Execution, task_failure
 from temporal.runs import WORKFLOW_TYPE, Runs
 from temporal.terms import details
-from workflows import summary
+from workflows import lifecycle, summary
+from workflows.lifecycle.events import Rejection
+from workflows.lifecycle.versions import VERSIONS
 from workflows.messages import (
     Message,
     Permission,
@@ -119,6 +121,26 @@ class Purchase(Runs):
             return await self.carried_state()
         found = await self._query("saved_state", list[WorkflowState])
         return found[0] if found else None
+
+    async def readable_state(self) -> WorkflowState | None:
+        """Return the whole state of the run; None if it has not begun, or if this release cannot
+        read it or knows no such rules."""
+        try:
+            found = await self.saved_state()
+        except ValueError:
+            return None
+        known = found is not None and found.purchase.terms.rules_version in VERSIONS
+        return found if known else None
+
+    async def rejection_of(self, message: Message) -> Rejection | None:
+        """Return why its rules would reject the message now; None if they would not, or if its
+        state cannot be read. Nothing is sent."""
+        state = await self.readable_state()
+        if state is None:
+            return None
+        now = datetime.now(UTC)
+        answer = state.answers.get(message) or lifecycle.decide(state.purchase, message, now)
+        return answer if isinstance(answer, Rejection) else None
 
     async def actions(self, role: Role) -> list[Permission]:
         """Return what a role may do now, and until when."""
