@@ -15,6 +15,12 @@ KIND = "workflow_"
 FOR_PARTIES = "Nothing is possible right now. Our staff is looking into it."
 """What a party reads where staff read a command."""
 
+UNANSWERED = (
+    "Nothing answers now. Try again soon: a message that is repeated with its message_id counts "
+    "once."
+)
+"""What a party reads where staff read how to start a worker."""
+
 BY = {
     "terminated": "an operator",
     "canceled": "a cancellation",

@@ -289,5 +289,5 @@ class Purchase(Runs):
 
 def _may_arrive(message: Message) -> str:
     """Advice to repeat the message: the server may still deliver an unanswered update."""
-    again = f"repeat the message with --message-id {message.message_id}"
+    again = f"repeat the message with the id {message.message_id} (message_id, --message-id)"
     return f". Then {again}: if the first one still arrives, it counts once."

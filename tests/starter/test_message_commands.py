@@ -170,7 +170,7 @@ async def test_without_a_worker_a_command_ends_with_an_error(
     sent = await cli("cancel", "bare_server", *ANA, "--message-id", "m-1")
     assert sent.rejection == (3, "NO_WORKER")
     assert "worker.py" in sent.err
-    assert "--message-id m-1" in sent.err
+    assert "repeat the message with the id m-1 (message_id, --message-id)" in sent.err
     await Purchase(cli_client, "bare_server").handle.terminate()
 
 
