@@ -29,6 +29,8 @@ from activities.keys import workflow_id_of
 from activities.requests import TASK_QUEUE
 from activities.services import Services
 from demo.runner import Handle, until
+from temporal.executions import executions
+from temporal.listing import known
 from temporal.purchases import Purchase
 from tests.purchases import FREELANCER, input_error, purchase
 from workflows import acceptance, view
@@ -84,7 +86,8 @@ async def test_a_start_that_the_server_would_end_or_repeat_is_rejected_before_mo
 async def test_a_start_under_another_workflow_id_says_which_one_a_purchase_has(
     server: WorkflowEnvironment,
 ) -> None:
-    """A corrected input under the same id would be rejected again."""
+    """A corrected input under the same id would be rejected again. It is no purchase, so `recourse
+    restore` does not look for its money."""
     terms = purchase()
     handle = await server.client.start_workflow(
         "ProjectPurchase", terms, id=f"order-{terms.purchase_id}", task_queue=TASK_QUEUE
@@ -97,6 +100,10 @@ async def test_a_start_under_another_workflow_id_says_which_one_a_purchase_has(
         f"Purchase {terms.purchase_id} must run as purchase-{terms.purchase_id}, not "
         f"order-{terms.purchase_id}. Start it again with the workflow id purchase-<purchase_id>."
     )
+    named = f"WorkflowId = '{handle.id}'"
+    while not [run async for run in executions(server.client, named)]:  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
+    assert handle.id not in await known(server.client)
 
 
 @workflow.defn
