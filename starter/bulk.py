@@ -15,7 +15,7 @@ from activities.keys import purchase_of_workflow
 from starter import batch, show
 from starter.batch import Outcome, Rate, Report
 from starter.exits import ExitStatus, command
-from starter.messages import AMOUNTS, division
+from starter.messages import AMOUNTS, division, whole
 from starter.options import SHOWN, Json, Limit, read_id, read_model, read_object, read_sender
 from temporal.client import connect
 from temporal.errors import InvalidInput, Rejected, Unreachable
@@ -187,7 +187,8 @@ class Send:
                 return _outcome(purchase, "rejected", f"{each.code}: {each.why_not}")
         if rejection := await purchase.rejection_of(self.message):
             return _outcome(purchase, "rejected", f"{rejection.code}: {rejection.text}")
-        given = self.message.model_dump(include=set(AMOUNTS), exclude_none=True)
+        typed = self.message.model_dump(include=set(AMOUNTS), exclude_none=True)
+        given = typed or whole(self.message)
         return _outcome(purchase, "can_be_sent", await division(purchase, given) if given else "")
 
     async def _send(self, purchase: Purchase) -> Outcome:
