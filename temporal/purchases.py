@@ -279,7 +279,7 @@ class Purchase(Runs):
 
     async def _left(self, run: Execution) -> str:
         """What ended the run and what to do, with the money inside if a worker says how much."""
-        if not await self._did_begin(run):
+        if await self._never_began(run):
             return ended.start_again(self.id, run)
         money = None
         with suppress(Failure):

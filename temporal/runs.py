@@ -64,6 +64,11 @@ class Runs:
                     return last, run
         return last, last
 
+    async def _never_began(self, run: Execution) -> bool:
+        """Whether a run of a purchase, not of its aftercare case, ended before it had a state."""
+        ours = run.type == WORKFLOW_TYPE
+        return ours and run.is_ended and not await self._did_begin(run)
+
     async def _did_begin(self, run: Execution) -> bool:
         """Whether a run is open, or was when it had a state. Without one it moved no money."""
         purchase = replace(self, run_id=run.run_id)
@@ -84,9 +89,7 @@ class Runs:
         runs = await self.last_runs()
         if runs is None or runs[0] != runs[1]:
             return False
-        last, _ = runs
-        ours = last.type == WORKFLOW_TYPE
-        return ours and last.is_ended and not await self._did_begin(last)
+        return await self._never_began(runs[0])
 
     async def begun(self) -> Self:
         """Return it, bound to the run that began if a later run under its id never did."""
