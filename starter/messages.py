@@ -178,7 +178,7 @@ async def division(purchase: Purchase, amounts: Amounts) -> str:
     ((name, given),) = amounts.items()
     amount = held if given is None else given
     refund = amount if name == "refund" else held - amount
-    if min(refund, held - refund) < 0:
+    if not held or min(refund, held - refund) < 0:
         return ""
     shares = ((refund, terms.client.name), (held - refund, terms.freelancer.name))
     return ", ".join(
