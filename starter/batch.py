@@ -8,7 +8,7 @@ import asyncio
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, TypeVar
 
 import typer
@@ -76,19 +76,20 @@ async def run(
     dry_run: bool = False,
     to_go_on: str = SAME_COMMAND,
 ) -> Report:
-    """Work on every item, `rate` a second at most. Stops at the first that raises Unreachable, and
-    says how far it came; `to_go_on`: how the batch is then continued."""
-    found: list[Outcome] = []
-    waiting = iter(items)
+    """Work on every item, `rate` a second at most, and report them in their order. Stops at the
+    first that raises Unreachable, and says how far it came; `to_go_on`: how the batch is then
+    continued."""
+    found: dict[int, Outcome] = {}
+    waiting = enumerate(items)
     began, started = time.monotonic(), 0
     screen = Console(stderr=True)
 
     async def work_on_next() -> None:
         nonlocal started
-        for item in waiting:
+        for place, item in waiting:
             started += 1
             await asyncio.sleep(max(0.0, began + (started - 1) / rate - time.monotonic()))
-            found.append(await work(item))
+            found[place] = await work(item)
             progress.advance(bar)
 
     with Progress(console=screen, disable=not screen.is_terminal, transient=True) as progress:
@@ -106,11 +107,12 @@ async def run(
                 text = f"{first.text} {_stopped(found, items, to_go_on)}"
                 raise Unreachable(first.code, text) from None
             raise first from None
-    results = Counter(each.result for each in found)
-    return Report(dry_run=dry_run, results=dict(results), purchases=tuple(found))
+    outcomes = tuple(found[place] for place in sorted(found))
+    results = Counter(each.result for each in outcomes)
+    return Report(dry_run=dry_run, results=dict(results), purchases=outcomes)
 
 
-def _stopped(found: Sequence[Outcome], items: Sequence[object], to_go_on: str) -> str:
+def _stopped(found: Mapping[int, Outcome], items: Sequence[object], to_go_on: str) -> str:
     return f"Done so far: {len(found)} of {len(items)}. {to_go_on}"
 
 
@@ -120,13 +122,14 @@ def shown(
     reason: Callable[[str], str | Text] = show.prose,
     limit: int = SHOWN,
 ) -> RenderableType:
-    """The report for people: how many, and what is not done or, in a dry run, what would be. The
+    """The report for people: how many, and what is not done; then, in a dry run, what would be. The
     title is a line of its own: a table wraps its title to its width. `reason` makes a cell of an
     outcome's text. It names `limit` purchases; the report for programs names all."""
     counts = [(result.replace("_", " "), str(number)) for result, number in report.results.items()]
     counted = show.table("", ("result", "purchases"), counts)
     blocks: list[RenderableType] = [Text(one_line(title)), counted]
-    named = [each for each in report.purchases if report.dry_run or not each.done]
+    done = [each for each in report.purchases if each.done]
+    named = [each for each in report.purchases if not each.done] + (done if report.dry_run else [])
     if named:
         rows = (
             (each.purchase_id, each.result.replace("_", " "), reason(each.text))

@@ -15,7 +15,7 @@ from activities.keys import purchase_of_workflow
 from starter import batch, show
 from starter.batch import Outcome, Rate, Report
 from starter.exits import ExitStatus, command
-from starter.messages import AMOUNTS, division
+from starter.messages import AMOUNTS, division, whole
 from starter.options import SHOWN, Json, Limit, read_id, read_model, read_object, read_sender
 from temporal.client import connect
 from temporal.errors import InvalidInput, Rejected, Unreachable
@@ -73,8 +73,9 @@ async def send(
 ) -> int:
     """Send one message to every purchase that a query finds; without --yes, only check it.
 
-    The check asks each purchase whether it would take the message now. An interrupted batch is
-    continued with its --message-id. Exit 1 if a purchase does not take the message.
+    The check decides as each purchase would, by its rules, the message and its sender. An
+    interrupted batch is continued with its --message-id. Exit 1 if a purchase does not take the
+    message.
     """
     batch_id = read_id(message_id or f"batch-{uuid.uuid4().hex[:12]}", "--message-id")
     message = _message(name, sender, data, batch_id)
@@ -184,7 +185,10 @@ class Send:
         for each in await purchase.actions(self.message.by.role):
             if each.message == self.message.name and not each.allowed:
                 return _outcome(purchase, "rejected", f"{each.code}: {each.why_not}")
-        given = self.message.model_dump(include=set(AMOUNTS), exclude_none=True)
+        if rejection := await purchase.rejection_of(self.message):
+            return _outcome(purchase, "rejected", f"{rejection.code}: {rejection.text}")
+        typed = self.message.model_dump(include=set(AMOUNTS), exclude_none=True)
+        given = typed or whole(self.message)
         return _outcome(purchase, "can_be_sent", await division(purchase, given) if given else "")
 
     async def _send(self, purchase: Purchase) -> Outcome:

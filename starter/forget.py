@@ -31,8 +31,9 @@ async def forget(purchase_id: PurchaseId, yes: Yes = False, as_json: Json = Fals
         )
     verb = "are destroyed" if yes else "would be destroyed; --yes destroys them"
     soon = " The server may need a minute to delete the histories." if yes else ""
+    histories = f"{found.histories} {'history' if found.histories == 1 else 'histories'}"
     text = (
-        f"Names, addresses, texts and notices of purchase {purchase_id}, and {found.histories} "
-        f"histories at the Temporal server, {verb}. Its ids, amounts and times stay.{soon}"
+        f"Names, addresses, texts and notices of purchase {purchase_id}, and {histories} at the "
+        f"Temporal server, {verb}. Its ids, amounts and times stay.{soon}"
     )
     show.answer(found, text, as_json=as_json)

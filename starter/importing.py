@@ -4,11 +4,11 @@ import asyncio
 import csv
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 from pydantic import BaseModel, ValidationError
@@ -55,6 +55,10 @@ NUMBERS = ("price.amount", "imported.claim")
 
 HELD_WITHIN = timedelta(seconds=60)
 """How long to wait until the money of one purchase is held."""
+
+TOO_MANY_CELLS = (
+    "it has more cells than line 1 has columns. Put a text with a comma in quotation marks."
+)
 
 POLL_INTERVAL = timedelta(milliseconds=200)
 
@@ -115,7 +119,7 @@ async def import_(
     title = f"Import of {file.name}{' (dry run: nothing was changed)' if dry_run else ''}"
     found = ImportReport.of(report)
     # A reason names fields, which people copy: it gets no invisible spaces.
-    shown = batch.shown(found, title, str, limit)
+    shown = batch.shown(found, title, str, limit) if lines else "The file has no purchases."
     show.answer(found, Group(shown, *_sums(found)), as_json=as_json)
     return 0 if report.complete else ExitStatus.REJECTED
 
@@ -231,9 +235,10 @@ def _read(file: Path) -> Iterator[Line]:
     """The lines of the file. A purchase or a charge that comes twice is a problem of both lines."""
     try:
         with file.open(encoding="utf-8-sig", newline="") as opened_file:
-            documents = _rows(opened_file) if file.suffix == ".csv" else _objects(opened_file)
-            lines = [_line(number, document) for number, document in documents]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+            lines = list((_rows if file.suffix == ".csv" else _objects)(opened_file))
+    except UnicodeDecodeError:
+        raise InvalidInput(f"FILE: {file} is not UTF-8: save it with this encoding.") from None
+    except (OSError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error
         raise InvalidInput(f"FILE: {file} cannot be read: {reason}.") from None
     starts = [line.start for line in lines if line.start]
@@ -247,25 +252,36 @@ def _unique(start: PurchaseStart) -> tuple[str, str]:
     return f"The purchase {start.purchase_id}", f"The payment {start.payment_reference}"
 
 
-def _objects(file: Any) -> Iterator[tuple[int, str]]:
-    """The documents of JSON Lines; empty lines are left out."""
-    return ((number, text) for number, text in enumerate(file, start=1) if text.strip())
+def _objects(file: TextIO) -> Iterator[Line]:
+    """The lines of JSON Lines; empty ones are left out."""
+    return (_line(number, text.strip()) for number, text in enumerate(file, 1) if text.strip())
 
 
-def _rows(file: Any) -> Iterator[tuple[int, str]]:
-    """The documents of a CSV file; a cell that is empty is left out."""
+def _rows(file: TextIO) -> Iterator[Line]:
+    """The lines of a CSV file; a cell that is empty is left out. Raises InvalidInput."""
     reader = csv.DictReader(file)
+    if reader.fieldnames and "purchase_id" not in reader.fieldnames:
+        raise InvalidInput(
+            f"FILE: line 1 of {file.name} names no column purchase_id. It must have the names of "
+            "the fields, separated by commas, such as purchase_id,title,client.id."
+        )
     for row in reader:
-        document: dict[str, Any] = {}
-        for name, cell in row.items():
-            if not cell or not name:
-                continue
-            *parents, field = name.split(".")
-            place = document
-            for parent in parents:
-                place = place.setdefault(parent, {})
-            place[field] = _value(name, cell)
-        yield reader.line_num, json.dumps(document)
+        line = _line(reader.line_num, json.dumps(_document(row)))
+        yield replace(line, start=None, problem=TOO_MANY_CELLS) if None in row else line
+
+
+def _document(row: Mapping[str | None, Any]) -> dict[str, Any]:
+    """The document that the cells of a row make."""
+    document: dict[str, Any] = {}
+    for name, cell in row.items():
+        if not cell or not name:
+            continue
+        *parents, field = name.split(".")
+        place = document
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[field] = _value(name, cell)
+    return document
 
 
 def _value(name: str, cell: str) -> object:
@@ -284,10 +300,17 @@ def _line(number: int, document: str) -> Line:
             return Line(number, None, problem, start.purchase_id)
         check(start)
     except ValidationError as error:
-        return Line(number, None, explain(error), _id_in(document))
+        return Line(number, None, _problem(error), _id_in(document))
     except InvalidInput as error:
         return Line(number, None, error.text, _id_in(document))
     return Line(number, start, id=start.purchase_id)
+
+
+def _problem(error: ValidationError) -> str:
+    (first, *_) = error.errors(include_url=False, include_input=False)
+    if first["type"] != "json_invalid":
+        return explain(error)
+    return f"this is not JSON: {first['ctx']['error']}.".replace(" at line 1 ", " at ")
 
 
 class _WithId(BaseModel):

@@ -31,10 +31,13 @@ from temporal.aftercare import current
 from temporal.client import connect
 from temporal.errors import InvalidInput, Rejected
 from temporal.purchases import Purchase
-from workflows.messages import MESSAGES, Message
+from workflows.messages import MESSAGES, DecideRefund, Message
 
 AMOUNTS = ("claim", "refund")
 """Fields that people write as `100.00` with `--currency`."""
+
+Amounts = Mapping[str, int | None]
+"""One of these fields in minor units; None is all of the escrow."""
 
 REQUIREMENTS = "requirements"
 """The field that is a text (`--text`) or a JSON object (`--file`)."""
@@ -129,8 +132,9 @@ async def _say(
     purchase = await (await current(Purchase(await connect(), purchase_id))).begun()
     if amounts:
         await _check_currency(purchase, currency)
-        if not confirmed and at_terminal():
-            await _confirm(purchase, amounts)
+    divided = amounts or whole(message)
+    if divided and not confirmed and at_terminal():
+        await _confirm(purchase, divided)
     if as_signal:
         await purchase.signal(message)
         text = f"Signal {kind.name} sent; `status {purchase_id}` shows its result."
@@ -161,11 +165,20 @@ def at_terminal() -> bool:
     return sys.stdin.isatty()
 
 
-async def division(purchase: Purchase, amounts: Mapping[str, int]) -> str:
+def whole(message: Message) -> Amounts:
+    """What a decision without an amount gives to one side: all of the escrow."""
+    if not isinstance(message, DecideRefund):
+        return {}
+    return {"refund" if message.decision == "approve" else "claim": None}
+
+
+async def division(purchase: Purchase, amounts: Amounts) -> str:
     """Who would get how much; empty if it is not possible: the rules say then what is."""
     terms, held = await purchase.terms(), (await purchase.status()).escrow.held
-    refund = amounts["refund"] if "refund" in amounts else held - amounts["claim"]
-    if min(refund, held - refund) < 0:
+    ((name, given),) = amounts.items()
+    amount = held if given is None else given
+    refund = amount if name == "refund" else held - amount
+    if not held or min(refund, held - refund) < 0:
         return ""
     shares = ((refund, terms.client.name), (held - refund, terms.freelancer.name))
     return ", ".join(
@@ -174,7 +187,7 @@ async def division(purchase: Purchase, amounts: Mapping[str, int]) -> str:
     )
 
 
-async def _confirm(purchase: Purchase, amounts: Mapping[str, int]) -> None:
+async def _confirm(purchase: Purchase, amounts: Amounts) -> None:
     """Show who would get how much, and ask. Raises Failure NOT_CONFIRMED."""
     divided = await division(purchase, amounts)
     if divided and not typer.confirm(f"{divided}. Send?", err=True):

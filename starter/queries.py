@@ -127,7 +127,11 @@ async def list_(
 
         ids = await asyncio.to_thread(purchases_of, person)
         if not ids:
-            raise Rejected("NOT_FOUND", "No purchase has a party with that address or name.")
+            raise Rejected(
+                "NOT_FOUND",
+                "No purchase has a party with that mail address or name. Give the whole address, "
+                "the whole name, or one whole word of it.",
+            )
         if len(ids) > MOST_OF_PERSON:
             text = f"{too_many(ids)} To list by id: --client or --freelancer."
             raise Rejected("TOO_MANY", text)

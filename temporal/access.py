@@ -101,9 +101,14 @@ async def actions_for(purchase: Purchase, sender: Sender) -> list[Permission]:
 
 @contextmanager
 def _for(sender: Sender) -> Iterator[None]:
-    """A party does not read what only staff can do about an ended or paused purchase."""
+    """A party does not read what only staff can do about a purchase that is ended or paused, or
+    that no worker answers for."""
     try:
         yield
+    except Unreachable as failure:
+        if is_party(sender) and failure.code == "NO_WORKER":
+            raise Unreachable(failure.code, ended.UNANSWERED) from None
+        raise
     except Rejected as rejected:
         if is_party(sender) and rejected.code in (ended.CODE, "PAUSED"):
             raise Rejected(rejected.code, ended.FOR_PARTIES) from None

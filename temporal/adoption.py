@@ -23,6 +23,7 @@ from activities.database import DatabaseUnreachable
 from activities.ledger import Ledger, SavedState
 from activities.requests import Model, Money
 from activities.sealing import Seal, Unreadable
+from temporal.ended import start_again
 from temporal.errors import Failure, Rejected, Unreachable
 from temporal.executions import Execution
 from temporal.purchases import ANSWER_WITHIN, Purchase
@@ -205,13 +206,22 @@ class Adoption:
             return await self._start(ended.run_id, start, "where it was ended.")
         paid = self._paid(purchase_id)
         if paid is None:
-            raise _no_money(purchase_id)
+            raise await self._nothing_paid(purchase_id, ended)
         if self._ledger.balances(purchase_id):  # a lost run has held it
             return await self._without_history(purchase_id, from_terms)
         await purchase.start(await purchase.terms(), REUSE)
         newest = await Purchase(self._client, purchase_id).newest()
         what = f"Purchase {purchase_id} continues with {paid} at the payment provider."
         return Adopted(purchase_id=purchase_id, run_id=newest.run_id if newest else "", what=what)
+
+    async def _nothing_paid(self, purchase_id: str, ended: Execution) -> Rejected:
+        if not await Purchase(self._client, purchase_id).may_start_again():
+            return _no_money(purchase_id)
+        return Rejected(
+            "NO_MONEY",
+            f"Purchase {purchase_id} has no money in escrow, and the provider knows no payment of "
+            f"it. {start_again(purchase_id, ended)}",
+        )
 
     def _inside(self, state: WorkflowState) -> str:
         """Describe the money inside. Raises Failure `NO_MONEY`."""

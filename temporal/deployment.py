@@ -1,5 +1,7 @@
 """The worker deployment: which version of the workers gets tasks, and which versions run."""
 
+from shlex import quote
+
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import (
@@ -10,6 +12,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.requests import TASK_QUEUE
+from temporal.executions import Execution
 
 DEPLOYMENT = "recourse"
 UNVERSIONED = ""
@@ -82,6 +85,20 @@ async def worker_missing(client: Client) -> str:
     if UNVERSIONED in routed:
         return START_ONE
     return f"Start one of the current version: RECOURSE_BUILD_ID={min(routed)} python worker.py"
+
+
+def on_another_queue(purchase_id: str, run: Execution) -> tuple[str, str] | None:
+    """What is wrong with an open purchase that was started on another task queue than ours, and
+    what to do; None for any other run."""
+    if not run.is_open or run.task_queue == TASK_QUEUE:
+        return None
+    return (
+        f"Purchase {purchase_id} waits on the task queue {run.task_queue!r}, which no worker "
+        "serves.",
+        "Terminate it, and start it again with `recourse purchase`, or from another client on "
+        f"{TASK_QUEUE} with the workflow id reuse policy AllowDuplicateFailedOnly; if the ledger "
+        f"has money of it, run instead: recourse adopt {quote(purchase_id)}",
+    )
 
 
 def _make_current(version: str) -> str:

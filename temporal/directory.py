@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
-from shlex import quote
 
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
@@ -10,9 +9,10 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.audit import StatusUnavailable
 from activities.comparison import LOOK
 from activities.records import WorkflowStatus
-from activities.requests import TASK_QUEUE, WorkflowPostings
+from activities.requests import WorkflowPostings
 from activities.sanitize import one_line
 from temporal.aftercare import AUDIT, current
+from temporal.deployment import on_another_queue
 from temporal.errors import Failure
 from temporal.executions import task_failure
 from temporal.listing import known, running
@@ -80,13 +80,8 @@ class TemporalPurchaseDirectory:
         found = None
         if not isinstance(error, RPCError):
             found = await Purchase(self._client, purchase_id).newest()
-        if found and found.is_open and found.task_queue != TASK_QUEUE:
-            return StatusUnavailable(
-                f"{name} waits on the task queue {found.task_queue!r}, which no worker serves.",
-                f"Terminate it, and start it again on {TASK_QUEUE} with the workflow id reuse "
-                "policy AllowDuplicateFailedOnly; if the ledger has money of it, run instead: "
-                f"recourse adopt {quote(purchase_id)}",
-            )
+        if found and (unserved := on_another_queue(purchase_id, found)):
+            return StatusUnavailable(*unserved)
         advice = LOOK
         if found and found.task_attempt > 1:
             why = f"its workflow task fails. {await task_failure(self._client, found.id)}"

@@ -15,6 +15,12 @@ KIND = "workflow_"
 FOR_PARTIES = "Nothing is possible right now. Our staff is looking into it."
 """What a party reads where staff read a command."""
 
+UNANSWERED = (
+    "Nothing answers now. Try again soon: a message that is repeated with its message_id counts "
+    "once."
+)
+"""What a party reads where staff read how to start a worker."""
+
 BY = {
     "terminated": "an operator",
     "canceled": "a cancellation",
@@ -53,6 +59,15 @@ def without_commands(status: Status) -> Status:
         for each in status.attention
     )
     return status.model_copy(update={"attention": items})
+
+
+def start_again(purchase_id: str, run: Execution) -> str:
+    """What ended the purchase before a worker took it, and the command that starts it again."""
+    return (
+        f"Ended by {BY[run.status]} before a worker took it. Start it again under the same id with "
+        "`recourse purchase`; if the ledger has money of it, run instead: recourse adopt "
+        f"{quote(purchase_id)}"
+    )
 
 
 def what_to_do(purchase_id: str, run: Execution, money: Escrow | None = None) -> str:

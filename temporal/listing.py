@@ -10,7 +10,12 @@ from temporalio.client import Client
 from temporalio.common import SearchAttributeKey, TypedSearchAttributes
 
 from activities.fields import UtcDatetime
-from activities.keys import aftercare_id_of, purchase_of_workflow, workflow_id_of
+from activities.keys import (
+    WORKFLOW_ID_PREFIX,
+    aftercare_id_of,
+    purchase_of_workflow,
+    workflow_id_of,
+)
 from activities.requests import Model
 from temporal.executions import ENDED, Execution, can_be_asked, executions, literal, memo, page
 from temporal.purchases import Purchase
@@ -142,8 +147,13 @@ async def running(client: Client) -> dict[str, str | None]:
 
 
 async def known(client: Client) -> set[str]:
-    """Return the ids of all purchases, also closed ones."""
-    return {purchase_of_workflow(each.id) async for each in executions(client, OURS)}
+    """Return the ids of all purchases, also closed ones. A start under another workflow id than a
+    purchase's is rejected, so it is none."""
+    return {
+        purchase_of_workflow(each.id)
+        async for each in executions(client, OURS)
+        if each.id.startswith(WORKFLOW_ID_PREFIX)
+    }
 
 
 async def _run_to_list(client: Client, execution: Execution, wanted: Wanted) -> Execution | None:

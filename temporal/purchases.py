@@ -5,7 +5,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from temporalio.client import (
@@ -19,12 +19,14 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.requests import TASK_QUEUE, WorkflowPostings
 from temporal import ended
-from temporal.deployment import worker_missing
+from temporal.deployment import on_another_queue, worker_missing
 from temporal.errors import Failure, Rejected, Unreachable
 from temporal.executions import Execution, task_failure
 from temporal.runs import WORKFLOW_TYPE, Runs
 from temporal.terms import details
-from workflows import summary
+from workflows import lifecycle, summary
+from workflows.lifecycle.events import Rejection
+from workflows.lifecycle.versions import VERSIONS
 from workflows.messages import (
     Message,
     Permission,
@@ -61,13 +63,14 @@ class Purchase(Runs):
         """Start it; False if it had been started with the same terms before.
 
         The id is used once, ever: raises Failure `PURCHASE_EXISTS` for other terms. An id whose
-        start input was rejected was not used: it is started with the corrected one.
+        start input was rejected, or whose start ended before a worker took it, was not used: it is
+        started again.
         """
         try:
             await self.begin(terms, terms, reuse)
         except WorkflowAlreadyStartedError:
             may_retry = reuse is WorkflowIDReusePolicy.REJECT_DUPLICATE
-            if may_retry and await self.was_only_rejected():
+            if may_retry and await self.may_start_again():
                 return await self.start(terms, WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY)
             known = await (await self.begun()).terms()
             if known == terms:
@@ -118,6 +121,26 @@ class Purchase(Runs):
             return await self.carried_state()
         found = await self._query("saved_state", list[WorkflowState])
         return found[0] if found else None
+
+    async def readable_state(self) -> WorkflowState | None:
+        """Return the whole state of the run; None if it has not begun, or if this release cannot
+        read it or knows no such rules."""
+        try:
+            found = await self.saved_state()
+        except ValueError:
+            return None
+        known = found is not None and found.purchase.terms.rules_version in VERSIONS
+        return found if known else None
+
+    async def rejection_of(self, message: Message) -> Rejection | None:
+        """Return why its rules would reject the message now; None if they would not, or if its
+        state cannot be read. Nothing is sent."""
+        state = await self.readable_state()
+        if state is None:
+            return None
+        now = datetime.now(UTC)
+        answer = state.answers.get(message) or lifecycle.decide(state.purchase, message, now)
+        return answer if isinstance(answer, Rejection) else None
 
     async def actions(self, role: Role) -> list[Permission]:
         """Return what a role may do now, and until when."""
@@ -189,7 +212,7 @@ class Purchase(Runs):
     @asynccontextmanager
     async def _awake(self, advice: str = "") -> AsyncIterator[None]:
         """Raises Failure `PAUSED` if an operator has paused it; the SDK has no status for that. If
-        its workflow task fails, `NO_WORKER` says why."""
+        its workflow task fails, or if it waits on another task queue, `NO_WORKER` says so."""
         try:
             yield
         except (ValueError, Failure) as error:
@@ -197,8 +220,10 @@ class Purchase(Runs):
             found = await self.newest() if unanswered else None
             if found and found.task_attempt > 1:
                 await self._raise_task_failure(advice)
+            if found and (unserved := on_another_queue(self.id, found)):
+                raise Unreachable("NO_WORKER", " ".join(unserved)) from None
             if found and found.is_ended and not await self._has_begun():
-                text = f"Purchase {self.id} has no answer. {ended.what_to_do(self.id, found)}"
+                text = f"Purchase {self.id} has no answer. {await self._left(found)}"
                 raise Rejected(ended.CODE, text) from None
             if found is None or found.status != "paused":
                 raise
@@ -254,6 +279,8 @@ class Purchase(Runs):
 
     async def _left(self, run: Execution) -> str:
         """What ended the run and what to do, with the money inside if a worker says how much."""
+        if await self._never_began(run):
+            return ended.start_again(self.id, run)
         money = None
         with suppress(Failure):
             money = (await self._query("status", Status)).escrow
@@ -262,5 +289,5 @@ class Purchase(Runs):
 
 def _may_arrive(message: Message) -> str:
     """Advice to repeat the message: the server may still deliver an unanswered update."""
-    again = f"repeat the message with --message-id {message.message_id}"
+    again = f"repeat the message with the id {message.message_id} (message_id, --message-id)"
     return f". Then {again}: if the first one still arrives, it counts once."

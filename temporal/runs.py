@@ -64,6 +64,11 @@ class Runs:
                     return last, run
         return last, last
 
+    async def _never_began(self, run: Execution) -> bool:
+        """Whether a run of a purchase, not of its aftercare case, ended before it had a state."""
+        ours = run.type == WORKFLOW_TYPE
+        return ours and run.is_ended and not await self._did_begin(run)
+
     async def _did_begin(self, run: Execution) -> bool:
         """Whether a run is open, or was when it had a state. Without one it moved no money."""
         purchase = replace(self, run_id=run.run_id)
@@ -77,6 +82,14 @@ class Runs:
         """Whether its newest run is a rejected start, and no run before it began."""
         runs = await self.last_runs()
         return runs is not None and runs[0] == runs[1] and bool(await self.input_error())
+
+    async def may_start_again(self) -> bool:
+        """Whether its id was not used: each start under it was rejected, or ended from outside
+        before a worker took it."""
+        runs = await self.last_runs()
+        if runs is None or runs[0] != runs[1]:
+            return False
+        return await self._never_began(runs[0])
 
     async def begun(self) -> Self:
         """Return it, bound to the run that began if a later run under its id never did."""

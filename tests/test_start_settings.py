@@ -7,7 +7,11 @@ from typing import Any
 
 import pytest
 from temporalio import workflow
-from temporalio.client import WithStartWorkflowOperation, WorkflowExecutionStatus
+from temporalio.client import (
+    WithStartWorkflowOperation,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+)
 from temporalio.common import (
     Priority,
     RetryPolicy,
@@ -16,6 +20,7 @@ from temporalio.common import (
     TypedSearchAttributes,
     WorkflowIDConflictPolicy,
 )
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
@@ -24,6 +29,8 @@ from activities.keys import workflow_id_of
 from activities.requests import TASK_QUEUE
 from activities.services import Services
 from demo.runner import Handle, until
+from temporal.executions import executions
+from temporal.listing import known
 from temporal.purchases import Purchase
 from tests.purchases import FREELANCER, input_error, purchase
 from workflows import acceptance, view
@@ -74,6 +81,29 @@ async def test_a_start_that_the_server_would_end_or_repeat_is_rejected_before_mo
         await asyncio.sleep(0.05)
     assert f"start it without {named}" in why
     assert services.provider.find_charge(f"{first.id}/hold") is None
+
+
+async def test_a_start_under_another_workflow_id_says_which_one_a_purchase_has(
+    server: WorkflowEnvironment,
+) -> None:
+    """A corrected input under the same id would be rejected again. It is no purchase, so `recourse
+    restore` does not look for its money."""
+    terms = purchase()
+    handle = await server.client.start_workflow(
+        "ProjectPurchase", terms, id=f"order-{terms.purchase_id}", task_queue=TASK_QUEUE
+    )
+    with pytest.raises(WorkflowFailureError) as failed:
+        await handle.result()
+    assert isinstance(failed.value.cause, ApplicationError)
+    assert failed.value.cause.message == (
+        f"The start of the workflow order-{terms.purchase_id} was rejected, and no money moved: "
+        f"Purchase {terms.purchase_id} must run as purchase-{terms.purchase_id}, not "
+        f"order-{terms.purchase_id}. Start it again with the workflow id purchase-<purchase_id>."
+    )
+    named = f"WorkflowId = '{handle.id}'"
+    while not [run async for run in executions(server.client, named)]:  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
+    assert handle.id not in await known(server.client)
 
 
 @workflow.defn

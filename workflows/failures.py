@@ -6,7 +6,7 @@ from shlex import quote
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
-from activities.keys import purchase_of_workflow
+from activities.keys import WORKFLOW_ID_PREFIX, purchase_of_workflow
 from activities.requests import ErrorType
 
 
@@ -36,7 +36,14 @@ def id_already_used(why: str) -> ApplicationError:
 
 def never_started(why: str) -> ApplicationError:
     """The failure of a purchase whose start input is rejected."""
-    purchase_id = purchase_of_workflow(workflow.info().workflow_id)
+    workflow_id = workflow.info().workflow_id
+    if not workflow_id.startswith(WORKFLOW_ID_PREFIX):
+        return failure(
+            ErrorType.INVALID_INPUT,
+            f"The start of the workflow {workflow_id} was rejected, and no money moved: {why} "
+            f"Start it again with the workflow id {WORKFLOW_ID_PREFIX}<purchase_id>.",
+        )
+    purchase_id = purchase_of_workflow(workflow_id)
     return failure(
         ErrorType.INVALID_INPUT,
         f"Purchase {purchase_id} never started, and no money moved: {why} Send the corrected input "

@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import pytest
+from rich.console import Console
 
 from starter import batch, bulk
 from starter.batch import Outcome
@@ -20,7 +21,27 @@ async def test_every_item_is_in_the_report_and_the_rate_is_kept() -> None:
     report = await batch.run(range(50), done, rate=100)
     assert time.monotonic() - began >= 0.49
     assert report.results == {"done": 50}
-    assert {each.purchase_id for each in report.purchases} == {f"p-{n}" for n in range(50)}
+    assert [each.purchase_id for each in report.purchases] == [f"p-{n}" for n in range(50)]
+
+
+async def test_the_report_keeps_the_order_and_names_first_what_is_not_done(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Also if later ones are done earlier, and if a dry run has more rows than are shown."""
+    first_is_done = asyncio.Event()
+
+    async def odd_ones_last(number: int) -> Outcome:
+        await (asyncio.sleep(0) if number % 2 else first_is_done.wait())
+        first_is_done.set()
+        return Outcome(purchase_id=f"p-{number}", result="seen", done=number != 5)
+
+    report = await batch.run(range(6), odd_ones_last, rate=10_000, dry_run=True)
+
+    assert [each.purchase_id for each in report.purchases] == [f"p-{n}" for n in range(6)]
+    Console().print(batch.shown(report, "Check", limit=2))
+    shown = capsys.readouterr().out
+    assert [name for name in ("p-0", "p-1", "p-5") if name in shown] == ["p-0", "p-5"]
+    assert shown.index("p-5") < shown.index("p-0")
 
 
 async def test_it_stops_when_the_server_is_away_and_says_how_far_it_came() -> None:

@@ -104,6 +104,46 @@ async def test_the_check_shows_amounts_as_money(
     assert shown == {each.id: "2.00 USD to Ana, 248.00 USD to Bo" for each in bought}
 
 
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("send-message", "--as", "client:eve", "--data", '{"text": "Hello"}'), "NOT_A_PARTY"),
+        (
+            ("propose-split", "--as", "client:checked", "--data", '{"refund": 25001}'),
+            "INVALID_AMOUNT",
+        ),
+        (
+            ("resolve-attention", *OPERATOR, "--data", '{"action": "mark_settled"}'),
+            "INVALID_MESSAGE",
+        ),
+    ],
+    ids=["another client", "more than the escrow", "no proof"],
+)
+async def test_the_check_rejects_what_the_purchase_would_reject(
+    words: tuple[str, ...], code: str, cli: Cli, cli_client: Client, cli_worker: None
+) -> None:
+    """By what the message says and who sends it, not by its name and the sender's role alone."""
+    bought = await of_client(cli_client, "checked", method="pm_sandbox_slow")
+    if words[0] == "resolve-attention":
+        await cli("give-refund", bought.id, "--as", "freelancer:bo")
+        for refund in ("refund", "refund-2"):
+            await until(bought.handle, lambda found: found.escrow.in_transit > 0)
+            report = ("--refund-id", f"purchase-{bought.id}/{refund}", "--status", "failed")
+            await cli("settlement-update", bought.id, "--as", "payments:bank", *report)
+        await until(bought.handle, lambda found: bool(found.attention))
+    where = ("--where", f"WorkflowId = 'purchase-{bought.id}'")
+    listed: list[str] = []
+    while bought.id not in listed:
+        found = (await cli("list", "--client", "checked", "--json")).document
+        listed = [each["purchase_id"] for each in found]
+
+    for options in ((), ("--yes",)):
+        answer = await cli("send", *words, *where, "--json", *options)
+        (outcome,) = answer.document["purchases"]
+        assert (answer.status, outcome["result"]) == (1, "rejected")
+        assert outcome["text"].startswith(f"{code}: ")
+
+
 async def test_the_platform_cancels_many_and_the_clients_get_their_money(
     cli: Cli, cli_client: Client, cli_worker: None
 ) -> None:

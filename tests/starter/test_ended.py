@@ -1,6 +1,7 @@
 """Purchases that ended before they were closed: terminated by an operator, or never started."""
 
 import json
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ from temporalio.testing import WorkflowEnvironment
 from activities.keys import workflow_id_of
 from activities.requests import TASK_QUEUE
 from demo.runner import until
+from temporal import purchases
 from temporal.purchases import Purchase
 from temporal.runs import WORKFLOW_TYPE
 from tests.purchases import deleted, purchase
@@ -96,6 +98,42 @@ async def test_a_malformed_start_says_what_to_do(cli: Cli, cli_client: Client) -
     (item,) = [each for each in listed if each["purchase_id"] == purchase_id]
     assert (item["workflow_status"], item["needs_attention"]) == ("failed", False)
     assert "never started: invalid input" in _one_line((await cli("list")).out)
+
+
+async def test_a_start_on_a_mistyped_task_queue_is_started_again_under_its_id(
+    cli: Cli, cli_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it waits, commands name the queue. Once it is terminated, `recourse purchase` starts
+    it: no worker has taken it, so its id was not used."""
+    monkeypatch.setattr(purchases, "ANSWER_WITHIN", timedelta(seconds=1))
+    terms = purchase()
+    handle = await cli_client.start_workflow(
+        WORKFLOW_TYPE,
+        terms,
+        id=workflow_id_of(terms.purchase_id),
+        task_queue=TASK_QUEUE.removesuffix("s"),
+    )
+    for words in (("status",), ("cancel", *ANA)):
+        waits = await cli(words[0], terms.purchase_id, *words[1:])
+        assert waits.rejection == (3, "NO_WORKER")
+        assert f"on the task queue '{TASK_QUEUE.removesuffix('s')}'" in waits.err
+        assert "worker.py" not in waits.err
+
+    await handle.terminate("mistyped")
+    for words, code in (
+        (("status",), "ENDED"),
+        (("cancel", *ANA), "ENDED"),
+        (("adopt",), "NO_MONEY"),
+    ):
+        ended = await cli(words[0], terms.purchase_id, *words[1:])
+        assert ended.rejection == (1, code)
+        assert "`recourse purchase`" in ended.err
+
+    document = terms.model_dump_json(exclude_none=True)
+    answers = [
+        await cli.process("purchase", "--file", "-", "--json", stdin=document) for _ in range(2)
+    ]
+    assert [answer.document["already_started"] for answer in answers] == [False, True]
 
 
 async def test_starts_that_failed_are_listed_with_what_to_do(

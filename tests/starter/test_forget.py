@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from temporalio.client import Client
 
 from demo.runner import until
+from temporal.executions import executions
 from temporal.purchases import Purchase
 from tests.starter.conftest import Cli, held
 
@@ -103,6 +104,28 @@ async def test_who_is_still_needed_is_not_forgotten(
     early = await ended(cli, cli_client, aftercare="P120D")
     assert (await cli("forget", early.id, "--yes")).rejection == (1, "TOO_EARLY")
     assert (await cli("forget", "nobody", "--yes")).rejection == (1, "NOT_FOUND")
+
+
+async def test_last_notices_and_events_are_sent_first(
+    cli: Cli, cli_client: Client, cli_worker: None
+) -> None:
+    """While a mail server or a consumer is down, they wait in a workflow, which would be deleted
+    with them. Nothing would say so: what is forgotten is not listed as undelivered."""
+    bought = await ended(cli, cli_client)
+    sends = f"{bought.workflow_id}/notices/run"
+    last = await cli_client.start_workflow("PurchaseNotices", id=sends, task_queue="nobody-polls")
+    while not [each async for each in executions(cli_client, f"WorkflowId = '{sends}'")]:  # noqa: ASYNC110
+        await asyncio.sleep(0.1)
+    await asyncio.sleep(1.1)  # the window in which news may come
+
+    for options in ((), ("--yes",)):
+        early = await cli("forget", bought.id, *options)
+        assert early.rejection == (1, "RUNNING")
+        assert f"recourse events {bought.id}" in early.err
+    assert "Zita Quixote" in (await cli("notices", bought.id, "--show", "1")).out
+
+    await last.terminate("sent")
+    assert (await cli("forget", bought.id, "--yes")).status == 0
 
 
 @pytest.mark.parametrize("words", [("adopt",), ("adopt", "--from-terms")], ids=str)

@@ -134,7 +134,7 @@ async def test_a_dry_run_says_what_can_be_imported_and_changes_nothing(
     assert "a payment of 250.00 USD, not 1.00 USD" in why[cheaper["purchase_id"]]
     assert "imported.deadlines.dormancy is over" in why[over["purchase_id"]]
     assert why["half"].startswith("Line 5: ")
-    assert why["line 6"].startswith("Line 6: ")
+    assert why["line 6"] == ("Line 6: this is not JSON: EOF while parsing a string at column 27.")
     assert await Purchase(cli_client, good["purchase_id"]).newest() is None
     person = await cli("import", file, "--dry-run")
     assert "nothing was changed" in person.out
@@ -218,6 +218,45 @@ async def test_a_file_that_cannot_be_read(cli: Cli, cli_worker: None, tmp_path: 
     answer = await cli("import", str(tmp_path / "none.jsonl"))
     assert answer.rejection == (2, "INVALID_INPUT")
     assert answer.err.endswith("none.jsonl cannot be read: No such file or directory.\n")
+    file = tmp_path / "other.csv"
+    file.write_text("purchase_id,title\n", encoding="utf-16")
+    answer = await cli("import", str(file))
+    assert answer.rejection == (2, "INVALID_INPUT")
+    assert answer.err.endswith("other.csv is not UTF-8: save it with this encoding.\n")
+
+
+async def test_a_spreadsheet_with_other_separators_is_rejected_as_a_whole(
+    cli: Cli, cli_worker: None, tmp_path: Path
+) -> None:
+    """Some programs separate by semicolons. Each line would lack every field."""
+    file = tmp_path / "purchases.csv"
+    file.write_text("purchase_id;title\np-1;Logo design\n", encoding="utf-8")
+    answer = await cli("import", str(file), "--dry-run")
+    assert answer.rejection == (2, "INVALID_INPUT")
+    assert "names no column purchase_id" in answer.err
+    assert "separated by commas" in answer.err
+
+
+async def test_a_comma_without_quotation_marks_is_noticed(
+    cli: Cli, sandbox: SandboxProvider, tmp_path: Path
+) -> None:
+    """It moves the cells after it; what no column is left for would be lost."""
+    cells = flat(elsewhere(sandbox))
+    file = tmp_path / "purchases.csv"
+    line = ",".join([*map(str, cells.values()), " blue"])
+    file.write_text(f"{','.join(cells)}\n{line}\n", encoding="utf-8")
+
+    answer = await cli("import", str(file), "--dry-run", "--json")
+
+    (outcome,) = answer.document["purchases"]
+    assert (answer.status, outcome["result"]) == (1, "rejected")
+    assert outcome["purchase_id"] == cells["purchase_id"]
+    assert outcome["text"].startswith("Line 2: it has more cells than line 1 has columns.")
+
+
+async def test_a_file_without_purchases(cli: Cli, cli_worker: None, tmp_path: Path) -> None:
+    answer = await cli("import", written(tmp_path))
+    assert (answer.status, answer.out) == (0, "The file has no purchases.\n")
 
 
 def test_the_example_in_the_runbook_is_a_start_input() -> None:

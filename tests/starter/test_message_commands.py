@@ -8,7 +8,7 @@ from temporalio.client import Client
 
 from activities.requests import TASK_QUEUE
 from demo.runner import until
-from temporal import purchases
+from temporal import deployment, purchases
 from temporal.purchases import Purchase
 from tests.starter.conftest import Cli, held
 from tests.starter.test_purchase_command import DOCUMENT, options
@@ -162,14 +162,15 @@ async def test_without_a_worker_a_command_ends_with_an_error(
 ) -> None:
     """Exit 3, and how to repeat a message that may still arrive."""
     monkeypatch.setattr(purchases, "ANSWER_WITHIN", purchases.ANSWER_WITHIN / 20)
-    monkeypatch.setattr(purchases, "TASK_QUEUE", f"{TASK_QUEUE}-that-nobody-serves")
+    for module in (purchases, deployment):
+        monkeypatch.setattr(module, "TASK_QUEUE", f"{TASK_QUEUE}-that-nobody-serves")
     assert (await cli(*options(id="bare_server"))).status == 0
 
     assert (await cli("status", "bare_server")).rejection == (3, "NO_WORKER")
     sent = await cli("cancel", "bare_server", *ANA, "--message-id", "m-1")
     assert sent.rejection == (3, "NO_WORKER")
     assert "worker.py" in sent.err
-    assert "--message-id m-1" in sent.err
+    assert "repeat the message with the id m-1 (message_id, --message-id)" in sent.err
     await Purchase(cli_client, "bare_server").handle.terminate()
 
 

@@ -110,6 +110,32 @@ async def test_amounts_are_shown_as_money_before_they_are_sent(
     assert len(asked) == 1
 
 
+@pytest.mark.parametrize(
+    ("decision", "question"),
+    [
+        ("decline", "0.00 USD to Ana, 250.00 USD to Bo. Send?"),
+        ("approve", "250.00 USD to Ana, 0.00 USD to Bo. Send?"),
+    ],
+)
+async def test_a_decision_without_an_amount_is_shown_as_money_too(
+    decision: str,
+    question: str,
+    cli: Cli,
+    cli_purchase: Purchase,
+    asked: list[str],
+    terminal: None,
+) -> None:
+    """A forgotten --claim claims all of the escrow."""
+    assert (await cli("cancel", cli_purchase.id, *ANA)).status == 0
+    words = ("decide-refund", cli_purchase.id, *BO, "--decision", decision)
+
+    assert (await cli(*words)).rejection == (1, "NOT_CONFIRMED")
+
+    assert asked == [question]
+    assert (await cli_purchase.status()).stage == "refund_requested"
+    assert (await cli(*words, "--yes")).status == 0
+
+
 async def test_a_typing_error_of_a_program_is_not_mailed_to_the_customer(
     cli: Cli, cli_client: Client, cli_worker: None
 ) -> None:
