@@ -11,6 +11,7 @@ from workflows.lifecycle import (
     allowed_messages,
     deadlines,
     decide,
+    main_deadline,
     newest_rules,
     next_deadline,
     on_expiry,
@@ -457,6 +458,18 @@ def test_lists_show_the_deadline_that_governs_the_stage() -> None:
     assert search_attributes(early.state, NOON)[DEADLINE] == earliest
     assert found.row is None
     assert listed(replace(early.state, deadlines={}), NOON) == ListedNow()
+
+
+def test_an_earlier_deadline_that_decides_who_gets_the_money_comes_first() -> None:
+    """R-11: without requirements all is refunded, also while a mediator has 30 days."""
+    purchase = Purchase()
+    purchase.client("cancel")
+    purchase.freelancer("decide_refund", decision="decline")
+    purchase.client("open_dispute", reason="Nothing was made.")
+    assert purchase.state.stage is Stage.DISPUTED
+    assert listed(purchase.state, NOON) == ListedNow(row="R-11")
+    found = [each.name for each in deadlines(purchase.state)]
+    assert main_deadline("disputed", found) == found[0] == DeadlineName.REQUIREMENTS
 
 
 def test_lists_know_of_an_offer() -> None:

@@ -49,6 +49,8 @@ class DeadlineRule:
     """Whether it is suspended while the bank has the money."""
     waiting_for: str
     governs: Stage | None = None
+    decides_in_every_stage: bool = False
+    """Its end decides who gets the money in each of its stages: people wait for it as well."""
     label: str
     reminds: Literal["client", "freelancer"] | None = None
     """Whom to remind, at the offsets of the policy's `reminders` of this name."""
@@ -81,6 +83,7 @@ DEADLINES: tuple[DeadlineRule, ...] = (
         starts="the purchase",
         waiting_for="client",
         governs=AWAITING_REQUIREMENTS,
+        decides_in_every_stage=True,
         label="{client's} requirements are due",
         reminds="client",
         reminder=texts.REQUIREMENTS_REMINDER,
