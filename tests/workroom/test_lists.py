@@ -132,13 +132,18 @@ async def test_deadlines_are_in_the_readers_zone(server: WorkflowEnvironment, ur
     [
         ({}, [], "the project is cancelled and all of the money goes back to you"),
         ({}, ["submit_requirements"], "Bo can no longer cancel, only give the money"),
-        ({}, ["cancel"], "If nobody acts by then: all of the money goes back to you."),
+        ({}, ["cancel"], "the project is cancelled and all of the money goes back to you"),
+        (
+            {},
+            ["submit_requirements", "cancel"],
+            "If nobody acts by then: all of the money goes back to you.",
+        ),
         (
             {"refund_decision_silence": "resume"},
-            ["cancel"],
+            ["submit_requirements", "cancel"],
             "the request lapses and the project goes on",
         ),
-        ({}, ["cancel", "decline"], "the claim is paid"),
+        ({}, ["submit_requirements", "cancel", "decline"], "the claim is paid"),
         ({}, ["give_refund"], "the refund counts as arrived, or our staff looks into it"),
     ],
 )
