@@ -153,7 +153,7 @@ async def build_worker(
 
     Notices have their own slots, so that a slow mail server never delays a refund.
     """
-    config = config or WorkerConfig()
+    config = config or WorkerConfig.from_environment()
     workers = []
     if MONEY in config.queues:
         workers += [_money(client, services, threads, config)]

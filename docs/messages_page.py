@@ -205,6 +205,7 @@ def _paid() -> State:
         decimals=2,
         purchased_at=NOW,
         policy=start.policy,
+        rules_version=lifecycle.newest(),
     )
     return _accepted(lifecycle.decide(lifecycle.begin(terms, NOW).state, PaymentHeld(), NOW)).state
 

@@ -19,6 +19,7 @@ from tests.proof.counts import report_counts
 from tests.purchases import DELETES_SOON
 from tests.time_limits import seconds_for, with_time_limit
 from worker import GC_THRESHOLDS, build_worker, tune_garbage_collection
+from workflows.lifecycle import newest
 
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
@@ -58,6 +59,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Report what the proofs have counted."""
     report_counts(terminalreporter)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _newest_rules() -> Iterator[None]:
+    """Let every worker activate the newest rules, of which docs, rehearsals and pages speak. What a
+    release does before it activates them is in `tests/operation/test_deployment.py`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RECOURSE_RULES_VERSION", str(newest()))
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

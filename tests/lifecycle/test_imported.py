@@ -19,9 +19,8 @@ from workflows.imported import (
     GivenStage,
     Imported,
 )
-from workflows.lifecycle import begin, begin_again, continue_imported
+from workflows.lifecycle import begin, begin_again, continue_imported, newest_rules
 from workflows.lifecycle.deadlines import BEFORE_REQUEST, UNDECIDED
-from workflows.lifecycle.deadlines import DEADLINES as TABLE
 from workflows.lifecycle.events import Accepted, DeadlineExpired, PaymentHeld, Rejection
 from workflows.lifecycle.state import Code, DeadlineName, Stage
 from workflows.messages import PurchaseStart
@@ -69,7 +68,7 @@ def imported(
 
 
 def test_each_stage_that_can_be_imported_has_the_deadline_that_it_waits_for() -> None:
-    governing = {rule.governs: rule.name for rule in TABLE}
+    governing = {rule.governs: rule.name for rule in newest_rules().deadlines}
     assert {stage: governing[stage] for stage in UNDECIDED} == DEADLINES
 
 
@@ -215,7 +214,7 @@ def test_a_deadline_that_is_over_or_absurd_is_rejected(at: datetime) -> None:
 
 def test_the_limits_of_an_import_are_those_of_the_table() -> None:
     """A deadline that goes on while a request is open is given too."""
-    governing = {rule.governs: rule for rule in TABLE}
+    governing = {rule.governs: rule for rule in newest_rules().deadlines}
     kept = {stage for stage in BEFORE_REQUEST if Stage.REFUND_REQUESTED in governing[stage].stages}
     assert set(get_args(GivenStage)) == set(UNDECIDED)
     assert set(get_args(GivenDeadline)) == {governing[stage].name for stage in UNDECIDED}

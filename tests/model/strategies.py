@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from activities.payments.sandbox_events import WITH_AMOUNT, SandboxEvent
 from activities.payments.sandbox_methods import METHODS
 from tests.lifecycle.walk import FIELDS
-from workflows.lifecycle.transitions import TRANSITIONS
+from workflows.lifecycle import newest_rules
 from workflows.messages import MESSAGES, Role
 
 MAX_STEPS = 40
@@ -73,7 +73,7 @@ ALLOWED_SENDERS = [
     (role.value, name)
     for name in MESSAGES
     for role in Role
-    if any(row.cause.message == name and role in row.cause.by for row in TRANSITIONS)
+    if any(row.cause.message == name and role in row.cause.by for row in newest_rules().transitions)
 ]
 FREQUENT = {
     ("client", "submit_requirements"),

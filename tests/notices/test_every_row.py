@@ -18,10 +18,11 @@ from tests.notices.environment import Environment, environment
 from tests.notices.mailbox import Mail, inbox, quiet
 from tests.notices.rows import AWAY, ROWS, Row
 from tests.purchases import purchase_of
+from workflows.lifecycle import newest_rules
 from workflows.lifecycle.events import EffectBlocked
-from workflows.lifecycle.transitions import TRANSITIONS
 from workflows.messages import PurchaseStart
 
+TRANSITIONS = newest_rules().transitions
 TOLERANCE = timedelta(seconds=30)
 BATCH = 8
 """Purchases that run at a time."""

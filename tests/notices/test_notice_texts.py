@@ -16,8 +16,7 @@ from tests.lifecycle.builders import NOON, Purchase
 from tests.lifecycle.test_walk import POLICIES, walked
 from tests.notices.sample_notices import PARTIES, samples_of
 from workflows import lifecycle
-from workflows.lifecycle import newest
-from workflows.lifecycle.deadlines import DEADLINES
+from workflows.lifecycle import newest, newest_rules
 from workflows.lifecycle.events import Accepted, Notify
 from workflows.lifecycle.state import Code, State
 from workflows.messages import PurchaseStart
@@ -120,7 +119,7 @@ def test_every_notice_has_a_sample() -> None:
     missing = sent - {(one.request.transition, one.request.actor, one.role) for one in samples}
     assert not missing, f"`make notices` shows nothing of {sorted(missing)}"
     kinds = {sample.kind for sample in samples}
-    reminded = {rule.name for rule in DEADLINES if rule.reminds}
+    reminded = {rule.name for rule in newest_rules().deadlines if rule.reminds}
     assert {about for name, _, about in kinds if name == "reminder"} == reminded
     unsent = {Code.CLOSED, Code.NOT_A_PARTY}  # nobody is notified of these
     assert {about for name, _, about in kinds if name == "message_rejected"} == set(Code) - unsent

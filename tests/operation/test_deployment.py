@@ -23,7 +23,7 @@ from tests.operation.test_health import asked
 from tests.purchases import FREELANCER, held, purchase, purchase_of, rejection
 from worker import MONEY, NOTICES, WorkerConfig, build_worker
 from workflows.lifecycle import versions
-from workflows.lifecycle.versions import FIRST, VERSIONS
+from workflows.lifecycle.versions import VERSIONS, newest
 from workflows.messages import Role
 
 OLD, NEW = "1.0", "2.0"
@@ -66,16 +66,16 @@ async def test_a_changed_rule_is_rolled_out_and_back_while_purchases_run(
     """The new build gets nothing until it is made current; then it has everything. What was bought
     before keeps its rules on it; what is bought from now on has the new ones. Rolled back, what was
     bought under the old rules goes on under the old build."""
-    second = {FIRST: VERSIONS[FIRST], 2: a_second_version()}
+    another = newest() + 1
     async with (
         embedded.server() as server,
         working(server, tmp_path, RECOURSE_BUILD_ID=OLD) as old_worker,
     ):
         await make_current(server, OLD)
         before = await reviewed(server)
-        monkeypatch.setattr(versions, "VERSIONS", second)
+        monkeypatch.setattr(versions, "VERSIONS", {**VERSIONS, another: a_second_version()})
         services = Services(settings(tmp_path))
-        config = WorkerConfig(build_id=NEW, rules_version=2)
+        config = WorkerConfig(build_id=NEW, rules_version=another)
         async with build_worker(server.client, services, threads, config):
             still_old = await reviewed(server)
             builds = [await build_of(before), await build_of(still_old)]
@@ -99,18 +99,18 @@ async def test_a_changed_rule_is_rolled_out_and_back_while_purchases_run(
 async def test_new_rules_are_rolled_out_before_they_are_activated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: ThreadPoolExecutor
 ) -> None:
-    """A build that knows version 2 is current everywhere, and purchases still begin under version
-    1, so rolling it back strands none of them. Once version 2 is activated, new purchases have it,
-    and those from before keep version 1."""
-    second = {FIRST: VERSIONS[FIRST], 2: a_second_version()}
+    """A build that knows another version is current everywhere, and purchases still begin under the
+    one before, so rolling it back strands none of them. Once the new one is activated, new
+    purchases have it, and those from before keep theirs."""
+    another = newest() + 1
     async with (
         embedded.server() as server,
         working(server, tmp_path, RECOURSE_BUILD_ID=OLD),
     ):
         await make_current(server, OLD)
-        monkeypatch.setattr(versions, "VERSIONS", second)
+        monkeypatch.setattr(versions, "VERSIONS", {**VERSIONS, another: a_second_version()})
         services = Services(settings(tmp_path))
-        inactive = WorkerConfig(build_id=NEW)
+        inactive = WorkerConfig(build_id=NEW, rules_version=another - 1)
         async with build_worker(server.client, services, threads, inactive):
             await make_current(server, NEW)
             bought = [await reviewed(server) for _ in range(2)]
@@ -118,9 +118,9 @@ async def test_new_rules_are_rolled_out_before_they_are_activated(
             await make_current(server, OLD)
         await send(bought[0], Role.FREELANCER, "cancel")
         builds += [await build_of(bought[0])]
-        activated = WorkerConfig(build_id=f"{NEW}-rules-2", rules_version=2)
+        activated = WorkerConfig(build_id=f"{NEW}-activated", rules_version=another)
         async with build_worker(server.client, services, threads, activated):
-            await make_current(server, f"{NEW}-rules-2")
+            await make_current(server, f"{NEW}-activated")
             after = await reviewed(server)
             rejected = await rejection(after, "cancel", {"by": FREELANCER})
             await send(bought[1], Role.FREELANCER, "cancel")
