@@ -12,6 +12,7 @@ from workflows.lifecycle import (
     decide,
     handlers,
     newest,
+    newest_rules,
     permissions,
     samples,
     versions,
@@ -26,12 +27,12 @@ from workflows.lifecycle.versions import FIRST, RULES_1, VERSIONS, Rules, Unknow
 from workflows.messages import Role
 
 STATES = TypeAdapter(State)
+NEWEST = newest_rules()
 
 
 def a_second_version() -> Rules:
-    """The first version without R-30 and with another expiry text in R-17."""
-    first = VERSIONS[FIRST]
-    rows = (row for row in first.transitions if row.name != "freelancer_cancelled")
+    """The newest version without R-30 and with another expiry text in R-17."""
+    rows = (row for row in NEWEST.transitions if row.name != "freelancer_cancelled")
     return Rules(
         tuple(
             replace(row, text=replace(row.text, expiry="something else"))
@@ -39,7 +40,7 @@ def a_second_version() -> Rules:
             else row
             for row in rows
         ),
-        first.deadlines,
+        NEWEST.deadlines,
     )
 
 
@@ -237,7 +238,7 @@ def test_the_error_about_an_unknown_version_lists_the_known_ones(
 
 def test_a_state_without_a_version_has_the_first() -> None:
     """R-01: states written before there were versions belong to the first."""
-    state = Purchase().state
+    state = under(FIRST, Purchase())
     written = STATES.dump_python(state, mode="json")
     del written["terms"]["rules_version"]
     assert STATES.validate_python(written) == state
@@ -272,7 +273,7 @@ def test_a_message_that_the_purchases_version_lacks_is_rejected(
         tuple(row for row in first.transitions if row.cause.message != "give_refund"),
         first.deadlines,
     )
-    monkeypatch.setattr(versions, "VERSIONS", {FIRST: without, 2: first})
+    monkeypatch.setattr(versions, "VERSIONS", {FIRST: without, 2: NEWEST})
     purchase = Purchase().working()
     purchase.state = under(FIRST, purchase)
     answer = purchase.freelancer("give_refund")

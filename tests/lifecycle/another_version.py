@@ -1,7 +1,7 @@
-"""A pytest plugin: registers a second version of the rules before the tests are collected, made as
+"""A pytest plugin: registers another version of the rules before the tests are collected, made as
 the README says.
 
-R-21 has words of its own, and a new row, R-25, lets the client take a disputed cancellation back.
+R-21 has words of its own, and a new row, R-29, lets the client take a disputed cancellation back.
 """
 
 from dataclasses import replace
@@ -11,7 +11,7 @@ from workflows.lifecycle import texts, versions
 from workflows.lifecycle.guards import Guard
 from workflows.lifecycle.state import Stage
 from workflows.lifecycle.transition import Form, To, Transition, message
-from workflows.lifecycle.versions import RULES_1, Rules
+from workflows.lifecycle.versions import Rules, newest, newest_rules
 from workflows.messages import Role
 
 REFUND_DECLINED_2 = replace(
@@ -23,10 +23,10 @@ DISPUTE_WITHDRAWN = texts.Text(
     summary="{Client} took the dispute and the cancellation back.",
     explanation="{Client} may take a cancellation back until a mediator has decided.",
 )
-SECOND = RULES_1.with_rows(
-    replace(RULES_1.row("R-21"), text=REFUND_DECLINED_2),
+ANOTHER = newest_rules().with_rows(
+    replace(newest_rules().row("R-21"), text=REFUND_DECLINED_2),
     Transition(
-        id="R-25",
+        id="R-29",
         name="dispute_withdrawn",
         cause=message("withdraw_cancellation", Role.CLIENT),
         stages=(Stage.DISPUTED,),
@@ -40,4 +40,4 @@ SECOND = RULES_1.with_rows(
     ),
 )
 
-cast(dict[int, Rules], versions.VERSIONS)[2] = SECOND
+cast(dict[int, Rules], versions.VERSIONS)[newest() + 1] = ANOTHER
