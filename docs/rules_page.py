@@ -9,7 +9,6 @@ from workflows.lifecycle.deadlines import BEFORE_REQUEST, OPEN, UNDECIDED, Deadl
 from workflows.lifecycle.state import WINDOWS, Code, Stage
 from workflows.lifecycle.transition import To, Transition
 from workflows.lifecycle.versions import VERSIONS, Rules, newest
-from workflows.messages import MESSAGES
 from workflows.policy import Policy
 
 REJECTIONS = {
@@ -222,6 +221,7 @@ def _versions() -> str:
 
 def _version(number: int) -> str:
     rules = VERSIONS[number]
+    messages = {row.cause.message for row in rules.transitions if row.cause.message}
     return f"""
 ## Version {number}: stages
 
@@ -230,7 +230,7 @@ def _version(number: int) -> str:
 ```
 
 An asterisk marks what is possible under a condition only; the table names it. There are \
-{len(MESSAGES)} messages.
+{len(messages)} messages.
 
 ## Version {number}: transitions
 

@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from docs import reliability
+from docs import reliability, rules_page
 from docs.generate import HERE, stale
 from docs.messages_page import sample
 from docs.rules_page import REJECTIONS, diagram, page
@@ -20,7 +20,7 @@ from starter.schema import DIALECT, READ, WRITTEN
 from tests import contract
 from tests.schemas import schema_of, validator_of
 from workflows.lifecycle.state import Code, Payment, Stage
-from workflows.lifecycle.versions import VERSIONS
+from workflows.lifecycle.versions import VERSIONS, Rules, newest_rules
 from workflows.messages import MESSAGES, Role
 
 VALUES: dict[str, tuple[str, ...]] = {
@@ -79,8 +79,19 @@ def test_the_diagram_shows_every_stage_and_no_way_twice() -> None:
 
 def test_a_row_of_either_party_calls_the_other_one_the_other_side() -> None:
     """R-47: who may accept an offer depends on who has made it."""
-    (row,) = (line for line in page().splitlines() if line.startswith("| R-47 |"))
-    assert "The other side may accept the offer" in row
+    rows = [line for line in page().splitlines() if line.startswith("| R-47 |")]
+    assert len(rows) == len(VERSIONS)
+    assert all("The other side may accept the offer" in row for row in rows)
+
+
+def test_a_version_counts_its_own_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message that came with a later version is not one of an earlier version."""
+    rows = newest_rules().transitions
+    fewer = tuple(row for row in rows if row.cause.message != "send_message")
+    known = {1: Rules(fewer, newest_rules().deadlines), 2: newest_rules()}
+    monkeypatch.setattr(rules_page, "VERSIONS", known)
+    newer, older = re.findall(r"There are (\d+) messages", page())
+    assert (int(newer), int(older)) == (len(MESSAGES), len(MESSAGES) - 1)
 
 
 # --- the schemas
