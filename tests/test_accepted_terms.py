@@ -7,8 +7,8 @@ from temporalio.testing import WorkflowEnvironment
 
 from activities.requests import TASK_QUEUE
 from demo.runner import Handle, send, status, until
+from docs.samples import START
 from temporal import embedded
-from tests.contract import START
 from tests.operation.processes import working
 from workflows.messages import Role
 

@@ -17,11 +17,12 @@ from activities.requests import NoticeRequest, SavedStateAnswer, Undelivered
 from activities.sealing import UNENCRYPTED
 from activities.services import Services
 from demo.runner import skip, start, status, until
+from docs.samples import ANA, START
 from temporal.adoption import REUSE, EndedPurchases
 from temporal.converter import DATA_CONVERTER
 from temporal.executions import Execution
 from temporal.purchases import Purchase
-from tests.contract import BY, FIELDS, START
+from tests.contract import FIELDS
 from tests.purchases import adopted, reset
 from tests.signals.payloads import failed_tasks, whole_history
 from tests.signals.test_flood import carried_bytes
@@ -116,7 +117,7 @@ def parsed(name: str, given: dict[str, Any]) -> Message:
 def requirements(text: str) -> Any:
     """As large as they may be."""
     each = len(json.dumps(text)) - 2
-    given = {"by": BY, "requirements": "a" + text * ((LARGEST_REQUIREMENTS - 3) // each)}
+    given = {"by": ANA, "requirements": "a" + text * ((LARGEST_REQUIREMENTS - 3) // each)}
     message = parsed("submit_requirements", given)
     assert isinstance(message, SubmitRequirements)
     return message.requirements

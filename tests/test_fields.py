@@ -24,7 +24,8 @@ from activities.notices.render import render
 from activities.notices.webhook import event
 from activities.payments.stripe import StripeProvider
 from activities.requests import Money, RefundRequest, SettlementPosting
-from tests.contract import START, message, start
+from docs.samples import START
+from tests.contract import message, start
 from tests.ledger.conftest import (
     databases,
     postgres,

@@ -8,7 +8,8 @@ import pytest
 from pydantic import Field, ValidationError
 
 from activities.amounts import MAX_AMOUNT
-from tests.contract import BY, FIELDS, assert_rejected, message, start
+from docs.samples import ANA
+from tests.contract import FIELDS, assert_rejected, message, start
 from workflows.descriptions import describe
 from workflows.messages import LARGEST_REQUIREMENTS, LONGEST_TEXT, MESSAGES
 from workflows.policy import BusinessDays, Duration, GivenPolicy, Offsets, Policy
@@ -37,7 +38,7 @@ def test_a_message_says_who_sends_it(name: str) -> None:
     assert message(name, message_id=None).message_id is None
     given = json.dumps(FIELDS[name])
     assert_rejected("by", MESSAGES[name].model_validate_json, given)
-    for bad in (None, "client", {"role": "client"}, {"id": "ana"}, {**BY, "extra": 1}):
+    for bad in (None, "client", {"role": "client"}, {"id": "ana"}, {**ANA, "extra": 1}):
         assert_rejected("by", message, name, by=bad)
     for role in ("boss", "Client", "", None, 1):
         assert_rejected("by.role", message, name, by={"role": role, "id": "ana"})
@@ -74,7 +75,7 @@ def test_anything_but_one_json_object_is_refused(name: str, sent: str) -> None:
 def test_a_message_without_a_required_field_is_rejected(name: str, field: str) -> None:
     """Leaving out a required field, or setting it to null, is rejected."""
     given = {key: value for key, value in FIELDS[name].items() if key != field}
-    assert_rejected(field, MESSAGES[name].model_validate_json, json.dumps({"by": BY, **given}))
+    assert_rejected(field, MESSAGES[name].model_validate_json, json.dumps({"by": ANA, **given}))
     assert_rejected(field, message, name, **{field: None})
 
 
@@ -163,7 +164,7 @@ def test_requirements_have_a_size() -> None:
 def test_requirements_that_nest_too_deeply_are_refused(levels: int) -> None:
     """They are rejected as invalid; no recursion limit is hit."""
     nested = '{"a":' * levels + "1" + "}" * levels
-    sent = f'{{"by": {json.dumps(BY)}, "requirements": {nested}}}'
+    sent = f'{{"by": {json.dumps(ANA)}, "requirements": {nested}}}'
     assert_rejected("", MESSAGES["submit_requirements"].model_validate_json, sent)
 
 
@@ -182,7 +183,7 @@ def test_requirements_that_nest_too_deeply_are_refused(levels: int) -> None:
 )
 def test_requirements_that_cannot_be_stored_are_refused(sent: str) -> None:
     """Lone surrogates, NaN and infinity cannot be stored as JSON and are rejected."""
-    whole = f'{{"by": {json.dumps(BY)}, "requirements": {sent}}}'
+    whole = f'{{"by": {json.dumps(ANA)}, "requirements": {sent}}}'
     assert_rejected("", MESSAGES["submit_requirements"].model_validate_json, whole)
 
 

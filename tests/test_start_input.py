@@ -11,7 +11,8 @@ from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
 
 from activities.amounts import MAX_AMOUNT
-from tests.contract import START, assert_rejected, message, start
+from docs.samples import START
+from tests.contract import assert_rejected, message, start
 from workflows.acceptance import document_of
 from workflows.budget import LARGEST_START
 from workflows.messages import PurchaseStart

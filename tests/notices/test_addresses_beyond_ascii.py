@@ -16,8 +16,8 @@ from activities.notices.message import Outgoing, sender
 from activities.services import Services
 from demo.runner import start as begin
 from demo.runner import until
+from docs.samples import START
 from tests.conftest import settings
-from tests.contract import START
 from tests.notices.builders import (
     SmtpHandler,
     channel_to,

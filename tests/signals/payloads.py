@@ -11,32 +11,12 @@ from temporalio.client import Client
 from temporalio.common import RawValue
 
 from demo.runner import Handle
-from tests.purchases import CLIENT, FREELANCER, OPERATOR, PAYMENTS
+from docs.samples import ANA, SAMPLES
 from workflows.messages import MESSAGES
 
-MEDIATOR = {"role": "mediator", "id": "mediator-1"}
 UNKNOWN = "refund_me"
 
-GOOD: dict[str, dict[str, Any]] = {
-    "submit_requirements": {"by": CLIENT, "requirements": "A logo."},
-    "cancel": {"by": CLIENT},
-    "decide_refund": {"by": FREELANCER, "decision": "approve"},
-    "withdraw_cancellation": {"by": CLIENT},
-    "accept_claim": {"by": CLIENT},
-    "open_dispute": {"by": CLIENT, "reason": "Nothing was delivered."},
-    "propose_split": {"by": CLIENT, "refund": 100},
-    "accept_split": {"by": FREELANCER, "refund": 100},
-    "resolve_dispute": {"by": MEDIATOR, "refund": 100},
-    "deliver": {"by": FREELANCER},
-    "request_changes": {"by": CLIENT},
-    "accept_delivery": {"by": CLIENT},
-    "give_refund": {"by": FREELANCER},
-    "send_message": {"by": CLIENT, "text": "Hello?"},
-    "settlement_update": {"by": PAYMENTS, "refund_id": "refund-1", "status": "settled"},
-    "check_payment": {"by": OPERATOR},
-    "resolve_attention": {"by": OPERATOR, "action": "retry"},
-    UNKNOWN: {"by": CLIENT},
-}
+GOOD = {**SAMPLES, UNKNOWN: {"by": ANA}}
 """A readable payload for every message, and for one unknown name."""
 
 

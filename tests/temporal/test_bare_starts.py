@@ -8,10 +8,10 @@ from temporalio.worker import Replayer, Worker
 
 from activities.requests import TASK_QUEUE
 from demo.runner import Handle, skip, until
+from docs.samples import START
 from temporal.converter import DATA_CONVERTER
 from temporal.listing import find
 from temporal.runner import Runner, WritesCards
-from tests.contract import START
 from tests.purchases import numbers
 from workflows import view
 from workflows.purchase import ProjectPurchase
