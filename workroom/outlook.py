@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from workflows import lifecycle
 from workflows.lifecycle.events import Accepted
-from workflows.lifecycle.state import Stage, State
+from workflows.lifecycle.state import DeadlineName, Stage, State
 from workflows.messages import Deadline, Message, Role
 from workroom.forms import Form
 from workroom.show import View
@@ -36,15 +36,16 @@ def outlook(view: View) -> str:
             "The refund should arrive by {moment}. If nothing is reported by then: {expiry}.",
             **values,
         )
-    if view.status.stage in ANSWERED and who in PARTIES and who != view.sender.role:
+    rule = lifecycle.newest_rules().deadline(DeadlineName(deadline.name))
+    if rule.governs in ANSWERED and who in PARTIES and who != view.sender.role:
         return view.say(ANSWER_UNTIL, who, **values)
     return view.say("If nobody acts by {moment}: {expiry}.", **values)
 
 
 def before_sending(view: View, message: Message, state: State | None) -> str:
     """How long the other side or the mediator will have, and what happens otherwise; empty if
-    nobody has to act, or if the state is not known."""
-    if view.status.frozen or state is None:
+    nobody has to act, if all deadlines are suspended, or if the state is not known."""
+    if state is None or state.suspended_since:
         return ""
     now = datetime.now(UTC)
     answer = lifecycle.decide(state, message, now)

@@ -10,9 +10,9 @@ from temporalio.testing import WorkflowEnvironment
 from activities.payments.sandbox import SandboxProvider
 from activities.payments.sandbox_events import SandboxEvent
 from activities.services import Services
-from demo.runner import Handle, happen, send, status, until
+from demo.runner import Handle, happen, send, start, status, until
 from demo.scenarios import Happens
-from tests.purchases import held, purchase_of
+from tests.purchases import held, purchase, purchase_of
 from tests.stripe.serving import serving
 from tests.workroom.callers import SECRET
 from tests.workroom.visitor import Visitor, signed_in
@@ -105,6 +105,19 @@ async def test_a_sent_request_says_who_must_answer_until_when_and_what_happens_o
     await ana.send()
     pattern = re.escape(words).replace("LATER", LATER)
     assert re.search(pattern, ana.text), ana.text
+
+
+async def test_a_request_before_the_payment_does_not_take_its_deadline_for_an_answers(
+    server: WorkflowEnvironment, url: str
+) -> None:
+    """The payment is due first: what happens then does not depend on the freelancer's answer."""
+    handle = await start(server.client, purchase("pm_sandbox_needs_client"))
+    await until(handle, lambda found: found.timeline[-1].transition == "payment_needs_client")
+    ana = await signed_in(url, "client", "ana", handle, "cancel")
+    await ana.send()
+    await ana.send()
+    assert "Your refund request was sent to Bo. If nobody acts by" in ana.text
+    assert "Bo can answer until" not in ana.text
 
 
 async def test_after_a_settlement_nobody_has_to_act(server: WorkflowEnvironment, url: str) -> None:
