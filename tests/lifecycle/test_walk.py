@@ -6,14 +6,25 @@ of the policy.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache
 from typing import Any
 
 import pytest
 
 from tests.lifecycle.builders import ESCROW, NOON, Purchase, message, purchase_in, rejected, terms
-from tests.lifecycle.walk import FIELDS, NEWS, SKIPPED, Edge, Key, Node, Walk, position, walk
+from tests.lifecycle.walk import (
+    FIELDS,
+    NEWS,
+    NOT_IN_KEY,
+    SKIPPED,
+    Edge,
+    Key,
+    Node,
+    Walk,
+    position,
+    walk,
+)
 from tests.proof.counts import counted
 from workflows.lifecycle import (
     begin,
@@ -51,7 +62,7 @@ from workflows.lifecycle.events import (
     Rejection,
     SettlementPosted,
 )
-from workflows.lifecycle.state import Code, DeadlineName, Payment, Stage, State
+from workflows.lifecycle.state import Code, DeadlineName, Payment, Refund, Stage, State
 from workflows.lifecycle.transition import To, Transition
 from workflows.lifecycle.versions import FIRST, VERSIONS, Rules, draft_of, rules_of
 from workflows.messages import MESSAGES, Message, Role
@@ -159,6 +170,19 @@ def sound(state: State) -> None:
 
 
 # --- states
+
+
+def test_the_key_of_a_state_has_every_field_that_a_rule_may_ask() -> None:
+    """Otherwise a walk would take two states for one, and go on from one of them only."""
+    asked = set()
+
+    class Asked(State):
+        def __getattribute__(self, name: str) -> Any:
+            asked.add(name)
+            return super().__getattribute__(name)
+
+    position(Asked(terms(), Stage.SETTLING, {}, refund=Refund(ESCROW)))
+    assert {field.name for field in fields(State)} - asked == NOT_IN_KEY
 
 
 @pytest.mark.parametrize(("version", "policy"), WALKS)

@@ -56,6 +56,12 @@ STATUSES: tuple[Literal["opened", "won", "lost"], ...] = ("opened", "won", "lost
 ATTEMPTS = 3
 """The walk stops asking for more refund attempts here; each further one is like the last."""
 
+NOT_IN_KEY = {
+    *("terms", "reason", "closed_at", "charge_reference", "confirm_url"),
+    *("payment_checks", "payment_checks_done", "in_aftercare", "settlements"),
+}
+"""The fields of a state that are alike in a whole walk, or on which no rule depends there."""
+
 Key = tuple[Any, ...]
 
 
