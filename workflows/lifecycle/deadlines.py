@@ -46,7 +46,7 @@ class DeadlineRule:
     suspended_by_request: bool = False
     """While a refund request is open it waits, and then goes on with the time it had left."""
     can_be_suspended: bool = True
-    """Whether it is suspended while the bank has the money."""
+    """Whether it is suspended with all others (`State.suspends_deadlines`)."""
     waiting_for: str
     governs: Stage | None = None
     decides_in_every_stage: bool = False

@@ -118,11 +118,12 @@ class Draft:
                 self.set_deadline(name, self.now + left, self.now)
 
     def suspend_or_continue(self) -> None:
-        """For the engine, after each event: suspend all deadlines while a bank has money that is
-        still to be paid, and continue them afterwards."""
-        if self.state.frozen and not self.state.suspended_since:
+        """For the engine, after each event: suspend all deadlines while `State.suspends_deadlines`,
+        and continue them afterwards."""
+        suspends, since = self.state.suspends_deadlines, self.state.suspended_since
+        if suspends and not since:
             self.suspend_all()
-        elif self.state.suspended_since and not self.state.frozen:
+        elif since and not suspends:
             self.continue_all()
 
     def suspend_all(self) -> None:

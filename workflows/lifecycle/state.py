@@ -307,6 +307,11 @@ class State:
         return next((d for d in self.bank_disputes if d.status == "opened" and d.account), None)
 
     @property
+    def suspends_deadlines(self) -> bool:
+        """Whether all deadlines that can be suspended are: while a bank has the money."""
+        return self.frozen is not None
+
+    @property
     def held(self) -> int:
         """What is in escrow now."""
         if self.payment is not Payment.HELD or self.decision_posted:
