@@ -4,7 +4,7 @@ A message that asks for nothing but a text has a form without being named here.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from activities.links import form_of
@@ -61,7 +61,7 @@ class Form:
     money: Literal["", "request", "refund", "release", "claim", "split"] = ""
     confirms: bool = True
     first: tuple[str, str] | None = None
-    sent: str = "Your message was sent."
+    sent: str = field(kw_only=True)
     kind: str = "note"
     expected_in: tuple[Stage, ...] = ()
 
@@ -95,25 +95,29 @@ def plain_forms(
     rows: Sequence[Transition], messages: Mapping[str, type[Message]] = MESSAGES
 ) -> Iterator[Form]:
     """The forms of messages whose own fields are all in `TEXT_QUESTIONS`, one for each role of a
-    person that may send it. Title and button are the label of the first row for that role."""
+    person that may send it. Title and button are the label of the first row for that role, and
+    what a person reads after sending is the summary of that row."""
     for name, kind in messages.items():
-        own = [field for field in kind.model_fields if field not in Message.model_fields]
+        own = [each for each in kind.model_fields if each not in Message.model_fields]
         if not TEXT_QUESTIONS.keys() >= set(own):
             continue
         for role in (*PEOPLE, *STAFF):
-            if label := _label(rows, name, role):
-                asked = tuple(_text_question(kind, field, role) for field in own)
-                yield Form(name, name, (role,), label, label, (), asked, confirms=bool(asked))
+            if texts := _texts(rows, name, role):
+                label, sent = texts
+                asked = tuple(_text_question(kind, each, role) for each in own)
+                yield Form(
+                    *(name, name, (role,), label, label, (), asked), confirms=bool(asked), sent=sent
+                )
 
 
-def _label(rows: Sequence[Transition], message: str, role: Role) -> str | None:
-    """The label of the first row under which a role may send a message."""
-    labels = (
-        row.form.label
+def _texts(rows: Sequence[Transition], message: str, role: Role) -> tuple[str, str] | None:
+    """The label and the summary of the first row under which a role may send a message."""
+    found = (
+        (row.form.label, row.text.summary)
         for row in rows
         if row.form and row.cause.message == message and role in row.cause.by
     )
-    return next(labels, None)
+    return next(found, None)
 
 
 def _text_question(kind: type[Message], field: str, role: Role) -> Question:

@@ -38,8 +38,8 @@ def test_every_message_of_a_party_or_staff_has_a_form() -> None:
     assert {form.message for form in FORMS} == set(MESSAGES) - {"settlement_update"}
     for form in FORMS:
         assert re.fullmatch(r"[a-z_]+", form.path)
-        for text in (form.title, form.button):
-            assert Formatter("Ana", "Bo", str).format(text, TextValues()), (
+        for text in (form.title, form.button, form.sent):
+            assert Formatter("Ana", "Bo", str).format(text, TextValues("client")), (
                 "it names nobody but parties"
             )
     pages = [(form.path, role) for form in FORMS for role in form.roles]
@@ -83,8 +83,9 @@ def _row(kind: type[Message], label: str, *roles: Role) -> Transition:
 def test_a_new_plain_message_has_a_form_without_being_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Its row says what the form is called and who has it, its model what is asked. A message that
-    only machines send has no form, nor has one with a field of another kind."""
+    """Its row says what the form is called, who has it and what has happened, its model what is
+    asked. A message that only machines send has no form, nor has one with a field of another
+    kind."""
     new = {kind.name: kind for kind in (_Remind, _Object, _Measure)}
     rows = (
         _row(_Remind, "Remind {freelancer}", Role.CLIENT),
@@ -101,6 +102,7 @@ def test_a_new_plain_message_has_a_form_without_being_named(
         ("object", Role.CLIENT, "Object", "Object"),
         ("object", Role.FREELANCER, "Object", "Object"),
     ]
+    assert {form.sent for form in found} == {MESSAGE_SENT.summary}
     assert [(each.label, each.required) for form in found for each in form.questions] == [
         ("Note to the other side (optional)", False),
         ("Reasons, for both sides (optional)", False),

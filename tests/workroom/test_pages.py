@@ -278,7 +278,7 @@ async def test_an_operator_asks_for_a_look_at_the_payment(
     assert f"{page}/check_payment" in operator.html.links
     await operator.open(f"{page}/check_payment")
     await operator.send()
-    assert "Your message was sent." in operator.text
+    assert "Our system asks the payment provider about the payment." in operator.text
     ana = await signed_in(url, "client", "ana", handle)
     assert f"{page}/check_payment" not in ana.html.links
 
