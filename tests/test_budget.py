@@ -232,7 +232,7 @@ async def test_a_purchase_full_of_expensive_texts_continues_notifies_and_is_quer
     async with asyncio.TaskGroup() as group:
         for number in range(budget.SIGNALS_PER_RUN):
             group.create_task(send(number))
-    await until(handle, lambda found: found.rejected_count >= budget.SIGNALS_PER_RUN)
+    found = await until(handle, lambda found: found.rejected_count >= budget.SIGNALS_PER_RUN)
     while (await handle.describe()).run_id == first:
         found = await status(handle)
 
