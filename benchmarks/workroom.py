@@ -6,10 +6,12 @@ people write messages, to purchases that the worker has in its cache and to othe
 """
 
 import asyncio
+import html
 import itertools
 import os
 import platform
 import random
+import re
 import statistics
 import sys
 import tempfile
@@ -91,6 +93,16 @@ class Reader:
         assert answer.status_code == 200, (path, answer.status_code, answer.text)
         return took
 
+    def check(self, path: str) -> float:
+        """Fill in a form and open the page that repeats it; only that page is measured."""
+        form = self._browser.get(f"{self._url}{path}", timeout=60).text
+        token = re.search(r'name="token" value="([^"]+)"', form)
+        assert token, form
+        typed = {"token": html.unescape(token[1]), "reason": "My plans have changed."}
+        answer = self._browser.post(f"{self._url}{path}", typed, allow_redirects=False, timeout=60)
+        assert answer.status_code == 303, (path, answer.status_code, answer.text)
+        return self.open(answer.headers["location"])
+
 
 def client_of(number: int) -> str:
     """The id of a purchase's client."""
@@ -117,6 +129,9 @@ def rows(settings: WorkroomSettings, ids: list[str]) -> list[str]:
     def purchase(number: int, path: str) -> float:
         return clients[number % PEOPLE].open(f"/purchases/{ids[number]}{path}")
 
+    def check(number: int) -> float:
+        return clients[number % PEOPLE].check(f"/purchases/{ids[number]}/cancel")
+
     return [
         measure("Jobs of a client", lambda n: clients[n % PEOPLE].open("/")),
         measure("Jobs of staff: every purchase", lambda n: staff[n % 20].open("/")),
@@ -134,6 +149,7 @@ def rows(settings: WorkroomSettings, ids: list[str]) -> list[str]:
             lambda _: purchase(random.randrange(max(len(ids) // 2, 1)), ""),
         ),
         measure("a form", lambda _: purchase(random.randrange(cached, len(ids)), "/cancel")),
+        measure("a form, checked", lambda _: check(random.randrange(cached, len(ids)))),
     ]
 
 

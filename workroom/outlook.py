@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from workflows import lifecycle
+from workflows.lifecycle.deadlines import DeadlineRule
 from workflows.lifecycle.events import Accepted
 from workflows.lifecycle.state import DeadlineName, Stage, State
 from workflows.messages import Deadline, Message, Role
@@ -37,7 +38,9 @@ def outlook(view: View) -> str:
             **values,
         )
     rule = lifecycle.newest_rules().deadline(DeadlineName(deadline.name))
-    if rule.governs in ANSWERED and who in PARTIES and who != view.sender.role:
+    answered = rule.decides_in_every_stage or rule.governs == view.status.stage
+    answered = answered and view.status.stage in ANSWERED
+    if answered and who in PARTIES and who != view.sender.role:
         return view.say(ANSWER_UNTIL, who, **values)
     return view.say("If nobody acts by {moment}: {expiry}.", **values)
 
@@ -58,6 +61,8 @@ def before_sending(view: View, message: Message, state: State | None) -> str:
     deadline = lifecycle.next_deadline(replace(answer.state, deadlines={rule.name: at or now}))
     if deadline is None:
         return ""
+    if first := _decides_before(answer.state, rule):
+        return view.say(ANSWER_UNTIL, rule.waiting_for, **_ends(view, first))
     if at and not rule.in_business_days and at != now + window:  # it began before
         return view.say(ANSWER_UNTIL, rule.waiting_for, **_ends(view, deadline))
     return view.say(
@@ -66,6 +71,17 @@ def before_sending(view: View, message: Message, state: State | None) -> str:
         window=view.formatter.window(window),
         expiry=view.expiry(deadline),
     )
+
+
+def _decides_before(state: State, rule: DeadlineRule) -> Deadline | None:
+    """The deadline that decides who gets the money in every stage, if it ends before this one."""
+    names = sorted(state.deadlines, key=lambda name: state.deadlines[name])
+    first = lifecycle.main_deadline(state.stage, names)
+    if first is None or first is rule.name:
+        return None
+    if not lifecycle.newest_rules().deadline(first).decides_in_every_stage:
+        return None
+    return lifecycle.next_deadline(replace(state, deadlines={first: state.deadlines[first]}))
 
 
 def _ends(view: View, deadline: Deadline) -> dict[str, str]:

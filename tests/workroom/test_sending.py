@@ -100,11 +100,31 @@ async def test_a_sent_request_says_who_must_answer_until_when_and_what_happens_o
     server: WorkflowEnvironment, url: str, locale: str, words: str
 ) -> None:
     handle = await german(server, locale)
+    await send(handle, Role.CLIENT, "submit_requirements", requirements="A lighthouse.")
     ana = await signed_in(url, "client", "ana", handle, "cancel")
     await ana.send()
     await ana.send()
     pattern = re.escape(words).replace("LATER", LATER)
     assert re.search(pattern, ana.text), ana.text
+
+
+async def test_a_request_without_requirements_names_the_earlier_deadline_of_both(
+    server: WorkflowEnvironment, url: str
+) -> None:
+    """R-11 refunds everything in two days, also while the freelancer has seven."""
+    handle = await held(server)
+    (due,) = [each.at for each in (await status(handle)).deadlines if each.name == "requirements"]
+    ana = await signed_in(url, "client", "ana", handle, "cancel")
+    await ana.send()
+    assert "then has" not in ana.text
+    before = re.search(r"Bo can answer until (.*?)\. Without an answer: (.*?)\.", ana.text)
+    await ana.send()
+    after = re.search(r"Bo can answer until (.*?)\. Without an answer: (.*?)\.", ana.text)
+    assert before
+    assert after
+    assert before.groups() == after.groups()
+    assert f"{due.day} {due:%b} {due.year}" in after[1]
+    assert after[2] == "the project is cancelled and all of the money goes back to you"
 
 
 async def test_a_request_before_the_payment_does_not_take_its_deadline_for_an_answers(
@@ -291,6 +311,7 @@ async def test_the_check_of_a_cancellation_says_what_happens_then(
             "refund_decision_silence": silence,
         }
         handle = await held(server, policy=policy)
+        await send(handle, Role.CLIENT, "submit_requirements", requirements="A lighthouse.")
         ana = await signed_in(url, "client", "ana", handle, "cancel")
         assert f"/purchases/{purchase_of(handle)}/send_message" in ana.html.links
         await ana.send()
@@ -303,6 +324,7 @@ async def test_the_check_of_a_claim_says_how_long_the_client_has(
     server: WorkflowEnvironment, url: str
 ) -> None:
     handle = await held(server)
+    await send(handle, Role.CLIENT, "submit_requirements", requirements="A lighthouse.")
     await send(handle, Role.CLIENT, "cancel")
     bo = await signed_in(url, "freelancer", "bo", handle, "decline_refund")
     await bo.send(claim="100")
