@@ -105,8 +105,9 @@ def plain_forms(
             if texts := _texts(rows, name, role):
                 label, sent = texts
                 asked = tuple(_text_question(kind, each, role) for each in own)
+                confirms = bool(asked)
                 yield Form(
-                    *(name, name, (role,), label, label, (), asked), confirms=bool(asked), sent=sent
+                    name, name, (role,), label, label, (), asked, confirms=confirms, sent=sent
                 )
 
 

@@ -38,8 +38,8 @@ def outlook(view: View) -> str:
             **values,
         )
     rule = lifecycle.newest_rules().deadline(DeadlineName(deadline.name))
-    answered = rule.decides_in_every_stage or rule.governs == view.status.stage
-    answered = answered and view.status.stage in ANSWERED
+    stage = view.status.stage
+    answered = stage in ANSWERED and rule.is_waited_for(stage)
     if answered and who in PARTIES and who != view.sender.role:
         return view.say(ANSWER_UNTIL, who, **values)
     return view.say("If nobody acts by {moment}: {expiry}.", **values)
@@ -75,13 +75,12 @@ def before_sending(view: View, message: Message, state: State | None) -> str:
 
 def _decides_before(state: State, rule: DeadlineRule) -> Deadline | None:
     """The deadline that decides who gets the money in every stage, if it ends before this one."""
-    names = sorted(state.deadlines, key=lambda name: state.deadlines[name])
-    first = lifecycle.main_deadline(state.stage, names)
+    found = {each.name: each for each in lifecycle.deadlines(state)}
+    first = lifecycle.main_deadline(state.stage, found)
     if first is None or first is rule.name:
         return None
-    if not lifecycle.newest_rules().deadline(first).decides_in_every_stage:
-        return None
-    return lifecycle.next_deadline(replace(state, deadlines={first: state.deadlines[first]}))
+    decides = lifecycle.newest_rules().deadline(first).decides_in_every_stage
+    return found[first] if decides else None
 
 
 def _ends(view: View, deadline: Deadline) -> dict[str, str]:

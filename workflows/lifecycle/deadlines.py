@@ -59,6 +59,10 @@ class DeadlineRule:
     usual: tuple[str, ...] = ()
     """The rows of `expiry` that lists take for granted, which read alike there. Default: all."""
 
+    def is_waited_for(self, stage: str) -> bool:
+        """Whether it is a deadline that people wait for in this stage."""
+        return self.governs == stage or self.decides_in_every_stage
+
 
 def rule_named(rules: tuple[DeadlineRule, ...], name: DeadlineName) -> DeadlineRule:
     """The row of a deadline."""

@@ -47,13 +47,9 @@ def governing_deadline(state: State) -> DeadlineRule | None:
 
 def main_deadline(stage: str, deadlines: Collection[str]) -> DeadlineName | None:
     """Of the names of open deadlines, the earliest first, the one to show first: the payment's, on
-    which all others depend; else the first that governs the stage or decides in every stage; else
-    the earliest."""
-    waited_for = {
-        rule.name.value
-        for rule in newest_rules().deadlines
-        if rule.governs == stage or rule.decides_in_every_stage
-    }
+    which all others depend; else the first that people wait for in this stage; else the earliest.
+    """
+    waited_for = {rule.name.value for rule in newest_rules().deadlines if rule.is_waited_for(stage)}
     if DeadlineName.PAYMENT in deadlines:
         return DeadlineName.PAYMENT
     own = (name for name in deadlines if name in waited_for)
