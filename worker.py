@@ -6,8 +6,9 @@
 
 `RECOURSE_QUEUES` says which of its two task queues it serves (`money,notices`), `RECOURSE_BUILD_ID`
 which version of the deployment `recourse` it is, `RECOURSE_METRICS` and `RECOURSE_HEALTH` where it
-serves its metrics and health checks. Stops gracefully on SIGTERM and SIGINT. Exit status 0; 2 for
-a wrong setting; 3 when the server or the database cannot be reached.
+serves its metrics and health checks. Stops gracefully on SIGTERM and SIGINT. After the SDK has lost
+a workflow task it starts itself anew, in the same process. Exit status 0; 2 for a wrong setting; 3
+when the server or the database cannot be reached.
 """
 
 import argparse
@@ -50,7 +51,7 @@ from temporal.plugin import (
     notices_worker,
 )
 from temporal.ports import free_port
-from temporal.process import exit_process
+from temporal.process import exit_process, start_anew
 from temporal.registration import register_search_attributes
 from temporal.telemetry import runtime
 from workflows.lifecycle.versions import ACTIVE, VERSIONS
@@ -64,6 +65,8 @@ SHUTDOWN_GRACE = timedelta(seconds=30)
 NOTICES_AT_ONCE = 20
 NOTICES_GRACE = timedelta(seconds=10)
 """A notice may be interrupted: it is sent again under the same Message-ID."""
+STOPPED_AFTER = SHUTDOWN_GRACE + timedelta(seconds=10)
+"""A worker that has not stopped by then never will: the SDK has lost a task (`LOST_TASK`)."""
 MISSED_AFTER = timedelta(seconds=5)
 """After this time another worker continues a purchase whose worker has died."""
 
@@ -165,7 +168,9 @@ async def build_worker(
         try:
             yield workers[0]
         finally:
-            await asyncio.gather(*(worker.shutdown() for worker in workers))
+            stopping = [asyncio.ensure_future(worker.shutdown()) for worker in workers]
+            if (await asyncio.wait(stopping, timeout=STOPPED_AFTER.total_seconds()))[1]:
+                stack.pop_all()  # which would wait for them
 
 
 def _money(
@@ -204,21 +209,33 @@ def tune_garbage_collection() -> None:
     gc.freeze()
 
 
-async def run(dev: DevServer | None = None) -> None:
-    """Run until SIGTERM or SIGINT, with an embedded server if its ports are given.
+async def run(dev: DevServer | None = None) -> bool:
+    """Run until SIGTERM or SIGINT, with an embedded server if its ports are given. Return True if
+    it has stopped because a task was lost, and has to start anew.
 
     Raises WrongSetting, Unavailable or ServerUnreachable.
     """
-    stop = asyncio.Event()
+    loop, stop, ended = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+
+    def end() -> None:
+        ended.set()
+        stop.set()
+
+    def lose_task() -> None:
+        log.error(
+            "worker_lost_task", why="The SDK has lost a task; this worker starts itself anew."
+        )
+        stop.set()
+
     for name in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+        loop.add_signal_handler(name, end)
     config = WorkerConfig.from_environment()
     environment = _with_workroom() if dev else os.environ
     async with AsyncExitStack() as stack:
         services = Services(Settings.from_environment(environment), seal_of())
         stack.callback(services.close)
-        metrics = runtime()
-        client = await _client(stack, metrics, dev) if dev else await connect(metrics)
+        sdk = runtime(lambda: loop.call_soon_threadsafe(lose_task))
+        client = await _client(stack, sdk, dev) if dev else await connect(sdk)
         await _register(client)
         if why := await missing_limits(client):
             log.warning("server_limits_missing", why=why)
@@ -244,6 +261,7 @@ async def run(dev: DevServer | None = None) -> None:
         health.ready = False
         log.info("worker_stopping", grace_seconds=SHUTDOWN_GRACE.total_seconds())
     log.info("worker_stopped")
+    return not ended.is_set()
 
 
 async def _register(client: Client) -> None:
@@ -254,7 +272,7 @@ async def _register(client: Client) -> None:
         log.warning("search_attributes_not_checked", why=str(error))
 
 
-async def _client(stack: AsyncExitStack, metrics: Runtime | None, dev: DevServer) -> Client:
+async def _client(stack: AsyncExitStack, sdk: Runtime, dev: DevServer) -> Client:
     ui_port = dev.ui_port or free_port()
     try:
         environment = await stack.enter_async_context(
@@ -262,7 +280,7 @@ async def _client(stack: AsyncExitStack, metrics: Runtime | None, dev: DevServer
                 database=Path("var/temporal.db"),
                 port=dev.port or None,
                 ui_port=ui_port,
-                runtime=metrics,
+                runtime=sdk,
             )
         )
     except (RuntimeError, FileNotFoundError) as error:
@@ -307,7 +325,8 @@ def main() -> int:
     if given.dev:
         Path("var").mkdir(exist_ok=True)  # else ledger and mail would be in the checkout's
     try:
-        asyncio.run(run(DevServer(given.port, given.ui_port) if given.dev else None))
+        if asyncio.run(run(DevServer(given.port, given.ui_port) if given.dev else None)):
+            start_anew()
     except (WrongSetting, WrongKeys) as error:
         print(error, file=sys.stderr)
         return 2

@@ -20,6 +20,7 @@ Event = MutableMapping[str, Any]
 _PERSONAL = re.compile(r"[\w.+-]{1,64}@[\w-]+(\.[\w-]+)+|\bpm_\w+")
 """The bound is that of mail. Without one, a long text without spaces takes minutes."""
 _REDACTED = "(redacted)"
+_ADDED_BY_LIBRARIES = ("temporal_workflow", "temporal_activity", "temporal_log", "color_message")
 STACK_TRACES = ("exception", "stack")
 LONGEST_VALUE = 20_000
 """Characters of one value: a stack trace has some thousands."""
@@ -80,7 +81,7 @@ def redact(_logger: Any, _method: str, event: Event) -> Event:
 
 def add_context(_logger: Any, _method: str, event: Event) -> Event:
     """Add purchase id, workflow id and attempt to a line written in a workflow or activity."""
-    for added_by_library in ("temporal_workflow", "temporal_activity", "color_message"):
+    for added_by_library in _ADDED_BY_LIBRARIES:
         event.pop(added_by_library, None)
     if activity.in_activity():
         info = activity.info()

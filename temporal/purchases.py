@@ -153,14 +153,14 @@ class Purchase(Runs):
         return found if status.outcome else [ended.refused(each, why) for each in found]
 
     async def open_view(self, role: Role) -> tuple[Status, list[Permission]] | None:
-        """Return status and actions of an open purchase, queried at the same time; None if it is
-        not open: `status` and `actions` then say what ended it."""
+        """Return status and actions of an open purchase; None if it is not open: `status` and
+        `actions` then say what ended it. One after the other, since the SDK can lose one of two
+        queries at once (`LOST_TASK`)."""
         found = await self.newest()
         if found is None or not found.is_open or found.type != WORKFLOW_TYPE:
             return None
-        status = self._query("status", Status)
-        actions = self._query("actions", list[Permission], role.value)
-        return await asyncio.gather(status, actions)
+        status = await self._query("status", Status)
+        return status, await self._query("actions", list[Permission], role.value)
 
     async def send(self, message: Message) -> Receipt:
         """Send a message as an update and wait for its answer.

@@ -1,11 +1,19 @@
-"""The metrics of a worker, for Prometheus: the SDK's own and our counters, under `/metrics` at
-`RECOURSE_METRICS=host:port`."""
+"""What the SDK tells of a worker: its log in the format of ours, and metrics for Prometheus, the
+SDK's own and our counters, under `/metrics` at `RECOURSE_METRICS=host:port`."""
 
+import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 
-from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
+from temporalio.runtime import (
+    LogForwardingConfig,
+    LoggingConfig,
+    PrometheusConfig,
+    Runtime,
+    TelemetryConfig,
+    TelemetryFilter,
+)
 
 from activities.services import WrongSetting
 
@@ -26,19 +34,42 @@ BUCKETS = {
 end before one hour."""
 
 
-def runtime(environment: Mapping[str, str] = os.environ) -> Runtime | None:
-    """Return an SDK runtime that serves its metrics; None if the setting is absent.
+LOST_TASK = "Extra buffered run should not have produced an activation"
+"""What the SDK (temporalio 1.35.0) logs after it has dropped a workflow task: if the cache is full
+and two tasks at once, such as two queries, are for a workflow that is not in it. The worker keeps
+the next tasks of that workflow waiting behind the lost one, and never stops by itself."""
+
+_log = logging.getLogger("temporalio.sdk_core")
+
+
+class _LostTasks(logging.Handler):
+    def __init__(self, on_lost_task: Callable[[], object]) -> None:
+        super().__init__()
+        self._on_lost_task = on_lost_task
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if LOST_TASK in record.getMessage():
+            self._on_lost_task()
+
+
+def runtime(
+    on_lost_task: Callable[[], object], environment: Mapping[str, str] = os.environ
+) -> Runtime:
+    """Return an SDK runtime that calls `on_lost_task`, in a thread of its own, after `LOST_TASK`,
+    and serves its metrics if the setting is there.
 
     At most one per process: it keeps its address until the process ends. Raises WrongSetting.
     """
+    _log.addHandler(_LostTasks(on_lost_task))
+    logs = LoggingConfig(TelemetryFilter("WARN", "ERROR"), LogForwardingConfig(_log))
     address = environment.get(METRICS)
     if not address:
-        return None
+        return Runtime(telemetry=TelemetryConfig(logging=logs))
     prometheus = PrometheusConfig(
         bind_address=address, durations_as_seconds=True, histogram_bucket_overrides=BUCKETS
     )
     try:
-        return Runtime(telemetry=TelemetryConfig(metrics=prometheus))
+        return Runtime(telemetry=TelemetryConfig(logging=logs, metrics=prometheus))
     except Exception as error:  # the SDK raises several kinds
         raise WrongSetting(
             f"{METRICS} is {address!r}, which cannot be used ({error}). Give an address of "
