@@ -25,7 +25,9 @@ from pathlib import Path
 
 import requests
 import structlog
+from requests.adapters import HTTPAdapter
 from temporalio.client import Client
+from urllib3.util import Retry
 
 from activities.requests import Party
 from benchmarks import sides
@@ -79,10 +81,12 @@ async def disturb(handles: list[Handle]) -> None:
 
 
 class Reader:
-    """A browser of one person."""
+    """A browser of one person. Like every browser, it asks again if the server closes a kept
+    connection just when it is used."""
 
     def __init__(self, settings: WorkroomSettings, role: Role, person: str) -> None:
         self._browser, self._url = requests.Session(), settings.base_url
+        self._browser.mount("http://", HTTPAdapter(max_retries=Retry(1)))
         self._browser.get(day_link(settings, Sender(role=role, id=person)), timeout=60)
 
     def open(self, path: str) -> float:
@@ -96,9 +100,8 @@ class Reader:
     def check(self, path: str) -> float:
         """Fill in a form and open the page that repeats it; only that page is measured."""
         form = self._browser.get(f"{self._url}{path}", timeout=60).text
-        token = re.search(r'name="token" value="([^"]+)"', form)
-        assert token, form
-        typed = {"token": html.unescape(token[1]), "reason": "My plans have changed."}
+        token = re.findall(r'name="token" value="([^"]+)"', form)[-1]  # the first signs out
+        typed = {"token": html.unescape(token), "reason": "My plans have changed."}
         answer = self._browser.post(f"{self._url}{path}", typed, allow_redirects=False, timeout=60)
         assert answer.status_code == 303, (path, answer.status_code, answer.text)
         return self.open(answer.headers["location"])

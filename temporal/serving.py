@@ -64,6 +64,8 @@ def bound(host: str, port: int, what: str) -> Iterator[socket.socket]:
             "free port."
         ) from None
     with listener:
+        # Its connections inherit this. asyncio would set it only if their protocol were given.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         log.info(what, address="{}:{}".format(*listener.getsockname()[:2]))
         yield listener
 

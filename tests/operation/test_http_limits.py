@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
@@ -68,6 +69,15 @@ async def serving(limits: HttpLimits) -> AsyncIterator[int]:
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+
+def test_an_answer_in_two_packets_waits_for_no_acknowledgement() -> None:
+    """Else a kept connection answers each page after a POST 40 ms late."""
+    with bound("127.0.0.1", 0, "listening") as listener:
+        with socket.create_connection(listener.getsockname()):
+            accepted, _ = listener.accept()
+            with accepted:
+                assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_an_address_that_is_taken_is_named_once() -> None:
