@@ -73,11 +73,12 @@ async def serving(limits: HttpLimits) -> AsyncIterator[int]:
 
 def test_an_answer_in_two_packets_waits_for_no_acknowledgement() -> None:
     """Else a kept connection answers each page after a POST 40 ms late."""
-    with bound("127.0.0.1", 0, "listening") as listener:
-        with socket.create_connection(listener.getsockname()):
-            accepted, _ = listener.accept()
-            with accepted:
-                assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    with (
+        bound("127.0.0.1", 0, "listening") as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_an_address_that_is_taken_is_named_once() -> None:
