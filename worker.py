@@ -168,8 +168,10 @@ async def build_worker(
         try:
             yield workers[0]
         finally:
-            stopping = [asyncio.ensure_future(worker.shutdown()) for worker in workers]
-            if (await asyncio.wait(stopping, timeout=STOPPED_AFTER.total_seconds()))[1]:
+            try:
+                async with asyncio.timeout(STOPPED_AFTER.total_seconds()):
+                    await asyncio.gather(*(worker.shutdown() for worker in workers))
+            except TimeoutError:
                 stack.pop_all()  # which would wait for them
 
 

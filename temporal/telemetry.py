@@ -1,4 +1,4 @@
-"""What the SDK tells of a worker: its log in the format of ours, and metrics for Prometheus, the
+"""What a worker reports: the SDK's log, in the format of our log, and metrics for Prometheus, the
 SDK's own and our counters, under `/metrics` at `RECOURSE_METRICS=host:port`."""
 
 import logging

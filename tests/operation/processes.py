@@ -23,13 +23,13 @@ class Post:
     environment: Mapping[str, str]
     lines: list[str] = field(default_factory=list)
 
-    def said(self, event: str) -> bool:
-        """Whether it has logged this."""
-        return any(json.loads(line)["event"] == event for line in self.lines)
+    def said(self, event: str, times: int = 1) -> bool:
+        """Whether it has logged this at least `times` times."""
+        return [json.loads(line)["event"] for line in self.lines].count(event) >= times
 
-    async def until_said(self, event: str) -> None:
+    async def until_said(self, event: str, times: int = 1) -> None:
         """Wait until it has."""
-        while not self.said(event):
+        while not self.said(event, times):
             assert self.process.returncode is None, "".join(self.lines)
             await asyncio.sleep(0.02)
 
