@@ -5,7 +5,7 @@ import re
 from temporalio.envconfig import ClientConnectConfig
 from temporalio.service import RPCError, RPCStatusCode, TLSConfig
 
-from temporal.errors import Failure, InvalidInput, Unreachable
+from temporal.errors import Failure, InvalidInput, ServerUnreachable, Unreachable
 
 CAUSES = {
     "UnknownIssuer": (
@@ -87,7 +87,12 @@ def server_failure(error: RPCError) -> Failure:
                 "Run: recourse setup",
             )
         return InvalidInput(f"The server rejected the request: {error.message}")
-    return Unreachable("SERVER_UNREACHABLE", f"The Temporal server failed: {error.message}")
+    if error.status is RPCStatusCode.RESOURCE_EXHAUSTED:
+        return ServerUnreachable(
+            f"The Temporal server takes no more requests at the moment ({error.message}). Try "
+            "again soon. If this happens often, raise its limits (docs/growth.md)."
+        )
+    return ServerUnreachable(f"The Temporal server failed: {error.message}")
 
 
 def short(error: BaseException) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from temporalio.client import Client
 from temporalio.common import SearchAttributeKey, TypedSearchAttributes
+from temporalio.service import RPCError, RPCStatusCode
 
 from activities.fields import UtcDatetime
 from activities.keys import (
@@ -33,10 +34,21 @@ FAILED = "ExecutionStatus = 'Failed'"
 NOTHING = "WorkflowId = 'none'"
 """A condition that no purchase fulfils. The server takes an empty id for no condition."""
 
+NO_TOKEN_OF_A_PAGE = (RPCStatusCode.INVALID_ARGUMENT, RPCStatusCode.UNKNOWN, RPCStatusCode.INTERNAL)
+"""What servers answer to a token that is not theirs."""
+
 MOST_OF_PERSON = 100
 """How many purchases of a person the server is asked for in one query."""
 
 NONE = ListedNow()
+
+
+class NoToken(ValueError):
+    """This is no token of a page that the server has written."""
+
+    def __init__(self) -> None:
+        super().__init__("is no token of a page")
+
 
 Wanted = Mapping[SearchAttributeKey[Any], str | bool]
 
@@ -124,12 +136,19 @@ async def find_page(
     client: Client, wanted: Wanted, size: int, token: bytes = b"", conditions: Sequence[str] = ()
 ) -> tuple[list[Listed], bytes]:
     """Return one page of them, of `size` or fewer, and the token of the next page; empty after the
-    last one. `conditions`: more of them, in the server's query language."""
+    last one. `conditions`: more of them, in the server's query language. Raises NoToken."""
     query = " AND ".join([_query_for(wanted), *conditions])
-    runs, token = await page(client, query, token, size, retry=not token)
+    try:
+        runs, following = await page(client, query, token, size, retry=not token)
+    except RPCError as error:
+        if not token:
+            raise
+        if error.status in NO_TOKEN_OF_A_PAGE:
+            raise NoToken from None
+        runs, following = await page(client, query, token, size)
     shown = await asyncio.gather(*(_run_to_list(client, each, wanted) for each in runs))
     listed = await asyncio.gather(*(_listed(client, each) for each in shown if each))
-    return list(listed), token
+    return list(listed), following
 
 
 def _query_for(wanted: Wanted) -> str:

@@ -22,7 +22,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from temporalio.client import Client
 from temporalio.common import SearchAttributeKey
-from temporalio.service import RPCError, RPCStatusCode
 
 from activities.fields import Identifier, Line
 from activities.requests import Model
@@ -38,7 +37,7 @@ from temporal.access import (
     status_for,
 )
 from temporal.errors import Rejected
-from temporal.listing import FAILED, Listed, among, find_page
+from temporal.listing import FAILED, Listed, NoToken, among, find_page
 from temporal.purchases import Purchase
 from temporal.serving import body_of
 from temporal.terms import InvalidTerms
@@ -64,18 +63,12 @@ from workroom.problems import FORESEEN, NO_STORE, Problem, failure_of, pointer, 
 from workroom.tokens import Tokens, Unauthorized
 
 LONGEST_PAGE = 100
-NO_TOKEN_OF_A_PAGE = (RPCStatusCode.INVALID_ARGUMENT, RPCStatusCode.UNKNOWN, RPCStatusCode.INTERNAL)
-"""What servers answer to a token that is not theirs."""
-
 Document = TypeVar("Document", bound=Model)
 Answer = Callable[[Request, Sender], Awaitable[object]]
 
 
 def _page_token(text: str) -> str:
-    try:
-        read_token(text)
-    except ValueError:
-        raise ValueError("is no token of a page") from None
+    read_token(text)
     return text
 
 
@@ -195,10 +188,8 @@ class Api:
         token, size = read_token(query.page_token), query.page_size
         try:
             found, following = await find_page(self.client, wanted, size, token, conditions)
-        except RPCError as error:
-            if token and error.status in NO_TOKEN_OF_A_PAGE:
-                raise _invalid([("/page_token", "is no token of a page")]) from None
-            raise
+        except NoToken as error:
+            raise _invalid([("/page_token", str(error))]) from None
         if query.never_started:
             found = [each for each in found if each.never_started]
         return Page(purchases=tuple(found), next_page_token=written_token(following) or None)
