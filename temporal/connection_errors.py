@@ -89,8 +89,8 @@ def server_failure(error: RPCError) -> Failure:
         return InvalidInput(f"The server rejected the request: {error.message}")
     if error.status is RPCStatusCode.RESOURCE_EXHAUSTED:
         return ServerUnreachable(
-            f"The Temporal server takes no more requests at the moment ({error.message}). Try "
-            "again soon. If this happens often, raise its limits (docs/growth.md)."
+            f"The Temporal server takes no more requests now ({error.message}). Repeat this in "
+            "some seconds."
         )
     return ServerUnreachable(f"The Temporal server failed: {error.message}")
 

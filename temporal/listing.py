@@ -34,8 +34,8 @@ FAILED = "ExecutionStatus = 'Failed'"
 NOTHING = "WorkflowId = 'none'"
 """A condition that no purchase fulfils. The server takes an empty id for no condition."""
 
-NO_TOKEN_OF_A_PAGE = (RPCStatusCode.INVALID_ARGUMENT, RPCStatusCode.UNKNOWN, RPCStatusCode.INTERNAL)
-"""What servers answer to a token that is not theirs."""
+INVALID_TOKEN = (RPCStatusCode.INVALID_ARGUMENT, RPCStatusCode.UNKNOWN, RPCStatusCode.INTERNAL)
+"""How servers answer a page token that is not theirs; which of them depends on their store."""
 
 MOST_OF_PERSON = 100
 """How many purchases of a person the server is asked for in one query."""
@@ -43,8 +43,8 @@ MOST_OF_PERSON = 100
 NONE = ListedNow()
 
 
-class NoToken(ValueError):
-    """This is no token of a page that the server has written."""
+class InvalidPageToken(ValueError):
+    """The server has not issued this page token."""
 
     def __init__(self) -> None:
         super().__init__("is no token of a page")
@@ -136,19 +136,28 @@ async def find_page(
     client: Client, wanted: Wanted, size: int, token: bytes = b"", conditions: Sequence[str] = ()
 ) -> tuple[list[Listed], bytes]:
     """Return one page of them, of `size` or fewer, and the token of the next page; empty after the
-    last one. `conditions`: more of them, in the server's query language. Raises NoToken."""
+    last one. `conditions`: more of them, in the server's query language. Raises
+    InvalidPageToken."""
     query = " AND ".join([_query_for(wanted), *conditions])
-    try:
-        runs, following = await page(client, query, token, size, retry=not token)
-    except RPCError as error:
-        if not token:
-            raise
-        if error.status in NO_TOKEN_OF_A_PAGE:
-            raise NoToken from None
-        runs, following = await page(client, query, token, size)
+    runs, following = await _runs(client, query, token, size, retry=not token)
     shown = await asyncio.gather(*(_run_to_list(client, each, wanted) for each in runs))
     listed = await asyncio.gather(*(_listed(client, each) for each in shown if each))
     return list(listed), following
+
+
+async def _runs(
+    client: Client, query: str, token: bytes, size: int, *, retry: bool
+) -> tuple[list[Execution], bytes]:
+    """One page of runs. A server reports an invalid token like a fault of its own, which the SDK
+    would retry. So the first attempt with a token is not retried."""
+    try:
+        return await page(client, query, token, size, retry=retry)
+    except RPCError as error:
+        if token and error.status in INVALID_TOKEN:
+            raise InvalidPageToken from None
+        if retry:
+            raise
+    return await _runs(client, query, token, size, retry=True)
 
 
 def _query_for(wanted: Wanted) -> str:
@@ -189,7 +198,7 @@ async def _run_to_list(client: Client, execution: Execution, wanted: Wanted) -> 
     last, begun = runs
     if last.run_id != begun.run_id:
         return begun if _is_wanted(begun, wanted) else None
-    if await purchase.was_only_rejected():
+    if await purchase.input_error():
         execution = replace(execution, attributes=TypedSearchAttributes.empty)
     return execution if _is_wanted(execution, wanted) else None
 

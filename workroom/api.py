@@ -37,7 +37,7 @@ from temporal.access import (
     status_for,
 )
 from temporal.errors import Rejected
-from temporal.listing import FAILED, Listed, NoToken, among, find_page
+from temporal.listing import FAILED, InvalidPageToken, Listed, among, find_page
 from temporal.purchases import Purchase
 from temporal.serving import body_of
 from temporal.terms import InvalidTerms
@@ -63,6 +63,7 @@ from workroom.problems import FORESEEN, NO_STORE, Problem, failure_of, pointer, 
 from workroom.tokens import Tokens, Unauthorized
 
 LONGEST_PAGE = 100
+
 Document = TypeVar("Document", bound=Model)
 Answer = Callable[[Request, Sender], Awaitable[object]]
 
@@ -188,7 +189,7 @@ class Api:
         token, size = read_token(query.page_token), query.page_size
         try:
             found, following = await find_page(self.client, wanted, size, token, conditions)
-        except NoToken as error:
+        except InvalidPageToken as error:
             raise _invalid([("/page_token", str(error))]) from None
         if query.never_started:
             found = [each for each in found if each.never_started]

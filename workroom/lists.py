@@ -13,7 +13,7 @@ from activities.keys import workflow_id_of
 from temporal.access import may_search
 from temporal.errors import Failure, Rejected
 from temporal.executions import can_be_asked, literal
-from temporal.listing import FAILED, NOTHING, Listed, NoToken, among, find_page
+from temporal.listing import FAILED, NOTHING, InvalidPageToken, Listed, among, find_page
 from workflows import view
 from workflows.lifecycle.state import Stage
 from workflows.messages import Role
@@ -184,7 +184,7 @@ async def _page(
 ) -> tuple[list[Listed], str]:
     try:
         found, following = await find_page(client, wanted, PAGE, read_token(page), conditions)
-    except NoToken:
+    except InvalidPageToken:
         raise Rejected("NOT_FOUND", "There is no such page. Begin again at Jobs.") from None
     return _once(found), written_token(following)
 
@@ -195,11 +195,11 @@ def _once(found: Iterable[Listed]) -> list[Listed]:
 
 
 def read_token(text: str) -> bytes:
-    """The server's token of a page, which a link or a caller brings back. Raises NoToken."""
+    """A page token, from the characters of a URL. Raises InvalidPageToken."""
     try:
         return base64.b64decode(text, altchars=b"-_", validate=True)
     except ValueError:
-        raise NoToken from None
+        raise InvalidPageToken from None
 
 
 def written_token(token: bytes) -> str:
