@@ -2,6 +2,7 @@
 
 from http import HTTPStatus
 
+import structlog
 from starlette.responses import Response
 
 from activities.links import NotSigned
@@ -12,6 +13,8 @@ from workroom.limits import TooMany
 from workroom.problems import failure_of
 from workroom.sessions import Session
 from workroom.show import page
+
+log = structlog.get_logger()
 
 
 class SignedOut(Exception):
@@ -80,6 +83,7 @@ def _explained(error: Exception, reader: Reader) -> tuple[HTTPStatus, str, str]:
             text = own("You have opened many pages in a short time. Wait some seconds.")
             return HTTPStatus.TOO_MANY_REQUESTS, own("Too many requests"), text
         case Unreachable():
+            log.warning("page_not_answered", code=error.code, why=error.text)
             text = own("Our system does not answer now. Nothing is lost; try again in a minute.")
             return HTTPStatus.SERVICE_UNAVAILABLE, own("Try again soon"), text
         case Failure(code="NOT_FOUND"):

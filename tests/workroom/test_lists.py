@@ -8,7 +8,9 @@ from urllib.parse import quote
 
 import pytest
 import requests
+from structlog.testing import capture_logs
 from temporalio.client import Client, WorkflowFailureError
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import WorkflowEnvironment
 
 from activities.payments.sandbox import SandboxProvider
@@ -22,7 +24,7 @@ from tests.purchases import held, purchase, purchase_of
 from tests.workroom.test_pages import listed
 from tests.workroom.visitor import Visitor, signed_in
 from workflows.messages import Role
-from workroom import audits, live
+from workroom import audits, lists, live
 from workroom.audits import LastAudit
 
 
@@ -278,3 +280,21 @@ def ids(stream: requests.Response) -> Iterator[str]:
     for line in stream.iter_lines():
         if line.startswith(b"id: "):
             yield line.decode().removeprefix("id: ")
+
+
+async def test_the_log_says_why_a_page_was_not_answered(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page does not: it is for people who cannot change that."""
+
+    async def limited(*_: object) -> None:
+        raise RPCError("namespace rate limit exceeded", RPCStatusCode.RESOURCE_EXHAUSTED, b"")
+
+    monkeypatch.setattr(lists, "find_page", limited)
+    with capture_logs() as logged:
+        staff = await staff_at(url)
+        assert (await staff.open("/staff")).page.status_code == 503
+    assert "rate limit" not in staff.text
+    entries = [each for each in logged if each["event"] == "page_not_answered"]
+    assert {each["code"] for each in entries} == {"SERVER_UNREACHABLE"}
+    assert all("namespace rate limit exceeded" in each["why"] for each in entries)
