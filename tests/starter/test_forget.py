@@ -12,9 +12,10 @@ from temporal.executions import executions
 from temporal.purchases import Purchase
 from tests.starter.conftest import Cli, held
 
-ZITA = {"id": "c-17", "name": "Zita Quixote", "email": "zita.quixote@example.com"}
-WORDS = ("Zita", "Quixote", "zita.quixote@example.com", "my sister's garden", "Logo")
-"""What identifies the client: in the start input, in messages and in notices."""
+ZITA = {"id": "c-17", "name": "Zitalina Quixote", "email": "zita.quixote@example.com"}
+WORDS = ("Zitalina", "Quixote", "zita.quixote@example.com", "my sister's garden", "Logo design")
+"""What identifies the client: in the start input, in messages and in notices. Four letters may
+appear in 50,000 encrypted characters by chance."""
 
 
 async def ended(cli: Cli, client: Client, *, aftercare: str = "PT1S") -> Purchase:
@@ -22,7 +23,7 @@ async def ended(cli: Cli, client: Client, *, aftercare: str = "PT1S") -> Purchas
     bought = await held(client, client=ZITA, policy={"aftercare_window": aftercare})
     by = ("--as", "client:c-17")
     await cli("submit-requirements", bought.id, *by, "--text", "A logo for my sister's garden.")
-    await cli("give-refund", bought.id, "--as", "freelancer:bo", "--note", "Dear Zita, sorry.")
+    await cli("give-refund", bought.id, "--as", "freelancer:bo", "--note", "Dear Zitalina, sorry.")
     found = await until(bought.handle, lambda found: found.escrow.in_transit > 0)
     assert found.refund is not None
     report = ("--refund-id", found.refund.refund_id, "--status", "settled")
@@ -53,13 +54,13 @@ async def test_what_identifies_a_person_is_gone_and_the_ledger_stays(
     """The list in docs/security.md: tables that still have the purchase, and nothing personal."""
     bought = await ended(cli, cli_client)
     before = (await cli("ledger", bought.id, "--json")).document
-    assert "Zita Quixote" in (await cli("notices", bought.id, "--show", "1")).out
+    assert "Zitalina Quixote" in (await cli("notices", bought.id, "--show", "1")).out
     assert (await cli("list", "--person", "Quixote")).status == 0
     await asyncio.sleep(1.1)  # the window in which news may come
 
     checked = await cli("forget", bought.id)
     assert "would be destroyed" in checked.out
-    assert "Zita Quixote" in (await cli("notices", bought.id, "--show", "1")).out
+    assert "Zitalina Quixote" in (await cli("notices", bought.id, "--show", "1")).out
     assert (await cli("forget", bought.workflow_id, "--yes")).status == 0
 
     notices = (await cli("notices", bought.id, "--json")).document
@@ -122,7 +123,7 @@ async def test_last_notices_and_events_are_sent_first(
         early = await cli("forget", bought.id, *options)
         assert early.rejection == (1, "RUNNING")
         assert f"recourse events {bought.id}" in early.err
-    assert "Zita Quixote" in (await cli("notices", bought.id, "--show", "1")).out
+    assert "Zitalina Quixote" in (await cli("notices", bought.id, "--show", "1")).out
 
     await last.terminate("sent")
     assert (await cli("forget", bought.id, "--yes")).status == 0
