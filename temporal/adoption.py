@@ -119,7 +119,7 @@ class Adoption:
         """
         purchase = Purchase(self._client, purchase_id)
         found = await purchase.last_runs()
-        if found is None or await purchase.was_only_rejected():
+        if found is None or (found[0] == found[1] and await purchase.input_error()):
             if self._never_was(purchase_id) and (why := await purchase.input_error()):
                 raise Rejected("INVALID_INPUT", why)
             return await self._without_history(purchase_id, from_terms)

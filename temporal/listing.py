@@ -42,15 +42,14 @@ MOST_OF_PERSON = 100
 
 NONE = ListedNow()
 
+Wanted = Mapping[SearchAttributeKey[Any], str | bool]
+
 
 class InvalidPageToken(ValueError):
     """The server has not issued this page token."""
 
     def __init__(self) -> None:
         super().__init__("is no token of a page")
-
-
-Wanted = Mapping[SearchAttributeKey[Any], str | bool]
 
 
 class Listed(Model):

@@ -78,11 +78,6 @@ class Runs:
             return True
         return bool((await purchase._started()).continued_execution_run_id)
 
-    async def was_only_rejected(self) -> bool:
-        """Whether its newest run is a rejected start, and no run before it began."""
-        runs = await self.last_runs()
-        return runs is not None and runs[0] == runs[1] and bool(await self.input_error())
-
     async def may_start_again(self) -> bool:
         """Whether its id was not used: each start under it was rejected, or ended from outside
         before a worker took it."""
